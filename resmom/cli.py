@@ -1,0 +1,50 @@
+"""The command line: parse the verb, call one command. Torch is not imported before a command needs it."""
+
+import importlib
+import sys
+from difflib import get_close_matches
+
+from resmom.errors import UserError
+from resmom.version import VERSION
+
+VERBS = {
+    "pretrain": "pretrain an encoder on unlabelled images with a recipe",
+    "resume": "continue a run that was stopped",
+    "evaluate": "kNN and linear probe of a run's student and teacher",
+    "gap": "the gap between student and teacher of a run",
+    "recipes": "list the recipes, or show one",
+    "demo": "the whole story on an embedded data set, in minutes",
+}
+
+HELP = """usage: resmom VERB ...
+
+Pretrain image encoders on unlabelled images with momentum teachers and residual momentum.
+
+{verbs}
+
+resmom VERB --help tells the options of a verb; resmom --version the version.
+"""
+
+
+def main() -> None:
+    """Run the command named by the arguments; exit with its status (2 for a mistake in the call)."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+        print(HELP.format(verbs=verbs), end="")
+        sys.exit(0)
+    if arguments[0] == "--version":
+        print(f"resmom {VERSION}")
+        sys.exit(0)
+    verb = arguments[0]
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        print(f"resmom: there is no verb '{verb}'.{hint} Verbs: {', '.join(VERBS)}.", file=sys.stderr)
+        sys.exit(2)
+    command = importlib.import_module(f"resmom.commands.{verb}")
+    try:
+        sys.exit(command.main(arguments[1:]))
+    except UserError as error:
+        print(f"resmom {verb}: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,41 @@
+"""One thin file per verb: arguments in, one function below called, words out."""
+
+import dataclasses
+import json
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from resmom.errors import UserError
+from resmom.runs.pretrain import Finished
+
+T = TypeVar("T")
+
+Flat = Annotated[T, tyro.conf.arg(name="")]
+"""A dataclass whose fields stand as options of their own, without its name before them."""
+
+
+def parse(kind: type[T], arguments: list[str], prog: str, about: str, default: T | None = None) -> T:
+    """The command's arguments as its dataclass. Exits with help or tyro's message; UserError for impossible values."""
+    try:
+        if default is None:
+            return tyro.cli(kind, args=arguments, prog=prog, description=about)
+        return tyro.cli(kind, args=arguments, prog=prog, description=about, default=default)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def print_json(content: Any) -> None:
+    """Machine-readable results, on standard output."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def tell_end(finished: Finished, as_json: bool) -> int:
+    """Say how a run ended; return the exit status: 0, or 128 + the signal that stopped it."""
+    if as_json:
+        print_json({**dataclasses.asdict(finished), "path": str(finished.path)})
+    elif finished.interrupted_by is None:
+        print(f"finished: {finished.path}\nmeasure it with:\n  resmom evaluate {finished.path}")
+    else:
+        print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")
+    return 0 if finished.interrupted_by is None else 128 + finished.interrupted_by

@@ -1,0 +1,30 @@
+"""resmom recipes · resmom recipes show NAME"""
+
+from resmom.commands import print_json
+from resmom.config import to_json
+from resmom.errors import UserError
+from resmom.recipes import RECIPES, TWIN, recipe
+
+USAGE = (
+    "usage: resmom recipes          list them\n       resmom recipes show NAME    one, with its header and every field"
+)
+
+
+def main(arguments: list[str]) -> int:
+    """List the recipes, or show one as JSON."""
+    match arguments:
+        case []:
+            width = max(map(len, RECIPES))
+            for name, function in RECIPES.items():
+                print(f"{name:<{width}}  {(function.__doc__ or '').strip().splitlines()[0]}")
+            print(f"\nNAME{TWIN} is the same run with residual momentum; `resmom recipes show NAME` shows one whole.")
+        case ["-h" | "--help"]:
+            print(USAGE)
+        case ["show", name]:
+            run = recipe(name)
+            for line in (RECIPES[run.recipe.removesuffix(TWIN)].__doc__ or "").strip().splitlines():
+                print(f"# {line.strip()}".rstrip())
+            print_json(to_json(run))
+        case _:
+            raise UserError(f"'{' '.join(arguments)}' is not a call of recipes.\n{USAGE}")
+    return 0

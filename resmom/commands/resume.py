@@ -1,0 +1,26 @@
+"""resmom resume RUN"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from resmom.commands import Flat, parse, tell_end
+from resmom.runs.pretrain import Machine, resume
+
+ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    machine: Flat[Machine] = field(default_factory=Machine)
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run it; 0 when finished, 128 + signal when stopped by one."""
+    asked = parse(Arguments, arguments, "resmom resume", ABOUT)
+    return tell_end(resume(asked.run, asked.machine), asked.json)

@@ -1,0 +1,129 @@
+"""A whole run as one typed value. Its parts are frozen dataclasses that live beside what they configure."""
+
+import difflib
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import cattrs
+import tyro
+from cattrs.strategies import configure_tagged_union
+
+from resmom.errors import UserError
+from resmom.evaluate.knn import Knn
+from resmom.evaluate.online import Online
+from resmom.losses.residual import Residual
+from resmom.methods.byol import Byol
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import BackboneConfig, ResNet
+from resmom.nets.teacher import Ema
+from resmom.train.optim import Lars, OptimConfig
+from resmom.train.plan import Train
+from resmom.views.policy import Policy, mocov3_imagenet
+
+MethodConfig = MoCoV3 | Byol
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used; the message names the field, what is allowed, and what to do."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """How often a run measures and saves."""
+
+    line_steps: int = 10
+    """Steps between two lines of training metrics."""
+    save_epochs: int = 1
+    """Epochs between two checkpoints (a run also saves when it is interrupted, and at its end)."""
+    keep_epochs: int = 0
+    """Epochs between two checkpoints that are kept under their own name; 0 keeps the last one only."""
+    knn_epochs: int = 5
+    """Epochs between two kNN measurements of student and teacher, where labels exist; 0 for none before the end."""
+    knn_images: int = 50_000
+    """Most training images in the bank of these measurements."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that determines a run, its data and its machine apart."""
+
+    recipe: Annotated[str, tyro.conf.Suppress] = "custom"
+    """The recipe this run began as."""
+    method: MethodConfig = field(default_factory=MoCoV3)
+    backbone: BackboneConfig = field(default_factory=ResNet)
+    policy: Policy = field(default_factory=mocov3_imagenet)
+    optim: OptimConfig = field(default_factory=Lars)
+    ema: Ema = field(default_factory=Ema)
+    residual: Residual = field(default_factory=Residual)
+    train: Train = field(default_factory=Train)
+    online: Online = field(default_factory=Online)
+    knn: Knn = field(default_factory=Knn)
+    log: Log = field(default_factory=Log)
+
+
+def _strict(kind: type) -> Any:
+    def structure(value: Any, _: type) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise ValueError(f"expected {kind.__name__}, got {value!r}")
+        return value
+
+    return structure
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind in (bool, int, float, str):
+        converter.register_structure_hook(kind, _strict(kind))
+    for union in (MethodConfig, BackboneConfig, OptimConfig):
+        configure_tagged_union(union, converter, tag_name="kind")
+    return converter
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """The run as plain values; a union's member is named by `kind`."""
+    plain: dict[str, Any] = _converter().unstructure(run)
+    return plain
+
+
+def from_json(plain: dict[str, Any]) -> Run:
+    """The run that `to_json` wrote. Raises ConfigError naming every wrong or unknown field, with a suggestion."""
+    try:
+        return _converter().structure(plain, Run)
+    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
+        problems = [_plain_words(line) for line in cattrs.transform_error(error)]
+        raise ConfigError("the configuration cannot be used: " + "; ".join(problems)) from error
+
+
+def _plain_words(line: str) -> str:
+    """A line of cattrs about unknown fields, with the nearest known name added."""
+    unknown = re.search(r"extra fields found \(([^)]*)\)", line)
+    if not unknown:
+        return line
+    hints = []
+    for name in unknown.group(1).split(", "):
+        near = difflib.get_close_matches(name, field_names(Run), n=1)
+        hints.append(f"unknown '{name}'" + (f", did you mean '{near[0]}'?" if near else ""))
+    return line.split("@")[-1].strip() + ": " + ", ".join(hints)
+
+
+def field_names(kind: Any) -> set[str]:
+    """All field names in a tree of dataclasses, members of unions included."""
+    if get_origin(kind) in (Union, UnionType, tuple, Literal):
+        return set().union(*(field_names(member) for member in get_args(kind)))
+    if not is_dataclass(kind):
+        return set()
+    return {f.name for f in fields(kind)}.union(*(field_names(f.type) for f in fields(kind)))
+
+
+def check(run: Run) -> None:
+    """Refuse combinations of parts that each stand for themselves but not together. Raises ConfigError."""
+    if len(run.policy.views) != 2:
+        raise ConfigError(f"{type(run.method).__name__} takes two views, policy.views has {len(run.policy.views)}")
+    if run.train.micro_batch and run.train.batch % run.train.micro_batch:
+        raise ConfigError(
+            f"train.batch {run.train.batch} is not a multiple of train.micro_batch {run.train.micro_batch}"
+        )

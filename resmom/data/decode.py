@@ -1,0 +1,199 @@
+"""One image file to pixels: whatever is stored inside, uint8 RGB comes out, or `UnreadableImage` in plain words."""
+
+import contextlib
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+from torch import Tensor
+
+# Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
+# refused as "not an image". Importing the plugins by hand registers them before any thread starts.
+_PLUGINS = (
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+# Nothing else is tried: Pillow would, for one, hand PostScript in a file called .jpg to an interpreter.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+# What Pillow lets out of its parsers on damaged files: the first four and the last were seen when feeding it (10.3 and
+# 13) 90 000 files with bytes changed or cut off. No Warning here: it once hid that one of torch's came from us.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_QUIET: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+class UnreadableImage(Exception):
+    """A file is not an image that can be read. `reason` says why, in plain words and without the file's name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of an image file as uint8 RGB, 3 x H x W, turned upright by its EXIF orientation.
+
+    Grey is repeated over the three channels; transparent parts are laid over white, as a page would show them; 16-bit
+    grey is divided by 257 and rounded; of an animation the first frame counts; colour profiles are not applied.
+
+    Raises `UnreadableImage` where the file is missing, empty, cut short, damaged, of another format, of floating-point
+    or 32-bit pixels (whose range nobody knows), or of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless
+    the user sets another limit: a small file may else unpack into all the memory there is).
+    """
+    with _opened(file) as image:
+        turn = _orientation(image)
+        rgb = _rgb(image)
+        if turn in _TURNS:
+            rgb = rgb.transpose(_TURNS[turn])
+        # NumPy, not torch, reorders the bytes: torch would start threads of its own in every decoding thread. And
+        # `copy`, not `ascontiguousarray`: an image of one pixel would stay Pillow's own memory, which torch warns of.
+        return torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
+
+
+def header(file: Path | BytesIO) -> tuple[int, int]:
+    """Height and width of what `decode` returns, in pixels, from the file's header alone.
+
+    Raises `UnreadableImage` as `decode` does, as far as the header tells: a file cut short passes.
+    """
+    with _opened(file) as image:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow turns TIFF itself while it loads it, and not before version 11 does `size` say so beforehand.
+            width, height, turn = image.tag_v2[256], image.tag_v2[257], image.tag_v2.get(274, 1)
+        else:
+            width, height, turn = *image.size, _orientation(image)
+        return (width, height) if turn in (5, 6, 7, 8) else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
+    """The file opened by Pillow; whatever goes wrong with it inside the block is raised as `UnreadableImage`."""
+    _silence_pillow()
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+            if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+                raise UnreadableImage(_too_large())
+            if width * height == 0:
+                raise UnreadableImage("it has no pixels")
+            yield image
+    except _DAMAGE as error:
+        raise UnreadableImage(_reason(error, file)) from error
+
+
+def _silence_pillow() -> None:
+    """Ignore what Pillow's own modules warn of (corrupt EXIF and the like: the pixels are good or an error follows).
+
+    `warnings.catch_warnings` swaps the filters of the whole process and so must not be entered by several threads at a
+    time. One filter that matches Pillow's modules alone is added instead and stays; it is looked up first because
+    adding it again would make Python forget which other warnings it has shown already.
+    """
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _reason(error: Exception, file: Path | BytesIO) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        size = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
+        return "the file is empty" if size == 0 else f"not an image of the formats {', '.join(_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large()
+    if isinstance(error, OSError) and error.errno is not None and error.strerror is not None:
+        return f"it cannot be opened: {error.strerror}"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return "the file is cut short"
+    return f"the file is damaged ({error or type(error).__name__})"
+
+
+def _too_large() -> str:
+    return f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit that PIL.Image.MAX_IMAGE_PIXELS sets"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, as the bytes before the pixels give it; 1 where there is none or it is damaged.
+
+    Read by hand: Pillow's `getexif` decodes a whole PNG to look for a late one, which `header` must not and `decode`
+    must then not do either, lest the two disagree. TIFF is 1 because Pillow turns those itself while it loads them.
+    """
+    exif = image.info.get("exif")
+    if image.format == "TIFF" or not isinstance(exif, bytes):
+        return 1
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return 1
+    with contextlib.suppress(struct.error):
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (entries,) = struct.unpack_from(f"{order}H", block, start)
+        for entry in range(entries):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, start + 2 + 12 * entry)
+            if (tag, kind) == (0x0112, 3):
+                return int(value) if 1 <= value <= 8 else 1
+    return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if image.mode == "F":
+        raise UnreadableImage("its pixels are floating-point numbers, whose range is not known")
+    if image.mode.startswith("I"):
+        return _from_wide_grey(np.asarray(image))
+    if image.has_transparency_data:
+        # By way of RGBA: converting to RGB would only drop the alpha and show colours that were meant to be hidden.
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_wide_grey(values: np.ndarray) -> Image.Image:
+    """65535 becomes 255, as it must: Pillow's own conversion clips at 255 and turns most of such an image white."""
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImage("its pixels are integers beyond 16 bits, whose range is not known")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,124 @@
+"""A folder of images: which files, which splits, which labels."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from resmom.data.files import RAM_LIMIT, FileSource
+from resmom.data.source import Data, DataError, Index
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+_TEST_NAMES = ("test", "val", "validation")
+
+
+def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
+    """The images in a folder, nested at any depth, sorted by their relative path.
+
+    `train/` is the training split if it has a `test/`, `val/` or `validation/` beside it (of several, the first in this
+    order that has labels if `train/` has, else the first), or if all images are below it. Otherwise all images are for
+    training and there is no test split.
+
+    The first folders below a split are the classes, if there are at least two and no image lies outside of them; a test
+    split has labels if training has and every image lies in such a folder. Hidden files and `__MACOSX` are passed over;
+    links are followed, except back into a folder that they lie in. `ram_limit` is as in `FileSource`.
+
+    Raises `DataError` if there is no image, none is readable, or a class of the test split is not one of training's.
+    """
+    found = sorted(_walk(root, "", frozenset()))
+    images = [name for name in found if _suffix(name) in SUFFIXES]
+    if not images:
+        raise DataError(_no_images(root, found))
+    train, test = _splits(images)
+    names, classes = _below(images, train), _classes(_below(images, train))
+    source = FileSource(_name(root, train), root / train, names, _labels(names, classes), classes, ram_limit)
+    if test is None:
+        return Data(source, None, f"{train}/ folder, no test split" if train else "no test split")
+    names = _below(images, test)
+    labels = _test_labels(root / test, names, classes)
+    left_out = len(images) - len(_below(images, train)) - len(names)
+    rest = f" ({left_out} images outside of them left out)" if left_out else ""
+    held_out = FileSource(_name(root, test), root / test, names, labels, classes, ram_limit)
+    return Data(source, held_out, f"{train}/ and {test}/ folders{rest}")
+
+
+def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Relative POSIX paths of all files. A link to a folder that it lies in is not followed: it would never end."""
+    try:
+        status = folder.stat()
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror}); make it readable or move it away") from error
+    itself = (status.st_dev, status.st_ino)
+    if itself in ancestors:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, f"{above}{entry.name}/", ancestors | {itself})
+        elif entry.is_file() or entry.is_symlink():  # a link to nothing is listed, to be reported as unreadable
+            yield above + entry.name
+
+
+def _splits(images: list[str]) -> tuple[str, str | None]:
+    """The folders of the two splits; "" is the whole folder."""
+    tops = {name.partition("/")[0] for name in images if "/" in name}
+    beside = [name for name in _TEST_NAMES if name in tops]
+    if "train" in tops and beside:
+        labelled = [name for name in beside if _in_folders(_below(images, name))]
+        return "train", (labelled if labelled and _classes(_below(images, "train")) else beside)[0]
+    alone = tops == {"train"} and _in_folders(images)
+    return ("train" if alone else ""), None
+
+
+def _below(images: list[str], split: str) -> list[str]:
+    start = f"{split}/" if split else ""
+    return [name.removeprefix(start) for name in images if name.startswith(start)]
+
+
+def _in_folders(names: list[str]) -> bool:
+    return all("/" in name for name in names)
+
+
+def _classes(names: list[str]) -> tuple[str, ...]:
+    tops = sorted({name.partition("/")[0] for name in names})
+    return tuple(tops) if _in_folders(names) and len(tops) >= 2 else ()
+
+
+def _labels(names: list[str], classes: tuple[str, ...]) -> Index | None:
+    if not classes:
+        return None
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[name.partition("/")[0]] for name in names], dtype=np.int64)
+
+
+def _test_labels(folder: Path, names: list[str], classes: tuple[str, ...]) -> Index | None:
+    if not classes or not _in_folders(names):
+        return None
+    unknown = sorted({name.partition("/")[0] for name in names} - set(classes))
+    if unknown:
+        raise DataError(
+            f"{folder} has {len(unknown)} folders that the training split has not: {', '.join(unknown[:5])}. "
+            "Test classes must be among those of training; rename them or move them away"
+        )
+    return _labels(names, classes)
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _name(root: Path, split: str) -> str:
+    base = root.resolve().name or str(root)
+    return f"{base}/{split}" if split else base
+
+
+def _no_images(root: Path, found: list[str]) -> str:
+    counts = Counter(_suffix(name) or "without suffix" for name in found).most_common(5)
+    held = ", ".join(f"{count} {suffix}" for suffix, count in counts)
+    what = f"it holds {len(found)} files ({held})" if found else "it holds no files"
+    return f"{root} has no images: {what}. Image files end in {', '.join(SUFFIXES)}; give a folder that holds some"

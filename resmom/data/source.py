@@ -1,0 +1,156 @@
+"""What a set of images is to everybody else: a `Source` of numbered images, some of them with labels."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resmom.errors import UserError
+
+Index = NDArray[np.int64]
+Images = UInt8[Tensor, "n c h w"] | list[UInt8[Tensor, "_ _ _"]]
+
+
+class DataError(UserError):
+    """The data a user named cannot be used. The message says what was wrong, what is allowed and what to do."""
+
+
+class Source(ABC):
+    """Images numbered 0 … N-1. Reading is safe from several threads and changes nothing but `unreadable`."""
+
+    name: str
+    labels: NDArray[np.int64] | None
+    """(N,) numbers into `classes`, None without labels. -1 marks an image without one; evaluation leaves it out."""
+    classes: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    """(N, 2) heights and widths in pixels."""
+    channels: int
+    """3, or 1 for arrays of grey images."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: Index) -> Images:
+        """The images `index` (n,), in that order: uint8 n x C x H x W if all images of the source have one size and are
+        held in RAM, else a list of n uint8 C x H x W.
+
+        The tensors may share the source's memory: never write in them. An image found unreadable only now is replaced
+        by the next readable one, so go by the shape of what comes, not by `sizes`.
+
+        Raises IndexError for a number outside 0 … N-1.
+        """
+
+    @property
+    @abstractmethod
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path, reason) of every file left out or replaced so far, sorted by path."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell a resumed run whether it sees the same data. Cheap: not all pixels count."""
+
+    @final
+    def subset(self, index: Index) -> "Subset":
+        """The images `index` of this source, in that order, as a source of their own.
+
+        Raises IndexError for a number outside 0 … N-1.
+        """
+        return Subset(self, index)
+
+    @final
+    def _checked(self, index: Index) -> Index:
+        if index.size and not (index.min() >= 0 and index.max() < len(self)):
+            raise IndexError(f"{self.name} has images 0 to {len(self) - 1}; asked for {index.min()} to {index.max()}")
+        return index
+
+
+@final
+class ArraySource(Source):
+    """Images of one size held in RAM as one tensor."""
+
+    def __init__(
+        self,
+        name: str,
+        images: UInt8[Tensor, "n c h w"],
+        labels: NDArray[np.int64] | None = None,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        """`images` is N x C x H x W and kept without a copy; `labels` is (N,), -1 where an image has none.
+
+        Raises `DataError` if there are no images, or not as many labels as images.
+        """
+        if len(images) == 0:
+            raise DataError(f"{name} holds no images; at least one is needed")
+        if labels is not None and labels.shape != (len(images),):
+            raise DataError(f"{name} has {len(images)} images but labels of shape {labels.shape}; give one per image")
+        self.name, self.labels, self.classes = name, labels, classes
+        self.sizes = np.broadcast_to(np.array(images.shape[2:], dtype=np.int64), (len(images), 2))
+        self.channels = images.shape[1]
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: Index) -> Images:
+        return self._images[torch.from_numpy(self._checked(index))]
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        return []
+
+    def fingerprint(self) -> str:
+        """Shape, labels, and the pixels of up to 64 images spread evenly from the first to the last."""
+        rows = np.unique(np.linspace(0, len(self) - 1, 64).astype(np.int64))
+        labels = b"" if self.labels is None else self.labels.tobytes()
+        return digest([repr(tuple(self._images.shape)).encode(), labels, self._images[rows].numpy().tobytes()])
+
+
+@final
+class Subset(Source):
+    """Some images of another source, in an order of their own. They share what the other holds."""
+
+    def __init__(self, source: Source, index: Index) -> None:
+        """`index` (n,) numbers images of `source`. Raises IndexError where it has no such image."""
+        self._source, self._index = source, source._checked(index).copy()
+        self.name, self.classes = f"{len(index)} of {source.name}", source.classes
+        self.labels = None if source.labels is None else source.labels[index]
+        self.sizes, self.channels = source.sizes[index], source.channels
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def read(self, index: Index) -> Images:
+        return self._source.read(self._index[self._checked(index)])
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        return self._source.unreadable
+
+    def fingerprint(self) -> str:
+        return digest([self._source.fingerprint().encode(), self._index.tobytes()])
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a user's one word or path stands for. `origin` tells in words where the split came from."""
+
+    train: Source
+    test: Source | None
+    origin: str
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """16 hexadecimal digits of SHA-256 over the parts, each with its length, so that no two lists run together."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Diagnosis: pure functions from tensors to numbers."""

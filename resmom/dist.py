@@ -1,0 +1,90 @@
+"""The process group, or its absence: the only module that talks to torch.distributed."""
+
+import os
+
+import torch
+import torch.distributed as distributed
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def active() -> bool:
+    """Whether this process is one of a group."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """This process's number in its group, 0 without one."""
+    return distributed.get_rank() if active() else 0
+
+
+def world() -> int:
+    """The number of processes, 1 without a group."""
+    return distributed.get_world_size() if active() else 1
+
+
+def start() -> torch.device:
+    """Join the group that torchrun announces in the environment, if any; return the device of this process."""
+    cuda = torch.cuda.is_available()
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not active():
+        distributed.init_process_group("nccl" if cuda else "gloo")
+    if not cuda:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def stop() -> None:
+    """Leave the group, if there is one."""
+    if active():
+        distributed.destroy_process_group()
+
+
+def gather(rows: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
+    """The rows of all ranks, in the order of the ranks, without gradient. All ranks must bring the same number."""
+    rows = rows.detach()
+    if not active():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world())]
+    distributed.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def everywhere(flag: Tensor) -> Tensor:
+    """Whether a boolean tensor is true on every rank."""
+    if not active():
+        return flag
+    count = flag.to(torch.float32)
+    distributed.all_reduce(count, op=distributed.ReduceOp.MIN)
+    return count > 0.5
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether a flag is true on any rank."""
+    if not active():
+        return flag
+    count = torch.tensor(float(flag))
+    if torch.cuda.is_available():
+        count = count.cuda()
+    distributed.all_reduce(count, op=distributed.ReduceOp.MAX)
+    return bool(count > 0.5)
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if active():
+        distributed.barrier()
+
+
+def data_parallel(student: nn.Module) -> nn.Module:
+    """The student wrapped so that its gradients are averaged over ranks; itself without a group.
+
+    Buffers are not broadcast: every rank keeps its own batch statistics unless the network has SyncBatchNorm.
+    """
+    if not active():
+        return student
+    on_gpu = next(student.parameters()).device.type == "cuda"
+    ids = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(student, device_ids=ids, broadcast_buffers=False)

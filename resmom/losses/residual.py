@@ -1,0 +1,122 @@
+"""The residual term: how far the student is from the teacher on the *same* view.
+
+Pham et al., "Self-Supervised Visual Representation Learning via Residual Momentum", IEEE Access 2023 (arXiv
+2211.09861): the gap between student and teacher limits what momentum methods learn; closing it, measured by cosine
+similarity on the same view, is added to the method's own loss. The other pairing and the other distances are controls.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from resmom.losses.cosine import cosine_distance
+from resmom.losses.precision import exact
+from resmom.types import Pair, Site
+
+Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The residual term of a run. Weight 0 is the published method, bit for bit.
+
+    The defaults of site, distance and pairing are provisional until measured: the abstract fixes the same view and the
+    cosine, and leaves site and weight open.
+    """
+
+    weight: float = 0.0
+    """Factor of the term in the total loss; not comparable across methods, whose losses differ in scale."""
+    site: Site = "p"
+    """Where the student is read: p (needs a predictor), z or h. The teacher is read at z for p."""
+    pairing: Literal["same", "cross"] = "same"
+    """`same` view is the method; `cross` is a control, the same attraction to the teacher on the other view."""
+    distance: Distance = "cosine"
+    student_temperature: float = 0.1
+    """T_s of kd_feature and kd_relation."""
+    teacher_temperature: float = 0.04
+    """T_t of kd_feature and kd_relation. At 1 the target is nearly flat, and the control would be useless by itself."""
+    schedule: Literal["constant", "rise", "fall"] = "constant"
+    """How the weight goes over the run: constant, or half a cosine up from 0 or down to 0."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"residual.weight is {self.weight}; it must be 0 (off) or positive")
+        if self.student_temperature <= 0 or self.teacher_temperature <= 0:
+            raise ValueError("residual.student_temperature and residual.teacher_temperature must be above 0")
+
+
+def kd_feature(
+    student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"], t_s: float, t_t: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the softmaxes over the raw vectors' dimensions, teacher at `t_t`, student at `t_s`."""
+    target = F.softmax(exact(teacher) / t_t, dim=1)
+    return -(target * F.log_softmax(exact(student) / t_s, dim=1)).sum(1).mean()
+
+
+def kd_relation(
+    student: Float[Tensor, "n d"],
+    teacher: Float[Tensor, "n d"],
+    bank: Float[Tensor, "m d"],
+    t_s: float,
+    t_t: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the softmaxes over cosine similarities to the batch's keys `bank` (its own included)."""
+    student, teacher, bank = (F.normalize(exact(x), dim=1) for x in (student, teacher, bank))
+    target = F.softmax(teacher @ bank.T / t_t, dim=1)
+    return -(target * F.log_softmax(student @ bank.T / t_s, dim=1)).sum(1).mean()
+
+
+def _paired(pairs: Sequence[Pair], pairing: Literal["same", "cross"]) -> list[tuple[Pair, Pair]]:
+    """(whose student, whose teacher) for every summand."""
+    if pairing == "same":
+        return [(pair, pair) for pair in pairs]
+    if len(pairs) < 2:
+        raise ValueError("residual.pairing 'cross' needs student and teacher on two views; this method gives one pair")
+    return [(a, b) for i, a in enumerate(pairs) for j, b in enumerate(pairs) if i != j]
+
+
+def residual_term(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]:
+    """The residual term of the pairs, averaged over them; the teacher's side carries no gradient.
+
+    Raises ValueError where the site or the pairing is not to be had from these pairs.
+    """
+    if config.site == "p" and any(pair.student.p is None for pair in pairs):
+        raise ValueError("residual.site is 'p', but this method has no predictor; use 'z' or 'h'")
+    summands = []
+    for a, b in _paired(pairs, config.pairing):
+        student, teacher = a.student.at(config.site), b.teacher.at(config.site).detach()
+        t_s, t_t = config.student_temperature, config.teacher_temperature
+        match config.distance:
+            case "cosine":
+                summands.append(cosine_distance(student, teacher))
+            case "mse":
+                # On the raw vectors: between unit vectors it would be twice the cosine distance over the dimension.
+                summands.append(F.mse_loss(exact(student), exact(teacher)))
+            case "kd_feature":
+                summands.append(kd_feature(student, teacher, t_s, t_t))
+            case "kd_relation":
+                summands.append(kd_relation(student, teacher, b.bank.at(config.site).detach(), t_s, t_t))
+    return torch.stack(summands).mean()
+
+
+@torch.no_grad()
+def target_entropy(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""] | None:
+    """Mean entropy in nats of the KD target, None for the other distances.
+
+    Logged beside the control: near ln(number of classes) the target is flat, and "useless" would say nothing.
+    """
+    if config.distance not in ("kd_feature", "kd_relation"):
+        return None
+    entropies = []
+    for _, pair in _paired(pairs, config.pairing):
+        logits = exact(pair.teacher.at(config.site))
+        if config.distance == "kd_relation":
+            logits = F.normalize(logits, dim=1) @ F.normalize(exact(pair.bank.at(config.site)), dim=1).T
+        log_target = F.log_softmax(logits / config.teacher_temperature, dim=1)
+        entropies.append(-(log_target.exp() * log_target).sum(1).mean())
+    return torch.stack(entropies).mean()

@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, the encoder they make together, and its teacher."""

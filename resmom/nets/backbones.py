@@ -1,0 +1,201 @@
+"""Backbones: a view in, (feature map or tokens, pooled representation h) out."""
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import resnet
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """torchvision's ResNet without its classifier.
+
+    Stems: `imagenet` is 7x7 stride 2 and max-pool; `small` is 3x3 stride 1, no max-pool, so that a 32x32 image stays
+    32x32; `small_pad2` is the same with padding 2 (34x34), as solo-learn has it and with it the CIFAR tables.
+    """
+
+    depth: Literal[18, 34, 50] = 18
+    stem: Literal["imagenet", "small", "small_pad2"] = "imagenet"
+    zero_init_residual: bool = False
+    """Start the gain of each block's last BatchNorm at 0 (Goyal et al. 2017), as moco-v3 does."""
+
+
+@dataclass(frozen=True)
+class SmallResNet:
+    """A ResNet for CPUs: a 3x3 stem, then a stage of basic blocks per entry of `widths`, each at half the size."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: int = 1
+    stem_stride: Literal[1, 2] = 2
+    channels: int = 3
+
+
+@dataclass(frozen=True)
+class MoCoViT:
+    """The Vision Transformer of MoCo-v3 (arXiv 2104.02057, section 4 and appendix).
+
+    Fixed 2-D sin-cos positions, patch projection frozen at its random start, class token as h; 12 heads also for ViT-S.
+    """
+
+    size: Literal["tiny", "small", "base"] = "small"
+    image: int = 224
+    patch: int = 16
+    freeze_patch: bool = True
+
+
+@dataclass(frozen=True)
+class Timm:
+    """Any timm model by name, randomly initialised. `image` is passed on where a model needs its input size."""
+
+    name: str = "resnet18"
+    image: int | None = None
+
+
+BackboneConfig = ResNet | SmallResNet | MoCoViT | Timm
+
+
+class Backbone(nn.Module):
+    """A body with known width. `forward` returns (N x C x H x W map or N x T x C tokens, N x width h)."""
+
+    def __init__(self, body: nn.Module, width: int) -> None:
+        super().__init__()
+        self.body = body
+        self.width = width
+
+    def forward(self, view: Float[Tensor, "n c height width"]) -> tuple[Tensor, Float[Tensor, "n d"]]:
+        features = self.body.forward_features(view)  # type: ignore[operator]
+        return features, self.body.forward_head(features, pre_logits=True)  # type: ignore[operator]
+
+
+class _ResNetBody(resnet.ResNet):  # type: ignore[misc]
+    """torchvision's ResNet, its forward cut into map and pooling, with torchvision's parameter names."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x
+
+    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
+        return features.mean((2, 3))
+
+
+class _SmallResNetBody(nn.Module):
+    def __init__(self, config: SmallResNet) -> None:
+        super().__init__()
+        first = config.widths[0]
+        stem = nn.Conv2d(config.channels, first, 3, stride=config.stem_stride, padding=1, bias=False)
+        parts: list[nn.Module] = [stem, nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
+        inside = first
+        for number, width in enumerate(config.widths):
+            for block in range(config.blocks):
+                stride = 2 if number > 0 and block == 0 else 1
+                shape_changes = stride != 1 or inside != width
+                shortcut = (
+                    nn.Sequential(nn.Conv2d(inside, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+                    if shape_changes
+                    else None
+                )
+                parts.append(resnet.BasicBlock(inside, width, stride, shortcut))
+                inside = width
+        self.layers = nn.Sequential(*parts)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.layers(x)
+        return x
+
+    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
+        return features.mean((2, 3))
+
+
+def _resnet(config: ResNet) -> Backbone:
+    block, layers = {
+        18: (resnet.BasicBlock, [2, 2, 2, 2]),
+        34: (resnet.BasicBlock, [3, 4, 6, 3]),
+        50: (resnet.Bottleneck, [3, 4, 6, 3]),
+    }[config.depth]
+    body = _ResNetBody(block, layers, zero_init_residual=config.zero_init_residual)
+    width = body.fc.in_features
+    body.fc = nn.Identity()
+    if config.stem != "imagenet":
+        padding = 2 if config.stem == "small_pad2" else 1
+        body.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
+        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+        body.maxpool = nn.Identity()
+    return Backbone(body, width)
+
+
+def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "tokens width"]:
+    """Fixed 2-D positions: sine and cosine of column and row, a quarter of the width each, frequency 10000^(-4i/width).
+
+    The layout of moco-v3: tokens column by column, as its meshgrid (w, h) makes them.
+    """
+    if width % 4:
+        raise ValueError(f"2-D sin-cos positions need a width divisible by 4, got {width}")
+    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float32) / (width // 4))
+    column, row = torch.meshgrid(
+        torch.arange(columns, dtype=torch.float32), torch.arange(rows, dtype=torch.float32), indexing="ij"
+    )
+    c, r = column.flatten()[:, None] * omega, row.flatten()[:, None] * omega
+    return torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1)
+
+
+def _moco_vit(config: MoCoViT) -> Backbone:
+    width, depth, heads = {"tiny": (192, 12, 12), "small": (384, 12, 12), "base": (768, 12, 12)}[config.size]
+    body = timm.models.vision_transformer.VisionTransformer(
+        img_size=config.image, patch_size=config.patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=0
+    )
+    grid = config.image // config.patch
+    positions = torch.cat([torch.zeros(1, width), sincos_positions(width, grid, grid)])
+    body.pos_embed = nn.Parameter(positions[None], requires_grad=False)
+    for name, module in body.named_modules():
+        if isinstance(module, nn.Linear):
+            # Query, key and value are one matrix but start as three (moco-v3, vits.py).
+            fan_out = module.out_features // 3 if name.endswith("qkv") else module.out_features
+            bound = math.sqrt(6.0 / (module.in_features + fan_out))
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)
+    assert body.cls_token is not None
+    nn.init.normal_(body.cls_token, std=1e-6)
+    projection = body.patch_embed.proj
+    bound = math.sqrt(6.0 / (3 * config.patch**2 + width))
+    nn.init.uniform_(projection.weight, -bound, bound)
+    nn.init.zeros_(projection.bias)
+    projection.requires_grad_(not config.freeze_patch)
+    return Backbone(body, width)
+
+
+def _timm(config: Timm) -> Backbone:
+    if not timm.is_model(config.name):
+        near = difflib.get_close_matches(config.name, timm.list_models(), n=5)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ValueError(f"timm has no model '{config.name}'{hint} (timm.list_models() names all)")
+    size: dict[str, Any] = {} if config.image is None else {"img_size": config.image}
+    body = timm.create_model(config.name, pretrained=False, num_classes=0, **size)
+    width = body.num_features
+    assert isinstance(width, int)
+    return Backbone(body, width)
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """The backbone a config describes, with fresh weights from torch's generator.
+
+    Raises ValueError for an unknown timm name.
+    """
+    match config:
+        case ResNet():
+            return _resnet(config)
+        case SmallResNet():
+            return Backbone(_SmallResNetBody(config), config.widths[-1])
+        case MoCoViT():
+            return _moco_vit(config)
+        case Timm():
+            return _timm(config)

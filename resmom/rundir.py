@@ -1,0 +1,133 @@
+"""The run folder: names of what a run leaves on disk, JSON lines, and the lock. No torch.
+
+RUN/run.json            the resolved configuration and the data, written once
+RUN/environment.jsonl   one line per start: command, versions, commit, machine
+RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
+RUN/unreadable.jsonl    images that could not be read, with the reason
+RUN/checkpoints/        last.pt and the kept ones, epoch-00010.pt …
+RUN/lock                held while a process works in the folder
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resmom.errors import UserError
+
+
+class RunDirError(UserError):
+    """A folder that cannot be used as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run folder. Nothing is touched until a method is called."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.jsonl"
+
+    @property
+    def unreadable(self) -> Path:
+        return self.path / "unreadable.jsonl"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.pt"
+
+    def kept(self, epoch: int) -> Path:
+        """The checkpoint kept after `epoch` epochs."""
+        return self.path / "checkpoints" / f"epoch-{epoch:05d}.pt"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises RunDirError if another holds it; a killed holder's lock is gone."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunDirError(
+                    f"another process is working in {self.path}; wait for it, stop it, or use another folder"
+                ) from error
+            yield
+
+    def refuse_if_used(self) -> None:
+        """Raise RunDirError if the folder already holds something."""
+        if self.config.exists():
+            raise RunDirError(
+                f"{self.path} already holds a run; continue it with `resmom resume {self.path}`, or give another --out"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")
+        if self.path.is_dir() and any(entry.name != "lock" for entry in self.path.iterdir()):
+            raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file so that a crash leaves the old one or the new one."""
+    draft = path.with_name(path.name + ".part")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def append_line(path: Path, line: dict[str, Any]) -> None:
+    """Add one JSON line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    complete = lines[:-1]  # what follows the last newline is empty or cut short
+    return [json.loads(line) for line in complete if line]
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Remove the lines past a step: a resumed run writes them again."""
+    kept = [line for line in read_lines(path) if line["step"] <= step]
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+
+
+def find_run(path: Path) -> tuple[RunDir, Path]:
+    """The run folder and the checkpoint that a RUN argument names: a run folder (its last checkpoint) or a checkpoint.
+
+    Raises RunDirError with what is missing.
+    """
+    if path.is_file():
+        run = RunDir(path.parent.parent)
+        if not run.config.exists():
+            raise RunDirError(f"{path} does not lie in the checkpoints/ folder of a run ({run.config} is missing)")
+        return run, path
+    run = RunDir(path)
+    if not run.config.exists():
+        raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
+    if not run.last.exists():
+        raise RunDirError(f"{path} has no checkpoint yet; the run was stopped before its first one")
+    return run, run.last

@@ -1,0 +1,1 @@
+"""Whole jobs, one function each: what the command line, Python and the demonstration all call."""

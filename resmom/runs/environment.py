@@ -1,0 +1,60 @@
+"""What a result depends on besides its configuration: versions, commit, machine."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import resmom
+from resmom import dist
+
+
+def environment() -> dict[str, Any]:
+    """One line for the run folder: when, what command, which versions, which machine."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "resmom": resmom.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "world": dist.world(),
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _commit() -> str | None:
+    """The commit of the source tree the package is run from, with + if it was changed; None outside a tree."""
+    tree = Path(resmom.__file__).parent.parent
+    if not (tree / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(tree), "describe", "--always", "--dirty=+", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip()

@@ -1,0 +1,47 @@
+"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+
+@dataclass
+class Interrupt:
+    """Whether a stop was asked for, and by which signal."""
+
+    signal: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Turn the first SIGINT or SIGTERM into `asked`; a second one acts as it always does.
+
+    Outside the main thread Python allows no handlers: signals then keep their usual meaning.
+    """
+    interrupt = Interrupt()
+    before: dict[signal.Signals, Any] = {}
+
+    def note(number: int, _: FrameType | None) -> None:
+        interrupt.signal = number
+        restore()
+
+    def restore() -> None:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+    try:
+        for which in (signal.SIGINT, signal.SIGTERM):
+            before[which] = signal.signal(which, note)
+    except ValueError:
+        before.clear()
+    try:
+        yield interrupt
+    finally:
+        restore()

@@ -1,0 +1,163 @@
+"""A run made ready: everything built from its configuration and its data, nothing started."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from resmom import dist
+from resmom.build import build_method
+from resmom.config import ConfigError, Run, check
+from resmom.data.open import open_data
+from resmom.data.order import Order
+from resmom.data.source import Data, DataError, Source
+from resmom.evaluate.online import OnlineClassifier
+from resmom.evaluate.split import holdout
+from resmom.method import Method
+from resmom.train.optim import build_optimizer
+from resmom.train.state import State
+from resmom.types import Batch
+from resmom.views.apply import plain, views
+from resmom.views.policy import Policy
+
+CHUNK = 256
+"""Images per forward pass of an evaluation."""
+
+
+@dataclass
+class Job:
+    """The parts of a run in the hands of the loop."""
+
+    run: Run
+    data: Data
+    state: State
+    order: Order
+    device: torch.device
+    labels: Tensor | None
+
+    @property
+    def per_epoch(self) -> int:
+        return self.order.steps
+
+    @property
+    def steps(self) -> int:
+        return self.run.train.epochs * self.order.steps
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (counted from 0): a pure function of (seed, step) and the data."""
+        index = self.order.index(step)
+        images = self.data.train.read(index)
+        if isinstance(images, Tensor):
+            images = images.to(self.device)
+        made = views(images, index, self.run.policy, self.run.train.seed, step // self.per_epoch)
+        placed = tuple(view.to(self.device).contiguous(memory_format=torch.channels_last) for view in made)
+        return Batch(placed, torch.from_numpy(index).to(self.device))
+
+
+def fresh_method(run: Run, device: torch.device) -> Method:
+    """The run's method with the weights it starts from."""
+    method = build_method(run.method, run.backbone, run.train.seed)
+    if dist.world() > 1 and device.type == "cuda":
+        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def prepare(run: Run, data: Data, device: torch.device) -> Job:
+    """Build a run. Raises ConfigError or DataError for what cannot go together, before anything is written."""
+    check(run)
+    if len(run.policy.mean) != data.train.channels:
+        raise ConfigError(
+            f"the images have {data.train.channels} channel(s), policy.mean {len(run.policy.mean)}; "
+            "give --policy.mean and --policy.std one number per channel"
+        )
+    order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
+    method = fresh_method(run, device)
+    state = State(method, build_optimizer(run.optim, method.student))
+    if run.train.precision == "fp16":
+        state.scaler = torch.amp.GradScaler(device.type)
+    labels = None
+    if data.train.labels is not None and (data.train.labels >= 0).any():
+        labels = torch.from_numpy(data.train.labels).to(device)
+        state.online = OnlineClassifier(_width(method), len(data.train.classes)).to(device)
+        state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
+    return Job(run, data, state, order, device, labels)
+
+
+def _width(method: Method) -> int:
+    backbone: nn.Module = method.student.backbone  # type: ignore[assignment]
+    return int(backbone.width)  # type: ignore[arg-type]
+
+
+def open_for(run: Run, spec: str) -> Data:
+    """The data of a run; a clear error where it is smaller than a batch."""
+    data = open_data(spec)
+    if len(data.train) < run.train.batch:
+        raise DataError(
+            f"{spec} has {len(data.train)} images, train.batch is {run.train.batch}: "
+            f"no batch can be filled; lower --train.batch (and mind that contrastive methods need many negatives)"
+        )
+    return data
+
+
+def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
+    """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
+    size = policy.views[0].size
+    for start in range(0, len(source), CHUNK):
+        images = source.read(np.arange(start, min(start + CHUNK, len(source))))
+        view = plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation)
+        yield view.to(device).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images to learn from and to test on. `origin` says where the split comes from."""
+
+    train: Source
+    test: Source
+    origin: str
+
+
+def labelled_split(data: Data) -> Split | None:
+    """The data's own split, or a stratified fifth of the training images held out; None without labels."""
+    train = _labelled(data.train)
+    if train is None or train.labels is None:
+        return None
+    test = None if data.test is None else _labelled(data.test)
+    if test is not None:
+        return Split(train, test, data.origin)
+    bank, queries = holdout(train.labels)
+    return Split(train.subset(bank), train.subset(queries), "a fifth of the training images held out")
+
+
+def _labelled(source: Source) -> Source | None:
+    if source.labels is None:
+        return None
+    known = np.flatnonzero(source.labels >= 0)
+    if len(known) == 0:
+        return None
+    return source if len(known) == len(source) else source.subset(known)
+
+
+def thinned(source: Source, most: int, seed: int = 0) -> Source:
+    """At most `most` images of a source, drawn without replacement, in their old order."""
+    if len(source) <= most:
+        return source
+    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).choice(len(source), most, replace=False))
+    return source.subset(chosen)
+
+
+def default_device(name: str = "auto") -> torch.device:
+    """`auto`: a CUDA GPU where there is one, else the CPU; anything else as torch names it.
+
+    Raises ConfigError for a device that is not there.
+    """
+    if name == "auto":
+        return dist.start()
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device '{name}' here: {error}; use --device cpu or auto") from error

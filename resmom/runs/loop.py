@@ -1,0 +1,111 @@
+"""The loop of every run: load, step, measure, log, save, and stop when asked to."""
+
+import json
+from typing import Any
+
+from resmom import dist
+from resmom.checkpoint import save_checkpoint
+from resmom.config import to_json
+from resmom.data.loader import prefetch
+from resmom.errors import UserError
+from resmom.rundir import RunDir, append_line, write_whole
+from resmom.runs.interrupt import Interrupt
+from resmom.runs.job import Job
+from resmom.runs.monitor import monitor
+from resmom.runs.progress import Progress
+from resmom.schedule import due
+from resmom.train.optim import set_rate
+from resmom.train.plan import learning_rate, plan
+from resmom.train.state import state_dict
+from resmom.train.step import Rules, train_step
+
+SKIPS = 50
+"""So many steps in a row without a finite loss end a run."""
+
+
+class Diverged(UserError):
+    """The loss has not been finite for many steps; the message says what to change."""
+
+
+def train(job: Job, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
+    """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
+    run, state, log = job.run, job.state, job.run.log
+    rules = Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed)
+    in_a_row = 0
+    state.method.train()
+    with prefetch(job.batch, state.step, job.steps, workers) as batches:
+        for batch in batches:
+            step = state.step
+            now = plan(run.train, run.optim.lr, run.ema, run.residual, step, job.per_epoch)
+            labels = None if job.labels is None else job.labels[batch.index]
+            if state.online_optimizer is not None:
+                set_rate(state.online_optimizer, learning_rate(run.train, run.online.lr, step, job.per_epoch))
+            measure = step == 0 or due(step + 1, log.line_steps) or step + 1 == job.steps
+            metrics = train_step(state, batch, now, rules, labels, measure)
+
+            in_a_row = in_a_row + 1 if metrics["skipped"] else 0
+            if in_a_row == SKIPS:
+                raise Diverged(_diverged(job, folder))
+            values: dict[str, float] = {}
+            if measure:
+                values = {name: value.item() for name, value in metrics.items()}
+                schedule = {"lr": now.lr, "momentum": now.momentum}
+                if run.residual.weight > 0:
+                    schedule["residual_weight"] = now.residual
+                speed = {"images_per_second": progress.speed(state.step), "waited_seconds": batches.waited}
+                write_line(folder, job, "train", {**values, **schedule, **speed})
+            progress.update(state.step, values)
+
+            done = state.step == job.steps
+            if due(state.step, log.knn_epochs * job.per_epoch) or done:
+                for line in monitor(job):
+                    write_line(folder, job, line.pop("kind"), line)
+                    progress.say(_knn_words(state.step / job.per_epoch, line))
+            stopping = dist.anywhere(interrupt.asked)
+            if due(state.step, log.save_epochs * job.per_epoch) or done or stopping:
+                save(job, folder)
+            if stopping:
+                return
+
+
+def write_line(folder: RunDir, job: Job, kind: str, values: dict[str, Any]) -> None:
+    """One line of metrics, by the first process only."""
+    if dist.rank() == 0:
+        step = job.state.step
+        append_line(folder.metrics, {"kind": kind, "step": step, "epoch": step / job.per_epoch, **values})
+
+
+def save(job: Job, folder: RunDir) -> None:
+    """Write the last checkpoint, and the kept one where it is due."""
+    if dist.rank() != 0:
+        return
+    step = job.state.step
+    content = {
+        "run": to_json(job.run),
+        "data": job.data.train.fingerprint(),
+        "classes": list(job.data.train.classes),
+        "epoch": step / job.per_epoch,
+        "state": state_dict(job.state),
+    }
+    save_checkpoint(folder.last, content)
+    if due(step, job.run.log.keep_epochs * job.per_epoch):
+        save_checkpoint(folder.kept(step // job.per_epoch), content)
+    if job.data.train.unreadable:
+        lines = [json.dumps({"path": p, "reason": r}, ensure_ascii=False) for p, r in job.data.train.unreadable]
+        write_whole(folder.unreadable, "\n".join(lines) + "\n")
+
+
+def _knn_words(epoch: float, line: dict[str, Any]) -> str:
+    parts = [f"{network} {line[network]:.2f}" for network in ("student", "teacher") if network in line]
+    return f"epoch {epoch:.0f}: {line['protocol']}: " + ", ".join(parts)
+
+
+def _diverged(job: Job, folder: RunDir) -> str:
+    rate = job.run.optim.lr
+    advice = f"lower --optim.lr (now {rate:g}), lengthen --train.warmup-epochs, or set --train.clip 1"
+    if job.run.train.precision == "fp16":
+        advice += ", or use --train.precision bf16 or fp32"
+    return (
+        f"the loss or its gradient was not finite for {SKIPS} steps in a row; {advice}. "
+        f"The last checkpoint, {folder.last}, is from before"
+    )

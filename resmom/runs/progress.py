@@ -1,0 +1,92 @@
+"""What a run tells the person who started it: one live line on a terminal, plain lines elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_SECONDS = 20.0
+"""Least time between two plain lines."""
+
+
+class Progress:
+    """Shows epoch, step, images per second, loss beside its chance level, gap, and the time left."""
+
+    def __init__(self, steps: int, per_epoch: int, batch: int, start: int = 0, quiet: bool = False) -> None:
+        self._steps, self._per_epoch, self._batch, self._first = steps, per_epoch, batch, start
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._live: Live | None = None
+        self._began = time.monotonic()
+        self._told = self._began
+        self._values: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True, markup=False)
+
+    def speed(self, step: int) -> float:
+        """Images per second since this process began the loop."""
+        return (step - self._first) * self._batch / max(time.monotonic() - self._began, 1e-9)
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """`step` steps are done; `values` are the newest numbers of a metrics line (may be empty)."""
+        if self._quiet:
+            return
+        self._values |= values
+        if self._live is not None:
+            self._live.update(self._row(step))
+        elif (now := time.monotonic()) - self._told >= PLAIN_SECONDS or step == self._steps:
+            self._told = now
+            self._console.print(self._words(step), soft_wrap=True, markup=False)
+
+    def _words(self, step: int) -> str:
+        epochs = self._steps // self._per_epoch
+        parts = [f"epoch {step / self._per_epoch:.1f}/{epochs}", f"step {step}/{self._steps}"]
+        speed = self.speed(step)
+        parts.append(f"{speed:.0f} images/s")
+        if "loss" in self._values:
+            chance = self._values.get("loss/chance")
+            own = self._values["loss/method"]
+            residual = self._values.get("loss/residual")
+            parts.append(f"loss {own:.3f}" + (f" (chance {chance:.3f})" if chance is not None else ""))
+            if residual is not None:
+                parts.append(f"residual {residual:.4f}")
+        for site in ("p", "z"):
+            if f"gap/{site}/intra" in self._values:
+                parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
+                break
+        if speed > 0:
+            parts.append(f"{_duration((self._steps - step) * self._batch / speed)} left")
+        return "  ".join(parts)
+
+    def _row(self, step: int) -> Table:
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(total=self._steps, completed=step, width=24), Text(self._words(step)))
+        return row
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

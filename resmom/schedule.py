@@ -1,0 +1,23 @@
+"""Learning rate, teacher momentum and weights as pure functions of the step. No state, no torch."""
+
+import math
+
+
+def warmup_cosine(step: int, steps: int, warmup: int, base: float, start: float = 0.0, end: float = 0.0) -> float:
+    """Linear from `start` to `base` over `warmup` steps, then half a cosine from `base` to `end` at `steps`.
+
+    With start = end = 0 this is moco-v3's `adjust_learning_rate`, evaluated per iteration.
+    """
+    if step < warmup:
+        return start + (base - start) * step / warmup
+    return end + (base - end) * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def half_cosine(step: int, steps: int, first: float, last: float) -> float:
+    """Half a cosine from `first` at step 0 to `last` at `steps`: BYOL's and MoCo-v3's rule for the teacher momentum."""
+    return last - (last - first) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something that happens every `every` steps happens after `step` steps are done (never for every = 0)."""
+    return every > 0 and step > 0 and step % every == 0

@@ -1,0 +1,1 @@
+"""Training: the order of a step, what a restart carries, and the optimisers."""

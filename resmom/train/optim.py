@@ -1,0 +1,137 @@
+"""Optimisers as the recipes name them, with their parameter groups."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """SGD with momentum; weight decay on all parameters, as MoCo-v1/v2 and solo-learn have it."""
+
+    lr: float = 0.03
+    """Per 256 images."""
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class Lars:
+    """LARS (You et al. 2017, arXiv 1708.03888). Tensors of one dimension are neither decayed nor adapted.
+
+    `mocov3` is moco-v3's form, trust x |w| / |g + wd w|; `clipped` is solo-learn's, trust x |w| / (|g| + wd |w|), never
+    above the plain learning rate.
+    """
+
+    lr: float = 0.3
+    """Per 256 images."""
+    weight_decay: float = 1e-6
+    momentum: float = 0.9
+    trust: float = 0.001
+    form: Literal["mocov3", "clipped"] = "mocov3"
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    lr: float = 1.5e-4
+    """Per 256 images."""
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay_vectors: bool = False
+    """Whether biases, gains and tokens are decayed too (moco-v3 does)."""
+
+
+OptimConfig = Sgd | Lars | AdamW
+
+
+class LarsOptimizer(Optimizer):
+    """Layer-wise adaptive rate scaling with momentum; see `Lars` for the two published forms."""
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, config: Lars) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": config.weight_decay})
+        self.config = config
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            gradients = self._adapted(parameters, group["lr"], group["weight_decay"])
+            for p in parameters:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            velocity = [self.state[p]["momentum_buffer"] for p in parameters]
+            torch._foreach_mul_(velocity, self.config.momentum)
+            torch._foreach_add_(velocity, gradients)
+            torch._foreach_add_(parameters, velocity, alpha=-group["lr"])
+
+    def _adapted(self, parameters: list[Tensor], lr: float, weight_decay: float) -> list[Tensor]:
+        """The gradients, decayed and scaled where the parameter has more than one dimension. New tensors there."""
+        matrices = [p for p in parameters if p.ndim > 1]
+        if not matrices:
+            return [_gradient(p) for p in parameters]
+        raw = [_gradient(p) for p in matrices]
+        decayed = list(torch._foreach_add(raw, matrices, alpha=weight_decay))
+        weights, updates = torch.stack(torch._foreach_norm(matrices)), torch.stack(torch._foreach_norm(decayed))
+        if self.config.form == "mocov3":
+            ratio = torch.where((weights > 0) & (updates > 0), self.config.trust * weights / updates, 1.0)
+        else:
+            slopes = torch.stack(torch._foreach_norm(raw))
+            rate = self.config.trust * weights / (slopes + weight_decay * weights + 1e-8)
+            # At a rate of 0 the step is 0 whatever the ratio; the clip would divide by it.
+            ratio = (rate / lr).clamp(max=1.0) if lr > 0 else torch.ones_like(rate)
+            untouched = (weights == 0) | (slopes == 0)
+            ratio = torch.where(untouched, 1.0, ratio)
+            decayed = [torch.where(u, g, d) for u, g, d in zip(untouched, raw, decayed, strict=True)]
+        scaled = iter(torch._foreach_mul(decayed, list(ratio.unbind())))
+        return [next(scaled) if p.ndim > 1 else _gradient(p) for p in parameters]
+
+
+def _gradient(p: Tensor) -> Tensor:
+    assert p.grad is not None
+    return p.grad
+
+
+def parameter_groups(network: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, Any]]:
+    """The trained parameters in at most two groups: decayed, and (unless `decay_vectors`) not decayed.
+
+    Not decayed are biases and gains (one dimension) and what transformers add to their tokens.
+    """
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for name, p in network.named_parameters():
+        if p.requires_grad:
+            spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
+            (free if spared and not decay_vectors else decayed).append(p)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(config: OptimConfig, network: nn.Module, weight_decay: float | None = None) -> Optimizer:
+    """The optimiser a config describes for a network's trained parameters; `weight_decay` replaces the config's."""
+    decay = config.weight_decay if weight_decay is None else weight_decay
+    match config:
+        case Sgd():
+            groups = parameter_groups(network, decay, decay_vectors=True)
+            return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=True)
+        case Lars():
+            # The optimiser itself spares vectors: which of them are adapted is part of the method.
+            groups = parameter_groups(network, decay, decay_vectors=True)
+            return LarsOptimizer(groups, 0.0, config)
+        case AdamW():
+            groups = parameter_groups(network, decay, config.decay_vectors)
+            return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=True)
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give every group the learning rate of this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,85 @@
+"""What a step is told: learning rate, teacher momentum and residual weight, each a function of the step alone."""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from resmom.losses.residual import Residual
+from resmom.nets.teacher import Ema
+from resmom.schedule import half_cosine, warmup_cosine
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Length, batch and precision of a run."""
+
+    epochs: int = 100
+    batch: int = 256
+    """Images per optimiser step, over all processes together."""
+    micro_batch: int = 0
+    """Images whose graph is held at once, per process; 0 is all of them. Gradients are exact either way (the teacher
+    speaks of the whole batch first), but BatchNorm of the student then sees micro-batches."""
+    warmup_epochs: float = 10.0
+    warmup_start: float = 0.0
+    """Learning rate at step 0; rises linearly to the scaled rate, then falls as half a cosine to 0."""
+    precision: Precision = "fp32"
+    clip: float = 0.0
+    """Largest norm of the whole gradient; 0 leaves it alone."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1:
+            raise ValueError(f"train.epochs and train.batch must be at least 1; got {self.epochs} and {self.batch}")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"train.warmup_epochs is {self.warmup_epochs}, train.epochs {self.epochs}: "
+                "the warm-up must be shorter than the run; lower train.warmup_epochs"
+            )
+        if self.micro_batch < 0 or self.clip < 0:
+            raise ValueError("train.micro_batch and train.clip must be 0 (off) or positive")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"train.seed must be in [0, 2^32); got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of one step."""
+
+    lr: float
+    momentum: float
+    residual: float
+
+
+def scaled(lr: float, batch: int) -> float:
+    """A learning rate given per 256 images, for a batch (Goyal et al. 2017, arXiv 1706.02677: the linear rule)."""
+    return lr * batch / 256
+
+
+def residual_weight(config: Residual, step: int, steps: int) -> float:
+    """The residual term's weight at a step."""
+    match config.schedule:
+        case "constant":
+            return config.weight
+        case "rise":
+            return half_cosine(step, steps, 0.0, config.weight)
+        case "fall":
+            return half_cosine(step, steps, config.weight, 0.0)
+        case _:
+            assert_never(config.schedule)
+
+
+def learning_rate(train: Train, lr: float, step: int, per_epoch: int) -> float:
+    """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to 0."""
+    steps, warmup = train.epochs * per_epoch, round(train.warmup_epochs * per_epoch)
+    return warmup_cosine(step, steps, warmup, scaled(lr, train.batch), start=train.warmup_start)
+
+
+def plan(train: Train, lr: float, ema: Ema, residual: Residual, step: int, per_epoch: int) -> Plan:
+    """The numbers of step `step` of a run with `per_epoch` steps per epoch; `lr` is per 256 images."""
+    steps = train.epochs * per_epoch
+    return Plan(
+        lr=learning_rate(train, lr, step, per_epoch),
+        momentum=half_cosine(step, steps, ema.momentum, ema.final),
+        residual=residual_weight(residual, step, steps),
+    )

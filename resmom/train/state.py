@@ -1,0 +1,76 @@
+"""What a run is made of between two steps, and what a restart carries."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from resmom.method import Method
+
+
+@dataclass
+class State:
+    """Everything that changes during training. `step` counts the batches seen, `skipped` those that did not count."""
+
+    method: Method
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler | None = None
+    online: nn.Module | None = None
+    online_optimizer: Optimizer | None = None
+    step: int = 0
+    skipped: int = 0
+
+
+def student_of(method: Method) -> nn.Module:
+    """The student itself, out of its data-parallel wrapper."""
+    student = method.student
+    return student.module if isinstance(student, DistributedDataParallel) else student
+
+
+def memory_of(method: Method) -> dict[str, Tensor]:
+    """The method's own buffers (queues, centres), which belong to neither network."""
+    return {name: buffer for name, buffer in method.named_buffers() if not name.startswith(("student.", "teacher."))}
+
+
+def state_dict(state: State) -> dict[str, Any]:
+    """The state as nested dictionaries of tensors and plain values.
+
+    There is no random state in it: order, views and every draw inside a network are functions of (seed, step).
+    """
+    return {
+        "step": state.step,
+        "skipped": state.skipped,
+        "student": student_of(state.method).state_dict(),
+        "teacher": state.method.teacher.state_dict(),
+        "memory": memory_of(state.method),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": None if state.scaler is None else state.scaler.state_dict(),
+        "online": None if state.online is None else state.online.state_dict(),
+        "online_optimizer": None if state.online_optimizer is None else state.online_optimizer.state_dict(),
+    }
+
+
+@torch.no_grad()
+def load_state(state: State, saved: dict[str, Any]) -> None:
+    """Put a saved state into a freshly built one. Raises RuntimeError or ValueError where the two do not match."""
+    student_of(state.method).load_state_dict(saved["student"], strict=True)
+    state.method.teacher.load_state_dict(saved["teacher"], strict=True)
+    memory = memory_of(state.method)
+    if memory.keys() != saved["memory"].keys():
+        raise ValueError(f"the checkpoint's memory has {sorted(saved['memory'])}, this method needs {sorted(memory)}")
+    for name, buffer in memory.items():
+        buffer.copy_(saved["memory"][name])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    for part, name in (
+        (state.scaler, "scaler"),
+        (state.online, "online"),
+        (state.online_optimizer, "online_optimizer"),
+    ):
+        if (part is None) != (saved[name] is None):
+            raise ValueError(f"'{name}' is in only one of the checkpoint and this run")
+        if part is not None:
+            part.load_state_dict(saved[name])
+    state.step, state.skipped = saved["step"], saved["skipped"]

@@ -1,0 +1,171 @@
+"""One step of training. Its order is a contract:
+
+teach on the whole batch > student per micro-batch: terms + weight x residual > backward > finite? > clip > optimiser >
+teacher moves > memory. A step that is not finite leaves nothing behind, batch statistics included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from resmom import dist
+from resmom.diagnose.gap import gaps
+from resmom.losses.residual import Residual, residual_term, target_entropy
+from resmom.nets.teacher import move_teacher
+from resmom.train.optim import set_rate
+from resmom.train.plan import Plan, Precision
+from resmom.train.state import State, student_of
+from resmom.types import Batch, Outcome, Site
+
+_HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Metrics = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for every step of a run."""
+
+    residual: Residual
+    precision: Precision = "fp32"
+    micro_batch: int = 0
+    clip: float = 0.0
+    seed: int = 0
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which networks run at a precision; losses leave it by themselves."""
+    return torch.autocast(device.type, dtype=_HALF[precision], enabled=precision != "fp32")
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """0 … n cut into slices of `size` (0: one slice)."""
+    size = size or n
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def sites(outcome: Outcome) -> list[Site]:
+    """The sites at which the outcome's pairs can be compared."""
+    first = outcome.pairs[0].student
+    return ["h", "z"] if first.p is None else ["h", "z", "p"]
+
+
+def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Float[Tensor, ""], Metrics]:
+    """The trained total and its parts. With `residual.weight` 0 the term does not exist: the published method."""
+    parts = {f"loss/{term.name}": term.value.detach() for term in outcome.terms}
+    total = torch.stack([term.weight * term.value for term in outcome.terms]).sum()
+    parts["loss/method"] = total.detach()
+    if outcome.chance is not None:
+        parts["loss/chance"] = torch.full_like(total, outcome.chance).detach()
+    if residual.weight > 0:
+        term = residual_term(outcome.pairs, residual)
+        total = total + weight * term
+        parts["loss/residual"] = term.detach()
+        entropy = target_entropy(outcome.pairs, residual)
+        if entropy is not None:
+            parts["residual/target_entropy"] = entropy
+    return total, parts | {"loss": total.detach()}
+
+
+def _gap_metrics(outcome: Outcome) -> Metrics:
+    """Training-time gaps: augmented views, batch statistics of training. Not those of the eval-mode measurement."""
+    metrics = {}
+    for site in sites(outcome) if outcome.pairs else []:
+        gap = gaps(outcome.pairs, site)
+        for kind, value in (("intra", gap.intra), ("inter", gap.inter), ("chance", gap.chance)):
+            if value is not None:
+                metrics[f"gap/{site}/{kind}"] = value
+    return metrics
+
+
+def _add(sums: Metrics, values: Metrics, share: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums[name] + share * value if name in sums else share * value
+
+
+def train_step(
+    state: State, batch: Batch, plan: Plan, rules: Rules, labels: Int[Tensor, " n"] | None = None, measure: bool = False
+) -> Metrics:
+    """Train on one batch; returns metrics as tensors on the device. `measure` adds the gaps.
+
+    `labels` are seen by the online classifier alone, behind a stopped gradient. The metric `skipped` is 1 where loss or
+    gradient were not finite on any rank; weights, teacher, memory and batch statistics are then as before.
+    """
+    method, device = state.method, batch.views[0].device
+    # What a network draws inside (dropped paths, say) is a function of (seed, step) too, so a resumed run repeats it.
+    torch.manual_seed((rules.seed << 32) + state.step)
+    buffers = list(method.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    _clear(state)
+    metrics: Metrics = {}
+    with autocast(device, rules.precision):
+        targets = method.teach(batch)
+    memory: list[tuple[Tensor, ...]] = []
+    for rows in slices(len(batch.index), rules.micro_batch):
+        share = (rows.stop - rows.start) / len(batch.index)
+        with autocast(device, rules.precision):
+            outcome = method(batch, targets, rows)
+        total, parts = total_loss(outcome, rules.residual, plan.residual)
+        memory.append(outcome.memory)
+        _backward(state, share * total)
+        if labels is not None and state.online is not None:
+            loss = state.online([pair.student.h for pair in outcome.pairs], labels[rows])
+            (share * loss).backward()
+            parts["loss/online"] = loss.detach()
+        if measure:
+            with torch.no_grad():
+                parts |= _gap_metrics(outcome)
+        _add(metrics, parts, share)
+    metrics["grad_norm"] = _gradient_norm(state)
+    counts = bool(dist.everywhere(torch.isfinite(metrics["loss"]) & torch.isfinite(metrics["grad_norm"])))
+    if counts:
+        _move(state, plan, rules, metrics["grad_norm"])
+        method.remember(tuple(torch.cat(rows) for rows in zip(*memory, strict=True)))
+    else:
+        state.skipped += 1
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+    if state.scaler is not None:
+        state.scaler.update()
+    state.step += 1
+    return metrics | {"skipped": torch.tensor(float(not counts))}
+
+
+def _clear(state: State) -> None:
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.online_optimizer is not None:
+        state.online_optimizer.zero_grad(set_to_none=True)
+
+
+def _backward(state: State, loss: Tensor) -> None:
+    (loss if state.scaler is None else state.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+
+def _gradients(state: State) -> list[Tensor]:
+    return [p.grad for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def _gradient_norm(state: State) -> Tensor:
+    if state.scaler is not None:
+        state.scaler.unscale_(state.optimizer)
+    return get_total_norm(_gradients(state))
+
+
+def _move(state: State, plan: Plan, rules: Rules, norm: Tensor) -> None:
+    """The weights move: optimiser, then teacher. Only finite steps come here."""
+    if rules.clip > 0:
+        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+        clip_grads_with_norm_(parameters, rules.clip, norm)
+    set_rate(state.optimizer, plan.lr)
+    state.optimizer.step()
+    if state.online_optimizer is not None and any(
+        p.grad is not None for group in state.online_optimizer.param_groups for p in group["params"]
+    ):
+        state.online_optimizer.step()
+    move_teacher(state.method.teacher, student_of(state.method), plan.momentum)

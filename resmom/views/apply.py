@@ -1,0 +1,123 @@
+"""From uint8 images to the normalised views of a batch: draw the parameters, apply the ops."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, Shaped, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resmom.views import ops
+from resmom.views.draw import Parameters, draw
+from resmom.views.policy import Interpolation, Policy, View
+from resmom.views.resample import crop_resize, resample
+
+Images = Shaped[Tensor, "n c h w"] | Sequence[Shaped[Tensor, "_ _ _"]]
+"""Images of one size as one tensor, or of different sizes as a list of C x H x W; uint8 either way.
+
+The type is checked by hand and not by the signature, for float images in [0, 255] would pass unseen in production.
+"""
+
+PLAIN_MARGIN = 256 / 224
+"""Shorter side after resizing, over the side of the central crop, in evaluation: ImageNet's protocol."""
+
+
+def views(
+    images: Images, index: NDArray[np.int64], policy: Policy, seed: int, epoch: int
+) -> tuple[Float32[Tensor, "n c _ _"], ...]:
+    """The views of N images, view v of shape N x C x S_v x S_v, normalised, on the images' device.
+
+    `index` (N,) names the images: parameters depend on (seed, epoch, name, number of the view) alone. A tensor's images
+    are resampled by one matrix each (best up to some 100 pixels, or on a GPU), those of a list one after the other.
+
+    Raises ValueError if the images are none, not uint8, not as many as `index`, or of other channels than the policy.
+    """
+    _check(images, policy.mean, policy.std)
+    if len(images) != len(index):
+        raise ValueError(f"{len(images)} images but {len(index)} names in index; give one name per image")
+    pixels: Tensor | Sequence[Tensor] = images
+    if isinstance(images, Tensor):
+        pixels = images.float().div_(255.0)
+        sizes = np.array(images.shape[2:], dtype=np.int64)
+    else:
+        sizes = np.array([image.shape[1:] for image in images], dtype=np.int64)
+    made = []
+    for number, view in enumerate(policy.views):
+        parameters = draw(view, seed, epoch, index, number, sizes)
+        made.append(normalise(render(pixels, parameters, view), policy.mean, policy.std))
+    return tuple(made)
+
+
+def render(
+    images: Float32[Tensor, "n c h w"] | Sequence[Tensor], parameters: Parameters, view: View
+) -> Float32[Tensor, "n c {view.size} {view.size}"]:
+    """One view of N images with the given parameters, in [0, 1], not normalised.
+
+    `images`: float in [0, 1], or a list of C x H x W (uint8, or float in [0, 1]). Leave the parameters on the CPU,
+    where they were drawn, even if the images are on a GPU: which rows an op touches is then known at once.
+    """
+    if isinstance(images, Tensor):
+        x = resample(images, parameters.box, parameters.flip, view.size, view.interpolation)
+    else:
+        boxes, flips = parameters.box.tolist(), parameters.flip.tolist()
+        each = zip(images, boxes, flips, strict=True)
+        x = torch.stack([crop_resize(image, (*box,), flip, view) for image, box, flip in each])
+    x = ops.on_rows(x, parameters.jitter, ops.jitter, parameters.factors, parameters.order)
+    x = ops.on_rows(x, parameters.grey, ops.grey)
+    x = ops.on_rows(x, parameters.sigma > 0, ops.blur, parameters.sigma)
+    return ops.on_rows(x, parameters.solarise, ops.solarise)
+
+
+def plain(
+    images: Images,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    resize: Interpolation = "bilinear",
+) -> Float32[Tensor, "n c {size} {size}"]:
+    """The view for evaluation, without chance: N x C x size x size, normalised.
+
+    An image of size x size is taken as it is. Any other is resized so that its shorter side is size * 256/224, rounded
+    (the longer one rounded down), with antialiasing, and cropped in the centre, as torchvision's Resize and CenterCrop.
+    Which of the two happens depends on the image alone, never on the others of the batch. Raises as `views`.
+    """
+    _check(images, mean, std)
+    if isinstance(images, Tensor):
+        return normalise(_centre(images, size, resize), mean, std)
+    return normalise(torch.cat([_centre(image[None], size, resize) for image in images]), mean, std)
+
+
+def normalise(
+    images: Float32[Tensor, "n c h w"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float32[Tensor, "n c h w"]:
+    """(pixel - mean) / std per channel, in place."""
+    centre = torch.tensor(mean, device=images.device)[:, None, None]
+    return images.sub_(centre).div_(torch.tensor(std, device=images.device)[:, None, None])
+
+
+def _centre(images: UInt8[Tensor, "n c h w"], size: int, resize: Interpolation) -> Float32[Tensor, "n c {size} {size}"]:
+    pixels = images.float().div_(255.0)
+    h, w = images.shape[2:]
+    if h == w == size:
+        return pixels
+    side = round(size * PLAIN_MARGIN)
+    target = (side, side * w // h) if h <= w else (side * h // w, side)
+    pixels = F.interpolate(pixels, size=target, mode=resize, antialias=True).clamp_(0.0, 1.0)
+    top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    return pixels[:, :, top : top + size, left : left + size].contiguous()
+
+
+def _check(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    if len(images) == 0:
+        raise ValueError("there are no images; a batch needs at least one")
+    for image in (images,) if isinstance(images, Tensor) else images:
+        if image.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8, 0 to 255, got {image.dtype}; leave scaling to the views")
+        channels = image.shape[-3]
+        if not channels == len(mean) == len(std):
+            raise ValueError(
+                f"an image has {channels} channel(s), but mean has {len(mean)} and std {len(std)} numbers; give one "
+                "number per channel, or convert the image"
+            )

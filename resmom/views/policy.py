@@ -1,0 +1,131 @@
+"""What a view of an image may be: the ranges and probabilities from which `draw` takes its numbers.
+
+The published policies are functions at the end of this file; each names the place it was taken from.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+Interpolation = Literal["bilinear", "bicubic"]
+Numbers = tuple[float, ...]
+
+IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation per channel of ImageNet's training images in [0, 1], as everybody rounds them."""
+
+CIFAR10: tuple[Numbers, Numbers] = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+"""The same of CIFAR-10."""
+
+CIFAR100: tuple[Numbers, Numbers] = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+"""The same of CIFAR-100."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One random view: crop and resize, flip, jitter of colours, grey, blur, solarise, in this order.
+
+    `size`: side of the view in pixels. `scale`: range of the crop's area as a part of the image's. `ratio`: range of
+    the crop's width / height, log-uniform. `flip`, `jitter`, `grey`, `blur`, `solarise`: probabilities, per image.
+    `brightness`, `contrast`, `saturation` = x: a factor uniform on [max(0, 1 - x), 1 + x]. `hue` = x: a shift uniform
+    on [-x, x], in turns of the colour circle. `sigma`: range of the blur's standard deviation in pixels of the view.
+
+    Raises ValueError where a number lies outside its range.
+    """
+
+    size: int = 224
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
+    flip: float = 0.5
+    jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grey: float = 0.2
+    blur: float = 0.5
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarise: float = 0.0
+
+    def __post_init__(self) -> None:
+        smallest = 2 if self.blur > 0 else 1  # the blur mirrors at the border, which one pixel alone cannot
+        if self.size < smallest:
+            raise ValueError(f"View.size must be at least {smallest} pixel(s), got {self.size}; set the view's side")
+        if self.interpolation not in get_args(Interpolation):
+            allowed = " or ".join(repr(name) for name in get_args(Interpolation))
+            raise ValueError(f"View.interpolation must be {allowed}, got {self.interpolation!r}; choose one of them")
+        _check_range("scale", self.scale, highest=1.0)
+        _check_range("ratio", self.ratio)
+        _check_range("sigma", self.sigma)
+        for name in ("flip", "jitter", "grey", "blur", "solarise"):
+            _check_number(name, getattr(self, name), highest=1.0, what="a probability")
+        for name in ("brightness", "contrast", "saturation"):
+            _check_number(name, getattr(self, name), highest=float("inf"), what="the half-width of a factor's range")
+        _check_number("hue", self.hue, highest=0.5, what="a part of the colour circle")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All views of a method, and the mean and standard deviation by which every channel is normalised.
+
+    Raises ValueError if there is no view, or if `mean` and `std` are not one number per channel each, std > 0.
+    """
+
+    views: tuple[View, ...]
+    mean: Numbers
+    std: Numbers
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ValueError("Policy.views is empty; give at least one View (most methods need two)")
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ValueError(
+                f"Policy.mean and Policy.std must hold one number per channel each, got {len(self.mean)} and "
+                f"{len(self.std)}; give both the length of the images' channels"
+            )
+        if not all(0 < s < float("inf") for s in self.std):
+            raise ValueError(f"Policy.std must be positive and finite, got {self.std}; pixels are divided by it")
+
+
+def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:
+    if len(value) != 2 or not 0 < value[0] <= value[1] <= highest or value[1] == float("inf"):
+        bound = "" if highest == float("inf") else f" <= {highest:g}"
+        raise ValueError(f"View.{name} must be (low, high) with 0 < low <= high{bound}, got {value}; mend the range")
+
+
+def _check_number(name: str, value: float, highest: float, what: str) -> None:
+    if not 0 <= value <= highest or value == float("inf"):
+        bound = "at least 0 and finite" if highest == float("inf") else f"in [0, {highest:g}]"
+        raise ValueError(f"View.{name} is {what} and must be {bound}, got {value}; 0 turns it off")
+
+
+def mocov2_imagenet() -> Policy:
+    """Two equal views, as SimCLR's with milder jitter: MoCo-v2 (arXiv 2003.04297), the authors' `--aug-plus`."""
+    return Policy((View(), View()), *IMAGENET)
+
+
+def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
+    """The asymmetric pair of BYOL (arXiv 2006.07733, table 6) as MoCo-v3 (arXiv 2104.02057) runs it.
+
+    `min_scale` is the smallest area of a crop: .2 for ResNet-50, .08 for ViT in the authors' commands.
+    """
+    first = View(scale=(min_scale, 1.0), saturation=0.2, blur=1.0)
+    return Policy((first, replace(first, blur=0.1, solarise=0.2)), *IMAGENET)
+
+
+def mocov3_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
+    """The asymmetric pair without blur that solo-learn runs MoCo-v3, BYOL and others with on CIFAR-10 and -100.
+
+    Source: scripts/pretrain/cifar/augmentations/asymmetric.yaml of vturrisi/solo-learn; its crops are bicubic.
+    """
+    first = View(size=32, scale=(0.08, 1.0), interpolation="bicubic", saturation=0.2, blur=0.0)
+    return Policy((first, replace(first, solarise=0.2)), mean, std)
+
+
+def mocov2plus_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
+    """The two equal views with blur that solo-learn runs MoCo-v2+ with on CIFAR-10 and -100.
+
+    Source: scripts/pretrain/cifar/augmentations/symmetric_weak.yaml of vturrisi/solo-learn; its crops are bicubic. Its
+    blur is Pillow's, which is not cut off after a few pixels; ours is, see `resample.blur_kernel`.
+    """
+    view = View(size=32, scale=(0.08, 1.0), interpolation="bicubic")
+    return Policy((view, view), mean, std)

@@ -1,0 +1,126 @@
+"""Losses against the papers as slow loops, and at points known by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resmom.losses.contrastive import info_nce
+from resmom.losses.cosine import cosine_distance
+from resmom.losses.residual import Residual, kd_feature, kd_relation, residual_term, target_entropy
+from resmom.types import Encoding, Pair
+from tests import oracle
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(2, 5), st.floats(0.05, 2.0))
+def test_info_nce_is_the_oracle(seed: int, n: int, d: int, temperature: float) -> None:
+    q, k = draw(seed, n, d), draw(seed + 1, n + 4, d)
+    for first in (0, 4):
+        ours = info_nce(q, k, first, temperature).item()
+        assert ours == pytest.approx(oracle.info_nce(q.numpy(), k.numpy(), first, temperature), rel=1e-10)
+
+
+def test_info_nce_by_hand() -> None:
+    same = torch.ones(4, 3)
+    assert info_nce(same, same, 0, 0.2).item() == pytest.approx(math.log(4))
+    apart = torch.eye(2)
+    assert info_nce(apart, apart, 0, 1.0).item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+def test_info_nce_ignores_lengths_and_half_precision_ends_at_the_loss() -> None:
+    q, k = draw(0, 5, 8), draw(1, 5, 8)
+    assert info_nce(q * 7, k / 3, 0, 0.2).item() == pytest.approx(info_nce(q, k, 0, 0.2).item(), rel=1e-12)
+    assert info_nce(q.bfloat16(), k.bfloat16(), 0, 0.2).dtype == torch.float32
+
+
+def test_cosine_distance_by_hand_and_oracle() -> None:
+    e1, e2 = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    assert cosine_distance(e1, 5 * e1).item() == pytest.approx(0.0, abs=1e-7)
+    assert cosine_distance(e1, e2).item() == pytest.approx(1.0)
+    assert cosine_distance(e1, -e1).item() == pytest.approx(2.0)
+    a, b = draw(0, 6, 4), draw(1, 6, 4)
+    assert cosine_distance(a, b).item() == pytest.approx(oracle.cosine_distance(a.numpy(), b.numpy()), rel=1e-10)
+
+
+def pairs(seed: int, predictor: bool = True) -> list[Pair]:
+    made = []
+    for view in range(2):
+        s = [draw(seed + 10 * view + i, 5, 6) for i in range(5)]
+        student = Encoding(s[0], s[1], s[2] if predictor else None)
+        teacher = Encoding(s[3], s[4])
+        made.append(Pair("global", student, teacher, bank=teacher))
+    return made
+
+
+@pytest.mark.parametrize("site", ["h", "z", "p"])
+@pytest.mark.parametrize("pairing", ["same", "cross"])
+@pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
+def test_residual_is_the_oracle(site: str, pairing: str, distance: str) -> None:
+    both = pairs(3)
+    config = Residual(1.0, site, pairing, distance, student_temperature=0.5, teacher_temperature=0.3)
+    expected = []
+    for i in range(2):
+        j = i if pairing == "same" else 1 - i
+        a = getattr(both[i].student, site).numpy()
+        b = getattr(both[j].teacher, "h" if site == "h" else "z").numpy()
+        expected.append(
+            {
+                "cosine": lambda a=a, b=b: oracle.cosine_distance(a, b),
+                "mse": lambda a=a, b=b: oracle.mse(a, b),
+                "kd_feature": lambda a=a, b=b: oracle.kd_feature(a, b, 0.5, 0.3),
+                "kd_relation": lambda a=a, b=b: oracle.kd_relation(a, b, b, 0.5, 0.3),
+            }[distance]()
+        )
+    assert residual_term(both, config).item() == pytest.approx(np.mean(expected), rel=1e-10)
+
+
+def test_residual_sends_its_gradient_to_the_student_alone() -> None:
+    made = []
+    for pair in pairs(0):
+        student = Encoding(*(x.clone().requires_grad_() for x in (pair.student.h, pair.student.z, pair.student.p)))
+        teacher = Encoding(*(x.clone().requires_grad_() for x in (pair.teacher.h, pair.teacher.z)))
+        made.append(Pair("global", student, teacher, bank=teacher))
+    for distance in ("cosine", "mse", "kd_feature", "kd_relation"):
+        residual_term(made, Residual(1.0, "p", distance=distance)).backward()
+    for pair in made:
+        assert pair.student.p.grad.abs().sum() > 0
+        assert pair.student.z.grad is None
+        assert pair.teacher.h.grad is None and pair.teacher.z.grad is None
+
+
+def test_residual_of_equal_networks_is_zero_and_refuses_what_is_not_there() -> None:
+    z = draw(0, 4, 3)
+    equal = [Pair("global", Encoding(z, z), Encoding(z, z), bank=Encoding(z, z))]
+    assert residual_term(equal, Residual(1.0, "z")).item() == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ValueError, match="no predictor; use 'z' or 'h'"):
+        residual_term(equal, Residual(1.0, "p"))
+    with pytest.raises(ValueError, match="two views"):
+        residual_term(equal, Residual(1.0, "z", "cross"))
+    with pytest.raises(ValueError, match="must be 0"):
+        Residual(weight=-1.0)
+    with pytest.raises(ValueError, match="above 0"):
+        Residual(teacher_temperature=0.0)
+
+
+def test_target_entropy_tells_a_flat_target_from_a_sharp_one() -> None:
+    made = pairs(0)
+    assert target_entropy(made, Residual(1.0)) is None
+    flat = target_entropy(made, Residual(1.0, "z", distance="kd_feature", teacher_temperature=1e4))
+    sharp = target_entropy(made, Residual(1.0, "z", distance="kd_relation", teacher_temperature=1e-3))
+    assert flat.item() == pytest.approx(math.log(6), rel=1e-4)
+    assert sharp.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_kd_is_least_where_student_equals_teacher() -> None:
+    t = draw(0, 4, 6)
+    for other in (draw(1, 4, 6), -t, t + 0.5 * draw(2, 4, 6)):
+        assert kd_feature(t, t, 0.3, 0.3) < kd_feature(other, t, 0.3, 0.3)
+        assert kd_relation(t, t, t, 0.3, 0.3) < kd_relation(other, t, t, 0.3, 0.3)

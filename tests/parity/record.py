@@ -1,0 +1,152 @@
+"""Run the authors' published code and write down what it says: the numbers that `test_parity.py` holds ours against.
+
+    python -m tests.parity.record --mocov3 PATH --sololearn PATH
+
+PATHs are checkouts of github.com/facebookresearch/moco-v3 and github.com/vturrisi/solo-learn. Their code is not part of
+this project; only the numbers it prints are kept, in tests/golden/parity.json, with the commits they came from.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+import types
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torchvision.models import resnet18
+
+from tests.parity.setting import Setting, numbers, views, weight
+
+OUT = Path(__file__).parent.parent / "golden" / "parity.json"
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """A module from a file, without its package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def commit(path: Path) -> str:
+    with contextlib.suppress(subprocess.CalledProcessError):
+        return subprocess.run(
+            ["git", "-C", str(path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    return "unknown"
+
+
+def schedules(root: Path) -> ModuleType:
+    """The two schedule functions of main_moco.py, which cannot be imported whole without a GPU stack of its time."""
+    text = (root / "main_moco.py").read_text()
+    module = types.ModuleType("schedules")
+    start, end = text.index("def adjust_learning_rate"), text.index("if __name__")
+    exec("import math\n" + text[start:end], module.__dict__)
+    return module
+
+
+def mocov3(root: Path) -> dict[str, Any]:
+    torch.Tensor.cuda = lambda self, *_, **__: self  # the labels are sent to a GPU without asking
+    torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
+    builder = load(root / "moco" / "builder.py", "mocov3_builder")
+    optimizer_module = load(root / "moco" / "optimizer.py", "mocov3_optimizer")
+    schedule = schedules(root)
+    s = Setting()
+    model = builder.MoCo_ResNet(partial(resnet18, zero_init_residual=True), s.out, s.hidden, s.temperature).double()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            canonical = name.replace("momentum_encoder", "base_encoder")
+            p.copy_(weight(canonical, p))
+    arguments = types.SimpleNamespace(lr=s.lr, epochs=s.epochs, warmup_epochs=s.warmup, moco_m=s.momentum)
+    optimizer = optimizer_module.LARS(model.parameters(), s.lr, weight_decay=s.weight_decay, momentum=0.9)
+    found: dict[str, Any] = {"losses": [], "lr": [], "momentum": []}
+    for step in range(s.steps):
+        # One step an epoch, so that the whole schedule passes in five steps.
+        found["lr"].append(schedule.adjust_learning_rate(optimizer, step, arguments))
+        m = schedule.adjust_moco_momentum(step, arguments)
+        found["momentum"].append(m)
+        loss = model(*views(step, s), m)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found["losses"].append(loss.item())
+    last = schedule.adjust_moco_momentum(s.steps, arguments)
+    found["momentum"].append(last)
+    model._update_momentum_encoder(last)  # the move that ours has already made
+    found["student"] = {n: p.norm().item() for n, p in model.named_parameters() if "momentum" not in n}
+    found["teacher"] = {
+        n.replace("momentum_encoder", "base_encoder"): p.norm().item()
+        for n, p in model.named_parameters()
+        if "momentum_encoder" in n
+    }
+    q, k = numbers("query", (6, 10)), numbers("key", (6, 10))
+    found["contrastive"] = {}
+    for temperature in (0.2, 1.0):
+        model.T = temperature
+        found["contrastive"][str(temperature)] = model.contrastive_loss(q, k).item()
+    heads = {}
+    for kind in ("MoCo_ResNet", "MoCo_ViT"):
+        built = getattr(builder, kind)(lambda num_classes: Headed(24), s.out, s.hidden, 1.0).double()
+        projector = built.base_encoder.fc if kind == "MoCo_ResNet" else built.base_encoder.head
+        heads[kind] = {}
+        for part, module in (("projector", projector), ("predictor", built.predictor)):
+            with torch.no_grad():
+                for name, p in module.named_parameters():
+                    p.copy_(weight(f"{part}.{name}", p))
+            x = numbers(f"input of {part}", (6, 24 if part == "projector" else s.out))
+            heads[kind][part] = module(x).flatten().tolist()
+    found["heads"] = heads
+    return found
+
+
+class Headed(torch.nn.Module):
+    """A stand-in encoder with the attributes by which the authors' builder finds the head to replace."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(width, 1)
+        self.head = torch.nn.Linear(width, 1)
+
+
+def sololearn(root: Path) -> dict[str, Any]:
+    lars = load(root / "solo" / "utils" / "lars.py", "solo_lars")
+    byol = load(root / "solo" / "losses" / "byol.py", "solo_byol")
+    w, b = numbers("w", (5, 4)).requires_grad_(), numbers("b", (5,)).requires_grad_()
+    optimizer = lars.LARS(
+        [w, b], lr=0.3, momentum=0.9, weight_decay=1e-2, eta=0.02, clip_lr=True, exclude_bias_n_norm=True
+    )
+    path = []
+    for step, lr in enumerate((0.003, 0.3, 0.2, 0.1, 0.05)):
+        w.grad, b.grad = numbers(f"gradient w {step}", (5, 4)), numbers(f"gradient b {step}", (5,))
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+        path.append([w.flatten().tolist(), b.tolist()])
+    p, z = numbers("p", (6, 10)), numbers("z", (6, 10))
+    return {"lars": path, "byol": byol.byol_loss_func(p, z).item()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mocov3", type=Path, required=True)
+    parser.add_argument("--mocov3-commit")
+    parser.add_argument("--sololearn", type=Path, required=True)
+    parser.add_argument("--sololearn-commit")
+    a = parser.parse_args()
+    found = {
+        "facebookresearch/moco-v3": {"commit": a.mocov3_commit or commit(a.mocov3), **mocov3(a.mocov3)},
+        "vturrisi/solo-learn": {"commit": a.sololearn_commit or commit(a.sololearn), **sololearn(a.sololearn)},
+    }
+    OUT.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written: {OUT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Ours against the numbers that the authors' published code gave on the same tensors (see `record.py`)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resmom.losses.contrastive import info_nce
+from resmom.losses.cosine import cosine_distance
+from resmom.losses.residual import Residual
+from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.nets.backbones import ResNet, build_backbone
+from resmom.nets.heads import mlp
+from resmom.nets.teacher import Ema
+from resmom.train.optim import Lars, build_optimizer, set_rate
+from resmom.train.plan import Plan, Train, plan
+from resmom.train.state import State
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch
+from tests.parity.setting import Setting, numbers, views, weight
+
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
+MOCO, SOLO = RECORDED["facebookresearch/moco-v3"], RECORDED["vturrisi/solo-learn"]
+
+
+def canonical(name: str) -> str:
+    """Our parameter's name as moco-v3 calls it."""
+    return name.replace("backbone.body.", "base_encoder.").replace("projector.", "base_encoder.fc.")
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
+def test_mocov3_loss(temperature: float) -> None:
+    ours = 2 * temperature * info_nce(numbers("query", (6, 10)), numbers("key", (6, 10)), 0, temperature)
+    assert ours.item() == pytest.approx(MOCO["contrastive"][str(temperature)], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "norm"), [("MoCo_ResNet", 2, "none"), ("MoCo_ViT", 3, "plain")], ids=["resnet", "vit"]
+)
+def test_mocov3_heads(kind: str, layers: int, norm: str) -> None:
+    s = Setting()
+    heads = {
+        "projector": mlp(24, s.hidden, s.out, layers, last_norm="plain"),
+        "predictor": mlp(s.out, s.hidden, s.out, 2, last_norm=norm),
+    }
+    for part, head in heads.items():
+        fill(head.double(), part + ".")
+        x = numbers(f"input of {part}", (6, 24 if part == "projector" else s.out))
+        torch.testing.assert_close(head(x).flatten().tolist(), MOCO["heads"][kind][part], rtol=1e-10, atol=1e-12)
+
+
+@torch.no_grad()
+def fill(module: nn.Module, prefix: str = "") -> None:
+    for name, p in module.named_parameters():
+        p.copy_(weight(prefix + name, p))
+
+
+def test_mocov3_schedules() -> None:
+    s = Setting()
+    train = Train(epochs=s.epochs, batch=256, warmup_epochs=s.warmup)
+    for step in range(s.steps):
+        now = plan(train, s.lr, Ema(s.momentum, 1.0), Residual(), step, 1)
+        assert now.lr == pytest.approx(MOCO["lr"][step], rel=1e-12)
+        assert now.momentum == pytest.approx(MOCO["momentum"][step], rel=1e-12)
+
+
+def test_five_mocov3_steps() -> None:
+    """Five steps of forward, backward, LARS and teacher, ResNet-18 with BatchNorm, float64.
+
+    moco-v3 moves its teacher inside the next forward; ours moves it after the step. So ours is fed the momentum of the
+    next step, and its teacher is compared after the authors' has made the move it still owes.
+    """
+    s = Setting()
+    backbone = build_backbone(ResNet(18, zero_init_residual=True))
+    method = MoCoV3Method(backbone, MoCoV3(s.temperature, s.hidden, s.out)).double()
+    with torch.no_grad():
+        for network in (method.student, method.teacher):
+            for name, p in network.named_parameters():
+                p.copy_(weight(canonical(name), p))
+    state = State(method, build_optimizer(Lars(weight_decay=s.weight_decay), method.student))
+    for step in range(s.steps):
+        batch = Batch(views(step, s), torch.arange(s.images))
+        now = Plan(lr=MOCO["lr"][step], momentum=MOCO["momentum"][step + 1], residual=0.0)
+        metrics = train_step(state, batch, now, Rules(Residual()))
+        assert metrics["loss"].item() == pytest.approx(MOCO["losses"][step], rel=1e-9), f"step {step}"
+    for network, recorded in ((method.student, MOCO["student"]), (method.teacher, MOCO["teacher"])):
+        ours = {canonical(name): p.norm().item() for name, p in network.named_parameters()}
+        assert ours.keys() == recorded.keys()
+        for name, norm in ours.items():
+            assert norm == pytest.approx(recorded[name], rel=1e-8, abs=1e-12), name
+
+
+def test_sololearn_lars() -> None:
+    w, b = nn.Parameter(numbers("w", (5, 4))), nn.Parameter(numbers("b", (5,)))
+    network = nn.ParameterDict({"w": w, "b": b})
+    optimizer = build_optimizer(Lars(weight_decay=1e-2, trust=0.02, form="clipped"), network)
+    for step, lr in enumerate((0.003, 0.3, 0.2, 0.1, 0.05)):
+        w.grad, b.grad = numbers(f"gradient w {step}", (5, 4)), numbers(f"gradient b {step}", (5,))
+        set_rate(optimizer, lr)
+        optimizer.step()
+        close(w, SOLO["lars"][step][0])
+        close(b, SOLO["lars"][step][1])
+
+
+def close(ours: Tensor, recorded: list[float]) -> None:
+    torch.testing.assert_close(ours.detach().flatten(), torch.tensor(recorded, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_sololearn_byol_loss() -> None:
+    ours = 2 * cosine_distance(numbers("p", (6, 10)), numbers("z", (6, 10)))
+    assert ours.item() == pytest.approx(SOLO["byol"], rel=1e-12)

@@ -1,0 +1,79 @@
+"""The run folder: lines, lock, refusals."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, find_run, read_lines, write_json
+
+
+def test_lines_survive_a_crash_in_the_middle_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for step in range(5):
+        append_line(path, {"step": step, "loss": 0.5})
+    with path.open("a") as file:
+        file.write('{"step": 5, "lo')
+    assert [line["step"] for line in read_lines(path)] == [0, 1, 2, 3, 4]
+    drop_lines_after(path, 2)
+    assert path.read_text().count("\n") == 3
+    append_line(path, {"step": 3})
+    assert [line["step"] for line in read_lines(path)] == [0, 1, 2, 3]
+    assert read_lines(tmp_path / "none.jsonl") == []
+
+
+def test_a_locked_folder_is_refused_and_a_killed_holder_frees_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from pathlib import Path; from resmom.rundir import RunDir\n"
+            f"with RunDir(Path({str(run.path)!r})).locked():\n    print('held', flush=True); time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(RunDirError, match="another process is working"), run.locked():
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with run.locked():
+        pass
+
+
+def test_used_folders_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.refuse_if_used()
+    (tmp_path / "photo.jpg").write_text("x")
+    with pytest.raises(RunDirError, match="not empty and not a run"):
+        run.refuse_if_used()
+    write_json(run.config, {})
+    with pytest.raises(RunDirError, match="resmom resume"):
+        run.refuse_if_used()
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(RunDirError, match="is a file"):
+        RunDir(file).refuse_if_used()
+
+
+def test_a_run_is_found_by_folder_and_by_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="not a run folder"):
+        find_run(tmp_path)
+    run = RunDir(tmp_path)
+    write_json(run.config, {})
+    with pytest.raises(RunDirError, match="no checkpoint yet"):
+        find_run(tmp_path)
+    run.last.parent.mkdir()
+    for path in (run.last, run.kept(10)):
+        path.write_bytes(b"")
+    assert find_run(tmp_path) == (run, run.last)
+    assert find_run(run.kept(10)) == (run, run.kept(10))
+    stray = tmp_path / "a" / "b" / "stray.pt"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"")
+    with pytest.raises(RunDirError, match="does not lie in"):
+        find_run(stray)

@@ -1,0 +1,29 @@
+"""Schedules at points known by hand."""
+
+import math
+
+import pytest
+
+from resmom.schedule import due, half_cosine, warmup_cosine
+
+
+def test_warmup_then_cosine() -> None:
+    assert warmup_cosine(0, 100, 10, 1.0) == 0.0
+    assert warmup_cosine(5, 100, 10, 1.0) == pytest.approx(0.5)
+    assert warmup_cosine(10, 100, 10, 1.0) == pytest.approx(1.0)
+    assert warmup_cosine(55, 100, 10, 1.0) == pytest.approx(0.5)
+    assert warmup_cosine(100, 100, 10, 1.0) == pytest.approx(0.0)
+    assert warmup_cosine(0, 100, 10, 1.0, start=0.2) == pytest.approx(0.2)
+    assert warmup_cosine(0, 100, 0, 1.0) == pytest.approx(1.0)
+
+
+def test_momentum_rises_to_its_end() -> None:
+    assert half_cosine(0, 10, 0.99, 1.0) == pytest.approx(0.99)
+    assert half_cosine(5, 10, 0.99, 1.0) == pytest.approx(0.995)
+    assert half_cosine(10, 10, 0.99, 1.0) == pytest.approx(1.0)
+    assert half_cosine(3, 10, 0.99, 1.0) == pytest.approx(1 - 0.5 * (1 + math.cos(0.3 * math.pi)) * 0.01)
+
+
+def test_due() -> None:
+    assert [step for step in range(10) if due(step, 3)] == [3, 6, 9]
+    assert not any(due(step, 0) for step in range(10))

@@ -1,0 +1,55 @@
+"""The smallest things that are still the real ones: networks and batches that a test can afford."""
+
+import torch
+from torch import Tensor, nn
+
+from resmom.method import Method
+from resmom.methods.byol import Byol, ByolMethod
+from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.nets.backbones import Backbone
+from resmom.types import Batch
+
+
+class Flat(nn.Module):
+    """A body of two linear layers with a normalisation that ignores the batch."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.LayerNorm(width), nn.GELU())
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = True) -> Tensor:
+        return x
+
+
+def without_batch_norm(module: nn.Module) -> nn.Module:
+    """The module with every BatchNorm1d replaced by a LayerNorm: then rows do not see each other."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d):
+            setattr(module, name, nn.LayerNorm(child.num_features, elementwise_affine=child.affine))
+        else:
+            without_batch_norm(child)
+    return module
+
+
+def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Method:
+    """MoCo-v3 or BYOL on a flat body for 3 x 4 x 4 images, float64."""
+    torch.manual_seed(seed)
+    body = Backbone(Flat(48, 12), 12)
+    made: Method
+    if kind == "mocov3":
+        made = MoCoV3Method(body, MoCoV3(temperature=0.2, hidden=16, out=8))
+    else:
+        made = ByolMethod(body, Byol(hidden=16, out=8, predictor_hidden=16))
+    if not batch_norm:
+        without_batch_norm(made)
+    return made.double()
+
+
+def batch(seed: int = 0, n: int = 8) -> Batch:
+    """Two random float64 views of n images of 3 x 4 x 4."""
+    generator = torch.Generator().manual_seed(seed)
+    views = tuple(torch.randn(n, 3, 4, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    return Batch(views, torch.arange(n))
