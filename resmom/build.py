@@ -4,6 +4,7 @@ from typing import assert_never
 
 import torch
 
+from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
@@ -22,3 +23,10 @@ def build_method(method: MoCoV3 | Byol, backbone: BackboneConfig, seed: int) -> 
                 return ByolMethod(body, method)
             case _:
                 assert_never(method)
+
+
+def build_online(width: int, classes: int, seed: int) -> OnlineClassifier:
+    """The online classifier, its initial weights a function of `seed`. Leaves torch's generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return OnlineClassifier(width, classes)

@@ -75,8 +75,13 @@ class RunDir:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")
-        if self.path.is_dir() and any(entry.name != "lock" for entry in self.path.iterdir()):
+        if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
             raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
+
+
+def _leftover(entry: Path) -> bool:
+    """What a start that was killed at once may leave, and another start may take over."""
+    return entry.name == "lock" or entry.name.endswith(".part")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -30,6 +30,15 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
     raise DataError(_unknown(str(spec), path))
 
 
+def absolute(spec: str) -> str:
+    """The same data named so that it is found from any working directory; what is not a path stays as it is."""
+    name, colon, root = spec.partition(":")
+    if name in NAMES:
+        return f"{name}:{Path(root).expanduser().resolve()}" if colon and root else spec
+    path = Path(spec).expanduser()
+    return str(path.resolve()) if path.exists() else spec
+
+
 def _unknown(spec: str, path: Path) -> str:
     near = difflib.get_close_matches(spec.partition(":")[0].lower(), NAMES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""

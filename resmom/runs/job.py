@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resmom import dist
-from resmom.build import build_method
+from resmom.build import build_method, build_online
 from resmom.config import ConfigError, Run, check
 from resmom.data.open import open_data
 from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Source
-from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.split import holdout
 from resmom.method import Method
 from resmom.train.optim import build_optimizer
@@ -82,7 +81,7 @@ def prepare(run: Run, data: Data, device: torch.device) -> Job:
     labels = None
     if data.train.labels is not None and (data.train.labels >= 0).any():
         labels = torch.from_numpy(data.train.labels).to(device)
-        state.online = OnlineClassifier(_width(method), len(data.train.classes)).to(device)
+        state.online = build_online(_width(method), len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
     return Job(run, data, state, order, device, labels)
 

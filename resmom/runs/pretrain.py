@@ -9,8 +9,9 @@ import torch
 from resmom import dist
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
+from resmom.data.open import absolute
 from resmom.data.source import DataError, Source
-from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, find_run, write_json
+from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, write_json
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible
 from resmom.runs.job import Job, default_device, open_for, prepare
@@ -50,21 +51,22 @@ def pretrain(run: Run, data: str, out: Path, machine: Machine | None = None) -> 
     folder = RunDir(out)
     folder.refuse_if_used()
     device = default_device(machine.device)
-    source = open_for(run, data)
-    job = prepare(run, source, device)
-    return _work(job, folder, machine, data, resumed=False)
+    spec = absolute(data)
+    job = prepare(run, open_for(run, spec), device)
+    return _work(job, folder, machine, spec, resumed=False)
 
 
 def resume(path: Path, machine: Machine | None = None) -> Finished:
-    """Continue the run in a folder from its last checkpoint. On the CPU the weights at the end are those, bit for bit,
-    of the run that was never stopped (same versions, same number of threads).
+    """Continue the run in a folder from its last checkpoint, or from step 0 if it was stopped before the first.
 
-    Raises RunDirError or CheckpointError if there is nothing to continue, DataError if the data changed.
+    On the CPU the weights at the end are those, bit for bit, of the run that was never stopped (same versions, same
+    number of threads). Raises RunDirError or CheckpointError if there is nothing to continue, DataError if the data
+    changed.
     """
     machine = machine or Machine()
-    folder, checkpoint = find_run(path)
-    if checkpoint != folder.last:
-        raise RunDirError(f"a run continues from its last checkpoint: give the folder, `resmom resume {folder.path}`")
+    folder = RunDir(path)
+    if not folder.config.exists():
+        raise RunDirError(f"{path} is not a run folder: it has no run.json; start a run with `resmom pretrain`")
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
     device = default_device(machine.device)
@@ -84,9 +86,11 @@ def _work(job: Job, folder: RunDir, machine: Machine, data: str, resumed: bool) 
 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished:
-    if resumed:
+    if resumed and folder.last.exists():
         _load(job, folder)
-    else:
+    if dist.rank() == 0:
+        drop_lines_after(folder.metrics, job.state.step)
+    if not folder.last.exists():
         save(job, folder)
     job.state.method.student = dist.data_parallel(job.state.method.student)
     in_ram = isinstance(job.data.train.read(job.order.index(0)[:1]), torch.Tensor)
@@ -112,8 +116,6 @@ def _load(job: Job, folder: RunDir) -> None:
         load_state(job.state, content["state"])
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder.last} does not fit the run in {folder.config}: {error}") from error
-    if dist.rank() == 0:
-        drop_lines_after(folder.metrics, job.state.step)
 
 
 def _summary(job: Job, folder: RunDir) -> str:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -28,7 +27,7 @@ class Progress:
         self._told = self._began
         self._values: dict[str, float] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         if not self._quiet and self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True)
             self._live.start()

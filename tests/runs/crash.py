@@ -1,0 +1,86 @@
+"""Runs in processes of their own, which can be killed at any moment."""
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from resmom.config import Log, Run
+from resmom.evaluate.online import Online
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import SmallResNet
+from resmom.recipes import with_residual
+from resmom.runs.pretrain import Machine, pretrain, resume
+from resmom.train.optim import Lars
+from resmom.train.plan import Train
+from resmom.views.policy import mocov3_cifar
+
+QUIET = Machine(device="cpu", quiet=True)
+
+
+def write_images(path: Path, n: int = 40, classes: int = 2) -> Path:
+    """A labelled .npz of small images whose classes differ in colour."""
+    random = np.random.default_rng(0)
+    labels = np.arange(n) % classes
+    images = random.integers(0, 120, size=(n, 16, 16, 3)) + 100 * np.eye(3)[labels % 3][:, None, None, :]
+    test = slice(0, n // 4)
+    images = images.astype(np.uint8)
+    np.savez(path, train_images=images, train_labels=labels, test_images=images[test], test_labels=labels[test])
+    return path
+
+
+def small_run(**train: object) -> Run:
+    """A run of seconds with everything in it: residual term, LARS, online classifier, kNN, checkpoints."""
+    policy = mocov3_cifar()
+    return with_residual(
+        Run(
+            method=MoCoV3(temperature=0.2, hidden=8, out=4),
+            backbone=SmallResNet((4, 8)),
+            policy=replace(policy, views=tuple(replace(view, size=16) for view in policy.views)),
+            optim=Lars(lr=1.0, trust=0.02, form="clipped"),
+            train=Train(**{"epochs": 6, "batch": 8, "warmup_epochs": 1, "seed": 3} | train),
+            online=Online(lr=1.0),
+            log=Log(line_steps=2, save_epochs=1, knn_epochs=2),
+        )
+    )
+
+
+def start(out: Path, data: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:
+    """Begin or continue the run in `out`; the process kills itself at the `die_at`-th call of `die_in`, if given."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.runs.crash"])
+    process = context.Process(target=_work, args=(out, data, die_in, die_at))
+    process.start()
+    return process
+
+
+def _work(out: Path, data: Path, die_in: str, die_at: int) -> None:
+    torch.set_num_threads(1)
+    if die_in:
+        _arm(die_in, die_at)
+    if (out / "run.json").exists():
+        resume(out, QUIET)
+    else:
+        pretrain(small_run(), str(data), out, QUIET)
+
+
+def _arm(where: str, at: int) -> None:
+    owner, name = {"fsync": (os, "fsync"), "replace": (Path, "replace"), "save": (torch, "save")}[where]
+    original, calls = getattr(owner, name), 0
+
+    def deadly(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            if where == "save":  # half a checkpoint is already in the file
+                args[1].write(b"PK\x03\x04 half a checkpoint")
+                args[1].flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, deadly)

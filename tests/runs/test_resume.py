@@ -1,0 +1,147 @@
+"""Exact resume: weights after kill -9 and resume are bitwise those of the undisturbed run, at any moment."""
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resmom.checkpoint import load_checkpoint
+from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.runs.pretrain import pretrain, resume
+from tests.runs.crash import QUIET, small_run, start, write_images
+
+TIMES = ("images_per_second", "waited_seconds")
+
+
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries and lists as one dictionary."""
+    if isinstance(content, dict):
+        parts = content.items()
+    elif isinstance(content, list | tuple):
+        parts = enumerate(content)
+    else:
+        return {prefix: content}
+    return {k: v for key, part in parts for k, v in flat(part, f"{prefix}/{key}").items()}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    a, b = (flat(load_checkpoint(RunDir(path).last)) for path in (one, other))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
+        assert same, name
+    lines = [
+        [{k: v for k, v in line.items() if k not in TIMES} for line in read_lines(RunDir(path).metrics)]
+        for path in (one, other)
+    ]
+    assert lines[0] == lines[1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
+    """The run that was never stopped: its folder, its data, and its seconds."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data = write_images(folder / "images.npz")
+    start(folder / "warm", data).join()  # the first process also starts the server that forks all others
+    began = time.monotonic()
+    process = start(folder / "run", data)
+    process.join()
+    assert process.exitcode == 0
+    return folder / "run", data, time.monotonic() - began
+
+
+def finish(out: Path, data: Path) -> None:
+    process = start(out, data)
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_the_same_run_twice_is_the_same(undisturbed: tuple[Path, Path, float], tmp_path: Path) -> None:
+    finish(tmp_path / "run", undisturbed[1])
+    assert_same_run(undisturbed[0], tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(20))
+def test_killed_at_a_random_moment(undisturbed: tuple[Path, Path, float], tmp_path: Path, moment: int) -> None:
+    reference, data, seconds = undisturbed
+    out, fate = tmp_path / "run", random.Random(moment)
+    process = start(out, data)
+    # Strata, so that the twenty moments cover the run from start to end.
+    process.join(timeout=seconds * (moment + fate.random()) / 20)
+    process.kill()
+    process.join()
+    finish(out, data)
+    assert_same_run(reference, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["fsync", "replace", "save"])
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_killed_inside_a_checkpoint_write(
+    undisturbed: tuple[Path, Path, float], tmp_path: Path, where: str, at: int
+) -> None:
+    reference, data, _ = undisturbed
+    process = start(tmp_path / "run", data, where, at)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    again = start(tmp_path / "run", data, where, 2)  # and once more, while it resumes
+    again.join()
+    finish(tmp_path / "run", data)
+    assert_same_run(reference, tmp_path / "run")
+
+
+def test_sigterm_saves_and_resume_finishes(
+    undisturbed: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resmom.runs.loop as loop
+
+    reference, data, _ = undisturbed
+    train_step, steps = loop.train_step, []
+
+    def stepping(*args: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 7:  # in the middle of an epoch
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(*args)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", stepping)
+        stopped = pretrain(small_run(), str(data), tmp_path / "run", QUIET)
+    assert (stopped.step, stopped.interrupted_by) == (7, signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert load_checkpoint(RunDir(tmp_path / "run").last)["state"]["step"] == 7
+    finished = resume(tmp_path / "run", QUIET)
+    assert (finished.step, finished.interrupted_by) == (finished.steps, None)
+    assert_same_run(reference, tmp_path / "run")
+
+
+def test_resume_of_a_finished_run_changes_nothing(undisturbed: tuple[Path, Path, float]) -> None:
+    before = RunDir(undisturbed[0]).metrics.read_text()
+    assert resume(undisturbed[0], QUIET).interrupted_by is None
+    assert RunDir(undisturbed[0]).metrics.read_text() == before
+
+
+def test_a_run_in_progress_is_not_taken_over(undisturbed: tuple[Path, Path, float]) -> None:
+    with RunDir(undisturbed[0]).locked(), pytest.raises(RunDirError, match="another process is working"):
+        resume(undisturbed[0], QUIET)
+
+
+def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "images.npz")
+    pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
+    with pytest.raises(RunDirError, match="resmom resume"):
+        pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
+    write_images(data, n=48)
+    with pytest.raises(ValueError, match="not those of the run"):
+        resume(tmp_path / "run", QUIET)
+    with pytest.raises(RunDirError, match="not a run folder"):
+        resume(tmp_path, QUIET)
+    text = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert text["data"] == str(data)
