@@ -1,6 +1,7 @@
 """The command line: parse the verb, call one command. Torch is not imported before a command needs it."""
 
 import importlib
+import os
 import sys
 from difflib import get_close_matches
 
@@ -48,3 +49,6 @@ def main() -> None:
     except UserError as error:
         print(f"resmom {verb}: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,7 +1,8 @@
 """A whole run as one typed value. Its parts are frozen dataclasses that live beside what they configure."""
 
 import difflib
-import re
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,7 +17,7 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig, ResNet
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
@@ -89,25 +90,44 @@ def to_json(run: Run) -> dict[str, Any]:
     return plain
 
 
-def from_json(plain: dict[str, Any]) -> Run:
+def from_json(plain: Any) -> Run:
     """The run that `to_json` wrote. Raises ConfigError naming every wrong or unknown field, with a suggestion."""
+    if not isinstance(plain, dict):
+        raise ConfigError(f"the configuration cannot be used: expected an object with a run's fields, got {plain!r}")
     try:
         return _converter().structure(plain, Run)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
-        problems = [_plain_words(line) for line in cattrs.transform_error(error)]
+        problems = cattrs.transform_error(error, path="run", format_exception=_plain_words)
         raise ConfigError("the configuration cannot be used: " + "; ".join(problems)) from error
 
 
-def _plain_words(line: str) -> str:
-    """A line of cattrs about unknown fields, with the nearest known name added."""
-    unknown = re.search(r"extra fields found \(([^)]*)\)", line)
-    if not unknown:
-        return line
-    hints = []
-    for name in unknown.group(1).split(", "):
-        near = difflib.get_close_matches(name, field_names(Run), n=1)
-        hints.append(f"unknown '{name}'" + (f", did you mean '{near[0]}'?" if near else ""))
-    return line.split("@")[-1].strip() + ": " + ", ".join(hints)
+def _plain_words(error: BaseException, kind: Any) -> str:
+    """One mistake in our words: the parts' own messages kept, the nearest known name added to an unknown one."""
+    match error:
+        case cattrs.ForbiddenExtraKeysError():
+            return ", ".join(_unknown(name, field_names(error.cl)) for name in sorted(error.extra_fields))
+        case KeyError(args=("kind",)):
+            return f"'kind' is missing; it says which of {', '.join(_members(kind))}"
+        case KeyError(args=(name,)) if _members(kind):
+            return _unknown(str(name), set(_members(kind))) + f"; known are {', '.join(_members(kind))}"
+        case KeyError(args=(name,)):
+            return f"'{name}' is missing"
+        case ValueError():
+            return str(error)
+        case TypeError() | AttributeError():
+            return "expected an object or a list of another shape"
+        case _:
+            return str(cattrs.v.format_exception(error, kind))
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1) or difflib.get_close_matches(name, field_names(Run), n=1)
+    return f"unknown '{name}'" + (f", did you mean '{near[0]}'?" if near else "")
+
+
+def _members(kind: Any) -> list[str]:
+    """The names by which `kind` tells the members of a union; none for anything else."""
+    return [member.__name__ for member in get_args(kind)] if get_origin(kind) in (Union, UnionType) else []
 
 
 def field_names(kind: Any) -> set[str]:
@@ -120,10 +140,37 @@ def field_names(kind: Any) -> set[str]:
 
 
 def check(run: Run) -> None:
-    """Refuse combinations of parts that each stand for themselves but not together. Raises ConfigError."""
+    """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError."""
+    for path, value in _floats(run):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} is {value}; it must be a finite number")
+    if run.optim.lr <= 0:
+        raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     if len(run.policy.views) != 2:
         raise ConfigError(f"{type(run.method).__name__} takes two views, policy.views has {len(run.policy.views)}")
-    if run.train.micro_batch and run.train.batch % run.train.micro_batch:
-        raise ConfigError(
-            f"train.batch {run.train.batch} is not a multiple of train.micro_batch {run.train.micro_batch}"
-        )
+    match run.backbone:
+        case SmallResNet(widths=widths) if not widths or min(widths) < 1:
+            raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
+        case MoCoViT(image=image, patch=patch):
+            if patch < 1 or image < patch or image % patch:
+                raise ConfigError(f"backbone.image {image} is not a multiple of backbone.patch {patch}")
+            for number, view in enumerate(run.policy.views):
+                if view.size != image:
+                    raise ConfigError(
+                        f"backbone.image is {image}, but view {number} has side {view.size}; "
+                        f"set --backbone.image or --policy.views.{number}.size so that they agree"
+                    )
+        case _:
+            pass
+
+
+def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """All floats in a tree of dataclasses and tuples, with their paths."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, tuple):
+        for number, part in enumerate(value):
+            yield from _floats(part, f"{path}.{number}")
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _floats(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)

@@ -72,10 +72,12 @@ def anywhere(flag: bool) -> bool:
     return bool(count > 0.5)
 
 
-def barrier() -> None:
-    """Wait for all ranks."""
+def average(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks."""
     if active():
-        distributed.barrier()
+        for tensor in tensors:
+            distributed.all_reduce(tensor)
+            tensor /= world()
 
 
 def data_parallel(student: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 RUN/run.json            the resolved configuration and the data, written once
 RUN/environment.jsonl   one line per start: command, versions, commit, machine
 RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
+RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/checkpoints/        last.pt and the kept ones, epoch-00010.pt …
 RUN/lock                held while a process works in the folder
@@ -41,6 +42,10 @@ class RunDir:
     @property
     def environment(self) -> Path:
         return self.path / "environment.jsonl"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "evaluations.jsonl"
 
     @property
     def unreadable(self) -> Path:
@@ -100,9 +105,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Add one JSON line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    """Add one JSON line; a line that a crash cut short before it is taken out."""
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

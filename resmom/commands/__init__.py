@@ -4,10 +4,11 @@ import dataclasses
 import json
 from typing import Annotated, Any, TypeVar
 
+import torch
 import tyro
 
 from resmom.errors import UserError
-from resmom.runs.pretrain import Finished
+from resmom.runs.pretrain import Finished, Machine
 
 T = TypeVar("T")
 
@@ -15,12 +16,10 @@ Flat = Annotated[T, tyro.conf.arg(name="")]
 """A dataclass whose fields stand as options of their own, without its name before them."""
 
 
-def parse(kind: type[T], arguments: list[str], prog: str, about: str, default: T | None = None) -> T:
+def parse(kind: type[T], arguments: list[str], prog: str, about: str) -> T:
     """The command's arguments as its dataclass. Exits with help or tyro's message; UserError for impossible values."""
     try:
-        if default is None:
-            return tyro.cli(kind, args=arguments, prog=prog, description=about)
-        return tyro.cli(kind, args=arguments, prog=prog, description=about, default=default)
+        return tyro.cli(kind, args=arguments, prog=prog, description=about)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -28,6 +27,12 @@ def parse(kind: type[T], arguments: list[str], prog: str, about: str, default: T
 def print_json(content: Any) -> None:
     """Machine-readable results, on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def set_threads(machine: Machine) -> None:
+    """Give torch the number of threads that was asked for, in this whole process."""
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
 
 
 def tell_end(finished: Finished, as_json: bool) -> int:

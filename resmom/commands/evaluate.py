@@ -8,6 +8,7 @@ import tyro
 
 from resmom.commands import parse, print_json
 from resmom.evaluate.linear import Linear
+from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, Protocol, evaluate
 
 ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, each with its protocol."
@@ -39,5 +40,5 @@ def main(arguments: list[str]) -> int:
     for row in rows:
         top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
         print(f"{row.network:<17}  top-1 {row.score.top1:5.2f}{top5}  {row.score.protocol}")
-    print(f"step {rows[0].step if rows else 0}; also in {a.run}/evaluations.jsonl")
+    print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
     return 0

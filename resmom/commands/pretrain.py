@@ -1,12 +1,11 @@
 """resmom pretrain RECIPE --data DATA --out DIR"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import cast
 
 import tyro
 
-from resmom.commands import Flat, parse, tell_end
+from resmom.commands import Flat, parse, set_threads, tell_end
 from resmom.config import Run
 from resmom.errors import UserError
 from resmom.recipes import names, recipe
@@ -39,8 +38,13 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"name a recipe first.\n{usage}")
         print(usage)
         return 0
-    missing = cast(str, tyro.MISSING)
-    default = Arguments(data=missing, out=cast(Path, missing), run=recipe(arguments[0]))
-    asked = parse(Arguments, arguments[1:], f"resmom pretrain {arguments[0]}", ABOUT, default)
+    asked = parse(_arguments(recipe(arguments[0])), arguments[1:], f"resmom pretrain {arguments[0]}", ABOUT)
+    set_threads(asked.machine)
     finished = pretrain(asked.run, asked.data, asked.out, asked.machine)
     return tell_end(finished, asked.json)
+
+
+def _arguments(default: Run) -> type[Arguments]:
+    """The arguments with the fields of a recipe as defaults; data and out stay without one."""
+    run = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=default))
+    return make_dataclass("Arguments", [run], bases=(Arguments,), frozen=True)

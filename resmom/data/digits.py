@@ -30,25 +30,28 @@ def write_digits(folder: Path, seed: int = 0, copies: int = COPIES) -> None:
 
 def scene(stroke: NDArray[np.float64], random: np.random.Generator) -> Image.Image:
     """A SIZE x SIZE picture of one 8x8 stroke (ink in [0, 1]) with everything but its shape drawn at random."""
-    ink = Image.fromarray((stroke * 255).astype(np.uint8))
-    side = int(random.integers(18, 29))
-    large = ink.resize((side, side), Image.Resampling.BICUBIC).rotate(
-        float(random.uniform(-20, 20)), Image.Resampling.BICUBIC, expand=True
-    )
-    left, top = (int(random.integers(-2, SIZE - extent + 3)) for extent in large.size)
+    ink = Image.fromarray(np.pad(stroke * 255, 1).astype(np.uint8))
+    side = int(random.integers(24, 33))
+    large = ink.resize((side, side), Image.Resampling.BICUBIC)
+    large = large.rotate(float(random.uniform(-20, 20)), Image.Resampling.BICUBIC)
+    left, top = (int(position) for position in random.integers(-4, SIZE - side + 5, size=2))
     mask = Image.new("L", (SIZE, SIZE))
     mask.paste(large, (left, top))
-    pen, paper = _two_colours(random)
+    pen, paper = _colour(random, 190.0), _colour(random, 70.0)
     amount = np.asarray(mask, dtype=np.float64)[..., None] / 255
-    shade = random.uniform(0.8, 1.2, size=3) ** np.linspace(-1, 1, SIZE)[:, None, None]  # a light from one side
-    grain = random.normal(0, 6, size=(SIZE, SIZE, 3))
-    pixels = (amount * pen + (1 - amount) * paper) * shade + grain
+    pixels = amount * pen + (1 - amount) * paper
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _two_colours(random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pen and paper, far enough apart in brightness to be told from each other in grey too."""
-    while True:
-        pen, paper = random.uniform(0, 255, size=(2, 3))
-        if abs(float((pen - paper) @ np.array([0.299, 0.587, 0.114]))) > 70:
-            return pen, paper
+def _colour(random: np.random.Generator, brightness: float) -> NDArray[np.float64]:
+    """A random colour of a given brightness (0 to 255), as far from grey as it can be without leaving the range.
+
+    Pen and paper differ in brightness by the same amount everywhere: a contrast of its own would tell one picture from
+    another without a look at the shape, and that is all a contrastive method would then learn.
+    """
+    grey = np.array([0.299, 0.587, 0.114])
+    tint = random.normal(size=3)
+    tint -= tint @ grey
+    room = np.where(tint > 0, (255 - brightness) / np.abs(tint), brightness / np.abs(tint)).min()
+    colour: NDArray[np.float64] = brightness + random.uniform(0.3, 1.0) * room * tint
+    return colour

@@ -19,7 +19,7 @@ class Gap:
     """Means of 1 - cos between student and teacher, each in [0, 2], as tensors on the device.
 
     `intra`: the same view of the same image. `inter`: two views of the same image, None where there is one view only.
-    `chance`: different images.
+    `chance`: different images, each on the same view.
     """
 
     intra: Float[Tensor, ""]
@@ -28,35 +28,57 @@ class Gap:
 
 
 def _unit(x: Tensor) -> Tensor:
+    """Rows of length 1, without gradient, in float32 at least; a row of zeros stays one."""
+    x = x.detach()
     return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1)
 
 
+def _units(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    # Without this check one row would broadcast against many and give a plausible number.
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"student and teacher must be of one shape, a row per image in the same order; got {tuple(student.shape)} "
+            f"and {tuple(teacher.shape)}; at site p compare the student's p with the teacher's z"
+        )
+    return _unit(student), _unit(teacher)
+
+
 def intra_gap(student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Mean of 1 - cos(student_i, teacher_i)."""
-    return 1.0 - (_unit(student) * _unit(teacher)).sum(1).mean()
+    """Mean of 1 - cos(student_i, teacher_i): a measurement, no loss (it carries no gradient).
+
+    A row of zeros counts as orthogonal to everything. Raises ValueError if the shapes differ.
+    """
+    s, t = _units(student, teacher)
+    return 1.0 - (s * t).sum(1).mean()
 
 
 def chance_gap(student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Mean of 1 - cos(student_i, teacher_j) over all i != j, in O(n d).
+    """Mean of 1 - cos(student_i, teacher_j) over all i != j, exactly, in O(n d); carries no gradient.
 
     The sum over all pairs is the product of the sums; the n pairs of equal images are taken out. Raises ValueError for
-    fewer than two images.
+    fewer than two images, or if the shapes differ.
     """
     n = len(student)
     if n < 2:
-        raise ValueError(f"the chance gap compares different images; got {n}, it needs at least 2")
-    s, t = _unit(student), _unit(teacher)
-    return 1.0 - (s.sum(0) @ t.sum(0) - (s * t).sum()) / (n * (n - 1))
+        raise ValueError(f"the chance gap compares different images and needs at least 2; got {n}; give a larger batch")
+    s, t = _units(student, teacher)
+    # A matrix product here would run in half precision under autocast, on sums of up to n.
+    return 1.0 - ((s.sum(0) * t.sum(0)).sum() - (s * t).sum()) / (n * (n - 1))
 
 
 def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     """The gaps at a site over same-view pairs of one kind, averaged over the views (at p the teacher is read at z).
 
-    Raises ValueError for no pairs, or if their names differ.
+    `inter` takes the student on each view against the teacher on every other one. Raises ValueError for no pairs, if
+    their names differ, or at p if a student does not predict.
     """
     names = {pair.name for pair in pairs}
     if len(names) != 1:
-        raise ValueError(f"gaps are taken over pairs of one kind; got {sorted(names) or 'none'}")
+        raise ValueError(
+            f"gaps are taken over one or more pairs of one kind; got {sorted(names) or 'none'}; pass those of one name"
+        )
+    if site == "p" and any(pair.student.p is None for pair in pairs):
+        raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
     both = [(pair.student.at(site), pair.teacher.at(site)) for pair in pairs]
     intra = [intra_gap(s, t) for s, t in both]
     inter = [intra_gap(s, t) for i, (s, _) in enumerate(both) for j, (_, t) in enumerate(both) if i != j]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from resmom.evaluate.score import Score, score
 
-_CHUNK = 1024
+_CELLS = 1 << 24
+"""Similarities held at once (64 MiB), whatever the size of bank and queries."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Knn:
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.temperature <= 0:
+        if self.k < 1 or not self.temperature > 0:
             raise ValueError(f"knn.k must be at least 1 and knn.temperature above 0; got {self.k}, {self.temperature}")
 
 
@@ -34,22 +35,51 @@ def knn(
 ) -> Score:
     """Accuracy of the queries when each takes the weighted vote of its k nearest images in the bank, by cosine.
 
-    Images with label -1 are left out on both sides. Equal votes go to the lower class number. Raises ValueError if a
-    side is empty.
+    Images with label -1 are left out on both sides. Of equally near images the earlier in the bank is the neighbour;
+    equal votes go to the lower class number. Features that are not finite are left out of the bank, are wrong as a
+    query, and are counted in the protocol. Raises ValueError if a side is empty.
     """
-    bank, bank_labels = bank[bank_labels >= 0], bank_labels[bank_labels >= 0]
+    # One NaN in the bank would be the nearest neighbour of every query: topk takes it for the highest similarity.
+    sound = bank.isfinite().all(1)
+    usable = (bank_labels >= 0) & sound
+    broken = int(((bank_labels >= 0) & ~sound).sum())
+    bank, bank_labels = bank[usable], bank_labels[usable].long()
     queries, query_labels = queries[query_labels >= 0], query_labels[query_labels >= 0]
     if len(bank) == 0 or len(queries) == 0:
-        raise ValueError(f"kNN needs labelled images on both sides; got {len(bank)} in the bank, {len(queries)} asked")
+        raise ValueError(
+            f"kNN needs labelled images with finite features on both sides; got {len(bank)} in the bank, "
+            f"{len(queries)} queries; give data with labels of 0 or more"
+        )
+    broken += int((~queries.isfinite().all(1)).sum())
     k = min(config.k, len(bank))
-    classes = int(torch.cat([bank_labels, query_labels]).max()) + 1
-    known = F.normalize(bank, dim=1)
+    classes = int(torch.cat([bank_labels, query_labels.long()]).max()) + 1
+    known = F.normalize(bank.float(), dim=1)
     votes = []
-    for part in torch.split(F.normalize(queries, dim=1), _CHUNK):
-        similarity, neighbours = (part @ known.T).topk(k, dim=1)
-        weights = (similarity / config.temperature).exp()
-        votes.append(torch.zeros(len(part), classes).scatter_add_(1, bank_labels[neighbours], weights))
-    protocol = (
-        f"knn-v1 (k={k}, cosine, weights exp(cos/{config.temperature:g}), bank {len(bank)}, asked {len(queries)})"
-    )
-    return score(torch.cat(votes), query_labels, protocol)
+    for part in torch.split(F.normalize(queries.float(), dim=1), max(1, _CELLS // len(bank))):
+        similarity, neighbours = _nearest(part @ known.T, k)
+        # Relative to the nearest: the same shares of the vote, and no overflow at a low temperature.
+        weights = ((similarity - similarity.amax(1, keepdim=True)) / config.temperature).exp()
+        votes.append(part.new_zeros(len(part), classes).scatter_add_(1, bank_labels[neighbours], weights))
+    return score(torch.cat(votes), query_labels, _protocol(config, len(bank), len(queries), broken))
+
+
+def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest of each row and where they are; of equals at the border those that come first."""
+    ranked, places = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
+    values, index = ranked[:, :k], places[:, :k].clone()
+    # topk picks among equals as it likes; only where the next one is as near as the last does that choose neighbours.
+    tied = (ranked[:, k:] == values[:, -1:]).any(1)
+    if tied.any():
+        rows, border = similarity[tied], values[tied, -1:]
+        above, level = rows > border, rows == border
+        room = k - above.sum(1, keepdim=True)
+        taken = above | (level & (level.cumsum(1, dtype=torch.int32) <= room))
+        index[tied] = taken.nonzero()[:, 1].view(-1, k)
+        values = similarity.gather(1, index)
+    return values, index
+
+
+def _protocol(config: Knn, bank: int, queries: int, broken: int) -> str:
+    k = f"k={config.k}" if bank >= config.k else f"k={bank} (not {config.k}: all of the bank)"
+    ill = f", {broken} with features that are not finite" if broken else ""
+    return f"knn-v1 {k} T={config.temperature:g} cosine, bank {bank}, queries {queries}{ill}"

@@ -1,41 +1,52 @@
 """The offline linear probe: multinomial logistic regression on frozen features."""
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from resmom.counter import permutation
 from resmom.evaluate.score import Score, score
 from resmom.evaluate.split import holdout
+
+_LEAST_STEPS = 10
+"""Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
 
 
 @dataclass(frozen=True)
 class Linear:
     """Grid and schedule: SGD with momentum .9, learning rate falling as half a cosine to 0, no augmentation."""
 
-    lrs: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
-    weight_decays: tuple[float, ...] = (0.0, 1e-4, 1e-3)
+    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    weight_decays: tuple[float, ...] = (0.0, 1e-3, 1e-2)
     epochs: int = 30
     batch: int = 1024
     held_out: float = 0.1
     """Share of the training images on which learning rate and weight decay are chosen."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not self.lrs or not self.weight_decays or min(self.lrs) <= 0 or min(self.weight_decays) < 0:
+            raise ValueError(
+                "linear.lrs and linear.weight_decays need at least one value each, rates above 0 and decays of 0 or "
+                f"more; got {self.lrs} and {self.weight_decays}"
+            )
+        if self.epochs < 1 or self.batch < 1:
+            raise ValueError(f"linear.epochs and linear.batch must be at least 1; got {self.epochs}, {self.batch}")
+
 
 @dataclass(frozen=True)
 class LinearScore:
-    """The test score with what was chosen on the held-out part of the training set."""
+    """The test score with what was chosen on the held-out part of the training set. `validation` is in percent."""
 
     score: Score
     lr: float
     weight_decay: float
     validation: float
     at_edge: bool
-    """Whether the chosen learning rate is the grid's first or last: a wider grid might find a better one."""
+    """Whether the choice lies at an end of the grid where a wider one might do better (a decay of 0 is no such end)."""
 
 
 def linear_probe(
@@ -45,60 +56,127 @@ def linear_probe(
     test_labels: Int[Tensor, " m"],
     config: Linear,
 ) -> LinearScore:
-    """Train on frozen features and test.
+    """Train on frozen features and test; a function of its arguments alone.
 
     Features are standardised by the training set's mean and deviation. Every pair of learning rate and weight decay is
-    trained on nine tenths of the training set and judged on the rest; the best is trained again on all of it and tested
-    at its last epoch. The test set has no part in any choice. Label -1 is left out.
+    trained on nine tenths of the training set and judged on the rest (equals: the lower cross-entropy); the best is
+    trained again on all of it and tested at its last epoch. The test set has no part in any choice. Label -1 is left
+    out. Raises ValueError for features that are not finite, for no labelled images, for no class with two images to
+    choose on, and if training diverged.
     """
-    features, labels = features[labels >= 0], labels[labels >= 0]
-    test_features, test_labels = test_features[test_labels >= 0], test_labels[test_labels >= 0]
-    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
-    x, tested = (features - mean) / deviation, (test_features - mean) / deviation
+    features, labels = features[labels >= 0], labels[labels >= 0].long()
+    test_features, test_labels = test_features[test_labels >= 0], test_labels[test_labels >= 0].long()
+    _check(features, test_features)
+    mean, deviation = _moments(features)
+    x = _standardised(features, mean, deviation)
     classes = int(torch.cat([labels, test_labels]).max()) + 1
-    fit, held = (torch.from_numpy(part) for part in holdout(labels.numpy(), config.held_out, config.seed))
+    fit, held = (
+        torch.from_numpy(part).to(x.device) for part in holdout(labels.cpu().numpy(), config.held_out, config.seed)
+    )
+    batch = min(config.batch, max(1, len(fit) // _LEAST_STEPS))
 
     grid = [(lr, decay) for lr in config.lrs for decay in config.weight_decays]
-    heads = _train(x[fit], labels[fit], classes, grid, config)
-    accuracies = [(_votes(x[held], head).argmax(1) == labels[held]).double().mean().item() for head in heads]
-    best = int(np.argmax(accuracies))
+    heads, losses = _train(x, labels, fit, classes, grid, batch, config)
+    judged = [
+        _judge(x[held] @ head, labels[held], loss, classes) for head, loss in zip(heads, losses.tolist(), strict=True)
+    ]
+    best = max(range(len(grid)), key=lambda i: judged[i])
+    if judged[best] == _DIVERGED:
+        raise ValueError(f"every learning rate of the grid diverged: {config.lrs}; give lower ones in linear.lrs")
     lr, decay = grid[best]
 
-    [head] = _train(x, labels, classes, [grid[best]], config)
+    [head], _ = _train(x, labels, torch.arange(len(x), device=x.device), classes, [grid[best]], batch, config)
+    if not head.isfinite().all():
+        raise ValueError(f"the learning rate {lr:g} diverged on the whole training set; give lower ones in linear.lrs")
+    edge = _at_edge(config, lr, decay)
     protocol = (
-        f"linear-v1 (frozen standardised features, no augmentation, {config.epochs} epochs, batch "
-        f"{min(config.batch, len(x))}, lr {lr:g} and wd {decay:g} chosen on {len(held)} held-out training images, "
-        f"trained on {len(x)}, tested on {len(tested)}, last epoch)"
+        f"linear-v1 (frozen features standardised by the training set, no augmentation, {config.epochs} epochs, batch "
+        f"{batch}, lr {lr:g} and wd {decay:g} chosen on {len(held)} held-out training images"
+        f"{' at the edge of the grid' if edge else ''}, trained on {len(x)}, tested on {len(test_labels)}, last epoch)"
     )
-    edge = len(config.lrs) > 1 and lr in (config.lrs[0], config.lrs[-1])
-    return LinearScore(score(_votes(tested, head), test_labels, protocol), lr, decay, 100.0 * accuracies[best], edge)
+    tested = score(_standardised(test_features, mean, deviation) @ head, test_labels, protocol)
+    return LinearScore(tested, lr, decay, 100.0 * judged[best][0], edge)
 
 
-def _votes(x: Tensor, head: Tensor) -> Tensor:
-    """Scores of a head whose last row is the bias. A head that diverged votes for nobody."""
-    votes = x @ head[:-1] + head[-1]
-    return votes if votes.isfinite().all() else torch.zeros_like(votes).index_fill_(1, torch.tensor([0]), -1.0)
+def _check(features: Tensor, test_features: Tensor) -> None:
+    if len(features) == 0 or len(test_features) == 0:
+        raise ValueError(
+            f"a linear probe needs labelled images to learn from and to test on; got {len(features)} and "
+            f"{len(test_features)}; give data with labels of 0 or more"
+        )
+    for name, x in (("training", features), ("test", test_features)):
+        broken = int((~x.isfinite().all(1)).sum())
+        if broken:
+            raise ValueError(
+                f"{broken} of {len(x)} {name} images have features that are not finite; encode them in float32, or "
+                "use an earlier checkpoint"
+            )
 
 
-def _train(x: Tensor, labels: Tensor, classes: int, grid: list[tuple[float, float]], config: Linear) -> list[Tensor]:
-    """One head per (lr, wd), (d + 1) x classes each, all trained at once on the same batches."""
-    n, g = len(x), len(grid)
-    batch = min(config.batch, n)
-    x = torch.cat([x, torch.ones(n, 1)], dim=1)
-    heads = torch.zeros(x.shape[1], g * classes)
-    velocity = torch.zeros_like(heads)
-    rates, decays = (torch.tensor(column).repeat_interleave(classes) for column in zip(*grid, strict=True))
-    per_epoch = n // batch
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    deviation, mean = torch.std_mean(features.float(), dim=0, correction=0)
+    # A constant feature varies by rounding alone, which must not be blown up to a deviation of 1.
+    constant = deviation <= 1e-6 * mean.abs()
+    return mean, deviation.masked_fill(constant, torch.inf)
+
+
+def _standardised(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """With a last column of ones, whose weights are the bias."""
+    return F.pad((features.float() - mean) / deviation, (0, 1), value=1.0)
+
+
+_DIVERGED = (-1.0, 0.0)
+_ROUNDING = 1e-3
+
+
+def _judge(votes: Tensor, labels: Tensor, loss: float, classes: int) -> tuple[float, float]:
+    """Accuracy and, to tell equals apart, minus the cross-entropy. A head that diverged is below all others.
+
+    `loss` is that of training, averaged over the run. It starts at chance, ln(classes): a head above that on average
+    was blown up by its learning rate, however well its last, still finite weights happen to do.
+    """
+    if not votes.isfinite().all() or not loss <= math.log(classes) + _ROUNDING:
+        return _DIVERGED
+    accuracy = (votes.argmax(1) == labels).double().mean().item()
+    return accuracy, -F.cross_entropy(votes, labels).item()
+
+
+def _at_edge(config: Linear, lr: float, decay: float) -> bool:
+    lrs, decays = set(config.lrs), set(config.weight_decays)
+    lr_ends = {min(lrs), max(lrs)} if len(lrs) > 1 else set()
+    decay_ends = {min(decays), max(decays)} - {0.0} if len(decays) > 1 else set()
+    return lr in lr_ends or decay in decay_ends
+
+
+def _train(
+    x: Tensor, labels: Tensor, rows: Tensor, classes: int, grid: list[tuple[float, float]], batch: int, config: Linear
+) -> tuple[list[Tensor], Tensor]:
+    """One head per (lr, wd), (d + 1) x classes each, all trained at once on the same batches of the images `rows`.
+
+    With them, for each head, the mean of the losses that it was trained on.
+    """
+    g, per_epoch = len(grid), len(rows) // batch
     steps = config.epochs * per_epoch
-    target = F.one_hot(labels, classes).float()
+    random = torch.Generator().manual_seed(config.seed)
+    heads = x.new_zeros(x.shape[1], g * classes)
+    velocity = torch.zeros_like(heads)
+    rates, decays = (
+        torch.tensor(column, device=x.device).repeat_interleave(classes) for column in zip(*grid, strict=True)
+    )
+    decay = decays.expand_as(heads).clone()
+    decay[-1] = 0.0  # the bias does not decay
+    losses = x.new_zeros(g)
+    order = rows
     for step in range(steps):
         if step % per_epoch == 0:
-            order = torch.from_numpy(permutation(config.seed, step // per_epoch, n))
-        rows = order[step % per_epoch * batch : (step % per_epoch + 1) * batch]
-        inputs = x[rows]
-        shares = (inputs @ heads).view(batch, g, classes).softmax(-1)
-        gradient = inputs.T @ (shares - target[rows][:, None]).view(batch, -1) / batch
-        gradient[:-1] += decays * heads[:-1]
-        velocity.mul_(0.9).add_(gradient)
-        heads -= 0.5 * (1 + np.cos(np.pi * step / steps)) * rates * velocity
-    return list(heads.view(-1, g, classes).unbind(1))
+            order = rows[torch.randperm(len(rows), generator=random).to(rows.device)]
+        chosen = order[step % per_epoch * batch :][:batch]
+        inputs = x[chosen]
+        shares = (inputs @ heads).view(batch * g, classes).log_softmax(-1)
+        own = labels[chosen].repeat_interleave(g)[:, None]
+        losses -= shares.gather(1, own).view(batch, g).mean(0)
+        error = shares.exp_()
+        error.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=error.dtype))
+        velocity.mul_(0.9).addcmul_(decay, heads).addmm_(inputs.T, error.view(batch, -1), alpha=1.0 / batch)
+        heads.addcmul_(rates, velocity, value=-0.5 * (1.0 + math.cos(math.pi * step / steps)))
+    return list(heads.view(-1, g, classes).unbind(1)), losses / steps

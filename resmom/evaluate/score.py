@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracies in percent and the protocol they were measured by. `top5` is None for five classes or fewer."""
+    """Accuracies in percent, in [0, 100], and the protocol they were measured by.
+
+    `top5` is None for five classes or fewer.
+    """
 
     top1: float
     top5: float | None
@@ -16,8 +20,26 @@ class Score:
 
 
 def score(votes: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], protocol: str) -> Score:
-    """The share of images whose label has the highest vote, and one of the five highest."""
-    best = votes.topk(min(5, votes.shape[1]), dim=1).indices == labels[:, None]
-    top1 = 100.0 * best[:, 0].double().mean().item()
-    top5 = 100.0 * best.any(1).double().mean().item() if votes.shape[1] > 5 else None
-    return Score(top1, top5, protocol)
+    """The share of images whose label has the highest vote, and one of the five highest.
+
+    Of equal votes the lower class number counts as higher. An image with a vote that is not finite counts as wrong.
+    Raises ValueError for no images, or for labels outside 0 … classes - 1.
+    """
+    classes = votes.shape[1]
+    if len(labels) == 0:
+        raise ValueError("an accuracy needs labelled images, and there are none; give images with labels of 0 or more")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels must be in 0 … {classes - 1}, the classes voted on; got {int(labels.min())} … "
+            f"{int(labels.max())}; test on images of the classes that were learnt"
+        )
+    # Ranks are counted because topk picks among equals as it likes, and takes NaN for the highest vote of all.
+    own = votes.gather(1, labels[:, None].long())
+    lower = torch.arange(classes, device=votes.device) < labels[:, None]
+    rank = ((votes > own) | ((votes == own) & lower)).sum(1)
+    rank = rank.masked_fill(~votes.isfinite().all(1), classes)
+    return Score(_percent(rank < 1), _percent(rank < 5) if classes > 5 else None, protocol)
+
+
+def _percent(right: Tensor) -> float:
+    return 100.0 * int(right.sum()) / len(right)

@@ -7,18 +7,22 @@ from numpy.typing import NDArray
 def holdout(
     labels: NDArray[np.int64], fraction: float = 0.2, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices (to learn from, held out), each in rising order, a function of the labels and `seed` alone.
+    """Indices (to learn from, held out), each in rising order, a function of the labels, `fraction` and `seed` alone.
 
     Stratified: `fraction` of every class is held out, rounded, but at least one image and never all (a class of one
-    image stays to learn from). Raises ValueError unless 0 < fraction < 1.
+    image stays to learn from). Images with label -1 are in neither part. Raises ValueError unless 0 < fraction < 1, or
+    if no class has two images.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"the held-out fraction must be between 0 and 1; got {fraction}")
+        raise ValueError(f"the held-out fraction must be above 0 and below 1; got {fraction}; a fifth (0.2) is usual")
     random = np.random.default_rng(seed)
-    out = []
-    for label in np.unique(labels):
+    held = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        out.append(random.permutation(members)[:count])
-    held = np.sort(np.concatenate(out))
-    return np.setdiff1d(np.arange(len(labels)), held), held
+        held[random.permutation(members)[:count]] = True
+    if not held.any():
+        raise ValueError(
+            f"nothing can be held out of these {len(labels)} images: no class has two; label more images per class"
+        )
+    return np.flatnonzero((labels >= 0) & ~held), np.flatnonzero(held)

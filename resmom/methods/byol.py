@@ -25,6 +25,11 @@ class Byol:
     out: int = 256
     predictor_hidden: int = 4096
 
+    def __post_init__(self) -> None:
+        for name in ("hidden", "out", "predictor_hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+
 
 class ByolMethod(Method):
     """Online network f_θ, g_θ, q_θ (student) and target network f_ξ, g_ξ (teacher)."""

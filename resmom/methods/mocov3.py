@@ -29,6 +29,13 @@ class MoCoV3:
     projector_layers: int = 2  # ViT: 3
     predictor_norm: LastNorm = "none"  # ViT: "plain", a last BatchNorm without gain and bias
 
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+        for name in ("hidden", "out", "projector_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+
 
 class MoCoV3Method(Method):
     """f_q = backbone, projection MLP and prediction MLP; f_k = momentum backbone and projection MLP."""

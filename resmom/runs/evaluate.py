@@ -115,7 +115,7 @@ def evaluate(
         for name, (bank, queries) in _without_learning(loaded, split).items():
             add(name, knn(bank, known, queries, asked, loaded.run.knn))
     for row in rows:
-        append_line(loaded.folder.path / "evaluations.jsonl", {**row.plain(), "environment": environment()})
+        append_line(loaded.folder.evaluations, {**row.plain(), "environment": environment()})
     return rows
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from resmom.data.open import open_data
 from resmom.data.source import Source
 from resmom.diagnose.gap import gaps
+from resmom.errors import UserError
 from resmom.evaluate.features import encodings
 from resmom.runs.evaluate import Loaded, load_run
 from resmom.runs.job import CHUNK, thinned
@@ -41,6 +42,8 @@ def gap(path: Path, data: str | None = None, images: int = 2048, device: str = "
 
     Not to be compared with the gaps in metrics.jsonl, which are of training mode. Raises UserError as `evaluate` does.
     """
+    if images < 2:
+        raise UserError(f"--images is {images}; the chance gap compares different images, so give at least 2")
     loaded = load_run(path, device)
     source = thinned(open_data(data or loaded.data).train, images)
     student, teacher = (_encode(loaded, source, network) for network in (loaded.method.student, loaded.method.teacher))

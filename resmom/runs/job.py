@@ -59,7 +59,10 @@ class Job:
 
 def fresh_method(run: Run, device: torch.device) -> Method:
     """The run's method with the weights it starts from."""
-    method = build_method(run.method, run.backbone, run.train.seed)
+    try:
+        method = build_method(run.method, run.backbone, run.train.seed)
+    except ValueError as error:
+        raise ConfigError(f"backbone or method cannot be built: {error}") from error
     if dist.world() > 1 and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -80,10 +83,20 @@ def prepare(run: Run, data: Data, device: torch.device) -> Job:
         state.scaler = torch.amp.GradScaler(device.type)
     labels = None
     if data.train.labels is not None and (data.train.labels >= 0).any():
-        labels = torch.from_numpy(data.train.labels).to(device)
+        labels = torch.from_numpy(_online_labels(data)).to(device)
         state.online = build_online(_width(method), len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
     return Job(run, data, state, order, device, labels)
+
+
+def _online_labels(data: Data) -> NDArray[np.int64]:
+    """The labels that the online classifier may learn from: those of the images it will be tested on are taken out."""
+    assert data.train.labels is not None
+    labels = data.train.labels.copy()
+    if data.test is None or _labelled(data.test) is None:
+        known = np.flatnonzero(labels >= 0)
+        labels[known[holdout(labels[known])[1]]] = -1
+    return labels
 
 
 def _width(method: Method) -> int:
@@ -129,7 +142,11 @@ def labelled_split(data: Data) -> Split | None:
     if test is not None:
         return Split(train, test, data.origin)
     bank, queries = holdout(train.labels)
-    return Split(train.subset(bank), train.subset(queries), "a fifth of the training images held out")
+    return Split(
+        train.subset(bank),
+        train.subset(queries),
+        "a fifth of the images held out, which pretraining saw unlabelled",
+    )
 
 
 def _labelled(source: Source) -> Source | None:
@@ -154,8 +171,9 @@ def default_device(name: str = "auto") -> torch.device:
 
     Raises ConfigError for a device that is not there.
     """
+    device = dist.start()
     if name == "auto":
-        return dist.start()
+        return device
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

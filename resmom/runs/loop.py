@@ -66,6 +66,8 @@ def train(job: Job, folder: RunDir, interrupt: Interrupt, progress: Progress, wo
                 save(job, folder)
             if stopping:
                 return
+    if job.steps and state.skipped == state.step:
+        raise Diverged(_diverged(job, folder))
 
 
 def write_line(folder: RunDir, job: Job, kind: str, values: dict[str, Any]) -> None:
@@ -106,6 +108,6 @@ def _diverged(job: Job, folder: RunDir) -> str:
     if job.run.train.precision == "fp16":
         advice += ", or use --train.precision bf16 or fp32"
     return (
-        f"the loss or its gradient was not finite for {SKIPS} steps in a row; {advice}. "
-        f"The last checkpoint, {folder.last}, is from before"
+        f"the loss or its gradient has not been finite for many steps, or for all of them; {advice}. "
+        f"The last checkpoint is {folder.last}"
     )

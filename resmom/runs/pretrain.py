@@ -28,6 +28,9 @@ class Machine:
     """auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 …"""
     workers: int = -1
     """Threads that prepare batches; -1: one for images in RAM of one size, else one per core."""
+    threads: int = 0
+    """CPU threads of one operation, set by the command line; 0 leaves torch's choice. Where other programs compete for
+    the cores, or the network is very small, 1 can be many times faster than 2."""
     quiet: bool = False
     """Say nothing while training."""
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
 
 from resmom import dist
 from resmom.diagnose.gap import gaps
@@ -114,10 +115,11 @@ def train_step(
         memory.append(outcome.memory)
         _backward(state, share * total)
         if labels is not None and state.online is not None:
+            # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
             loss = state.online([pair.student.h for pair in outcome.pairs], labels[rows])
             (share * loss).backward()
             parts["loss/online"] = loss.detach()
-        if measure:
+        if measure and rows.stop - rows.start > 1:  # the chance gap compares different images
             with torch.no_grad():
                 parts |= _gap_metrics(outcome)
         _add(metrics, parts, share)
@@ -147,14 +149,14 @@ def _backward(state: State, loss: Tensor) -> None:
     (loss if state.scaler is None else state.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
 
-def _gradients(state: State) -> list[Tensor]:
-    return [p.grad for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+def _gradients(optimizer: Optimizer) -> list[Tensor]:
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _gradient_norm(state: State) -> Tensor:
     if state.scaler is not None:
         state.scaler.unscale_(state.optimizer)
-    return get_total_norm(_gradients(state))
+    return get_total_norm(_gradients(state.optimizer))
 
 
 def _move(state: State, plan: Plan, rules: Rules, norm: Tensor) -> None:
@@ -164,8 +166,9 @@ def _move(state: State, plan: Plan, rules: Rules, norm: Tensor) -> None:
         clip_grads_with_norm_(parameters, rules.clip, norm)
     set_rate(state.optimizer, plan.lr)
     state.optimizer.step()
-    if state.online_optimizer is not None and any(
-        p.grad is not None for group in state.online_optimizer.param_groups for p in group["params"]
-    ):
-        state.online_optimizer.step()
+    if state.online_optimizer is not None:
+        gradients = _gradients(state.online_optimizer)
+        dist.average(gradients)
+        if gradients and bool(torch.isfinite(get_total_norm(gradients))):
+            state.online_optimizer.step()
     move_teacher(state.method.teacher, student_of(state.method), plan.momentum)

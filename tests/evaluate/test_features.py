@@ -1,0 +1,98 @@
+"""Features are read without leaving a trace in the network."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from resmom.evaluate.features import encodings, features
+from resmom.types import Encoding
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+        self.projector = nn.Sequential(nn.Linear(16, 5), nn.BatchNorm1d(5))
+        self.predictor = nn.Linear(5, 5)
+
+    def forward(self, view: torch.Tensor) -> Encoding:
+        h = self.body(view)
+        z = self.projector(h)
+        return Encoding(h, z, self.predictor(z))
+
+
+@pytest.fixture
+def toy() -> Toy:
+    torch.manual_seed(0)
+    network = Toy().train()
+    network(torch.randn(9, 3, 4, 4) + 1)  # running statistics that are not the initial ones
+    network.projector.eval()  # a module that its owner froze
+    return network
+
+
+def images() -> torch.Tensor:
+    return torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_neither_modes_nor_buffers_nor_gradients_change(toy: Toy) -> None:
+    modes = {name: module.training for name, module in toy.named_modules()}
+    before = {name: value.clone() for name, value in toy.state_dict().items()}
+    h = features(toy, images().split(4))
+    encodings(toy, images().split(4))
+    assert {name: module.training for name, module in toy.named_modules()} == modes
+    assert modes["body"] and not modes["projector.1"]
+    for name, value in toy.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(p.grad is None for p in toy.parameters())
+    assert not h.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_an_image_is_read_the_same_in_every_batch(toy: Toy) -> None:
+    together, alone = encodings(toy, [images()]), encodings(toy, images().split(1))
+    torch.testing.assert_close(together.h, alone.h)
+    torch.testing.assert_close(together.z, alone.z)
+    assert together.p is not None and alone.p is not None
+    torch.testing.assert_close(together.p, alone.p)
+    torch.testing.assert_close(features(toy, images().split(3)), together.h)
+
+
+def test_they_are_those_of_evaluation_mode(toy: Toy) -> None:
+    h = features(toy, [images()])
+    toy.eval()
+    with torch.no_grad():
+        assert torch.equal(h, toy(images()).h)
+
+
+def test_half_precision_and_double_come_back_as_float32(toy: Toy) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert features(toy, [images()]).dtype == torch.float32
+    read = encodings(toy.double(), [images().double()])
+    assert read.p is not None
+    assert read.h.dtype == read.z.dtype == read.p.dtype == torch.float32
+
+
+def test_the_modes_come_back_after_an_error(toy: Toy) -> None:
+    def broken() -> Iterator[torch.Tensor]:
+        yield images()
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk"):
+        features(toy, broken())
+    assert toy.training and toy.body.training and not toy.projector.training
+
+
+def test_a_network_without_predictor_says_nothing_there() -> None:
+    class Plain(nn.Module):
+        def forward(self, view: torch.Tensor) -> Encoding:
+            return Encoding(view.flatten(1), view.flatten(1))
+
+    assert encodings(Plain(), [images()]).p is None
+
+
+def test_no_images_are_refused(toy: Toy) -> None:
+    for read in (features, encodings):
+        with pytest.raises(ValueError, match="no images"):
+            read(toy, [])

@@ -1,0 +1,248 @@
+"""Every recipe: the published settings field by field, its twin, and two steps of a shrunken copy."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from resmom.build import build_method
+from resmom.config import ConfigError, Run, check, from_json, to_json
+from resmom.counter import uniforms
+from resmom.methods.byol import Byol
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet
+from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
+from resmom.train.optim import AdamW, Lars, build_optimizer
+from resmom.train.plan import plan
+from resmom.train.state import State
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch
+from resmom.views.apply import views
+from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
+
+# The published settings: the authors' repository for ImageNet, solo-learn's tables for CIFAR. One line per field; a
+# field that no source states is not here.
+CIFAR = {
+    "backbone": ResNet(18, stem="small_pad2"),
+    "ema.momentum": 0.99,
+    "ema.final": 1.0,
+    "train.epochs": 1000,
+    "train.batch": 256,
+    "train.warmup_epochs": 10,
+    "train.warmup_start": 3e-5,
+    "train.precision": "fp16",
+    "train.clip": 0.0,
+    "optim.trust": 0.02,
+    "optim.form": "clipped",
+    "optim.momentum": 0.9,
+    "online.weight_decay": 0.0,
+    **{
+        f"policy.views.{v}.{name}": value
+        for v in (0, 1)
+        for name, value in {
+            "size": 32,
+            "scale": (0.08, 1.0),
+            "interpolation": "bicubic",
+            "jitter": 0.8,
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.2,
+            "hue": 0.1,
+            "grey": 0.2,
+            "blur": 0.0,
+            "flip": 0.5,
+            "solarise": (0.0, 0.2)[v],
+        }.items()
+    },
+}
+CIFAR_MOCO = CIFAR | {
+    "method": MoCoV3(temperature=0.2, hidden=4096, out=256, projector_layers=2, predictor_norm="none"),
+    "optim.lr": 0.3,
+    "optim.weight_decay": 1e-6,
+    "online.lr": 0.3,
+}
+CIFAR_BYOL = CIFAR | {
+    "method": Byol(hidden=4096, out=256, predictor_hidden=4096),
+    "optim.lr": 1.0,
+    "optim.weight_decay": 1e-5,
+    "online.lr": 0.1,
+}
+
+
+def imagenet(min_scale: float) -> dict[str, object]:
+    """Views and schedule that all of moco-v3's ImageNet runs share."""
+    return {
+        "policy.mean": IMAGENET[0],
+        "policy.std": IMAGENET[1],
+        "ema.final": 1.0,
+        "train.batch": 4096,
+        "train.warmup_start": 0.0,
+        "train.clip": 0.0,
+        **{
+            f"policy.views.{v}.{name}": value
+            for v in (0, 1)
+            for name, value in {
+                "size": 224,
+                "scale": (min_scale, 1.0),
+                "ratio": (3 / 4, 4 / 3),
+                "jitter": 0.8,
+                "brightness": 0.4,
+                "contrast": 0.4,
+                "saturation": 0.2,
+                "hue": 0.1,
+                "grey": 0.2,
+                "flip": 0.5,
+                "blur": (1.0, 0.1)[v],
+                "sigma": (0.1, 2.0),
+                "solarise": (0.0, 0.2)[v],
+            }.items()
+        },
+    }
+
+
+R50 = imagenet(0.2) | {
+    "method": MoCoV3(temperature=1.0, hidden=4096, out=256, projector_layers=2, predictor_norm="none"),
+    "backbone": ResNet(50, stem="imagenet", zero_init_residual=True),
+    "optim": Lars(lr=0.6, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3"),
+    "ema.momentum": 0.99,
+    "train.epochs": 100,
+    "train.warmup_epochs": 10,
+}
+VIT = imagenet(0.08) | {
+    "method": MoCoV3(temperature=0.2, hidden=4096, out=256, projector_layers=3, predictor_norm="plain"),
+    "backbone": MoCoViT("small", image=224, patch=16, freeze_patch=True),
+    "optim": AdamW(lr=1.5e-4, weight_decay=0.1, betas=(0.9, 0.999), decay_vectors=True),
+    "ema.momentum": 0.99,
+    "train.epochs": 300,
+    "train.warmup_epochs": 40,
+}
+PUBLISHED: dict[str, dict[str, object]] = {
+    "mocov3_cifar100_r18": CIFAR_MOCO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
+    "mocov3_cifar10_r18": CIFAR_MOCO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
+    "byol_cifar100_r18": CIFAR_BYOL | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
+    "byol_cifar10_r18": CIFAR_BYOL | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
+    "mocov3_imagenet_r50": R50,
+    "mocov3_imagenet_r50_300ep": R50
+    | {"train.epochs": 300, "optim": Lars(lr=0.3, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3")},
+    "mocov3_imagenet_r50_1000ep": R50
+    | {
+        "train.epochs": 1000,
+        "optim": Lars(lr=0.3, weight_decay=1.5e-6, momentum=0.9, trust=0.001, form="mocov3"),
+        "ema.momentum": 0.996,
+    },
+    "mocov3_imagenet_vits": VIT,
+    "mocov3_imagenet_vitb": VIT | {"backbone": MoCoViT("base", image=224, patch=16, freeze_patch=True)},
+}
+OURS = {"mocov3_cifar100_small", "mocov3_digits"}
+
+
+def at(run: Run, path: str) -> object:
+    """The value at a path such as policy.views.0.size."""
+    value: object = run
+    for step in path.split("."):
+        value = value[int(step)] if isinstance(value, tuple) else getattr(value, step)
+    return value
+
+
+def test_every_recipe_is_published_or_ours() -> None:
+    assert set(PUBLISHED) | OURS == set(RECIPES) and not set(PUBLISHED) & OURS
+    assert len(names()) == 2 * len(RECIPES)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_settings_are_the_published_ones(name: str) -> None:
+    run = recipe(name)
+    found = {path: at(run, path) for path in PUBLISHED[name]}
+    assert found == PUBLISHED[name]
+    assert run.residual.weight == 0  # the base is the published method
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_twin_differs_by_the_term_alone(name: str) -> None:
+    base, twin = recipe(name), recipe(name + TWIN)
+    assert base.recipe == name and twin.recipe == name + TWIN
+    assert base.residual.weight == 0
+    assert twin.residual == replace(base.residual, weight=1.0)
+    assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == ("p", "cosine", "same")
+    for field in fields(Run):
+        if field.name not in ("recipe", "residual"):
+            assert getattr(twin, field.name) == getattr(base, field.name), field.name
+    assert with_residual(base, 0.5).residual.weight == 0.5
+
+
+@pytest.mark.parametrize("name", names())
+def test_json_round_trip(name: str) -> None:
+    run = recipe(name)
+    check(run)
+    assert from_json(to_json(run)) == run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_header_names_source_command_and_result(name: str) -> None:
+    header = RECIPES[name].__doc__ or ""
+    assert "Source: " in header and "Command: " in header
+    assert ("Published: " in header) if name in PUBLISHED else "Result: " in header
+    assert name in header or name == "mocov3_digits"  # that one is run by `resmom demo`
+
+
+def test_an_unknown_recipe_gets_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean .*mocov3_cifar100_r18"):
+        recipe("mocov3_cifar100_r81")
+
+
+def shrunken(run: Run) -> Run:
+    """The same run with a tiny backbone (a ViT stays one), narrow heads, small views and few images."""
+    backbone: MoCoViT | SmallResNet = SmallResNet(widths=(4, 8))
+    if isinstance(run.backbone, MoCoViT):
+        backbone = replace(run.backbone, image=32, patch=8, size="tiny")
+    slim = {field.name: 16 for field in fields(run.method) if field.name in ("hidden", "out", "predictor_hidden")}
+    size = 32 if isinstance(backbone, MoCoViT) else 16
+    return replace(
+        run,
+        method=replace(run.method, **slim),
+        backbone=backbone,
+        policy=replace(run.policy, views=tuple(replace(view, size=size) for view in run.policy.views)),
+        train=replace(run.train, batch=8, epochs=2, warmup_epochs=1, warmup_start=1e-3),
+    )
+
+
+@pytest.mark.parametrize("name", names())
+def test_two_steps_of_a_shrunken_copy(name: str) -> None:
+    run = shrunken(recipe(name))
+    check(run)
+    n = run.train.batch
+    method = build_method(run.method, run.backbone, run.train.seed).train()
+    state = State(method, build_optimizer(run.optim, method.student))
+    start = {key: value.clone() for key, value in method.state_dict().items()}
+    rules = Rules(run.residual, "fp32", seed=run.train.seed)
+    index = np.arange(n)
+    pixels = torch.from_numpy((uniforms(3, 0, index, 0, 3 * 32 * 32) * 256).astype(np.uint8).reshape(n, 3, 32, 32))
+    for step in range(2):
+        batch = Batch(views(pixels, index, run.policy, run.train.seed, step), torch.from_numpy(index))
+        now = plan(run.train, run.optim.lr, run.ema, run.residual, step, per_epoch=1)
+        metrics = train_step(state, batch, now, rules)
+        assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])
+        assert ("loss/residual" in metrics) == name.endswith(TWIN)
+    moved = {key for key, value in method.state_dict().items() if not torch.equal(value, start[key])}
+    assert any(key.startswith("student.predictor") for key in moved)
+    assert any(key.startswith("student.backbone") and "running" not in key for key in moved)
+    if isinstance(run.backbone, MoCoViT):  # what the paper holds still holds still
+        assert not any("patch_embed" in key or "pos_embed" in key for key in moved)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_builds_at_full_size(name: str) -> None:
+    """On the meta device, so nothing is computed: widths of h and of the heads, and the optimiser's groups."""
+    run = recipe(name)
+    with torch.device("meta"):
+        method = build_method(run.method, run.backbone, 0)
+    width = {ResNet(18): 512, ResNet(50): 2048, MoCoViT("small"): 384, MoCoViT("base"): 768}
+    weights = {key: tuple(value.shape) for key, value in method.student.named_parameters()}
+    body = replace(run.backbone, stem="imagenet", zero_init_residual=False) if isinstance(run.backbone, ResNet) else run
+    if name.removesuffix(TWIN) in PUBLISHED:
+        key = body if isinstance(body, ResNet) else run.backbone
+        assert weights["projector.0.weight"] == (4096, width[key])
+        assert weights["predictor.0.weight"] == (4096, 256)
+    grouped = sum(len(group["params"]) for group in build_optimizer(run.optim, method.student).param_groups)
+    assert grouped == sum(p.requires_grad for p in method.student.parameters())

@@ -1,0 +1,188 @@
+"""The command line: help without torch, suggestions, one-line errors that leave nothing behind, options that arrive."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resmom import cli
+from resmom.config import from_json
+from resmom.recipes import names
+from resmom.version import VERSION
+
+TINY = """
+    --backbone.widths 4 8 --train.batch 8 --train.epochs 1 --train.warmup-epochs 0 --method.hidden 8 --method.out 4
+    --policy.views.0.size 16 --policy.views.1.size 16 --log.knn-epochs 1 --quiet --device cpu
+""".split()  # noqa: SIM905  as one would type it
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `resmom ARGUMENTS` in this process: (exit status, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resmom", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        status = end.value.code
+        return status if isinstance(status, int) else int(status is not None), told.out, told.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty labelled images of 16 x 16."""
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(20, 16, 16, 3)).astype(np.uint8)
+    np.savez(path, train_images=images, train_labels=np.arange(20) % 2)
+    return path
+
+
+def test_help_names_all_verbs_without_torch() -> None:
+    """In a process of its own, since this one has torch already."""
+    script = (
+        "import sys\n"
+        "from resmom.cli import main\n"
+        "sys.argv = ['resmom', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    print('status', end.code)\n"
+        "print('heavy', [n for n in ('torch', 'numpy', 'timm', 'tyro', 'sklearn') if n in sys.modules])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+    assert "status 0" in told.stdout and "heavy []" in told.stdout
+    for verb in cli.VERBS:
+        assert f"\n  {verb} " in told.stdout
+
+
+def test_no_verb_is_a_wish_for_help(call: Call) -> None:
+    assert call() == call("--help") == call("-h")
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == (0, f"resmom {VERSION}\n", "")
+
+
+def test_an_unknown_verb_gets_a_suggestion(call: Call) -> None:
+    status, out, err = call("pretrian", "x")
+    assert (status, out) == (2, "")
+    assert "there is no verb 'pretrian'" in err and "Did you mean 'pretrain'?" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb != "demo"])
+def test_help_of_each_verb(call: Call, verb: str) -> None:
+    status, out, err = call(verb, "--help")
+    assert (status, err) == (0, "")
+    assert f"usage: resmom {verb}" in out
+
+
+def test_help_of_a_recipe_lists_its_fields_with_their_values(call: Call) -> None:
+    status, out, _ = call("pretrain", "mocov3_digits", "--help")
+    assert status == 0
+    for option in ("--data", "--out", "--train.epochs", "--residual.weight", "--policy.views.0.blur", "--device"):
+        assert option in out
+    assert "--method.temperature FLOAT" in out and "(default: 0.2)" in out
+    assert "--run." not in out and "--recipe" not in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["--data", "x"]])
+def test_pretrain_without_a_recipe(call: Call, arguments: list[str]) -> None:
+    status, out, err = call("pretrain", *arguments)
+    assert (status, out) == (2, "")
+    assert "name a recipe first" in err and all(name in err for name in names())
+
+
+def test_an_unknown_recipe_gets_a_suggestion(call: Call, tmp_path: Path) -> None:
+    status, _, err = call("pretrain", "mocov3_digit", "--data", "x", "--out", tmp_path / "run")
+    assert status == 2 and "there is no recipe 'mocov3_digit'" in err and "did you mean mocov3_digits" in err
+    assert err.count("\n") == 1
+
+
+def test_recipes_lists_and_shows(call: Call) -> None:
+    status, out, _ = call("recipes")
+    assert status == 0 and all(name.removesuffix("_residual") in out for name in names())
+    status, out, _ = call("recipes", "show", "byol_cifar100_r18_residual")
+    assert status == 0 and "# Source: solo-learn" in out
+    shown = from_json(json.loads(out[out.index("{") :]))
+    assert shown.recipe == "byol_cifar100_r18_residual" and shown.residual.weight == 1.0
+    status, _, err = call("recipes", "shwo", "x")
+    assert status == 2 and "is not a call of recipes" in err
+
+
+BAD = {
+    "no epochs": (["--train.epochs", "0"], "train.epochs and train.batch must be at least 1"),
+    "negative weight": (["--residual.weight", "-1"], "residual.weight is -1.0; it must be 0 (off) or positive"),
+    "weight that is no number": (["--residual.weight", "nan"], "residual.weight is nan"),
+    "no temperature": (["--method.temperature", "0"], "method.temperature is 0.0; it must be above 0"),
+    "no width": (["--backbone.widths", "0", "8"], "backbone.widths"),
+    "a word for a number": (["--train.epochs", "many"], "invalid literal for int() with base 10: 'many'"),
+    "probability": (["--policy.views.0.blur", "3"], "View.blur is a probability and must be in [0, 1], got 3.0"),
+    "too large a batch": (["--train.batch", "64"], "has 20 images, train.batch is 64"),
+    "micro-batches": (["--train.micro-batch", "3"], "train.batch 8 is not a multiple of train.micro_batch 3"),
+    "unknown option": (["--residul.weight", "1"], "--residual.weight"),
+    "unknown device": (["--device", "gpu"], "there is no device 'gpu' here"),
+    "unknown precision": (["--train.precision", "fp8"], "fp8"),
+}
+
+
+@pytest.mark.parametrize("which", BAD)
+def test_a_bad_value_is_told_and_leaves_nothing_behind(call: Call, data: Path, tmp_path: Path, which: str) -> None:
+    arguments, words = BAD[which]
+    out = tmp_path / "run"
+    status, told, err = call("pretrain", "mocov3_digits", "--data", data, "--out", out, *TINY, *arguments)
+    assert (status, told) == (2, "")
+    assert words in " ".join(err.replace("│", " ").split())
+    assert not out.exists()
+
+
+def test_unknown_data_is_told_in_one_line(call: Call, tmp_path: Path) -> None:
+    for spec, words in (("nowhere", "nowhere does not exist"), ("cifar1", "Did you mean cifar10")):
+        status, _, err = call("pretrain", "mocov3_digits", "--data", spec, "--out", tmp_path / "run", *TINY)
+        assert status == 2 and words in err and err.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_is_named(call: Call, data: Path) -> None:
+    status, _, err = call("pretrain", "mocov3_digits", "--data", data)
+    assert status == 2 and "--out" in err
+
+
+@pytest.mark.parametrize("verb", ["resume", "evaluate", "gap"])
+def test_a_folder_without_a_run_is_told(call: Call, tmp_path: Path, verb: str) -> None:
+    status, _, err = call(verb, tmp_path)
+    assert status == 2 and "is not a run folder" in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_reach_the_run_and_the_verbs_read_it(call: Call, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    overrides = ["--residual.weight", "0.5", "--policy.views.0.blur", "0.3", "--train.seed", "7"]
+    status, told, _ = call("pretrain", "mocov3_digits", "--data", data, "--out", out, *TINY, *overrides, "--json")
+    assert status == 0
+    assert json.loads(told) == {"path": str(out), "step": 2, "steps": 2, "interrupted_by": None}
+    written = json.loads((out / "run.json").read_text())
+    run = from_json(written["run"])
+    assert written["data"] == str(data)
+    assert (run.recipe, run.train.epochs, run.train.seed) == ("mocov3_digits", 1, 7)
+    assert (run.residual.weight, run.policy.views[0].blur, run.policy.views[1].blur) == (0.5, 0.3, 0.0)
+
+    status, _, err = call("pretrain", "mocov3_digits", "--data", data, "--out", out, *TINY)
+    assert status == 2 and f"resmom resume {out}" in err and err.count("\n") == 1
+
+    status, told, _ = call("gap", out, "--json")
+    assert status == 0 and [row["site"] for row in json.loads(told)["rows"]] == ["h", "z", "p"]
+    status, told, _ = call("evaluate", out, "--protocols", "knn", "--json")
+    assert status == 0 and [row["network"] for row in json.loads(told)] == ["student", "teacher"]
+    status, told, _ = call("resume", out, "--quiet")
+    assert status == 0 and "finished" in told

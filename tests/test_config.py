@@ -1,0 +1,202 @@
+"""A configuration from JSON: what is refused, and that the message names the path and the nearest name."""
+
+import copy
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from resmom.config import ConfigError, Run, check, field_names, from_json, to_json
+from resmom.errors import UserError
+from resmom.methods.byol import Byol
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import MoCoViT, SmallResNet, Timm
+from resmom.train.optim import AdamW, Lars, Sgd
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The default run as JSON with one value set; a path such as policy.views.0.size."""
+    plain: dict[str, Any] = json.loads(json.dumps(to_json(Run())))
+    *parents, last = path.split(".")
+    inner: Any = plain
+    for step in parents:
+        inner = inner[int(step) if isinstance(inner, list) else step]
+    inner[last] = value
+    return plain
+
+
+def without(path: str) -> dict[str, Any]:
+    """The default run as JSON with one value missing."""
+    plain = changed(path, None)
+    *parents, last = path.split(".")
+    inner: Any = plain
+    for step in parents:
+        inner = inner[step]
+    del inner[last]
+    return plain
+
+
+def refusal(plain: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_json(plain)
+    text = str(caught.value)
+    assert text.startswith("the configuration cannot be used: ") and "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("method", [MoCoV3(0.3), Byol(hidden=7)])
+@pytest.mark.parametrize("backbone", [SmallResNet((4, 8)), MoCoViT("tiny"), Timm("resnet10t", image=None)])
+@pytest.mark.parametrize("optim", [Sgd(), Lars(form="clipped"), AdamW(betas=(0.8, 0.99))])
+def test_round_trip_through_text(method: Any, backbone: Any, optim: Any) -> None:
+    run = Run(method=method, backbone=backbone, optim=optim)
+    assert from_json(json.loads(json.dumps(to_json(run)))) == run
+
+
+def test_reading_leaves_its_input_alone() -> None:
+    plain = to_json(Run())
+    before = copy.deepcopy(plain)
+    from_json(plain)
+    assert plain == before
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        ("residul", "residual"),
+        ("train.epoch", "epochs"),
+        ("method.temprature", "temperature"),
+        ("backbone.dept", "depth"),
+        ("optim.weight_decai", "weight_decay"),
+        ("policy.views.0.blurr", "blur"),
+    ],
+)
+def test_an_unknown_name_gets_a_suggestion(path: str, suggestion: str) -> None:
+    text = refusal(changed(path, 1))
+    *parents, last = path.split(".")
+    assert f"unknown '{last}', did you mean '{suggestion}'?" in text
+    assert not parents or parents[0] in text
+
+
+def test_an_unknown_name_without_a_near_one_is_named_alone() -> None:
+    text = refusal(changed("train.xyzzyq", 1))
+    assert "unknown 'xyzzyq'" in text and "did you mean" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("train.epochs", "100", "expected int, got '100'"),
+        ("train.epochs", 1.5, "expected int, got 1.5"),
+        ("train.epochs", True, "expected int, got True"),
+        ("train.epochs", None, "expected int, got None"),
+        ("optim.lr", True, "expected float, got True"),
+        ("optim.lr", "0.1", "expected float, got '0.1'"),
+        ("backbone.zero_init_residual", 1, "expected bool, got 1"),
+        ("recipe", 3, "expected str, got 3"),
+        ("policy.views.1.size", "32", "expected int, got '32'"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_its_path(path: str, value: object, expected: str) -> None:
+    text = refusal(changed(path, value))
+    assert expected in text
+    for step in path.split("."):
+        assert (f"[{step}]" if step.isdigit() else step) in text
+
+
+def test_an_int_is_welcome_as_a_float() -> None:
+    run = from_json(changed("optim.lr", 1))
+    assert run.optim.lr == 1.0 and type(run.optim.lr) is float
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("train.precision", "fp8"), ("residual.site", "q"), ("backbone.depth", 19)]
+)
+def test_a_value_outside_the_choices_is_refused(path: str, value: object) -> None:
+    text = refusal(changed(path, value))
+    assert path.split(".")[1] in text and str(value) in text
+
+
+@pytest.mark.parametrize("part", ["method", "backbone", "optim"])
+def test_kinds(part: str) -> None:
+    unknown = refusal(changed(f"{part}.kind", "MoCoV4"))
+    assert "MoCoV4" in unknown and part in unknown
+    missing = refusal(without(f"{part}.kind"))
+    assert "kind" in missing and part in missing
+
+
+@pytest.mark.parametrize("plain", [[], "a run", 3, {"train": 3}, {"method": []}, {"policy": {"views": 3}}])
+def test_other_shapes_than_a_run_are_refused(plain: Any) -> None:
+    refusal(plain)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("train.epochs", 0, "train.epochs and train.batch must be at least 1"),
+        ("train.warmup_epochs", 100, "the warm-up must be shorter than the run"),
+        ("residual.weight", -1, "residual.weight is -1.0"),
+        ("ema.momentum", 1.5, "ema.momentum and ema.final must be in [0, 1]"),
+        ("method.temperature", 0, "method.temperature is 0.0"),
+        ("policy.views.0.blur", 3, "View.blur is a probability"),
+    ],
+)
+def test_impossible_values_are_refused_in_the_parts_own_words(path: str, value: object, words: str) -> None:
+    assert words in refusal(changed(path, value))
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    plain = changed("train.epochs", "many")
+    plain["ema"]["momentun"] = 0.9
+    text = refusal(plain)
+    assert "expected int, got 'many'" in text and "did you mean 'momentum'?" in text
+
+
+def test_field_names_know_the_whole_tree() -> None:
+    assert {"recipe", "temperature", "predictor_hidden", "widths", "blur", "betas", "knn_epochs"} <= field_names(Run)
+
+
+def test_a_good_run_passes() -> None:
+    check(Run())
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_check_wants_two_views(views: int) -> None:
+    run = Run()
+    with pytest.raises(UserError, match=f"MoCoV3 takes two views, policy.views has {views}"):
+        check(replace(run, policy=replace(run.policy, views=run.policy.views[:1] * views)))
+
+
+def test_check_wants_whole_micro_batches() -> None:
+    run = Run()
+    with pytest.raises(ConfigError, match=r"train.batch 256 is not a multiple of train.micro_batch 48"):
+        check(replace(run, train=replace(run.train, micro_batch=48)))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
+    run = Run()
+    with pytest.raises(ConfigError, match=r"optim.lr is (nan|inf)"):
+        check(replace(run, optim=Sgd(lr=bad)))
+    view = replace(run.policy.views[1], ratio=(0.5, 2.0))
+    with pytest.raises(ConfigError, match=r"policy.mean.1 is (nan|inf)"):
+        check(replace(run, policy=replace(run.policy, views=(view, view), mean=(0.5, bad, 0.5))))
+    with pytest.raises(ConfigError, match=r"residual.weight is (nan|inf)"):
+        check(replace(run, residual=replace(run.residual, weight=bad)))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("backbone", SmallResNet(()), "backbone.widths"),
+        ("backbone", SmallResNet((0, 8)), "backbone.widths"),
+        ("backbone", MoCoViT(image=30, patch=16), "backbone.image"),
+        ("backbone", MoCoViT(image=32, patch=16), "backbone.image is 32, but view 0"),
+        ("optim", Sgd(lr=0.0), "optim.lr"),
+        ("optim", Lars(lr=-0.1), "optim.lr"),
+    ],
+)
+def test_check_refuses_what_cannot_train(part: str, value: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check(replace(Run(), **{part: value}))

@@ -1,0 +1,135 @@
+"""Two processes with half of the batch each against one process with all of it, weight by weight."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+
+from resmom import dist
+from resmom.losses.residual import Residual
+from resmom.train.optim import Sgd, build_optimizer
+from resmom.train.plan import Plan
+from resmom.train.state import State, student_of
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch
+from tests import toy
+
+STEPS, N, WORLD = 3, 8, 2
+PLAN = Plan(lr=0.1, momentum=0.9, residual=1.0)
+RULES = Rules(Residual(1.0, "p"))
+
+
+def part(batch: Batch, rank: int, world: int) -> Batch:
+    """This rank's stretch of the batch."""
+    rows = slice(rank * N // world, (rank + 1) * N // world)
+    return Batch(tuple(view[rows] for view in batch.views), batch.index[rows])
+
+
+def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, broken: bool = False) -> dict[str, Any]:
+    """Weights, losses and skips of a few steps; `broken` puts a NaN into the second batch, seen by the last rank."""
+    method = toy.method(kind, batch_norm=False)
+    state = State(method, build_optimizer(Sgd(), method.student))
+    method.student = dist.data_parallel(method.student)
+    losses = []
+    for step in range(STEPS):
+        batch = toy.batch(step, N)
+        if broken and step == 1:
+            batch.views[0][N - 1, 0, 0, 0] = math.nan
+        mine = part(batch, rank, world)
+        if step == 0:  # at the start both networks are the same on every rank
+            targets = method.teach(mine)
+            assert not any(keys.requires_grad for keys in targets.keys)
+        losses.append(train_step(state, mine, PLAN, replace(RULES, micro_batch=micro_batch))["loss"].item())
+    return {
+        "student": student_of(method).state_dict(),
+        "teacher": method.teacher.state_dict(),
+        "losses": losses,
+        "skipped": state.skipped,
+        "offset": targets.offset,
+        "keys": list(targets.keys),
+    }
+
+
+CASES = {  # method, micro-batch, and whether one rank meets a NaN
+    "mocov3": ("mocov3", 0, False),
+    "mocov3 in micro-batches": ("mocov3", 2, False),
+    "byol": ("byol", 0, False),
+    "broken mocov3": ("mocov3", 0, True),
+    "broken byol": ("byol", 0, True),
+}
+
+
+def _work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    try:
+        assert (dist.rank(), dist.world(), dist.active()) == (rank, WORLD, True)
+        assert dist.anywhere(rank == 1) and not dist.anywhere(False)
+        assert dist.everywhere(torch.tensor(True)) and not dist.everywhere(torch.tensor(rank == 1))
+        results = {name: trained(kind, rank, WORLD, micro, nan) for name, (kind, micro, nan) in CASES.items()}
+        torch.save(results, Path(folder) / f"{rank}.pt")
+    finally:
+        dist.stop()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
+    """What each of two processes ends with, case by case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    multiprocessing.spawn(_work, (str(folder),), nprocs=WORLD)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+
+
+def assert_close(ours: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == whole.keys()
+    for name, value in whole.items():
+        assert (ours[name] - value).norm() <= 1e-10 * value.norm(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [name for name, (_, _, broken) in CASES.items() if not broken])
+def test_two_processes_are_one(ranks: list[dict[str, dict[str, Any]]], case: str) -> None:
+    kind = CASES[case][0]
+    whole, parts = trained(kind), [rank[case] for rank in ranks]
+    for ours in parts:
+        assert_close(ours["student"], whole["student"])
+        assert_close(ours["teacher"], whole["teacher"])
+        assert ours["skipped"] == 0
+    together = [sum(losses) / WORLD for losses in zip(*(ours["losses"] for ours in parts), strict=True)]
+    assert together == pytest.approx(whole["losses"], rel=1e-10)
+    for rank, ours in enumerate(parts if kind == "mocov3" else []):
+        assert ours["offset"] == rank * N // WORLD
+        for mine, everybodys in zip(ours["keys"], whole["keys"], strict=True):
+            torch.testing.assert_close(mine, everybodys, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [name for name, (_, _, broken) in CASES.items() if broken])
+def test_a_step_that_is_not_finite_on_one_rank_is_skipped_on_both(
+    ranks: list[dict[str, dict[str, Any]]], case: str
+) -> None:
+    """NaN pixels of rank 1 alone: both ranks skip the step, and end with the weights of a run without it."""
+    whole = trained(CASES[case][0], broken=True)
+    assert whole["skipped"] == 1
+    for rank in ranks:
+        assert rank[case]["skipped"] == 1
+        assert_close(rank[case]["student"], whole["student"])
+        assert_close(rank[case]["teacher"], whole["teacher"])
+    if case == "broken byol":  # where no keys are shared, rank 0's own loss was fine
+        assert math.isfinite(ranks[0][case]["losses"][1]) and math.isnan(ranks[1][case]["losses"][1])
+
+
+def test_without_a_group_there_is_one_process() -> None:
+    student = toy.method().student
+    rows = torch.ones(2, 3, requires_grad=True)
+    assert (dist.rank(), dist.world(), dist.active()) == (0, 1, False)
+    assert dist.data_parallel(student) is student
+    assert torch.equal(dist.gather(rows), rows) and not dist.gather(rows).requires_grad
+    assert dist.anywhere(True) and not dist.anywhere(False)
+    assert dist.everywhere(torch.tensor(True))
+    dist.barrier()
+    dist.stop()
