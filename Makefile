@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check golden docs soak clean
+.PHONY: demo test check golden docs bench soak clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -11,15 +11,37 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
+# The whole story on an embedded data set, in minutes.
 demo: $(READY)
 	$(BIN)/resmom demo
 
+# Every test.
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# What must hold at every commit, in about a minute.
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow'
+
+# Write the golden losses anew; review the difference, and say in the changelog why.
+golden: $(READY)
+	$(BIN)/python -m tests.methods.golden
+
+# The documentation, into site/.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+# Speed as ratios, measured side by side.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.step
+
+# Kill a run at many more random moments than the tests do.
+soak: $(READY)
+	RESMOM_KILLS=200 $(BIN)/python -m pytest tests/runs
+
+clean:
+	rm -rf .venv site build *.egg-info

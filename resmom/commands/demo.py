@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resmom.commands import Flat, parse, print_json, set_threads
-from resmom.runs.demo import demo, tables
+from resmom.runs.demo import demo, require_learning, tables
 from resmom.runs.pretrain import Machine
 
 ABOUT = "Pretrain on an embedded data set without and with residual momentum, and compare. A few minutes on 2 cores."
@@ -28,7 +28,10 @@ def main(arguments: list[str]) -> int:
     arms = demo(out, (lambda _: None) if a.json else print, a.machine)
     if a.json:
         print_json({arm.name: [row.plain() for row in arm.rows] for arm in arms})
+    else:
+        print(tables(arms))
+    require_learning(arms)
+    if a.json:
         return 0
-    print(tables(arms))
     print(f"\nImages and runs are in {out}. Look closer:\n  resmom gap {arms[1].path}\n  resmom recipes")
     return 0

@@ -79,7 +79,8 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
         )
     if site == "p" and any(pair.student.p is None for pair in pairs):
         raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
-    both = [(pair.student.at(site), pair.teacher.at(site)) for pair in pairs]
+    partner: Site = "z" if site == "p" else site  # asked outright: a teacher that predicts would answer with its own p
+    both = [(pair.student.at(site), pair.teacher.at(partner)) for pair in pairs]
     intra = [intra_gap(s, t) for s, t in both]
     inter = [intra_gap(s, t) for i, (s, _) in enumerate(both) for j, (_, t) in enumerate(both) if i != j]
     chance = [chance_gap(s, t) for s, t in both]

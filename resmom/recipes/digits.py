@@ -18,7 +18,7 @@ def mocov3_digits() -> Run:
     Result: docs/log.md.
     """
     view = View(
-        scale=(0.5, 1.0), size=32, flip=0.0, brightness=0.4, contrast=0.4, saturation=0.8, hue=0.5, grey=0.5, blur=0.0
+        scale=(0.5, 1.0), size=32, flip=0.0, brightness=0.4, contrast=0.4, saturation=0.8, hue=0.5, grey=0.6, blur=0.0
     )
     return Run(
         method=MoCoV3(temperature=0.2, hidden=512, out=128),
@@ -26,7 +26,7 @@ def mocov3_digits() -> Run:
         policy=Policy((view, view), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
         optim=Sgd(lr=0.3, weight_decay=1e-4),
         ema=Ema(0.99, 1.0),
-        train=Train(epochs=8, batch=64, warmup_epochs=1),
+        train=Train(epochs=14, batch=64, warmup_epochs=1),
         online=Online(lr=0.3),
-        log=Log(knn_epochs=4, line_steps=10),
+        log=Log(knn_epochs=7, line_steps=10),
     )

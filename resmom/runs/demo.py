@@ -1,8 +1,10 @@
 """The demonstration: make a data set, pretrain without and with residual momentum, compare."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 from resmom.data.digits import write_digits
 from resmom.errors import UserError
@@ -33,32 +35,43 @@ class Arm:
 def demo(out: Path, say: Callable[[str], None], machine: Machine | None = None) -> list[Arm]:
     """Write FOLDER/images, run both arms beside it, measure them.
 
-    Raises DemoFailed if an arm does not beat raw pixels by `MARGIN` points, RunDirError if `out` was used before.
+    Raises UserError if `out` was used before, or if the runs were stopped.
     """
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; remove it, or give another --out")
     images = out / "images"
     write_digits(images)
     say(f"wrote coloured handwritten digits to {images}: an ordinary folder of image files")
-    arms = []
-    for name in (RECIPE, RECIPE + TWIN):
-        path = out / name
-        say(f"\n$ resmom pretrain {name} --data {images} --out {path}")
-        finished = pretrain(recipe(name), str(images), path, machine)
-        if finished.interrupted_by is not None:
-            raise UserError(f"stopped; {path} can be continued with `resmom resume {path}`")
-        rows = evaluate(path, baselines=name == RECIPE)
-        arms.append(Arm(name, path, rows, gap(path)))
+    names = (RECIPE, RECIPE + TWIN)
+    commands = {name: ["pretrain", name, "--data", str(images), "--out", str(out / name)] for name in names}
+    for command in commands.values():
+        say(f"$ resmom {' '.join(command)}")
+    say("both at once, each on one core; this one shows the first")
+    # A network this small gains nothing from a second core, so the twin gets it.
+    with Popen(
+        [sys.executable, "-m", "resmom", *commands[names[1]], "--quiet", "--threads", "1"], stdout=DEVNULL
+    ) as twin:
+        try:
+            finished = pretrain(recipe(names[0]), str(images), out / names[0], machine)
+        except BaseException:
+            twin.terminate()
+            raise
+        status = twin.wait()
+    if finished.interrupted_by is not None or status != 0:
+        raise UserError(f"stopped; the runs in {out} can be continued with `resmom resume`")
+    return [Arm(name, out / name, evaluate(out / name, baselines=name == RECIPE), gap(out / name)) for name in names]
+
+
+def require_learning(arms: list[Arm]) -> None:
+    """Raise DemoFailed unless the student of every arm beats raw pixels by `MARGIN` points of kNN accuracy."""
     pixels = _knn(arms[0], "raw pixels")
     for arm in arms:
-        for network in ("student", "teacher"):
-            reached = _knn(arm, network)
-            if reached < pixels + MARGIN:
-                raise DemoFailed(
-                    f"{arm.name}: kNN of the {network} is {reached:.1f} %, raw pixels have {pixels:.1f} %, and "
-                    f"{MARGIN:g} points between them are always reached; please report this with {arm.path}/run.json"
-                )
-    return arms
+        reached = _knn(arm, "student")
+        if reached < pixels + MARGIN:
+            raise DemoFailed(
+                f"{arm.name}: kNN of the student is {reached:.1f} %, that of raw pixels {pixels:.1f} %; a distance of "
+                f"{MARGIN:g} points is always reached, so please report this with {arm.path}/run.json"
+            )
 
 
 def _knn(arm: Arm, network: str) -> float:

@@ -114,7 +114,7 @@ def test_training_is_torch_sgd_with_a_cosine_and_no_decay_of_the_bias() -> None:
     x, y = clusters(40, 3, 5, 1.0, 0)
     x = torch.cat([x, torch.ones(40, 1)], 1)
     rows, grid = torch.arange(1, 39), [(0.05, 0.0), (0.3, 0.2)]
-    heads = _train(x, y, rows, 3, grid, 16, Linear(epochs=4, seed=5))
+    heads, _ = _train(x, y, rows, 3, grid, 16, Linear(epochs=4, seed=5))
     for head, (lr, decay) in zip(heads, grid, strict=True):
         weight, bias = torch.zeros(5, 3, requires_grad=True), torch.zeros(3, requires_grad=True)
         groups = [{"params": [weight], "weight_decay": decay}, {"params": [bias], "weight_decay": 0.0}]

@@ -1,6 +1,7 @@
 """Exact resume: weights after kill -9 and resume are bitwise those of the undisturbed run, at any moment."""
 
 import json
+import os
 import random
 import signal
 import time
@@ -15,6 +16,7 @@ from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.pretrain import pretrain, resume
 from tests.runs.crash import QUIET, small_run, start, write_images
 
+KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
 TIMES = ("images_per_second", "waited_seconds")
 
 
@@ -67,13 +69,13 @@ def test_the_same_run_twice_is_the_same(undisturbed: tuple[Path, Path, float], t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(20))
+@pytest.mark.parametrize("moment", range(KILLS))
 def test_killed_at_a_random_moment(undisturbed: tuple[Path, Path, float], tmp_path: Path, moment: int) -> None:
     reference, data, seconds = undisturbed
     out, fate = tmp_path / "run", random.Random(moment)
     process = start(out, data)
-    # Strata, so that the twenty moments cover the run from start to end.
-    process.join(timeout=seconds * (moment + fate.random()) / 20)
+    # Strata, so that the moments cover the run from start to end.
+    process.join(timeout=seconds * (moment + fate.random()) / KILLS)
     process.kill()
     process.join()
     finish(out, data)

@@ -1,0 +1,66 @@
+"""A training step, side by side: what the residual term and the precision cost.
+
+    python -m benchmarks.step
+
+Prints ratios of steps per second against the published method in fp32: minimum, median and maximum over interleaved
+rounds. On a shared machine only such ratios mean anything; the seconds do not.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from resmom.losses.residual import Residual
+from resmom.recipes import recipe
+from resmom.runs.job import fresh_method
+from resmom.train.optim import build_optimizer
+from resmom.train.plan import Plan, Precision
+from resmom.train.state import State
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch
+
+ROUNDS = 12
+BATCH = 128
+
+
+def contender(weight: float, precision: Precision) -> Callable[[], None]:
+    """One step of the small CIFAR recipe on random views."""
+    run = recipe("mocov3_cifar100_small")
+    method = fresh_method(run, torch.device("cpu"))
+    state = State(method, build_optimizer(run.optim, method.student))
+    views = tuple(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last) for _ in range(2))
+    batch, plan = Batch(views, torch.arange(BATCH)), Plan(0.1, 0.99, weight)
+    rules = Rules(Residual(weight), precision)
+
+    def step() -> None:
+        train_step(state, batch, plan, rules)
+
+    return step
+
+
+def main() -> None:
+    contenders = {
+        "published method, fp32": contender(0.0, "fp32"),
+        "with the residual term, fp32": contender(1.0, "fp32"),
+        "published method, bf16": contender(0.0, "bf16"),
+        "with the residual term, bf16": contender(1.0, "bf16"),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in range(ROUNDS + 2):
+        for name, step in contenders.items():
+            began = time.perf_counter()
+            step()
+            if round_ >= 2:  # the first rounds pay for memory and kernels
+                seconds[name].append(time.perf_counter() - began)
+    base = seconds["published method, fp32"]
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {ROUNDS} rounds")
+    print(f"{'speed against the first':<32}{'min':>7}{'median':>8}{'max':>7}")
+    for name, own in seconds.items():
+        ratios = [b / o for b, o in zip(base, own, strict=True)]
+        print(f"{name:<32}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
