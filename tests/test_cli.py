@@ -129,7 +129,6 @@ BAD = {
     "a word for a number": (["--train.epochs", "many"], "invalid literal for int() with base 10: 'many'"),
     "probability": (["--policy.views.0.blur", "3"], "View.blur is a probability and must be in [0, 1], got 3.0"),
     "too large a batch": (["--train.batch", "64"], "has 20 images, train.batch is 64"),
-    "micro-batches": (["--train.micro-batch", "3"], "train.batch 8 is not a multiple of train.micro_batch 3"),
     "unknown option": (["--residul.weight", "1"], "--residual.weight"),
     "unknown device": (["--device", "gpu"], "there is no device 'gpu' here"),
     "unknown precision": (["--train.precision", "fp8"], "fp8"),

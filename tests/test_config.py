@@ -168,12 +168,6 @@ def test_check_wants_two_views(views: int) -> None:
         check(replace(run, policy=replace(run.policy, views=run.policy.views[:1] * views)))
 
 
-def test_check_wants_whole_micro_batches() -> None:
-    run = Run()
-    with pytest.raises(ConfigError, match=r"train.batch 256 is not a multiple of train.micro_batch 48"):
-        check(replace(run, train=replace(run.train, micro_batch=48)))
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
     run = Run()
