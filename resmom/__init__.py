@@ -1,5 +1,44 @@
 """resmom: self-supervised pretraining with momentum teachers and residual momentum."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from resmom.version import VERSION as __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from resmom.diagnose.gap import Gap as Gap
+    from resmom.diagnose.gap import gap as gap
+    from resmom.losses.residual import residual as residual
+    from resmom.recipes import recipe as recipe
+    from resmom.runs.python import Result as Result
+    from resmom.runs.python import load as load
+    from resmom.runs.python import pretrain as pretrain
+    from resmom.runs.python import result as result
+    from resmom.runs.python import resume as resume
+
+_HOME = {
+    "Gap": "resmom.diagnose.gap",
+    "gap": "resmom.diagnose.gap",
+    "residual": "resmom.losses.residual",
+    "recipe": "resmom.recipes",
+    "Result": "resmom.runs.python",
+    "load": "resmom.runs.python",
+    "pretrain": "resmom.runs.python",
+    "result": "resmom.runs.python",
+    "resume": "resmom.runs.python",
+}
+"""Where each name lives. It is imported when it is first asked for (PEP 562), so that `import resmom` stays light."""
+
+__all__ = ["Gap", "Result", "__version__", "gap", "load", "pretrain", "recipe", "residual", "result", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'resmom' has no attribute '{name}'; it has {', '.join(_HOME)}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,21 +1,47 @@
 """From a config's type to the thing itself. A new method is a new case; the type checker tells where one is missing."""
 
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 import torch
+from torch import nn
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
-from resmom.nets.backbones import BackboneConfig, build_backbone
+from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
+from resmom.nets.given import given_backbone
 
 
-def build_method(method: MoCoV3 | Byol, backbone: BackboneConfig, seed: int) -> Method:
-    """The method on a fresh backbone, its initial weights a function of `seed`. Leaves torch's generator as it was."""
+@dataclass(frozen=True)
+class Own:
+    """What a Python user brings instead of a configuration.
+
+    `backbone` maps a batch of views, N x C x S x S, to representations N x D (or to a map N x D x H x W, which is then
+    averaged); it is copied, and the copy keeps its weights. `method` makes the method around a backbone; it is called
+    with torch's generator seeded.
+    """
+
+    backbone: nn.Module | None = None
+    method: Callable[[Backbone], Method] | None = None
+
+
+def build_method(
+    method: MoCoV3 | Byol, backbone: BackboneConfig, seed: int, own: Own, view: tuple[int, int, int]
+) -> Method:
+    """The method on a fresh backbone, its initial weights a function of `seed`. Leaves torch's generator as it was.
+
+    `view` is the shape C, S, S of one view, by which a backbone of the user's own is measured. Raises ValueError for a
+    backbone that cannot be built or used.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = build_backbone(backbone)
+        body = build_backbone(backbone) if own.backbone is None else given_backbone(copy.deepcopy(own.backbone), view)
+        if own.method is not None:
+            return own.method(body)
         match method:
             case MoCoV3():
                 return MoCoV3Method(body, method)

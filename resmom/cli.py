@@ -13,6 +13,8 @@ VERBS = {
     "resume": "continue a run that was stopped",
     "evaluate": "kNN and linear probe of a run's student and teacher",
     "gap": "the gap between student and teacher of a run",
+    "export": "a run's backbones as files for torchvision and timm, with a model card",
+    "report": "one HTML page about one or more runs",
     "recipes": "list the recipes, or show one",
     "demo": "the whole story on an embedded data set, in minutes",
 }

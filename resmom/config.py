@@ -26,6 +26,10 @@ from resmom.views.policy import Policy, mocov3_imagenet
 MethodConfig = MoCoV3 | Byol
 
 
+METHODS: dict[str, type[MethodConfig]] = {"mocov3": MoCoV3, "byol": Byol}
+"""The methods by the names that the command line has for them."""
+
+
 class ConfigError(UserError):
     """A configuration that cannot be used; the message names the field, what is allowed, and what to do."""
 
@@ -36,12 +40,13 @@ class Log:
 
     line_steps: int = 10
     """Steps between two lines of training metrics."""
-    save_epochs: int = 1
+    save_epochs: float = 1.0
     """Epochs between two checkpoints (a run also saves when it is interrupted, and at its end)."""
-    keep_epochs: int = 0
+    keep_epochs: float = 0.0
     """Epochs between two checkpoints that are kept under their own name; 0 keeps the last one only."""
-    knn_epochs: int = 5
-    """Epochs between two kNN measurements of student and teacher, where labels exist; 0 for none before the end."""
+    knn_epochs: float = 5.0
+    """Epochs between two kNN measurements of student and teacher, where labels exist; 0 for none between the
+    start and the end."""
     knn_images: int = 50_000
     """Most training images in the bank of these measurements."""
 
@@ -52,6 +57,8 @@ class Run:
 
     recipe: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe this run began as."""
+    init: str = ""
+    """File of backbone weights to start from (.safetensors, torch file, run's checkpoint); empty for random ones."""
     method: MethodConfig = field(default_factory=MoCoV3)
     backbone: BackboneConfig = field(default_factory=ResNet)
     policy: Policy = field(default_factory=mocov3_imagenet)
@@ -101,6 +108,16 @@ def from_json(plain: Any) -> Run:
         raise ConfigError("the configuration cannot be used: " + "; ".join(problems)) from error
 
 
+def backbone_from_json(plain: dict[str, Any]) -> BackboneConfig:
+    """The backbone that a run's JSON describes. Raises ConfigError where it describes none."""
+    try:
+        backbone: BackboneConfig = _converter().structure(plain, BackboneConfig)  # type: ignore[arg-type]
+    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
+        problems = cattrs.transform_error(error, path="backbone", format_exception=_plain_words)
+        raise ConfigError("the backbone cannot be used: " + "; ".join(problems)) from error
+    return backbone
+
+
 def _plain_words(error: BaseException, kind: Any) -> str:
     """One mistake in our words: the parts' own messages kept, the nearest known name added to an unknown one."""
     match error:
@@ -137,6 +154,15 @@ def field_names(kind: Any) -> set[str]:
     if not is_dataclass(kind):
         return set()
     return {f.name for f in fields(kind)}.union(*(field_names(f.type) for f in fields(kind)))
+
+
+def method_named(name: str) -> MethodConfig:
+    """The method of that name with its own defaults. Raises ConfigError with the names there are."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"there is no method '{name}'{hint}; methods are {', '.join(METHODS)}")
+    return METHODS[name]()
 
 
 def check(run: Run) -> None:

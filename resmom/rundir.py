@@ -3,9 +3,12 @@
 RUN/run.json            the resolved configuration and the data, written once
 RUN/environment.jsonl   one line per start: command, versions, commit, machine
 RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
+RUN/start.safetensors   the backbone's weights before training
 RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
+RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
-RUN/checkpoints/        last.pt and the kept ones, epoch-00010.pt …
+RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
+RUN/checkpoints/        last.pt and the kept ones, step-00007800.pt …
 RUN/lock                held while a process works in the folder
 """
 
@@ -48,6 +51,10 @@ class RunDir:
         return self.path / "evaluations.jsonl"
 
     @property
+    def gaps(self) -> Path:
+        return self.path / "gaps.jsonl"
+
+    @property
     def unreadable(self) -> Path:
         return self.path / "unreadable.jsonl"
 
@@ -55,9 +62,21 @@ class RunDir:
     def last(self) -> Path:
         return self.path / "checkpoints" / "last.pt"
 
-    def kept(self, epoch: int) -> Path:
-        """The checkpoint kept after `epoch` epochs."""
-        return self.path / "checkpoints" / f"epoch-{epoch:05d}.pt"
+    @property
+    def export(self) -> Path:
+        return self.path / "export"
+
+    @property
+    def start(self) -> Path:
+        return self.path / "start.safetensors"
+
+    def kept(self, step: int) -> Path:
+        """The checkpoint kept after `step` steps."""
+        return self.path / "checkpoints" / f"step-{step:08d}.pt"
+
+    def all_kept(self) -> list[Path]:
+        """The kept checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("step-*.pt"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

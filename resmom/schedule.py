@@ -18,6 +18,11 @@ def half_cosine(step: int, steps: int, first: float, last: float) -> float:
     return last - (last - first) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
+def every(epochs: float, per_epoch: int) -> int:
+    """An interval given in epochs, in whole steps: at least one, and 0 (never) for 0 epochs."""
+    return max(1, round(epochs * per_epoch)) if epochs > 0 else 0
+
+
 def due(step: int, every: int) -> bool:
     """Whether something that happens every `every` steps happens after `step` steps are done (never for every = 0)."""
     return every > 0 and step > 0 and step % every == 0

@@ -7,33 +7,60 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import parse, print_json
-from resmom.runs.gap import gap
+from resmom.rundir import find_run
+from resmom.runs.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
 
-ABOUT = "The gap between a run's student and teacher: same view, other view, other image."
+ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
 
 
 @dataclass(frozen=True)
 class Arguments:
     run: tyro.conf.Positional[Path]
-    """A run folder, or one checkpoint of it."""
+    """A run folder (all its checkpoints), or one checkpoint of it."""
     data: str | None = None
     """Images: a folder, an .npz file or a name; the run's own data by default."""
     images: int = 2048
-    """Most images to measure on."""
+    """Most images to measure the gaps on."""
+    layers: bool = False
+    """Also after the stem and every stage or block of the backbone."""
+    accuracy: bool = True
+    """kNN of both networks, where there are labels."""
     device: str = "auto"
     json: bool = False
     """Print the results as JSON."""
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, and print a line per site."""
+    """Measure, and print a table per checkpoint as soon as it is there."""
     a = parse(Arguments, arguments, "resmom gap", ABOUT)
-    result = gap(a.run, a.data, a.images, a.device)
     if a.json:
-        print_json(dataclasses.asdict(result))
+        print_json(dataclasses.asdict(gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy)))
         return 0
-    print(f"{'site':<6}{'intra':>10}{'inter':>10}{'chance':>10}")
-    for row in result.rows:
-        print(f"{row.site:<6}{row.intra:>10.4f}{row.inter:>10.4f}{row.chance:>10.4f}")
-    print(f"1 - cos; {result.protocol}; step {result.step}")
+    print(
+        "1 - cos between student and teacher, eval mode: not to be compared with the gaps of training in metrics.jsonl"
+    )
+    found = None
+    for found in gap_by_checkpoint(a.run, a.data, a.images, a.device, a.layers, a.accuracy):
+        print(_table(found), flush=True)
+    if found is not None:
+        print(f"\n{found.protocol}\nalso in {find_run(a.run)[0].gaps}")
     return 0
+
+
+def _table(found: CheckpointGap) -> str:
+    width = max(6, *(len(row.site) for row in found.layers + found.rows))
+    lines = [
+        f"\nstep {found.step}, epoch {found.epoch:g} ({found.checkpoint})",
+        f"  {'':<{width}}{'intra':>10}{'inter':>10}{'chance':>10}",
+        *(_line(row, width) for row in found.layers + found.rows),
+    ]
+    if found.accuracy is not None:
+        a = found.accuracy
+        lines.append(f"  top-1 student {a.student:.2f}, teacher {a.teacher:.2f}: teacher minus student {a.gap:+.2f}")
+        lines.append(f"  ({a.protocol})")
+    return "\n".join(lines)
+
+
+def _line(row: GapRow, width: int) -> str:
+    inter = "-" if row.inter is None else f"{row.inter:.4f}"
+    return f"  {row.site:<{width}}{row.intra:>10.4f}{inter:>10}{row.chance:>10.4f}"

@@ -1,50 +1,117 @@
-"""resmom pretrain RECIPE --data DATA --out DIR"""
+"""resmom pretrain [RECIPE] --data DATA --out DIR"""
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 
 import tyro
 
 from resmom.commands import Flat, parse, set_threads, tell_end
-from resmom.config import Run
+from resmom.config import METHODS, Run, method_named
 from resmom.errors import UserError
+from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import names, recipe
-from resmom.runs.pretrain import Machine, pretrain
+from resmom.runs.budget import seconds_of
+from resmom.runs.pretrain import Asked, Machine, pretrain
 
-ABOUT = "Pretrain an encoder. Every field of the recipe is an option; `resmom recipes` lists the recipes."
+ABOUT = (
+    "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
+    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)})."
+)
+USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init FILE] [OPTIONS]
+       resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]
+
+Without a recipe all settings are derived from the images and the machine, and printed with their reasons.
+
+recipes: {", ".join(names())}
+
+`resmom pretrain RECIPE --help` tells the options of a recipe; a run without one has the same.
+"""
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Shared:
+    """What every call has, whatever the run."""
+
     data: str
     """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
     out: Path
     """The run folder: new, or empty."""
-    run: tyro.conf.AvoidSubcommands[Flat[Run]]
+    time: str = ""
+    """Fit the run into this time, as in 45m, 6h or 1h30m: its steps are set after a trial of up to a minute."""
     machine: Flat[Machine] = field(default_factory=Machine)
     json: bool = False
     """Print the result as JSON."""
 
 
+@dataclass(frozen=True)
+class Arguments(Shared):
+    """The same with a run, every field of which is an option."""
+
+    run: tyro.conf.AvoidSubcommands[Flat[Run]] = field(default_factory=Run)
+
+
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one (the state is saved, and the resume line printed)."""
-    if not arguments or arguments[0].startswith("-"):
-        wants_help = bool(arguments) and arguments[0] in ("-h", "--help")
-        usage = (
-            "usage: resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]\n\n"
-            f"recipes: {', '.join(names())}\n\n`resmom pretrain RECIPE --help` tells the options of a recipe."
-        )
-        if not wants_help:
-            raise UserError(f"name a recipe first.\n{usage}")
-        print(usage)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        if not arguments:
+            raise UserError(f"name at least --data and --out.\n{USAGE}")
+        print(USAGE, end="")
         return 0
-    asked = parse(_arguments(recipe(arguments[0])), arguments[1:], f"resmom pretrain {arguments[0]}", ABOUT)
-    set_threads(asked.machine)
-    finished = pretrain(asked.run, asked.data, asked.out, asked.machine)
-    return tell_end(finished, asked.json)
+    name = None if arguments[0].startswith("-") else arguments[0]
+    base = None if name is None else recipe(name)
+    options, backbone = _take(arguments if name is None else arguments[1:], "--backbone")
+    options, method = _take(options, "--method")
+    kind = None if method is None else method_named(method)
+    body = None if backbone is None else _backbone(backbone)
+
+    def asked(run: Run) -> Arguments:
+        run = run if kind is None else replace(run, method=kind)
+        run = run if body is None else replace(run, backbone=body)
+        return parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
+
+    if base is not None:
+        first: Shared = asked(base)
+        init = ""
+    elif "-h" in options or "--help" in options:
+        print(USAGE, end="")
+        return 0
+    else:  # the rest is judged when the run is derived, whose options depend on what it is
+        first, _ = tyro.cli(Shared, args=options, prog="resmom pretrain", return_unknown_args=True)
+        init = _take(options, "--init")[1] or ""
+    set_threads(first.machine)
+    seconds = seconds_of(first.time) if first.time else None
+    wish = Asked(base, lambda run: asked(run).run, init, seconds, body)
+    finished = pretrain(wish, first.data, first.out, first.machine)
+    return tell_end(finished, first.json)
+
+
+def _take(options: list[str], name: str) -> tuple[list[str], str | None]:
+    """The options without `name VALUE` or `name=VALUE`, and the value; the last one counts."""
+    rest: list[str] = []
+    value = None
+    waiting = False
+    for option in options:
+        if waiting:
+            value, waiting = option, False
+        elif option == name:
+            waiting = True
+        elif option.startswith(name + "="):
+            value = option.partition("=")[2]
+        else:
+            rest.append(option)
+    if waiting:
+        raise UserError(f"{name} needs a value")
+    return rest, value
+
+
+def _backbone(name: str) -> BackboneConfig:
+    try:
+        return backbone_named(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _arguments(default: Run) -> type[Arguments]:
-    """The arguments with the fields of a recipe as defaults; data and out stay without one."""
+    """The arguments with the fields of a run as defaults; data and out stay without one."""
     run = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=default))
     return make_dataclass("Arguments", [run], bases=(Arguments,), frozen=True)

@@ -11,12 +11,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from resmom.errors import UserError
 from resmom.types import Pair, Site
 
+Views = Tensor | Sequence[Tensor]
+"""One view as a tensor of N rows, a row per image, or several views as a sequence of such tensors."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Gap:
-    """Means of 1 - cos between student and teacher, each in [0, 2], as tensors on the device.
+    """Means of 1 - cos between student and teacher, each in [0, 2], as tensors on the device; `float(gap.intra)`.
 
     `intra`: the same view of the same image. `inter`: two views of the same image, None where there is one view only.
     `chance`: different images, each on the same view.
@@ -26,44 +30,96 @@ class Gap:
     inter: Float[Tensor, ""] | None
     chance: Float[Tensor, ""]
 
-
-def _unit(x: Tensor) -> Tensor:
-    """Rows of length 1, without gradient, in float32 at least; a row of zeros stays one."""
-    x = x.detach()
-    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1)
+    def __repr__(self) -> str:
+        inter = "None" if self.inter is None else f"{self.inter.item():.4f}"
+        return f"Gap(intra={self.intra.item():.4f}, inter={inter}, chance={self.chance.item():.4f})"
 
 
-def _units(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    # Without this check one row would broadcast against many and give a plausible number.
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"student and teacher must be of one shape, a row per image in the same order; got {tuple(student.shape)} "
-            f"and {tuple(teacher.shape)}; at site p compare the student's p with the teacher's z"
+@dataclass(frozen=True)
+class GapSums:
+    """What some images add to the gap of many: with these sums no row has to be kept.
+
+    `apart[v, w]` is the sum over the images of 1 - cos(student on view v, teacher on view w); `student` and `teacher`
+    are, per view, the sums of the rows brought to length 1.
+    """
+
+    images: int
+    apart: Float[Tensor, "v v"]
+    student: Float[Tensor, "v d"]
+    teacher: Float[Tensor, "v d"]
+
+    def plus(self, other: "GapSums") -> "GapSums":
+        """The sums over the images of both, which must be different ones of the same views."""
+        return GapSums(
+            self.images + other.images,
+            self.apart + other.apart,
+            self.student + other.student,
+            self.teacher + other.teacher,
         )
-    return _unit(student), _unit(teacher)
+
+    def gap(self) -> Gap:
+        """The gap over all images summed. Raises UserError for fewer than two, which have no chance gap.
+
+        The sum over all pairs of images is the product of the sums; the n pairs of equal images are taken out, so that
+        the mean over all i != j is exact, in O(n d).
+        """
+        n, views = self.images, len(self.apart)
+        if n < 2:
+            raise UserError(f"the chance gap compares different images and needs at least 2; got {n}; give more rows")
+        own = self.apart.diagonal()
+        inter = None if views < 2 else (self.apart.sum() - own.sum()) / (n * views * (views - 1))
+        # A matrix product here would run in half precision under autocast, on sums of up to n.
+        everybody = (self.student * self.teacher).sum(1)
+        chance = 1.0 - (everybody - (n - own)) / (n * (n - 1))
+        return Gap(own.mean() / n, inter, chance.mean())
 
 
-def intra_gap(student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Mean of 1 - cos(student_i, teacher_i): a measurement, no loss (it carries no gradient).
+def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
+    """Both networks on each view: N x D tensors of one shape, a row per image in the same order.
 
-    A row of zeros counts as orthogonal to everything. Raises ValueError if the shapes differ.
+    Raises UserError for no views, another number of views on each side, or shapes that differ.
     """
-    s, t = _units(student, teacher)
-    return 1.0 - (s * t).sum(1).mean()
+    s, t = ([side] if isinstance(side, Tensor) else list(side) for side in (student, teacher))
+    if len(s) != len(t) or not s:
+        raise UserError(
+            f"student and teacher are compared on the same views; got {len(s)} view(s) of the student and {len(t)} of "
+            "the teacher; give one tensor for each side, or as many for one side as for the other, in the same order"
+        )
+    for a, b in zip(s, t, strict=True):
+        # Without this check one row would broadcast against many and give a plausible number.
+        if a.shape != b.shape or a.ndim != 2:
+            raise UserError(
+                f"student and teacher must be of one shape, N x D, a row per image in the same order; got "
+                f"{tuple(a.shape)} and {tuple(b.shape)}; pool maps and tokens first, and compare a prediction p with "
+                "the teacher's projection z, not with its representation h"
+            )
+    return list(zip(s, t, strict=True))
 
 
-def chance_gap(student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Mean of 1 - cos(student_i, teacher_j) over all i != j, exactly, in O(n d); carries no gradient.
+def gap_sums(student: Views, teacher: Views) -> GapSums:
+    """The sums of some images; every view has the same images in the same order. No gradient is carried.
 
-    The sum over all pairs is the product of the sums; the n pairs of equal images are taken out. Raises ValueError for
-    fewer than two images, or if the shapes differ.
+    A row of zeros counts as orthogonal to everything. Raises UserError as `same_views` does.
     """
-    n = len(student)
-    if n < 2:
-        raise ValueError(f"the chance gap compares different images and needs at least 2; got {n}; give a larger batch")
-    s, t = _units(student, teacher)
-    # A matrix product here would run in half precision under autocast, on sums of up to n.
-    return 1.0 - ((s.sum(0) * t.sum(0)).sum() - (s * t).sum()) / (n * (n - 1))
+    both = [(_unit(s), _unit(t)) for s, t in same_views(student, teacher)]
+    if len({s.shape for s, _ in both}) != 1:
+        raise UserError(
+            f"all views must have the same images and the same width; got {[tuple(s.shape) for s, _ in both]}; "
+            "leave out views that only some of the images have"
+        )
+    apart = torch.stack([torch.stack([(1.0 - (s * t).sum(1)).sum() for _, t in both]) for s, _ in both])
+    sums = (torch.stack([side.sum(0) for side in sides]) for sides in zip(*both, strict=True))
+    return GapSums(len(both[0][0]), apart, *sums)
+
+
+def gap(student: Views, teacher: Views) -> Gap:
+    """The gap between what student and teacher say of the same views: a measurement, no loss (it carries no gradient).
+
+    Each side is one N x D tensor, or as many as there are views, in the same order: `gap(s, t)` has intra and chance,
+    `gap([s1, s2], [t1, t2])` also inter. Half precision is computed in float32. Raises UserError if the two sides do
+    not fit together, or for fewer than two rows, which have no chance gap.
+    """
+    return gap_sums(student, teacher).gap()
 
 
 def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
@@ -80,8 +136,10 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     if site == "p" and any(pair.student.p is None for pair in pairs):
         raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
     partner: Site = "z" if site == "p" else site  # asked outright: a teacher that predicts would answer with its own p
-    both = [(pair.student.at(site), pair.teacher.at(partner)) for pair in pairs]
-    intra = [intra_gap(s, t) for s, t in both]
-    inter = [intra_gap(s, t) for i, (s, _) in enumerate(both) for j, (_, t) in enumerate(both) if i != j]
-    chance = [chance_gap(s, t) for s, t in both]
-    return Gap(torch.stack(intra).mean(), torch.stack(inter).mean() if inter else None, torch.stack(chance).mean())
+    return gap([pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs])
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Rows of length 1, without gradient, in float32 at least; a row of zeros stays one."""
+    x = x.detach()
+    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1)

@@ -19,7 +19,7 @@ _LEAST_STEPS = 10
 class Linear:
     """Grid and schedule: SGD with momentum .9, learning rate falling as half a cosine to 0, no augmentation."""
 
-    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     weight_decays: tuple[float, ...] = (0.0, 1e-3, 1e-2)
     epochs: int = 30
     batch: int = 1024

@@ -7,13 +7,15 @@ similarity on the same view, is added to the method's own loss. The other pairin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from resmom.diagnose.gap import Views, same_views
+from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.precision import exact
 from resmom.types import Pair, Site
@@ -89,19 +91,57 @@ def residual_term(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]:
         raise ValueError("residual.site is 'p', but this method has no predictor; use 'z' or 'h'")
     summands = []
     for a, b in _paired(pairs, config.pairing):
-        student, teacher = a.student.at(config.site), b.teacher.at(config.site).detach()
-        t_s, t_t = config.student_temperature, config.teacher_temperature
-        match config.distance:
-            case "cosine":
-                summands.append(cosine_distance(student, teacher))
-            case "mse":
-                # On the raw vectors: between unit vectors it would be twice the cosine distance over the dimension.
-                summands.append(F.mse_loss(exact(student), exact(teacher)))
-            case "kd_feature":
-                summands.append(kd_feature(student, teacher, t_s, t_t))
-            case "kd_relation":
-                summands.append(kd_relation(student, teacher, b.bank.at(config.site).detach(), t_s, t_t))
+        student, teacher, bank = a.student.at(config.site), b.teacher.at(config.site), b.bank.at(config.site)
+        summands.append(_apart(student, teacher.detach(), bank.detach(), config))
     return torch.stack(summands).mean()
+
+
+def residual(
+    student: Views,
+    teacher: Views,
+    distance: Distance = "cosine",
+    student_temperature: float = 0.1,
+    teacher_temperature: float = 0.04,
+) -> Float[Tensor, ""]:
+    """The residual term of plain tensors, for a training loop of one's own: add it, times a weight, to the loss.
+
+    Each side is what a network says of the *same* view, N x D with a row per image, or a sequence of these, one per
+    view, over which the term is averaged. Where the student has a predictor: its prediction against the teacher's
+    projection. The gradient goes to the student alone. Computed in float32, also under autocast; the result, for
+    `cosine`, lies in [0, 2]. `mse`, `kd_feature` and `kd_relation` (of the rows of the batch) are the controls.
+
+    Raises UserError if the two sides do not fit together, or if only the teacher's side carries a gradient.
+    """
+    if distance not in get_args(Distance):
+        raise UserError(f"there is no distance '{distance}'; there are {', '.join(get_args(Distance))}")
+    config = Residual(1.0, "z", "same", distance, student_temperature, teacher_temperature)
+    summands = []
+    for s, t in same_views(student, teacher):
+        if t.requires_grad and not s.requires_grad and torch.is_grad_enabled():
+            raise UserError(
+                "the teacher's side carries a gradient and the student's none, so the term would train nothing; call "
+                "residual(student, teacher) in this order"
+            )
+        with torch.autocast(s.device.type, enabled=False):
+            summands.append(_apart(s, t.detach(), t.detach(), config))
+    return torch.stack(summands).mean()
+
+
+def _apart(
+    student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"], bank: Float[Tensor, "m d"], config: Residual
+) -> Float[Tensor, ""]:
+    """One summand of the term."""
+    t_s, t_t = config.student_temperature, config.teacher_temperature
+    match config.distance:
+        case "cosine":
+            return cosine_distance(student, teacher)
+        case "mse":
+            # On the raw vectors: between unit vectors it would be twice the cosine distance over the dimension.
+            return F.mse_loss(exact(student), exact(teacher))
+        case "kd_feature":
+            return kd_feature(student, teacher, t_s, t_t)
+        case "kd_relation":
+            return kd_relation(student, teacher, bank, t_s, t_t)
 
 
 @torch.no_grad()

@@ -49,6 +49,10 @@ class MoCoViT:
     freeze_patch: bool = True
 
 
+MOCO_VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 12), "small": (384, 12, 12), "base": (768, 12, 12)}
+"""Width, blocks and heads of MoCoViT's sizes."""
+
+
 @dataclass(frozen=True)
 class Timm:
     """Any timm model by name, randomly initialised. `image` is passed on where a model needs its input size."""
@@ -149,7 +153,7 @@ def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "toke
 
 
 def _moco_vit(config: MoCoViT) -> Backbone:
-    width, depth, heads = {"tiny": (192, 12, 12), "small": (384, 12, 12), "base": (768, 12, 12)}[config.size]
+    width, depth, heads = MOCO_VIT[config.size]
     body = timm.models.vision_transformer.VisionTransformer(
         img_size=config.image, patch_size=config.patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=0
     )
@@ -183,6 +187,33 @@ def _timm(config: Timm) -> Backbone:
     width = body.num_features
     assert isinstance(width, int)
     return Backbone(body, width)
+
+
+BACKBONES = "small, resnet18, resnet34, resnet50, vit-tiny, vit-small, vit-base, timm:NAME"
+"""The names by which `backbone_named` knows backbones."""
+
+
+def backbone_named(name: str) -> BackboneConfig:
+    """A backbone by a short name, with its defaults. Raises ValueError with the names there are."""
+    match name.partition(":"):
+        case ("small", "", ""):
+            return SmallResNet()
+        case ("resnet18", "", ""):
+            return ResNet(18)
+        case ("resnet34", "", ""):
+            return ResNet(34)
+        case ("resnet50", "", ""):
+            return ResNet(50)
+        case ("vit-tiny", "", ""):
+            return MoCoViT("tiny")
+        case ("vit-small", "", ""):
+            return MoCoViT("small")
+        case ("vit-base", "", ""):
+            return MoCoViT("base")
+        case ("timm", ":", model) if model:
+            return Timm(model)
+        case _:
+            raise ValueError(f"there is no backbone '{name}'; backbones are {BACKBONES}")
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

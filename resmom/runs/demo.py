@@ -59,7 +59,10 @@ def demo(out: Path, say: Callable[[str], None], machine: Machine | None = None) 
         status = twin.wait()
     if finished.interrupted_by is not None or status != 0:
         raise UserError(f"stopped; the runs in {out} can be continued with `resmom resume`")
-    return [Arm(name, out / name, evaluate(out / name, baselines=name == RECIPE), gap(out / name)) for name in names]
+    return [
+        Arm(name, out / name, evaluate(out / name, baselines=name == RECIPE), gap(out / name, accuracy=False))
+        for name in names
+    ]
 
 
 def require_learning(arms: list[Arm]) -> None:
@@ -93,7 +96,8 @@ def tables(arms: list[Arm]) -> str:
     lines += ["", f"{'gap between student and teacher':<34}{'intra':>8}{'inter':>9}{'chance':>9}    1 - cos"]
     for arm in arms:
         for row in arm.gap.rows:
-            lines.append(f"{arm.name + ' ' + row.site:<34}{row.intra:>8.4f}{row.inter:>9.4f}{row.chance:>9.4f}")
+            inter = "-" if row.inter is None else f"{row.inter:.4f}"
+            lines.append(f"{arm.name + ' ' + row.site:<34}{row.intra:>8.4f}{inter:>9}{row.chance:>9.4f}")
     protocols = dict.fromkeys(row.score.protocol for row in arms[0].rows if row.network == "student")
     lines += ["", "protocols:", *(f"  {protocol}" for protocol in protocols), f"  {arms[0].gap.protocol}"]
     lines.append("One seed and a toy data set: a look at the machine at work, no evidence for or against the term.")

@@ -1,70 +1,203 @@
-"""The gap between a run's student and teacher, measured in evaluation mode on stated views."""
+"""The gap between a run's student and teacher over its checkpoints, sites and layers, and the accuracy gap.
 
-from collections.abc import Iterator
+All of it is measured in evaluation mode and not to be compared with the gaps in metrics.jsonl, which are of training.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from resmom.build import Own
+from resmom.config import ConfigError
 from resmom.data.open import open_data
-from resmom.data.source import Source
-from resmom.diagnose.gap import gaps
+from resmom.data.source import Data, Source
+from resmom.diagnose.gap import Gap
 from resmom.errors import UserError
-from resmom.evaluate.features import encodings
-from resmom.runs.evaluate import Loaded, load_run
-from resmom.runs.job import CHUNK, thinned
-from resmom.types import Encoding, Pair, Site
+from resmom.evaluate.features import features
+from resmom.evaluate.gap import network_gap
+from resmom.evaluate.knn import knn
+from resmom.nets.layers import POOLING
+from resmom.rundir import append_line, find_run
+from resmom.runs.environment import environment
+from resmom.runs.job import CHUNK, clean_batches, labelled_split, thinned
+from resmom.runs.loaded import Loaded, load_run
 from resmom.views.apply import views
 
 
 @dataclass(frozen=True)
 class GapRow:
-    """Mean 1 - cos between student and teacher at a site: same view, other view, other image."""
+    """Mean 1 - cos between student and teacher at a site or a layer: same view, other view, other image."""
 
-    site: Site
+    site: str
     intra: float
-    inter: float
+    inter: float | None
     chance: float
 
 
 @dataclass(frozen=True)
-class GapResult:
-    """The rows and how they were measured."""
+class AccuracyGap:
+    """Top-1 of both networks in percent, on clean images, and how it was measured."""
 
-    rows: tuple[GapRow, ...]
+    student: float
+    teacher: float
     protocol: str
+
+    @property
+    def gap(self) -> float:
+        """Teacher minus student, in percentage points."""
+        return self.teacher - self.student
+
+
+@dataclass(frozen=True)
+class CheckpointGap:
+    """The gaps of one checkpoint: `rows` by site, `layers` from the stem on (empty if not asked for).
+
+    `accuracy` is None where there are no labels, or if it was not asked for.
+    """
+
     step: int
+    epoch: float
+    checkpoint: str
+    rows: tuple[GapRow, ...]
+    layers: tuple[GapRow, ...]
+    accuracy: AccuracyGap | None
+    protocol: str
 
 
-def gap(path: Path, data: str | None = None, images: int = 2048, device: str = "auto") -> GapResult:
-    """Gaps at every site on at most `images` training images, each in two augmented views, networks in eval mode.
+@dataclass(frozen=True)
+class GapResult:
+    """The gaps of all checkpoints, in order of step; at least one."""
 
-    Not to be compared with the gaps in metrics.jsonl, which are of training mode. Raises UserError as `evaluate` does.
+    checkpoints: tuple[CheckpointGap, ...]
+
+    @property
+    def rows(self) -> tuple[GapRow, ...]:
+        """The sites of the last checkpoint."""
+        return self.checkpoints[-1].rows
+
+    @property
+    def protocol(self) -> str:
+        return self.checkpoints[-1].protocol
+
+
+def gap(
+    path: Path,
+    data: str | Data | None = None,
+    images: int = 2048,
+    device: str = "auto",
+    layers: bool = False,
+    accuracy: bool = True,
+    own: Own | None = None,
+) -> GapResult:
+    """All of `gap_by_checkpoint` at once."""
+    return GapResult(tuple(gap_by_checkpoint(path, data, images, device, layers, accuracy, own)))
+
+
+def gap_by_checkpoint(
+    path: Path,
+    data: str | Data | None = None,
+    images: int = 2048,
+    device: str = "auto",
+    layers: bool = False,
+    accuracy: bool = True,
+    own: Own | None = None,
+) -> Iterator[CheckpointGap]:
+    """Measure every checkpoint of a run folder, or the one that is named, as one after the other is asked for.
+
+    Gaps are taken on at most `images` training images, each in the recipe's augmented views of epoch 0; accuracy is
+    that of kNN on clean images. Each result is also added to RUN/gaps.jsonl. Raises UserError if there is no run, or if
+    the images do not fit it. `own`: the modules of the user's own that the run was made with.
     """
     if images < 2:
         raise UserError(f"--images is {images}; the chance gap compares different images, so give at least 2")
-    loaded = load_run(path, device)
-    source = thinned(open_data(data or loaded.data).train, images)
-    student, teacher = (_encode(loaded, source, network) for network in (loaded.method.student, loaded.method.teacher))
-    pairs = [Pair("global", s, t, bank=t) for s, t in zip(student, teacher, strict=True)]
-    sites: list[Site] = ["h", "z"] if pairs[0].student.p is None else ["h", "z", "p"]
-    rows = []
-    for site in sites:
-        found = gaps(pairs, site)
-        inter = float("nan") if found.inter is None else found.inter.item()
-        rows.append(GapRow(site, found.intra.item(), inter, found.chance.item()))
-    protocol = f"gap-v1 (eval mode, two augmented views of the recipe, {len(source)} training images)"
-    return GapResult(tuple(rows), protocol, loaded.step)
+    folder, named = find_run(path)
+    opened: Data | None = None
+    seen = set()
+    for checkpoint in [named] if path.is_file() else [*folder.all_kept(), folder.last]:
+        loaded = load_run(checkpoint, device, own)
+        if loaded.step in seen:
+            continue  # the last checkpoint may be a kept one too
+        seen.add(loaded.step)
+        opened = opened or _open(loaded, data)
+        source = thinned(opened.train, images)
+        found = network_gap(loaded.method.student, loaded.method.teacher, _batches(loaded, source), layers)
+        if layers and not found.layers:
+            raise UserError("no layer of this backbone could be read; leave --layers out")
+        result = CheckpointGap(
+            loaded.step,
+            float(loaded.content["epoch"]),
+            checkpoint.name,
+            _rows(found.sites),
+            _rows(found.layers),
+            _accuracy(loaded, opened, checkpoint) if accuracy else None,
+            _protocol(loaded, source, layers),
+        )
+        measured_on = opened.train.name if isinstance(data, Data) else data or loaded.data
+        line = {**dataclasses.asdict(result), "data": measured_on, "environment": environment()}
+        append_line(folder.gaps, line)
+        yield result
 
 
-def _encode(loaded: Loaded, source: Source, network: nn.Module) -> list[Encoding]:
-    """One encoding per view, of all images."""
+def _open(loaded: Loaded, data: str | Data | None) -> Data:
+    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
+    channels = len(loaded.run.policy.mean)
+    if opened.train.channels != channels:
+        raise ConfigError(
+            f"the images have {opened.train.channels} channel(s), the network was trained on {channels}; "
+            "give --data of the same kind"
+        )
+    if len(opened.train) < 2:
+        raise UserError(
+            f"{opened.train.name} has one image only; the chance gap compares different images, so give at least 2"
+        )
+    return opened
 
-    def view(number: int) -> Iterator[Tensor]:
-        for start in range(0, len(source), CHUNK):
-            index = np.arange(start, min(start + CHUNK, len(source)))
-            made = views(source.read(index), index, loaded.run.policy, loaded.run.train.seed, epoch=0)
-            yield made[number].to(loaded.device)
 
-    return [encodings(network, view(number)) for number in range(len(loaded.run.policy.views))]
+def _batches(loaded: Loaded, source: Source) -> Iterator[tuple[Tensor, ...]]:
+    """The views of all images, some images at a time."""
+    run = loaded.run
+    for start in range(0, len(source), CHUNK):
+        index = np.arange(start, min(start + CHUNK, len(source)))
+        images = source.read(index)
+        if isinstance(images, Tensor):
+            images = images.to(loaded.device)
+        made = views(images, index, run.policy, run.train.seed, epoch=0)
+        yield tuple(view.to(loaded.device).contiguous(memory_format=torch.channels_last) for view in made)
+
+
+def _rows(found: Mapping[str, Gap]) -> tuple[GapRow, ...]:
+    return tuple(
+        GapRow(name, g.intra.item(), None if g.inter is None else g.inter.item(), g.chance.item())
+        for name, g in found.items()
+    )
+
+
+def _accuracy(loaded: Loaded, opened: Data, checkpoint: Path) -> AccuracyGap | None:
+    """kNN of both networks as training measures it, but in float32 whatever the run trained in."""
+    split = labelled_split(opened)
+    if split is None:
+        return None
+    bank, queries = thinned(split.train, loaded.run.log.knn_images), split.test
+    known, asked = torch.from_numpy(bank.labels), torch.from_numpy(queries.labels)
+    top1, protocol = {}, ""
+    for name, network in loaded.networks("both").items():
+        h = [features(network, clean_batches(part, loaded.run.policy, loaded.device)) for part in (bank, queries)]
+        try:
+            score = knn(h[0], known, h[1], asked, loaded.run.knn)
+        except ValueError as error:
+            raise UserError(f"{checkpoint}: {error}; --no-accuracy leaves kNN out") from error
+        top1[name], protocol = score.top1, f"{score.protocol}; {split.origin}"
+    return AccuracyGap(top1["student"], top1["teacher"], protocol)
+
+
+def _protocol(loaded: Loaded, source: Source, layers: bool) -> str:
+    pooled = f"; layers: {POOLING}" if layers else ""
+    return (
+        f"gap-v1 (eval mode, float32, {len(loaded.run.policy.views)} augmented views of the recipe at epoch 0, "
+        f"{len(source)} training images{pooled})"
+    )

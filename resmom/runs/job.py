@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,14 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resmom import dist
-from resmom.build import build_method, build_online
+from resmom.build import Own, build_method, build_online
 from resmom.config import ConfigError, Run, check
-from resmom.data.open import open_data
 from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Source
 from resmom.evaluate.split import holdout
 from resmom.method import Method
+from resmom.nets.backbones import Backbone
+from resmom.nets.init import load_backbone
+from resmom.nets.weightfile import WeightsError
 from resmom.train.optim import build_optimizer
+from resmom.train.plan import length
 from resmom.train.state import State
 from resmom.types import Batch
 from resmom.views.apply import plain, views
@@ -44,7 +48,7 @@ class Job:
 
     @property
     def steps(self) -> int:
-        return self.run.train.epochs * self.order.steps
+        return length(self.run.train, self.order.steps)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (counted from 0): a pure function of (seed, step) and the data."""
@@ -57,19 +61,42 @@ class Job:
         return Batch(placed, torch.from_numpy(index).to(self.device))
 
 
-def fresh_method(run: Run, device: torch.device) -> Method:
-    """The run's method with the weights it starts from."""
+def fresh_method(run: Run, device: torch.device, own: Own | None = None, start: bool = True) -> Method:
+    """The run's method with the weights it starts from: random ones, with the backbone of `run.init` where it is given.
+
+    Without `start` that file is left alone, for those who will put other weights in. Raises ConfigError for a backbone
+    that cannot be built or weights that do not fit it.
+    """
+    side = run.policy.views[0].size
     try:
-        method = build_method(run.method, run.backbone, run.train.seed)
+        view = (len(run.policy.mean), side, side)
+        method = build_method(run.method, run.backbone, run.train.seed, own or Own(), view)
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
+    if run.init and start:
+        _start_from(run.init, method)
     if dist.world() > 1 and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def prepare(run: Run, data: Data, device: torch.device) -> Job:
-    """Build a run. Raises ConfigError or DataError for what cannot go together, before anything is written."""
+def _start_from(path: str, method: Method) -> None:
+    """The weights of a file in both backbones, so that student and teacher start equal as ever."""
+    student: nn.Module = method.student.backbone  # type: ignore[assignment]
+    teacher: nn.Module = method.teacher.backbone  # type: ignore[assignment]
+    assert isinstance(student, Backbone)
+    try:
+        load_backbone(student, path)
+    except WeightsError as error:
+        raise ConfigError(f"init: {error}") from error
+    teacher.load_state_dict(student.state_dict(), strict=True)
+
+
+def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, start: bool = True) -> Job:
+    """Build a run, with the weights it starts from unless a checkpoint will replace them (`start` False).
+
+    Raises ConfigError or DataError for what cannot go together, before anything is written.
+    """
     check(run)
     if len(run.policy.mean) != data.train.channels:
         raise ConfigError(
@@ -77,14 +104,15 @@ def prepare(run: Run, data: Data, device: torch.device) -> Job:
             "give --policy.mean and --policy.std one number per channel"
         )
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
-    method = fresh_method(run, device)
+    method = fresh_method(run, device, own, start)
     state = State(method, build_optimizer(run.optim, method.student))
     if run.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(device.type)
     labels = None
     if data.train.labels is not None and (data.train.labels >= 0).any():
         labels = torch.from_numpy(_online_labels(data)).to(device)
-        state.online = build_online(_width(method), len(data.train.classes), run.train.seed).to(device)
+        width = cast(int, backbone_of(method.student).width)
+        state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
     return Job(run, data, state, order, device, labels)
 
@@ -99,20 +127,19 @@ def _online_labels(data: Data) -> NDArray[np.int64]:
     return labels
 
 
-def _width(method: Method) -> int:
-    backbone: nn.Module = method.student.backbone  # type: ignore[assignment]
-    return int(backbone.width)  # type: ignore[arg-type]
+def backbone_of(network: nn.Module) -> nn.Module:
+    """The part of a network that is kept: without projector and predictor."""
+    backbone: nn.Module = network.backbone  # type: ignore[assignment]
+    return backbone
 
 
-def open_for(run: Run, spec: str) -> Data:
-    """The data of a run; a clear error where it is smaller than a batch."""
-    data = open_data(spec)
+def require_batch(run: Run, data: Data) -> None:
+    """Raise DataError if the images do not fill one batch."""
     if len(data.train) < run.train.batch:
         raise DataError(
-            f"{spec} has {len(data.train)} images, train.batch is {run.train.batch}: "
+            f"{data.train.name} has {len(data.train)} images, train.batch is {run.train.batch}: "
             f"no batch can be filled; lower --train.batch (and mind that contrastive methods need many negatives)"
         )
-    return data
 
 
 def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:

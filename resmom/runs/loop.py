@@ -8,12 +8,15 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
-from resmom.rundir import RunDir, append_line, write_whole
+from resmom.rundir import RunDir, write_whole
+from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
+from resmom.runs.journal import Journal
 from resmom.runs.monitor import monitor
 from resmom.runs.progress import Progress
-from resmom.schedule import due
+from resmom.runs.start import save_start
+from resmom.schedule import due, every
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate, plan
 from resmom.train.state import state_dict
@@ -27,7 +30,16 @@ class Diverged(UserError):
     """The loss has not been finite for many steps; the message says what to change."""
 
 
-def train(job: Job, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
+def begin(job: Job, journal: Journal, folder: RunDir) -> None:
+    """Before the first step: measure and keep what the run starts from, then save. Nothing of it is done twice."""
+    if dist.rank() == 0:
+        save_start(job, folder)
+    _measure(job, journal, Progress.silent())
+    _health(job, journal, Progress.silent())
+    save(job, folder)
+
+
+def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
     """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
     run, state, log = job.run, job.state, job.run.log
     rules = Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed)
@@ -52,29 +64,43 @@ def train(job: Job, folder: RunDir, interrupt: Interrupt, progress: Progress, wo
                 schedule = {"lr": now.lr, "momentum": now.momentum}
                 if run.residual.weight > 0:
                     schedule["residual_weight"] = now.residual
-                speed = {"images_per_second": progress.speed(state.step), "waited_seconds": batches.waited}
-                write_line(folder, job, "train", {**values, **schedule, **speed})
+                speed = {
+                    "images_per_second": progress.speed(state.step),
+                    "waited_seconds": batches.waited,
+                    "elapsed_seconds": progress.elapsed(),
+                }
+                journal.write("train", state.step, {**values, **schedule, **speed})
             progress.update(state.step, values)
 
             done = state.step == job.steps
-            if due(state.step, log.knn_epochs * job.per_epoch) or done:
-                for line in monitor(job):
-                    write_line(folder, job, line.pop("kind"), line)
-                    progress.say(_knn_words(state.step / job.per_epoch, line))
+            if due(state.step, every(log.knn_epochs, job.per_epoch)) or done:
+                with progress.paused():
+                    _measure(job, journal, progress)
             stopping = dist.anywhere(interrupt.asked)
-            if due(state.step, log.save_epochs * job.per_epoch) or done or stopping:
-                save(job, folder)
+            planned = due(state.step, every(log.save_epochs, job.per_epoch)) or done
+            with progress.paused():
+                if planned:  # and not where a signal came: whoever sent it will not wait long
+                    _health(job, journal, progress)
+                if planned or stopping:
+                    save(job, folder)
             if stopping:
                 return
     if job.steps and state.skipped == state.step:
         raise Diverged(_diverged(job, folder))
 
 
-def write_line(folder: RunDir, job: Job, kind: str, values: dict[str, Any]) -> None:
-    """One line of metrics, by the first process only."""
+def _measure(job: Job, journal: Journal, progress: Progress) -> None:
+    for line in monitor(job):
+        journal.write(line.pop("kind"), job.state.step, line)
+        progress.say(_accuracy_words(job.state.step / job.per_epoch, line))
+
+
+def _health(job: Job, journal: Journal, progress: Progress) -> None:
     if dist.rank() == 0:
-        step = job.state.step
-        append_line(folder.metrics, {"kind": kind, "step": step, "epoch": step / job.per_epoch, **values})
+        line = health_line(job)
+        journal.write(line.pop("kind"), job.state.step, line)
+        for finding in journal.news():
+            progress.say(f"attention, {finding.name}: {finding.words} {finding.remedy}")
 
 
 def save(job: Job, folder: RunDir) -> None:
@@ -87,17 +113,18 @@ def save(job: Job, folder: RunDir) -> None:
         "data": job.data.train.fingerprint(),
         "classes": list(job.data.train.classes),
         "epoch": step / job.per_epoch,
+        "steps": job.steps,
         "state": state_dict(job.state),
     }
     save_checkpoint(folder.last, content)
-    if due(step, job.run.log.keep_epochs * job.per_epoch):
-        save_checkpoint(folder.kept(step // job.per_epoch), content)
+    if due(step, every(job.run.log.keep_epochs, job.per_epoch)):
+        save_checkpoint(folder.kept(step), content)
     if job.data.train.unreadable:
         lines = [json.dumps({"path": p, "reason": r}, ensure_ascii=False) for p, r in job.data.train.unreadable]
         write_whole(folder.unreadable, "\n".join(lines) + "\n")
 
 
-def _knn_words(epoch: float, line: dict[str, Any]) -> str:
+def _accuracy_words(epoch: float, line: dict[str, Any]) -> str:
     parts = [f"{network} {line[network]:.2f}" for network in ("student", "teacher") if network in line]
     return f"epoch {epoch:.0f}: {line['protocol']}: " + ", ".join(parts)
 

@@ -1,22 +1,32 @@
 """Pretrain, and resume: the same job from step 0 or from a checkpoint."""
 
 import json
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from resmom import dist
+from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import absolute
-from resmom.data.source import DataError, Source
-from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, write_json
+from resmom.data.open import absolute, open_data
+from resmom.data.source import Data, DataError, Source
+from resmom.nets.backbones import BackboneConfig
+from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
+from resmom.runs.export import export
 from resmom.runs.interrupt import interruptible
-from resmom.runs.job import Job, default_device, open_for, prepare
-from resmom.runs.loop import save, train
+from resmom.runs.job import Job, default_device, prepare, require_batch
+from resmom.runs.journal import Journal
+from resmom.runs.loop import begin, train
+from resmom.runs.outcome import before_after, table
+from resmom.runs.own import GIVEN, names, require, written_data
 from resmom.runs.progress import Progress
+from resmom.runs.settle import Ask, Settled, settle
 from resmom.train.state import load_state
 
 
@@ -45,67 +55,139 @@ class Finished:
     interrupted_by: int | None
 
 
-def pretrain(run: Run, data: str, out: Path, machine: Machine | None = None) -> Finished:
+@dataclass(frozen=True)
+class Asked:
+    """A run that is not complete yet: a recipe or nothing, the user's changes, and what it may cost."""
+
+    base: Run | None = None
+    """The run to start from; None derives one from the data and the machine."""
+    change: Ask = lambda run: run
+    """The user's own changes to whatever run is offered."""
+    init: str = ""
+    """File of weights to start from, for a derived run."""
+    seconds: float | None = None
+    """The time the whole run may take."""
+    backbone: BackboneConfig | None = None
+    """The backbone that a derived run shall have."""
+
+
+def pretrain(
+    run: Run | Asked, data: str | Data, out: Path, machine: Machine | None = None, own: Own | None = None
+) -> Finished:
     """Run from the start in a new folder `out`.
 
-    Raises ConfigError, DataError or RunDirError before anything is written, Diverged if the loss stays non-finite.
+    `data` is what `open_data` reads, or images that are open already; `own` brings modules that no configuration
+    describes. Raises ConfigError, DataError or RunDirError before anything is written, Diverged if the loss stays
+    non-finite.
     """
-    machine = machine or Machine()
+    machine, own = machine or Machine(), own or Own()
+    asked = Asked(run) if isinstance(run, Run) else run
     folder = RunDir(out)
     folder.refuse_if_used()
     device = default_device(machine.device)
-    spec = absolute(data)
-    job = prepare(run, open_for(run, spec), device)
-    return _work(job, folder, machine, spec, resumed=False)
+    opened = data if isinstance(data, Data) else open_data(data)
+    spec = absolute(data) if isinstance(data, str) else f"{GIVEN}{data.train.name}"
+    workers = _workers(machine, opened)
+    settled = settle(
+        asked.base, asked.change, opened, out, device, workers, own, asked.init, asked.seconds, asked.backbone
+    )
+    if settled.choices or settled.estimate:
+        _tell(settled, machine)
+    require_batch(settled.run, opened)
+    job = prepare(settled.run, opened, device, own)
+    written = {
+        "format": 1,
+        "data": spec,
+        "images": len(opened.train),
+        "origin": opened.origin,
+        "run": to_json(settled.run),
+        "own": names(own),
+        "choices": [asdict(choice) for choice in settled.choices],
+    }
+    return _work(job, folder, machine, written)
 
 
-def resume(path: Path, machine: Machine | None = None) -> Finished:
+def resume(
+    path: Path, machine: Machine | None = None, data: str | Data | None = None, own: Own | None = None
+) -> Finished:
     """Continue the run in a folder from its last checkpoint, or from step 0 if it was stopped before the first.
 
-    On the CPU the weights at the end are those, bit for bit, of the run that was never stopped (same versions, same
-    number of threads). Raises RunDirError or CheckpointError if there is nothing to continue, DataError if the data
-    changed.
+    `data` says where the images are now, if they have moved or were given as open images; `own` is needed where the
+    run was started with modules of the user's own. On the CPU the weights at the end are those, bit for bit, of the run
+    that was never stopped (same versions, same number of threads). Raises RunDirError or CheckpointError if there is
+    nothing to continue, DataError if the data changed, ConfigError if modules are missing.
     """
-    machine = machine or Machine()
+    machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
     if not folder.config.exists():
         raise RunDirError(f"{path} is not a run folder: it has no run.json; start a run with `resmom pretrain`")
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
+    require(own, written)
     device = default_device(machine.device)
-    job = prepare(run, open_for(run, written["data"]), device)
-    return _work(job, folder, machine, written["data"], resumed=True)
+    opened = data if isinstance(data, Data) else open_data(data or written_data(written))
+    require_batch(run, opened)
+    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, None)
 
 
-def _work(job: Job, folder: RunDir, machine: Machine, data: str, resumed: bool) -> Finished:
+def _work(job: Job, folder: RunDir, machine: Machine, written: dict[str, Any] | None) -> Finished:
     if dist.rank() != 0:
-        return _loop(job, folder, machine, resumed)
+        return _loop(job, folder, machine, resumed=written is None)
     with folder.locked():
-        if not resumed:
+        if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
-            write_json(folder.config, {"format": 1, "data": data, "run": to_json(job.run)})
+            write_json(folder.config, written)
         append_line(folder.environment, environment())
-        return _loop(job, folder, machine, resumed)
+        return _loop(job, folder, machine, resumed=written is None)
 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished:
     if resumed and folder.last.exists():
         _load(job, folder)
+    started = folder.last.exists()
     if dist.rank() == 0:
-        drop_lines_after(folder.metrics, job.state.step)
-    if not folder.last.exists():
-        save(job, folder)
+        drop_lines_after(folder.metrics, job.state.step if started else -1)
+    journal = Journal(folder, job.steps, job.per_epoch)
+    if not started:
+        begin(job, journal, folder)
     job.state.method.student = dist.data_parallel(job.state.method.student)
-    in_ram = isinstance(job.data.train.read(job.order.index(0)[:1]), torch.Tensor)
-    workers = machine.workers if machine.workers >= 0 else 1 if in_ram else max(1, torch.get_num_threads())
     quiet = machine.quiet or dist.rank() != 0
     with (
         interruptible() as interrupt,
         Progress(job.steps, job.per_epoch, job.run.train.batch, job.state.step, quiet) as progress,
     ):
         progress.say(_summary(job, folder))
-        train(job, folder, interrupt, progress, workers)
+        train(job, journal, folder, interrupt, progress, _workers(machine, job.data))
+        if interrupt.signal is None and dist.rank() == 0:
+            progress.say(_ending(folder))
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
+
+
+def _ending(folder: RunDir) -> str:
+    """The files for other tools are written, and what the run made of its network is said."""
+    exported = export(folder.path)
+    return f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\nbackbones in {exported.folder}"
+
+
+def _workers(machine: Machine, data: Data) -> int:
+    if machine.workers >= 0:
+        return machine.workers
+    in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)
+    return 1 if in_ram else max(1, torch.get_num_threads())
+
+
+def _tell(settled: Settled, machine: Machine) -> None:
+    if machine.quiet or dist.rank() != 0:
+        return
+    lines = []
+    if settled.choices:
+        lines.append("settings derived from the images and this machine; give an option to change one:")
+        left = max(len(choice.option) for choice in settled.choices)
+        middle = max(len(choice.value) for choice in settled.choices)
+        lines += [f"  {c.option:<{left}}  {c.value:<{middle}}  {c.reason}" for c in settled.choices]
+    if settled.estimate:
+        lines.append(f"estimate: {settled.estimate}")
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _load(job: Job, folder: RunDir) -> None:
@@ -124,8 +206,8 @@ def _load(job: Job, folder: RunDir) -> None:
 def _summary(job: Job, folder: RunDir) -> str:
     run, train_images = job.run, job.data.train
     lines = [
-        f"{run.recipe}: {len(train_images)} images ({job.data.origin}), {run.train.epochs} epochs of "
-        f"{job.per_epoch} steps, batch {run.train.batch}, {run.train.precision} on {job.device}",
+        f"{run.recipe}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
+        f"{run.train.batch} ({job.steps / job.per_epoch:g} epochs), {run.train.precision} on {job.device}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]

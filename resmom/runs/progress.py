@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -25,7 +26,13 @@ class Progress:
         self._live: Live | None = None
         self._began = time.monotonic()
         self._told = self._began
+        self._away = 0.0
         self._values: dict[str, float] = {}
+
+    @classmethod
+    def silent(cls) -> "Progress":
+        """One that says nothing."""
+        return cls(0, 1, 1, quiet=True)
 
     def __enter__(self) -> "Progress":
         if not self._quiet and self._console.is_terminal:
@@ -44,9 +51,22 @@ class Progress:
         if not self._quiet:
             self._console.print(text, soft_wrap=True, markup=False)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not training (measuring, saving) and does not count as such."""
+        left = time.monotonic()
+        try:
+            yield
+        finally:
+            self._away += time.monotonic() - left
+
+    def elapsed(self) -> float:
+        """Seconds of training since this process began the loop."""
+        return time.monotonic() - self._began - self._away
+
     def speed(self, step: int) -> float:
-        """Images per second since this process began the loop."""
-        return (step - self._first) * self._batch / max(time.monotonic() - self._began, 1e-9)
+        """Images per second of training since this process began the loop."""
+        return (step - self._first) * self._batch / max(self.elapsed(), 1e-9)
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """`step` steps are done; `values` are the newest numbers of a metrics line (may be empty)."""
@@ -60,8 +80,7 @@ class Progress:
             self._console.print(self._words(step), soft_wrap=True, markup=False)
 
     def _words(self, step: int) -> str:
-        epochs = self._steps // self._per_epoch
-        parts = [f"epoch {step / self._per_epoch:.1f}/{epochs}", f"step {step}/{self._steps}"]
+        parts = [f"epoch {step / self._per_epoch:.1f}/{self._steps / self._per_epoch:g}", f"step {step}/{self._steps}"]
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:

@@ -15,12 +15,18 @@ class Train:
     """Length, batch and precision of a run."""
 
     epochs: int = 100
+    """Passes over the images; not used where `steps` is given."""
+    steps: int = 0
+    """Optimiser steps, whatever the number of images; 0: `epochs` passes."""
     batch: int = 256
     """Images per optimiser step, over all processes together."""
     micro_batch: int = 0
     """Images whose graph is held at once, per process; 0 is all of them. Gradients are exact either way (the teacher
     speaks of the whole batch first), but BatchNorm of the student then sees micro-batches."""
     warmup_epochs: float = 10.0
+    """Length of the warm-up of a run measured in epochs."""
+    warmup_steps: int = 0
+    """Length of the warm-up of a run measured in steps."""
     warmup_start: float = 0.0
     """Learning rate at step 0; rises linearly to the scaled rate, then falls as half a cosine to 0."""
     precision: Precision = "fp32"
@@ -31,7 +37,14 @@ class Train:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1:
             raise ValueError(f"train.epochs and train.batch must be at least 1; got {self.epochs} and {self.batch}")
-        if not 0 <= self.warmup_epochs < self.epochs:
+        if self.steps < 0 or self.warmup_steps < 0:
+            raise ValueError("train.steps and train.warmup_steps must be 0 (count in epochs) or positive")
+        if self.steps and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"train.warmup_steps is {self.warmup_steps}, train.steps {self.steps}: "
+                "the warm-up must be shorter than the run; lower train.warmup_steps"
+            )
+        if not self.steps and not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"train.warmup_epochs is {self.warmup_epochs}, train.epochs {self.epochs}: "
                 "the warm-up must be shorter than the run; lower train.warmup_epochs"
@@ -49,6 +62,11 @@ class Plan:
     lr: float
     momentum: float
     residual: float
+
+
+def length(train: Train, per_epoch: int) -> int:
+    """Optimiser steps of a run whose epochs have `per_epoch` steps."""
+    return train.steps or train.epochs * per_epoch
 
 
 def scaled(lr: float, batch: int) -> float:
@@ -71,13 +89,14 @@ def residual_weight(config: Residual, step: int, steps: int) -> float:
 
 def learning_rate(train: Train, lr: float, step: int, per_epoch: int) -> float:
     """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to 0."""
-    steps, warmup = train.epochs * per_epoch, round(train.warmup_epochs * per_epoch)
+    steps = length(train, per_epoch)
+    warmup = train.warmup_steps if train.steps else round(train.warmup_epochs * per_epoch)
     return warmup_cosine(step, steps, warmup, scaled(lr, train.batch), start=train.warmup_start)
 
 
 def plan(train: Train, lr: float, ema: Ema, residual: Residual, step: int, per_epoch: int) -> Plan:
     """The numbers of step `step` of a run with `per_epoch` steps per epoch; `lr` is per 256 images."""
-    steps = train.epochs * per_epoch
+    steps = length(train, per_epoch)
     return Plan(
         lr=learning_rate(train, lr, step, per_epoch),
         momentum=half_cosine(step, steps, ema.momentum, ema.final),

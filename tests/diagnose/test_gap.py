@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from resmom.diagnose.gap import chance_gap, gaps, intra_gap
+from resmom.diagnose.gap import gap, gap_sums, gaps
+from resmom.errors import UserError
 from resmom.types import Encoding, Pair, Site
 
 
@@ -42,53 +43,80 @@ def made(views: int, n: int = 5, predictor: bool = True) -> list[Pair]:
 
 def test_intra_by_hand() -> None:
     x = draw(0, 6, 8)
-    e1, e2 = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 0.5]])
-    assert intra_gap(x, 4 * x).item() == pytest.approx(0.0, abs=1e-12)
-    assert intra_gap(x, -x).item() == pytest.approx(2.0)
-    assert intra_gap(e1, e2).item() == pytest.approx(1.0)
-    assert intra_gap(torch.zeros(2, 3), torch.ones(2, 3)).item() == 1.0
+    e1, e2 = torch.tensor([[3.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.5], [0.0, 0.5]])
+    assert gap(x, 4 * x).intra.item() == pytest.approx(0.0, abs=1e-12)
+    assert gap(x, -x).intra.item() == pytest.approx(2.0)
+    assert gap(e1, e2).intra.item() == pytest.approx(1.0)
+    assert gap(torch.zeros(2, 3), torch.ones(2, 3)).intra.item() == 1.0
 
 
 def test_chance_by_hand() -> None:
-    assert chance_gap(torch.ones(9, 4), torch.ones(9, 4)).item() == pytest.approx(0.0, abs=1e-6)
-    assert chance_gap(torch.eye(5), torch.eye(5)).item() == pytest.approx(1.0)
+    assert gap(torch.ones(9, 4), torch.ones(9, 4)).chance.item() == pytest.approx(0.0, abs=1e-6)
+    assert gap(torch.eye(5), torch.eye(5)).chance.item() == pytest.approx(1.0)
     e1 = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    assert chance_gap(e1, e1).item() == pytest.approx(2.0)
-    assert intra_gap(e1, e1).item() == pytest.approx(0.0)
+    assert gap(e1, e1).chance.item() == pytest.approx(2.0)
+    assert gap(e1, e1).intra.item() == pytest.approx(0.0)
+
+
+def test_inter_by_hand() -> None:
+    a, b = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    both = gap([a, b], [a, b])
+    assert both.inter is not None
+    assert (both.intra.item(), both.inter.item()) == pytest.approx((0.0, 1.0))
+    swapped = gap([a, b], [b, a])
+    assert swapped.inter is not None
+    assert (swapped.intra.item(), swapped.inter.item()) == pytest.approx((1.0, 0.0))
+    assert gap(a, b).inter is None
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 1000), st.integers(2, 7), st.integers(1, 5))
-def test_both_are_the_slow_loops(seed: int, n: int, d: int) -> None:
+@given(st.integers(0, 1000), st.integers(2, 7), st.integers(1, 5), st.integers(1, 6))
+def test_both_are_the_slow_loops_in_one_batch_or_two(seed: int, n: int, d: int, cut: int) -> None:
     s, t = draw(seed, n, d), draw(seed + 1, n, d)
-    assert intra_gap(s, t).item() == pytest.approx(slow_intra(s, t), rel=1e-9, abs=1e-12)
-    assert chance_gap(s, t).item() == pytest.approx(slow_chance(s, t), rel=1e-9, abs=1e-12)
+    found = gap(s, t)
+    assert found.intra.item() == pytest.approx(slow_intra(s, t), rel=1e-9, abs=1e-12)
+    assert found.chance.item() == pytest.approx(slow_chance(s, t), rel=1e-9, abs=1e-12)
+    cut = min(cut, n - 1)
+    parts = gap_sums([s[:cut], t[:cut]], [t[:cut], s[:cut]]).plus(gap_sums([s[cut:], t[cut:]], [t[cut:], s[cut:]]))
+    whole, summed = gap([s, t], [t, s]), parts.gap()
+    torch.testing.assert_close(summed.intra, whole.intra)
+    torch.testing.assert_close(summed.inter, whole.inter)
+    torch.testing.assert_close(summed.chance, whole.chance)
 
 
 def test_half_precision_is_computed_in_float32_even_under_autocast() -> None:
     s = (draw(0, 300, 16) + 2).bfloat16()
     t = (draw(1, 300, 16) + 2).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        intra, chance = intra_gap(s, t), chance_gap(s, t)
-    assert intra.dtype == chance.dtype == torch.float32
-    assert intra.item() == pytest.approx(slow_intra(s.double(), t.double()), rel=1e-5)
-    assert chance.item() == pytest.approx(slow_chance(s.double(), t.double()), rel=1e-5)
+        found = gap(s, t)
+    assert found.intra.dtype == found.chance.dtype == torch.float32
+    assert found.intra.item() == pytest.approx(slow_intra(s.double(), t.double()), rel=1e-5)
+    assert found.chance.item() == pytest.approx(slow_chance(s.double(), t.double()), rel=1e-5)
 
 
 def test_the_sum_over_many_equal_rows_stays_accurate() -> None:
     collapsed = torch.ones(20_000, 8) + 1e-4 * draw(0, 20_000, 8).float()
-    assert chance_gap(collapsed, collapsed).item() == pytest.approx(0.0, abs=1e-5)
+    assert gap(collapsed, collapsed).chance.item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_a_measurement_carries_no_gradient() -> None:
+def test_a_measurement_carries_no_gradient_and_reads_as_numbers() -> None:
     s = draw(0, 3, 4).requires_grad_()
-    assert not intra_gap(s, s).requires_grad
-    assert not chance_gap(s, s).requires_grad
+    found = gap([s, s], [s, 2 * s])
+    assert not any(value.requires_grad for value in (found.intra, found.inter, found.chance) if value is not None)
+    assert float(found.intra) == pytest.approx(0.0, abs=1e-9)
+    assert repr(gap(torch.eye(3), torch.eye(3))) == "Gap(intra=0.0000, inter=None, chance=1.0000)"
+    assert "inter=0.0000" in repr(found).replace("-0.0", "0.0")
 
 
-def test_one_image_has_no_chance_gap() -> None:
-    with pytest.raises(ValueError, match="at least 2; got 1"):
-        chance_gap(draw(0, 1, 4), draw(1, 1, 4))
+def test_tensors_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(UserError, match="at least 2; got 1"):
+        gap(draw(0, 1, 4), draw(1, 1, 4))
+    with pytest.raises(UserError, match=r"1 view\(s\) of the student and 2 of the teacher"):
+        gap(draw(0, 3, 4), [draw(1, 3, 4), draw(2, 3, 4)])
+    with pytest.raises(UserError, match=r"\(3, 4\) and \(3, 5\)"):
+        gap(draw(0, 3, 4), draw(1, 3, 5))
+    with pytest.raises(UserError, match="same images"):
+        gap([draw(0, 3, 4), draw(0, 2, 4)], [draw(1, 3, 4), draw(1, 2, 4)])
 
 
 @pytest.mark.parametrize("site", ["h", "z", "p"])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resmom.build import build_method
+from resmom.build import Own, build_method
 from resmom.counter import uniforms
 from resmom.data.order import Order
 from resmom.losses.residual import Residual
@@ -67,7 +67,7 @@ def images(n: int = IMAGES) -> Tensor:
 @torch.no_grad()
 def start(kind: str) -> Method:
     """A small method whose initial weights are functions of their names."""
-    method = build_method(METHODS[kind], SmallResNet((8, 16)), seed=0)
+    method = build_method(METHODS[kind], SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
     for name, p in method.student.named_parameters():
         value = weight(name, p).to(p.dtype)
         p.copy_(value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from resmom.build import build_method
+from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
 from resmom.methods.byol import Byol
@@ -212,7 +212,7 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     run = shrunken(recipe(name))
     check(run)
     n = run.train.batch
-    method = build_method(run.method, run.backbone, run.train.seed).train()
+    method = build_method(run.method, run.backbone, run.train.seed, Own(), (3, 16, 16)).train()
     state = State(method, build_optimizer(run.optim, method.student))
     start = {key: value.clone() for key, value in method.state_dict().items()}
     rules = Rules(run.residual, "fp32", seed=run.train.seed)
@@ -236,7 +236,7 @@ def test_every_recipe_builds_at_full_size(name: str) -> None:
     """On the meta device, so nothing is computed: widths of h and of the heads, and the optimiser's groups."""
     run = recipe(name)
     with torch.device("meta"):
-        method = build_method(run.method, run.backbone, 0)
+        method = build_method(run.method, run.backbone, 0, Own(), (3, 32, 32))
     width = {ResNet(18): 512, ResNet(50): 2048, MoCoViT("small"): 384, MoCoViT("base"): 768}
     weights = {key: tuple(value.shape) for key, value in method.student.named_parameters()}
     body = replace(run.backbone, stem="imagenet", zero_init_residual=False) if isinstance(run.backbone, ResNet) else run

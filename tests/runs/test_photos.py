@@ -43,10 +43,11 @@ def test_five_hundred_photos_with_five_broken(tmp_path: Path) -> None:
     assert [line["path"] for line in listed] == sorted(broken)
     assert all(line["reason"] for line in listed)
     kinds = {line["kind"] for line in read_lines(folder.metrics)}
-    assert kinds == {"train"}  # no labels, so nothing that needs them
+    assert kinds == {"train", "health"}  # no labels, so nothing that needs them
     with pytest.raises(UserError, match="no labels"):
         evaluate(folder.path)
-    assert [row.site for row in gap(folder.path).rows] == ["h", "z", "p"]
+    measured = gap(folder.path, accuracy=False).checkpoints[-1]
+    assert [row.site for row in measured.rows] == ["h", "z", "p"] and measured.accuracy is None
 
 
 def test_evaluation_of_a_labelled_run_names_network_and_protocol(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from resmom.runs.pretrain import pretrain, resume
 from tests.runs.crash import QUIET, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
-TIMES = ("images_per_second", "waited_seconds")
+TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds")
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""resmom export RUN [--out DIR]"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from resmom.commands import parse, print_json
+from resmom.runs.export import export
+
+ABOUT = "A run's backbones as files that torchvision and timm load, with a card that says what they are."
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: tyro.conf.Positional[Path]
+    """A run folder, or one checkpoint of it."""
+    out: Path | None = None
+    """Where to write: a new folder, or that of an earlier export; RUN/export by default."""
+    network: Literal["student", "teacher", "both"] = "both"
+    to: Literal["safetensors"] = "safetensors"
+    """The format of the files."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, and print where they are."""
+    a = parse(Arguments, arguments, "resmom export", ABOUT)
+    result = export(a.run, a.out, a.network)
+    if a.json:
+        print_json({"folder": str(result.folder), "files": [str(file) for file in result.files]})
+    else:
+        print("\n".join(map(str, result.files)))
+        print("the last one says how to load them, and which of the networks to take")
+    return 0

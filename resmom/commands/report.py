@@ -1,0 +1,34 @@
+"""resmom report RUN... --out report.html"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from resmom.commands import parse, print_json
+from resmom.runs.report import report
+
+ABOUT = "One page about one or more runs: what happened, health, before against after, curves, comparison, pictures."
+
+
+@dataclass(frozen=True)
+class Arguments:
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """The run folders."""
+    out: Path = Path("report.html")
+    """Where to write; an earlier report there is replaced."""
+    images: bool = True
+    """Show some of the images the runs were trained on; --no-images leaves no pixel of them in the page."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, and print where it is."""
+    a = parse(Arguments, arguments, "resmom report", ABOUT)
+    written = report(a.runs, a.out, a.images)
+    if a.json:
+        print_json({"report": str(written), "bytes": written.stat().st_size})
+    else:
+        print(written)
+    return 0

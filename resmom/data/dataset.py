@@ -1,0 +1,137 @@
+"""Images that a Python user already holds: an array, a tensor, or a map-style torch Dataset."""
+
+from collections.abc import Sized
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest
+
+
+@runtime_checkable
+class MapDataset(Protocol):
+    """What is needed of a torch Dataset: a length, and items by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@final
+class DatasetSource(Source):
+    """A map-style Dataset whose items are images, or tuples that begin with one.
+
+    An image is a PIL image, a uint8 C x H x W tensor, or a uint8 H x W x C array: as stored, without crops: the views
+    make their own. Labels are taken from an attribute `targets` or `labels` of the Dataset, as torchvision's
+    have one; the items' own second part is not looked at, since that would decode everything once.
+    """
+
+    def __init__(self, dataset: MapDataset, name: str | None = None) -> None:
+        """Raises DataError for an empty Dataset, for items that are no such images, for labels of another number."""
+        if len(dataset) == 0:
+            raise DataError("the Dataset is empty; at least one image is needed")
+        self._dataset = dataset
+        self.name = name or f"{type(dataset).__module__}.{type(dataset).__qualname__}"
+        first = self._image(0)
+        self.channels = first.shape[0]
+        # Looking at every image would decode them all; `sizes` is that of the first, and readers go by what comes.
+        self.sizes = np.broadcast_to(np.array(first.shape[1:], dtype=np.int64), (len(dataset), 2))
+        self.labels, self.classes = _labels(dataset)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def read(self, index: Index) -> Images:
+        return [self._image(at) for at in self._checked(index).tolist()]
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        return []
+
+    def fingerprint(self) -> str:
+        """Number of images, labels, and the first image's pixels."""
+        labels = b"" if self.labels is None else self.labels.tobytes()
+        return digest([str(len(self)).encode(), labels, self._image(0).numpy().tobytes()])
+
+    def _image(self, at: int) -> UInt8[Tensor, "c h w"]:
+        item = self._dataset[at]
+        image = item[0] if isinstance(item, tuple | list) else item
+        if isinstance(image, Image.Image):
+            image = np.asarray(image.convert("RGB"))
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+            stacked = image[:, :, None] if image.ndim == 2 else image
+            return torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1)))
+        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3:
+            return image
+        found = (
+            f"{image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor | np.ndarray) else type(image)
+        )
+        raise DataError(
+            f"item {at} of the Dataset is {found}; it must be, or begin with, a PIL image, a uint8 C x H x W tensor or "
+            "a uint8 H x W x C array: give the Dataset without its transform, the views bring their own"
+        )
+
+
+def as_data(images: object, test: object = None) -> Data:
+    """Open images as `Data`: a `Source`, an N x H x W x C uint8 array, an N x C x H x W uint8 tensor,
+    one of these two with N labels as a pair, or a Dataset.
+
+    `test` is the labelled test split, if there is one. Raises DataError for anything else.
+    """
+    if isinstance(images, Data):
+        return images
+    return Data(_source(images), None if test is None else _source(test), "given in Python")
+
+
+def _source(images: object) -> Source:
+    if isinstance(images, Source):
+        return images
+    if isinstance(images, tuple) and len(images) == 2:
+        return _labelled(*images)
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise DataError(f"an array of images is N x H x W x C uint8; got {images.dtype} of shape {images.shape}")
+        return ArraySource("an array", torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+    if isinstance(images, Tensor):
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise DataError(
+                f"a tensor of images is N x C x H x W uint8; got {images.dtype} of shape {tuple(images.shape)}"
+            )
+        return ArraySource("a tensor", images)
+    if isinstance(images, Sized) and hasattr(type(images), "__getitem__"):
+        return DatasetSource(images)  # type: ignore[arg-type]
+    raise DataError(
+        f"{type(images).__name__} cannot be used as images; give a path or a name, a uint8 array or tensor, or a "
+        "map-style Dataset (one with a length)"
+    )
+
+
+def _labelled(images: object, labels: object) -> Source:
+    source, given = _source(images), np.asarray(labels)
+    if not isinstance(source, ArraySource) or given.shape != (len(source),) or given.dtype.kind not in "iu":
+        raise DataError("a pair of images and labels is a uint8 array or tensor of N images and N whole numbers")
+    classes = tuple(map(str, range(int(given.max()) + 1)))
+    held = source.read(np.arange(len(source)))
+    assert isinstance(held, Tensor)  # an ArraySource has one size
+    return ArraySource(source.name, held, given.astype(np.int64), classes)
+
+
+def _labels(dataset: MapDataset) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    given = getattr(dataset, "targets", None)
+    given = getattr(dataset, "labels", None) if given is None else given
+    if given is None:
+        return None, ()
+    labels = np.asarray(given)
+    if labels.shape != (len(dataset),) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"the Dataset's targets are {labels.dtype} of shape {labels.shape}; one whole number per image is needed"
+        )
+    names = getattr(dataset, "classes", None)
+    count = int(labels.max()) + 1
+    known = tuple(map(str, names)) if names is not None and len(names) >= count else tuple(map(str, range(count)))
+    return labels.astype(np.int64), known

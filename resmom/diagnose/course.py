@@ -1,0 +1,197 @@
+"""Rules on the course of training: does the loss move, the teacher follow, the data arrive?"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from resmom.diagnose.finding import Finding
+from resmom.diagnose.series import LEAST_STEPS, SETTLED, Line, Lines, broken, known, number, recent_count, step_of
+
+SETTLED_STEPS = 5000
+"""In a long run so many steps are enough as well, once the learning rate has passed its peak."""
+
+AT_CHANCE = 0.02
+"""A loss within this share of its chance level, or above it, has learnt nothing. With the largest published temperature
+(1.0) and batch (4096) a perfect MoCo-v3 is 12 % below."""
+AT_START = 0.1
+"""The same for a loss without a chance level, by its value in the first step, which is of one batch and scatters by
+some percent. BYOL halves it within some ten steps."""
+KNOWS_ITS_IMAGES = 0.1
+"""A prediction that is nearer to the other view of its image than to other images, by this share of the distance, has
+learnt something, whatever the loss says: at a high temperature the loss hardly leaves its chance level."""
+
+FROZEN_SHARE = 0.5
+"""Start share of a teacher that is still more of its random start than of the student."""
+FROZEN_AFTER = 0.25
+"""Share of the run after which it should not be."""
+
+SKIPPED_LINES = (3, 10)
+"""So many of the last so many lines not finite; mixed precision skips one now and then to find its scale."""
+LOSS_ABOVE_CHANCE = 1.2
+"""Times its chance level that a loss may be above it; predictions at random are up to 1.1 times."""
+LOSS_ABOVE_START = 1.1
+"""And times the loss of the first step, which at low temperatures lies above chance itself."""
+LOST = 0.5
+"""Share of what the loss had gained on its chance level that may be lost again."""
+GAINED = 0.05
+"""A gain that is worth losing, as a share of the chance level."""
+GRADIENT_GROWTH = 100.0
+"""Times its median that the gradient norm may grow; decay of the weights alone makes it grow a few times."""
+
+WAITING = 0.3
+"""Share of the time that may be spent waiting for batches: with less, faster loading would save less than a third."""
+WAITING_SECONDS = 5.0
+"""Time that must be looked at, so that the first batches or a hiccup of the disk do not count."""
+WAITING_LINES = 20
+"""Lines that are looked at, if they span that time."""
+
+
+def stuck(seen: Lines) -> Finding | None:
+    loss, chance = seen.recent("loss/method"), seen.recent("loss/chance")
+    level = chance if chance is not None else seen.first("loss/method")
+    if loss is None or level is None or level <= 0 or not _settled(seen):
+        return None
+    if loss < (1.0 - (AT_START if chance is None else AT_CHANCE)) * level or _margin(seen) >= KNOWS_ITS_IMAGES:
+        return None
+    if chance is not None:
+        words = (
+            f"the loss is {loss:.4g} after {seen.step} steps, and a network that knows nothing has {chance:.4g}: "
+            "nothing is being learnt."
+        )
+    else:
+        words = (
+            f"the loss is {loss:.4g} after {seen.step} steps and was {level:.4g} in the first: nothing is being learnt."
+        )
+    remedy = "Raise --optim.lr if it is very low, else lower it or lengthen --train.warmup-epochs"
+    remedy += "; try --residual.weight 0" if seen.recent("loss/residual") is not None else ""
+    remedy += "; for a contrastive loss set --method.temperature to 0.2" if chance is not None else ""
+    return Finding("stuck at chance", seen.step, words, remedy + ". Look whether the images are what you think.")
+
+
+def _settled(seen: Lines) -> bool:
+    """Whether the run is old enough that its loss should have moved."""
+    if seen.step < LEAST_STEPS:
+        return False
+    rates = known(seen.train, "lr")
+    past_peak = bool(rates) and rates[-1] < max(rates)
+    return seen.step >= SETTLED * seen.steps or (past_peak and seen.step >= SETTLED_STEPS)
+
+
+def _margin(seen: Lines) -> float:
+    """By which share the prediction (or projection) is nearer to the other view of its image; 0: not known."""
+    for site in ("p", "z"):
+        inter, chance = seen.recent(f"gap/{site}/inter"), seen.recent(f"gap/{site}/chance")
+        if inter is not None and chance is not None:
+            return (chance - inter) / chance if chance > 0 else 0.0
+    return 0.0
+
+
+def frozen(seen: Lines) -> Finding | None:
+    share = number(seen.newest, "start_share")
+    if seen.first("momentum") == 1.0 and number(seen.train[-1], "momentum") == 1.0:
+        words = "the teacher's momentum is 1 from the first step on, so it stays the random network it started as."
+    elif share is not None and share > FROZEN_SHARE and step_of(seen.newest) >= FROZEN_AFTER * seen.steps:
+        words = (
+            f"after {step_of(seen.newest)} of {seen.steps} steps the teacher is still to {100 * share:.0f} % the "
+            "network that it started as: it moves too slowly for a run of this length."
+        )
+    else:
+        return None
+    remedy = (
+        "Lower --ema.momentum (0.99 suits some thousand steps, 0.9 a few hundred), or train for more --train.epochs."
+    )
+    return Finding("teacher frozen", seen.step, words, remedy)
+
+
+def diverging(seen: Lines) -> Finding | None:
+    words = _not_finite(seen) or (_loss_rose(seen) or _gradient_grew(seen) if seen.step >= LEAST_STEPS else None)
+    if words is None:
+        return None
+    remedy = "Lower --optim.lr, lengthen --train.warmup-epochs, or set --train.clip 1"
+    if seen.recent("loss/residual") is not None:
+        remedy += "; set --residual.weight lower"
+    return Finding("diverging", seen.step, words, remedy + "; with --train.precision fp16, use bf16 or fp32.")
+
+
+def _not_finite(seen: Lines) -> str | None:
+    least, most = SKIPPED_LINES
+    last = seen.train[-most:]
+    ill = [line for line in last if broken(line, "loss") or (number(line, "skipped") or 0) > 0]
+    if len(ill) >= least:
+        return f"{len(ill)} of the last {len(last)} measured steps had no finite loss or gradient and were skipped."
+    if seen.newest and broken(seen.newest, "student/feature_sd"):
+        return "the student's representation of some images is not finite."
+    return None
+
+
+def _loss_rose(seen: Lines) -> str | None:
+    loss, chance, first = seen.recent("loss/method"), seen.recent("loss/chance"), seen.first("loss/method")
+    if loss is None:
+        return None
+    limits = [LOSS_ABOVE_CHANCE * chance] if chance is not None else []
+    limits += [(LOSS_ABOVE_START if limits else LOSS_ABOVE_CHANCE) * first] if first is not None else []
+    if first is not None and loss > max(limits):
+        by_chance = "" if chance is None else f"; a network that knows nothing has {chance:.4g}"
+        return f"the method's loss has risen from {first:.4g} to {loss:.4g}{by_chance}."
+    if chance is None:
+        return None
+    best = _best(seen, "loss/method")
+    if best is not None and chance - best > GAINED * chance and chance - loss < LOST * (chance - best):
+        return f"the method's loss was down to {best:.4g} and is back at {loss:.4g}; knowing nothing is {chance:.4g}."
+    return None
+
+
+def _best(seen: Lines, name: str) -> float | None:
+    """The least median of as many lines in a row as are recent."""
+    values, count = known(seen.train, name), recent_count(len(seen.train))
+    blocks = [values[start : start + count] for start in range(0, len(values) - count + 1, count)]
+    return min((median(block) for block in blocks), default=None)
+
+
+def _gradient_grew(seen: Lines) -> str | None:
+    now, usual = seen.recent("grad_norm"), known(seen.train, "grad_norm")
+    if now is None or len(usual) < 4 * recent_count(len(seen.train)):
+        return None
+    before = median(usual)
+    if before <= 0 or now < GRADIENT_GROWTH * before:
+        return None
+    return f"the norm of the gradient has grown to {now:.2g}, {now / before:.0f} times what it was over the run."
+
+
+def loader_bound(seen: Lines) -> Finding | None:
+    timed = _last_start(seen.train)
+    if len(timed) < 2:
+        return None
+    chosen = timed[-WAITING_LINES:]
+    if _span(chosen, "elapsed_seconds") < WAITING_SECONDS:
+        chosen = timed
+    elapsed, waited = _span(chosen, "elapsed_seconds"), _span(chosen, "waited_seconds")
+    if elapsed < WAITING_SECONDS or waited <= WAITING * elapsed:
+        return None
+    words = (
+        f"training waits for images: {waited:.0f} of the last {elapsed:.0f} seconds ({100 * waited / elapsed:.0f} %)."
+    )
+    remedy = (
+        "Raise --workers towards the number of cores; put the images on a faster disk, or shrink them once to little "
+        "more than the size of the views. If all cores are busy, a larger --backbone would cost little."
+    )
+    return Finding("loader-bound", seen.step, words, remedy)
+
+
+def _last_start(train: Sequence[Line]) -> list[Line]:
+    """The lines of the newest start of the process that carry both clocks; they begin at 0 with each start."""
+    timed = [
+        line
+        for line in train
+        if number(line, "elapsed_seconds") is not None and number(line, "waited_seconds") is not None
+    ]
+    begins = [
+        place
+        for place, (before, line) in enumerate(pairwise(timed), start=1)
+        if line["elapsed_seconds"] < before["elapsed_seconds"]
+    ]
+    return timed[begins[-1] :] if begins else timed
+
+
+def _span(lines: Sequence[Line], name: str) -> float:
+    return float(lines[-1][name] - lines[0][name])

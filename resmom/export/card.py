@@ -1,0 +1,195 @@
+"""The model card: what a pair of exported files is, in Markdown. A pure function of plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resmom.export.choice import Preference
+from resmom.types import Network
+
+Rows = Sequence[tuple[str, str]]
+"""Names and values, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One quantity at the start, where it was measured, and at the newest measurement, with its protocol."""
+
+    quantity: str
+    before: float | None
+    student: float | None
+    teacher: float | None
+    protocol: str
+
+
+@dataclass(frozen=True)
+class GapNumbers:
+    """Mean 1 - cos at a site: same view, other view, different images."""
+
+    site: str
+    intra: float
+    inter: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class File:
+    """An exported file and the lines of Python that load it."""
+
+    name: str
+    loading: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that the card says.
+
+    `steps`: planned, None if not known. `measured`: at which steps. `width`: of h, as Python. `prepare`: lines.
+    """
+
+    title: str
+    made: str
+    step: int
+    steps: int | None
+    data: Rows
+    settings: Rows
+    machine: Rows
+    numbers: Sequence[Number]
+    measured: str
+    gaps: Sequence[GapNumbers]
+    gap_protocol: str
+    evaluations: Sequence[tuple[str, float, str]]
+    findings: Sequence[str]
+    preference: Preference
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    side: int
+    prepare: str
+    width: str
+    files: Mapping[Network, File]
+
+
+def model_card(card: Card) -> str:
+    """The whole page."""
+    parts = [
+        f"# {card.title}",
+        f"{card.made} {_progress(card)}",
+        *_which(card),
+        *_use(card),
+        "## Data",
+        _table(("", ""), card.data),
+        "## How it was trained",
+        _table(("setting", "value"), card.settings),
+        *_measured(card),
+        *_gaps(card),
+        "## Findings",
+        "\n".join(f"- {finding}" for finding in card.findings)
+        or "None of the rules found anything wrong (collapse, a loss at chance, a frozen teacher, divergence).",
+        "## Machine, time, versions",
+        _table(("", ""), card.machine),
+        *_limits(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _progress(card: Card) -> str:
+    if card.steps is None:
+        return f"These are its weights after {card.step} steps."
+    if card.step < card.steps:
+        return f"These are its weights after {card.step} of {card.steps} planned steps: **the run was not finished**."
+    return f"These are its weights after all {card.step} steps."
+
+
+def _which(card: Card) -> list[str]:
+    return ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
+
+
+def _use(card: Card) -> list[str]:
+    parts = [
+        "## Use",
+        f"Images of {card.side} x {card.side} pixels, {_channels(card.mean)}, scaled to [0, 1], then normalised by "
+        f"mean {_numbers(card.mean)} and standard deviation {_numbers(card.std)}. Another normalisation gives other "
+        "features than those measured here.",
+        _code("import torch\nfrom torchvision.transforms import v2\n\n" + card.prepare),
+    ]
+    for network, file in card.files.items():
+        parts += [f"The {network}:", _code(file.loading)]
+    return [
+        *parts,
+        "Then, for a batch of normalised images N x C x S x S:",
+        _code("with torch.no_grad():\n    h = network(images)  # N x D"),
+        "To **classify** on frozen features (a linear probe): compute `h` of all labelled images once, standardise "
+        "each dimension by its mean and standard deviation over them, and fit a logistic regression, for instance "
+        "`sklearn.linear_model.LogisticRegression(C=0.1, max_iter=1000)`.",
+        "To **fine-tune**: put a classifier behind it and train everything, the encoder at a tenth of the classifier's "
+        "learning rate or less:",
+        _code(
+            f"model = torch.nn.Sequential(network, torch.nn.Linear({card.width}, classes)).train()\n"
+            "optimizer = torch.optim.SGD([\n"
+            '    {"params": model[0].parameters(), "lr": 0.01},\n'
+            '    {"params": model[1].parameters(), "lr": 0.1},\n'
+            "], momentum=0.9)"
+        ),
+    ]
+
+
+def _measured(card: Card) -> list[str]:
+    parts = ["## What was measured"]
+    if not card.numbers and not card.evaluations:
+        return [*parts, "Nothing."]
+    if card.numbers:
+        rows = [
+            (n.quantity, _number(n.before), _number(n.student), _number(n.teacher), n.protocol) for n in card.numbers
+        ]
+        parts += [
+            f"During training, the newest measurement up to this step ({card.measured}). At the start both networks "
+            "are equal.",
+            _table(("quantity", "at the start", "student", "teacher", "protocol"), rows),
+        ]
+    if card.evaluations:
+        rows3 = [(name, f"{top1:.2f}", protocol) for name, top1, protocol in card.evaluations]
+        parts += ["By `resmom evaluate`, of this checkpoint:", _table(("network", "top-1 (%)", "protocol"), rows3)]
+    return parts
+
+
+def _gaps(card: Card) -> list[str]:
+    if not card.gaps:
+        return []
+    rows = [(g.site, *(f"{value:.4f}" for value in (g.intra, g.inter, g.chance))) for g in card.gaps]
+    return [
+        "## The gap between student and teacher",
+        f"Mean of 1 - cos between the two ({card.gap_protocol}). Same view (intra) beside the other view of the image "
+        "(inter) and different images (chance): a small intra gap alone proves nothing.",
+        _table(("site", "intra", "inter", "chance"), rows),
+    ]
+
+
+def _limits() -> list[str]:
+    return [
+        "## Licence and limitations",
+        "No licence comes with these weights by itself: what may be done with them depends on the terms of the images "
+        "they were trained on, and of the weights the run started from, if any. The encoder was trained without labels "
+        "and is no classifier. It knows images like those above; test it on your own before you rely on it, on groups "
+        "of them too, since it can have learnt whatever is common in its data. One run, one seed: differences between "
+        "numbers here and those of another run may be chance.",
+    ]
+
+
+def _channels(mean: tuple[float, ...]) -> str:
+    return {1: "grey", 3: "RGB"}.get(len(mean), f"{len(mean)} channels")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _code(lines: str) -> str:
+    return f"```python\n{lines}\n```"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

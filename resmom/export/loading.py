@@ -1,0 +1,121 @@
+"""The lines of Python that load an exported file: torch, torchvision and timm only, nothing of this package."""
+
+from resmom.nets.backbones import MOCO_VIT, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.views.apply import PLAIN_MARGIN
+from resmom.views.policy import Interpolation
+
+
+def loading_lines(config: BackboneConfig | None, file: str) -> str:
+    """Lines that leave `network`: N x C x S x S normalised images -> representations h, N x D, in evaluation mode.
+
+    They are complete, imports included, and `file` stands in them as it is given. `config` is None for a module of the
+    user's own, which no lines of ours can build.
+    """
+    match config:
+        case ResNet():
+            made = _resnet(config)
+        case SmallResNet():
+            made = _small_resnet(config)
+        case MoCoViT():
+            made = _moco_vit(config)
+        case Timm():
+            size = "" if config.image is None else f", img_size={config.image}"
+            made = [f'network = timm.create_model("{config.name}", num_classes=0{size})']
+        case None:
+            made = ["network = ...  # your own module, as you gave it to the run; of maps, take the mean over places"]
+    return "\n".join([*_imports(config), "", *made, f'network.load_state_dict(load_file("{file}"))', "network.eval()"])
+
+
+def _imports(config: BackboneConfig | None) -> list[str]:
+    load = "from safetensors.torch import load_file"
+    match config:
+        case ResNet(depth=depth):
+            return [load, "from torch import nn", f"from torchvision.models import resnet{depth}"]
+        case SmallResNet():
+            return [load, "from torch import nn", "from torchvision.models.resnet import BasicBlock"]
+        case MoCoViT():
+            return [load, "from timm.models.vision_transformer import VisionTransformer"]
+        case Timm():
+            return ["import timm", load]
+        case None:
+            return [load]
+
+
+def _resnet(config: ResNet) -> list[str]:
+    lines = [f"network = resnet{config.depth}()", "network.fc = nn.Identity()"]
+    if config.stem != "imagenet":
+        padding = 2 if config.stem == "small_pad2" else 1
+        lines.append(f"network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding={padding}, bias=False)")
+        lines.append("network.maxpool = nn.Identity()")
+    return lines
+
+
+def _small_resnet(config: SmallResNet) -> list[str]:
+    """torchvision's blocks in a row. Neither torchvision's nor timm's ResNet takes any number of stages and widths."""
+    first = config.widths[0]
+    inside, blocks = first, []
+    for number, width in enumerate(config.widths):
+        for block in range(config.blocks):
+            stride = 2 if number > 0 and block == 0 else 1
+            blocks.append(f"    block({inside}, {width}, {stride}),")
+            inside = width
+    return [
+        "def block(inside, width, stride):",
+        "    shortcut = [nn.Conv2d(inside, width, 1, stride, bias=False), nn.BatchNorm2d(width)]",
+        "    changes = inside != width or stride != 1",
+        "    return BasicBlock(inside, width, stride, nn.Sequential(*shortcut) if changes else None)",
+        "",
+        "network = nn.Sequential(",
+        f"    nn.Conv2d({config.channels}, {first}, 3, stride={config.stem_stride}, padding=1, bias=False),",
+        f"    nn.BatchNorm2d({first}),",
+        "    nn.ReLU(),",
+        *blocks,
+        "    nn.AdaptiveAvgPool2d(1),",
+        "    nn.Flatten(),",
+        ")",
+    ]
+
+
+def _moco_vit(config: MoCoViT) -> list[str]:
+    width, depth, heads = MOCO_VIT[config.size]
+    return [
+        "network = VisionTransformer(",
+        f"    img_size={config.image}, patch_size={config.patch}, embed_dim={width}, depth={depth}, "
+        f"num_heads={heads}, num_classes=0",
+        ")",
+    ]
+
+
+def preparing_lines(mean: tuple[float, ...], std: tuple[float, ...], side: int, resize: Interpolation) -> str:
+    """Lines that leave `prepare`: a PIL image -> C x side x side, as this package's evaluation sees it.
+
+    Images that are side x side already skip the resizing there, and so must they here.
+    """
+    larger = round(side * PLAIN_MARGIN)
+    mode = resize.upper()
+    grey = ["    v2.Grayscale(),"] if len(mean) == 1 else ["    v2.RGB(),"]
+    return "\n".join(
+        [
+            "prepare = v2.Compose([",
+            "    v2.ToImage(),",
+            *grey,
+            f"    v2.Resize({larger}, v2.InterpolationMode.{mode}),  # not for images of {side} x {side}",
+            f"    v2.CenterCrop({side}),  # not for these either",
+            "    v2.ToDtype(torch.float32, scale=True),",
+            f"    v2.Normalize({list(mean)}, {list(std)}),",
+            "])",
+        ]
+    )
+
+
+def width_lines(config: BackboneConfig | None) -> str:
+    """The width of h as Python: a number, or an expression on `network` and `images`."""
+    match config:
+        case ResNet(depth=depth):
+            return "2048" if depth == 50 else "512"
+        case SmallResNet(widths=widths):
+            return str(widths[-1])
+        case MoCoViT(size=size):
+            return str(MOCO_VIT[size][0])
+        case Timm() | None:
+            return "network(images).shape[1]"

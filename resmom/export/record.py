@@ -1,0 +1,136 @@
+"""What a run's own records say, as the plain values that the model card is made of."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from resmom.export.card import GapNumbers, Rows
+from resmom.export.choice import Both, Evidence
+
+Line = Mapping[str, Any]
+
+
+def settings(run: Line) -> Rows:
+    """The settings that matter, from a run's configuration as plain values."""
+    train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
+    length = f"{train['steps']} steps" if train["steps"] else f"{train['epochs']} epochs"
+    warmup = f"{train['warmup_steps']} steps" if train["steps"] else f"{train['warmup_epochs']:g} epochs"
+    term = (
+        f"weight {residual['weight']:g} ({residual['schedule']}), {residual['distance']} at site {residual['site']}, "
+        f"{residual['pairing']} view"
+    )
+    crops = ", ".join(
+        f"{view['size']} pixels, {view['scale'][0]:g} to {view['scale'][1]:g}" for view in policy["views"]
+    )
+    return [
+        ("recipe", run["recipe"]),
+        ("method", _fields(run["method"])),
+        ("residual momentum", term if residual["weight"] else "off (the method as published)"),
+        ("backbone", _fields(run["backbone"])),
+        ("started from", PurePath(run["init"]).name if run["init"] else "random weights"),
+        ("length, batch", f"{length}, {train['batch']} images a step"),
+        ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then half a cosine to 0"),
+        ("teacher momentum", f"{run['ema']['momentum']:g} to {run['ema']['final']:g}"),
+        ("crops (size, share of the area)", crops),
+        ("precision, seed", f"{train['precision']}, {train['seed']}"),
+    ]
+
+
+def _fields(part: Line) -> str:
+    values = ", ".join(f"{name} {_plain(value)}" for name, value in part.items() if name != "kind")
+    return f"{part['kind']} ({values})" if values else str(part["kind"])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "-".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def data(written: Line, per_epoch: int | None, batch: int) -> Rows:
+    """The images, from run.json. A path is cut to its last part: a card may be published, a home folder need not be."""
+    spec = str(written["data"])
+    name = PurePath(spec).name if "/" in spec else spec
+    if "images" in written:
+        number = str(written["images"])
+    else:
+        number = "not recorded" if per_epoch is None else f"at least {per_epoch * batch}"
+    rows = [("data", name), ("images", number)]
+    return [*rows, ("origin", str(written["origin"]))] if "origin" in written else rows
+
+
+def machine(starts: Sequence[Line], lines: Sequence[Line]) -> Rows:
+    """Machine, versions and time, from environment.jsonl and the training lines."""
+    if not starts:
+        return [("records", "none")]
+    last = starts[-1]
+    device = (
+        ", ".join(last["gpu"]) if last["gpu"] else f"{last['cpu']}, {last['cores']} cores, {last['threads']} threads"
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in last["packages"].items())
+    rows = [
+        ("started", ", ".join(str(start["time"]) for start in starts)),
+        ("processor", device if last["world"] == 1 else f"{device}; {last['world']} processes"),
+        ("resmom", f"{last['resmom']}, commit {last['commit'] or 'not known'}"),
+        ("versions", f"Python {last['python']}, {versions}"),
+    ]
+    seconds = trained_seconds(lines)
+    return rows if seconds is None else [*rows, ("time in the training loop", _hours(seconds))]
+
+
+def trained_seconds(lines: Sequence[Line]) -> float | None:
+    """Seconds over all starts of the process, each of which counts from 0; None if no line has them."""
+    known = [line["elapsed_seconds"] for line in lines if line["kind"] == "train" and "elapsed_seconds" in line]
+    if not known:
+        return None
+    ends = [now for now, following in itertools.pairwise(known) if following < now]
+    return float(sum(ends) + known[-1])
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def newest(lines: Sequence[Line], kind: str) -> Line:
+    """The last line of a kind; an empty one if there is none."""
+    return next((line for line in reversed(lines) if line["kind"] == kind), {})
+
+
+def when(lines: Sequence[Line]) -> str:
+    """The steps of the newest measurements, in words."""
+    steps = {kind: newest(lines, kind).get("step") for kind in ("knn", "online", "health")}
+    return ", ".join(f"{kind} at step {step}" for kind, step in steps.items() if step is not None)
+
+
+def gaps(health: Line) -> list[GapNumbers]:
+    """The gaps of a health line, at each site that it has."""
+    found = []
+    for site in ("h", "z", "p"):
+        values = [health.get(f"gap/{site}/{kind}") for kind in ("intra", "inter", "chance")]
+        if all(value is not None for value in values):
+            found.append(GapNumbers(site, *map(float, values)))  # type: ignore[arg-type]
+    return found
+
+
+def evidence(lines: Sequence[Line]) -> Evidence:
+    """What speaks for one network or the other, from the newest kNN and health lines after training began."""
+    trained = [line for line in lines if line["step"] > 0]
+    knn, health = newest(trained, "knn"), newest(trained, "health")
+    queries = re.search(r"queries (\d+)", str(knn.get("protocol", "")))
+    return Evidence(
+        knn=_both(knn, ""),
+        queries=int(queries[1]) if queries else None,
+        retrieval=_both(health, "/retrieval"),
+        views=health.get("images"),
+        rankme=_both(health, "/rankme"),
+        start_share=health.get("start_share"),
+    )
+
+
+def _both(line: Line, end: str) -> Both | None:
+    names = (f"student{end}", f"teacher{end}")
+    return (float(line[names[0]]), float(line[names[1]])) if all(name in line for name in names) else None

@@ -1,0 +1,67 @@
+"""A network's backbone as a safetensors file, under the names of the library that will load it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from resmom.nets.backbones import BackboneConfig, SmallResNet
+from resmom.types import Network
+from resmom.version import VERSION
+
+FORMAT = "1"
+"""Version of names and metadata in our files."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says of itself, beside its tensors.
+
+    `architecture`: the backbone's configuration as plain values, its kind included, or the name of a module of the
+    user's own. `mean` and `std`, per channel of pixels in [0, 1]: what the network was trained to see. `side`: of the
+    views, in pixels.
+    """
+
+    network: Network
+    architecture: Mapping[str, Any] | str
+    step: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    side: int
+
+    def metadata(self) -> dict[str, str]:
+        """As safetensors holds it: texts; numbers and the architecture as JSON."""
+        return {
+            "format": "pt",  # which other readers of safetensors ask for: the tensors are torch's
+            "resmom_format": FORMAT,
+            "resmom_version": VERSION,
+            "network": self.network,
+            "architecture": json.dumps(self.architecture),
+            "step": str(self.step),
+            "mean": json.dumps(self.mean),
+            "std": json.dumps(self.std),
+            "image_size": str(self.side),
+        }
+
+
+def exported(state: Mapping[str, Tensor], config: BackboneConfig | None) -> dict[str, Tensor]:
+    """The backbone's tensors of a network's `state_dict`, on the CPU, named as torchvision or timm name them.
+
+    Our ResNet, MoCoViT and Timm have these names already; SmallResNet becomes a plain `nn.Sequential`. `config` is None
+    for a backbone of the user's own, whose names are kept.
+    """
+    prefix = "backbone.body."
+    if isinstance(config, SmallResNet):
+        prefix += "layers."
+    named = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    # Contiguous and each in memory of its own, as the format wants them; training holds images channels last.
+    return {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], about: About) -> None:
+    """Write the file. Not atomic: write it where nobody looks yet."""
+    save_file(weights, path, metadata=about.metadata())

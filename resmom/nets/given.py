@@ -1,0 +1,38 @@
+"""A backbone of the user's own: any module that turns views into representations."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from resmom.nets.backbones import Backbone
+
+
+class GivenBackbone(Backbone):
+    """A module taken as it is; a map that it returns is averaged over its places."""
+
+    def forward(self, view: Float[Tensor, "n c height width"]) -> tuple[Tensor, Float[Tensor, "n d"]]:
+        features = self.body(view)
+        return features, features.mean((2, 3)) if features.ndim == 4 else features
+
+
+def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
+    """The module with its width found by a trial on two views of the shape C, S, S, in evaluation mode.
+
+    Raises ValueError if it does not return one vector, or one map, per view.
+    """
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            out = module(torch.zeros(2, *view))
+    except RuntimeError as error:
+        raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {error}") from error
+    for part, training in modes.items():
+        part.training = training
+    if not isinstance(out, Tensor) or out.ndim not in (2, 4) or len(out) != 2:
+        found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(
+            f"{type(module).__name__} returns {found} for two views; it must return representations N x D or maps "
+            "N x D x H x W, so wrap it (and take its classifier off)"
+        )
+    return GivenBackbone(module, out.shape[1])

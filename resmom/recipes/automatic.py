@@ -1,0 +1,280 @@
+"""Settings derived from the data and the machine, each with its reason: what `resmom pretrain` runs without a recipe.
+
+The table of the rules, and the measurements behind each, stand in docs/automatic.md; `benchmarks/settings.py` repeats
+the measurements. Change a rule here, there, and in the table together.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from resmom.config import ConfigError, Log, Run
+from resmom.evaluate.online import Online
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.teacher import Ema
+from resmom.train.optim import AdamW, OptimConfig, Sgd
+from resmom.train.plan import Train
+from resmom.views.policy import IMAGENET, Numbers, Policy, View
+
+LEAST_IMAGES = 64
+"""Fewer images make no batch with enough negatives."""
+LEAST_SIDE = 16
+"""Pixels of the shorter side below which crops show nothing."""
+SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
+MEASURES = 20
+"""Checkpoints and measurements of health over a run."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the settings are derived from.
+
+    `side` is the median of the images' shorter sides in pixels; `grey` whether all images looked at are without colour;
+    `mean` and `std` are of the pixels in [0, 1], per channel; `fast_bf16` whether the machine computes bfloat16 faster
+    than float32; `init` names a file of weights to start from, and `backbone` the architecture found in it.
+    """
+
+    images: int
+    side: int
+    mean: Numbers
+    std: Numbers
+    grey: bool = False
+    gpu: bool = False
+    fast_bf16: bool = False
+    init: str = ""
+    backbone: BackboneConfig | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial on the machine found possible: images of a batch held at once, steps within time (0: no limit)."""
+
+    batch: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One derived setting: the option or part of the run it is, its value in words, and why."""
+
+    option: str
+    value: str
+    reason: str
+
+    def part(self, run: Run) -> object:
+        """That part of a run, to see whether it was kept."""
+        value: object = run
+        for name in self.option.split("."):
+            value = value[int(name)] if isinstance(value, tuple) else getattr(value, name)
+        return value
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The derived run and the reasons for its settings."""
+
+    run: Run
+    choices: tuple[Choice, ...]
+
+
+def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
+    """Derive a whole run, within limits if a trial found some.
+
+    Raises ConfigError, with the rule, for data that no run can be made for.
+    """
+    if facts.images < LEAST_IMAGES:
+        raise ConfigError(
+            f"{facts.images} images are too few: a contrastive method compares each image with the others of its "
+            f"batch, which needs at least {LEAST_IMAGES}; add images, or start from an encoder trained on other ones"
+        )
+    if facts.side < LEAST_SIDE:
+        raise ConfigError(
+            f"half of the images have a side below {facts.side + 1} pixels; at least {LEAST_SIDE} are needed"
+        )
+    limits = limits or Limits()
+    choices: list[Choice] = []
+
+    def chosen(option: str, value: object, reason: str) -> None:
+        choices.append(Choice(option, str(value), reason))
+
+    side, why = _side(facts)
+    chosen("policy.views.0.size", side, why)
+    backbone, why = _backbone(facts, side)
+    chosen("backbone", _name(backbone), why)
+    method, why = _method(backbone)
+    chosen("method", f"MoCo-v3, temperature {method.temperature:g}, heads {method.hidden}/{method.out}", why)
+    batch, why = _batch(facts, limits)
+    chosen("train.batch", batch, why)
+    steps, why = _steps(facts, limits, batch)
+    chosen("train.steps", f"{steps} ({steps * batch / facts.images:.0f} passes over the images)", why)
+    optim, why = _optim(facts, backbone)
+    chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
+    ema, why = _ema(steps)
+    chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
+    view, why = _view(facts, side)
+    chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
+    mean, std, why = _normalisation(facts)
+    chosen("policy.mean", f"{_numbers(mean)}, std {_numbers(std)}", why)
+    precision, why = _precision(facts)
+    chosen("train.precision", precision, why)
+    chosen("residual.weight", 0, "no advantage of the term was found on small sets; --residual.weight 1 turns it on")
+    epochs = steps * batch / facts.images
+    every = epochs / MEASURES
+    run = Run(
+        recipe="automatic",
+        init=facts.init,
+        method=method,
+        backbone=backbone,
+        policy=Policy((view, view), mean, std),
+        optim=optim,
+        ema=ema,
+        train=Train(steps=steps, batch=batch, warmup_steps=warmup(steps), precision=precision),
+        online=Online(lr=0.3),
+        log=Log(line_steps=max(1, min(20, steps // 200)), save_epochs=every, keep_epochs=epochs / 4, knn_epochs=every),
+    )
+    return Automatic(run, tuple(choices))
+
+
+def warmup(steps: int) -> int:
+    """Steps of the warm-up: a twentieth of the run, as 10 of 200 epochs in the literature, and no more than 1,000."""
+    return min(1000, steps // 20)
+
+
+def half_life(momentum: float) -> float:
+    """Steps after which the teacher has forgotten half of what it was: ln 1/2 / ln momentum."""
+    return math.inf if momentum >= 1 else math.log(0.5) / math.log(momentum)
+
+
+def momentum_of(half_life_steps: float) -> float:
+    """The momentum whose half-life is so many steps."""
+    return math.exp(math.log(0.5) / half_life_steps)
+
+
+def _side(facts: Facts) -> tuple[int, str]:
+    cap = 224 if facts.gpu else (96 if facts.init else 64)
+    side = max(s for s in SIDES if s == SIDES[0] or s <= min(cap, 1.15 * facts.side))
+    if isinstance(facts.backbone, MoCoViT):
+        return facts.backbone.image, "the size the transformer in the given file was made for"
+    if side >= facts.side / 1.15:
+        return side, f"the images' own size (median of the shorter sides {facts.side} pixels)"
+    where = "a GPU" if facts.gpu else "a CPU"
+    return side, f"the images are larger (median {facts.side} pixels), but {where} sees most for its time at this size"
+
+
+def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
+    if facts.backbone is not None:
+        return facts.backbone, f"the architecture found in {facts.init}" if facts.init else "the one asked for"
+    channels = len(facts.mean)
+    if not facts.gpu:
+        return SmallResNet((32, 64, 128, 256), channels=channels), "no GPU: a small ResNet sees ten times the images"
+    if channels != 3:
+        raise ConfigError(
+            f"the images have {channels} channel(s), and only SmallResNet takes other numbers than 3; convert the "
+            "images to RGB, or use --device cpu"
+        )
+    if side <= 64:
+        return ResNet(18, stem="small"), "small images: ResNet-18 with a stem that keeps their size"
+    if facts.images < 100_000:
+        return ResNet(18), "fewer than 100,000 images: ResNet-18"
+    return ResNet(50), "100,000 images or more: ResNet-50"
+
+
+def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
+    reason = "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
+    match backbone:
+        case SmallResNet(widths=widths):
+            return MoCoV3(temperature=0.2, hidden=4 * widths[-1], out=128), reason
+        case MoCoViT():
+            return MoCoV3(0.2, projector_layers=3, predictor_norm="plain"), reason
+        case _:
+            return MoCoV3(temperature=0.2, hidden=2048, out=256), reason
+
+
+def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
+    most = 256 if facts.gpu else 128
+    if 32 <= limits.batch < most:
+        return limits.batch, "as many images as the memory holds at once"
+    batch = most
+    while batch > 32 and batch > facts.images // 4:
+        batch //= 2
+    if batch == most:
+        return batch, "enough negatives, and more steps than a larger one for the same images"
+    return batch, f"a quarter of the {facts.images} images at most, so that batches differ"
+
+
+def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
+    if limits.steps:
+        return limits.steps, "what fits into the given time at the speed measured just now"
+    seen = 20_000_000 if facts.gpu else 1_000_000
+    passes = min(800.0, max(seen / facts.images, 20.0))
+    steps = max(500, math.ceil(passes * facts.images / batch))
+    if facts.init:
+        return max(500, steps // 4), "a quarter of a run from random weights: the encoder knows much already"
+    if passes == 800.0:
+        return steps, "800 passes: more gave nothing on small sets"
+    return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
+
+
+def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
+    factor = 0.1 if facts.init else 1.0
+    start = "; a tenth of it, since the run starts from trained weights" if facts.init else ""
+    convolutional = isinstance(backbone, ResNet | SmallResNet) or (
+        isinstance(backbone, Timm) and "resnet" in backbone.name
+    )
+    if convolutional:
+        return Sgd(lr=0.3 * factor, weight_decay=1e-4), f"SGD learns fastest in short runs of ResNets{start}"
+    return AdamW(
+        lr=1.5e-4 * (4 * factor if facts.init else 1.0), weight_decay=0.1
+    ), f"MoCo-v3's for transformers{start}"
+
+
+def _ema(steps: int) -> tuple[Ema, str]:
+    life = min(700.0, max(20.0, steps / 100))
+    return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps, a hundredth of the run"
+
+
+def _view(facts: Facts, side: int) -> tuple[View, str]:
+    colour = not facts.grey and len(facts.mean) == 3
+    view = View(
+        size=side,
+        scale=(0.2, 1.0),
+        interpolation="bilinear",
+        saturation=0.4 if colour else 0.0,
+        hue=0.1 if colour else 0.0,
+        grey=0.2 if colour else 0.0,
+        blur=0.5 if side > 64 else 0.0,
+        sigma=(0.1, 2.0 * side / 224) if side > 64 else (0.1, 2.0),
+    )
+    parts = ["flips and jitter of brightness and contrast"]
+    parts += ["of colour too" if colour else "no jitter of colour: the images are grey"]
+    parts += ["blur in half of them" if side > 64 else "no blur: the images are small"]
+    return view, ", ".join(parts)
+
+
+def _normalisation(facts: Facts) -> tuple[Numbers, Numbers, str]:
+    if facts.init and len(facts.mean) == 3:
+        return *IMAGENET, "ImageNet's, which the weights you start from are most likely used to"
+    return facts.mean, facts.std, "of a sample of the images"
+
+
+def _precision(facts: Facts) -> tuple[Literal["fp32", "bf16"], str]:
+    if facts.fast_bf16:
+        return "bf16", "this machine computes bfloat16 faster than float32"
+    return "fp32", "this machine has no fast bfloat16"
+
+
+def _name(backbone: BackboneConfig) -> str:
+    match backbone:
+        case SmallResNet(widths=widths):
+            return f"SmallResNet {'-'.join(map(str, widths))}"
+        case ResNet(depth=depth, stem=stem):
+            return f"ResNet-{depth}, {stem} stem"
+        case MoCoViT(size=size, patch=patch, image=image):
+            return f"ViT-{size}/{patch} at {image} pixels"
+        case Timm(name=name):
+            return f"timm's {name}"
+
+
+def _numbers(values: Numbers) -> str:
+    return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

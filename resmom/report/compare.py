@@ -1,0 +1,152 @@
+"""Runs beside each other: which options differ, which runs differ by their seed alone, and their mean and spread."""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resmom.report.contents import RunRecord
+from resmom.report.numbers import setting
+
+Network = str
+Column = tuple[str, str, str]
+"""Protocol's short name, network, protocol in full."""
+
+ORDER = ("knn", "linear", "online")
+TRAINING = "measured while training"
+"""Said of what a run measured by itself: at its own precision, and perhaps on fewer images."""
+
+NETWORKS = ("student", "teacher")
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a configuration by their dotted names. Left out is what changes nothing of the training: the
+    recipe's name and how often is measured; and the seed, which tells runs of one configuration apart."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, Mapping):
+            for name, part in value.items():
+                walk(part, f"{path}.{name}" if path else name)
+        elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+            for number, part in enumerate(value):
+                walk(part, f"{path}.{number}")
+        else:
+            found[path] = value
+
+    walk({name: part for name, part in config.items() if name not in ("recipe", "log")}, "")
+    found.pop("train.seed", None)
+    return found
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options that are not the same in all configurations, in the order of the configurations."""
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [name for name in names if len({_key(config.get(name)) for config in configs}) > 1]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and sample standard deviation over seeds (None for one) of measurements at one step."""
+
+    mean: float
+    sd: float | None
+    n: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration, as far as each other. `repeats` have the seed of an earlier one and do not count."""
+
+    values: Mapping[str, str]
+    runs: tuple[RunRecord, ...]
+    repeats: tuple[RunRecord, ...]
+    cells: Mapping[Column, Cell]
+
+    @property
+    def step(self) -> int:
+        return self.runs[0].step
+
+    @property
+    def label(self) -> str:
+        """The configuration in a few words: what sets it apart."""
+        return ", ".join(f"{name} {value}" for name, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Table:
+    """All groups, the options that differ between them, and the columns of scores that any of them has."""
+
+    options: tuple[str, ...]
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+
+
+def table(runs: Sequence[RunRecord]) -> Table:
+    """Group the runs by configuration and by how far they are, in the order in which they were given."""
+    names = differences([run.config for run in runs])
+    members: dict[tuple[str, int], list[RunRecord]] = {}
+    for run in runs:
+        members.setdefault((_key(run.config), run.step), []).append(run)
+    groups = []
+    for own in members.values():
+        first = {run.seed: run for run in reversed(own)}
+        counted = tuple(run for run in own if first[run.seed] is run)
+        values = {name: setting(own[0].config.get(name)) for name in names}
+        groups.append(Group(values, counted, tuple(run for run in own if run not in counted), _cells(counted)))
+    columns = sorted({column for group in groups for column in group.cells}, key=_rank)
+    return Table(tuple(names), tuple(columns), tuple(groups))
+
+
+def scores(run: RunRecord) -> dict[Column, tuple[float, int]]:
+    """The newest finite top-1 of each protocol and network with its step; measurements before training do not count."""
+    found: dict[Column, tuple[float, int]] = {}
+
+    def add(network: str, protocol: str, value: Any, step: int) -> None:
+        column = (protocol.split("-")[0].split(" ")[0], network, shared_protocol(protocol))
+        known = step > 0 and isinstance(value, int | float) and math.isfinite(value)
+        if known and (column not in found or found[column][1] <= step):
+            found[column] = (float(value), step)
+
+    for line in run.lines:
+        if line["kind"] in ("knn", "online"):
+            for network in NETWORKS:
+                add(network, f"{line.get('protocol', line['kind'])}; {TRAINING}", line.get(network), line["step"])
+    for line in run.evaluations:
+        if line["network"] in NETWORKS:
+            add(line["network"], line["protocol"], line["top1"], line["step"])
+    return found
+
+
+def shared_protocol(protocol: str) -> str:
+    """A protocol without what it chose by itself for one network: that belongs to the result."""
+    return re.sub(
+        r"lr [^ ]+ and wd [^ ]+ (chosen on \d+ held-out training images)( at the edge of the grid)?", r"\1", protocol
+    )
+
+
+def _cells(runs: Sequence[RunRecord]) -> dict[Column, Cell]:
+    found: dict[Column, list[tuple[float, int]]] = {}
+    for run in runs:
+        for column, value in scores(run).items():
+            found.setdefault(column, []).append(value)
+    cells = {}
+    for column, measured in found.items():
+        newest = max(step for _, step in measured)
+        values = [value for value, step in measured if step == newest]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        cells[column] = Cell(statistics.fmean(values), sd, len(values), newest)
+    return cells
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _rank(column: Column) -> tuple[int, str, str]:
+    kind, network, protocol = column
+    return (ORDER.index(kind) if kind in ORDER else len(ORDER), protocol, network)

@@ -1,0 +1,130 @@
+"""What a report is made of: plain frozen values, gathered elsewhere, that the page is a pure function of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resmom.diagnose.rules import Finding
+
+Line = Mapping[str, Any]
+"""A line of metrics.jsonl or evaluations.jsonl."""
+
+Rows = Sequence[tuple[str, str]]
+"""Names and values, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small image as a data URI, what it shows in words, and the number of its class, if it has one."""
+
+    uri: str
+    words: str
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """One image and what the network was shown of it: `draws[d][v]` is view v of draw d."""
+
+    original: Picture
+    draws: tuple[tuple[Picture, ...], ...]
+
+
+@dataclass(frozen=True)
+class ViewSheet:
+    """The views of some images, as the runs of these names draw them."""
+
+    runs: tuple[str, ...]
+    rows: tuple[ViewRow, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """An image and its nearest ones, nearest first, by the start weights (None if these are gone) and at the end."""
+
+    picture: Picture
+    before: tuple[Picture, ...] | None
+    after: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An image's place in the map: column and row of a grid."""
+
+    column: int
+    row: int
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class RunPictures:
+    """What a run makes of images. `bank` were searched for neighbours; `no_map` says why the map is empty, if it is."""
+
+    queries: tuple[Query, ...]
+    bank: int
+    points: tuple[Point, ...]
+    no_map: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One quantity at the start (None if it was not measured) and at its newest measurement in each network."""
+
+    quantity: str
+    before: float | None
+    student: float | None
+    teacher: float | None
+    better: Literal["higher", "lower", "neither"]
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the run's process, from environment.jsonl."""
+
+    time: str
+    machine: str
+    resmom: str
+    versions: str
+    command: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that the page says of one run.
+
+    `config` are the options that make the run what it is, by their dotted names, the seed apart. `step` is how far it
+    came, `steps` its planned length, None if not known. `seconds` were spent in the training loop. `pictures` are left
+    out for the reason in `no_pictures`.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    seed: int
+    data: Rows
+    settings: Rows
+    starts: Sequence[Start]
+    step: int
+    steps: int | None
+    seconds: float | None
+    lines: Sequence[Line]
+    evaluations: Sequence[Line]
+    measures: Sequence[Measure]
+    findings: Sequence[Finding]
+    pictures: RunPictures | None = None
+    no_pictures: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.steps is not None and self.step >= self.steps
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything on the page. `made`: when and by which version. `images`: whether pictures were asked for."""
+
+    runs: Sequence[RunRecord]
+    sheets: Sequence[ViewSheet]
+    made: str
+    images: bool

@@ -1,0 +1,224 @@
+"""Contents to one HTML page that needs nothing else: style, script, charts and pictures are in it."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from resmom.errors import UserError
+from resmom.report import numbers, words
+from resmom.report.charts import drawn
+from resmom.report.colours import ink, wheel
+from resmom.report.compare import Table, differences, table
+from resmom.report.contents import Contents, Measure, Picture, RunPictures, RunRecord
+from resmom.report.embedding import COLUMNS, ROWS
+from resmom.rundir import write_whole
+
+MARKER = "resmom report 1"
+"""Says in the page's head whose file this is."""
+
+MOST_CLASSES = 12
+"""More classes than this cannot be told apart by colour."""
+
+KINDS = {"knn": "kNN", "linear": "linear", "online": "online"}
+BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
+
+
+class ReportError(UserError):
+    """A place where no report may be written; the message says why and what to do."""
+
+
+def write_page(out: Path, page: str) -> None:
+    """Write the page whole or not at all. Raises ReportError for an `out` that is not a report of ours."""
+    require_ours(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, page)
+
+
+def require_ours(out: Path) -> None:
+    """Raise ReportError where something else than an earlier report would be overwritten."""
+    if out.is_dir():
+        raise ReportError(f"{out} is a folder; --out must be a file, such as {out / 'report.html'}")
+    if out.exists():
+        with out.open("rb") as file:
+            if f'content="{MARKER.rpartition(" ")[0]}'.encode() not in file.read(2000):
+                raise ReportError(f"{out} exists and is no report of resmom; give another --out, or move it away")
+
+
+def page(contents: Contents) -> str:
+    """The whole page as text. A pure function."""
+    runs = contents.runs
+    compared = table(runs)
+    sections = drawn(runs)
+    pictured = [(index, run) for index, run in enumerate(runs) if run.pictures is not None]
+    most = min(MOST_CLASSES, max((len(run.pictures.classes) for run in runs if run.pictures is not None), default=0))
+    shared, differing = _settings(runs)
+    gallery = _gallery(contents)
+    quantities = _quantities(runs)
+    shows_pictures = contents.images and (bool(contents.sheets) or bool(pictured) or any(r.no_pictures for r in runs))
+    values: dict[str, Any] = {
+        "marker": MARKER,
+        "names": [run.name for run in runs],
+        "runs": runs,
+        "title": words.title(runs, compared),
+        "gap": words.gap(runs[0]),
+        "group_lines": [(group, words.group_line(group, compared)) for group in compared.groups],
+        "contents": _sections(quantities, compared, bool(sections), shows_pictures, len(runs)),
+        "shared": shared,
+        "differing": differing,
+        "quantities": quantities,
+        "sound": words.sound(runs),
+        "protocols": list(dict.fromkeys(m.protocol for run in runs for m in run.measures if m.protocol)),
+        "compared": compared,
+        "letters": _letters(compared),
+        "uneven": len({group.step for group in compared.groups}) > 1,
+        "most_seeds": max(len(group.runs) for group in compared.groups),
+        "repeats": [run.name for group in compared.groups for run in group.repeats],
+        "sections": sections,
+        "data": _data(runs, sections),
+        "images": shows_pictures,
+        "sheets": contents.sheets,
+        "pictured": pictured,
+        "columns": COLUMNS,
+        "rows": ROWS,
+        "absent": list(dict.fromkeys(run.no_pictures for run in runs if run.no_pictures)),
+        "gallery": gallery,
+        "inks": {
+            **{f"ink{number}": ink(number) for number in range(len(runs))},
+            **{f"class{number}": wheel(number, most) for number in range(most)},
+        },
+        "most_classes": MOST_CLASSES,
+        "made": contents.made,
+        "css": _text("report.css"),
+        "script": _text("report.js"),
+        "plotly": _plotly(),
+    }
+    template = _environment().get_template("report.html")
+    size = len(template.render(values, size=0).encode())
+    return template.render(values, size=size)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("resmom.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.globals.update(
+        count=numbers.count,
+        of_quantity=numbers.of_quantity,
+        setting=numbers.setting,
+        duration=numbers.duration,
+        small=numbers.small,
+        steps=words.steps,
+        spread=words.spread,
+        neighbour_words=neighbour_words,
+        kinds=KINDS,
+        better=BETTER,
+    )
+    return environment
+
+
+def _text(name: str) -> str:
+    return resources.files("resmom.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> str:
+    # A closing tag within a string would end the script.
+    script: str = get_plotlyjs()
+    return script.replace("</script", "<\\/script")
+
+
+def _sections(
+    quantities: Sequence[object], compared: Table, curves: bool, images: bool, runs: int
+) -> list[tuple[str, str]]:
+    return [
+        ("run", "What was run"),
+        ("health", "Health"),
+        *([("before-after", "Before against after")] if quantities else []),
+        *([("scores", "Runs compared" if runs > 1 else "Scores")] if compared.columns else []),
+        *([("curves", "Curves")] if curves else []),
+        *([("pictures", "Pictures")] if images else []),
+        ("machine", "Machine and versions"),
+    ]
+
+
+def _settings(runs: Sequence[RunRecord]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Data and settings that all runs share, and the options that differ."""
+    own = [dict([*run.data, *run.settings]) for run in runs]
+    shared = [(name, value) for name, value in own[0].items() if all(each.get(name) == value for each in own)]
+    if len({run.seed for run in runs}) == 1:
+        shared.append(("seed", str(runs[0].seed)))
+    return shared, differences([run.config for run in runs])
+
+
+def _quantities(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[int, Measure]]]]:
+    """The measures by quantity, each with the number of its run."""
+    found: dict[str, list[tuple[int, Measure]]] = {}
+    for index, run in enumerate(runs):
+        for measure in run.measures:
+            found.setdefault(measure.quantity, []).append((index, measure))
+    return list(found.items())
+
+
+def _letters(compared: Table) -> dict[str, str]:
+    protocols = dict.fromkeys(protocol for _, _, protocol in compared.columns)
+    return {
+        protocol: chr(ord("a") + number) if number < 26 else str(number) for number, protocol in enumerate(protocols)
+    }
+
+
+def _data(runs: Sequence[RunRecord], sections: Sequence[Any]) -> dict[str, Any]:
+    """What the script draws."""
+    charts = [
+        {"id": f"chart{chart.number}", "log": chart.logarithmic, "zero": chart.chart.from_zero, "traces": chart.traces}
+        for _, charts in sections
+        for chart in charts
+    ]
+    return {"runs": [run.name for run in runs], "charts": charts}
+
+
+def _gallery(contents: Contents) -> Mapping[str, str]:
+    """Every different image once, by its data URI: the same one is shown in many places."""
+    found: dict[str, str] = {}
+
+    def add(*pictures: Picture) -> None:
+        for picture in pictures:
+            found.setdefault(picture.uri, f"i{len(found)}")
+
+    for sheet in contents.sheets:
+        for row in sheet.rows:
+            add(row.original, *(view for draw in row.draws for view in draw))
+    for run in contents.runs:
+        if run.pictures is not None:
+            for query in run.pictures.queries:
+                add(query.picture, *(query.before or ()), *query.after)
+            add(*(point.picture for point in run.pictures.points))
+    return found
+
+
+def neighbour_words(pictures: RunPictures) -> str:
+    """How many neighbours have the class of the image they were found for; without labels, how many were searched."""
+    searched = f"{numbers.small(len(pictures.queries), 'image')} asked, {numbers.count(pictures.bank)} searched"
+    if not pictures.classes:
+        return searched
+    queries = [query for query in pictures.queries if query.picture.label is not None]
+
+    def share(found: Sequence[tuple[int | None, Sequence[Picture]]]) -> str:
+        same = sum(picture.label == label for label, neighbours in found for picture in neighbours)
+        return f"{same} of {sum(len(neighbours) for _, neighbours in found)}"
+
+    after = share([(query.picture.label, query.after) for query in queries])
+    if any(query.before is None for query in queries):
+        return f"{after} neighbours are of the image's own class ({searched})"
+    before = share([(query.picture.label, query.before or ()) for query in queries])
+    return f"{before} neighbours are of the image's own class before, {after} after ({searched})"

@@ -1,0 +1,128 @@
+"""The sentences of the page: what happened, what was looked at."""
+
+import math
+from collections.abc import Sequence
+from typing import get_args, get_type_hints
+
+from resmom.diagnose.rules import Finding
+from resmom.report.compare import Cell, Group, Table
+from resmom.report.contents import Line, RunRecord
+from resmom.report.numbers import MINUS, count, percent, plain, small
+
+HEADLINE = (
+    ("kNN top-1 (%)", "kNN accuracy"),
+    ("own other view found (%)", "the share of images whose other view is nearest"),
+)
+"""What the first sentence tells, the first of these that was measured."""
+
+LOOKED_FOR: tuple[str, ...] = get_args(get_type_hints(Finding)["name"])
+
+
+def title(runs: Sequence[RunRecord], compared: Table) -> str:
+    """The sentence that matters first."""
+    if len(runs) == 1:
+        return happened(runs[0])
+    done = sum(run.finished for run in runs)
+    configurations = len({str(sorted(group.values.items())) for group in compared.groups})
+    kinds = "of one configuration" if configurations == 1 else f"of {small(configurations, 'configuration')}"
+    ends = (
+        "all finished"
+        if done == len(runs)
+        else "none finished"
+        if not done
+        else f"{small(done, 'run').split()[0]} finished"
+    )
+    sentence = f"{small(len(runs), 'run')} {kinds}, {ends}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def happened(run: RunRecord) -> str:
+    """How far the run came, and what became of its networks."""
+    return f"{progress(run)}{_learned(run)}."
+
+
+def progress(run: RunRecord) -> str:
+    """Finished, or how far."""
+    if run.finished:
+        return f"Finished after {count(run.step)} steps"
+    if run.step == 0:
+        return "Not started"
+    of = "" if run.steps is None else f" of {count(run.steps)}"
+    return f"At step {count(run.step)}{of}" + ("" if run.steps is None else ", not finished")
+
+
+def steps(run: RunRecord) -> str:
+    """The same in a table."""
+    return count(run.step) if run.finished or run.steps is None else f"{count(run.step)} of {count(run.steps)}"
+
+
+def _learned(run: RunRecord) -> str:
+    by_quantity = {measure.quantity: measure for measure in run.measures}
+    for quantity, words in HEADLINE:
+        found = by_quantity.get(quantity)
+        if found is None or found.student is None:
+            continue
+        teacher = "" if found.teacher is None else f" and {percent(found.teacher)} % in the teacher"
+        if found.before is None:
+            return f": {words} is {percent(found.student)} % in the student{teacher}"
+        verb = "rose" if found.student > found.before else "fell" if found.student < found.before else "went"
+        return f": {words} {verb} from {percent(found.before)} % to {percent(found.student)} % in the student{teacher}"
+    return ""
+
+
+def gap(run: RunRecord) -> str:
+    """The newest gap at the representation beside its chance level, and how it was measured; empty if there is none."""
+    for kind, how in (("health", "in evaluation mode"), ("train", "while training")):
+        for line in reversed(run.lines):
+            intra, chance = (_finite(line, f"gap/h/{name}") for name in ("intra", "chance"))
+            if line["kind"] == kind and line["step"] > 0 and intra is not None and chance is not None:
+                return (
+                    f"Shown the same view, student and teacher differ by {plain(intra)} at the representation; shown "
+                    f"different images, by {plain(chance)} (1 {MINUS} cos, {how})."
+                )
+    return ""
+
+
+def group_line(group: Group, compared: Table) -> str:
+    """The kNN of a configuration, the first protocol of both networks, with its spread."""
+    parts = []
+    for network in ("student", "teacher"):
+        column = next((c for c in compared.columns if c[0] == "knn" and c[1] == network and c in group.cells), None)
+        if column is not None:
+            parts.append(f"{network} {spread(group.cells[column])} %")
+    seeds = "one seed" if len(group.runs) == 1 else f"{len(group.runs)} seeds"
+    if not parts:
+        return f"no kNN was measured ({seeds})"
+    return f"kNN {', '.join(parts)} ({seeds})"
+
+
+def spread(cell: Cell) -> str:
+    """Mean, with standard deviation where there is one."""
+    return percent(cell.mean) if cell.sd is None else f"{percent(cell.mean)} ± {cell.sd:.1f}"
+
+
+def sound(runs: Sequence[RunRecord]) -> list[tuple[str, list[int]]]:
+    """What was looked at in the runs where nothing was found, and which runs these are, by their numbers."""
+    found: dict[str, list[int]] = {}
+    for index, run in enumerate(runs):
+        if not run.findings:
+            found.setdefault(looked_at(run), []).append(index)
+    return list(found.items())
+
+
+def looked_at(run: RunRecord) -> str:
+    """What the rules were given and what they look for."""
+    train = sum(line["kind"] == "train" for line in run.lines)
+    health = sum(line["kind"] == "health" for line in run.lines)
+    sentence = (
+        f"Looked at: {small(train, 'line')} of training and {small(health, 'measurement')} of the representation, "
+        f"for these signs: {', '.join(LOOKED_FOR)}."
+    )
+    if not health:
+        sentence += " Without measurements of the representation its collapse cannot be seen."
+    return sentence
+
+
+def _finite(line: Line, name: str) -> float | None:
+    value = line.get(name)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

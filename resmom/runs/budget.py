@@ -1,0 +1,220 @@
+"""Time, memory and disk of a run, measured on a few of its steps before it starts."""
+
+import re
+import shutil
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resmom.build import Own
+from resmom.config import ConfigError, Run
+from resmom.data.loader import prefetch
+from resmom.data.source import Data
+from resmom.rundir import RunDirError
+from resmom.runs.facts import free_memory
+from resmom.runs.health import health_line
+from resmom.runs.job import Job, prepare
+from resmom.runs.monitor import monitor
+from resmom.schedule import every
+from resmom.train.optim import set_rate
+from resmom.train.plan import learning_rate, plan
+from resmom.train.state import state_dict, student_of
+from resmom.train.step import Rules, autocast, train_step
+
+LEAST_STEPS = 100
+"""A run shorter than this learns nothing that is worth waiting for."""
+MARGIN = 0.95
+"""Share of a time budget that is planned for; the rest is for a machine that gets slower."""
+MEMORY = 0.7
+"""Share of the free memory that a step may take."""
+TRANSIENT = 1.6
+"""A step's peak as a multiple of what backward needs kept: gradients under way, the teacher's pass, fragmentation."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(text: str) -> float:
+    """`90s`, `45m`, `6h`, `1h30m`, `2d` in seconds. Raises ConfigError for anything else."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ConfigError(f"--time is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if total <= 0:
+        raise ConfigError(f"--time is '{text}'; it must be more than nothing")
+    return total
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a run costs on this machine. Seconds and bytes."""
+
+    step_seconds: float
+    """Median of one step, waiting for data included."""
+    measure_seconds: float
+    """One measurement of kNN (where there are labels), health and saving."""
+    spent_seconds: float
+    kept_bytes: int
+    """What backward needs kept, per image of the batch, all views."""
+    weight_bytes: int
+    """Weights of both networks, gradients and the optimiser's state."""
+    checkpoint_bytes: int
+
+
+def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+    """Train a throw-away copy of the run for about `seconds` (three steps at least) and measure it once.
+
+    Nothing is written, and the run itself still starts from its first step. Raises as `prepare` does.
+    """
+    began = time.perf_counter()
+    job = prepare(run, data, device, own)
+    kept = _kept_bytes(job)
+    rules = Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed)
+    job.state.method.train()
+    times: list[float] = []
+    with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
+        training = time.perf_counter()
+        for batch in batches:
+            start = time.perf_counter()
+            now = plan(run.train, run.optim.lr, run.ema, run.residual, min(job.state.step, job.steps), job.per_epoch)
+            labels = None if job.labels is None else job.labels[batch.index]
+            if job.state.online_optimizer is not None:
+                set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
+            train_step(job.state, batch, now, rules, labels, measure=False)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - start)
+            if len(times) >= 5 and time.perf_counter() - training > seconds:
+                break
+        # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
+        spent = time.perf_counter() - training
+        per_step = max(statistics.fmean(times[len(times) // 2 :]), (spent - times[0]) / len(times))
+    measuring = time.perf_counter()
+    monitor(job)
+    health_line(job)
+    measured = time.perf_counter() - measuring
+    content = state_dict(job.state)
+    size = _bytes(content)
+    weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
+    return Trial(per_step, measured + size / 200e6, time.perf_counter() - began, kept, weights, size)
+
+
+def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
+    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError if they are too few."""
+    steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
+    if steps < LEAST_STEPS:
+        raise ConfigError(
+            f"the time is too short: one step takes {cost.step_seconds:.2g} s here, a measurement "
+            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
+            "more --time, a smaller --train.batch or views, or a smaller backbone"
+        )
+    return steps
+
+
+def with_steps(run: Run, steps: int, per_epoch: int) -> Run:
+    """The run with its length changed to `steps`; warm-up, and the intervals between measurements, in proportion."""
+    before = run.train.steps or run.train.epochs * per_epoch
+    warm = run.train.warmup_steps if run.train.steps else run.train.warmup_epochs * per_epoch
+    share = steps / before
+    train = replace(run.train, steps=steps, warmup_steps=min(steps - 1, round(warm * share)))
+    log = replace(
+        run.log,
+        save_epochs=run.log.save_epochs * min(1.0, share),
+        knn_epochs=run.log.knn_epochs * min(1.0, share),
+        keep_epochs=run.log.keep_epochs * min(1.0, share),
+    )
+    return replace(run, train=train, log=log)
+
+
+def fit_batch(run: Run, cost: Trial, device: torch.device) -> int:
+    """The largest batch that memory holds at once, at most the run's own, halved from it as often as needed.
+
+    Raises ConfigError if not even four images fit.
+    """
+    room = MEMORY * free_memory(device) - cost.weight_bytes
+    batch = run.train.batch
+    while batch >= 4 and batch * cost.kept_bytes * TRANSIENT > room:
+        batch //= 2
+    if batch < 4:
+        raise ConfigError(
+            f"the network does not fit into memory: {cost.weight_bytes / 2**30:.1f} GiB for weights and "
+            f"{cost.kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take a "
+            "smaller backbone or smaller views"
+        )
+    return batch
+
+
+def measures_of(run: Run, steps: int, per_epoch: int) -> int:
+    """How often a run measures or saves before its end."""
+    interval = every(run.log.save_epochs, per_epoch)
+    return steps // interval if interval else 0
+
+
+def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
+    """Bytes that the run folder will take: the last checkpoint, its draft, the kept ones, the exports."""
+    interval = every(run.log.keep_epochs, per_epoch)
+    kept = steps // interval if interval else 0
+    return cost.checkpoint_bytes * (2 + kept) + cost.weight_bytes
+
+
+def require_disk(out: Path, needed: int) -> None:
+    """Raise RunDirError if the disk of `out` has less than `needed` bytes free."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise RunDirError(
+            f"{out} will need about {needed / 2**30:.1f} GiB, and its disk has {free / 2**30:.1f} GiB free; free "
+            "some, give another --out, or keep fewer checkpoints with --log.keep-epochs 0"
+        )
+
+
+def words_of_time(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _kept_bytes(job: Job, images: int = 8) -> int:
+    """Bytes that one image's graph keeps for backward, counted where autograd saves them; weights do not count."""
+    own = {p.untyped_storage().data_ptr() for p in job.state.method.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)  # or its address would be used again, and counted once
+        return tensor
+
+    alive: list[Tensor] = []
+    few = min(images, job.run.train.batch)
+    batch = job.batch(0)
+    rows = replace(batch, views=tuple(view[:few] for view in batch.views), index=batch.index[:few])
+    method = job.state.method
+    buffers = [buffer.clone() for buffer in method.buffers()]
+    method.train()
+    with autocast(job.device, job.run.train.precision):
+        targets = method.teach(rows)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            method(rows, targets, slice(0, few))
+    with torch.no_grad():
+        for buffer, value in zip(method.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+    return sum(seen.values()) // few + sum(view[0].numel() * 4 for view in batch.views)
+
+
+def _bytes(content: Any) -> int:
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(_bytes(value) for value in content.values())
+    return sum(_bytes(value) for value in content) if isinstance(content, list | tuple) else 0

@@ -1,0 +1,166 @@
+"""Export a run: the backbones of student and teacher as files for other tools, and a card that says what they are."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resmom.checkpoint import load_checkpoint
+from resmom.config import Run, from_json, to_json
+from resmom.data.order import steps_per_epoch
+from resmom.diagnose.rules import findings
+from resmom.export import record
+from resmom.export.card import Card, File, Number, model_card
+from resmom.export.choice import prefer
+from resmom.export.loading import loading_lines, preparing_lines, width_lines
+from resmom.export.weights import About, exported, save_weights
+from resmom.nets.backbones import BackboneConfig
+from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.runs.outcome import before_after
+from resmom.train.plan import length
+from resmom.types import Network
+
+CARD = "README.md"
+NETWORKS: tuple[Network, ...] = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the files are."""
+
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def export(path: Path, out: Path | None = None, network: Literal["student", "teacher", "both"] = "both") -> Exported:
+    """Write the backbones of a run folder's last checkpoint, or of one checkpoint file, and their card to `out`.
+
+    `out` is RUN/export by default and may hold an earlier export, which is replaced. All files are written under a
+    temporary name first. Neither images nor networks are needed, only the run's own files. Raises RunDirError or
+    CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run or a file.
+    """
+    folder, checkpoint = find_run(path)
+    out = folder.export if out is None else out
+    _require_ours(out)
+    content = load_checkpoint(checkpoint)
+    written = json.loads(folder.config.read_text())
+    run = from_json(content["run"])
+    chosen = NETWORKS if network == "both" else (network,)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        _write(draft, folder, run, written, content, chosen)
+        names = _publish(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Exported(out, tuple(out / name for name in names))
+
+
+def file_of(network: Network) -> str:
+    """The name of a network's file in an exported folder."""
+    return f"backbone-{network}.safetensors"
+
+
+def _require_ours(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RunDirError(f"{out} is a file; --out must be a folder: a new one, or that of an earlier export")
+    if RunDir(out).config.exists():
+        raise RunDirError(f"{out} is a run folder (`resmom resume` continues it); give another --out")
+
+
+def _publish(draft: Path, out: Path) -> list[str]:
+    """Move the finished files to their place; the card last, and what an earlier export left away first."""
+    names = sorted((entry.name for entry in draft.iterdir()), key=lambda name: (name == CARD, name))
+    out.mkdir(exist_ok=True)
+    for stale in {CARD, *map(file_of, NETWORKS)} - set(names):
+        (out / stale).unlink(missing_ok=True)
+    for name in names:
+        (draft / name).replace(out / name)
+    return names
+
+
+def _write(
+    draft: Path, folder: RunDir, run: Run, written: dict[str, Any], content: dict[str, Any], chosen: Sequence[Network]
+) -> None:
+    own = written.get("own", {}).get("backbone")
+    config: BackboneConfig | None = None if own else run.backbone
+    state, policy = content["state"], run.policy
+    for network in chosen:
+        about = About(
+            network=network,
+            architecture=own or to_json(run)["backbone"],
+            step=state["step"],
+            mean=policy.mean,
+            std=policy.std,
+            side=policy.views[0].size,
+        )
+        save_weights(draft / file_of(network), exported(state[network], config), about)
+    files = {network: File(file_of(network), loading_lines(config, file_of(network))) for network in chosen}
+    (draft / CARD).write_text(model_card(_card(folder, run, written, content, config, files)), encoding="utf-8")
+
+
+def _card(
+    folder: RunDir,
+    run: Run,
+    written: dict[str, Any],
+    content: dict[str, Any],
+    config: BackboneConfig | None,
+    files: Mapping[Network, File],
+) -> Card:
+    step, policy = content["state"]["step"], run.policy
+    lines = [line for line in read_lines(folder.metrics) if line["step"] <= step]
+    per_epoch = _per_epoch(run, written, content)
+    steps = content.get("steps", None if per_epoch is None else length(run.train, per_epoch))
+    health = record.newest(lines, "health")
+    plain = to_json(run)
+    rows = [row for row in read_lines(folder.evaluations) if row["step"] == step]
+    return Card(
+        title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
+        made="Image encoders pretrained without labels: a student and its momentum teacher, backbones only.",
+        step=step,
+        steps=steps,
+        data=record.data(written, per_epoch, run.train.batch),
+        settings=record.settings(plain),
+        machine=record.machine(read_lines(folder.environment), lines),
+        numbers=_numbers(lines),
+        measured=record.when(lines),
+        gaps=record.gaps(health),
+        gap_protocol=f"{health.get('protocol', 'no protocol recorded')}, step {health.get('step')}",
+        evaluations=[(row["network"], row["top1"], row["protocol"]) for row in rows],
+        findings=[
+            f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
+            for finding in findings(lines, step if steps is None else steps)
+        ],
+        preference=prefer(record.evidence(lines)),
+        mean=policy.mean,
+        std=policy.std,
+        side=policy.views[0].size,
+        prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
+        width=width_lines(config),
+        files=files,
+    )
+
+
+def _per_epoch(run: Run, written: dict[str, Any], content: dict[str, Any]) -> int | None:
+    """Steps of an epoch; None where neither the number of images nor the progress tells it."""
+    if "images" in written:
+        return steps_per_epoch(written["images"], run.train.batch)
+    return round(content["state"]["step"] / content["epoch"]) if content["epoch"] else None
+
+
+def _numbers(lines: Sequence[Mapping[str, Any]]) -> list[Number]:
+    """Before against after, the two networks side by side; then the online classifier."""
+    changes = before_after(lines)
+    numbers = []
+    for quantity in dict.fromkeys(change.quantity for change in changes):
+        own = {change.network: change for change in changes if change.quantity == quantity}
+        before = next((change.before for change in own.values() if change.before is not None), None)
+        student, teacher = (own[name].after if name in own else None for name in NETWORKS)
+        numbers.append(Number(quantity, before, student, teacher, next(iter(own.values())).protocol))
+    online = record.newest(lines, "online")
+    if online and online["step"]:
+        numbers.append(Number("online classifier top-1 (%)", None, online["student"], None, online["protocol"]))
+    return numbers

@@ -1,0 +1,128 @@
+"""Label-free health of a run: what student and teacher make of the same few training images, in evaluation mode."""
+
+from collections.abc import Callable, Iterator
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resmom import dist
+from resmom.diagnose.gap import gap
+from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uniformity
+from resmom.evaluate.features import frozen
+from resmom.nets.teacher import Ema
+from resmom.runs.job import Job, thinned
+from resmom.schedule import half_cosine
+from resmom.train.state import student_of
+from resmom.train.step import autocast
+from resmom.types import Encoding, Site
+from resmom.views.apply import views
+
+IMAGES = 512
+"""Most images that are measured: half a minute of a ViT on one core, and enough for a rank of some hundred."""
+CHUNK = 128
+"""Images whose views are made and encoded at once."""
+
+
+def health_line(job: Job) -> dict[str, Any]:
+    """The measures of `diagnose/health.py` and the eval-mode gaps as a line of metrics.jsonl; see docs/health.md.
+
+    Measured on at most `IMAGES` training images, the same ones each time, each in the recipe's views of epoch 0, at the
+    precision of training. Measures of a single view are means over the views. Nothing is written into the networks.
+    Only the first process of a group measures; the others get an empty line.
+    """
+    if dist.rank() != 0:
+        return {}
+    student, teacher = _encoded(job)
+    images = len(student[0].h)
+    line: dict[str, Any] = {"kind": "health", "images": images, "width": student[0].h.shape[1]}
+    for name, said in (("student", student), ("teacher", teacher)):
+        line |= {f"{name}/{measure}": value for measure, value in _measures([e.h for e in said]).items()}
+    if images > 1:  # the chance gap compares different images
+        line |= _gaps(student, teacher)
+    line["start_share"] = start_share(job.run.ema, job.state.step, job.steps)
+    line["protocol"] = (
+        f"health-v1 (eval mode, {job.run.train.precision}, {len(student)} augmented views of the recipe at epoch 0, "
+        f"{images} training images, h not centred)"
+    )
+    return line
+
+
+def start_share(ema: Ema, step: int, steps: int) -> float:
+    """The weight that the teacher's first weights still have in it after `step` of `steps` steps, in [0, 1].
+
+    Each step multiplies it by the momentum of that step, so it is the product of all momenta so far. Skipped steps,
+    which leave the teacher where it is, are counted like the others: with them the true share is higher.
+    """
+    share = 1.0
+    for done in range(step):
+        share *= half_cosine(done, steps, ema.momentum, ema.final)
+        if share == 0.0:
+            break
+    return share
+
+
+def _encoded(job: Job) -> tuple[list[Encoding], list[Encoding]]:
+    """What student and teacher say of each view: an encoding of all images per view, float32, on the CPU."""
+    student, teacher = student_of(job.state.method), job.state.method.teacher
+    said: list[list[Encoding]] = []
+    taught: list[list[Encoding]] = []
+    with frozen(student), frozen(teacher):
+        for made in _views(job):  # outside of autocast, which would round the pixels
+            with autocast(job.device, job.run.train.precision):
+                said.append([_plain(student, view) for view in made])
+                taught.append([_plain(teacher, view) for view in made])
+    return _joined(said), _joined(taught)
+
+
+def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:
+    source = thinned(job.data.train, IMAGES)
+    for start in range(0, len(source), CHUNK):
+        index = np.arange(start, min(start + CHUNK, len(source)))
+        images = source.read(index)
+        if isinstance(images, Tensor):
+            images = images.to(job.device)
+        made = views(images, index, job.run.policy, job.run.train.seed, epoch=0)
+        yield tuple(view.to(job.device).contiguous(memory_format=torch.channels_last) for view in made)
+
+
+def _plain(network: nn.Module, view: Tensor) -> Encoding:
+    said: Encoding = network(view)
+    return Encoding(said.h.float().cpu(), said.z.float().cpu(), None if said.p is None else said.p.float().cpu())
+
+
+def _joined(parts: list[list[Encoding]]) -> list[Encoding]:
+    """Parts of the images, each an encoding per view, as one encoding of all images per view."""
+    joined = []
+    for one_view in zip(*parts, strict=True):
+        p = [part.p for part in one_view if part.p is not None]
+        h, z = torch.cat([part.h for part in one_view]), torch.cat([part.z for part in one_view])
+        joined.append(Encoding(h, z, torch.cat(p) if p else None))
+    return joined
+
+
+def _measures(h: list[Tensor]) -> dict[str, float]:
+    """The measures of one network, from its representation of each view."""
+    alone: dict[str, Callable[[Tensor], float]] = {
+        "feature_sd": feature_sd,
+        "rankme": rankme,
+        "uniformity": uniformity,
+    }
+    found = {name: fmean(measure(view) for view in h) for name, measure in alone.items()}
+    found |= {"alignment": alignment(h[0], h[1]), "retrieval": retrieval(h[0], h[1])}
+    return {name: found[name] for name in ("feature_sd", "rankme", "alignment", "uniformity", "retrieval")}
+
+
+def _gaps(student: list[Encoding], teacher: list[Encoding]) -> dict[str, float]:
+    """Intra, inter and chance gap at every site."""
+    sites: tuple[Site, ...] = ("h", "z", "p") if student[0].p is not None else ("h", "z")
+    line: dict[str, float] = {}
+    for site in sites:
+        partner: Site = "z" if site == "p" else site
+        found = gap([e.at(site) for e in student], [e.at(partner) for e in teacher])
+        line |= {f"gap/{site}/intra": found.intra.item(), f"gap/{site}/chance": found.chance.item()}
+        if found.inter is not None:
+            line[f"gap/{site}/inter"] = found.inter.item()
+    return line

@@ -1,0 +1,93 @@
+"""A run read back from its folder: configuration, networks, and the weights it started from."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from resmom.build import Own
+from resmom.checkpoint import CheckpointError, load_checkpoint
+from resmom.config import Run, from_json
+from resmom.method import Method
+from resmom.rundir import RunDir, find_run
+from resmom.runs.job import backbone_of, default_device, fresh_method
+from resmom.runs.own import require, written_data
+from resmom.train.plan import length
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run read back: its configuration, its method with the checkpoint's weights, and the rest of the checkpoint."""
+
+    run: Run
+    folder: RunDir
+    method: Method
+    content: dict[str, Any]
+    device: torch.device
+    written: dict[str, Any]
+    """What run.json says."""
+
+    @property
+    def data(self) -> str:
+        """What the run was trained on. Raises DataError for images that were given in Python."""
+        return written_data(self.written)
+
+    @property
+    def step(self) -> int:
+        return int(self.content["state"]["step"])
+
+    @property
+    def steps(self) -> int:
+        """The planned length of the run."""
+        if "steps" in self.content:
+            return int(self.content["steps"])
+        # A checkpoint from before this was kept: what an epoch is follows from how far it is.
+        return length(self.run.train, round(self.step / self.content["epoch"]) if self.step else 0)
+
+    def networks(self, which: Literal["student", "teacher", "both"]) -> dict[str, nn.Module]:
+        """The networks asked for, by name."""
+        both = {"student": self.method.student, "teacher": self.method.teacher}
+        return both if which == "both" else {which: both[which]}
+
+
+def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded:
+    """Read a run folder's last checkpoint, or one checkpoint file. Raises RunDirError, CheckpointError, ConfigError.
+
+    `own` is needed where the run was made with modules of the user's own.
+    """
+    folder, checkpoint = find_run(path)
+    written = json.loads(folder.config.read_text())
+    require(own or Own(), written)
+    place = default_device(device)
+    content = load_checkpoint(checkpoint, place)
+    run = from_json(content["run"])
+    method = fresh_method(run, place, own, start=False)
+    try:
+        method.student.load_state_dict(content["state"]["student"], strict=True)
+        method.teacher.load_state_dict(content["state"]["teacher"], strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}") from error
+    return Loaded(run, folder, method, content, place, written)
+
+
+def load_start(loaded: Loaded) -> nn.Module | None:
+    """The student as it was before training, as far as the backbone goes (view -> Encoding); None if nothing was kept.
+
+    A copy: the loaded run stays as it is.
+    """
+    path = loaded.folder.start
+    if not path.is_file():
+        return None
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+        student = copy.deepcopy(loaded.method.student)
+        backbone_of(student).load_state_dict(weights, strict=True)
+    except (SafetensorError, RuntimeError):
+        return None  # cut short, or of another version: the comparison is left out, nothing depends on it
+    return student

@@ -1,0 +1,78 @@
+"""Before against after: what a run made of the network it started from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Network = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One quantity of one network at the start and at the newest measurement. `better` says which way is good.
+
+    `before` is None where the run kept no measurement of its start.
+    """
+
+    quantity: str
+    network: Network
+    before: float | None
+    after: float
+    better: Literal["higher", "lower", "neither"]
+    protocol: str
+
+
+_LABEL_FREE: tuple[tuple[str, str, Literal["higher", "lower", "neither"]], ...] = (
+    ("retrieval", "own other view found (%)", "higher"),
+    ("rankme", "RankMe", "higher"),
+    ("feature_sd", "feature sd", "neither"),
+    ("alignment", "alignment", "lower"),
+    ("uniformity", "uniformity", "lower"),
+)
+
+
+def before_after(lines: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """kNN where there are labels, then the label-free measures, from the lines of metrics.jsonl.
+
+    Both networks are equal at the start. Quantities without a finite newest value are left out.
+    """
+    changes = []
+    networks: tuple[Network, ...] = ("student", "teacher")
+    knn = [line for line in lines if line["kind"] == "knn"]
+    health = [line for line in lines if line["kind"] == "health"]
+    for network in networks:
+        changes += _change(knn, network, "kNN top-1 (%)", network, "higher")
+    for key, words, better in _LABEL_FREE:
+        for network in networks:
+            changes += _change(health, f"{network}/{key}", words, network, better)
+    return changes
+
+
+def _change(
+    lines: Sequence[Mapping[str, Any]],
+    key: str,
+    quantity: str,
+    network: Network,
+    better: Literal["higher", "lower", "neither"],
+) -> list[Change]:
+    known = [line for line in lines if math.isfinite(line.get(key, math.nan))]
+    if not known or known[-1]["step"] == 0:
+        return []
+    first, last = known[0], known[-1]
+    before = first[key] if first["step"] == 0 else None
+    return [Change(quantity, network, before, last[key], better, str(last.get("protocol", "")))]
+
+
+def table(changes: Sequence[Change]) -> str:
+    """The changes as lines of text, the two networks side by side."""
+    rows: list[tuple[str, ...]] = [("", "before", "student after", "teacher after")]
+    for quantity in dict.fromkeys(change.quantity for change in changes):
+        own = {change.network: change for change in changes if change.quantity == quantity}
+        before = next((change.before for change in own.values() if change.before is not None), None)
+        after = [own[n].after if n in own else None for n in ("student", "teacher")]
+        rows.append((quantity, *(("-" if value is None else f"{value:.4g}") for value in (before, *after))))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}" + "".join(f"  {row[column]:>{widths[column]}}" for column in (1, 2, 3)) for row in rows
+    )

@@ -1,0 +1,191 @@
+"""What Python users and notebooks call: the same jobs with plain arguments, and what a run has to say as one object."""
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from resmom.build import Own
+from resmom.config import Run
+from resmom.data.dataset import as_data
+from resmom.data.source import Data
+from resmom.diagnose.rules import Finding, findings
+from resmom.evaluate.linear import Linear
+from resmom.method import Method
+from resmom.nets.backbones import Backbone
+from resmom.rundir import read_lines
+from resmom.runs.budget import seconds_of
+from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.loaded import load_run
+from resmom.runs.outcome import Change, before_after, table
+from resmom.runs.pretrain import Asked, Machine
+from resmom.runs.pretrain import pretrain as start_run
+from resmom.runs.pretrain import resume as resume_run
+
+Network = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run on disk, finished or not: what was measured, and its networks when they are asked for.
+
+    In a notebook it shows itself as a table. `steps` is the planned length, `step` how far the run is.
+    """
+
+    path: Path
+    step: int
+    steps: int
+    run: Run
+    metrics: tuple[dict[str, Any], ...]
+    """The lines of metrics.jsonl; docs/run-folder.md tells what is in them."""
+    own: Own = field(default_factory=Own, repr=False)
+    data: Data | None = field(default=None, repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its last step; if not, `resmom.resume` continues it."""
+        return self.step == self.steps
+
+    @property
+    def changes(self) -> list[Change]:
+        """Before against after: kNN where there are labels, and the label-free measures."""
+        return before_after(self.metrics)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What looks wrong with the run, in words; empty when nothing does."""
+        return findings(self.metrics, self.steps)
+
+    def series(self, kind: str, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one number of one kind of line, as in series("train", "loss") or ("knn", "student").
+
+        Raises KeyError, naming what there is, for one that was never written.
+        """
+        lines = [line for line in self.metrics if line["kind"] == kind]
+        points = [(int(line["step"]), float(line[name])) for line in lines if isinstance(line.get(name), int | float)]
+        if not points:
+            known = sorted({key for line in lines for key in line}) or sorted({line["kind"] for line in self.metrics})
+            raise KeyError(f"no '{name}' in lines of kind '{kind}'; there are {', '.join(map(str, known))}")
+        return [step for step, _ in points], [value for _, value in points]
+
+    def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
+        """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
+        return load(self.path, which, device, self.own)
+
+    def evaluate(
+        self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
+    ) -> list[Row]:
+        """kNN, linear probe and online classifier of student and teacher on the run's own labelled data."""
+        return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own)
+
+    def __str__(self) -> str:
+        state = "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
+        lines = [f"{self.run.recipe}, {state}, in {self.path}", table(self.changes)]
+        lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *rest = str(self).split("\n")
+        cells = {c.quantity: [None, None, None] for c in self.changes}  # type: dict[str, list[float | None]]
+        for c in self.changes:
+            cells[c.quantity][0] = c.before
+            cells[c.quantity][1 if c.network == "student" else 2] = c.after
+        rows = "".join(
+            f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
+            + "".join(f"<td>{'–' if value is None else f'{value:.4g}'}</td>" for value in values)
+            + "</tr>"
+            for name, values in cells.items()
+        )
+        notes = "".join(f"<p>{html.escape(line)}</p>" for line in rest if line.startswith("attention"))
+        return (
+            f"<p><b>{html.escape(head)}</b></p><table><thead><tr><th></th><th>before</th><th>student after</th>"
+            f"<th>teacher after</th></tr></thead><tbody>{rows}</tbody></table>{notes}"
+        )
+
+
+def pretrain(
+    data: object,
+    out: str | Path,
+    run: Run | None = None,
+    *,
+    test: object = None,
+    backbone: nn.Module | None = None,
+    method: Callable[[Backbone], Method] | None = None,
+    change: Callable[[Run], Run] = lambda run: run,
+    init: str | Path | None = None,
+    time: str | None = None,
+    device: str = "auto",
+    workers: int = -1,
+    quiet: bool = False,
+) -> Result:
+    """Pretrain an encoder in the new folder `out`, and return what came of it.
+
+    `data`: a path or name as on the command line, a uint8 N x H x W x C array or N x C x H x W tensor, such a one with
+    N labels as a pair, or a map-style Dataset; `test` likewise, for the measurements, with `data` given in Python.
+    `run`: a configuration, for instance `recipe("mocov3_cifar100_small")`; without one all settings are derived from
+    the images and the machine, and `change` turns that run into the one you want. `backbone`: a module of your own
+    (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
+    backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h".
+
+    Ctrl-C saves and returns a result that is not finished. Raises UserError (ConfigError, DataError, RunDirError) for
+    what cannot be done, before anything is written.
+    """
+    own = Own(backbone, method)
+    opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+    asked = Asked(run, change, str(init or ""), None if time is None else seconds_of(time))
+    machine = Machine(device=device, workers=workers, quiet=quiet)
+    start_run(asked, opened, Path(out), machine, own)
+    return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
+
+
+def resume(
+    path: str | Path,
+    *,
+    data: object = None,
+    test: object = None,
+    backbone: nn.Module | None = None,
+    method: Callable[[Backbone], Method] | None = None,
+    device: str = "auto",
+    workers: int = -1,
+    quiet: bool = False,
+) -> Result:
+    """Continue a run from its last checkpoint, as if it had never stopped.
+
+    What was given in Python at its start (`data`, `backbone`, `method`) is to be given again; it is not stored. Raises
+    as `pretrain` does, and DataError if the images are others.
+    """
+    opened: str | Data | None = None
+    if data is not None:
+        opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+    resume_run(Path(path), Machine(device=device, workers=workers, quiet=quiet), opened, Own(backbone, method))
+    return result(path, backbone=backbone, method=method, data=opened if isinstance(opened, Data) else None)
+
+
+def result(
+    path: str | Path,
+    *,
+    backbone: nn.Module | None = None,
+    method: Callable[[Backbone], Method] | None = None,
+    data: object = None,
+) -> Result:
+    """What a run folder has to say. Raises RunDirError if it is none."""
+    own = Own(backbone, method)
+    loaded = load_run(Path(path), "cpu", own)
+    opened = None if data is None or isinstance(data, str | Path) else as_data(data)
+    lines = tuple(read_lines(loaded.folder.metrics))
+    return Result(Path(path), loaded.step, loaded.steps, loaded.run, lines, own, opened)
+
+
+def load(path: str | Path, network: Network = "student", device: str = "cpu", own: Own | None = None) -> nn.Module:
+    """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
+
+    Views are N x C x S x S, normalised as `run.policy` says. Raises RunDirError, CheckpointError, ConfigError.
+    """
+    encoder = load_run(Path(path), device, own).networks(network)[network]
+    return encoder.eval().requires_grad_(False)
+
+
+__all__ = ["Result", "load", "pretrain", "result", "resume"]

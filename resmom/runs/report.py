@@ -1,0 +1,210 @@
+"""Run folders to one page: gather what they say, add pictures where the images are at hand, write it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from resmom.config import Run, from_json, to_json
+from resmom.data.open import open_data
+from resmom.data.order import steps_per_epoch
+from resmom.data.source import Data, DataError
+from resmom.diagnose.rules import findings
+from resmom.errors import UserError
+from resmom.export import record
+from resmom.report.compare import flat
+from resmom.report.contents import Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
+from resmom.report.numbers import small
+from resmom.report.page import page, require_ours, write_page
+from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.outcome import before_after
+from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
+from resmom.train.plan import length
+from resmom.version import VERSION
+
+
+def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True) -> Path:
+    """Write a page about one or more run folders to `out`; returns it.
+
+    With `images` it shows some of the images a run was trained on, where they are still at hand; without, no pixel of
+    them. Raises RunDirError for what is no run folder, ReportError for an `out` that is something else than an earlier
+    report.
+    """
+    folders = _folders([paths] if isinstance(paths, Path) else paths)
+    require_ours(out)
+    write_page(out, page(gather(folders, images)))
+    return out
+
+
+def gather(folders: Sequence[RunDir], images: bool = True) -> Contents:
+    """All that the page will say of these run folders."""
+    names = _names([folder.path for folder in folders])
+    gathered = [_record(folder, name) for folder, name in zip(folders, names, strict=True)]
+    sheets: tuple[ViewSheet, ...] = ()
+    if images:
+        gathered, sheets = _with_pictures(folders, gathered)
+    made = f"Made by resmom {VERSION} on {datetime.now(UTC).date().isoformat()}"
+    return Contents(gathered, sheets, made, images)
+
+
+def _folders(paths: Sequence[Path]) -> list[RunDir]:
+    """The run folders, each once. A checkpoint stands for its folder: a page is about a run."""
+    if not paths:
+        raise RunDirError("no run was given; name at least one run folder")
+    found: dict[Path, RunDir] = {}
+    for path in paths:
+        folder = RunDir(path.parent.parent if path.is_file() else path)
+        if not folder.config.exists():
+            raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
+        found.setdefault(folder.path.resolve(), folder)
+    return list(found.values())
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The folders' own names, with as many of the folders above as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(map(len, parts))):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path.resolve()) for path in paths]
+
+
+def _record(folder: RunDir, name: str) -> RunRecord:
+    written = json.loads(folder.config.read_text())
+    run = from_json(written["run"])
+    config = to_json(run)  # with the defaults of fields that the run is older than
+    lines = read_lines(folder.metrics)
+    step = max((line["step"] for line in lines), default=0)
+    per_epoch = _per_epoch(run, written, lines)
+    steps = None if per_epoch is None else length(run.train, per_epoch)
+    options = flat(config)
+    own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
+    starts = read_lines(folder.environment)
+    return RunRecord(
+        name=name,
+        config={"data": written["data"], "images": written.get("images"), **own, **options},
+        seed=run.train.seed,
+        data=record.data(written, per_epoch, run.train.batch),
+        settings=_settings(config, written),
+        starts=[_start(line) for line in starts],
+        step=step,
+        steps=steps,
+        seconds=record.trained_seconds(lines),
+        lines=lines,
+        evaluations=read_lines(folder.evaluations),
+        measures=_measures(lines),
+        findings=findings(lines, steps or step),
+    )
+
+
+def _per_epoch(run: Run, written: Mapping[str, Any], lines: Sequence[Line]) -> int | None:
+    """Steps of an epoch: from the number of images, or from how far the run is."""
+    if written.get("images"):
+        return steps_per_epoch(written["images"], run.train.batch)
+    last = next((line for line in reversed(lines) if line["epoch"] > 0), None)
+    return None if last is None else round(last["step"] / last["epoch"])
+
+
+def _settings(config: Mapping[str, Any], written: Mapping[str, Any]) -> Rows:
+    """The settings in words; the seed, which tells runs apart, stands elsewhere."""
+    own = written.get("own", {})
+    rows = []
+    for name, value in record.settings(config):
+        if name == "precision, seed":
+            rows.append(("precision", config["train"]["precision"]))
+        else:
+            rows.append((name, own.get(name, value)))
+    return rows
+
+
+def _start(line: Line) -> Start:
+    gpus = ", ".join(line.get("gpu") or ())
+    cores, threads = (small(int(line.get(what, 0)), what[:-1]) for what in ("cores", "threads"))
+    machine = gpus or f"{line.get('cpu', '')}, {cores}, {threads}"
+    processes = line.get("world", 1)
+    return Start(
+        time=str(line.get("time", "")).replace("T", " ").replace("+00:00", " UTC"),
+        machine=machine if processes == 1 else f"{machine}; {processes} processes",
+        resmom=f"{line.get('resmom', '?')}, commit {line.get('commit') or 'not known'}",
+        versions=", ".join(
+            [f"Python {line.get('python', '?')}", *(f"{name} {v}" for name, v in line.get("packages", {}).items())]
+        ),
+        command=" ".join(map(str, line.get("command", ()))),
+    )
+
+
+def _measures(lines: Sequence[Line]) -> list[Measure]:
+    """Before against after, the two networks side by side."""
+    changes = before_after(lines)
+    found = []
+    for quantity in dict.fromkeys(change.quantity for change in changes):
+        own = {change.network: change for change in changes if change.quantity == quantity}
+        first = next(iter(own.values()))
+        before = next((change.before for change in own.values() if change.before is not None), None)
+        student, teacher = (own[network].after if network in own else None for network in ("student", "teacher"))
+        found.append(Measure(quantity, before, student, teacher, first.better, first.protocol))
+    return found
+
+
+@dataclass
+class _Opened:
+    """Images opened once for all runs that were trained on them, or the reason why they cannot be shown."""
+
+    data: dict[str, Data | str] = field(default_factory=dict)
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+
+    def open(self, loaded: Loaded) -> Data | str:
+        try:
+            spec = loaded.data
+        except DataError:
+            return "its images were given in Python and are not at hand"
+        if spec not in self.data:
+            try:
+                self.data[spec] = open_data(spec)
+            except UserError as error:
+                self.data[spec] = f"its images cannot be read ({error})"
+        found = self.data[spec]
+        if isinstance(found, Data) and found.train.fingerprint() != loaded.content["data"]:
+            return "its images are no longer those that it was trained on"
+        return found
+
+
+def _with_pictures(
+    folders: Sequence[RunDir], gathered: Sequence[RunRecord]
+) -> tuple[list[RunRecord], tuple[ViewSheet, ...]]:
+    opened = _Opened()
+    sheets: dict[str, ViewSheet] = {}
+    records = []
+    for folder, run in zip(folders, gathered, strict=True):
+        made = _pictures(folder, run.name, opened, sheets)
+        if isinstance(made, str):
+            records.append(replace(run, no_pictures=f"No pictures of {run.name}: {made}."))
+        else:
+            records.append(replace(run, pictures=made))
+    return records, tuple(sheets.values())
+
+
+def _pictures(folder: RunDir, name: str, opened: _Opened, sheets: dict[str, ViewSheet]) -> RunPictures | str:
+    """The pictures of a run, or why there are none. Runs with the same images and policy share a sheet of views."""
+    if not folder.last.exists():
+        return "it has no checkpoint"
+    try:
+        loaded = load_run(folder.path)
+    except UserError as error:
+        return f"its networks cannot be loaded ({error})"
+    data = opened.open(loaded)
+    if isinstance(data, str):
+        return data
+    spec, run = loaded.data, loaded.run
+    key = json.dumps([spec, to_json(run)["policy"]])
+    if key in sheets:
+        sheets[key] = replace(sheets[key], runs=(*sheets[key].runs, name))
+    else:
+        sheets[key] = ViewSheet((name,), view_rows(run, data.train))
+    if spec not in opened.drawn:
+        opened.drawn[spec] = draw_images(data)
+    return run_pictures(loaded, opened.drawn[spec])

@@ -1,0 +1,123 @@
+"""From what was asked to a complete run: derived settings, fitted to memory and time, with an estimate of the cost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from resmom.build import Own
+from resmom.config import Run, check
+from resmom.data.order import steps_per_epoch
+from resmom.data.source import Data
+from resmom.nets.backbones import BackboneConfig
+from resmom.recipes.automatic import Automatic, Choice, Limits, automatic
+from resmom.runs.budget import (
+    Trial,
+    disk_of,
+    fit_batch,
+    fit_time,
+    measures_of,
+    require_disk,
+    trial,
+    with_steps,
+    words_of_time,
+)
+from resmom.runs.facts import gather
+from resmom.runs.recognise import recognise
+from resmom.train.plan import length
+
+Ask = Callable[[Run], Run]
+"""What the user wants changed in a run that is offered."""
+
+GLANCE = 3.0
+"""Seconds of trial where no time budget was given."""
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A run ready to start, the derived settings that it kept, and what it will cost, in words."""
+
+    run: Run
+    choices: tuple[Choice, ...]
+    estimate: str
+
+
+def settle(
+    base: Run | None,
+    ask: Ask,
+    data: Data,
+    out: Path,
+    device: torch.device,
+    workers: int,
+    own: Own,
+    init: str = "",
+    budget: float | None = None,
+    backbone: BackboneConfig | None = None,
+) -> Settled:
+    """Complete a run: `base`, or where that is None one derived from data and machine, with the changes of `ask`.
+
+    `budget` is the time the whole run may take, in seconds. Derived runs and those with a budget are tried for some
+    seconds first; a recipe without a budget is taken as it is. Raises ConfigError, DataError or RunDirError with the
+    rule that cannot be kept.
+    """
+    if base is not None and budget is None:
+        run = ask(base)
+        check(run)
+        return Settled(run, (), "")
+    seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
+    if base is not None:
+        run = ask(base)
+        check(run)
+        cost = trial(run, data, device, workers, own, seconds)
+        assert budget is not None
+        run = _within(run, cost, budget, len(data.train))
+        return Settled(run, (), _estimate(run, cost, data, out))
+    if backbone is None and init and own.backbone is None:
+        backbone = recognise(init)
+    facts = gather(data, device, init, backbone)
+    offer = automatic(facts)
+    run = ask(offer.run)
+    check(run)
+    cost = trial(run, data, device, workers, own, seconds)
+    fits, limits = fit_batch(run, cost, device), Limits()
+    if fits < run.train.batch:
+        limits = Limits(batch=fits)
+        offer = automatic(facts, limits)
+        run = ask(offer.run)
+        if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
+            run = replace(run, train=replace(run.train, micro_batch=fits))
+        cost = trial(run, data, device, workers, own, seconds)
+    if budget is not None:
+        per_epoch = steps_per_epoch(len(data.train), run.train.batch)
+        steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
+        micro = run.train.micro_batch
+        offer = automatic(facts, replace(limits, steps=steps))
+        run = ask(offer.run)
+        run = replace(run, train=replace(run.train, micro_batch=run.train.micro_batch or micro))
+        check(run)
+    return Settled(run, _kept(offer, run), _estimate(run, cost, data, out))
+
+
+def _within(run: Run, cost: Trial, budget: float, images: int) -> Run:
+    per_epoch = steps_per_epoch(images, run.train.batch)
+    measures = measures_of(run, length(run.train, per_epoch), per_epoch)
+    return with_steps(run, fit_time(run, cost, budget, measures), per_epoch)
+
+
+def _kept(offer: Automatic, run: Run) -> tuple[Choice, ...]:
+    """The choices that the user left alone."""
+    return tuple(choice for choice in offer.choices if choice.part(offer.run) == choice.part(run))
+
+
+def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
+    per_epoch = steps_per_epoch(len(data.train), run.train.batch)
+    steps = length(run.train, per_epoch)
+    seconds = steps * cost.step_seconds + (measures_of(run, steps, per_epoch) + 2) * cost.measure_seconds
+    disk = disk_of(run, cost, steps, per_epoch)
+    require_disk(out, disk)
+    return (
+        f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
+        f"{disk / 2**20:.0f} MiB of disk, {run.train.batch * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
+    )

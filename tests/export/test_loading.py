@@ -1,0 +1,163 @@
+"""The lines that a card prints are run as they stand, and must give the run's own features."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from resmom.build import Own, build_method
+from resmom.export.loading import loading_lines, preparing_lines, width_lines
+from resmom.export.weights import About, exported, save_weights
+from resmom.losses.residual import Residual
+from resmom.method import Method
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.init import load_backbone
+from resmom.train.optim import Sgd, build_optimizer
+from resmom.train.plan import Plan
+from resmom.train.state import State
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch, Network
+from resmom.views.apply import plain
+from resmom.views.policy import Interpolation
+
+ABOUT = About("student", {"kind": "SmallResNet"}, 2, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), 32)
+NETWORKS: tuple[Network, Network] = ("student", "teacher")
+
+
+def trained(config: BackboneConfig, side: int, own: Own | None = None) -> Method:
+    """A method after two steps, so that student, teacher and their batch statistics are no longer what they were."""
+    channels = config.channels if isinstance(config, SmallResNet) else 3
+    method = build_method(MoCoV3(hidden=8, out=4), config, 0, own or Own(), (channels, side, side))
+    method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = State(method, build_optimizer(Sgd(), method.student))
+    for step in range(2):
+        generator = torch.Generator().manual_seed(step)
+        views = tuple(1 + torch.randn(4, channels, side, side, generator=generator) for _ in range(2))
+        train_step(state, Batch(views, torch.arange(4)), Plan(0.05, 0.5, 1.0), Rules(Residual(1.0)), measure=False)
+    return method.eval()
+
+
+def load(config: BackboneConfig | None, method: Method, network: Network, folder: Path, **names: Any) -> nn.Module:
+    """Write the network's file, run the lines in a namespace of their own, return what they leave."""
+    file = folder / f"{network}.safetensors"
+    save_weights(file, exported(getattr(method, network).state_dict(), config), ABOUT)
+    lines = loading_lines(config, str(file))
+    assert "resmom" not in lines.replace(str(folder), "")
+    space: dict[str, Any] = dict(names)
+    exec(lines, space)
+    made: nn.Module = space["network"]
+    assert not made.training
+    return made
+
+
+@pytest.mark.parametrize(
+    ("config", "side"),
+    [
+        (ResNet(18), 64),
+        (ResNet(18, stem="small"), 16),
+        pytest.param(ResNet(34, stem="small_pad2", zero_init_residual=True), 16, marks=pytest.mark.slow),
+        (ResNet(18, stem="small_pad2"), 8),
+        pytest.param(ResNet(50), 64, marks=pytest.mark.slow),
+        (SmallResNet((4, 8)), 32),
+        (SmallResNet((4, 4, 8, 8, 16), blocks=2, stem_stride=1, channels=1), 32),
+        (SmallResNet((4,), channels=5), 8),
+        (MoCoViT("tiny", image=32, patch=16), 32),
+        pytest.param(MoCoViT("small", image=32, patch=16, freeze_patch=False), 32, marks=pytest.mark.slow),
+        (Timm("resnet10t"), 32),
+        (Timm("vit_tiny_patch16_224", image=32), 32),
+        (Timm("convnext_atto"), 32),
+    ],
+    ids=str,
+)
+def test_the_lines_give_the_features_of_the_run(config: BackboneConfig, side: int, tmp_path: Path) -> None:
+    method = trained(config, side)
+    channels = config.channels if isinstance(config, SmallResNet) else 3
+    images = torch.randn(3, channels, side, side, generator=torch.Generator().manual_seed(9))
+    features = []
+    made_of = {network: load(config, method, network, tmp_path) for network in NETWORKS}
+    method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # sums in the same order
+    for network, made in made_of.items():
+        with torch.no_grad():
+            ours, theirs = getattr(method, network)(images).h, made(images)
+        torch.testing.assert_close(theirs, ours, rtol=1e-6, atol=1e-6 * ours.abs().max().item())
+        assert theirs.shape[1] == eval(width_lines(config), {"network": made, "images": images})
+        features.append(theirs)
+    assert not torch.allclose(*features, rtol=1e-3), "student and teacher must differ, or a mix-up would go unseen"
+
+
+class Own12(nn.Module):
+    """A backbone of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * 8 * 8, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1))
+
+
+def test_a_module_of_the_users_own_keeps_its_names(tmp_path: Path) -> None:
+    method = trained(SmallResNet((4,)), 8, Own(backbone=Own12()))
+    weights = exported(method.student.state_dict(), None)
+    assert weights.keys() == {"linear.weight", "linear.bias"}
+    save_weights(tmp_path / "w.safetensors", weights, ABOUT)
+    lines = loading_lines(None, str(tmp_path / "w.safetensors")).replace("network = ...", "network = Own12()")
+    space: dict[str, Any] = {"Own12": Own12}
+    exec(lines, space)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(space["network"](images), method.student(images).h)
+
+
+def test_resnet_files_are_plain_torchvision_state_dicts(tmp_path: Path) -> None:
+    method = trained(ResNet(18), 32)
+    reference = resnet18()
+    missing, unexpected = reference.load_state_dict(exported(method.student.state_dict(), ResNet(18)), strict=False)
+    assert missing == ["fc.weight", "fc.bias"] and unexpected == []
+
+
+def test_what_is_exported_can_start_another_run(tmp_path: Path) -> None:
+    config = SmallResNet((4, 8))
+    method = trained(config, 16)
+    load(config, method, "teacher", tmp_path)
+    other = trained(config, 16).student.backbone
+    load_backbone(other, tmp_path / "teacher.safetensors")
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(other(images)[1], method.teacher(images).h)
+
+
+def test_the_file_says_what_it_is_and_has_no_head(tmp_path: Path) -> None:
+    config = SmallResNet((4, 8))
+    weights = exported(trained(config, 16).student.state_dict(), config)
+    save_weights(tmp_path / "w.safetensors", weights, About("student", asdict(config), 2, (0.5,), (0.2,), 32))
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as file:
+        said = file.metadata()
+        assert set(file.keys()) == weights.keys() and not any("project" in name for name in weights)
+    assert said["network"] == "student" and said["step"] == "2" and said["image_size"] == "32"
+    assert json.loads(said["mean"]) == [0.5] and json.loads(said["std"]) == [0.2]
+    assert json.loads(said["architecture"])["widths"] == [4, 8] and said["resmom_version"]
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_preparing_lines_see_images_as_the_evaluation_does(resize: Interpolation, channels: int) -> None:
+    """Within the rounding to 8 bits that torchvision does after resizing, and this package does not."""
+    mean, std = (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.1)[:channels]
+    random = np.random.default_rng(0)
+    pixels = random.integers(60, 200, size=(60, 80, 3)).astype(np.uint8)  # no overshoot at the ends of the range
+    picture = Image.fromarray(pixels) if channels == 3 else Image.fromarray(pixels[..., 0])
+    lines = "import torch\nfrom torchvision.transforms import v2\n" + preparing_lines(mean, std, 32, resize)
+    space: dict[str, Any] = {}
+    exec(lines, space)
+    image = torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None]
+    ours = plain(image, 32, mean, std, resize)[0]
+    assert space["prepare"](picture).shape == ours.shape
+    assert (space["prepare"](picture) - ours).abs().max() <= 1.1 / 255 / min(std)

@@ -1,0 +1,196 @@
+"""A run folder to a folder of files: what is written, replaced, refused, and said in the card."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from resmom import cli
+from resmom.build import Own, build_method
+from resmom.checkpoint import save_checkpoint
+from resmom.config import Run, to_json
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import SmallResNet
+from resmom.rundir import RunDir, RunDirError
+from resmom.runs.environment import environment
+from resmom.runs.export import export
+
+RUN = Run(recipe="toy", method=MoCoV3(hidden=8, out=4), backbone=SmallResNet((4, 8)))
+KNN = "knn-v1 k=20 T=0.07 cosine, bank 2000, queries 400"
+GAPS = {"gap/h/intra": 0.0101, "gap/h/inter": 0.0202, "gap/h/chance": 0.0303}
+
+
+def health(step: int, retrieval: tuple[float, float], **more: Any) -> dict[str, Any]:
+    values = {"student/retrieval": retrieval[0], "teacher/retrieval": retrieval[1]}
+    values |= {f"{network}/{name}": 1.5 for network in ("student", "teacher") for name in ("feature_sd", "rankme")}
+    return {
+        "kind": "health",
+        "step": step,
+        "epoch": step / 10,
+        "images": 512,
+        "protocol": "health-v1",
+        **values,
+        **more,
+    }
+
+
+LINES = [
+    {"kind": "knn", "step": 0, "epoch": 0.0, "student": 10.0, "teacher": 10.0, "protocol": KNN},
+    health(0, (20.0, 20.0)),
+    {"kind": "train", "step": 10, "epoch": 1.0, "loss": 1.0, "elapsed_seconds": 3000.0},
+    {"kind": "train", "step": 15, "epoch": 1.5, "loss": 1.0, "elapsed_seconds": 2000.0},
+    {"kind": "train", "step": 20, "epoch": 2.0, "loss": 1.0, "elapsed_seconds": 4200.0},
+    {"kind": "knn", "step": 20, "epoch": 2.0, "student": 30.0, "teacher": 41.25, "protocol": KNN},
+    {"kind": "online", "step": 20, "epoch": 2.0, "student": 33.125, "student_top5": 50.0, "protocol": "online"},
+    health(20, (60.0, 40.0), start_share=0.3, **GAPS),
+    {"kind": "knn", "step": 30, "epoch": 3.0, "student": 88.0, "teacher": 11.0, "protocol": KNN},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run of 10 steps an epoch, stopped after 20 of 1,000 steps; a later measurement must not be told of it."""
+    path = tmp_path / "run"
+    method = build_method(RUN.method, RUN.backbone, 0, Own(), (3, 32, 32))
+    state = {"step": 20, "student": method.student.state_dict(), "teacher": method.teacher.state_dict()}
+    save_checkpoint(RunDir(path).last, {"run": to_json(RUN), "epoch": 2.0, "classes": [], "data": "f", "state": state})
+    written = {"format": 1, "data": "/home/somebody/holiday", "images": 2600, "origin": "a folder", "run": to_json(RUN)}
+    (path / "run.json").write_text(json.dumps(written))
+    (path / "environment.jsonl").write_text(json.dumps(environment()) + "\n")
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return path
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_both_networks_and_a_card_in_the_run_folder(folder: Path) -> None:
+    result = export(folder)
+    assert result.folder == folder / "export" == RunDir(folder).export
+    names = ["backbone-student.safetensors", "backbone-teacher.safetensors", "README.md"]
+    assert [file.name for file in result.files] == names and names_in(result.folder) == sorted(names)
+    state = torch.load(RunDir(folder).last, weights_only=True)["state"]
+    for network, file in zip(("student", "teacher"), result.files[:2], strict=True):
+        weights = load_file(file)
+        own = {name: v for name, v in state[network].items() if name.startswith("backbone.")}
+        assert len(weights) == len(own)
+        for name, value in weights.items():
+            assert torch.equal(value, own[f"backbone.body.layers.{name}"])
+    assert not list(folder.glob("*.part"))
+
+
+def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
+    evaluated = {"network": "teacher", "top1": 44.44, "protocol": "linear-v1", "step": 20}
+    (folder / "evaluations.jsonl").write_text(
+        json.dumps(evaluated) + "\n" + json.dumps(evaluated | {"top1": 77.77, "step": 10}) + "\n"
+    )
+    export(folder)
+    card = (folder / "export" / "README.md").read_text()
+    for words in (
+        "20 of 1000 planned steps: **the run was not finished**",
+        "**Take the teacher.**", "3.3 times a standard error", "400 test images",
+        f"| kNN top-1 (%) | 10 | 30 | 41.25 | {KNN} |", "| own other view found (%) | 20 | 60 | 40 |", "33.1",
+        "| h | 0.0101 | 0.0202 | 0.0303 |", "health-v1, step 20", "knn at step 20",
+        "| teacher | 44.44 | linear-v1 |",
+        "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
+        "| data | holiday |", "| images | 2600 |", "a folder", "random weights",
+        "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",
+        "2.0 hours", f"commit {environment()['commit'] or 'not known'}", "Python 3",
+        'load_file("backbone-student.safetensors")', 'load_file("backbone-teacher.safetensors")',
+        "nn.Linear(8, classes)",
+        "## Licence and limitations",
+    ):  # fmt: skip
+        assert words in card, words
+    for words in ("/home/somebody", "88", "77.77"):
+        assert words not in card, words
+
+
+def test_without_labels_and_before_any_measurement(folder: Path) -> None:
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in LINES if line["kind"] not in ("knn", "online")))
+    export(folder)
+    card = (folder / "export" / "README.md").read_text()
+    assert "**Take the student.** No preference on label-free measures" in card and "weak evidence" in card
+    metrics.unlink()
+    (folder / "environment.jsonl").unlink()
+    export(folder)
+    card = (folder / "export" / "README.md").read_text()
+    assert "Nothing was measured" in card and "## What was measured\n\nNothing." in card
+
+
+def test_an_export_is_repeated_and_leaves_no_stale_file(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "elsewhere" / "mine"
+    export(folder, out)
+    (out / "notes.txt").write_text("my own")
+    first = load_file(out / "backbone-student.safetensors")
+    assert [file.name for file in export(folder, out, "student").files] == ["backbone-student.safetensors", "README.md"]
+    assert names_in(out) == ["README.md", "backbone-student.safetensors", "notes.txt"]
+    again = load_file(out / "backbone-student.safetensors")
+    assert again.keys() == first.keys() and all(torch.equal(value, first[name]) for name, value in again.items())
+    assert "backbone-teacher" not in (out / "README.md").read_text()
+
+
+def test_an_export_that_fails_leaves_the_old_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(folder)
+    before = {file.name: file.read_bytes() for file in (folder / "export").iterdir()}
+
+    def broken(*_: object) -> str:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("resmom.runs.export.model_card", broken)
+    with pytest.raises(OSError, match="no space"):
+        export(folder)
+    assert {file.name: file.read_bytes() for file in (folder / "export").iterdir()} == before
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_kept_checkpoint_speaks_of_its_own_step(folder: Path) -> None:
+    content = torch.load(RunDir(folder).last, weights_only=True)
+    content["state"]["step"] = 12
+    save_checkpoint(RunDir(folder).kept(12), {k: v for k, v in content.items() if k != "format"})
+    export(RunDir(folder).kept(12))
+    card = (folder / "export" / "README.md").read_text()
+    assert "after 12 of 1000" in card and "Nothing was measured" in card and "41.25" not in card
+    assert "time in the training loop | 50 minutes" in card
+
+
+def test_an_older_run_without_the_number_of_images(folder: Path) -> None:
+    written = json.loads((folder / "run.json").read_text())
+    del written["images"], written["origin"]
+    run = replace(RUN, init="/home/somebody/imagenet.pth", train=replace(RUN.train, epochs=2, warmup_epochs=0))
+    content = torch.load(RunDir(folder).last, weights_only=True)
+    content["run"] = to_json(run)
+    save_checkpoint(RunDir(folder).last, {k: v for k, v in content.items() if k != "format"})
+    (folder / "run.json").write_text(json.dumps(written))
+    export(folder)
+    card = (folder / "export" / "README.md").read_text()
+    assert "after all 20 steps" in card and "| images | at least 2560 |" in card
+    assert "| started from | imagenet.pth |" in card
+
+
+def test_places_that_are_not_for_exports_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="is a run folder"):
+        export(folder, folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunDirError, match="is a file"):
+        export(folder, tmp_path / "file")
+    with pytest.raises(RunDirError, match="not a run folder"):
+        export(tmp_path)
+
+
+def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["resmom", "export", str(folder), *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    told = json.loads(call("--json", "--network", "teacher", "--to", "safetensors"))
+    assert [Path(file).name for file in told["files"]] == ["backbone-teacher.safetensors", "README.md"]
+    assert str(folder / "export" / "README.md") in call()

@@ -1,0 +1,90 @@
+"""`resmom.residual` on plain tensors: the definition, its gradient, its precision, and what it refuses."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import resmom
+from resmom.errors import UserError
+from resmom.losses.residual import Residual, residual_term
+from resmom.types import Encoding, Pair
+from tests import oracle
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_it_is_the_mean_of_one_minus_cos_over_rows_and_views() -> None:
+    s, t = [draw(0, 5, 3), draw(1, 5, 3)], [draw(2, 5, 3), draw(3, 5, 3)]
+    single = [oracle.cosine_distance(a.numpy(), b.numpy()) for a, b in zip(s, t, strict=True)]
+    assert resmom.residual(s[0], t[0]).item() == pytest.approx(single[0], rel=1e-12)
+    assert resmom.residual(s, tuple(t)).item() == pytest.approx(sum(single) / 2, rel=1e-12)
+    e1, e2 = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.5]])
+    assert [resmom.residual(e1, x).item() for x in (3 * e1, e2, -e1)] == pytest.approx([0.0, 1.0, 2.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
+def test_it_is_the_term_that_runs_train(distance: str) -> None:
+    s, t = [draw(0, 5, 3), draw(1, 5, 3)], [draw(2, 5, 3), draw(3, 5, 3)]
+    pairs = [Pair("global", Encoding(a, a), Encoding(b, b), bank=Encoding(b, b)) for a, b in zip(s, t, strict=True)]
+    config = Residual(1.0, "z", "same", distance, 0.5, 0.3)
+    assert torch.equal(resmom.residual(s, t, distance, 0.5, 0.3), residual_term(pairs, config))
+
+
+def test_the_gradient_is_the_students_alone() -> None:
+    s, t = draw(0, 4, 3).requires_grad_(), draw(1, 4, 3).requires_grad_()
+    for distance in ("cosine", "mse", "kd_feature", "kd_relation"):
+        resmom.residual([s, s], [t, t], distance).backward()
+    assert s.grad is not None and s.grad.abs().sum() > 0
+    assert t.grad is None
+    s.grad = None
+    resmom.residual(s, t).backward()
+    # d(1 - cos)/ds = (cos * s/|s| - t/|t|) / |s|, a row's share being 1/4
+    a, b = (torch.nn.functional.normalize(x.detach(), dim=1) for x in (s, t))
+    cos = (a * b).sum(1, keepdim=True)
+    torch.testing.assert_close(s.grad, (cos * a - b) / s.detach().norm(dim=1, keepdim=True) / 4)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "kd_relation"])
+def test_it_is_computed_in_float32_under_autocast(distance: str) -> None:
+    s, t = draw(0, 64, 16).bfloat16().requires_grad_(), draw(1, 64, 16).bfloat16()
+    exact = resmom.residual(s.float(), t.float(), distance)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = resmom.residual(s, t, distance)
+    assert found.dtype == torch.float32 and torch.equal(found, exact)
+    found.backward()
+    assert s.grad is not None and s.grad.dtype == torch.bfloat16
+
+
+def test_what_does_not_fit_together_is_told() -> None:
+    s, t = draw(0, 4, 3), draw(1, 4, 3)
+    with pytest.raises(UserError, match=r"2 view\(s\) of the student and 1 of the teacher"):
+        resmom.residual([s, s], [t])
+    with pytest.raises(UserError, match=r"0 view\(s\)"):
+        resmom.residual([], [])
+    with pytest.raises(UserError, match=r"\(1, 3\) and \(4, 3\)"):
+        resmom.residual(s[:1], t)
+    with pytest.raises(UserError, match=r"\(4, 2\) and \(4, 3\).*prediction p with the teacher's projection z"):
+        resmom.residual(s[:, :2], t)
+    with pytest.raises(UserError, match="pool maps"):
+        resmom.residual(s[None], t[None])
+    with pytest.raises(ValueError, match="above 0"):
+        resmom.residual(s, t, "kd_feature", 0.0)
+
+
+def test_exchanged_sides_are_told_where_they_would_train_nothing() -> None:
+    s, t = draw(0, 4, 3).requires_grad_(), draw(1, 4, 3)
+    with pytest.raises(UserError, match=r"residual\(student, teacher\) in this order"):
+        resmom.residual(t, s)
+    with torch.no_grad():  # where nobody wants a gradient it is only a number
+        assert resmom.residual(t, s).item() == pytest.approx(resmom.residual(s, t).item())
+
+
+def test_an_unknown_distance_is_told_without_the_tests_checks() -> None:
+    code = "import torch, resmom\ntry: resmom.residual(torch.ones(2, 3), torch.ones(2, 3), 'cos')\n"
+    code += "except ValueError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "there is no distance 'cos'; there are cosine, mse, kd_feature, kd_relation\n"

@@ -1,0 +1,160 @@
+"""The page in a real browser: charts drawn, nothing wider than the window, colours that follow the reader's."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resmom.report.colours import PAPER, contrast
+from resmom.report.page import page
+from tests.report import sample
+from tests.report.browser import Browser, browser, executable
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(executable() is None, reason="no chromium, chromium-browser or google-chrome on the path"),
+]
+
+LONG = "a_run_with_a_very_long_name_that_cannot_be_broken_anywhere_<b>and_goes_on"
+PROTOCOL = "linear-v1 (" + "settings, " * 20 + "last epoch)"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run, something wrong with it, values that are not finite, and pictures."""
+    lines = [*sample.run().lines, *(sample.train_line(s, grad_norm=math.nan) for s in range(101, 110))]
+    made = sample.run(lines=lines, findings=[sample.finding()], pictures=sample.pictures())
+    path = tmp_path_factory.mktemp("one") / "report.html"
+    path.write_text(page(sample.contents(made, images=True, sheets=(sample.sheet("run"),))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five runs with long names, long protocols and several options between them."""
+    options = {f"policy.views.{n}.some_long_option": "a_long_value_without_a_break" for n in range(3)}
+    scores = [sample.evaluation(network, PROTOCOL, 61.0, 100) for network in ("student", "teacher")]
+    runs = [
+        sample.run(LONG + str(n), n, float(n % 2), evaluations=scores, pictures=sample.pictures(before=n > 0),
+                   config={"residual.weight": n % 2, **(options if n % 2 else {})})
+        for n in range(5)
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("many") / "report.html"
+    path.write_text(page(sample.contents(*runs, images=True, sheets=(sample.sheet(*(run.name for run in runs)),))))
+    return path
+
+
+def drawn(chromium: Browser) -> list[int]:
+    """Lines that are really there, chart by chart."""
+    script = "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg.main-svg path.js-line').length)"
+    found: list[int] = chromium.evaluate(script)
+    return found
+
+
+def expected(chromium: Browser) -> list[int]:
+    found: list[int] = chromium.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).charts.map(c => c.traces.length)"
+    )
+    return found
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["one", "many"])
+def test_charts_are_drawn_and_nothing_is_wider_than_the_window(
+    name: str, width: int, dark: bool, chromium: Browser, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(name)
+    chromium.open(path, width, dark=dark)
+    assert chromium.problems == []
+    assert [url for url in chromium.requests if not url.startswith("data:image/")] == [path.as_uri()]
+    assert drawn(chromium) == expected(chromium) and len(drawn(chromium)) >= 8
+    size = chromium.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert size[0] <= size[1] == width
+    sizes = chromium.evaluate("[...document.querySelectorAll('.chart svg.main-svg')].map(s => s.clientWidth)")
+    assert min(sizes) > 150 and max(sizes) <= width
+    pictures = chromium.evaluate("[...document.querySelectorAll('details[open] .pic')].map(s => s.clientWidth)")
+    assert len(pictures) >= 14 and min(pictures) > 15
+
+
+def test_the_tables_of_a_narrow_window_scroll_by_themselves(chromium: Browser, many: Path) -> None:
+    chromium.open(many, 390)
+    wide = chromium.evaluate("[...document.querySelectorAll('.wide')].map(w => [w.scrollWidth, w.clientWidth])")
+    assert any(inner > outer for inner, outer in wide) and all(outer <= 390 for _, outer in wide)
+
+
+def test_colours_follow_the_reader_and_paper_is_light(chromium: Browser, one: Path) -> None:
+    strokes = "getComputedStyle(document.querySelector('#chart0 path.js-line')).stroke"
+    grounds = "getComputedStyle(document.documentElement).backgroundColor"
+    chromium.open(one, 1280)
+    light = chromium.evaluate(strokes), chromium.evaluate(grounds)
+    chromium.set_dark(True)
+    chromium.wait(f"{strokes} !== '{light[0]}'", 10)
+    dark = chromium.evaluate(strokes), chromium.evaluate(grounds)
+    for (stroke, ground), scheme in ((light, "light"), (dark, "dark")):
+        assert hexadecimal(ground) == PAPER[scheme]
+        assert contrast(hexadecimal(stroke), hexadecimal(ground)) > 3
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    chromium.send("Emulation.setEmulatedMedia", media="print", features=[scheme])
+    chromium.wait(f"{strokes} === '{light[0]}'", 10)
+    assert chromium.evaluate(grounds) == light[1]
+    chromium.send("Emulation.setEmulatedMedia", media="", features=[scheme])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_can_be_read(dark: bool, chromium: Browser, one: Path) -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1, for every colour of text there is."""
+    chromium.open(one, 1280, dark=dark)
+    script = """[...new Set([...document.querySelectorAll('h1, h2, h3, p, th, td, strong, a, li, figcaption, footer')]
+        .map(e => getComputedStyle(e).color))]"""
+    colours = chromium.evaluate(script)
+    assert len(colours) >= 3
+    assert min(contrast(hexadecimal(c), PAPER["dark" if dark else "light"]) for c in colours) >= 4.5
+
+
+def test_a_run_can_be_hidden_in_all_charts(chromium: Browser, many: Path) -> None:
+    chromium.open(many, 1280)
+    before = drawn(chromium)
+    chromium.evaluate("document.querySelector('.legend button').click()")
+    chromium.wait(f"document.querySelectorAll('svg.main-svg path.js-line').length < {sum(before)}", 20)
+    chromium.wait(f"document.querySelectorAll('svg.main-svg path.js-line').length === {sum(before) * 4 // 5}", 20)
+    assert chromium.evaluate("document.querySelector('.legend button').getAttribute('aria-pressed')") == "false"
+    chromium.evaluate("document.querySelector('.legend button').click()")
+    chromium.wait(f"document.querySelectorAll('svg.main-svg path.js-line').length === {sum(before)}", 20)
+    assert chromium.problems == []
+
+
+def test_pointing_at_a_curve_tells_its_values(chromium: Browser, many: Path) -> None:
+    chromium.open(many, 1280)
+    chromium.evaluate("document.getElementById('chart0').scrollIntoView({block: 'center', behavior: 'instant'})")
+    box = chromium.evaluate(
+        "(r => [r.right, r.top])(document.querySelector('#chart0 .js-line').getBoundingClientRect())"
+    )
+    for move in (2.0, 1.0):
+        chromium.send("Input.dispatchMouseEvent", type="mouseMoved", x=box[0] - move, y=box[1] + 1.0)
+    chromium.wait("document.querySelector('#chart0 .hovertext') !== null", 10)
+    told = chromium.evaluate("document.querySelector('#chart0 .hoverlayer').textContent")
+    assert "step 100" in told and LONG in told
+
+
+def test_the_keyboard_reaches_contents_runs_and_tables(chromium: Browser, many: Path) -> None:
+    chromium.open(many, 1280)
+    reached = []
+    for _ in range(14):
+        for kind in ("keyDown", "keyUp"):
+            chromium.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        reached.append(chromium.evaluate("document.activeElement.className + ' ' + document.activeElement.tagName"))
+    assert reached[0] == "skip A" and "wide DIV" in reached and " BUTTON" in reached
+    assert chromium.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def hexadecimal(colour: str) -> str:
+    """rgb(1, 2, 3) as #010203."""
+    return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))

@@ -1,0 +1,88 @@
+"""Which runs belong together, their mean and spread, and what sets configurations apart."""
+
+import math
+
+import pytest
+
+from resmom.config import Run, to_json
+from resmom.recipes import recipe
+from resmom.report.compare import differences, flat, scores, shared_protocol, table
+from tests.report import sample
+
+LINEAR = "linear-v1 (30 epochs, batch 64, lr {} and wd {} chosen on 10 held-out training images{}, last epoch)"
+
+
+def test_a_configuration_flat() -> None:
+    found = flat(to_json(Run()))
+    assert found["train.batch"] == 256 and found["policy.views.0.size"] == 224 and found["method.kind"] == "MoCoV3"
+    assert found["policy.mean"] == [0.485, 0.456, 0.406]
+    assert not [name for name in found if name.startswith(("log", "recipe")) or name == "train.seed"]
+
+
+def test_the_twin_differs_in_one_option() -> None:
+    pair = [flat(to_json(recipe(name))) for name in ("mocov3_digits", "mocov3_digits_residual")]
+    assert differences(pair) == ["residual.weight"]
+    assert differences([{"a": 1, "b": 2}, {"a": 1}, {"b": 3, "c": math.nan}]) == ["a", "b", "c"]
+    assert differences(pair[:1]) == []
+
+
+def test_seeds_of_a_configuration_make_a_group_with_mean_and_sample_deviation() -> None:
+    runs = [sample.run(f"a{n}", n, 0.0, value) for n, value in enumerate((50.0, 53.0, 56.0))]
+    found = table([*runs[:2], sample.run("b", 0, 1.0, 70.0), runs[2]])
+    assert found.options == ("residual.weight",)
+    assert [(group.label, len(group.runs)) for group in found.groups] == [
+        ("residual.weight 0", 3),
+        ("residual.weight 1", 1),
+    ]
+    student = next(column for column in found.columns if column[:2] == ("knn", "student"))
+    cell = found.groups[0].cells[student]
+    assert (cell.mean, cell.sd, cell.n, cell.step) == (53.0, 3.0, 3, 100)  # sqrt((9 + 0 + 9) / 2)
+    single = found.groups[1].cells[student]
+    assert (single.mean, single.sd, single.n) == (70.0, None, 1)
+
+
+def test_the_same_seed_twice_is_no_second_seed() -> None:
+    found = table([sample.run("a", 0, 0.0, 50.0), sample.run("copy", 0, 0.0, 90.0), sample.run("c", 1, 0.0, 52.0)])
+    group = found.groups[0]
+    assert [run.name for run in group.runs] == ["a", "c"] and [run.name for run in group.repeats] == ["copy"]
+    assert {cell.n for cell in group.cells.values()} == {2} and group.cells[found.columns[0]].mean == 51.0
+
+
+def test_runs_that_are_not_equally_far_are_not_averaged() -> None:
+    found = table([sample.run("a", 0), sample.run("b", 1, step=60)])
+    assert [(group.step, len(group.runs)) for group in found.groups] == [(100, 1), (60, 1)]
+
+
+def test_only_measurements_at_one_step_are_averaged() -> None:
+    older = [sample.evaluation("student", "knn-v1 all", 80.0, 40)]
+    newer = [*older, sample.evaluation("student", "knn-v1 all", 60.0, 100)]
+    found = table([sample.run("a", 0, evaluations=newer), sample.run("b", 1, evaluations=older)])
+    cell = found.groups[0].cells["knn", "student", "knn-v1 all"]
+    assert (cell.mean, cell.n, cell.step) == (60.0, 1, 100)
+
+
+def test_only_equal_protocols_are_averaged_but_what_a_probe_chose_is_a_result() -> None:
+    first = LINEAR.format("0.1", "0", " at the edge of the grid")
+    second = LINEAR.format("0.03", "0.001", "")
+    assert shared_protocol(first) == shared_protocol(second) and "0.1" not in shared_protocol(first)
+    other = first.replace("30 epochs", "90 epochs")
+    runs = [
+        sample.run("a", 0, evaluations=[sample.evaluation("teacher", first, 60.0, 100)]),
+        sample.run("b", 1, evaluations=[sample.evaluation("teacher", second, 62.0, 100)]),
+        sample.run("c", 2, evaluations=[sample.evaluation("teacher", other, 10.0, 100)]),
+    ]
+    found = table(runs)
+    linear = {column[2]: found.groups[0].cells[column] for column in found.columns if column[0] == "linear"}
+    assert {protocol: (cell.mean, cell.n) for protocol, cell in linear.items()} == {
+        shared_protocol(first): (61.0, 2), shared_protocol(other): (10.0, 1),
+    }  # fmt: skip
+    assert linear[shared_protocol(first)].sd == pytest.approx(math.sqrt(2))
+
+
+def test_scores_are_the_newest_finite_ones_of_student_and_teacher_after_training_began() -> None:
+    lines = [sample.knn_line(0, 1.0, 1.0), sample.knn_line(50, 20.0, 30.0), sample.knn_line(100, 40.0, math.nan)]
+    found = scores(sample.run(lines=lines, evaluations=[sample.evaluation("raw pixels", "knn-v1", 15.0, 100)]))
+    assert {column[:2]: value for column, value in found.items()} == {
+        ("knn", "student"): (40.0, 100), ("knn", "teacher"): (30.0, 50),
+    }  # fmt: skip
+    assert scores(sample.run(lines=lines[:1])) == {}

@@ -1,0 +1,185 @@
+"""The page as text: everything escaped, nothing from elsewhere, no pixel where none is wanted."""
+
+import json
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from resmom.report.page import MARKER, ReportError, neighbour_words, page, require_ours, write_page
+from tests.report import sample
+
+EVIL = "</script><b>\"'&<!-- {{ 7*7 }}"
+
+
+class Outline(HTMLParser):
+    """Tags, texts, what is referred to, and ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.headings: list[tuple[str, str]] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "poster", "action", "data"):
+                self.references.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside != "style":
+            self.text += data
+        if self._inside in ("h1", "h2", "h3"):
+            self.headings.append((self._inside, data))
+
+
+def test_one_run_tells_what_happened_first() -> None:
+    text = page(sample.contents())
+    found = Outline(text)
+    title = (
+        "Finished after 100 steps: kNN accuracy rose from 10.0 % to 50.0 % in the student and 52.0 % in the teacher."
+    )
+    assert found.headings[0] == ("h1", title)
+    assert "student and teacher differ by 0.0200 at the representation" in found.text
+    assert [words for tag, words in found.headings if tag == "h2"] == [
+        "What was run", "Health", "Before against after", "Scores", "Curves", "Machine and versions",
+    ]  # fmt: skip
+    assert found.tags.count("h1") == 1 and "Nothing found." in found.text and "one seed" in found.text
+    assert "for these signs: collapsed," in found.text
+    assert "commit abc" in found.text and "resmom pretrain" in found.text
+
+
+def test_several_runs_are_compared_by_what_sets_them_apart() -> None:
+    runs = [sample.run("a0", 0, 0.0, 50.0), sample.run("a1", 1, 0.0, 54.0), sample.run("b0", 0, 1.0, 70.0)]
+    found = Outline(page(sample.contents(*runs)))
+    assert found.headings[0][1] == "Three runs of two configurations, all finished."
+    assert "kNN student 52.0 ± 2.8 %, teacher 54.0 ± 2.8 % (2 seeds)" in found.text
+    assert "kNN student 70.0 %, teacher 72.0 % (one seed)" in found.text
+    assert "Nothing found in a0, a1 and b0." in found.text
+    data = json.loads(found.scripts[0])
+    assert data["runs"] == ["a0", "a1", "b0"]
+    assert {trace["run"] for chart in data["charts"] for trace in chart["traces"]} == {0, 1, 2}
+
+
+def test_a_run_that_stopped_early_and_one_that_never_began() -> None:
+    text = Outline(page(sample.contents(sample.run(step=60, steps=100)))).headings[0][1]
+    assert text.startswith("At step 60 of 100, not finished:")
+    for steps, words in (((60, 60), "none finished"), ((100, 60), "one finished")):
+        runs = [sample.run(str(number), number, step=step) for number, step in enumerate(steps)]
+        assert Outline(page(sample.contents(*runs))).headings[0][1] == f"Two runs of one configuration, {words}."
+    empty = sample.run(step=0, lines=[], measures=[], starts=[], seconds=None, steps=None)
+    found = Outline(page(sample.contents(empty)))
+    assert found.headings[0][1] == "Not started."
+    assert [words for tag, words in found.headings if tag == "h2"] == ["What was run", "Health", "Machine and versions"]
+    assert "collapse cannot be seen" in found.text and found.scripts == []
+
+
+def test_without_labels_the_other_view_speaks() -> None:
+    measure = sample.Measure("own other view found (%)", 20.0, 80.0, None, "higher", "health-v1")
+    found = Outline(page(sample.contents(sample.run(measures=[measure]))))
+    assert "whose other view is nearest rose from 20.0 % to 80.0 % in the student." in found.headings[0][1]
+
+
+def test_findings_come_with_their_remedy() -> None:
+    runs = [sample.run("good"), sample.run("bad", 1, findings=[sample.finding()])]
+    text = Outline(page(sample.contents(*runs))).text
+    assert "collapsed, step 30. All images look alike to it." in text and "Lower the learning rate." in text
+    assert "Nothing found in good." in text
+
+
+def test_numbers_that_are_not_finite_do_no_harm() -> None:
+    lines = [sample.knn_line(0, 10.0, 10.0), *(sample.train_line(s, loss=math.nan) for s in (1, 2, 3))]
+    measure = sample.Measure("RankMe", math.nan, 3.0, math.inf, "higher", "")
+    found = Outline(page(sample.contents(sample.run(lines=lines, measures=[measure]))))
+    assert "not finite" in found.text
+    json.loads(found.scripts[0], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_whatever_is_in_a_name_stays_text() -> None:
+    one = sample.run(EVIL, data=[(EVIL, EVIL)], settings=[], findings=[], config={EVIL: EVIL, "optim.lr": 1})
+    other = sample.run("b" + EVIL, config={EVIL: 2, "optim.lr": 1}, findings=[], data=[], settings=[])
+    picture = sample.Picture(sample.uri(1), EVIL, 0)
+    made = sample.RunPictures((sample.Query(picture, None, (picture,)),), 1, (), EVIL, (EVIL, "other"))
+    found = Outline(page(sample.contents(*(replace(run, pictures=made) for run in (one, other)), images=True)))
+    assert found.tags.count("b") == 2 and found.tags.count("script") == 3  # the page's own
+    assert found.text.count(EVIL) >= 5 and "{{ 7*7 }}" in found.text
+    assert json.loads(found.scripts[0])["runs"] == [EVIL, "b" + EVIL]
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_nothing_comes_from_elsewhere(images: bool) -> None:
+    made = sample.run(pictures=sample.pictures())
+    text = page(sample.contents(made, sample.run("b", 1), images=images, sheets=(sample.sheet("run"),)))
+    found = Outline(text)
+    assert found.references and all(reference.startswith(("#", "data:image/")) for reference in found.references)
+    assert "link" not in found.tags and "iframe" not in found.tags and "default-src 'none'" in text
+    anchors = {reference[1:] for reference in found.references if reference.startswith("#")}
+    assert anchors <= set(found.ids) and len(found.ids) == len(set(found.ids))
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_every_picture_is_in_the_page_once_and_has_words() -> None:
+    text = page(sample.contents(sample.run(pictures=sample.pictures()), images=True, sheets=(sample.sheet("run"),)))
+    uris = [reference for reference in Outline(text).references if reference.startswith("data:")]
+    assert len(uris) == len(set(uris)) == 2 * 7 + 4 + 5
+    assert text.count('aria-label="image ') == 14 and text.count('aria-label="view ') == 4
+    assert "3 of 6 neighbours are of the image&#39;s own class before, 6 of 6 after" in text
+
+
+def test_neighbours_in_words() -> None:
+    assert neighbour_words(sample.pictures(labels=False)) == "two images asked, 40 searched"
+    assert neighbour_words(sample.pictures(before=False)).startswith("6 of 6 neighbours are of the image's own class (")
+
+
+def test_why_there_are_no_pictures_is_said() -> None:
+    reason = "No pictures of run: its images cannot be read."
+    found = Outline(page(sample.contents(sample.run(no_pictures=reason), images=True)))
+    assert reason in found.text and ("h2", "Pictures") in found.headings
+
+
+def test_headings_tables_and_figures_have_what_a_screen_reader_needs() -> None:
+    text = page(sample.contents(sample.run(), sample.run("b", 1, 1.0)))
+    levels = [int(tag[1]) for tag, _ in Outline(text).headings]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert text.count("<caption>") == text.count("<table") >= 5
+    assert text.count("<figcaption>") == text.count('class="chart"') >= 6
+    assert '<html lang="en">' in text and "aria-pressed" in text and 'scope="row"' in text
+
+
+def test_the_page_says_its_size() -> None:
+    text = page(sample.contents())
+    assert f"({len(text.encode()) / 1e6:.1f} MB)" in text
+
+
+def test_only_reports_are_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "report.html"
+    write_page(out, page(sample.contents(sample.run("first"))))
+    write_page(out, page(sample.contents(sample.run("second"))))
+    assert MARKER in out.read_text()[:2000] and "second" in out.read_text() and "first" not in out.read_text()[:4000]
+    assert [entry.name for entry in out.parent.iterdir()] == ["report.html"]
+    thesis = tmp_path / "thesis.html"
+    thesis.write_text("<html>years of work</html>")
+    with pytest.raises(ReportError, match="is no report of resmom"):
+        write_page(thesis, "x")
+    assert thesis.read_text() == "<html>years of work</html>"
+    with pytest.raises(ReportError, match="is a folder"):
+        require_ours(tmp_path)

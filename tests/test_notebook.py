@@ -1,0 +1,30 @@
+"""The notebook of the documentation runs from top to bottom, and shows what it says it shows."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebooks" / "first-run.ipynb"
+
+
+def _shown(cell: Any) -> str:
+    return "".join(
+        output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) for output in cell.get("outputs", [])
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:jupyter_client|zmq|nbclient")
+def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "commit the notebook without outputs"
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    shown = [_shown(cell) for cell in notebook.cells if cell.cell_type == "code"]
+    assert "before" in str(notebook.cells[4].outputs[0]["data"]["text/html"])
+    assert shown[2].startswith("loss ")
+    assert "(True, 120)" in shown[5]
+    assert "torch.Size([2, 32])" in shown[6]
