@@ -9,7 +9,7 @@ from resmom.errors import UserError
 from resmom.version import VERSION
 
 VERBS = {
-    "pretrain": "pretrain an encoder on unlabelled images with a recipe",
+    "pretrain": "pretrain an encoder on unlabelled images, with a recipe or without",
     "resume": "continue a run that was stopped",
     "evaluate": "kNN and linear probe of a run's student and teacher",
     "gap": "the gap between student and teacher of a run",
@@ -45,6 +45,9 @@ def main() -> None:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         print(f"resmom: there is no verb '{verb}'.{hint} Verbs: {', '.join(VERBS)}.", file=sys.stderr)
         sys.exit(2)
+    # Before torch is there, which reads it once. Threads that wait for each other by spinning make a small network ten
+    # times slower and more as soon as another program wants a core (docs/log.md); sleeping costs a tenth or so alone.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command = importlib.import_module(f"resmom.commands.{verb}")
     try:
         sys.exit(command.main(arguments[1:]))

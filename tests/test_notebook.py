@@ -23,8 +23,10 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells), "commit the notebook without outputs"
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    shown = [_shown(cell) for cell in notebook.cells if cell.cell_type == "code"]
-    assert "before" in str(notebook.cells[4].outputs[0]["data"]["text/html"])
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [_shown(cell) for cell in cells]
+    assert "before" in str(cells[1].outputs[-1]["data"]["text/html"])
     assert shown[2].startswith("loss ")
+    assert shown[4].startswith("(Gap(intra=")
     assert "(True, 120)" in shown[5]
     assert "torch.Size([2, 32])" in shown[6]

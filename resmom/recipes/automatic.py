@@ -23,7 +23,7 @@ LEAST_SIDE = 16
 """Pixels of the shorter side below which crops show nothing."""
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 MEASURES = 20
-"""Checkpoints and measurements of health over a run."""
+"""Checkpoints and measurements of health over a run, where they are cheap beside it."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a trial on the machine found possible: images of a batch held at once, steps within time (0: no limit)."""
+    """What a trial on the machine found possible: images of a batch held at once, steps within time, measurements that
+    are not too dear (0: no limit)."""
 
     batch: int = 0
     steps: int = 0
+    measures: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,13 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("policy.mean", f"{_numbers(mean)}, std {_numbers(std)}", why)
     precision, why = _precision(facts)
     chosen("train.precision", precision, why)
-    chosen("residual.weight", 0, "no advantage of the term was found on small sets; --residual.weight 1 turns it on")
+    chosen(
+        "residual.weight",
+        0,
+        "the published method; whether the term helps here is not known; --residual.weight 1 turns it on",
+    )
     epochs = steps * batch / facts.images
-    every = epochs / MEASURES
+    every = epochs / (limits.measures or MEASURES)
     run = Run(
         recipe="automatic",
         init=facts.init,
@@ -212,7 +218,7 @@ def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     if facts.init:
         return max(500, steps // 4), "a quarter of a run from random weights: the encoder knows much already"
     if passes == 800.0:
-        return steps, "800 passes: more gave nothing on small sets"
+        return steps, "800 passes at most: beyond that a small set is only learnt by heart"
     return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
 
 
@@ -223,7 +229,7 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
         isinstance(backbone, Timm) and "resnet" in backbone.name
     )
     if convolutional:
-        return Sgd(lr=0.3 * factor, weight_decay=1e-4), f"SGD learns fastest in short runs of ResNets{start}"
+        return Sgd(lr=0.3 * factor, weight_decay=1e-4), f"SGD, as most published runs of ResNets{start}"
     return AdamW(
         lr=1.5e-4 * (4 * factor if facts.init else 1.0), weight_decay=0.1
     ), f"MoCo-v3's for transformers{start}"
@@ -231,7 +237,8 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
 
 def _ema(steps: int) -> tuple[Ema, str]:
     life = min(700.0, max(20.0, steps / 100))
-    return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps, a hundredth of the run"
+    share = "a hundredth of the run" if life == steps / 100 else "a hundredth of the run, within 20 to 700"
+    return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"
 
 
 def _view(facts: Facts, side: int) -> tuple[View, str]:

@@ -30,6 +30,8 @@ LEAST_STEPS = 100
 """A run shorter than this learns nothing that is worth waiting for."""
 MARGIN = 0.95
 """Share of a time budget that is planned for; the rest is for a machine that gets slower."""
+MEASURING = 0.1
+"""Share of a run's time that its measurements may take."""
 MEMORY = 0.7
 """Share of the free memory that a step may take."""
 TRANSIENT = 1.6
@@ -66,7 +68,7 @@ class Trial:
 
 
 def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
-    """Train a throw-away copy of the run for about `seconds` (three steps at least) and measure it once.
+    """Train a throw-away copy of the run for about `seconds` (two steps at least) and measure it once.
 
     Nothing is written, and the run itself still starts from its first step. Raises as `prepare` does.
     """
@@ -88,7 +90,8 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
-            if len(times) >= 5 and time.perf_counter() - training > seconds:
+            tried = time.perf_counter() - training
+            if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
                 break
         # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
         spent = time.perf_counter() - training
@@ -113,6 +116,11 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
             "more --time, a smaller --train.batch or views, or a smaller backbone"
         )
     return steps
+
+
+def fit_measures(cost: Trial, seconds: float, most: int) -> int:
+    """Measurements that take at most `MEASURING` of a run of so many seconds together: at least 1, at most `most`."""
+    return max(1, min(most, int(MEASURING * seconds / cost.measure_seconds)))
 
 
 def with_steps(run: Run, steps: int, per_epoch: int) -> Run:

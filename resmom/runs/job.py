@@ -41,6 +41,8 @@ class Job:
     order: Order
     device: torch.device
     labels: Tensor | None
+    started: str = ""
+    """What was taken of the file of weights that the run starts from, in words."""
 
     @property
     def per_epoch(self) -> int:
@@ -61,11 +63,10 @@ class Job:
         return Batch(placed, torch.from_numpy(index).to(self.device))
 
 
-def fresh_method(run: Run, device: torch.device, own: Own | None = None, start: bool = True) -> Method:
-    """The run's method with the weights it starts from: random ones, with the backbone of `run.init` where it is given.
+def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Method:
+    """The run's method with random weights (or those a module of the user's own has); `run.init` is not looked at.
 
-    Without `start` that file is left alone, for those who will put other weights in. Raises ConfigError for a backbone
-    that cannot be built or weights that do not fit it.
+    Raises ConfigError for a backbone that cannot be built.
     """
     side = run.policy.views[0].size
     try:
@@ -73,23 +74,25 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None, start: 
         method = build_method(run.method, run.backbone, run.train.seed, own or Own(), view)
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
-    if run.init and start:
-        _start_from(run.init, method)
     if dist.world() > 1 and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _start_from(path: str, method: Method) -> None:
-    """The weights of a file in both backbones, so that student and teacher start equal as ever."""
+def start_from(path: str, method: Method) -> str:
+    """Put the weights of a file into both backbones, so that student and teacher start equal as ever.
+
+    Returns what was used of the file, in words. Raises ConfigError for weights that do not fit.
+    """
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
     teacher: nn.Module = method.teacher.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
     try:
-        load_backbone(student, path)
+        taken = load_backbone(student, path)
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
     teacher.load_state_dict(student.state_dict(), strict=True)
+    return taken.words
 
 
 def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, start: bool = True) -> Job:
@@ -104,7 +107,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
             "give --policy.mean and --policy.std one number per channel"
         )
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
-    method = fresh_method(run, device, own, start)
+    method = fresh_method(run, device, own)
+    started = start_from(run.init, method) if run.init and start else ""
     state = State(method, build_optimizer(run.optim, method.student))
     if run.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(device.type)
@@ -114,7 +118,7 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         width = cast(int, backbone_of(method.student).width)
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
-    return Job(run, data, state, order, device, labels)
+    return Job(run, data, state, order, device, labels, started)
 
 
 def _online_labels(data: Data) -> NDArray[np.int64]:

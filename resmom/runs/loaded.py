@@ -67,7 +67,7 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
     place = default_device(device)
     content = load_checkpoint(checkpoint, place)
     run = from_json(content["run"])
-    method = fresh_method(run, place, own, start=False)
+    method = fresh_method(run, place, own)
     try:
         method.student.load_state_dict(content["state"]["student"], strict=True)
         method.teacher.load_state_dict(content["state"]["teacher"], strict=True)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def pretrain(
     settled = settle(
         asked.base, asked.change, opened, out, device, workers, own, asked.init, asked.seconds, asked.backbone
     )
+    if settled.run.init:  # whoever resumes may stand in another folder
+        settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     if settled.choices or settled.estimate:
         _tell(settled, machine)
     require_batch(settled.run, opened)
@@ -211,9 +213,21 @@ def _summary(job: Job, folder: RunDir) -> str:
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]
+    if job.started:
+        lines.append(f"starts from {job.started}{_rate_words(run)}")
     if train_images.unreadable:
         lines.append(_unreadable_words(train_images, folder))
     return "\n".join(lines)
+
+
+def _rate_words(run: Run) -> str:
+    """Recipes have the learning rate for random weights, derived runs a tenth of that already."""
+    if run.recipe == "automatic":
+        return ""
+    return (
+        f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "
+        "tenth of what random ones do (--optim.lr)"
+    )
 
 
 def _residual_words(run: Run) -> str:

@@ -11,11 +11,12 @@ from resmom.config import Run, check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import Automatic, Choice, Limits, automatic
+from resmom.recipes.automatic import MEASURES, Automatic, Choice, Limits, automatic
 from resmom.runs.budget import (
     Trial,
     disk_of,
     fit_batch,
+    fit_measures,
     fit_time,
     measures_of,
     require_disk,
@@ -89,14 +90,18 @@ def settle(
         if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
             run = replace(run, train=replace(run.train, micro_batch=fits))
         cost = trial(run, data, device, workers, own, seconds)
+    micro = run.train.micro_batch
+    per_epoch = steps_per_epoch(len(data.train), run.train.batch)
+    whole = length(run.train, per_epoch) * cost.step_seconds if budget is None else budget
+    limits = replace(limits, measures=fit_measures(cost, whole, MEASURES))
     if budget is not None:
-        per_epoch = steps_per_epoch(len(data.train), run.train.batch)
+        run = ask(automatic(facts, limits).run)
         steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
-        micro = run.train.micro_batch
-        offer = automatic(facts, replace(limits, steps=steps))
-        run = ask(offer.run)
-        run = replace(run, train=replace(run.train, micro_batch=run.train.micro_batch or micro))
-        check(run)
+        limits = replace(limits, steps=steps)
+    offer = automatic(facts, limits)
+    run = ask(offer.run)
+    run = replace(run, train=replace(run.train, micro_batch=run.train.micro_batch or micro))
+    check(run)
     return Settled(run, _kept(offer, run), _estimate(run, cost, data, out))
 
 

@@ -17,7 +17,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.runs.job import fresh_method
+from resmom.runs.job import fresh_method, start_from
 
 State = dict[str, Tensor]
 SMALL = SmallResNet((4, 8))
@@ -266,10 +266,15 @@ def run_from(path: Path) -> Run:
     return Run(method=MoCoV3(hidden=8, out=4), backbone=SMALL, init=str(path))
 
 
+def started(run: Run) -> str:
+    return start_from(run.init, fresh_method(run, torch.device("cpu")))
+
+
 def test_a_run_starts_from_the_file_in_both_networks_and_nothing_else_changes(tmp_path: Path) -> None:
     state = small(5).body.state_dict()
     run = run_from(saved(tmp_path / "w.pth", state))
     method, plain = (fresh_method(r, torch.device("cpu")) for r in (run, replace(run, init="")))
+    assert start_from(run.init, method).startswith(f"{len(state)} tensors of the backbone from {run.init}")
     for network in (method.student, method.teacher):
         agree(network.backbone, state)  # type: ignore[arg-type]
     others = {n: v for n, v in plain.state_dict().items() if ".backbone." not in n}
@@ -281,9 +286,9 @@ def test_a_run_starts_from_the_file_in_both_networks_and_nothing_else_changes(tm
 
 def test_a_run_whose_file_does_not_fit_is_refused_by_the_name_of_the_field(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="init: there is no file of weights"):
-        fresh_method(run_from(tmp_path / "absent.pth"), torch.device("cpu"))
+        started(run_from(tmp_path / "absent.pth"))
     wrong = saved(tmp_path / "w.pth", small(0, SmallResNet((4, 16))).state_dict())
     with pytest.raises(ConfigError, match=r"init: .*16x4x3x3 in the file, 8x4x3x3 here"):
-        fresh_method(run_from(wrong), torch.device("cpu"))
+        started(run_from(wrong))
     # Whoever puts a checkpoint's weights in afterwards needs the file no more.
-    assert fresh_method(run_from(tmp_path / "absent.pth"), torch.device("cpu"), start=False).student is not None
+    assert fresh_method(run_from(tmp_path / "absent.pth"), torch.device("cpu")).student is not None
