@@ -11,6 +11,7 @@ the base's spread say nothing.
 
 import argparse
 import fcntl
+import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -120,6 +121,10 @@ def work(arguments: argparse.Namespace) -> None:
         if number % parts != part or (images, name, arguments.seen) in done:
             continue
         folder = arguments.out / f"{images}-{arguments.seen}-{name.replace(' ', '-').replace('/', 'of')}"
+        if (
+            folder.exists()
+        ):  # cut off in the middle, or its line would be there; a cell takes minutes, so from its start
+            shutil.rmtree(folder)
         found = cell(subset(data, images), name, arguments.seen, folder)
         with (arguments.out / "cells.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

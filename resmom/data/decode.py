@@ -5,13 +5,14 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -25,6 +26,8 @@ from PIL import (
     WebPImagePlugin,
 )
 from torch import Tensor
+
+from resmom.data.jpeg import decode_jpeg, exif_block
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -67,6 +70,17 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# The same on H x W x C arrays.
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: x.transpose(1, 0, 2)[:, ::-1],
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: x.transpose(1, 0, 2)[::-1],
+}
+
 _QUIET: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -79,7 +93,7 @@ class UnreadableImage(Exception):
 
 
 def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of an image file as uint8 RGB, 3 x H x W, turned upright by its EXIF orientation.
+    """The pixels of an image file as uint8 RGB, 3 x H x W (channels last in memory), turned upright by its EXIF data.
 
     Grey is repeated over the three channels; transparent parts are laid over white, as a page would show them; 16-bit
     grey is divided by 257 and rounded; of an animation the first frame counts; colour profiles are not applied.
@@ -88,14 +102,29 @@ def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
     or 32-bit pixels (whose range nobody knows), or of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless
     the user sets another limit: a small file may else unpack into all the memory there is).
     """
+    plain = _plain_jpeg(file)
+    if plain is not None:
+        return torch.from_numpy(plain).permute(2, 0, 1)
     with _opened(file) as image:
         turn = _orientation(image)
         rgb = _rgb(image)
         if turn in _TURNS:
             rgb = rgb.transpose(_TURNS[turn])
-        # NumPy, not torch, reorders the bytes: torch would start threads of its own in every decoding thread. And
-        # `copy`, not `ascontiguousarray`: an image of one pixel would stay Pillow's own memory, which torch warns of.
-        return torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
+        # `copy`: it would stay Pillow's own memory, which torch warns of.
+        return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1)
+
+
+def _plain_jpeg(file: Path | BytesIO) -> NDArray[np.uint8] | None:
+    """An H x W x 3 array of a plain JPEG, turned upright; None for what Pillow must open (or complain of)."""
+    try:
+        content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
+    except OSError:
+        return None
+    pixels = decode_jpeg(content, Image.MAX_IMAGE_PIXELS)
+    if pixels is None:
+        return None
+    turn = _turn(exif_block(content) or b"")
+    return pixels if turn == 1 else np.ascontiguousarray(_UPRIGHT[turn](pixels))
 
 
 def header(file: Path | BytesIO) -> tuple[int, int]:
@@ -165,7 +194,11 @@ def _orientation(image: Image.Image) -> int:
     exif = image.info.get("exif")
     if image.format == "TIFF" or not isinstance(exif, bytes):
         return 1
-    block = exif.removeprefix(b"Exif\0\0")
+    return _turn(exif.removeprefix(b"Exif\0\0"))
+
+
+def _turn(block: bytes) -> int:
+    """The orientation that an EXIF block (from its byte order on) gives in its first directory."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None:
         return 1

@@ -79,7 +79,7 @@ class FileSource(Source):
         if self._one_size:
             height, width = self.sizes[0].tolist()
             rows = self._starts[index] // (3 * height * width)  # with holes where a file failed to decode
-            return self._pixels.view(-1, 3, height, width)[torch.from_numpy(rows)]
+            return self._pixels.view(-1, height, width, 3)[torch.from_numpy(rows)].permute(0, 3, 1, 2)
         return [self._held(at) for at in index.tolist()]
 
     @property
@@ -98,7 +98,7 @@ class FileSource(Source):
         flat = pixels.numpy()
 
         def fill(at: int) -> None:
-            image = self._decode(at).numpy().reshape(-1)
+            image = self._decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
             flat[self._starts[at] : self._starts[at] + image.size] = image
 
         keep = self._keep(_in_threads(fill, len(self._files)))
@@ -138,7 +138,7 @@ class FileSource(Source):
         assert self._pixels is not None
         height, width = self.sizes[at].tolist()
         start = int(self._starts[at])
-        return self._pixels[start : start + 3 * height * width].view(3, height, width)
+        return self._pixels[start : start + 3 * height * width].view(height, width, 3).permute(2, 0, 1)
 
     def _hopeless(self, what: str) -> str:
         shown = "; ".join(f"{name}: {reason}" for name, reason in self.unreadable[:3])

@@ -1,11 +1,12 @@
 """What a result depends on besides its configuration: versions, commit, machine."""
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def environment() -> dict[str, Any]:
         "resmom": resmom.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
+        "packages": _versions(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -31,6 +32,16 @@ def environment() -> dict[str, Any]:
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "world": dist.world(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that make numbers; those of the extra `fast` only where they are installed."""
+    names = ("torch", "torchvision", "timm", "numpy", "pillow", "numba", "simplejpeg")
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu() -> str:

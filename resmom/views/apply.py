@@ -9,7 +9,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.views import ops
+from resmom.views import fused, ops
 from resmom.views.draw import Parameters, draw
 from resmom.views.policy import Interpolation, Policy, View
 from resmom.views.resample import crop_resize, resample
@@ -29,25 +29,27 @@ def views(
 ) -> tuple[Float32[Tensor, "n c _ _"], ...]:
     """The views of N images, view v of shape N x C x S_v x S_v, normalised, on the images' device.
 
-    `index` (N,) names the images: parameters depend on (seed, epoch, name, number of the view) alone. A tensor's images
-    are resampled by one matrix each (best up to some 100 pixels, or on a GPU), those of a list one after the other.
+    `index` (N,) names the images: parameters depend on (seed, epoch, name, number of the view) alone. RGB images on a
+    CPU are rendered one by one in a compiled pass where numba is installed (extra `fast`), else, and on a GPU, by
+    batched ops; the pixels in [0, 1] differ by at most `fused.BOUND`. Of the batched ops, those on a tensor resample by
+    one matrix per image (best up to some 100 pixels, or on a GPU), those on a list one image after the other.
 
     Raises ValueError if the images are none, not uint8, not as many as `index`, or of other channels than the policy.
     """
     _check(images, policy.mean, policy.std)
     if len(images) != len(index):
         raise ValueError(f"{len(images)} images but {len(index)} names in index; give one name per image")
-    pixels: Tensor | Sequence[Tensor] = images
     if isinstance(images, Tensor):
-        pixels = images.float().div_(255.0)
         sizes = np.array(images.shape[2:], dtype=np.int64)
     else:
         sizes = np.array([image.shape[1:] for image in images], dtype=np.int64)
-    made = []
-    for number, view in enumerate(policy.views):
-        parameters = draw(view, seed, epoch, index, number, sizes)
-        made.append(normalise(render(pixels, parameters, view), policy.mean, policy.std))
-    return tuple(made)
+    drawn = [draw(view, seed, epoch, index, number, sizes) for number, view in enumerate(policy.views)]
+    each = list(zip(drawn, policy.views, strict=True))
+    if len(policy.mean) == 3 and images[0].device.type == "cpu" and fused.available():
+        rows = fused.channels_last(images)
+        return tuple(fused.fused_view(rows, parameters, view, policy.mean, policy.std) for parameters, view in each)
+    pixels = images.float().div_(255.0) if isinstance(images, Tensor) else images
+    return tuple(normalise(render(pixels, parameters, view), policy.mean, policy.std) for parameters, view in each)
 
 
 def render(
