@@ -45,11 +45,16 @@ def weight_pairs(teacher: nn.Module, student: nn.Module) -> tuple[list[Tensor], 
 
 
 @torch.no_grad()
-def move_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+def move_teacher(teacher: nn.Module, student: nn.Module, momentum: float, counts: Tensor | None = None) -> None:
     """teacher <- momentum x teacher + (1 - momentum) x student, once per optimiser step, after it.
 
-    Parameters only. Buffers stay the teacher's own: its batch statistics come from its own forward passes, and integer
-    buffers are counts, which no one should average.
+    Nothing moves where `counts`, a boolean tensor on the device, is false. Parameters only: buffers stay the teacher's
+    own, whose batch statistics come from its own forward passes; and integer buffers are counts, which no one should
+    average.
     """
     ours, theirs = weight_pairs(teacher, student)
-    torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+    if counts is None:
+        torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+    else:
+        way = torch._foreach_sub(theirs, ours)
+        torch._foreach_add_(ours, torch._foreach_mul(way, counts.to(way[0].dtype) * (1.0 - momentum)))

@@ -24,7 +24,7 @@ from resmom.schedule import every
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate, plan
 from resmom.train.state import state_dict, student_of
-from resmom.train.step import Rules, autocast, train_step
+from resmom.train.step import autocast, train_step
 
 LEAST_STEPS = 100
 """A run shorter than this learns nothing that is worth waiting for."""
@@ -75,7 +75,6 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     began = time.perf_counter()
     job = prepare(run, data, device, own)
     kept = _kept_bytes(job)
-    rules = Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed)
     job.state.method.train()
     times: list[float] = []
     with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
@@ -86,7 +85,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
             labels = None if job.labels is None else job.labels[batch.index]
             if job.state.online_optimizer is not None:
                 set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
-            train_step(job.state, batch, now, rules, labels, measure=False)
+            train_step(job.state, batch, now, job.rules, labels, measure=False)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
@@ -141,13 +140,14 @@ def with_steps(run: Run, steps: int, per_epoch: int) -> Run:
 def fit_batch(run: Run, cost: Trial, device: torch.device) -> int:
     """The largest batch that memory holds at once, at most the run's own, halved from it as often as needed.
 
-    Raises ConfigError if not even four images fit.
+    Raises ConfigError if not even four images fit (or the batch, where that is smaller).
     """
     room = MEMORY * free_memory(device) - cost.weight_bytes
     batch = run.train.batch
-    while batch >= 4 and batch * cost.kept_bytes * TRANSIENT > room:
+    least = min(4, batch)
+    while batch >= least and batch * cost.kept_bytes * TRANSIENT > room:
         batch //= 2
-    if batch < 4:
+    if batch < least:
         raise ConfigError(
             f"the network does not fit into memory: {cost.weight_bytes / 2**30:.1f} GiB for weights and "
             f"{cost.kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take a "
@@ -206,7 +206,8 @@ def _kept_bytes(job: Job, images: int = 8) -> int:
     alive: list[Tensor] = []
     few = min(images, job.run.train.batch)
     batch = job.batch(0)
-    rows = replace(batch, views=tuple(view[:few] for view in batch.views), index=batch.index[:few])
+    # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
+    rows = replace(batch, views=tuple(view[:few].clone() for view in batch.views), index=batch.index[:few])
     method = job.state.method
     buffers = [buffer.clone() for buffer in method.buffers()]
     method.train()

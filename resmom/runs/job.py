@@ -23,6 +23,7 @@ from resmom.nets.weightfile import WeightsError
 from resmom.train.optim import build_optimizer
 from resmom.train.plan import length
 from resmom.train.state import State
+from resmom.train.step import Rules
 from resmom.types import Batch
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
@@ -43,6 +44,13 @@ class Job:
     labels: Tensor | None
     started: str = ""
     """What was taken of the file of weights that the run starts from, in words."""
+
+    @property
+    def rules(self) -> Rules:
+        """What is the same for every step of the run."""
+        run = self.run
+        gated = self.device.type == "cuda"
+        return Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed, gated)
 
     @property
     def per_epoch(self) -> int:

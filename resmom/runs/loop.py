@@ -19,8 +19,8 @@ from resmom.runs.start import save_start
 from resmom.schedule import due, every
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate, plan
-from resmom.train.state import state_dict
-from resmom.train.step import Rules, train_step
+from resmom.train.state import read_skips, state_dict
+from resmom.train.step import train_step
 
 SKIPS = 50
 """So many steps in a row without a finite loss end a run."""
@@ -42,8 +42,7 @@ def begin(job: Job, journal: Journal, folder: RunDir) -> None:
 def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
     """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
     run, state, log = job.run, job.state, job.run.log
-    rules = Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed)
-    in_a_row = 0
+    rules = job.rules
     state.method.train()
     with prefetch(job.batch, state.step, job.steps, workers) as batches:
         for batch in batches:
@@ -55,8 +54,9 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             measure = step == 0 or due(step + 1, log.line_steps) or step + 1 == job.steps
             metrics = train_step(state, batch, now, rules, labels, measure)
 
-            in_a_row = in_a_row + 1 if metrics["skipped"] else 0
-            if in_a_row == SKIPS:
+            if measure or due(state.step, SKIPS):  # on a GPU, reading them waits for the device
+                read_skips(state)
+            if state.in_a_row >= SKIPS:
                 raise Diverged(_diverged(job, folder))
             values: dict[str, float] = {}
             if measure:
@@ -85,6 +85,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                     save(job, folder)
             if stopping:
                 return
+    read_skips(state)
     if job.steps and state.skipped == state.step:
         raise Diverged(_diverged(job, folder))
 

@@ -53,9 +53,13 @@ OptimConfig = Sgd | Lars | AdamW
 class LarsOptimizer(Optimizer):
     """Layer-wise adaptive rate scaling with momentum; see `Lars` for the two published forms."""
 
+    found_inf: Tensor | None
+    """Where set to a tensor of 1, a step changes nothing: as torch's fused optimisers have it."""
+
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, config: Lars) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": config.weight_decay})
         self.config = config
+        self.found_inf = None
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -69,9 +73,16 @@ class LarsOptimizer(Optimizer):
                 if "momentum_buffer" not in self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             velocity = [self.state[p]["momentum_buffer"] for p in parameters]
-            torch._foreach_mul_(velocity, self.config.momentum)
-            torch._foreach_add_(velocity, gradients)
-            torch._foreach_add_(parameters, velocity, alpha=-group["lr"])
+            if self.found_inf is None:
+                torch._foreach_mul_(velocity, self.config.momentum)
+                torch._foreach_add_(velocity, gradients)
+                torch._foreach_add_(parameters, velocity, alpha=-group["lr"])
+                continue
+            counts = self.found_inf == 0
+            moved = torch._foreach_add(torch._foreach_mul(velocity, self.config.momentum), gradients)
+            # Chosen, not multiplied by 0: what is not finite times 0 is not finite either.
+            torch._foreach_copy_(velocity, [torch.where(counts, m, v) for m, v in zip(moved, velocity, strict=True)])
+            torch._foreach_add_(parameters, torch._foreach_mul(velocity, counts.to(velocity[0].dtype) * -group["lr"]))
 
     def _adapted(self, parameters: list[Tensor], lr: float, weight_decay: float) -> list[Tensor]:
         """The gradients, decayed and scaled where the parameter has more than one dimension. New tensors there."""
@@ -115,20 +126,42 @@ def parameter_groups(network: nn.Module, weight_decay: float, decay_vectors: boo
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(config: OptimConfig, network: nn.Module, weight_decay: float | None = None) -> Optimizer:
-    """The optimiser a config describes for a network's trained parameters; `weight_decay` replaces the config's."""
+def build_optimizer(
+    config: OptimConfig, network: nn.Module, weight_decay: float | None = None, gated: bool | None = None
+) -> Optimizer:
+    """The optimiser a config describes for a network's trained parameters; `weight_decay` replaces the config's.
+
+    `gated` (by default on a GPU): its step obeys a flag on the device, see `gated_step`.
+    """
+    if gated is None:
+        gated = any(p.is_cuda for p in network.parameters())
     decay = config.weight_decay if weight_decay is None else weight_decay
     match config:
         case Sgd():
             groups = parameter_groups(network, decay, decay_vectors=True)
-            return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=True)
+            made = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=not gated, fused=gated)
+            if gated and config.momentum:  # left to the first step, a skipped one would keep memory it never wrote
+                for p in (p for group in made.param_groups for p in group["params"]):
+                    made.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            return made
         case Lars():
             # The optimiser itself spares vectors: which of them are adapted is part of the method.
             groups = parameter_groups(network, decay, decay_vectors=True)
             return LarsOptimizer(groups, 0.0, config)
         case AdamW():
             groups = parameter_groups(network, decay, config.decay_vectors)
-            return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=True)
+            return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
+
+
+def gated_step(optimizer: Optimizer, counts: Tensor) -> None:
+    """A step that changes nothing where `counts`, a boolean tensor on the device, is false; nobody waits for it.
+
+    The optimiser must have been built `gated`.
+    """
+    # The contract of torch's fused optimisers, which GradScaler uses; `grad_scale` 1: gradients are unscaled already.
+    optimizer.found_inf = (~counts).float()  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.step()
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:

@@ -13,7 +13,10 @@ from resmom.method import Method
 
 @dataclass
 class State:
-    """Everything that changes during training. `step` counts the batches seen, `skipped` those that did not count."""
+    """Everything that changes during training. `step` counts the batches seen, `skipped` those that did not count.
+
+    On a GPU the newest skips are counted there first, lest the host wait in every step: see `count_skip`.
+    """
 
     method: Method
     optimizer: Optimizer
@@ -22,6 +25,27 @@ class State:
     online_optimizer: Optimizer | None = None
     step: int = 0
     skipped: int = 0
+    in_a_row: int = 0
+    """Skipped steps since the last one that counted."""
+    unread: Tensor | None = None
+    """On the device: skipped steps since the last reading, and how many of them in a row up to now."""
+
+
+def count_skip(state: State, counts: Tensor) -> None:
+    """Note whether the step counted, a boolean tensor, without asking its device."""
+    unread = state.unread
+    if unread is None:
+        unread = torch.tensor([0, state.in_a_row]).to(counts.device, non_blocking=True)
+    bad = (~counts).long()
+    state.unread = torch.stack([unread[0] + bad, (unread[1] + 1) * bad])
+
+
+def read_skips(state: State) -> None:
+    """Bring `skipped` and `in_a_row` up to date; waits for the device."""
+    if state.unread is not None:
+        new, state.in_a_row = (int(value) for value in state.unread.tolist())
+        state.skipped += new
+        state.unread = None
 
 
 def student_of(method: Method) -> nn.Module:
@@ -40,6 +64,7 @@ def state_dict(state: State) -> dict[str, Any]:
 
     There is no random state in it: order, views and every draw inside a network are functions of (seed, step).
     """
+    read_skips(state)
     return {
         "step": state.step,
         "skipped": state.skipped,

@@ -2,6 +2,8 @@
 
 teach on the whole batch > student per micro-batch: terms + weight x residual > backward > finite? > clip > optimiser >
 teacher moves > memory. A step that is not finite leaves nothing behind, batch statistics included.
+
+On a GPU the host never asks whether it was finite: a flag there gates all that would move (`Rules.gated`).
 """
 
 from collections.abc import Iterator
@@ -16,10 +18,11 @@ from torch.optim import Optimizer
 from resmom import dist
 from resmom.diagnose.gap import gaps
 from resmom.losses.residual import Residual, residual_term, target_entropy
+from resmom.method import Method
 from resmom.nets.teacher import move_teacher
-from resmom.train.optim import set_rate
+from resmom.train.optim import gated_step, set_rate
 from resmom.train.plan import Plan, Precision
-from resmom.train.state import State, student_of
+from resmom.train.state import State, count_skip, read_skips, student_of
 from resmom.types import Batch, Outcome, Site
 
 _HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,6 +39,8 @@ class Rules:
     micro_batch: int = 0
     clip: float = 0.0
     seed: int = 0
+    gated: bool = False
+    """Whether a flag on the device decides if the step counts; the optimisers must have been built for it."""
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -100,8 +105,7 @@ def train_step(
     method, device = state.method, batch.views[0].device
     # What a network draws inside (dropped paths, say) is a function of (seed, step) too, so a resumed run repeats it.
     torch.manual_seed((rules.seed << 32) + state.step)
-    buffers = list(method.buffers())
-    before = [buffer.clone() for buffer in buffers]
+    statistics = Statistics(method)
     _clear(state)
     metrics: Metrics = {}
     with autocast(device, rules.precision):
@@ -124,19 +128,57 @@ def train_step(
                 parts |= _gap_metrics(outcome)
         _add(metrics, parts, share)
     metrics["grad_norm"] = _gradient_norm(state)
-    counts = bool(dist.everywhere(torch.isfinite(metrics["loss"]) & torch.isfinite(metrics["grad_norm"])))
-    if counts:
-        _move(state, plan, rules, metrics["grad_norm"])
-        method.remember(tuple(torch.cat(rows) for rows in zip(*memory, strict=True)))
+    counts = dist.everywhere(torch.isfinite(metrics["loss"]) & torch.isfinite(metrics["grad_norm"]))
+    remembered = tuple(torch.cat(rows) for rows in zip(*memory, strict=True))
+    if rules.gated:
+        _move(state, plan, rules, metrics["grad_norm"], counts)
+        if remembered:
+            _remember(method, remembered, counts)
+        statistics.restore(unless=counts)
+    elif bool(counts):
+        _move(state, plan, rules, metrics["grad_norm"], None)
+        method.remember(remembered)
     else:
-        state.skipped += 1
-        with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+        statistics.restore()
+    count_skip(state, counts)
+    if not rules.gated:
+        read_skips(state)
     if state.scaler is not None:
         state.scaler.update()
     state.step += 1
-    return metrics | {"skipped": torch.tensor(float(not counts))}
+    return metrics | {"skipped": (~counts).float()}
+
+
+class Statistics:
+    """The buffers of a method (batch statistics, memory) as they are now, to be put back."""
+
+    def __init__(self, method: Method) -> None:
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in method.buffers():
+            self._buffers.setdefault(buffer.dtype, []).append(buffer)
+        # One tensor per kind of number: hundreds of small ones would cost a launch each.
+        self._before = {kind: _flat(buffers) for kind, buffers in self._buffers.items()}
+
+    @torch.no_grad()
+    def restore(self, unless: Tensor | None = None) -> None:
+        """Put them back, except where the boolean tensor `unless` on the device is true."""
+        for kind, buffers in self._buffers.items():
+            values = self._before[kind]
+            if unless is not None:
+                values = torch.where(unless, _flat(buffers), values)
+            parts = torch.split(values, [buffer.numel() for buffer in buffers])
+            torch._foreach_copy_(buffers, [part.view(b.shape) for part, b in zip(parts, buffers, strict=True)])
+
+
+def _flat(buffers: list[Tensor]) -> Tensor:
+    return torch.cat([buffer.flatten() for buffer in buffers])
+
+
+def _remember(method: Method, rows: tuple[Tensor, ...], counts: Tensor) -> None:
+    """Let the method remember, and take it back where the step does not count."""
+    before = Statistics(method)
+    method.remember(rows)
+    before.restore(unless=counts)
 
 
 def _clear(state: State) -> None:
@@ -159,16 +201,22 @@ def _gradient_norm(state: State) -> Tensor:
     return get_total_norm(_gradients(state.optimizer))
 
 
-def _move(state: State, plan: Plan, rules: Rules, norm: Tensor) -> None:
-    """The weights move: optimiser, then teacher. Only finite steps come here."""
+def _move(state: State, plan: Plan, rules: Rules, norm: Tensor, counts: Tensor | None) -> None:
+    """The weights move: optimiser, then teacher. Only finite steps come here, or those that `counts` will judge."""
     if rules.clip > 0:
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         clip_grads_with_norm_(parameters, rules.clip, norm)
     set_rate(state.optimizer, plan.lr)
-    state.optimizer.step()
+    if counts is None:
+        state.optimizer.step()
+    else:
+        gated_step(state.optimizer, counts)
     if state.online_optimizer is not None:
         gradients = _gradients(state.online_optimizer)
         dist.average(gradients)
-        if gradients and bool(torch.isfinite(get_total_norm(gradients))):
+        finite = torch.isfinite(get_total_norm(gradients)) if gradients else None
+        if finite is not None and counts is not None:
+            gated_step(state.online_optimizer, counts & finite)
+        elif finite is not None and bool(finite):
             state.online_optimizer.step()
-    move_teacher(state.method.teacher, student_of(state.method), plan.momentum)
+    move_teacher(state.method.teacher, student_of(state.method), plan.momentum, counts)

@@ -1,0 +1,149 @@
+"""A step that a flag on the device decides: the same numbers, and nobody asks the device anything."""
+
+import copy
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from resmom.evaluate.online import OnlineClassifier
+from resmom.losses.residual import Residual
+from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd, build_optimizer
+from resmom.train.plan import Plan
+from resmom.train.state import State, read_skips
+from resmom.train.step import Rules, train_step
+from tests import toy
+
+PLAN = Plan(lr=0.1, momentum=0.9, residual=1.5)
+OPTIMISERS: list[OptimConfig] = [Sgd(), Lars(), Lars(form="clipped"), AdamW()]
+
+
+def state(config: OptimConfig, gated: bool, online: bool = False) -> State:
+    made = toy.method()
+    result = State(made, build_optimizer(config, made.student, gated=gated))
+    if online:
+        torch.manual_seed(0)
+        result.online = OnlineClassifier(12, 3)
+        result.online_optimizer = build_optimizer(config, result.online, weight_decay=0.0, gated=gated)
+        for group in result.online_optimizer.param_groups:
+            group["lr"] = 0.1
+    return result
+
+
+def rules(gated: bool) -> Rules:
+    return Rules(Residual(1.5), gated=gated)
+
+
+def slots(made: State) -> list[Tensor]:
+    return [value for slot in made.optimizer.state_dict()["state"].values() for value in slot.values()]
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever would bring a number from a device to the host raises."""
+
+    def refuse(self: Tensor, *_: object) -> None:
+        raise AssertionError("a tensor was read by the host")
+
+    with monkeypatch.context() as patch:
+        for name in ("item", "tolist", "__bool__", "__int__", "__float__", "numpy", "cpu"):
+            patch.setattr(Tensor, name, refuse)
+        yield
+
+
+@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+def test_a_gated_run_is_the_plain_run(config: OptimConfig) -> None:
+    plain, gated = state(config, False, online=True), state(config, True, online=True)
+    labels = torch.tensor([0, 1, 2, -1, 0, 1, 2, 0])
+    for step in range(5):
+        batch = toy.batch(step)
+        if step == 2:
+            batch.views[0][0, 0, 0, 0] = math.nan
+        a = train_step(plain, batch, PLAN, rules(False), labels)
+        b = train_step(gated, batch, PLAN, rules(True), labels)
+        assert a["skipped"] == b["skipped"] == float(step == 2)
+        torch.testing.assert_close(a["loss"], b["loss"], rtol=1e-11, atol=0, equal_nan=True)
+    assert plain.online is not None and gated.online is not None
+    for ours, theirs in ((gated.method, plain.method), (gated.online, plain.online)):
+        want = theirs.state_dict()
+        for name, value in ours.state_dict().items():
+            torch.testing.assert_close(
+                value, want[name], rtol=1e-6 if value.dtype == torch.float32 else 1e-10, atol=1e-9
+            )
+    read_skips(gated)
+    assert (gated.skipped, gated.in_a_row, gated.step) == (plain.skipped, plain.in_a_row, plain.step) == (1, 0, 5)
+
+
+@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+@pytest.mark.parametrize("first", [True, False], ids=["first step", "later step"])
+def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool) -> None:
+    made = state(config, True)
+    if not first:
+        train_step(made, toy.batch(0), PLAN, rules(True))
+    before, kept = copy.deepcopy(made.method.state_dict()), [value.clone() for value in slots(made)]
+    for bad in (math.nan, math.inf):
+        broken = toy.batch(1)
+        broken.views[1][2, 0, 1, 1] = bad
+        assert train_step(made, broken, PLAN, rules(True))["skipped"] == 1
+    for name, value in made.method.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    if first:  # the optimiser may have made its memory, but nothing may be in it
+        assert all(not value.any() for value in slots(made))
+    else:
+        assert all(torch.equal(a, b) for a, b in zip(slots(made), kept, strict=True))
+    read_skips(made)
+    assert made.skipped == made.in_a_row == 2
+    assert train_step(made, toy.batch(2), PLAN, rules(True))["skipped"] == 0
+    read_skips(made)
+    assert (made.skipped, made.in_a_row) == (2, 0)
+
+
+def test_memory_is_taken_back_where_the_step_does_not_count() -> None:
+    class Remembering(type(toy.method())):  # type: ignore[misc]
+        def forward(self, batch, targets, rows):  # type: ignore[no-untyped-def]
+            outcome = super().forward(batch, targets, rows)
+            return type(outcome)(outcome.terms, outcome.pairs, (batch.views[0][rows].mean((1, 2, 3)),), outcome.chance)
+
+        def remember(self, memory: tuple[Tensor, ...]) -> None:
+            self.queue.copy_(memory[0])
+
+    made = state(Sgd(), True)
+    made.method.__class__ = Remembering
+    made.method.register_buffer("queue", torch.zeros(8, dtype=torch.float64))
+    broken = toy.batch(1)
+    broken.views[0][2, 0, 1, 1] = math.nan
+    train_step(made, broken, PLAN, rules(True))
+    assert not made.method.queue.any()
+    train_step(made, toy.batch(0), PLAN, rules(True))
+    torch.testing.assert_close(made.method.queue, toy.batch(0).views[0].mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+def test_the_host_reads_nothing_inside_a_step(config: OptimConfig, no_reading: None) -> None:
+    made = state(config, True, online=True)
+    labels = torch.arange(8) % 3
+    for step in range(2):
+        train_step(made, toy.batch(step), PLAN, Rules(Residual(1.5), micro_batch=4, clip=1.0, gated=True), labels)
+
+
+def test_the_check_above_can_fail(no_reading: None) -> None:
+    with pytest.raises(AssertionError, match="read by the host"):
+        train_step(state(Sgd(), False), toy.batch(), PLAN, rules(False))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+def test_no_synchronisation_on_a_gpu(config: OptimConfig) -> None:
+    made = toy.method().float().cuda()
+    held = State(made, build_optimizer(config, made.student))
+    batch = toy.batch()
+    batch = type(batch)(tuple(view.float().cuda() for view in batch.views), batch.index.cuda())
+    train_step(held, batch, PLAN, rules(True), measure=True)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_step(held, batch, PLAN, rules(True), measure=True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
