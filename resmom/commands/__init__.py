@@ -1,7 +1,9 @@
 """One thin file per verb: arguments in, one function below called, words out."""
 
+import ctypes
 import dataclasses
 import json
+import sys
 from typing import Annotated, Any, TypeVar
 
 import torch
@@ -29,10 +31,32 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def set_threads(machine: Machine) -> None:
-    """Give torch the number of threads that was asked for, in this whole process."""
+def set_process(machine: Machine) -> None:
+    """Set what holds for this whole process: torch's threads, and what becomes of freed memory."""
     if machine.threads:
         torch.set_num_threads(machine.threads)
+    if machine.keep_memory:
+        keep_memory()
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep freed memory for the next step; whether it could be told (only on Linux, with glibc).
+
+    Blocks over 32 MiB, a batch's activations, are otherwise mapped, filled with zeros and unmapped in every step.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    done = [mallopt(option, value) for option, value in _MALLOC]
+    return all(done)
+
+
+# M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h: nothing is mapped apart, nothing below 2 GiB is given back,
+# and the heap grows by 512 MiB at a time.
+_MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 2**29))
 
 
 def tell_end(finished: Finished, as_json: bool) -> int:

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resmom.commands import Flat, parse, print_json, set_threads
+from resmom.commands import Flat, parse, print_json, set_process
 from resmom.runs.demo import demo, require_learning, tables
 from resmom.runs.pretrain import Machine
 
@@ -23,7 +23,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run it and print what was measured."""
     a = parse(Arguments, arguments, "resmom demo", ABOUT)
-    set_threads(a.machine)
+    set_process(a.machine)
     out = a.out or Path(tempfile.mkdtemp(prefix="resmom-demo-"))
     arms = demo(out, (lambda _: None) if a.json else print, a.machine)
     if a.json:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, set_threads, tell_end
+from resmom.commands import Flat, parse, set_process, tell_end
 from resmom.config import METHODS, Run, method_named
 from resmom.errors import UserError
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     else:  # the rest is judged when the run is derived, whose options depend on what it is
         first, _ = tyro.cli(Shared, args=options, prog="resmom pretrain", return_unknown_args=True)
         init = _take(options, "--init")[1] or ""
-    set_threads(first.machine)
+    set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
     wish = Asked(base, lambda run: asked(run).run, init, seconds, body)
     finished = pretrain(wish, first.data, first.out, first.machine)

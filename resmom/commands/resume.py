@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, set_threads, tell_end
+from resmom.commands import Flat, parse, set_process, tell_end
 from resmom.runs.pretrain import Machine, resume
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
@@ -23,5 +23,5 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one."""
     asked = parse(Arguments, arguments, "resmom resume", ABOUT)
-    set_threads(asked.machine)
+    set_process(asked.machine)
     return tell_end(resume(asked.run, asked.machine), asked.json)

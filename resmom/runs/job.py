@@ -14,7 +14,7 @@ from resmom import dist
 from resmom.build import Own, build_method, build_online
 from resmom.config import ConfigError, Run, check
 from resmom.data.order import Order
-from resmom.data.source import Data, DataError, Source
+from resmom.data.source import Data, DataError, Images, Source
 from resmom.evaluate.split import holdout
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -30,6 +30,8 @@ from resmom.views.policy import Policy
 
 CHUNK = 256
 """Images per forward pass of an evaluation."""
+RESIDENT = 0.2
+"""Share of a GPU's free memory that the images of a run may take."""
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Job:
     order: Order
     device: torch.device
     labels: Tensor | None
+    resident: Tensor | None = None
+    """All training images on the GPU, where they are few and small enough; views are then made there."""
     started: str = ""
     """What was taken of the file of weights that the run starts from, in words."""
 
@@ -61,14 +65,42 @@ class Job:
         return length(self.run.train, self.order.steps)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step (counted from 0): a pure function of (seed, step) and the data."""
+        """The batch of a step (counted from 0): a pure function of (seed, step) and the data.
+
+        On a GPU it is made in a stream of its own, beside training, and complete when it is handed over.
+        """
         index = self.order.index(step)
+        if self.device.type != "cuda":
+            return self._made(index, step)
+        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(aside):
+            batch = self._made(index, step)
+        aside.synchronize()
+        for tensor in (*batch.views, batch.index):  # allocated beside training, used by it
+            tensor.record_stream(torch.cuda.default_stream(self.device))
+        return batch
+
+    def _made(self, index: NDArray[np.int64], step: int) -> Batch:
+        clock, run = self.state.clock, self.run
+        with clock.part("decode"):
+            images = self._images(index)
+        with clock.part("views", self.device if isinstance(images, Tensor) else None):
+            made = views(images, index, run.policy, run.train.seed, step // self.per_epoch)
+        with clock.part("transfer", self.device):
+            placed = tuple(self._placed(view) for view in made)
+            return Batch(placed, torch.from_numpy(index).to(self.device))
+
+    def _images(self, index: NDArray[np.int64]) -> Images:
+        """The images of a batch; those of a resident set are on the device already."""
+        if self.resident is not None:
+            return self.resident.index_select(0, torch.from_numpy(index).to(self.device))
         images = self.data.train.read(index)
-        if isinstance(images, Tensor):
-            images = images.to(self.device)
-        made = views(images, index, self.run.policy, self.run.train.seed, step // self.per_epoch)
-        placed = tuple(view.to(self.device).contiguous(memory_format=torch.channels_last) for view in made)
-        return Batch(placed, torch.from_numpy(index).to(self.device))
+        return images.to(self.device) if isinstance(images, Tensor) else images
+
+    def _placed(self, view: Tensor) -> Tensor:
+        if self.device.type == "cuda" and not view.is_cuda:
+            view = view.pin_memory().to(self.device, non_blocking=True)
+        return view.to(self.device).contiguous(memory_format=torch.channels_last)
 
 
 def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Method:
@@ -126,7 +158,19 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         width = cast(int, backbone_of(method.student).width)
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
-    return Job(run, data, state, order, device, labels, started)
+    return Job(run, data, state, order, device, labels, _resident(data.train, device), started)
+
+
+def _resident(source: Source, device: torch.device) -> Tensor | None:
+    """All images of a source in RAM as one tensor on the GPU, if they take at most `RESIDENT` of its free memory."""
+    if device.type != "cuda" or not isinstance(source.read(np.array([0])), Tensor):
+        return None
+    height, width = source.sizes[0].tolist()
+    if len(source) * source.channels * height * width > RESIDENT * torch.cuda.mem_get_info(device)[0]:
+        return None
+    images = source.read(np.arange(len(source)))
+    assert isinstance(images, Tensor)  # as the first one was
+    return images.to(device)
 
 
 def _online_labels(data: Data) -> NDArray[np.int64]:

@@ -41,6 +41,9 @@ class Machine:
     threads: int = 0
     """CPU threads of one operation, set by the command line; 0 leaves torch's choice. Where other programs compete for
     the cores, or the network is very small, 1 can be many times faster than 2."""
+    keep_memory: bool = True
+    """Keep freed memory for the next step instead of giving it back to the system each time; set by the command line
+    (Linux with glibc). Faster, and more memory is held while the run lasts."""
     quiet: bool = False
     """Say nothing while training."""
 

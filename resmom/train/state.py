@@ -1,6 +1,6 @@
 """What a run is made of between two steps, and what a restart carries."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from resmom.clock import Clock
 from resmom.method import Method
 
 
@@ -29,6 +30,8 @@ class State:
     """Skipped steps since the last one that counted."""
     unread: Tensor | None = None
     """On the device: skipped steps since the last reading, and how many of them in a row up to now."""
+    clock: Clock = field(default_factory=Clock)
+    """Where the time goes; no part of what a restart carries."""
 
 
 def count_skip(state: State, counts: Tensor) -> None:

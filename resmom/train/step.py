@@ -23,7 +23,7 @@ from resmom.nets.teacher import move_teacher
 from resmom.train.optim import gated_step, set_rate
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, count_skip, read_skips, student_of
-from resmom.types import Batch, Outcome, Site
+from resmom.types import Batch, Outcome, Site, Targets
 
 _HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -108,25 +108,57 @@ def train_step(
     statistics = Statistics(method)
     _clear(state)
     metrics: Metrics = {}
-    with autocast(device, rules.precision):
+    clock = state.clock
+    with clock.part("teach", device), autocast(device, rules.precision):
         targets = method.teach(batch)
     memory: list[tuple[Tensor, ...]] = []
-    for rows in slices(len(batch.index), rules.micro_batch):
-        share = (rows.stop - rows.start) / len(batch.index)
-        with autocast(device, rules.precision):
-            outcome = method(batch, targets, rows)
-        total, parts = total_loss(outcome, rules.residual, plan.residual)
-        memory.append(outcome.memory)
-        _backward(state, share * total)
-        if labels is not None and state.online is not None:
-            # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
-            loss = state.online([pair.student.h for pair in outcome.pairs], labels[rows])
-            (share * loss).backward()
-            parts["loss/online"] = loss.detach()
-        if measure and rows.stop - rows.start > 1:  # the chance gap compares different images
-            with torch.no_grad():
-                parts |= _gap_metrics(outcome)
-        _add(metrics, parts, share)
+    with clock.part("forward_backward", device):
+        for rows in slices(len(batch.index), rules.micro_batch):
+            parts, remember = _learn(state, batch, targets, rows, plan, rules, labels, measure)
+            memory.append(remember)
+            _add(metrics, parts, (rows.stop - rows.start) / len(batch.index))
+    with clock.part("update", device):
+        _settle(state, plan, rules, metrics, memory, statistics)
+    return metrics
+
+
+def _learn(
+    state: State,
+    batch: Batch,
+    targets: Targets,
+    rows: slice,
+    plan: Plan,
+    rules: Rules,
+    labels: Int[Tensor, " n"] | None,
+    measure: bool,
+) -> tuple[Metrics, tuple[Tensor, ...]]:
+    """Forward and backward of one micro-batch: its metrics, and its rows to remember."""
+    share = (rows.stop - rows.start) / len(batch.index)
+    with autocast(batch.views[0].device, rules.precision):
+        outcome = state.method(batch, targets, rows)
+    total, parts = total_loss(outcome, rules.residual, plan.residual)
+    _backward(state, share * total)
+    if labels is not None and state.online is not None:
+        # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
+        loss = state.online([pair.student.h for pair in outcome.pairs], labels[rows])
+        (share * loss).backward()
+        parts["loss/online"] = loss.detach()
+    if measure and rows.stop - rows.start > 1:  # the chance gap compares different images
+        with torch.no_grad():
+            parts |= _gap_metrics(outcome)
+    return parts, outcome.memory
+
+
+def _settle(
+    state: State,
+    plan: Plan,
+    rules: Rules,
+    metrics: Metrics,
+    memory: list[tuple[Tensor, ...]],
+    statistics: "Statistics",
+) -> None:
+    """Everything moves, if loss and gradient are finite; if not, everything is put back. Adds to the metrics."""
+    method = state.method
     metrics["grad_norm"] = _gradient_norm(state)
     counts = dist.everywhere(torch.isfinite(metrics["loss"]) & torch.isfinite(metrics["grad_norm"]))
     remembered = tuple(torch.cat(rows) for rows in zip(*memory, strict=True))
@@ -146,7 +178,7 @@ def train_step(
     if state.scaler is not None:
         state.scaler.update()
     state.step += 1
-    return metrics | {"skipped": (~counts).float()}
+    metrics["skipped"] = (~counts).float()
 
 
 class Statistics:

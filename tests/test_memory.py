@@ -1,0 +1,47 @@
+"""The allocator is told only where there is one that listens, and only by the command line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from resmom import commands
+from resmom.runs.pretrain import Machine
+
+FAULTS = """
+import resource, sys, torch
+from resmom.commands import keep_memory
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    assert keep_memory()
+for _ in range(3):
+    torch.ones(48 * 2**18)  # 48 MiB, three times what is ever mapped apart at the default
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(48 * 2**18)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_kept_memory_is_not_faulted_in_again() -> None:
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("keep", "system")
+    }
+    assert faults["keep"] < faults["system"] / 10
+
+
+def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(commands, "keep_memory", lambda: told.append(True))
+    commands.set_process(Machine(keep_memory=False))
+    assert told == []
+    commands.set_process(Machine())
+    assert told == [True]
+
+
+def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert commands.keep_memory() is False
