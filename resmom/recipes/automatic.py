@@ -32,7 +32,8 @@ class Facts:
 
     `side` is the median of the images' shorter sides in pixels; `grey` whether all images looked at are without colour;
     `mean` and `std` are of the pixels in [0, 1], per channel; `fast_bf16` whether the machine computes bfloat16 faster
-    than float32; `init` names a file of weights to start from, and `backbone` the architecture found in it.
+    than float32; `init` names a file of weights to start from, and `backbone` the architecture found in it, or the one
+    that the user asked for. `batch` and `steps` are those the user asked for (0: none), since others follow them.
     """
 
     images: int
@@ -44,6 +45,8 @@ class Facts:
     fast_bf16: bool = False
     init: str = ""
     backbone: BackboneConfig | None = None
+    batch: int = 0
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
 
 
 def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
+    if facts.batch:
+        return facts.batch, "the one asked for"
     most = 256 if facts.gpu else 128
     if 32 <= limits.batch < most:
         return limits.batch, "as many images as the memory holds at once"
@@ -210,6 +215,8 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
 
 
 def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
+    if facts.steps:
+        return facts.steps, "the length asked for"
     if limits.steps:
         return limits.steps, "what fits into the given time at the speed measured just now"
     seen = 20_000_000 if facts.gpu else 1_000_000
@@ -223,16 +230,14 @@ def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
 
 
 def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
-    factor = 0.1 if facts.init else 1.0
-    start = "; a tenth of it, since the run starts from trained weights" if facts.init else ""
     convolutional = isinstance(backbone, ResNet | SmallResNet) or (
         isinstance(backbone, Timm) and "resnet" in backbone.name
     )
     if convolutional:
-        return Sgd(lr=0.3 * factor, weight_decay=1e-4), f"SGD, as most published runs of ResNets{start}"
-    return AdamW(
-        lr=1.5e-4 * (4 * factor if facts.init else 1.0), weight_decay=0.1
-    ), f"MoCo-v3's for transformers{start}"
+        start = "; a tenth of it, since the run starts from trained weights" if facts.init else ""
+        return Sgd(lr=0.03 if facts.init else 0.3, weight_decay=1e-4), f"SGD, as most published runs of ResNets{start}"
+    start = "; four tenths of it, since the run starts from trained weights" if facts.init else ""
+    return AdamW(lr=6e-5 if facts.init else 1.5e-4, weight_decay=0.1), f"MoCo-v3's for transformers{start}"
 
 
 def _ema(steps: int) -> tuple[Ema, str]:

@@ -16,6 +16,9 @@ from resmom.runs.job import thinned
 SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where the system tells a container's limits."""
+
 
 def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None) -> Facts:
     """Look at a sample of the images and at the machine.
@@ -87,8 +90,10 @@ def _free_ram() -> int:
 
 def _control_group() -> int:
     """What a container may still take; a very large number where there is no limit."""
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     try:
-        return int(limit.read_text()) - int(used.read_text())
+        limit, used = (int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no control group of this version, or "max"
         return 2**62
+    # Files read and not in use count as used, but give way: without them a data set just read would fill the memory.
+    return limit - used + int(kept.get("inactive_file", 0))

@@ -90,7 +90,7 @@ def pretrain(
     device = default_device(machine.device)
     opened = data if isinstance(data, Data) else open_data(data)
     spec = absolute(data) if isinstance(data, str) else f"{GIVEN}{data.train.name}"
-    workers = _workers(machine, opened)
+    workers = workers_for(machine, opened)
     settled = settle(
         asked.base, asked.change, opened, out, device, workers, own, asked.init, asked.seconds, asked.backbone
     )
@@ -162,7 +162,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
         Progress(job.steps, job.per_epoch, job.run.train.batch, job.state.step, quiet) as progress,
     ):
         progress.say(_summary(job, folder))
-        train(job, journal, folder, interrupt, progress, _workers(machine, job.data))
+        train(job, journal, folder, interrupt, progress, workers_for(machine, job.data))
         if interrupt.signal is None and dist.rank() == 0:
             progress.say(_ending(folder))
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
@@ -174,7 +174,8 @@ def _ending(folder: RunDir) -> str:
     return f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\nbackbones in {exported.folder}"
 
 
-def _workers(machine: Machine, data: Data) -> int:
+def workers_for(machine: Machine, data: Data) -> int:
+    """Threads that prepare batches of these images."""
     if machine.workers >= 0:
         return machine.workers
     in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)

@@ -11,7 +11,7 @@ from resmom.config import Run, check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import MEASURES, Automatic, Choice, Limits, automatic
+from resmom.recipes.automatic import MEASURES, Automatic, Choice, Facts, Limits, automatic
 from resmom.runs.budget import (
     Trial,
     disk_of,
@@ -34,6 +34,8 @@ Ask = Callable[[Run], Run]
 GLANCE = 3.0
 """Seconds of trial where no time budget was given."""
 MINUTE = 60.0
+UNASKED = 2**31 - 1
+"""A number of epochs that nobody asks for, by which to tell whether the user asked for one."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,13 @@ def settle(
     if backbone is None and init and own.backbone is None:
         backbone = recognise(init)
     facts = gather(data, device, init, backbone)
-    offer = automatic(facts)
-    run = ask(offer.run)
+    _, run = _offer(facts, Limits(), ask)
     check(run)
     cost = trial(run, data, device, workers, own, seconds)
     fits, limits = fit_batch(run, cost, device), Limits()
-    if fits < run.train.batch:
+    if fits < _held(run):
         limits = Limits(batch=fits)
-        offer = automatic(facts, limits)
-        run = ask(offer.run)
+        _, run = _offer(facts, limits, ask)
         if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
             run = replace(run, train=replace(run.train, micro_batch=fits))
         cost = trial(run, data, device, workers, own, seconds)
@@ -95,25 +95,63 @@ def settle(
     whole = length(run.train, per_epoch) * cost.step_seconds if budget is None else budget
     limits = replace(limits, measures=fit_measures(cost, whole, MEASURES))
     if budget is not None:
-        run = ask(automatic(facts, limits).run)
+        _, run = _offer(facts, limits, ask)
         steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
         limits = replace(limits, steps=steps)
-    offer = automatic(facts, limits)
-    run = ask(offer.run)
+    offer, run = _offer(facts, limits, ask)
     run = replace(run, train=replace(run.train, micro_batch=run.train.micro_batch or micro))
     check(run)
-    return Settled(run, _kept(offer, run), _estimate(run, cost, data, out))
+    return Settled(run, _kept(offer, run, own), _estimate(run, cost, data, out))
+
+
+def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
+    """What is derived, and that as the user wants it.
+
+    The user is asked twice: first for batch and length, then, when what follows from them is derived, for the rest. The
+    first answer counts for those two, so that a change that is relative, twice the batch, is not made twice.
+    """
+    offer = automatic(facts, limits)
+    derived = offer.run.train
+    # No warm-up in the question: the derived one may be longer than the run that the user wants.
+    wish = ask(replace(offer.run, train=replace(derived, warmup_steps=0, epochs=UNASKED))).train
+    in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
+    epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
+    steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
+    if (wish.batch, steps) == (derived.batch, derived.steps):
+        return offer, ask(offer.run)
+    batch = 0 if wish.batch == derived.batch else wish.batch
+    facts = replace(facts, batch=batch, steps=0 if steps == derived.steps else steps)
+    offer = automatic(facts, limits)
+    run = ask(offer.run)
+    train = replace(run.train, batch=wish.batch)
+    if facts.steps and train.steps:
+        train = replace(train, steps=facts.steps)
+    return offer, replace(run, train=train)
+
+
+def _held(run: Run) -> int:
+    """Images whose graph a step holds at once."""
+    return min(run.train.batch, run.train.micro_batch or run.train.batch)
 
 
 def _within(run: Run, cost: Trial, budget: float, images: int) -> Run:
+    """The run with the length that fits into the budget, and fewer measurements where they would take most of it."""
     per_epoch = steps_per_epoch(images, run.train.batch)
-    measures = measures_of(run, length(run.train, per_epoch), per_epoch)
+    planned = measures_of(run, length(run.train, per_epoch), per_epoch)
+    measures = fit_measures(cost, budget, planned) if planned else 0
+    if measures < planned:
+        log, wider = run.log, planned / measures
+        log = replace(log, save_epochs=log.save_epochs * wider, knn_epochs=log.knn_epochs * wider)
+        # A kept checkpoint is one that is saved anyway, so both intervals are widened alike.
+        run = replace(run, log=replace(log, keep_epochs=log.keep_epochs * wider))
     return with_steps(run, fit_time(run, cost, budget, measures), per_epoch)
 
 
-def _kept(offer: Automatic, run: Run) -> tuple[Choice, ...]:
-    """The choices that the user left alone."""
-    return tuple(choice for choice in offer.choices if choice.part(offer.run) == choice.part(run))
+def _kept(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
+    """The choices that the user left alone, and whose part no module of the user's own replaces."""
+    replaced = {"backbone": own.backbone is not None, "method": own.method is not None}
+    left = [choice for choice in offer.choices if not replaced.get(choice.option, False)]
+    return tuple(choice for choice in left if choice.part(offer.run) == choice.part(run))
 
 
 def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
@@ -124,5 +162,5 @@ def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     require_disk(out, disk)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
-        f"{disk / 2**20:.0f} MiB of disk, {run.train.batch * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
+        f"{disk / 2**20:.0f} MiB of disk, {_held(run) * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
     )

@@ -1,0 +1,87 @@
+"""resmom profile [RECIPE] --data DATA"""
+
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import tyro
+
+from resmom.commands import Flat, parse, print_json, set_process
+from resmom.config import Run
+from resmom.data.open import open_data
+from resmom.recipes import recipe
+from resmom.recipes.automatic import automatic
+from resmom.runs.facts import gather
+from resmom.runs.job import default_device
+from resmom.runs.pretrain import Machine, workers_for
+from resmom.runs.profile import Profile, profile
+
+ABOUT = (
+    "Train a throw-away copy of a run for a minute and say where the time goes, what holds it back, and what to do. "
+    "Without a recipe, the run that `resmom pretrain` would derive from the data and the machine."
+)
+
+
+@dataclass(frozen=True)
+class Shared:
+    data: str
+    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
+    seconds: float = 40.0
+    """How long to train, warm-up and counting apart."""
+    machine: Flat[Machine] = field(default_factory=Machine)
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Profile, and print a table."""
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    base = None if name is None else recipe(name)
+    rest = arguments if name is None else arguments[1:]
+    if base is None and not {"-h", "--help"} & set(rest):
+        first, _ = tyro.cli(Shared, args=rest, prog="resmom profile", return_unknown_args=True)
+        base = automatic(gather(open_data(first.data), default_device(first.machine.device))).run
+    option = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base or Run()))
+    kind: Any = make_dataclass("Arguments", [option], bases=(Shared,), frozen=True)
+    a = parse(kind, rest, f"resmom profile {name or ''}".strip(), ABOUT)
+    set_process(a.machine)
+    data = open_data(a.data)
+    found = profile(a.run, data, default_device(a.machine.device), workers_for(a.machine, data), a.seconds)
+    if a.json:
+        print_json(found.plain())
+    else:
+        print(words(found))
+    return 0
+
+
+NAMES = {
+    "wait": "waiting for batches",
+    "teach": "teacher forward",
+    "forward_backward": "student forward and backward",
+    "update": "optimiser and teacher's move",
+    "other": "everything else",
+    "decode": "reading and decoding",
+    "views": "views",
+    "transfer": "to the device",
+}
+
+
+def words(found: Profile) -> str:
+    """The profile as people read it."""
+    lines = [
+        f"{found.images_per_second:.0f} images/s: {found.step_seconds * 1e3:.1f} ms a step, of {found.steps} steps"
+    ]
+    lines += [
+        f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms {part.share:7.1%}"
+        for part in found.parts
+        if part.share is not None
+    ]
+    lines.append(
+        f"beside it, in {found.workers} thread(s), their time together:" if found.workers else "of the waiting:"
+    )
+    lines += [f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms" for part in found.parts if part.share is None]
+    lines.append(
+        f"networks: {found.gflop_per_image:.3g} GFLOP per image, {found.gflop_per_second:.0f} GFLOP/s, "
+        f"{found.share_of_peak:.0%} of the {found.peak_gflop_per_second:.0f} GFLOP/s that {found.peak_of} reached here"
+    )
+    lines += [f"what holds it back: {found.bottleneck}", f"what to do: {found.remedy}"]
+    return "\n".join(lines)

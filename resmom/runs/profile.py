@@ -1,0 +1,201 @@
+"""Where the time of a run goes: some steps of it, taken apart, beside what the machine could do."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from resmom.build import Own
+from resmom.config import Run
+from resmom.data.loader import prefetch
+from resmom.data.source import Data
+from resmom.runs.facts import fast_bf16
+from resmom.runs.job import Job, prepare, require_batch
+from resmom.train.optim import set_rate
+from resmom.train.plan import Precision, learning_rate, plan
+from resmom.train.step import autocast, total_loss, train_step
+from resmom.views import fused
+
+WARM_UP = 3
+"""Steps that are not counted: memory is taken, kernels are chosen and compiled."""
+LEAST = 5
+WAITING = 0.1
+"""Share of a step spent waiting from which the loader is what holds a run back."""
+TRAINING = ("teach", "forward_backward", "update")
+MAKING = ("decode", "views", "transfer")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the work: its seconds per step, and, for those of training, its share of the step.
+
+    The parts of making batches run beside training, in threads; their seconds are summed over these.
+    """
+
+    name: str
+    seconds: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one step takes, and why. Operations are multiplications and additions, counted apart (FLOP)."""
+
+    steps: int
+    step_seconds: float
+    images_per_second: float
+    workers: int
+    parts: tuple[Part, ...]
+    gflop_per_image: float
+    gflop_per_second: float
+    peak_gflop_per_second: float
+    peak_of: str
+    bottleneck: str
+    remedy: str
+
+    @property
+    def share_of_peak(self) -> float:
+        """The operations of the networks per second, over the most the machine was seen to do."""
+        return self.gflop_per_second / self.peak_gflop_per_second
+
+    def plain(self) -> dict[str, Any]:
+        """As nested dictionaries, for JSON."""
+        return {**asdict(self), "share_of_peak": self.share_of_peak}
+
+
+def profile(
+    run: Run, data: Data, device: torch.device, workers: int, seconds: float, own: Own | None = None
+) -> Profile:
+    """Train a throw-away copy of a run for about so many seconds, and say where they went. Nothing is written.
+
+    Raises as `prepare` and `require_batch` do.
+    """
+    require_batch(run, data)
+    job = prepare(run, data, device, own or Own())
+    operations = _operations(job)
+    peak, peak_of = _peak(device, run.train.precision)
+    state = job.state
+    state.method.train()
+    began = waited = 0.0
+    before: dict[str, float] = {}
+    steps = -WARM_UP
+    with prefetch(job.batch, 0, 1_000_000_000, workers) as batches:
+        for batch in batches:
+            step = min(state.step, job.steps - 1)
+            now = plan(run.train, run.optim.lr, run.ema, run.residual, step, job.per_epoch)
+            labels = None if job.labels is None else job.labels[batch.index]
+            if state.online_optimizer is not None:
+                set_rate(state.online_optimizer, learning_rate(run.train, run.online.lr, step, job.per_epoch))
+            train_step(state, batch, now, job.rules, labels)
+            steps += 1
+            if steps == 0:
+                before, began, waited = _now(job), time.perf_counter(), batches.waited
+            elif steps >= LEAST and time.perf_counter() - began > seconds:
+                break
+        after, ended, waited = _now(job), time.perf_counter(), batches.waited - waited
+    each = (ended - began) / steps
+    spent = {name: (after[name] - before.get(name, 0.0)) / steps for name in after}
+    spent["wait"] = waited / steps
+    parts = _parts(spent, each)
+    bottleneck, remedy = _judge(job, spent, each, workers, operations * run.train.batch / each / 1e9 / peak)
+    speed = run.train.batch / each
+    return Profile(
+        steps,
+        each,
+        speed,
+        workers,
+        parts,
+        operations / 1e9,
+        operations * speed / 1e9,
+        peak,
+        peak_of,
+        bottleneck,
+        remedy,
+    )
+
+
+def _now(job: Job) -> dict[str, float]:
+    if job.device.type == "cuda":
+        torch.cuda.synchronize(job.device)
+    return job.state.clock.read()
+
+
+def _parts(spent: dict[str, float], each: float) -> tuple[Part, ...]:
+    named = [Part(name, spent.get(name, 0.0), spent.get(name, 0.0) / each) for name in ("wait", *TRAINING)]
+    rest = each - sum(part.seconds for part in named)
+    named.append(Part("other", max(rest, 0.0), max(rest, 0.0) / each))
+    return (*named, *(Part(name, spent.get(name, 0.0), None) for name in MAKING))
+
+
+def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: float) -> tuple[str, str]:
+    """What holds the run back, and what to do about it."""
+    if spent["wait"] > WAITING * each:
+        largest = max(MAKING, key=lambda name: spent.get(name, 0.0))
+        what = f"batches: {spent['wait'] / each:.0%} of the time is spent waiting for them, most of it on {largest}"
+        if largest == "decode":
+            return what, "reduce the images once (`resmom data pack --side`), or give more --workers and cores"
+        if largest == "views" and not fused.available() and job.device.type == "cpu":
+            return what, "install the extra `fast` (pip install 'resmom[fast]'): its compiled views take a fifth"
+        if job.device.type == "cpu":
+            return what, "the views compete with training for the cores: smaller views, or more cores"
+        return what, f"give more --workers (now {workers}) and cores"
+    run = job.run
+    what = f"the networks: they compute at {share:.0%} of the most this machine was seen to do"
+    if run.train.precision == "fp32" and fast_bf16(job.device):
+        return what, "--train.precision bf16, which this machine computes about twice as fast"
+    if spent.get("update", 0.0) > 0.2 * each:
+        return "moving the weights (optimiser and teacher)", "a larger --train.batch: they move once per step"
+    if share < 0.4:
+        return what, "small networks and batches leave it idle: a larger --train.batch or a wider backbone is cheap"
+    return what, "nothing is wasted: only a smaller backbone, smaller views or fewer steps would be faster"
+
+
+def _operations(job: Job, images: int = 4) -> float:
+    """FLOP per image of a step: teacher forward, student forward and backward, heads and loss, all views."""
+    few = min(images, job.run.train.batch)
+    batch = job.batch(0)
+    rows = replace(batch, views=tuple(view[:few] for view in batch.views), index=batch.index[:few])
+    method = job.state.method
+    method.train()
+    kept = {name: value.clone() for name, value in method.state_dict().items()}
+    with FlopCounterMode(display=False) as counter:
+        with autocast(job.device, job.run.train.precision):
+            outcome = method(rows, method.teach(rows), slice(0, few))
+        total_loss(outcome, job.run.residual, 1.0)[0].backward()  # type: ignore[no-untyped-call]
+    method.zero_grad(set_to_none=True)
+    method.load_state_dict(kept)
+    total: int = counter.get_total_flops()
+    return total / few
+
+
+def _peak(device: torch.device, precision: Precision, seconds: float = 0.5) -> tuple[float, str]:
+    """The most GFLOP/s of a large matrix product and of a 3x3 convolution at the run's precision, and which it was."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    n = 8192 if device.type == "cuda" else 1536
+    a, b = (torch.randn(n, n, device=device, dtype=kind) for _ in range(2))
+    size, width = (256, 256) if device.type == "cuda" else (16, 128)
+    x = torch.randn(size, width, 28, 28, device=device, dtype=kind).to(memory_format=torch.channels_last)
+    w = torch.randn(width, width, 3, 3, device=device, dtype=kind).to(memory_format=torch.channels_last)
+    works: dict[str, tuple[Callable[[], Tensor], float]] = {
+        "a matrix product": (lambda: a @ b, 2.0 * n**3),
+        "a 3x3 convolution": (lambda: torch.conv2d(x, w, padding=1), 2.0 * 9 * size * width**2 * 28 * 28),
+    }
+    found = {}
+    with torch.no_grad():
+        for name, (work, flop) in works.items():
+            best, until = float("inf"), time.perf_counter() + seconds
+            while time.perf_counter() < until or best == float("inf"):
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                began = time.perf_counter()
+                work()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                best = min(best, time.perf_counter() - began)
+            found[name] = flop / best / 1e9
+    name = max(found, key=lambda key: found[key])
+    return found[name], f"{name} in {precision}"

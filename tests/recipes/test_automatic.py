@@ -1,0 +1,348 @@
+"""The derived settings: each rule of docs/automatic.md's table, what is refused, and limits that a trial found."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resmom.build import Own, build_method
+from resmom.config import ConfigError, Run, check, from_json, to_json
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.recipes.automatic import Choice, Facts, Limits, automatic, half_life, momentum_of, warmup
+from resmom.schedule import every
+from resmom.train.optim import AdamW, Sgd
+from resmom.views.policy import IMAGENET
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+PHOTOS = Facts(images=5_000, side=300, mean=MEAN, std=STD)
+"""Five thousand colour photographs, no GPU."""
+DIGITS = Facts(images=2_000, side=28, mean=(0.13,), std=(0.31,), grey=True)
+"""Grey images of one channel."""
+SCANS = replace(PHOTOS, grey=True)
+"""Grey images stored as RGB."""
+KINDS = {
+    "photos": PHOTOS,
+    "photos on a GPU": replace(PHOTOS, gpu=True, fast_bf16=True),
+    "many photos on a GPU": replace(PHOTOS, gpu=True, images=1_281_167),
+    "tiny images on a GPU": replace(PHOTOS, gpu=True, side=32),
+    "digits": DIGITS,
+    "scans": SCANS,
+    "few": replace(PHOTOS, images=64, side=16),
+    "from ResNet-18": replace(PHOTOS, init="r18.safetensors", backbone=ResNet(18)),
+    "from a ViT": replace(PHOTOS, init="vit.safetensors", backbone=MoCoViT("small")),
+    "a timm model": replace(PHOTOS, backbone=Timm("resnet10t")),
+}
+
+
+def derived(facts: Facts, limits: Limits | None = None) -> Run:
+    return automatic(facts, limits).run
+
+
+def choice(facts: Facts, option: str, limits: Limits | None = None) -> Choice:
+    return next(c for c in automatic(facts, limits).choices if c.option == option)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_run_can_be_used_and_is_its_own_json(kind: str) -> None:
+    run = derived(KINDS[kind])
+    check(run)
+    assert from_json(to_json(run)) == run
+    assert run.recipe == "automatic" and run.residual.weight == 0  # the published method
+    assert run.policy.views[0] == run.policy.views[1] and run.policy.views[0].scale == (0.2, 1.0)
+    assert len(run.policy.mean) == len(KINDS[kind].mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_choice_is_a_part_of_the_run_and_has_a_reason(kind: str) -> None:
+    found = automatic(KINDS[kind])
+    options = [c.option for c in found.choices]
+    assert options == [
+        *("policy.views.0.size", "backbone", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
+        *("policy.views", "policy.mean", "train.precision", "residual.weight"),
+    ]
+    run = found.run
+    parts = {c.option: c.part(run) for c in found.choices}
+    assert parts["policy.views.0.size"] == run.policy.views[0].size
+    assert parts["backbone"] is run.backbone and parts["method"] is run.method
+    assert parts["train.steps"] == run.train.steps and parts["optim.lr"] == run.optim.lr
+    for c in found.choices:
+        assert c.reason.strip() and c.value.strip(), c.option
+    # Numbers told are the numbers of the run.
+    told = {c.option: c.value for c in found.choices}
+    assert told["policy.views.0.size"] == str(run.policy.views[0].size)
+    assert told["train.batch"] == str(run.train.batch)
+    assert told["train.steps"].split()[0] == str(run.train.steps)
+    assert float(told["optim.lr"].split()[0]) == run.optim.lr
+    assert float(told["ema.momentum"].split()[0]) == pytest.approx(run.ema.momentum, abs=1e-5)
+    assert told["train.precision"] == run.train.precision
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "GPU" not in kind and "ViT" not in kind])
+def test_the_networks_can_be_built_and_see_the_view(kind: str) -> None:
+    run = derived(KINDS[kind])
+    side, channels = run.policy.views[0].size, len(run.policy.mean)
+    with torch.device("meta"):
+        method = build_method(run.method, run.backbone, 0, Own(), (channels, side, side))
+        said = method.student.eval()(torch.empty(2, channels, side, side))
+    assert isinstance(run.method, MoCoV3)
+    assert said.z.shape == (2, run.method.out)
+
+
+@pytest.mark.parametrize(
+    ("side", "cpu", "cpu_init", "gpu"),
+    [
+        (16, 32, 32, 32),  # the least view, larger than the images
+        (28, 32, 32, 32),
+        (41, 32, 32, 32),  # 48 would be 17 % more than there is
+        (42, 48, 48, 48),
+        (64, 64, 64, 64),
+        (96, 64, 96, 96),
+        (200, 64, 96, 224),
+        (300, 64, 96, 224),
+    ],
+)
+def test_the_view_is_the_images_size_up_to_what_the_machine_bears(side: int, cpu: int, cpu_init: int, gpu: int) -> None:
+    facts = replace(PHOTOS, side=side)
+    found = [
+        derived(f).policy.views[0].size
+        for f in (facts, replace(facts, init="r18.pt", backbone=ResNet(18)), replace(facts, gpu=True))
+    ]
+    assert found == [cpu, cpu_init, gpu]
+    larger = side > 1.15 * cpu
+    assert ("the images are larger" in choice(facts, "policy.views.0.size").reason) == larger
+
+
+def test_a_transformer_gets_the_size_it_was_made_for() -> None:
+    facts = replace(PHOTOS, side=40, init="vit.safetensors", backbone=MoCoViT("small", image=96, patch=8))
+    assert [view.size for view in derived(facts).policy.views] == [96, 96]
+
+
+@pytest.mark.parametrize(
+    ("facts", "backbone"),
+    [
+        (PHOTOS, SmallResNet((32, 64, 128, 256))),
+        (DIGITS, SmallResNet((32, 64, 128, 256), channels=1)),
+        (replace(PHOTOS, gpu=True, side=64), ResNet(18, stem="small")),
+        (replace(PHOTOS, gpu=True, side=64, images=10**6), ResNet(18, stem="small")),
+        (replace(PHOTOS, gpu=True, images=99_999), ResNet(18)),
+        (replace(PHOTOS, gpu=True, images=100_000), ResNet(50)),
+        (replace(PHOTOS, gpu=True, backbone=Timm("convnext_tiny")), Timm("convnext_tiny")),
+        (replace(PHOTOS, init="r34.pt", backbone=ResNet(34)), ResNet(34)),
+    ],
+)
+def test_the_backbone_follows_machine_size_and_number(facts: Facts, backbone: BackboneConfig) -> None:
+    assert derived(facts).backbone == backbone
+
+
+def test_the_backbone_says_where_it_comes_from() -> None:
+    assert "no GPU" in choice(PHOTOS, "backbone").reason
+    assert choice(replace(PHOTOS, backbone=ResNet(18)), "backbone").reason == "the one asked for"
+    from_file = choice(replace(PHOTOS, init="r34.pt", backbone=ResNet(34)), "backbone")
+    assert from_file.reason == "the architecture found in r34.pt" and from_file.value == "ResNet-34, imagenet stem"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "method"),
+    [
+        (None, MoCoV3(temperature=0.2, hidden=1024, out=128)),
+        (SmallResNet((8, 16)), MoCoV3(temperature=0.2, hidden=64, out=128)),
+        (ResNet(18), MoCoV3(temperature=0.2, hidden=2048, out=256)),
+        (MoCoViT("small"), MoCoV3(temperature=0.2, projector_layers=3, predictor_norm="plain")),
+    ],
+)
+def test_the_heads_follow_the_backbone(backbone: BackboneConfig | None, method: MoCoV3) -> None:
+    assert derived(replace(PHOTOS, backbone=backbone)).method == method
+
+
+@pytest.mark.parametrize(
+    ("images", "cpu", "gpu"), [(64, 32, 32), (255, 32, 32), (256, 64, 64), (512, 128, 128), (1024, 128, 256)]
+)
+def test_the_batch_is_a_quarter_of_the_images_at_most(images: int, cpu: int, gpu: int) -> None:
+    facts = replace(PHOTOS, images=images)
+    assert derived(facts).train.batch == cpu and derived(replace(facts, gpu=True)).train.batch == gpu
+
+
+@pytest.mark.parametrize(
+    ("images", "gpu", "passes"),
+    [
+        (1_000, False, 800),  # the most
+        (5_000, False, 200),  # a million images seen
+        (100_000, False, 20),  # the least
+        (50_000, True, 400),  # twenty million
+        (5_000, True, 800),
+    ],
+)
+def test_the_length_in_images_seen(images: int, gpu: bool, passes: int) -> None:
+    facts = replace(PHOTOS, images=images, gpu=gpu)
+    train = derived(facts).train
+    assert train.steps == math.ceil(passes * images / train.batch)
+    started = derived(replace(facts, init="r18.pt", backbone=ResNet(18))).train
+    assert started.steps == max(500, train.steps // 4)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "random", "started"),
+    [
+        (None, Sgd(lr=0.3, weight_decay=1e-4), None),
+        (ResNet(50), Sgd(lr=0.3, weight_decay=1e-4), Sgd(lr=0.03, weight_decay=1e-4)),
+        (Timm("resnet50"), Sgd(lr=0.3, weight_decay=1e-4), Sgd(lr=0.03, weight_decay=1e-4)),
+        (MoCoViT("small"), AdamW(lr=1.5e-4, weight_decay=0.1), AdamW(lr=6e-5, weight_decay=0.1)),
+        (Timm("vit_small_patch16_224"), AdamW(lr=1.5e-4, weight_decay=0.1), AdamW(lr=6e-5, weight_decay=0.1)),
+    ],
+)
+def test_the_learning_rate_is_smaller_from_trained_weights(
+    backbone: BackboneConfig | None, random: Sgd | AdamW, started: Sgd | AdamW | None
+) -> None:
+    facts = replace(PHOTOS, backbone=backbone)
+    assert derived(facts).optim == random
+    assert "trained weights" not in choice(facts, "optim.lr").reason
+    if started is not None:
+        facts = replace(facts, init="weights.pt")
+        assert derived(facts).optim == started
+        assert "since the run starts from trained weights" in choice(facts, "optim.lr").reason
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(100, 5), (2_000, 100), (20_000, 1_000), (200_000, 1_000)])
+def test_the_warm_up_is_a_twentieth_and_no_more_than_a_thousand_steps(steps: int, expected: int) -> None:
+    assert warmup(steps) == expected
+    assert derived(PHOTOS, Limits(steps=steps)).train.warmup_steps == expected
+
+
+@pytest.mark.parametrize("steps", [1.0, 20.0, 68.97, 700.0, 1e5])
+def test_half_life_and_momentum_are_inverse(steps: float) -> None:
+    momentum = momentum_of(steps)
+    assert momentum**steps == pytest.approx(0.5)  # what a half-life is
+    assert half_life(momentum) == pytest.approx(steps)
+
+
+def test_known_half_lives() -> None:
+    assert half_life(0.5) == 1.0
+    assert half_life(0.99) == pytest.approx(68.97, abs=0.01)
+    assert half_life(0.996) == pytest.approx(172.9, abs=0.1)
+    assert half_life(1.0) == math.inf
+
+
+@pytest.mark.parametrize(("steps", "life"), [(100, 20), (2_000, 20), (7_813, 78.13), (70_000, 700), (500_000, 700)])
+def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: float) -> None:
+    ema = derived(PHOTOS, Limits(steps=steps)).ema
+    assert half_life(ema.momentum) == pytest.approx(life) and ema.final == 1.0
+    told = choice(PHOTOS, "ema.momentum", Limits(steps=steps)).reason
+    assert f"a half-life of {life:.0f} steps" in told
+    assert ("within 20 to 700" in told) == (life != steps / 100)
+
+
+@pytest.mark.parametrize("facts", [DIGITS, SCANS])
+def test_grey_images_get_no_operations_on_colour(facts: Facts) -> None:
+    for view in derived(facts).policy.views:
+        assert (view.saturation, view.hue, view.grey) == (0.0, 0.0, 0.0)
+        assert (view.brightness, view.contrast, view.jitter, view.flip) == (0.4, 0.4, 0.8, 0.5)
+    assert "the images are grey" in choice(facts, "policy.views").reason
+
+
+def test_colour_images_get_moco_v2s_jitter() -> None:
+    view = derived(PHOTOS).policy.views[0]
+    assert (view.brightness, view.contrast, view.saturation, view.hue, view.grey) == (0.4, 0.4, 0.4, 0.1, 0.2)
+
+
+def test_blur_is_for_views_above_64_pixels_and_as_wide_as_at_224() -> None:
+    small, large = derived(PHOTOS).policy.views[0], derived(replace(PHOTOS, gpu=True)).policy.views[0]
+    assert (small.size, small.blur) == (64, 0.0)
+    assert (large.size, large.blur, large.sigma) == (224, 0.5, (0.1, 2.0))
+    medium = derived(replace(PHOTOS, gpu=True, side=100)).policy.views[0]
+    assert (medium.size, medium.blur) == (96, 0.5) and medium.sigma == pytest.approx((0.1, 2.0 * 96 / 224))
+
+
+def test_normalisation() -> None:
+    assert (derived(PHOTOS).policy.mean, derived(PHOTOS).policy.std) == (MEAN, STD)
+    assert (derived(DIGITS).policy.mean, derived(DIGITS).policy.std) == ((0.13,), (0.31,))
+    started = replace(PHOTOS, init="r18.pt", backbone=ResNet(18))
+    assert (derived(started).policy.mean, derived(started).policy.std) == IMAGENET
+    # The file of a run on grey images: ImageNet's three numbers would not fit its one channel.
+    grey = derived(replace(DIGITS, init="run.pt", backbone=SmallResNet((8, 16), channels=1)))
+    assert grey.policy.mean == (0.13,)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_precision_is_what_the_hardware_is_fast_at(gpu: bool, fast: bool) -> None:
+    facts = replace(PHOTOS, gpu=gpu, fast_bf16=fast)
+    assert derived(facts).train.precision == ("bf16" if fast else "fp32")
+
+
+def test_twenty_measurements_and_four_kept_checkpoints() -> None:
+    for facts in (PHOTOS, replace(PHOTOS, gpu=True)):
+        run = derived(facts)
+        per_epoch = facts.images // run.train.batch
+        for epochs, expected in ((run.log.save_epochs, 20), (run.log.knn_epochs, 20), (run.log.keep_epochs, 4)):
+            # Epochs drop the images that fill no batch: a share of at most batch / images off, before rounding.
+            assert run.train.steps / every(epochs, per_epoch) == pytest.approx(expected, rel=0.1)
+
+
+class TestRefusals:
+    """The message names the rule and the number that broke it."""
+
+    def test_too_few_images(self) -> None:
+        with pytest.raises(ConfigError, match=r"63 images are too few.*at least 64; add images"):
+            automatic(replace(PHOTOS, images=63))
+        automatic(replace(PHOTOS, images=64))
+
+    def test_too_small_images(self) -> None:
+        with pytest.raises(ConfigError, match=r"side below 16 pixels; at least 16 are needed"):
+            automatic(replace(PHOTOS, side=15))
+        automatic(replace(PHOTOS, side=16))
+
+    def test_one_channel_on_a_gpu(self) -> None:
+        with pytest.raises(ConfigError, match=r"1 channel\(s\).*convert the images to RGB, or use --device cpu"):
+            automatic(replace(DIGITS, gpu=True))
+
+
+class TestLimits:
+    """What a trial found possible is kept to, and what depends on it follows."""
+
+    def test_steps(self) -> None:
+        free, limited = derived(PHOTOS), derived(PHOTOS, Limits(steps=3_000))
+        assert limited.train.steps == 3_000 < free.train.steps
+        assert limited.train.warmup_steps == 150
+        assert half_life(limited.ema.momentum) == pytest.approx(30)
+        assert limited.log.save_epochs == pytest.approx(free.log.save_epochs * 3_000 / free.train.steps)
+        assert "fits into the given time" in choice(PHOTOS, "train.steps", Limits(steps=3_000)).reason
+
+    @pytest.mark.parametrize("batch", [32, 64])
+    def test_batch(self, batch: int) -> None:
+        limits = Limits(batch=batch)
+        limited = derived(PHOTOS, limits)
+        assert limited.train.batch == batch
+        assert limited.train.steps == math.ceil(1_000_000 / batch)  # as many images seen as without
+        assert "memory" in choice(PHOTOS, "train.batch", limits).reason
+
+    def test_a_batch_below_32_is_left_to_micro_batches(self) -> None:
+        assert derived(PHOTOS, Limits(batch=16)).train.batch == derived(PHOTOS).train.batch
+
+    def test_measures(self) -> None:
+        free, limited = derived(PHOTOS), derived(PHOTOS, Limits(measures=2))
+        epochs = free.train.steps * free.train.batch / PHOTOS.images
+        assert limited.log.save_epochs == limited.log.knn_epochs == pytest.approx(epochs / 2)
+        assert free.log.save_epochs == pytest.approx(epochs / 20)
+        assert replace(limited, log=free.log) == free
+
+    def test_none_is_the_same_as_no_limits(self) -> None:
+        assert automatic(PHOTOS) == automatic(PHOTOS, Limits())
+
+
+class TestAskedFor:
+    """A batch or a length of the user's own wins over rules and limits; the rest follows from it."""
+
+    def test_batch(self) -> None:
+        facts = replace(PHOTOS, batch=256)
+        run = derived(facts, Limits(batch=64))
+        assert run.train.batch == 256 and run.train.steps == math.ceil(1_000_000 / 256)
+        assert choice(facts, "train.batch").reason == "the one asked for"
+
+    def test_steps(self) -> None:
+        facts = replace(PHOTOS, steps=40)
+        run = derived(facts, Limits(steps=3_000))
+        assert (run.train.steps, run.train.warmup_steps) == (40, 2)
+        assert half_life(run.ema.momentum) == pytest.approx(20)
+        assert choice(facts, "train.steps").reason == "the length asked for"

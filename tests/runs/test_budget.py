@@ -1,0 +1,269 @@
+"""Time, memory and disk: what fits of made-up costs, and the costs of one tiny run that is really tried."""
+
+import shutil
+import time
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from resmom.build import Own
+from resmom.config import ConfigError, Log, Run
+from resmom.data.source import ArraySource, Data, DataError
+from resmom.errors import UserError
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import SmallResNet
+from resmom.rundir import RunDirError
+from resmom.runs import budget
+from resmom.runs.budget import (
+    LEAST_STEPS,
+    MARGIN,
+    MEASURING,
+    MEMORY,
+    TRANSIENT,
+    Trial,
+    disk_of,
+    fit_batch,
+    fit_measures,
+    fit_time,
+    measures_of,
+    require_disk,
+    seconds_of,
+    trial,
+    with_steps,
+    words_of_time,
+)
+from resmom.runs.job import fresh_method
+from resmom.train.optim import Sgd
+from resmom.train.plan import Train
+from resmom.views.policy import Policy, View
+
+CPU = torch.device("cpu")
+MIB, GIB = 2**20, 2**30
+COST = Trial(
+    step_seconds=0.1,
+    measure_seconds=2.0,
+    spent_seconds=5.0,
+    kept_bytes=10 * MIB,
+    weight_bytes=100 * MIB,
+    checkpoint_bytes=50 * MIB,
+)
+VIEW = View(size=16, scale=(0.5, 1.0))
+RUN = Run(
+    method=MoCoV3(hidden=8, out=4),
+    backbone=SmallResNet((4, 8)),
+    policy=Policy((VIEW, VIEW), (0.5,) * 3, (0.25,) * 3),
+    optim=Sgd(),
+    train=Train(steps=1_000, batch=128, warmup_steps=50),
+    log=Log(save_epochs=10, knn_epochs=5, keep_epochs=25),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("45m", 2_700),
+        ("90m", 5_400),
+        ("6h", 21_600),
+        ("1h30m", 5_400),
+        ("1.5h", 5_400),
+        ("2d", 172_800),
+        ("1d2h3m4s", 93_784),
+        (" 6h ", 21_600),
+    ],
+)
+def test_seconds_of(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "6", "h", "6 hours", "-6h", "6h and more", "1h 30m", "1:30", "6H", "nan", "1e3s"])
+def test_a_time_that_is_none_is_told_with_examples(text: str) -> None:
+    with pytest.raises(UserError, match=r"write it as 90s, 45m, 6h, 1h30m or 2d") as error:
+        seconds_of(text)
+    assert f"--time is '{text}'" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["0s", "0h0m", "0.0d"])
+def test_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="must be more than nothing"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3_600, "60 min"), (9_000, "2.5 h")]
+)
+def test_words_of_time(seconds: float, words: str) -> None:
+    assert words_of_time(seconds) == words
+
+
+class TestTime:
+    """Steps within a time."""
+
+    def test_the_steps_fill_the_time_and_not_more(self) -> None:
+        steps = fit_time(RUN, COST, 600.0, measures=20)
+        assert steps == 5_210  # (570 - 5 - 22 x 2) / .1
+
+        def taken(n: int) -> float:
+            return COST.spent_seconds + n * COST.step_seconds + 22 * COST.measure_seconds
+
+        assert taken(steps) <= MARGIN * 600 < taken(steps + 1) + 1e-9
+
+    def test_fewer_measurements_leave_more_steps(self) -> None:
+        few, many = fit_time(RUN, COST, 600.0, measures=1), fit_time(RUN, COST, 600.0, measures=20)
+        assert few - many == pytest.approx(19 * COST.measure_seconds / COST.step_seconds, abs=1)
+
+    @pytest.mark.parametrize(("seconds", "fit"), [(20.0, 83), (5.0, 0)])
+    def test_too_short_a_time_tells_what_fits(self, seconds: float, fit: int) -> None:
+        cost = replace(COST, measure_seconds=0.95)
+        with pytest.raises(
+            ConfigError, match=rf"one step takes 0.1 s.*so {fit} steps fit, .* {LEAST_STEPS} are needed"
+        ):
+            fit_time(RUN, cost, seconds, measures=4)
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"), [(1e5, 20), (400.0, 20), (300.0, 15), (60.0, 3), (10.0, 1), (0.1, 1)]
+    )
+    def test_measurements_take_a_tenth_at_most_but_one_is_made(self, seconds: float, expected: int) -> None:
+        assert fit_measures(COST, seconds, most=20) == expected
+        assert expected == 1 or expected * COST.measure_seconds <= MEASURING * seconds
+
+
+class TestWithSteps:
+    """A recipe fitted into a time keeps its proportions."""
+
+    def test_shorter(self) -> None:
+        short = with_steps(RUN, 250, per_epoch=10)
+        assert (short.train.steps, short.train.warmup_steps) == (250, 12)
+        assert (short.log.save_epochs, short.log.knn_epochs, short.log.keep_epochs) == (2.5, 1.25, 6.25)
+        assert replace(short, train=RUN.train, log=RUN.log) == RUN
+
+    def test_longer_measures_no_more_seldom(self) -> None:
+        long = with_steps(RUN, 4_000, per_epoch=10)
+        assert (long.train.steps, long.train.warmup_steps) == (4_000, 200) and long.log == RUN.log
+
+    def test_of_a_recipe_in_epochs(self) -> None:
+        run = replace(RUN, train=Train(epochs=100, batch=128, warmup_epochs=10))
+        short = with_steps(run, 250, per_epoch=10)
+        assert (short.train.steps, short.train.warmup_steps, short.train.epochs) == (250, 25, 100)
+        assert short.log.save_epochs == 2.5
+
+
+class TestBatch:
+    """The batch that memory holds."""
+
+    @pytest.mark.parametrize(
+        ("share", "expected"), [(4.0, 128), (1.0, 128), (0.99, 64), (0.5, 64), (0.49, 32), (0.1, 8), (4 / 128, 4)]
+    )
+    def test_halved_until_it_fits(self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int) -> None:
+        """`share`: of what the whole batch needs, how much there is."""
+        need = 128 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
+        monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY) + 2)
+        assert fit_batch(RUN, COST, CPU) == expected
+
+    def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budget, "free_memory", lambda device: 200 * MIB)
+        with pytest.raises(
+            ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take a sm"
+        ):
+            fit_batch(RUN, COST, CPU)
+
+    def test_a_batch_below_four_is_the_users_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = replace(RUN, train=replace(RUN.train, batch=2))
+        monkeypatch.setattr(budget, "free_memory", lambda device: GIB)
+        assert fit_batch(run, COST, CPU) == 2
+        monkeypatch.setattr(budget, "free_memory", lambda device: MIB)
+        with pytest.raises(ConfigError, match="does not fit into memory"):
+            fit_batch(run, COST, CPU)
+
+
+class TestDisk:
+    """What a run folder will take."""
+
+    def test_measurements_and_kept_checkpoints_are_counted(self) -> None:
+        assert measures_of(RUN, 1_000, per_epoch=10) == 10
+        assert measures_of(replace(RUN, log=Log(save_epochs=0)), 1_000, per_epoch=10) == 0
+        # Of 1,000 steps one checkpoint is kept every 250; the last one and its draft come on top, and the exports.
+        assert disk_of(RUN, COST, 1_000, per_epoch=10) == (2 + 4) * 50 * MIB + 100 * MIB
+        assert disk_of(replace(RUN, log=Log(keep_epochs=0)), COST, 1_000, per_epoch=10) == 200 * MIB
+
+    def test_a_full_disk_is_told_before_anything_is_written(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        asked: list[Path] = []
+        usage = namedtuple("usage", "total used free")
+
+        def made_up(place: Path) -> tuple[int, int, int]:
+            asked.append(Path(place))
+            return usage(4 * GIB, 3 * GIB, GIB)
+
+        monkeypatch.setattr(shutil, "disk_usage", made_up)
+        out = tmp_path / "not" / "there" / "yet"
+        require_disk(out, GIB)
+        with pytest.raises(
+            RunDirError, match=r"yet will need about 1\.5 GiB, and its disk has 1\.0 GiB free; .*keep-ep"
+        ):
+            require_disk(out, 3 * GIB // 2)
+        assert asked == [tmp_path, tmp_path] and list(tmp_path.iterdir()) == []
+
+    def test_a_relative_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        require_disk(Path("runs/a"), 1)
+
+
+def images(n: int = 40, labels: bool = True) -> Data:
+    random = np.random.default_rng(0)
+    pixels = torch.from_numpy(random.integers(0, 256, (n, 3, 16, 16)).astype(np.uint8))
+    numbers = (np.arange(n) % 2).astype(np.int64) if labels else None
+    return Data(ArraySource("noise", pixels, numbers, ("a", "b") if labels else ()), None, "made here")
+
+
+TINY = replace(RUN, train=Train(steps=200, batch=8, warmup_steps=0))
+
+
+class TestTrial:
+    """A throw-away copy of a run, really trained."""
+
+    @pytest.mark.parametrize("labels", [True, False])
+    def test_costs_of_a_tiny_run(self, labels: bool) -> None:
+        began = time.perf_counter()
+        cost = trial(TINY, images(labels=labels), CPU, 1, Own(), seconds=0.2)
+        wall = time.perf_counter() - began
+        assert 0 < cost.step_seconds < wall and 0 < cost.measure_seconds < wall
+        assert 0.2 < cost.spent_seconds <= wall
+        method = fresh_method(TINY, CPU)
+        student = 4 * sum(p.numel() for p in method.student.parameters())
+        teacher = 4 * sum(p.numel() for p in method.teacher.parameters())
+        # Student, its momentum, and teacher are saved, and batch statistics; a gradient comes on top in memory.
+        assert 2 * student + teacher < cost.checkpoint_bytes < 2 * (2 * student + teacher)
+        assert cost.weight_bytes == cost.checkpoint_bytes + student
+
+    def test_the_same_memory_per_image_whatever_the_batch(self) -> None:
+        data = images()
+        small = trial(TINY, data, CPU, 1, Own(), seconds=0.0)
+        large = trial(replace(TINY, train=replace(TINY.train, batch=32)), data, CPU, 1, Own(), seconds=0.0)
+        assert large.kept_bytes == pytest.approx(small.kept_bytes, rel=0.05)
+        # Two views of 3 x 16 x 16; then per view the stem's 4 x 8 x 8 before and after its normalisation at the least.
+        assert small.kept_bytes > 2 * 4 * (3 * 16 * 16 + 2 * 4 * 8 * 8)
+        wide = replace(TINY, policy=replace(TINY.policy, views=(replace(VIEW, size=32),) * 2))
+        assert trial(wide, data, CPU, 1, Own(), seconds=0.0).kept_bytes == pytest.approx(4 * small.kept_bytes, rel=0.3)
+
+    def test_it_may_be_longer_than_the_run(self) -> None:
+        short = replace(TINY, train=replace(TINY.train, steps=2))
+        assert trial(short, images(), CPU, 1, Own(), seconds=0.0).step_seconds > 0
+
+    def test_the_images_and_the_random_state_stay_as_they_are(self) -> None:
+        data = images()
+        before = data.train.fingerprint()
+        first = fresh_method(TINY, CPU).state_dict()
+        trial(TINY, data, CPU, 1, Own(), seconds=0.0)
+        assert data.train.fingerprint() == before
+        again = fresh_method(TINY, CPU).state_dict()
+        assert all(torch.equal(first[name], again[name]) for name in first)
+
+    def test_a_batch_larger_than_the_data(self) -> None:
+        with pytest.raises(DataError, match="40 images cannot fill a batch of 128"):
+            trial(RUN, images(), CPU, 1, Own(), seconds=0.0)

@@ -1,0 +1,301 @@
+"""From what was asked to a complete run, with made-up costs: what wins, what follows, what fits time and memory."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from resmom.build import Own
+from resmom.config import ConfigError, Run
+from resmom.data.source import Data
+from resmom.methods.byol import Byol
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet
+from resmom.recipes.automatic import MEASURES, automatic, half_life
+from resmom.rundir import RunDirError
+from resmom.runs import budget, settle
+from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
+from resmom.runs.facts import gather
+from resmom.runs.settle import Ask, Settled
+from resmom.schedule import every
+from resmom.train.optim import AdamW, Sgd
+from resmom.train.plan import Train
+from tests.runs.derived import CPU, images, tiny, train_with
+
+MIB = 2**20
+COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB)
+
+
+def same(run: Run) -> Run:
+    return run
+
+
+Settle = Callable[..., Settled]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs that were tried; each of them costs `COST`."""
+    runs: list[Run] = []
+
+    def made_up(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+        runs.append(run)
+        return COST
+
+    monkeypatch.setattr(settle, "trial", made_up)
+    return runs
+
+
+@pytest.fixture
+def settled(tried: list[Run], tmp_path: Path) -> Settle:
+    """Settle with made-up costs."""
+
+    def call(
+        ask: Ask = same,
+        n: int = 5_000,
+        base: Run | None = None,
+        time: float | None = None,
+        backbone: BackboneConfig | None = None,
+        own: Own | None = None,
+    ) -> Settled:
+        data = images(n, side=32 if n < 5_000 else 16)
+        return settle.settle(base, ask, data, tmp_path / "run", CPU, 1, own or Own(), "", time, backbone)
+
+    return call
+
+
+def set_memory(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """Just enough free memory for so many images at once, at `COST`."""
+    need = held * COST.kept_bytes * TRANSIENT + COST.weight_bytes
+    monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY) + 2)
+
+
+def reasons(found: Settled) -> dict[str, str]:
+    return {choice.option: choice.reason for choice in found.choices}
+
+
+class TestDerived:
+    """Nothing asked but data and place."""
+
+    def test_everything_is_derived_and_estimated(self, settled: Settle, tried: list[Run]) -> None:
+        found = settled()
+        train = found.run.train
+        assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
+        assert len(found.choices) == 11 and len(tried) == 1
+        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, four kept ones, the exports.
+        assert (
+            found.estimate
+            == "about 14 min (0.1 s a step on this machine now), 130 MiB of disk, 1280 MiB of memory for a step"
+        )
+
+    def test_dear_measurements_are_made_less_often(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
+        few = replace(COST, measure_seconds=20.0)
+        monkeypatch.setattr(settle, "trial", lambda *arguments: few)
+        run = settled().run
+        whole = run.train.steps * run.train.batch / 5_000
+        made = round(whole / run.log.save_epochs)
+        assert made == 3 < MEASURES  # a tenth of 781 s
+        assert made * few.measure_seconds <= MEASURING * run.train.steps * few.step_seconds
+
+    def test_a_full_disk(self, settled: Settle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        full = replace(COST, checkpoint_bytes=2**60)
+        monkeypatch.setattr(settle, "trial", lambda *arguments: full)
+        with pytest.raises(RunDirError, match="GiB free; free some"):
+            settled()
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestAsked:
+    """What the user gives wins, and what depends on it follows."""
+
+    def test_single_settings(self, settled: Settle) -> None:
+        derived = settled()
+        found = settled(lambda run: replace(run, optim=Sgd(lr=1.5), residual=replace(run.residual, weight=1.0)))
+        assert (found.run.optim.lr, found.run.residual.weight) == (1.5, 1.0)
+        assert replace(found.run, optim=derived.run.optim, residual=derived.run.residual) == derived.run
+        assert set(reasons(derived)) - set(reasons(found)) == {"optim.lr", "residual.weight"}
+
+    def test_a_longer_run_has_a_longer_memory(self, settled: Settle) -> None:
+        found = settled(train_with(steps=50_000)).run
+        assert (found.train.steps, found.train.warmup_steps) == (50_000, 1_000)
+        assert half_life(found.ema.momentum) == pytest.approx(500)
+
+    def test_a_shorter_run_than_the_derived_warm_up(self, settled: Settle) -> None:
+        found = settled(train_with(steps=200))
+        assert (found.run.train.steps, found.run.train.warmup_steps) == (200, 10)
+        assert half_life(found.run.ema.momentum) == pytest.approx(20)
+        assert reasons(found)["train.steps"] == "the length asked for"
+        told = next(choice.value for choice in found.choices if choice.option == "train.steps")
+        assert told == "200 (5 passes over the images)"
+        # As often as in a longer run, where the measurements are not too dear: here a tenth of 20 s is one.
+        assert found.run.log.save_epochs == pytest.approx(200 * 128 / 5_000)
+
+    def test_a_batch_of_ones_own_sees_as_many_images(self, settled: Settle) -> None:
+        found = settled(train_with(batch=32))
+        assert found.run.train.batch == 32 and found.run.train.steps == 1_000_000 // 32
+        assert reasons(found)["train.batch"] == "the one asked for"
+        assert "million images" in reasons(found)["train.steps"]
+
+    def test_a_length_in_passes(self, settled: Settle) -> None:
+        found = settled(train_with(epochs=10))
+        assert found.run.train.steps == 10 * (5_000 // 128) and found.run.train.warmup_steps == 19
+        # Also where it is what a run in epochs has anyway.
+        assert settled(train_with(epochs=100)).run.train.steps == 100 * (5_000 // 128)
+        assert settled(train_with(epochs=10, batch=50)).run.train.steps == 10 * 100
+
+    def test_a_whole_train_in_epochs(self, settled: Settle) -> None:
+        found = settled(lambda run: replace(run, train=Train(epochs=50, batch=64, warmup_epochs=2)))
+        assert found.run.train == Train(epochs=50, batch=64, warmup_epochs=2)
+        assert half_life(found.run.ema.momentum) == pytest.approx(50 * 78 / 100)
+
+    def test_a_relative_change_is_made_once(self, settled: Settle) -> None:
+        def change(run: Run) -> Run:
+            train = replace(run.train, batch=2 * run.train.batch, steps=run.train.steps // 2)
+            return replace(run, train=train, optim=Sgd(lr=3 * run.optim.lr))
+
+        found = settled(change).run
+        assert (found.train.batch, found.train.steps) == (256, 7_813 // 2)
+        assert found.optim.lr == pytest.approx(0.9)
+        assert half_life(found.ema.momentum) == pytest.approx(39.06)
+
+    def test_warm_up_and_momentum_of_ones_own(self, settled: Settle) -> None:
+        found = settled(
+            lambda run: replace(
+                run,
+                train=replace(run.train, steps=300, warmup_steps=299),
+                ema=replace(run.ema, momentum=0.9),
+            )
+        )
+        assert (found.run.train.steps, found.run.train.warmup_steps, found.run.ema.momentum) == (300, 299, 0.9)
+        assert "ema.momentum" not in reasons(found)
+
+    def test_a_backbone_brings_its_heads_and_optimiser(self, settled: Settle) -> None:
+        found = settled(backbone=MoCoViT("tiny", image=32, patch=8))
+        assert isinstance(found.run.optim, AdamW)
+        assert [view.size for view in found.run.policy.views] == [32, 32]
+        assert reasons(found)["backbone"] == "the one asked for"
+
+    def test_nothing_is_told_of_what_modules_of_ones_own_replace(self, settled: Settle) -> None:
+        body = nn.Sequential(nn.Flatten(), nn.LazyLinear(8))
+        found = settled(own=Own(backbone=body))
+        assert "backbone" not in reasons(found) and "method" in reasons(found)
+
+    def test_another_method(self, settled: Settle) -> None:
+        found = settled(lambda run: replace(run, method=Byol(8, 4, 8)))
+        assert found.run.method == Byol(8, 4, 8) and "method" not in reasons(found)
+
+    def test_what_cannot_be_used_is_refused_before_a_trial(self, settled: Settle, tried: list[Run]) -> None:
+        with pytest.raises(ConfigError, match=r"optim\.lr is -1"):
+            settled(lambda run: replace(run, optim=Sgd(lr=-1.0)))
+        assert tried == []
+
+
+class TestTime:
+    """A budget sets the steps."""
+
+    @pytest.mark.parametrize("seconds", [300.0, 3_600.0])
+    def test_the_steps_fit_and_the_rest_follows(self, settled: Settle, seconds: float) -> None:
+        found = settled(time=seconds)
+        train = found.run.train
+        made = round(train.steps * train.batch / 5_000 / found.run.log.save_epochs)
+        assert made == min(MEASURES, int(MEASURING * seconds / COST.measure_seconds))
+        taken = COST.spent_seconds + train.steps * COST.step_seconds + (made + 2) * COST.measure_seconds
+        assert taken == pytest.approx(MARGIN * seconds, abs=2 * COST.measure_seconds)
+        assert train.warmup_steps == min(1_000, train.steps // 20)
+        assert half_life(found.run.ema.momentum) == pytest.approx(max(20, train.steps / 100))
+        assert "what fits into the given time" in reasons(found)["train.steps"]
+
+    def test_too_short(self, settled: Settle) -> None:
+        with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give more --time"):
+            settled(time=20.0)
+
+    def test_a_length_of_ones_own_wins(self, settled: Settle) -> None:
+        found = settled(train_with(steps=123), time=300.0)
+        assert found.run.train.steps == 123 and reasons(found)["train.steps"] == "the length asked for"
+
+    def test_a_recipe_keeps_everything_but_its_length(self, settled: Settle) -> None:
+        base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
+        assert settled(base=base) == Settled(base, (), "")
+        found = settled(base=base, time=600.0)
+        # A thousand checkpoints at 2 s each are far more than a tenth of the time: 30 of them are not.
+        assert found.run.train.steps == int((MARGIN * 600 - 5 - 32 * 2) / 0.1)
+        assert found.run.train.warmup_steps == round(found.run.train.steps / 10)
+        made = found.run.train.steps / every(found.run.log.save_epochs, 100)
+        assert made == pytest.approx(30, abs=0.5)
+        assert found.run.log.knn_epochs == pytest.approx(5 * found.run.log.save_epochs)
+        assert found.choices == () and found.estimate.startswith("about 9 min")
+        assert replace(found.run, train=base.train, log=base.log) == base
+
+
+class TestMemory:
+    """A batch that does not fit."""
+
+    @pytest.mark.parametrize(("held", "batch"), [(127, 64), (64, 64), (40, 32)])
+    def test_is_halved_and_the_run_gets_longer(
+        self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch, held: int, batch: int
+    ) -> None:
+        set_memory(monkeypatch, held)
+        found = settled()
+        assert (found.run.train.batch, found.run.train.micro_batch) == (batch, 0)
+        assert found.run.train.steps == 1_000_000 // batch
+        assert "memory" in reasons(found)["train.batch"]
+        assert [run.train.batch for run in tried] == [128, batch]  # what runs was tried
+        assert f"{batch * 10} MiB of memory" in found.estimate
+
+    def test_below_32_the_graph_is_cut(
+        self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_memory(monkeypatch, 20)
+        found = settled()
+        assert (found.run.train.batch, found.run.train.micro_batch) == (128, 16)
+        assert [run.train.micro_batch for run in tried] == [0, 16]
+        assert "160 MiB of memory" in found.estimate
+
+    @pytest.mark.parametrize("seconds", [None, 600.0])
+    def test_a_batch_of_ones_own_is_kept_and_cut(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+    ) -> None:
+        set_memory(monkeypatch, 64)
+        found = settled(train_with(batch=256), time=seconds)
+        assert (found.run.train.batch, found.run.train.micro_batch) == (256, 64)
+        assert reasons(found)["train.batch"] == "the one asked for"
+
+    def test_micro_batches_of_ones_own_that_fit_are_left_alone(
+        self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_memory(monkeypatch, 40)
+        found = settled(train_with(micro_batch=16))
+        assert (found.run.train.batch, found.run.train.micro_batch, len(tried)) == (128, 16, 1)
+
+    def test_not_even_four(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_memory(monkeypatch, 3)
+        with pytest.raises(ConfigError, match="does not fit into memory"):
+            settled()
+
+    def test_really_tried(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A first trial tells the needs of a tiny network; with less than that the batch is halved."""
+        monkeypatch.setattr(settle, "GLANCE", 0.0)
+
+        def ask(run: Run) -> Run:
+            return replace(tiny(run), train=run.train)
+
+        data = images(300)
+        run = ask(automatic(gather(data, CPU)).run)
+        assert run.train.batch == 64
+        cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
+        need = 40 * cost.kept_bytes * TRANSIENT + cost.weight_bytes
+        monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY))
+        found = settle.settle(None, ask, data, tmp_path / "run", CPU, 1, Own())
+        assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
+
+
+def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Path) -> None:
+    """torchvision's ResNet-18 as torch saves it: no word of ours in the file."""
+    from torchvision.models import resnet18
+
+    with torch.random.fork_rng(devices=[]):
+        torch.save(resnet18().state_dict(), tmp_path / "r18.pt")
+    found = settle.settle(None, same, images(), tmp_path / "run", CPU, 1, Own(), str(tmp_path / "r18.pt"))
+    assert found.run.backbone == ResNet(18) and found.run.optim == Sgd(lr=0.03)
