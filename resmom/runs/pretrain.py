@@ -213,7 +213,7 @@ def _summary(job: Job, folder: RunDir) -> str:
     run, train_images = job.run, job.data.train
     lines = [
         f"{run.recipe}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
-        f"{run.train.batch} ({job.steps / job.per_epoch:g} epochs), {run.train.precision} on {job.device}",
+        f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]

@@ -80,7 +80,7 @@ class Progress:
             self._console.print(self._words(step), soft_wrap=True, markup=False)
 
     def _words(self, step: int) -> str:
-        parts = [f"epoch {step / self._per_epoch:.1f}/{self._steps / self._per_epoch:g}", f"step {step}/{self._steps}"]
+        parts = [f"epoch {step / self._per_epoch:.1f}/{_epochs(self._steps / self._per_epoch)}", f"step {step}/{self._steps}"]
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:
@@ -108,3 +108,8 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _epochs(epochs: float) -> str:
+    """A whole number, or one decimal."""
+    return f"{epochs:.1f}".removesuffix(".0")
