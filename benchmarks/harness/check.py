@@ -1,0 +1,138 @@
+"""Does everything run on this device, and does it compute what the CPU computes?"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.harness.throughput import CASES, PLAN, shrunk
+from resmom.checkpoint import load_checkpoint
+from resmom.config import Log, Run
+from resmom.data.open import open_data
+from resmom.data.source import ArraySource, Data
+from resmom.recipes import recipe, with_residual
+from resmom.rundir import RunDir, append_line
+from resmom.runs.environment import environment
+from resmom.runs.evaluate import evaluate
+from resmom.runs.gap import gap
+from resmom.runs.job import default_device, prepare
+from resmom.runs.pretrain import Machine, pretrain, resume
+from resmom.train.step import train_step
+from resmom.views.apply import views
+from resmom.views.policy import mocov3_cifar, mocov3_imagenet
+
+
+def work(results: Path, device_name: str, toy: bool) -> int:
+    """Run every check, write a line each; 0 if all hold."""
+    device = default_device(device_name)
+    checks: dict[str, Callable[[torch.device], dict[str, Any]]] = {
+        "views equal the CPU's": check_views,
+        "losses equal the CPU's": check_losses,
+        "no synchronisation in a step": check_synchronisation,
+        "a run, resumed, evaluated": check_run,
+    }
+    failed = 0
+    for name, one in checks.items():
+        began = time.perf_counter()
+        try:
+            found = {"holds": True, **one(device)}
+        except Exception as error:  # noqa: BLE001  whatever it is, the other checks are wanted too
+            found = {"holds": False, "error": f"{type(error).__name__}: {error}"}
+        failed += not found["holds"]
+        line = {"check": name, **found, "seconds": time.perf_counter() - began, "device": str(device), "toy": toy}
+        append_line(results, {**line, "environment": environment()})
+        print(f"{'ok' if found['holds'] else 'FAILED'}  {name}  {found}", flush=True)
+    return int(failed > 0)
+
+
+def check_views(device: torch.device) -> dict[str, Any]:
+    """Batched ops on the device against whatever the CPU uses: the most a pixel differs, before normalisation."""
+    worst = {}
+    for side, policy in ((32, mocov3_cifar()), (96, mocov3_imagenet())):
+        images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (32, 3, side, side), dtype=np.uint8))
+        here = views(images, np.arange(32), policy, 0, 0)
+        there = views(images.to(device), np.arange(32), policy, 0, 0)
+        scale = torch.tensor(policy.std)[:, None, None]
+        worst[f"{side} pixels"] = max(
+            ((a - b.cpu()).abs() * scale).max().item() for a, b in zip(here, there, strict=True)
+        )
+    return {"holds": max(worst.values()) < 2e-3, "largest_difference": worst}
+
+
+def _small(run: Run) -> Run:
+    return replace(run, train=replace(run.train, batch=32), residual=replace(run.residual, weight=1.0))
+
+
+def check_losses(device: torch.device) -> dict[str, Any]:
+    """The first losses of a small run in fp32 against the CPU's, and of bf16 against fp32 over 20 steps."""
+    run = _small(recipe("mocov3_cifar100_small"))
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (256, 3, 32, 32), dtype=np.uint8))
+    data = Data(ArraySource("noise", pixels), None, "noise")
+
+    def losses(where: torch.device, precision: Any, steps: int) -> list[float]:
+        job = prepare(replace(run, train=replace(run.train, precision=precision)), data, where)
+        job.state.method.train()
+        return [train_step(job.state, job.batch(i), PLAN, job.rules)["loss"].item() for i in range(steps)]
+
+    cpu, own = losses(torch.device("cpu"), "fp32", 3), losses(device, "fp32", 20)
+    half = losses(device, "bf16", 20)
+    first = max(abs(a - b) / abs(a) for a, b in zip(cpu, own[:3], strict=True))
+    later = max(abs(a - b) / abs(a) for a, b in zip(own, half, strict=True))
+    return {"holds": first < 1e-3 and later < 0.05, "fp32_to_cpu": first, "bf16_to_fp32": later}
+
+
+def check_synchronisation(device: torch.device) -> dict[str, Any]:
+    """Two steps of every optimiser and method under torch's synchronisation debug mode, which raises."""
+    for case in (*CASES.values(),):
+        run, shape = shrunk(case, toy=True)
+        data = Data(ArraySource("noise", torch.randint(0, 256, shape, dtype=torch.uint8)), None, "noise")
+        job = prepare(with_residual(run), data, device)
+        job.state.method.train()
+        batch = job.batch(0)
+        train_step(job.state, batch, PLAN, job.rules, measure=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            train_step(job.state, batch, PLAN, job.rules, measure=True)
+        finally:
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+    return {"watched": device.type == "cuda"}
+
+
+def check_run(device: torch.device) -> dict[str, Any]:
+    """Pretrain, stop in the middle, resume, evaluate, measure the gap; the resumed weights beside undisturbed ones."""
+    machine = Machine(device=str(device), quiet=True)
+    run = recipe("mocov3_cifar100_small")
+    steps = 12
+    train = replace(run.train, steps=steps, warmup_steps=2, batch=32)
+    run = replace(with_residual(run), train=train, log=Log(line_steps=1, save_epochs=1, knn_epochs=1))
+    with TemporaryDirectory() as place:
+        file = Path(place) / "images.npz"
+        draws = np.random.default_rng(0)
+        labels = draws.integers(0, 4, 160)
+        pixels = (draws.integers(0, 128, (160, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
+        np.savez(
+            file,
+            train_images=pixels[:128],
+            train_labels=labels[:128],
+            test_images=pixels[128:],
+            test_labels=labels[128:],
+        )
+        whole, halved = Path(place) / "whole", Path(place) / "halved"
+        pretrain(run, str(file), whole, machine)
+        pretrain(replace(run, log=replace(run.log, keep_epochs=1)), str(file), halved, machine)
+        folder = RunDir(halved)
+        folder.kept(4).replace(folder.last)  # as if it had been cut off after the first epoch
+        resume(halved, machine, open_data(str(file)))
+        a, b = (load_checkpoint(RunDir(path).last)["state"]["student"] for path in (whole, halved))
+        apart = max((a[name].float() - b[name].float()).abs().max().item() for name in a)
+        rows = evaluate(whole, device=str(device))
+        gap(whole, device=str(device))
+    return {"holds": apart < 1e-2 and bool(rows), "resumed_differs_by": apart}

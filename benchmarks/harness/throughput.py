@@ -1,0 +1,152 @@
+"""Images per second and memory of a training step: ours and a plain eager loop, in turn, on the same device.
+
+Three settings (the step alone, on views that lie on the device; our step also fed by the real loader), each in bf16 and
+fp32. The plain loop is what one writes first: torchvision's network, autocast, an EMA parameter by parameter, a number
+read back in every step.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resmom.config import Run
+from resmom.data.loader import prefetch
+from resmom.data.source import ArraySource, Data
+from resmom.recipes import recipe
+from resmom.rundir import append_line, read_lines
+from resmom.runs.environment import environment
+from resmom.runs.job import Job, default_device, prepare
+from resmom.train.plan import Plan
+from resmom.train.step import train_step
+from resmom.types import Batch
+
+PLAN = Plan(lr=0.01, momentum=0.99, residual=1.0)
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe at a batch; `images` of `side` pixels stand in for the data set."""
+
+    recipe: str
+    batch: int
+    side: int
+    images: int
+
+
+CASES = {
+    "ResNet-18, CIFAR": Case("mocov3_cifar100_r18", 512, 32, 20_000),
+    "ResNet-50, 224": Case("mocov3_imagenet_r50", 256, 256, 2_000),
+    "ViT-S/16, 224": Case("mocov3_imagenet_vits", 256, 256, 2_000),
+}
+
+
+def work(results: Path, device_name: str, toy: bool, until: float) -> int:
+    """Measure every case that the results do not have yet, until the time is up; 0 when all are there."""
+    device = default_device(device_name)
+    done = {(line["case"], line["precision"], line["toy"]) for line in read_lines(results)}
+    for name, case in CASES.items():
+        for precision in ("bf16", "fp32"):
+            if (name, precision, toy) in done:
+                continue
+            if time.monotonic() > until - (5 if toy else 90):
+                print("time is up; call again for the rest")
+                return 3
+            line = measure(case, precision, device, toy)
+            append_line(
+                results, {"case": name, "precision": precision, "toy": toy, **line, "environment": environment()}
+            )
+            print(name, precision, {k: v for k, v in line.items() if not isinstance(v, list)}, flush=True)
+    return 0
+
+
+def measure(case: Case, precision: Precision, device: torch.device, toy: bool) -> dict[str, Any]:
+    """One line: images/s of ours, of ours with its loader and of the plain loop (median, and all rounds); memory."""
+    run, images = shrunk(case, toy)
+    run = replace(run, train=replace(run.train, precision=precision))
+    source = ArraySource("noise", torch.randint(0, 256, images, dtype=torch.uint8))
+    job = prepare(run, Data(source, None, "noise"), device)
+    job.state.method.train()
+    batch = job.batch(0)
+    contenders: dict[str, Callable[[], Any]] = {"ours": lambda: train_step(job.state, batch, PLAN, job.rules)}
+    rounds, steps = (2, 1) if toy else (6, 10)
+    plain = PlainLoop(job, precision)
+    contenders["plain"] = lambda: plain.step(batch)
+    with prefetch(job.batch, 0, 1_000_000, 2) as batches:
+        contenders["ours, with loader"] = lambda: train_step(job.state, next(batches), PLAN, job.rules)
+        speeds: dict[str, list[float]] = {name: [] for name in contenders}
+        memory: dict[str, float] = {}
+        for round_ in range(rounds + 1):
+            for name, step in contenders.items():
+                _wait(device)
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats(device)
+                began = time.perf_counter()
+                for _ in range(steps):
+                    step()
+                _wait(device)
+                if round_:  # the first round pays for memory and kernels
+                    speeds[name].append(steps * run.train.batch / (time.perf_counter() - began))
+                if device.type == "cuda":
+                    memory[name] = torch.cuda.max_memory_allocated(device) / 2**30
+    return {
+        "batch": run.train.batch,
+        "images_per_second": {name: statistics.median(found) for name, found in speeds.items()},
+        "ratio_to_plain": statistics.median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True)),
+        "peak_gib": memory,
+        "rounds": speeds,
+    }
+
+
+def shrunk(case: Case, toy: bool) -> tuple[Run, tuple[int, int, int, int]]:
+    """The run of a case and the shape of its images; tiny for `toy`, where ViT keeps its 224 pixels."""
+    run = recipe(case.recipe)
+    batch, images, side = (4, 16, 32) if toy else (case.batch, case.images, case.side)
+    if toy and "vit" not in case.recipe:
+        views = tuple(replace(view, size=32) for view in run.policy.views)
+        run = replace(run, policy=replace(run.policy, views=views))
+    run = replace(run, train=replace(run.train, batch=batch, micro_batch=0))
+    return run, (images, 3, side, side)
+
+
+class PlainLoop:
+    """MoCo-v3 as one writes it first, with the job's own networks copied, in their usual memory order."""
+
+    def __init__(self, job: Job, precision: Precision) -> None:
+        self.student: nn.Module = deepcopy(job.state.method.student).to(memory_format=torch.contiguous_format)
+        self.teacher: nn.Module = deepcopy(job.state.method.teacher).to(memory_format=torch.contiguous_format)
+        self.optimizer = torch.optim.SGD(self.student.parameters(), lr=0.01, momentum=0.9)
+        self.half, self.device, self.temperature = precision == "bf16", job.device, 0.2
+
+    def _loss(self, q: Tensor, k: Tensor) -> Tensor:
+        logits = F.normalize(q.float(), dim=1) @ F.normalize(k.float(), dim=1).T / self.temperature
+        return F.cross_entropy(logits, torch.arange(len(q), device=q.device)) * 2 * self.temperature
+
+    def step(self, batch: Batch) -> float:
+        x1, x2 = (view.contiguous() for view in batch.views)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
+            q1, q2 = self.student(x1).p, self.student(x2).p
+            with torch.no_grad():
+                k1, k2 = self.teacher(x1).z, self.teacher(x2).z
+        loss = self._loss(q1, k2) + self._loss(q2, k1)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        named = dict(self.student.named_parameters())
+        with torch.no_grad():
+            for name, p in self.teacher.named_parameters():
+                p.mul_(0.99).add_(named[name], alpha=0.01)
+        return loss.item()
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
