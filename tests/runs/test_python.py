@@ -1,0 +1,215 @@
+"""The Python interface: images and modules of the user's own, results as plain objects, stopping and going on."""
+
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import resmom
+from resmom.checkpoint import load_checkpoint
+from resmom.config import ConfigError, Log
+from resmom.data.source import DataError
+from resmom.errors import UserError
+from resmom.method import Method
+from resmom.methods.byol import Byol, ByolMethod
+from resmom.nets.backbones import Backbone
+from resmom.rundir import RunDir
+from tests.runs.crash import small_run
+
+LABELS = np.arange(40) % 2
+
+
+def pixels() -> np.ndarray:
+    """N x H x W x C; the classes differ in colour."""
+    draws = np.random.default_rng(0)
+    tint = 100 * np.eye(3)[LABELS][:, None, None, :]
+    return (draws.integers(0, 120, (40, 16, 16, 3)) + tint).astype(np.uint8)
+
+
+class Photos:
+    """A map-style Dataset of PIL images with targets, as torchvision's are."""
+
+    def __init__(self) -> None:
+        self.targets = LABELS.tolist()
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, at: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(pixels()[at]), self.targets[at]
+
+
+def folder_of(place: Path) -> str:
+    for number, image in enumerate(pixels()):
+        Image.fromarray(image).save(place / f"{number:02d}.png")
+    return str(place)
+
+
+def train(data: object, out: Path, **options: object) -> resmom.Result:
+    run = small_run(epochs=2)
+    return resmom.pretrain(data, out, run, device="cpu", quiet=True, **options)  # type: ignore[arg-type]
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    state = load_checkpoint(RunDir(path).last)["state"]
+    return {f"{part}/{name}": value for part in ("student", "teacher") for name, value in state[part].items()}
+
+
+def test_the_same_images_in_every_form_train_the_same_network(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    forms = {
+        "folder": folder_of(tmp_path / "photos"),
+        "array": pixels(),
+        "tensor": torch.from_numpy(pixels()).permute(0, 3, 1, 2),
+        "dataset": [Image.fromarray(image) for image in pixels()],
+    }
+    for name, data in forms.items():
+        assert train(data, tmp_path / name).finished
+    first = weights(tmp_path / "folder")
+    for name in forms:
+        for key, value in weights(tmp_path / name).items():
+            assert torch.equal(value, first[key]), (name, key)
+
+
+@pytest.mark.parametrize("form", ["pair", "dataset"])
+def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) -> None:
+    data = (pixels(), LABELS) if form == "pair" else Photos()
+    result = train(data, tmp_path / "run", test=(pixels()[:10], LABELS[:10]))
+    steps, values = result.series("knn", "student")
+    assert steps == [0, 10] and values[-1] == 100.0  # two colours
+    rows = result.evaluate(("knn",))
+    assert {row.network for row in rows} == {"student", "teacher"}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (pixels().astype(np.float32), "uint8; got float32"),
+        (pixels()[0], "N x H x W x C"),
+        (torch.zeros(4, 3, 8, 8), "uint8; got torch.float32"),
+        ((pixels(), LABELS[:-1]), "N whole numbers"),
+        ((pixels(), LABELS.astype(float)), "N whole numbers"),
+        ([torch.zeros(3, 8, 8)], "without its transform"),
+        ([], "the Dataset is empty"),
+        (7, "int cannot be used as images"),
+    ],
+    ids=["float array", "one image", "float tensor", "few labels", "float labels", "float items", "nothing", "number"],
+)
+def test_impossible_images_are_told_and_nothing_is_written(tmp_path: Path, data: object, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        train(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class Body(nn.Module):
+    """A backbone of the user's own: views to maps."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_a_module_of_ones_own_is_copied_trained_and_wanted_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    body = Body()
+    before = {name: value.clone() for name, value in body.state_dict().items()}
+    result = train(pixels(), tmp_path / "run", backbone=body)
+    assert all(torch.equal(value, before[name]) for name, value in body.state_dict().items())
+    out = result.network()(torch.zeros(2, 3, 16, 16))
+    assert out.h.shape == (2, 6)
+    trained = weights(tmp_path / "run")["student/backbone.body.layers.0.weight"]
+    assert not torch.equal(trained, before["layers.0.weight"])
+    with pytest.raises(ConfigError, match="Body"):
+        resmom.result(tmp_path / "run")
+    assert resmom.result(tmp_path / "run", backbone=Body()).step == result.step
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [(nn.Flatten(0), "for two views"), (nn.Linear(5, 5), "cannot take views"), (nn.Identity(), None)],
+)
+def test_a_module_that_gives_no_representation_is_told(tmp_path: Path, body: nn.Module, told: str | None) -> None:
+    if told is None:  # maps of three channels are maps
+        assert train(pixels(), tmp_path / "run", backbone=nn.Conv2d(3, 4, 3)).finished
+        return
+    with pytest.raises(UserError, match=told):
+        train(pixels(), tmp_path / "run", backbone=body)
+    assert not (tmp_path / "run").exists()
+
+
+def own_method(backbone: Backbone) -> Method:
+    return ByolMethod(backbone, Byol(hidden=8, out=4, predictor_hidden=8))
+
+
+def test_a_method_of_ones_own(tmp_path: Path) -> None:
+    result = train(pixels(), tmp_path / "run", method=own_method)
+    assert result.finished and not [line for line in result.metrics if "loss/chance" in line]  # BYOL's has none
+    with pytest.raises(ConfigError, match="own_method"):
+        resmom.resume(tmp_path / "run", data=pixels(), device="cpu", quiet=True)
+
+
+def test_a_result_is_plain_and_shows_itself(tmp_path: Path) -> None:
+    result = train((pixels(), LABELS), tmp_path / "run", test=(pixels()[:10], LABELS[:10]))
+    assert (result.step, result.steps, result.finished) == (10, 10, True)
+    steps, losses = result.series("train", "loss")
+    assert steps == [1, 2, 4, 6, 8, 10] and all(isinstance(value, float) for value in losses)
+    with pytest.raises(KeyError, match="grad_norm"):
+        result.series("train", "los")
+    with pytest.raises(KeyError, match="health"):
+        result.series("nothing", "loss")
+    page, text = result._repr_html_(), str(result)
+    for word in ("kNN top-1", "RankMe", "before", "teacher after"):
+        assert word in page and word in text
+    assert page.count("<tr>") == 7 and "<script" not in page
+    again = resmom.result(tmp_path / "run")
+    assert again.metrics == result.metrics and again.changes == result.changes
+    loaded = resmom.load(tmp_path / "run", "teacher")
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(tmp_path: Path) -> None:
+    run = replace(small_run(epochs=30), log=Log(line_steps=2, save_epochs=0, knn_epochs=0))
+    options = {"device": "cpu", "quiet": True}
+    whole = resmom.pretrain(pixels(), tmp_path / "whole", run, **options)  # type: ignore[arg-type]
+    lines = tmp_path / "halved" / "metrics.jsonl"
+
+    def stop() -> None:
+        while not (lines.exists() and '"kind": "train"' in lines.read_text()):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    halved = resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
+    assert not halved.finished and 0 < halved.step < whole.steps
+    assert f"stopped at step {halved.step} of 150" in str(halved)
+    with pytest.raises(DataError, match="pass them again"):
+        resmom.resume(tmp_path / "halved", device="cpu", quiet=True)
+    with pytest.raises(DataError, match="images are not those"):
+        resmom.resume(tmp_path / "halved", data=pixels()[:39], device="cpu", quiet=True)
+    resumed = resmom.resume(tmp_path / "halved", data=pixels(), device="cpu", quiet=True)
+    assert resumed.finished
+    expected = weights(tmp_path / "whole")
+    for name, value in weights(tmp_path / "halved").items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_settings_are_derived_and_changed(tmp_path: Path) -> None:
+    images = np.concatenate([pixels(), 255 - pixels()])
+    result = resmom.pretrain(
+        images,
+        tmp_path / "run",
+        change=lambda run: replace(run, train=replace(run.train, steps=6, warmup_steps=1, batch=16)),
+        device="cpu",
+        quiet=True,
+    )
+    assert result.finished and result.steps == 6 and result.run.recipe == "automatic"
