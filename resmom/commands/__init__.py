@@ -64,7 +64,10 @@ def tell_end(finished: Finished, as_json: bool) -> int:
     if as_json:
         print_json({**dataclasses.asdict(finished), "path": str(finished.path)})
     elif finished.interrupted_by is None:
-        print(f"finished: {finished.path}\nmeasure it with:\n  resmom evaluate {finished.path}")
+        print(
+            f"finished: {finished.path}\nlook at it with:\n  resmom report {finished.path} --out report.html\n"
+            f"with labels, measure it with:\n  resmom evaluate {finished.path}"
+        )
     else:
         print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")
     return 0 if finished.interrupted_by is None else 128 + finished.interrupted_by
