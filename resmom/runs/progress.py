@@ -80,7 +80,8 @@ class Progress:
             self._console.print(self._words(step), soft_wrap=True, markup=False)
 
     def _words(self, step: int) -> str:
-        parts = [f"epoch {step / self._per_epoch:.1f}/{_epochs(self._steps / self._per_epoch)}", f"step {step}/{self._steps}"]
+        done, whole = step / self._per_epoch, _epochs(self._steps / self._per_epoch)
+        parts = [f"epoch {done:.1f}/{whole}", f"step {step}/{self._steps}"]
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:
