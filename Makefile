@@ -35,9 +35,10 @@ golden: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
-# Speed as ratios, measured side by side.
+# Speed as ratios, measured side by side, as far as nothing else has to be installed; see docs/results/speed/README.md.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.peers input --peers '' --rounds 6 --out build/speed
 
 # Kill a run at many more random moments than the tests do.
 soak: $(READY)

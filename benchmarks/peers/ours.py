@@ -1,0 +1,59 @@
+"""resmom: the step of `resmom.train.step`, batches of `Job.batch` made ahead by threads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.peers.case import Case
+from benchmarks.peers.worker import Gate
+from resmom.commands import keep_memory
+from resmom.data.loader import prefetch
+from resmom.data.open import open_data
+from resmom.losses.residual import Residual
+from resmom.nets.backbones import ResNet, SmallResNet
+from resmom.recipes import recipe
+from resmom.runs.job import fresh_method, prepare
+from resmom.train.optim import Sgd, build_optimizer
+from resmom.train.plan import Plan
+from resmom.train.state import State
+from resmom.train.step import Rules, train_step
+from resmom.types import Batch
+
+PACKAGES = ("resmom", "numba", "simplejpeg")
+NOTES = {
+    "step": "mocov3_cifar100_r18 with SGD and a padding of 1 in the stem, no residual term, no online classifier",
+    "images": "Job.batch by prefetch, a thread per core, files decoded each time (nothing held in RAM)",
+}
+
+
+def step(case: Case, gate: Gate) -> None:
+    if case.keep_memory:
+        keep_memory()
+    run = replace(recipe("mocov3_cifar100_r18"), backbone=ResNet(18, stem="small"), optim=Sgd())
+    method = fresh_method(run, torch.device("cpu")).train()
+    state = State(method, build_optimizer(run.optim, method.student))
+    shape = (case.batch, 3, case.side, case.side)
+    views = tuple(torch.randn(shape).to(memory_format=torch.channels_last) for _ in range(2))
+    batch, rules = Batch(views, torch.arange(case.batch)), Rules(Residual(0.0), case.precision)
+    while True:
+        gate()
+        train_step(state, batch, Plan(0.03, 0.99, 0.0), rules)
+
+
+def images(case: Case, gate: Gate) -> None:
+    if case.keep_memory:
+        keep_memory()
+    arrays = Path(case.data).suffix == ".npz"
+    run = recipe("mocov3_cifar100_r18" if arrays else "mocov3_imagenet_r50")
+    views = tuple(replace(view, size=case.side) for view in run.policy.views)
+    # The network is not used; a small one spares memory.
+    run = replace(
+        run, policy=replace(run.policy, views=views), backbone=SmallResNet(), train=replace(run.train, batch=case.batch)
+    )
+    job = prepare(run, open_data(case.data, ram_limit=0), torch.device("cpu"))
+    with prefetch(job.batch, 0, 10**7, case.cores) as batches:
+        while True:
+            gate()
+            for _ in range(case.batches):
+                next(batches)

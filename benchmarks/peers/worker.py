@@ -1,0 +1,95 @@
+"""One contender in a process of its own: does a round whenever a line comes on standard input.
+
+    python -m benchmarks.peers.worker NAME CASE     (a contender's name, a `Case` as JSON)
+
+Answers are lines of JSON: {"note", "versions"} when it is ready, {"missing"} if it cannot be imported, and
+{"seconds", "peak_mib", "mib"} after each round. After an answer the process group stops itself. Whatever a library
+prints goes to standard error.
+"""
+
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from benchmarks.peers.case import MODULES, Case
+
+ALWAYS = ("torch", "torchvision", "numpy", "pillow")
+
+
+class Gate:
+    """Called by a contender before each of its rounds: ends the round before, and waits for the next to be asked for.
+
+    Everything between two calls is timed, so what a library does around its step counts as well.
+    """
+
+    def __init__(self, answers: TextIO, about: dict[str, Any]) -> None:
+        self._answers, self._about, self._began = answers, about, 0.0
+
+    def __call__(self) -> None:
+        if self._began:
+            self.say({"seconds": time.perf_counter() - self._began, **_memory()})
+        else:
+            gc.collect()
+            self.say(self._about | _memory())
+        os.killpg(0, signal.SIGSTOP)  # until the driver continues this process, and all it has started
+        if not sys.stdin.readline():
+            sys.exit(0)
+        self._began = time.perf_counter()
+
+    def say(self, content: dict[str, Any]) -> None:
+        self._answers.write(json.dumps(content) + "\n")
+        self._answers.flush()
+
+
+def _memory() -> dict[str, float]:
+    """The largest memory of this process so far, and that of now, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    status = Path("/proc/self/statm")
+    now = int(status.read_text().split()[1]) * resource.getpagesize() / 2**20 if status.exists() else peak
+    return {"peak_mib": peak, "mib": now}
+
+
+def _versions(packages: tuple[str, ...], source: str) -> dict[str, str]:
+    found = {}
+    for name in (*ALWAYS, *packages):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if source:
+        asked = subprocess.run(["git", "-C", source, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        found["commit"] = asked.stdout.strip() or "unknown"
+    return found
+
+
+def main() -> None:
+    name, case = sys.argv[1], Case.read(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    if case.cores and sys.platform == "linux":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: case.cores])
+    if case.source:
+        sys.path.insert(0, case.source)
+    try:
+        import torch
+
+        contender = importlib.import_module(f"benchmarks.peers.{MODULES[name]}")
+    except ImportError as error:
+        Gate(answers, {}).say({"missing": f"{type(error).__name__}: {error}"})
+        return
+    torch.set_num_threads(case.threads)
+    gate = Gate(answers, {"note": contender.NOTES[case.what], "versions": _versions(contender.PACKAGES, case.source)})
+    getattr(contender, case.what)(case, gate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The driver of side-by-side measurements, with contenders that only pretend to work."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers.case import MODULES, PEERS, Case
+from benchmarks.peers.driver import Contender, Dead, interleave, repository
+from benchmarks.peers.table import Ratio, memory_ratios, row, speed_ratios
+
+FAKE = """
+import json, os, signal, sys, time
+name, seconds, diary, dies_in = sys.argv[1], float(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+
+def answer(content):
+    print(json.dumps(content), flush=True)
+    os.killpg(0, signal.SIGSTOP)
+
+answer({"note": name, "peak_mib": 0})
+for number, _ in enumerate(sys.stdin):
+    if number == dies_in:
+        sys.exit("out of luck")
+    for word in ("begins", "ends"):
+        with open(diary, "a") as file:
+            file.write(f"{name} {word}\\n")
+    answer({"seconds": seconds * (number + 1), "peak_mib": 100 * seconds})
+"""
+
+Start = Callable[[], Contender]
+
+
+def fake(name: str, seconds: float, diary: Path, dies_in: int = -1) -> Start:
+    command = [sys.executable, "-c", FAKE, name, str(seconds), str(diary), str(dies_in)]
+    return partial(Contender, name, command)
+
+
+def missing(name: str, reason: str) -> Start:
+    return partial(Contender, name, [sys.executable, "-c", f'print(\'{{"missing": "{reason}"}}\')'])
+
+
+def test_rounds_take_turns_and_another_one_is_first_each_time(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    result = interleave({"a": fake("a", 1.0, diary), "b": fake("b", 2.0, diary)}, rounds=3, warm=1)
+    written = [line.split() for line in diary.read_text().splitlines()]
+    assert all(begin == [name, "begins"] for begin, (name, _) in zip(written[::2], written[1::2], strict=True))
+    assert [name for name, word in written if word == "ends"] == list("abbaabba")
+    assert result.about["b"]["note"] == "b"
+    # The warm round, the first of four, does not count.
+    assert [answer["seconds"] for answer in result.answers["a"]] == [2.0, 3.0, 4.0]
+    assert [answer["seconds"] for answer in result.answers["b"]] == [4.0, 6.0, 8.0]
+    assert not result.missing and not result.died
+
+
+def test_a_contender_stands_still_between_its_rounds(tmp_path: Path) -> None:
+    contender = fake("a", 1.0, tmp_path / "diary")()
+    try:
+        for ask in (contender.ready, contender.round, contender.round):
+            ask()
+            status = Path(f"/proc/{contender._process.pid}/stat")
+            if not status.exists():
+                pytest.skip("needs /proc")
+            assert status.read_text().rpartition(")")[2].split()[0] == "T"  # stopped
+    finally:
+        contender.close()
+    assert contender._process.poll() is not None
+
+
+def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    result = interleave({"ours": fake("ours", 0.5, diary), "theirs": fake("theirs", 1.5, diary)}, rounds=2, warm=0)
+    result.answers["theirs"][1]["seconds"] = 10.0  # ours took 1 s then
+    assert speed_ratios(result, "ours") == {"theirs": Ratio(3.0, 6.5, 10.0)}
+    assert memory_ratios(result, "ours")["theirs"].median == pytest.approx(1 / 3)
+
+
+def test_one_that_dies_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    starts = {"ours": fake("ours", 1.0, diary), "mortal": fake("mortal", 1.0, diary, dies_in=1)}
+    result = interleave({**starts, "other": fake("other", 2.0, diary)}, rounds=3, warm=0)
+    assert result.died.keys() == {"mortal"}
+    assert "in round 1" in result.died["mortal"] and "out of luck" in result.died["mortal"]
+    assert len(result.answers["ours"]) == len(result.answers["other"]) == 3
+    assert speed_ratios(result, "ours").keys() == {"other"}
+
+
+def test_one_that_cannot_start_is_reported(tmp_path: Path) -> None:
+    broken = partial(Contender, "broken", [sys.executable, "-c", "import sys; sys.exit('no such thing')"])
+    result = interleave({"broken": broken, "ours": fake("ours", 1.0, tmp_path / "diary")}, rounds=1, warm=0)
+    assert "status 1" in result.died["broken"] and "no such thing" in result.died["broken"]
+    assert len(result.answers["ours"]) == 1 and speed_ratios(result, "ours") == {}
+
+
+def test_one_that_says_nothing_is_given_up() -> None:
+    contender = Contender("mute", [sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with pytest.raises(Dead, match="no answer within"):
+            contender.ready(seconds=0.2)
+    finally:
+        contender.close()
+
+
+def test_missing_peers_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    starts = {"ours": fake("ours", 1.0, tmp_path / "diary"), "peer": missing("peer", "No module named peer")}
+    result = interleave(starts, rounds=1, warm=0)
+    assert result.missing == {"peer": "No module named peer"}
+    assert "peer" not in result.answers
+    content = row("a step", Case("step", 8, 32), result, speed_ratios(result, "ours"), "s")
+    assert content["missing"] == result.missing and content["rounds"]["ours"] == result.answers["ours"]
+    assert "missing: No module named peer" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_worker_names_the_import_that_fails() -> None:
+    """solo-learn without a checkout: its packages are nowhere."""
+    command = [sys.executable, "-m", "benchmarks.peers.worker", "solo-learn", Case("step", 2, 32).text()]
+    done = subprocess.run(command, cwd=repository(), capture_output=True, text=True, check=True)
+    assert '"missing": "ModuleNotFoundError' in done.stdout
+
+
+def test_every_contender_has_a_module_and_a_case_survives_its_text() -> None:
+    for name in PEERS:
+        assert (repository() / "benchmarks" / "peers" / f"{MODULES[name]}.py").exists()
+    case = Case("images", 64, 224, "bf16", cores=2, data="photos")
+    assert Case.read(case.text()) == case
