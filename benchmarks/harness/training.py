@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,15 +83,34 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
 def train(run: Run, data: str, folder: Path, device: str, until: float) -> Finished:
     """Start or continue a run, and stop it by a signal to ourselves when the time is up; it saves itself then."""
     machine = Machine(device=device)
-    timer = threading.Timer(max(1.0, until - time.monotonic()), os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
-    try:
+    with _alarm(until):
         if RunDir(folder).config.exists():
             return resume(folder, machine, data)
         return pretrain(run, data, folder, machine)
+
+
+@contextmanager
+def _alarm(until: float) -> Iterator[None]:
+    """SIGTERM to this process from `until` on, again and again: a run hears it only once it is under way.
+
+    While it is set up or measured the signal means nothing, instead of the end of the process.
+    """
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    over = threading.Event()
+
+    def ring() -> None:
+        over.wait(max(0.0, until - time.monotonic()))
+        while not over.wait(0.5):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=ring, daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
-        timer.cancel()
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
 
 
 def line(

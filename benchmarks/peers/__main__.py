@@ -12,6 +12,7 @@ may belong to another environment; those it cannot import are listed and left ou
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--wait-policy", default="passive", choices=["passive", "active", "unset"], help="of all")
     parser.add_argument("--out", type=Path, default=Path("docs/results/speed"), help="folder of WHAT.json")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the contenders
     bench = Bench(options)
 
     from resmom.runs.environment import environment  # not before the options are right: it imports torch

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.peers.case import Case
-from benchmarks.peers.worker import Gate
+from benchmarks.peers.worker import Gate, die_with_parent
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -33,7 +33,9 @@ class Arrays(Dataset[Any]):
 def feed(dataset: Dataset[Any], case: Case, gate: Gate) -> None:
     """Batches without end, in random order, in one epoch: workers are started once."""
     order = RandomSampler(dataset, replacement=True, num_samples=10**7)  # type: ignore[arg-type]
-    loader = DataLoader(dataset, case.batch, sampler=order, num_workers=case.cores, drop_last=True)
+    loader = DataLoader(
+        dataset, case.batch, sampler=order, num_workers=case.cores, drop_last=True, worker_init_fn=die_with_parent
+    )
     batches = iter(loader)
     while True:
         gate()

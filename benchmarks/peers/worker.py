@@ -7,6 +7,7 @@ Answers are lines of JSON: {"note", "versions"} when it is ready, {"missing"} if
 prints goes to standard error.
 """
 
+import ctypes
 import gc
 import importlib
 import json
@@ -50,6 +51,12 @@ class Gate:
         self._answers.flush()
 
 
+def die_with_parent(_: int = 0) -> None:
+    """Have the system end this process when its parent ends (Linux): a stopped process would else be left for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+
+
 def _memory() -> dict[str, float]:
     """The largest memory of this process so far, and that of now, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
@@ -72,6 +79,7 @@ def _versions(packages: tuple[str, ...], source: str) -> dict[str, str]:
 
 
 def main() -> None:
+    die_with_parent()
     name, case = sys.argv[1], Case.read(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -55,15 +56,13 @@ def test_rounds_take_turns_and_another_one_is_first_each_time(tmp_path: Path) ->
     assert not result.missing and not result.died
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_contender_stands_still_between_its_rounds(tmp_path: Path) -> None:
     contender = fake("a", 1.0, tmp_path / "diary")()
     try:
         for ask in (contender.ready, contender.round, contender.round):
             ask()
-            status = Path(f"/proc/{contender._process.pid}/stat")
-            if not status.exists():
-                pytest.skip("needs /proc")
-            assert status.read_text().rpartition(")")[2].split()[0] == "T"  # stopped
+            assert _state(Path(f"/proc/{contender._process.pid}/stat")) == "T"
     finally:
         contender.close()
     assert contender._process.poll() is not None
@@ -101,6 +100,40 @@ def test_one_that_says_nothing_is_given_up() -> None:
             contender.ready(seconds=0.2)
     finally:
         contender.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_stopped_worker_does_not_outlive_its_driver() -> None:
+    worker = (
+        "import os, signal; from benchmarks.peers.worker import die_with_parent; die_with_parent();"
+        "print(os.getpid(), flush=True); os.kill(0, signal.SIGSTOP)"
+    )
+    driver = (
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repository()
+    ) as process:
+        assert process.stdout is not None
+        status = Path(f"/proc/{int(process.stdout.readline())}/stat")
+        _wait_for(lambda: _state(status) == "T")
+        process.kill()
+    _wait_for(lambda: _state(status) in ("gone", "Z"))
+
+
+def _state(status: Path) -> str:
+    try:
+        return status.read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_missing_peers_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
