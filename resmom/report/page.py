@@ -120,6 +120,7 @@ def _environment() -> Environment:
         small=numbers.small,
         steps=words.steps,
         spread=words.spread,
+        spent=words.spent,
         neighbour_words=neighbour_words,
         kinds=KINDS,
         better=BETTER,

@@ -101,6 +101,25 @@ def spread(cell: Cell) -> str:
     return percent(cell.mean) if cell.sd is None else f"{percent(cell.mean)} ± {cell.sd:.1f}"
 
 
+_SPENT = (
+    ("waited_seconds", "waiting for images"),
+    ("seconds/teach", "the teacher"),
+    ("seconds/forward_backward", "the student's forward and backward pass"),
+    ("seconds/update", "moving the weights"),
+)
+
+
+def spent(run: RunRecord) -> str:
+    """Where the time of the last start's training went, in percent; empty for runs that did not write it down."""
+    for line in reversed(run.lines):
+        elapsed = _finite(line, "elapsed_seconds")
+        if line["kind"] == "train" and elapsed and _finite(line, "seconds/teach") is not None:
+            found = [(_finite(line, name), words) for name, words in _SPENT]
+            parts = [f"{100 * seconds / elapsed:.0f} % on {words}" for seconds, words in found if seconds is not None]
+            return f"Of the time of training since the last start: {', '.join(parts)}."
+    return ""
+
+
 def sound(runs: Sequence[RunRecord]) -> list[tuple[str, list[int]]]:
     """What was looked at in the runs where nothing was found, and which runs these are, by their numbers."""
     found: dict[str, list[int]] = {}

@@ -183,3 +183,12 @@ def test_only_reports_are_overwritten(tmp_path: Path) -> None:
     assert thesis.read_text() == "<html>years of work</html>"
     with pytest.raises(ReportError, match="is a folder"):
         require_ours(tmp_path)
+
+
+def test_where_the_time_went_is_told_where_it_was_written_down() -> None:
+    plain = Outline(page(sample.contents()))
+    assert "Of the time of training" not in plain.text
+    spent = {"elapsed_seconds": 50.0, "waited_seconds": 1.0, "seconds/teach": 11.0, "seconds/forward_backward": 36.6}
+    lines = [*sample.run().lines, sample.train_line(101, **spent, **{"seconds/update": math.nan})]
+    text = Outline(page(sample.contents(sample.run(lines=lines)))).text
+    assert "2 % on waiting for images, 22 % on the teacher, 73 % on the student's forward and backward pass." in text
