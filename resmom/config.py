@@ -172,8 +172,7 @@ def check(run: Run) -> None:
             raise ConfigError(f"{path} is {value}; it must be a finite number")
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
-    if len(run.policy.views) != 2:
-        raise ConfigError(f"{type(run.method).__name__} takes two views, policy.views has {len(run.policy.views)}")
+    _check_method(run)
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
             raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
@@ -188,6 +187,23 @@ def check(run: Run) -> None:
                     )
         case _:
             pass
+
+
+def _check_method(run: Run) -> None:
+    """Refuse views that the method does not take, and a residual term at a site that it does not have."""
+    name, traits, views = type(run.method).__name__, run.method.traits, len(run.policy.views)
+    if views < traits.views or (views > traits.views and not traits.more):
+        few = f"at least {traits.views}" if traits.more else f"{traits.views}"
+        raise ConfigError(f"{name} takes {few} views, policy.views has {views}")
+    if run.residual.weight > 0 and not traits.sites:
+        raise ConfigError(
+            f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
+            "with a teacher"
+        )
+    if run.residual.weight > 0 and run.residual.site not in traits.sites:
+        raise ConfigError(
+            f"{name} has no site {run.residual.site}; residual.site is one of {', '.join(traits.sites)} for this method"
+        )
 
 
 def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:

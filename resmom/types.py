@@ -17,6 +17,19 @@ Network = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What a method is, as far as others must know before it is built. A config class has it as `traits`.
+
+    `sites`: where its same-view pairs can be compared, none without a teacher. `views`: the fewest views it takes;
+    `more` says whether it takes more of them.
+    """
+
+    sites: tuple[Site, ...]
+    views: int = 2
+    more: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
     """One batch on the device: `views[v]` is N x C x H x W, normalised; `index` names the N images."""
 
@@ -83,10 +96,12 @@ class Term:
 class Outcome:
     """What a method says of some rows: loss terms, same-view pairs, rows to remember after the step.
 
-    `chance` is the value of the total that a network without information reaches, if the loss has such a level.
+    `encodings` are the student's of the views it saw; the online classifier learns from their h. `chance` is the
+    value of the total that a network without information reaches, if the loss has such a level.
     """
 
     terms: tuple[Term, ...]
+    encodings: tuple[Encoding, ...]
     pairs: tuple[Pair, ...] = ()
     memory: tuple[Tensor, ...] = ()
     chance: float | None = None
@@ -95,4 +110,4 @@ class Outcome:
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):
     _pytree.register_dataclass(_word)
 
-__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term"]
+__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]

@@ -10,10 +10,13 @@ import pytest
 
 from resmom.config import ConfigError, Run, check, field_names, from_json, to_json
 from resmom.errors import UserError
+from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import MoCoViT, SmallResNet, Timm
+from resmom.recipes import recipe
 from resmom.train.optim import AdamW, Lars, Sgd
+from resmom.types import Traits
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -164,7 +167,7 @@ def test_a_good_run_passes() -> None:
 @pytest.mark.parametrize("views", [1, 3])
 def test_check_wants_two_views(views: int) -> None:
     run = Run()
-    with pytest.raises(UserError, match=f"MoCoV3 takes two views, policy.views has {views}"):
+    with pytest.raises(UserError, match=f"MoCoV3 takes 2 views, policy.views has {views}"):
         check(replace(run, policy=replace(run.policy, views=run.policy.views[:1] * views)))
 
 
@@ -194,3 +197,15 @@ def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
 def test_check_refuses_what_cannot_train(part: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check(replace(Run(), **{part: value}))
+
+
+def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is built, and with the sites there are."""
+    run = replace(recipe("mocov3_digits"), residual=Residual(1.0, "p"))
+    monkeypatch.setattr(MoCoV3, "traits", Traits(sites=("h", "z")))
+    with pytest.raises(UserError, match="MoCoV3 has no site p"):
+        check(run)
+    monkeypatch.setattr(MoCoV3, "traits", Traits(sites=()))
+    with pytest.raises(UserError, match="MoCoV3 has no teacher, so there is no gap to close"):
+        check(run)
+    check(replace(run, residual=Residual(0.0, "p")))

@@ -4,6 +4,7 @@ arXiv 2006.07733, Algorithm 1.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,14 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.heads import mlp
 from resmom.nets.teacher import make_teacher
-from resmom.types import Batch, Outcome, Pair, Targets, Term
+from resmom.types import Batch, Outcome, Pair, Targets, Term, Traits
 
 
 @dataclass(frozen=True)
 class Byol:
     """Heads: linear, BatchNorm, ReLU, linear, with biases (section 3.3); the same form for projector and predictor."""
+
+    traits: ClassVar = Traits(sites=("h", "z", "p"))
 
     hidden: int = 4096
     out: int = 256
@@ -51,7 +54,7 @@ class ByolMethod(Method):
         loss12 = 2 * cosine_distance(q1.p, z2.z)  # Eq. 2: the squared distance of the normalised vectors
         loss21 = 2 * cosine_distance(q2.p, z1.z)  # Eq. 3: the loss is symmetrised
         pairs = tuple(Pair("global", q, t.rows(rows), bank=t) for q, t in zip((q1, q2), targets.views, strict=True))
-        return Outcome((Term("distance_12", loss12), Term("distance_21", loss21)), pairs)
+        return Outcome((Term("distance_12", loss12), Term("distance_21", loss21)), (q1, q2), pairs)
 
     def remember(self, memory: tuple[Tensor, ...]) -> None:
         """Nothing: BYOL has no memory."""

@@ -5,6 +5,7 @@ arXiv 2104.02057, Algorithm 1.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,14 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.heads import LastNorm, mlp
 from resmom.nets.teacher import make_teacher
-from resmom.types import Batch, Outcome, Pair, Targets, Term
+from resmom.types import Batch, Outcome, Pair, Targets, Term, Traits
 
 
 @dataclass(frozen=True)
 class MoCoV3:
     """Heads and temperature. The paper has T = 1.0 for ResNet-50 and 0.2 for ViT; the CIFAR literature has 0.2."""
+
+    traits: ClassVar = Traits(sites=("h", "z", "p"))
 
     temperature: float = 1.0
     hidden: int = 4096
@@ -61,7 +64,7 @@ class MoCoV3Method(Method):
         ctr21 = self.ctr(q2.p, k1, targets.offset + rows.start)  # loss = ctr(q1, k2) + ctr(q2, k1)
         pairs = tuple(Pair("global", q, k.rows(rows), bank=k) for q, k in zip((q1, q2), targets.views, strict=True))
         chance = 4 * self.temperature * math.log(len(k1))
-        return Outcome((Term("contrast_12", ctr12), Term("contrast_21", ctr21)), pairs, chance=chance)
+        return Outcome((Term("contrast_12", ctr12), Term("contrast_21", ctr21)), (q1, q2), pairs, chance=chance)
 
     def ctr(self, q: Tensor, k: Tensor, first: int) -> Tensor:
         return info_nce(q, k, first, self.temperature) * 2 * self.temperature

@@ -140,7 +140,7 @@ def _learn(
     _backward(state, share * total)
     if labels is not None and state.online is not None:
         # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
-        loss = state.online([pair.student.h for pair in outcome.pairs], labels[rows])
+        loss = state.online([encoding.h for encoding in outcome.encodings], labels[rows])
         (share * loss).backward()
         parts["loss/online"] = loss.detach()
     if measure and rows.stop - rows.start > 1:  # the chance gap compares different images

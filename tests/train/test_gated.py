@@ -104,7 +104,9 @@ def test_memory_is_taken_back_where_the_step_does_not_count() -> None:
     class Remembering(type(toy.method())):  # type: ignore[misc]
         def forward(self, batch, targets, rows):  # type: ignore[no-untyped-def]
             outcome = super().forward(batch, targets, rows)
-            return type(outcome)(outcome.terms, outcome.pairs, (batch.views[0][rows].mean((1, 2, 3)),), outcome.chance)
+            return type(outcome)(
+                outcome.terms, outcome.encodings, outcome.pairs, (batch.views[0][rows].mean((1, 2, 3)),), outcome.chance
+            )
 
         def remember(self, memory: tuple[Tensor, ...]) -> None:
             self.queue.copy_(memory[0])
