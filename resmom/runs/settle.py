@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 
 from resmom.build import Own
-from resmom.config import Run, check
+from resmom.config import Run, check, to_json
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import MEASURES, Automatic, Choice, Facts, Limits, automatic
+from resmom.report.compare import differences, flat
+from resmom.report.numbers import setting
 from resmom.runs.budget import (
     Trial,
     disk_of,
@@ -40,7 +42,7 @@ UNASKED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Settled:
-    """A run ready to start, the derived settings that it kept, and what it will cost, in words."""
+    """A run ready to start, its settings with their reasons where any were derived, and its cost in words."""
 
     run: Run
     choices: tuple[Choice, ...]
@@ -99,9 +101,12 @@ def settle(
         steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
         limits = replace(limits, steps=steps)
     offer, run = _offer(facts, limits, ask)
-    run = replace(run, train=replace(run.train, micro_batch=run.train.micro_batch or micro))
+    told = _told(offer, run, own)
+    if micro and not run.train.micro_batch:
+        told += (Choice("train.micro_batch", str(micro), "as many images as the memory holds at once"),)
+        run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
-    return Settled(run, _kept(offer, run, own), _estimate(run, cost, data, out))
+    return Settled(run, told, _estimate(run, cost, data, out))
 
 
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
@@ -147,11 +152,28 @@ def _within(run: Run, cost: Trial, budget: float, images: int) -> Run:
     return with_steps(run, fit_time(run, cost, budget, measures), per_epoch)
 
 
-def _kept(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
-    """The choices that the user left alone, and whose part no module of the user's own replaces."""
-    replaced = {"backbone": own.backbone is not None, "method": own.method is not None}
-    left = [choice for choice in offer.choices if not replaced.get(choice.option, False)]
-    return tuple(choice for choice in left if choice.part(offer.run) == choice.part(run))
+def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
+    """The choices as they came out, then every option that the user set to something else, with what was derived.
+
+    How often is measured and saved, and the seed, are not listed: they are no settings of the training.
+    """
+    given = {"backbone": own.backbone is not None, "method": own.method is not None}
+    told, whole = [], []
+    for choice in offer.choices:
+        if given.get(choice.option, False):
+            told.append(Choice(choice.option, "your own", "given from Python"))
+            whole.append(choice.option)
+        elif choice.part(offer.run) == choice.part(run):
+            told.append(choice)
+        elif choice.option in given and type(choice.part(offer.run)) is not type(choice.part(run)):
+            told.append(Choice(choice.option, type(choice.part(run)).__name__, f"asked for; derived: {choice.value}"))
+            whole.append(choice.option)
+    derived, asked = flat(to_json(offer.run)), flat(to_json(run))
+    for name in differences([derived, asked]):
+        if name.split(".")[0] in whole or (name == "train.steps" and not run.train.steps):  # then in epochs
+            continue
+        told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
+    return tuple(told)
 
 
 def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:

@@ -55,9 +55,10 @@ def test_on_the_command_line(
     assert (run.recipe, run.backbone, run.optim.lr) == ("automatic", SmallResNet((4, 8)), 0.2)
     assert (run.train.batch, run.train.steps, run.train.warmup_steps) == (16, 24, 1)
     options = {choice["option"]: choice for choice in written["choices"]}
-    assert set(options) == {"train.batch", "train.steps", "ema.momentum", "policy.mean", "train.precision"} | {
-        "residual.weight"
-    }
+    derived = {"train.batch", "train.steps", "ema.momentum", "policy.mean", "train.precision", "residual.weight"}
+    asked = {"backbone.widths", "method.hidden", "method.out", "optim.lr"} | {f"policy.views.{v}.size" for v in (0, 1)}
+    assert set(options) == derived | asked
+    assert options["optim.lr"]["value"] == "0.2" and options["optim.lr"]["reason"] == "asked for; derived: 0.3"
     for choice in options.values():
         line = next(line for line in told.err.splitlines() if line.strip().startswith(choice["option"] + " "))
         assert choice["value"] in line and line.endswith(choice["reason"])
@@ -84,7 +85,12 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
     run = from_json(written["run"])
     assert len(run.policy.mean) == 1 and run.policy.views[0].hue == 0.0
     assert {line["kind"] for line in read_lines(RunDir(tmp_path / "run").metrics)} == {"train", "health"}
-    assert not any("policy.views" in choice["option"] for choice in written["choices"])  # tiny changed them
+    options = {choice["option"]: choice for choice in written["choices"]}
+    assert "policy.views" not in options  # tiny changed them
+    assert options["policy.views.1.size"]["value"] == "16"
+    assert options["policy.views.1.size"]["reason"] == "asked for; derived: 32"
+    assert options["backbone.widths"]["value"] == "[4, 8]"
+    assert options["backbone.widths"]["reason"] == "asked for; derived: [32, 64, 128, 256]"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.source import Data
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet
-from resmom.recipes.automatic import MEASURES, automatic, half_life
+from resmom.recipes.automatic import MEASURES, Choice, automatic, half_life, momentum_of
 from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
 from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
@@ -115,7 +115,11 @@ class TestAsked:
         found = settled(lambda run: replace(run, optim=Sgd(lr=1.5), residual=replace(run.residual, weight=1.0)))
         assert (found.run.optim.lr, found.run.residual.weight) == (1.5, 1.0)
         assert replace(found.run, optim=derived.run.optim, residual=derived.run.residual) == derived.run
-        assert set(reasons(derived)) - set(reasons(found)) == {"optim.lr", "residual.weight"}
+        told = {choice.option: choice for choice in found.choices}
+        assert told["optim.lr"] == Choice("optim.lr", "1.5", "asked for; derived: 0.3")
+        assert told["residual.weight"] == Choice("residual.weight", "1", "asked for; derived: 0")
+        kept = set(reasons(derived)) - {"optim.lr", "residual.weight"}
+        assert all(reasons(found)[option] == reasons(derived)[option] for option in kept)
 
     def test_a_longer_run_has_a_longer_memory(self, settled: Settle) -> None:
         found = settled(train_with(steps=50_000)).run
@@ -169,7 +173,10 @@ class TestAsked:
             )
         )
         assert (found.run.train.steps, found.run.train.warmup_steps, found.run.ema.momentum) == (300, 299, 0.9)
-        assert "ema.momentum" not in reasons(found)
+        derived = momentum_of(20)
+        assert reasons(found)["ema.momentum"] == f"asked for; derived: {derived:g}"
+        assert reasons(found)["train.warmup_steps"] == "asked for; derived: 15"
+        assert reasons(found)["train.steps"] == "the length asked for"
 
     def test_a_backbone_brings_its_heads_and_optimiser(self, settled: Settle) -> None:
         found = settled(backbone=MoCoViT("tiny", image=32, patch=8))
@@ -177,14 +184,19 @@ class TestAsked:
         assert [view.size for view in found.run.policy.views] == [32, 32]
         assert reasons(found)["backbone"] == "the one asked for"
 
-    def test_nothing_is_told_of_what_modules_of_ones_own_replace(self, settled: Settle) -> None:
+    def test_modules_of_ones_own_are_told_as_such(self, settled: Settle) -> None:
         body = nn.Sequential(nn.Flatten(), nn.LazyLinear(8))
         found = settled(own=Own(backbone=body))
-        assert "backbone" not in reasons(found) and "method" in reasons(found)
+        assert [c for c in found.choices if c.option == "backbone"] == [
+            Choice("backbone", "your own", "given from Python")
+        ]
+        assert reasons(found)["method"].startswith("contrastive")
 
     def test_another_method(self, settled: Settle) -> None:
         found = settled(lambda run: replace(run, method=Byol(8, 4, 8)))
-        assert found.run.method == Byol(8, 4, 8) and "method" not in reasons(found)
+        assert found.run.method == Byol(8, 4, 8)
+        (told,) = [choice for choice in found.choices if choice.option.startswith("method")]
+        assert told == Choice("method", "Byol", "asked for; derived: MoCo-v3, temperature 0.2, heads 1024/128")
 
     def test_what_cannot_be_used_is_refused_before_a_trial(self, settled: Settle, tried: list[Run]) -> None:
         with pytest.raises(ConfigError, match=r"optim\.lr is -1"):
