@@ -27,6 +27,18 @@ def make_teacher(student: Encoder) -> Encoder:
     return teacher.requires_grad_(False)
 
 
+def twins(teacher: nn.Module, student: nn.Module) -> bool:
+    """Whether the two are encoders whose weights and buffers are all equal, so that either speaks for both.
+
+    So it is before the first step. The student's predictor has no partner and is not looked at.
+    """
+    if not (isinstance(teacher, Encoder) and isinstance(student, Encoder)):
+        return False
+    ours, theirs = teacher.state_dict(), student.state_dict()
+    names = {name for name in theirs if not name.startswith("predictor.")}
+    return ours.keys() == names and all(torch.equal(ours[name], theirs[name]) for name in names)
+
+
 def weight_pairs(teacher: nn.Module, student: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters of teacher and student that belong together, by name.
 

@@ -12,7 +12,7 @@ from resmom import dist
 from resmom.diagnose.gap import gap
 from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uniformity
 from resmom.evaluate.features import frozen
-from resmom.nets.teacher import Ema
+from resmom.nets.teacher import Ema, twins
 from resmom.runs.job import Job, thinned
 from resmom.schedule import half_cosine
 from resmom.train.state import student_of
@@ -69,11 +69,12 @@ def _encoded(job: Job) -> tuple[list[Encoding], list[Encoding]]:
     student, teacher = student_of(job.state.method), job.state.method.teacher
     said: list[list[Encoding]] = []
     taught: list[list[Encoding]] = []
+    equal = twins(teacher, student)  # before the first step; one of them then speaks for both
     with frozen(student), frozen(teacher):
         for made in _views(job):  # outside of autocast, which would round the pixels
             with autocast(job.device, job.run.train.precision):
                 said.append([_plain(student, view) for view in made])
-                taught.append([_plain(teacher, view) for view in made])
+                taught.append([Encoding(e.h, e.z) for e in said[-1]] if equal else [_plain(teacher, v) for v in made])
     return _joined(said), _joined(taught)
 
 

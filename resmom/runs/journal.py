@@ -24,6 +24,10 @@ class Journal:
             append_line(self._path, line)
             self._lines.append(line)
 
+    def has(self, kind: str, step: int) -> bool:
+        """Whether there is such a line of that step."""
+        return any((line["kind"], line["step"]) == (kind, step) for line in self._lines)
+
     def findings(self) -> list[Finding]:
         """What is wrong with the run so far, in words."""
         return findings(self._lines, self._steps)

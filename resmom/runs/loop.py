@@ -8,18 +8,19 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
+from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, write_whole
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
 from resmom.runs.journal import Journal
-from resmom.runs.monitor import monitor
+from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.progress import Progress
 from resmom.runs.start import save_start
 from resmom.schedule import due, every
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate, plan
-from resmom.train.state import read_skips, state_dict
+from resmom.train.state import read_skips, state_dict, student_of
 from resmom.train.step import train_step
 
 SKIPS = 50
@@ -31,10 +32,15 @@ class Diverged(UserError):
 
 
 def begin(job: Job, journal: Journal, folder: RunDir) -> None:
-    """Before the first step: measure and keep what the run starts from, then save. Nothing of it is done twice."""
+    """Before the first step: keep and measure what the run starts from, then save. Nothing of it is done twice.
+
+    Accuracy is measured here only where teacher and student differ; where they are equal, the start is measured from
+    its saved weights with the first measurement of the run, so that nobody waits for it before the first step.
+    """
     if dist.rank() == 0:
         save_start(job, folder)
-    _measure(job, journal, Progress.silent())
+        if not twins(job.state.method.teacher, student_of(job.state.method)):
+            _measure(job, journal, folder, Progress.silent())
     _health(job, journal, Progress.silent())
     save(job, folder)
 
@@ -76,7 +82,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             done = state.step == job.steps
             if due(state.step, every(log.knn_epochs, job.per_epoch)) or done:
                 with progress.paused():
-                    _measure(job, journal, progress)
+                    _measure(job, journal, folder, progress)
             stopping = dist.anywhere(interrupt.asked)
             planned = due(state.step, every(log.save_epochs, job.per_epoch)) or done
             with progress.paused():
@@ -91,7 +97,11 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
         raise Diverged(_diverged(job, folder))
 
 
-def _measure(job: Job, journal: Journal, progress: Progress) -> None:
+def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> None:
+    if job.state.step and not journal.has("knn", 0) and folder.start.exists():
+        for line in monitor_start(job, folder.start):
+            journal.write(line.pop("kind"), 0, line)
+            progress.say(_accuracy_words(0, line))
     for line in monitor(job):
         journal.write(line.pop("kind"), job.state.step, line)
         progress.say(_accuracy_words(job.state.step / job.per_epoch, line))

@@ -1,15 +1,19 @@
 """What is measured of student and teacher while a run goes on."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from resmom import dist
 from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
-from resmom.runs.job import Job, clean_batches, labelled_split, thinned
+from resmom.evaluate.score import Score
+from resmom.runs.job import Job, Split, backbone_of, clean_batches, labelled_split, thinned
 from resmom.train.state import student_of
 from resmom.train.step import autocast
 
@@ -22,18 +26,14 @@ def monitor(job: Job) -> list[dict[str, Any]]:
     split = labelled_split(job.data)
     if split is None or dist.rank() != 0:
         return []
-    bank, policy = thinned(split.train, job.run.log.knn_images), job.run.policy
-    bank_labels, query_labels = torch.from_numpy(bank.labels), torch.from_numpy(split.test.labels)
     knn_line: dict[str, Any] = {"kind": "knn"}
     lines = [knn_line]
     networks: dict[str, nn.Module] = {"student": student_of(job.state.method), "teacher": job.state.method.teacher}
     for name, network in networks.items():
-        with autocast(job.device, job.run.train.precision):
-            known = features(network, clean_batches(bank, policy, job.device))
-            asked = features(network, clean_batches(split.test, policy, job.device))
-        result = knn(known, bank_labels, asked, query_labels, job.run.knn)
+        result, asked = _knn(job, split, network)
         knn_line |= {name: result.top1, f"{name}_top5": result.top5, "protocol": f"{result.protocol}, {split.origin}"}
         if name == "student" and isinstance(job.state.online, OnlineClassifier):
+            query_labels = torch.from_numpy(split.test.labels)
             online = online_score(job.state.online, asked.to(job.device), query_labels.to(job.device))
             lines.append(
                 {
@@ -44,3 +44,31 @@ def monitor(job: Job) -> list[dict[str, Any]]:
                 }
             )
     return lines
+
+
+def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
+    """The same kNN of the backbone whose weights `start` holds, which both networks had before the first step.
+
+    Measured when the first measurement falls due rather than before the first step: on a CPU it can take minutes, in
+    which nobody learns whether the run works at all.
+    """
+    split = labelled_split(job.data)
+    if split is None or dist.rank() != 0:
+        return []
+    network = copy.deepcopy(student_of(job.state.method))
+    backbone_of(network).load_state_dict(load_file(start, device=str(job.device)), strict=True)
+    result, _ = _knn(job, split, network)
+    line: dict[str, Any] = {"kind": "knn"}
+    for name in ("student", "teacher"):
+        line |= {name: result.top1, f"{name}_top5": result.top5}
+    return [line | {"protocol": f"{result.protocol}, {split.origin}"}]
+
+
+def _knn(job: Job, split: Split, network: nn.Module) -> tuple[Score, Tensor]:
+    """The network's score, and its features of the test images."""
+    bank, policy = thinned(split.train, job.run.log.knn_images), job.run.policy
+    with autocast(job.device, job.run.train.precision):
+        known = features(network, clean_batches(bank, policy, job.device))
+        asked = features(network, clean_batches(split.test, policy, job.device))
+    labels = torch.from_numpy(bank.labels), torch.from_numpy(split.test.labels)
+    return knn(known, labels[0], asked, labels[1], job.run.knn), asked

@@ -40,7 +40,8 @@ def assert_same_run(one: Path, other: Path) -> None:
     lines = [
         [
             {k: v for k, v in line.items() if k not in TIMES and not k.startswith("seconds/")}
-            for line in read_lines(RunDir(path).metrics)
+            # The line of the start is written late, and so earlier or later than lines that are replaced.
+            for line in sorted(read_lines(RunDir(path).metrics), key=lambda line: line["step"])
         ]
         for path in (one, other)
     ]

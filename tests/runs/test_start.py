@@ -1,0 +1,110 @@
+"""What a run starts from is measured from its saved weights, and not before anybody sees the first loss."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from resmom.config import Log, Run
+from resmom.data.source import ArraySource, Data
+from resmom.rundir import RunDir, read_lines
+from resmom.runs import loop
+from resmom.runs.health import health_line
+from resmom.runs.job import Job, prepare
+from resmom.runs.monitor import monitor
+from resmom.runs.pretrain import pretrain, resume
+from tests.runs.derived import CPU, QUIET, images, tiny
+
+RUN = replace(tiny(Run()), log=Log(line_steps=1, save_epochs=1, knn_epochs=2))
+"""Twenty steps of six an epoch."""
+
+
+def hard() -> Data:
+    """Noise with labels that say nothing of it, so that the accuracy is that of guessing, and moves."""
+    data = images()
+    labels = np.random.default_rng(1).integers(0, 2, len(data.train))
+    return Data(ArraySource("noise", data.train.read(np.arange(len(labels))), labels, ("a", "b")), None, "made here")
+
+
+def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [line for line in read_lines(RunDir(folder).metrics) if line["kind"] == kind]
+
+
+def test_the_first_step_does_not_wait_for_accuracy(tmp_path: Path) -> None:
+    pretrain(RUN, images(), tmp_path / "run", QUIET)
+    order = [(line["kind"], line["step"]) for line in read_lines(RunDir(tmp_path / "run").metrics)]
+    assert order.index(("train", 12)) < order.index(("knn", 0)) < order.index(("knn", 12))
+    assert [step for kind, step in order if kind == "knn"] == [0, 12, 20]
+
+
+def test_it_is_what_would_have_been_measured_before_the_first_step(tmp_path: Path) -> None:
+    pretrain(RUN, hard(), tmp_path / "run", QUIET)
+    (direct, *_) = monitor(prepare(RUN, hard(), CPU))
+    start = lines(tmp_path / "run", "knn")[0]
+    assert {name: start[name] for name in direct} == direct and 20 < start["student"] < 80
+    assert lines(tmp_path / "run", "knn")[-1]["student"] != start["student"]  # the run went somewhere
+
+
+def test_a_run_stopped_before_its_first_measurement_measures_its_start_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain(RUN, images(), tmp_path / "whole", QUIET)
+
+    def failing(job: Job) -> list[dict[str, Any]]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "monitor", failing)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(RUN, images(), tmp_path / "run", QUIET)
+    for _ in range(2):  # the second time there is nothing left to do, or to measure again
+        resume(tmp_path / "run", QUIET, images())
+        assert lines(tmp_path / "run", "knn") == lines(tmp_path / "whole", "knn")
+
+
+def test_networks_that_differ_at_the_start_are_measured_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.begin
+
+    def begin(job: Job, *rest: Any) -> None:
+        with torch.no_grad():
+            next(job.state.method.teacher.parameters()).neg_()
+        real(job, *rest)
+
+    monkeypatch.setattr("resmom.runs.pretrain.begin", begin)
+    pretrain(RUN, images(), tmp_path / "run", QUIET)
+    order = [(line["kind"], line["step"]) for line in read_lines(RunDir(tmp_path / "run").metrics)]
+    assert order[0] == ("knn", 0) and order.count(("knn", 0)) == 1
+    start = lines(tmp_path / "run", "health")[0]
+    assert start["gap/h/intra"] > 0
+
+
+def test_equal_networks_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the line is that of asking both."""
+    asked: list[str] = []
+
+    def counting(job: Job) -> None:
+        for name in ("student", "teacher"):
+            network = getattr(job.state.method, name)
+            network.register_forward_hook(lambda *_, name=name: asked.append(name))
+
+    job = prepare(RUN, images(), CPU)
+    counting(job)
+    short = health_line(job)
+    assert set(asked) == {"student"}
+    asked.clear()
+    monkeypatch.setattr("resmom.runs.health.twins", lambda *_: False)
+    assert health_line(job) == short and set(asked) == {"student", "teacher"}
+
+
+def test_one_changed_number_is_a_difference() -> None:
+    from resmom.nets.teacher import twins
+
+    method = prepare(RUN, images(), CPU).state.method
+    assert twins(method.teacher, method.student)
+    statistics: Tensor = next(b for name, b in method.teacher.named_buffers() if name.endswith("running_var"))
+    statistics[0] += 1e-6
+    assert not twins(method.teacher, method.student)
