@@ -15,6 +15,7 @@ VERBS = {
     "gap": "the gap between student and teacher of a run",
     "export": "a run's backbones as files for torchvision and timm, with a model card",
     "report": "one HTML page about one or more runs",
+    "data": "check the images of a data set, or pack them into few files",
     "profile": "where the time of a run goes, and what to do about it",
     "recipes": "list the recipes, or show one",
     "demo": "the whole story on an embedded data set, in minutes",

@@ -13,6 +13,7 @@ from resmom import cli
 from resmom.config import from_json
 from resmom.recipes import names
 from resmom.version import VERSION
+from tests.data.test_folder import draw
 
 TINY = """
     --backbone.widths 4 8 --train.batch 8 --train.epochs 1 --train.warmup-epochs 0 --method.hidden 8 --method.out 4
@@ -49,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_help_names_all_verbs_without_torch() -> None:
+def test_help_names_all_verbs_withruntorch() -> None:
     """In a process of its own, since this one has torch already."""
     script = (
         "import sys\n"
@@ -96,13 +97,13 @@ def test_help_of_a_recipe_lists_its_fields_with_their_values(call: Call) -> None
     assert "--run." not in out and "--recipe" not in out
 
 
-def test_pretrain_without_anything_tells_both_ways(call: Call) -> None:
+def test_pretrain_withrunanything_tells_both_ways(call: Call) -> None:
     status, out, err = call("pretrain")
     assert (status, out) == (2, "")
     assert "name at least --data and --out" in err and all(name in err for name in names())
 
 
-def test_pretrain_without_a_recipe_needs_data_and_out(call: Call) -> None:
+def test_pretrain_withruna_recipe_needs_data_and_out(call: Call) -> None:
     status, _, err = call("pretrain", "--data", "x")
     assert status == 2 and "--out" in err
 
@@ -162,7 +163,7 @@ def test_what_is_missing_is_named(call: Call, data: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "gap"])
-def test_a_folder_without_a_run_is_told(call: Call, tmp_path: Path, verb: str) -> None:
+def test_a_folder_withruna_run_is_told(call: Call, tmp_path: Path, verb: str) -> None:
     status, _, err = call(verb, tmp_path)
     assert status == 2 and "is not a run folder" in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -189,3 +190,48 @@ def test_options_reach_the_run_and_the_verbs_read_it(call: Call, data: Path, tmp
     assert status == 0 and [row["network"] for row in json.loads(told)] == ["student", "teacher"]
     status, told, _ = call("resume", out, "--quiet")
     assert status == 0 and "finished" in told
+
+
+class TestData:
+    """resmom data check and pack."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for number in range(6):
+            draw(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", number, 40, 50)
+        (tmp_path / "photos/a/broken.jpg").write_text("no image")
+        return tmp_path / "photos"
+
+    def test_check(self, call: Call, folder: Path) -> None:
+        status, out, _ = call("data", "check", folder)
+        assert status == 1
+        assert "train: 6 images, shorter sides 40 to 40 pixels" in out and "2 classes of 3 to 3 images" in out
+        assert "1 cannot be read:\n    'a/broken.jpg': not an image" in out
+        (folder / "a/broken.jpg").unlink()
+        status, out, _ = call("data", "check", folder, "--json")
+        (found,) = json.loads(out)
+        assert (status, found["images"], found["per_class"], found["damaged"]) == (0, 6, [3, 3], [])
+
+    def test_pack_and_train(self, call: Call, folder: Path, tmp_path: Path) -> None:
+        pack = tmp_path / "new" / "pack"
+        status, out, err = call("data", "pack", folder, "--out", pack, "--side", 20)
+        assert status == 0 and "packed: train 6 images" in out and "'a/broken.jpg': not an image" in out
+        assert f"resmom pretrain --data {pack} --out RUN" in out and "train: 6 of 6 images" in err
+        assert call("data", "check", pack)[0] == 0
+        run = tmp_path / "run"
+        status, _, err = call(
+            "pretrain", "mocov3_digits", "--data", pack, "--out", run, *TINY, "--train.batch", "4",
+            "--policy.mean", "0.5", "0.5", "0.5", "--policy.std", "0.2", "0.2", "0.2", "--backbone.channels", "3",
+        )  # fmt: skip
+        assert status == 0, err
+        assert call("resume", run)[0] == 0
+
+    def test_mistakes(self, call: Call, folder: Path, tmp_path: Path) -> None:
+        for arguments, words in (
+            (("data", "pck", folder), "there is no 'pck'"),
+            (("data", "pack", tmp_path / "nowhere", "--out", tmp_path / "p"), "does not exist"),
+            (("data", "pack", folder, "--out", folder), "holds other files"),
+        ):
+            status, _, err = call(*arguments)
+            assert status == 2 and words in err
+        assert call("data")[0] == 0

@@ -21,6 +21,11 @@ from benchmarks.peers.bench import WHAT, Bench
 from benchmarks.peers.case import PEERS
 
 
+def command(arguments: list[str]) -> list[str]:
+    """The command as others can repeat it: of paths, which are this machine's own, the last part."""
+    return ["python", "-m", "benchmarks.peers", *(Path(a).name if "/" in a else a for a in arguments)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -48,10 +53,10 @@ def main() -> None:
 
     from resmom.runs.environment import environment  # not before the options are right: it imports torch
 
-    content: dict[str, Any] = {"what": options.what, "environment": environment() | {"threads": options.threads}}
+    about = environment() | {"threads": options.threads, "command": command(sys.argv[1:])}
+    content: dict[str, Any] = {"what": options.what, "environment": about}
     content["settings"] = {"wait_policy": options.wait_policy, "rounds": options.rounds, "warm": options.warm}
     content["comparisons"] = []
-    about = content["environment"]
     print(f"{about['cpu']}, {about['cores']} cores, {options.threads} threads, torch {about['packages']['torch']}")
     options.out.mkdir(parents=True, exist_ok=True)
     for comparison in WHAT[options.what](bench):

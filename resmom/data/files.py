@@ -1,34 +1,33 @@
-"""Image files as a source: held decoded in RAM if they fit, else decoded each time they are read."""
+"""Encoded images as a source: held decoded in RAM if they fit, else decoded each time they are read."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Lock
-from typing import TypeVar, final
+from typing import final
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import UnreadableImage
 from resmom.data.source import DataError, Images, Index, Source, digest
+from resmom.data.store import Store
 
 RAM_LIMIT = 2 * 2**30
-"""Bytes of decoded pixels up to which a source of files is held in RAM."""
+"""Bytes of decoded pixels up to which a source of encoded images is held in RAM."""
 
 _CHUNK = 64
-
-T = TypeVar("T")
 
 
 @final
 class FileSource(Source):
-    """The image files `files` below `root`.
+    """The images of a store.
 
-    Every header is read at the start, so that `sizes` is known. Files that fail then are left out; so are those that
-    fail to decode, if all are decoded at the start to be held in RAM. A file that fails later is replaced by the next
-    one that does not: see `read`.
+    Where the store does not know their sizes, every header is read at the start. Images that fail then are left out; so
+    are those that fail to decode, if all are decoded at the start to be held in RAM. An image that fails later is
+    replaced by the next one that does not: see `read`. What is kept of an image are a few numbers in arrays, no object
+    of its own, so that ten million of them take some hundred megabytes.
     """
 
     channels = 3
@@ -36,36 +35,33 @@ class FileSource(Source):
     def __init__(
         self,
         name: str,
-        root: Path,
-        files: list[str],
+        store: Store,
         labels: Index | None = None,
         classes: tuple[str, ...] = (),
         ram_limit: int = RAM_LIMIT,
     ) -> None:
-        """`files`: paths relative to `root`; `labels`: one for each; `ram_limit`: bytes of decoded pixels.
+        """`labels`: one for each image; `ram_limit`: bytes of decoded pixels.
 
-        Raises `DataError` if none of the files is readable.
+        Raises `DataError` if none of the images is readable.
         """
-        self.name, self.classes, self._root = name, classes, root
+        self.name, self.classes, self._store = name, classes, store
         self._broken: dict[str, str] = {}
         self._lock = Lock()
         self._pixels: UInt8[Tensor, " bytes"] | None = None
-        self._files = files
+        self._rows: Index = np.arange(len(store.names))
+        """Numbers in the store of the images that are left."""
         self.labels = labels
-        heads = _in_threads(lambda at: header(root / files[at]), len(files))
-        keep = self._keep(heads)
-        self.sizes = np.array([heads[at] for at in keep], dtype=np.int64).reshape(-1, 2)
-        ends = np.cumsum(3 * self.sizes.prod(axis=1))
-        self._starts: Index = ends - 3 * self.sizes.prod(axis=1)
-        if ends[-1] <= ram_limit:
-            self._hold(int(ends[-1]))
-        self._one_size = bool((self.sizes == self.sizes[0]).all())
+        self.sizes = self._headers() if store.sizes is None else store.sizes
+        self._fingerprint = ""
+        total = self._bytes(ram_limit)
+        if total <= ram_limit:
+            self._hold(total)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._rows)
 
     def read(self, index: Index) -> Images:
-        """See `Source.read`. One n x 3 x H x W tensor if the files are held in RAM and all of one size, else a list.
+        """See `Source.read`. One n x 3 x H x W tensor if the images are held in RAM and all of one size, else a list.
 
         Outside RAM, an image i that cannot be decoded is recorded in `unreadable` and replaced by image i + 1, or the
         next one that can (after the last comes the first). A run that takes weeks must not end for one bad file, the
@@ -87,36 +83,72 @@ class FileSource(Source):
         with self._lock:
             return sorted(self._broken.items())
 
+    @property
+    def store(self) -> Store:
+        """Where the images lie."""
+        return self._store
+
+    @property
+    def rows(self) -> Index:
+        """(N,) numbers of this source's images in the store."""
+        return self._rows
+
     def fingerprint(self) -> str:
         """The files' names, sizes in pixels and labels; files changed under the same name and size are not seen."""
-        names = "\0".join(self._files).encode(errors="surrogateescape")
-        labels = b"" if self.labels is None else self.labels.tobytes()
-        return digest([names, self.sizes.tobytes(), labels])
+        if not self._fingerprint:  # asked for with every checkpoint, and nothing of it changes
+            labels = b"" if self.labels is None else self.labels.tobytes()
+            self._fingerprint = digest([self._store.fingerprint(self._rows), self.sizes.tobytes(), labels])
+        return self._fingerprint
+
+    def _bytes(self, limit: int) -> int:
+        """Bytes of all decoded pixels, or some number above `limit`: nobody needs to add up ten million sizes."""
+        total = 0
+        for start in range(0, len(self), 2**16):
+            total += int(3 * self.sizes[start : start + 2**16].prod(axis=1).sum())
+            if total > limit:
+                break
+        return total
+
+    def _headers(self) -> Index:
+        sizes = np.zeros((len(self), 2), dtype=np.int64)
+
+        def look(at: int) -> None:
+            sizes[at] = self._store.header(at)
+
+        return sizes[self._keep(_in_threads(look, len(self)))]
 
     def _hold(self, total: int) -> None:
         pixels = torch.empty(total, dtype=torch.uint8)
         flat = pixels.numpy()
+        ends = np.cumsum(3 * self.sizes.prod(axis=1))
+        starts: Index = ends - 3 * self.sizes.prod(axis=1)
 
         def fill(at: int) -> None:
             image = self._decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
-            flat[self._starts[at] : self._starts[at] + image.size] = image
+            flat[starts[at] : starts[at] + image.size] = image
 
-        keep = self._keep(_in_threads(fill, len(self._files)))
-        self.sizes, self._starts, self._pixels = self.sizes[keep], self._starts[keep], pixels
+        keep = self._keep(_in_threads(fill, len(self)))
+        self.sizes, self._starts, self._pixels = self.sizes[keep], starts[keep], pixels
+        self._one_size = bool((self.sizes == self.sizes[0]).all())
 
-    def _keep(self, results: list[T | UnreadableImage]) -> Index:
-        """Drop the files whose result is a failure, and say which are left: (n,) positions in `results`."""
-        failed = {self._files[at]: each.reason for at, each in enumerate(results) if isinstance(each, UnreadableImage)}
-        self._broken |= failed
-        keep = np.array([at for at, name in enumerate(self._files) if name not in failed], dtype=np.int64)
-        if not len(keep):
-            raise DataError(self._hopeless(f"none of the {len(results)} images of {self.name} can be read"))
-        self._files = [self._files[at] for at in keep]
-        self.labels = None if self.labels is None else self.labels[keep]
-        return keep
+    def _keep(self, failed: dict[int, str]) -> Index:
+        """Drop the images that failed, given with the reasons, and say which are left: (n,) of the numbers so far."""
+        self._broken |= {self._name(at): reason for at, reason in failed.items()}
+        keep = np.ones(len(self), dtype=bool)
+        keep[list(failed)] = False
+        if not keep.any():
+            raise DataError(self._hopeless(f"none of the {len(self)} images of {self.name} can be read"))
+        left = np.flatnonzero(keep)
+        if failed:
+            self._rows = self._rows[left]
+            self.labels = None if self.labels is None else self.labels[left]
+        return left
+
+    def _name(self, at: int) -> str:
+        return self._store.names[int(self._rows[at])]
 
     def _decode(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        image = decode(self._root / self._files[at])
+        image = self._store.pixels(int(self._rows[at]))
         height, width = self.sizes[at].tolist()
         if image.shape[1:] != (height, width):
             came = f"{image.shape[1]} x {image.shape[2]}"
@@ -131,7 +163,7 @@ class FileSource(Source):
                 return self._decode(at)
             except UnreadableImage as error:
                 with self._lock:
-                    self._broken.setdefault(self._files[at], error.reason)
+                    self._broken.setdefault(self._name(at), error.reason)
         raise DataError(self._hopeless(f"none of the {len(self)} images of {self.name} can be read any more"))
 
     def _held(self, at: int) -> UInt8[Tensor, "3 h w"]:
@@ -142,20 +174,21 @@ class FileSource(Source):
 
     def _hopeless(self, what: str) -> str:
         shown = "; ".join(f"{name}: {reason}" for name, reason in self.unreadable[:3])
-        return f"{what} ({shown}). Check that {self._root} is complete and that you may read it"
+        return f"{what} ({shown}). Check that {self._store.where} is complete and that you may read it"
 
 
-def _in_threads(task: Callable[[int], T], n: int) -> list[T | UnreadableImage]:
-    """task(0) … task(n - 1) by as many threads as pay; `UnreadableImage` is handed back in place of the result."""
+def _in_threads(task: Callable[[int], None], n: int) -> dict[int, str]:
+    """Do task(0) … task(n - 1) by as many threads as pay; the reason of every one that ended in `UnreadableImage`."""
 
-    def some(start: int) -> list[T | UnreadableImage]:
-        results: list[T | UnreadableImage] = []
+    def some(start: int) -> dict[int, str]:
+        failed = {}
         for at in range(start, min(start + _CHUNK, n)):
             try:
-                results.append(task(at))
+                task(at)
             except UnreadableImage as error:
-                results.append(UnreadableImage(error.reason))  # without its traceback, which would hold the image
-        return results
+                failed[at] = error.reason
+        return failed
 
     with ThreadPoolExecutor() as pool:
-        return [result for chunk in pool.map(some, range(0, n, _CHUNK)) for result in chunk]
+        found = [failed for failed in pool.map(some, range(0, n, _CHUNK)) if failed]
+    return {at: reason for failed in found for at, reason in failed.items()}

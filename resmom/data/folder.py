@@ -9,6 +9,7 @@ import numpy as np
 
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
+from resmom.data.store import Files
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -34,14 +35,14 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
         raise DataError(_no_images(root, found))
     train, test = _splits(images)
     names, classes = _below(images, train), _classes(_below(images, train))
-    source = FileSource(_name(root, train), root / train, names, _labels(names, classes), classes, ram_limit)
+    source = FileSource(_name(root, train), Files(root / train, names), _labels(names, classes), classes, ram_limit)
     if test is None:
         return Data(source, None, f"{train}/ folder, no test split" if train else "no test split")
     names = _below(images, test)
     labels = _test_labels(root / test, names, classes)
     left_out = len(images) - len(_below(images, train)) - len(names)
     rest = f" ({left_out} images outside of them left out)" if left_out else ""
-    held_out = FileSource(_name(root, test), root / test, names, labels, classes, ram_limit)
+    held_out = FileSource(_name(root, test), Files(root / test, names), labels, classes, ram_limit)
     return Data(source, held_out, f"{train}/ and {test}/ folders{rest}")
 
 

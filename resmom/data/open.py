@@ -7,22 +7,26 @@ from resmom.data.arrays import open_arrays
 from resmom.data.files import RAM_LIMIT
 from resmom.data.folder import open_folder
 from resmom.data.named import NAMES, open_named
+from resmom.data.packed import is_pack, open_pack
 from resmom.data.source import Data, DataError
 
 
 def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
-    """What `spec` stands for: a folder of images, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
+    """What `spec` stands for: a folder of images, a pack of one, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. `ram_limit`: decoded bytes up to which a folder's split is held in RAM.
 
-    Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_arrays`, `open_named`.
+    Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
+    `open_named`.
     """
     if isinstance(spec, str):
         name, colon, root = spec.partition(":")
         if name in NAMES:
             return open_named(name, Path(root).expanduser() if colon and root else None)
     path = Path(spec).expanduser()
+    if path.is_dir() and is_pack(path):
+        return open_pack(path, ram_limit)
     if path.is_dir():
         return open_folder(path, ram_limit)
     if path.is_file() and path.suffix.lower() == ".npz":

@@ -1,5 +1,6 @@
 """Time, memory and disk of a run, measured on a few of its steps before it starts."""
 
+import os
 import re
 import shutil
 import statistics
@@ -8,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
+from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.rundir import RunDirError
@@ -34,6 +37,8 @@ MEASURING = 0.1
 """Share of a run's time that its measurements may take."""
 MEMORY = 0.7
 """Share of the free memory that a step may take."""
+DECODING = 0.2
+"""Share of all cores' time in decoding from which it is worth packing the images first."""
 TRANSIENT = 1.6
 """A step's peak as a multiple of what backward needs kept: gradients under way, the teacher's pass, fragmentation."""
 
@@ -65,6 +70,8 @@ class Trial:
     weight_bytes: int
     """Weights of both networks, gradients and the optimiser's state."""
     checkpoint_bytes: int
+    decode_share: float = 0.0
+    """Share of all cores' time that goes into decoding images."""
 
 
 def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
@@ -99,10 +106,26 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     monitor(job)
     health_line(job)
     measured = time.perf_counter() - measuring
+    # Of the batches made ahead some are not finished: counting all of them errs on the side of silence.
+    decoding = job.state.clock.read().get("decode", 0.0) / (len(times) + 2 * workers)
     content = state_dict(job.state)
     size = _bytes(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
-    return Trial(per_step, measured + size / 200e6, time.perf_counter() - began, kept, weights, size)
+    share = decoding / (per_step * (os.cpu_count() or 1))
+    return Trial(per_step, measured + size / 200e6, time.perf_counter() - began, kept, weights, size, share)
+
+
+def pack_side(run: Run, cost: Trial, data: Data) -> int:
+    """The shorter side to which packing the images once would pay, 0 where it would not.
+
+    Twice the view, so that a crop of a fifth of the area still has about the view's pixels; offered where decoding
+    takes much of the machine and the images are twice as large again.
+    """
+    source = data.train
+    if cost.decode_share < DECODING or not isinstance(source, FileSource):
+        return 0
+    side = 2 * max(view.size for view in run.policy.views)
+    return side if float(np.median(source.sizes.min(axis=1))) >= 2 * side else 0
 
 
 def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:

@@ -97,7 +97,7 @@ def pretrain(
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     if settled.choices or settled.estimate:
-        _tell(settled, machine)
+        _tell(settled, machine, spec)
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
     written = {
@@ -182,7 +182,7 @@ def workers_for(machine: Machine, data: Data) -> int:
     return 1 if in_ram else max(1, torch.get_num_threads())
 
 
-def _tell(settled: Settled, machine: Machine) -> None:
+def _tell(settled: Settled, machine: Machine, spec: str) -> None:
     if machine.quiet or dist.rank() != 0:
         return
     lines = []
@@ -193,6 +193,12 @@ def _tell(settled: Settled, machine: Machine) -> None:
         lines += [f"  {c.option:<{left}}  {c.value:<{middle}}  {c.reason}" for c in settled.choices]
     if settled.estimate:
         lines.append(f"estimate: {settled.estimate}")
+    if settled.pack_side:
+        lines.append(
+            "much of this machine's time goes into decoding large images; to reduce them once, stop here and use\n"
+            f"  resmom data pack {spec} --out {spec}.pack --side {settled.pack_side}\n"
+            f"and then --data {spec}.pack (views are then cut from reduced images, stored as JPEG)"
+        )
     print("\n".join(lines), file=sys.stderr)
 
 

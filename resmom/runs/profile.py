@@ -137,7 +137,11 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
         largest = max(MAKING, key=lambda name: spent.get(name, 0.0))
         what = f"batches: {spent['wait'] / each:.0%} of the time is spent waiting for them, most of it on {largest}"
         if largest == "decode":
-            return what, "reduce the images once (`resmom data pack --side`), or give more --workers and cores"
+            side = 2 * max(view.size for view in job.run.policy.views)
+            return what, (
+                f"reduce the images once (`resmom data pack DATA --out PACK --side {side}`), or give more --workers "
+                "and cores"
+            )
         if largest == "views" and not fused.available() and job.device.type == "cpu":
             return what, "install the extra `fast` (pip install 'resmom[fast]'): its compiled views take a fifth"
         if job.device.type == "cpu":

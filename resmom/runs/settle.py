@@ -21,6 +21,7 @@ from resmom.runs.budget import (
     fit_measures,
     fit_time,
     measures_of,
+    pack_side,
     require_disk,
     trial,
     with_steps,
@@ -47,6 +48,8 @@ class Settled:
     run: Run
     choices: tuple[Choice, ...]
     estimate: str
+    pack_side: int = 0
+    """Where decoding dominates: the shorter side to which the images should be packed before."""
 
 
 def settle(
@@ -78,7 +81,7 @@ def settle(
         cost = trial(run, data, device, workers, own, seconds)
         assert budget is not None
         run = _within(run, cost, budget, len(data.train))
-        return Settled(run, (), _estimate(run, cost, data, out))
+        return Settled(run, (), _estimate(run, cost, data, out), pack_side(run, cost, data))
     if backbone is None and init and own.backbone is None:
         backbone = recognise(init)
     facts = gather(data, device, init, backbone)
@@ -106,7 +109,7 @@ def settle(
         told += (Choice("train.micro_batch", str(micro), "as many images as the memory holds at once"),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
-    return Settled(run, told, _estimate(run, cost, data, out))
+    return Settled(run, told, _estimate(run, cost, data, out), pack_side(run, cost, data))
 
 
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:

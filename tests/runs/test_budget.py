@@ -12,6 +12,7 @@ import torch
 
 from resmom.build import Own
 from resmom.config import ConfigError, Log, Run
+from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data, DataError
 from resmom.errors import UserError
 from resmom.methods.mocov3 import MoCoV3
@@ -30,6 +31,7 @@ from resmom.runs.budget import (
     fit_measures,
     fit_time,
     measures_of,
+    pack_side,
     require_disk,
     seconds_of,
     trial,
@@ -40,6 +42,7 @@ from resmom.runs.job import fresh_method
 from resmom.train.optim import Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, View
+from tests.data.test_folder import draw
 
 CPU = torch.device("cpu")
 MIB, GIB = 2**20, 2**30
@@ -267,3 +270,22 @@ class TestTrial:
     def test_a_batch_larger_than_the_data(self) -> None:
         with pytest.raises(DataError, match="40 images cannot fill a batch of 128"):
             trial(RUN, images(), CPU, 1, Own(), seconds=0.0)
+
+
+class TestPackSide:
+    """When packing is offered, and to which side."""
+
+    @pytest.fixture
+    def photos(self, tmp_path: Path) -> Data:
+        for number in range(4):
+            draw(tmp_path / f"{number}.png", number, 64 + number, 90)
+        return open_data(tmp_path)
+
+    @pytest.mark.parametrize(("view", "share", "side"), [(16, 0.5, 32), (16, 0.1, 0), (17, 0.5, 0)])
+    def test_large_images_that_are_dear_to_decode(self, photos: Data, view: int, share: float, side: int) -> None:
+        run = replace(Run(), policy=replace(Run().policy, views=(View(size=view), View(size=8))))
+        assert pack_side(run, replace(COST, decode_share=share), photos) == side
+
+    def test_arrays_are_decoded_already(self) -> None:
+        run = replace(Run(), policy=replace(Run().policy, views=(View(size=2), View(size=2))))
+        assert pack_side(run, replace(COST, decode_share=0.9), images()) == 0

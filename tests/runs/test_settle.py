@@ -18,10 +18,12 @@ from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
 from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
 from resmom.runs.facts import gather
+from resmom.runs.pretrain import Asked, Machine, pretrain
 from resmom.runs.settle import Ask, Settled
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
+from tests.data.test_folder import draw
 from tests.runs.derived import CPU, images, tiny, train_with
 
 MIB = 2**20
@@ -311,3 +313,26 @@ def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Pat
         torch.save(resnet18().state_dict(), tmp_path / "r18.pt")
     found = settle.settle(None, same, images(), tmp_path / "run", CPU, 1, Own(), str(tmp_path / "r18.pt"))
     assert found.run.backbone == ResNet(18) and found.run.optim == Sgd(lr=0.03)
+
+
+def test_packing_is_told_where_it_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command that would do it, before the run starts."""
+    for number in range(80):
+        draw(tmp_path / f"photos/{number}.png", number, 130, 140)
+    monkeypatch.setattr(settle, "trial", lambda *_: replace(COST, decode_share=0.5))
+    monkeypatch.setattr("resmom.runs.pretrain.prepare", stop)
+    with pytest.raises(Stopped):
+        pretrain(Asked(change=tiny), str(tmp_path / "photos"), tmp_path / "run", Machine(device="cpu"))
+    told = capsys.readouterr().err
+    photos = (tmp_path / "photos").resolve()
+    assert f"resmom data pack {photos} --out {photos}.pack --side 32" in told and f"--data {photos}.pack" in told
+
+
+class Stopped(Exception):
+    """The run would start here."""
+
+
+def stop(*_: object) -> None:
+    raise Stopped

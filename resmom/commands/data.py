@@ -1,0 +1,101 @@
+"""resmom data check|pack PATH"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from resmom.commands import parse, print_json
+from resmom.data.check import Checked, check
+from resmom.data.packing import Packing, pack, workers_here
+from resmom.errors import UserError
+
+USAGE = """usage: resmom data check PATH [--json]
+       resmom data pack PATH --out DIR [--side 256] [--quality 95] [--workers N] [--json]
+
+check: read every image, and say how many there are, of which sizes and classes, and which cannot be read and why.
+pack: put the images of a folder into few large files, reduced to a shorter side; DIR is then used as --data.
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    path: tyro.conf.Positional[str]
+    """A folder of images, a pack, an .npz file, or cifar10, cifar100, stl10."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    path: tyro.conf.Positional[str]
+    """A folder of images, or another pack."""
+    out: Path
+    """The folder of the pack: new, empty, or left in the middle of the same command."""
+    side: int = 0
+    """Reduce images whose shorter side is longer to this many pixels, as JPEG; 0 keeps all files as they are."""
+    quality: int = 95
+    """Of the JPEGs that are made."""
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Threads; 0: one per core."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Check (1 if something cannot be read) or pack."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    match arguments[0]:
+        case "check":
+            a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
+            found = check(a.path)
+            if a.json:
+                print_json([dataclasses.asdict(split) for split in found])
+            else:
+                print("\n".join(_words(split) for split in found))
+            return int(any(split.damaged for split in found))
+        case "pack":
+            b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")
+            made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), _tell)
+            if b.json:
+                print_json({**dataclasses.asdict(made), "path": str(made.path)})
+            else:
+                print(_packed(made))
+            return 0
+        case other:
+            raise UserError(
+                f"there is no '{other}'; it is `resmom data check PATH` or `resmom data pack PATH --out DIR`"
+            )
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr)
+
+
+def _words(split: Checked) -> str:
+    low, middle, high = split.sides
+    lines = [f"{split.split}: {split.images} images, shorter sides {low} to {high} pixels (median {middle})"]
+    if split.per_class:
+        few, many = split.per_class
+        rest = f", {split.unlabelled} images without a label" if split.unlabelled else ""
+        lines.append(f"  {split.classes} classes of {few} to {many} images{rest}")
+    else:
+        lines.append("  no labels")
+    lines.append(f"  {len(split.damaged)} cannot be read" + (":" if split.damaged else ""))
+    lines += [f"    {name!a}: {reason}" for name, reason in split.damaged]
+    return "\n".join(lines)
+
+
+def _packed(made: Packing) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in made.images.items())
+    lines = [f"packed: {counts} images, {made.bytes / 2**20:.0f} MiB, in {made.path}"]
+    if made.unreadable:
+        lines.append(f"{len(made.unreadable)} could not be read and are left out:")
+        lines += [f"  {name!a}: {reason}" for name, reason in made.unreadable]
+    lines.append(f"use it with:\n  resmom pretrain --data {made.path} --out RUN")
+    return "\n".join(lines)

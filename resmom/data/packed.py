@@ -1,0 +1,132 @@
+"""A pack: images of a folder in few large files that are mapped into memory. Its form, and reading it.
+
+    PACK/pack.json          format, side, quality, and for each split its classes, shards and files left out
+    PACK/SPLIT.index        a record of `RECORD` for each image
+    PACK/SPLIT.names        the images' names, each with a zero byte behind it
+    PACK/SPLIT.ends         the positions of these zero bytes, int64
+    PACK/SPLIT-00000.bin …  the encoded images, one behind the other
+
+All numbers are little-endian. Opening a pack reads `pack.json` and maps the rest, however many images there are.
+"""
+
+import json
+import threading
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.files import RAM_LIMIT, FileSource
+from resmom.data.source import Data, DataError
+from resmom.data.store import Names, Numbers, Store
+
+FORMAT = 1
+MARK = "pack.json"
+RECORD = np.dtype(
+    [("shard", "<i4"), ("length", "<i4"), ("start", "<i8"), ("size", "<i8", (2,)), ("label", "<i8"), ("crc", "<u4")]
+)
+"""Of an image: which shard, bytes there from `start` on, height and width in pixels, label (-1 for none), CRC-32."""
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a folder is a complete pack."""
+    return (path / MARK).is_file()
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What `pack.json` says. Raises DataError if it cannot be used."""
+    try:
+        found = json.loads((path / MARK).read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path / MARK} cannot be read ({error}); pack the images again") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise DataError(f"{path} is not a pack of format {FORMAT}, the one this version reads; pack the images again")
+    return found
+
+
+def open_pack(path: Path, ram_limit: int = RAM_LIMIT) -> Data:
+    """The splits of a pack. Raises DataError if a part of it is missing or of another length than it should be."""
+    found = about(path)
+    splits = {name: _source(path, name, split, found, ram_limit) for name, split in found["splits"].items()}
+    return Data(splits["train"], splits.get("test"), f"packed: {found['origin']}")
+
+
+def _source(path: Path, name: str, split: dict[str, Any], found: dict[str, Any], ram_limit: int) -> FileSource:
+    store = Packed(path, name, split)
+    labels = store.index["label"] if split["labelled"] else None
+    return FileSource(split["name"], store, labels, tuple(split["classes"]), ram_limit)
+
+
+@final
+class Packed(Store):
+    """One split of a pack."""
+
+    def __init__(self, path: Path, name: str, split: dict[str, Any]) -> None:
+        """Raises DataError if a file is missing or of another length than `split` of pack.json says."""
+        self.where, self._name, self._split = path, name, split
+        images = split["images"]
+        self.index: NDArray[np.void] = self._mapped(f"{name}.index", RECORD, images)
+        block = self._mapped(f"{name}.names", np.dtype(np.uint8), split["names_bytes"])
+        self.names = Names(block, self._mapped(f"{name}.ends", np.dtype("<i8"), images))
+        self.sizes: Numbers = self.index["size"]
+        self._lock = threading.Lock()
+        self._shards: dict[int, NDArray[np.uint8]] = {}
+        for number, shard in enumerate(split["shards"]):
+            require_length(self._shard_path(number), shard["bytes"])
+
+    def content(self, at: int) -> bytes:
+        """Raises UnreadableImage where the bytes are not those that were packed."""
+        record = self.index[at]
+        start, length = int(record["start"]), int(record["length"])
+        content = self._shard(int(record["shard"]))[start : start + length].tobytes()
+        if zlib.crc32(content) != int(record["crc"]):
+            raise UnreadableImage("it is damaged in the pack: its checksum is not that of what was packed")
+        return content
+
+    def header(self, at: int) -> tuple[int, int]:
+        return header(BytesIO(self.content(at)))
+
+    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        return decode(BytesIO(self.content(at)))
+
+    def fingerprint(self, rows: Numbers) -> bytes:
+        """The checksums of the shards."""
+        part = b"" if len(rows) == len(self.names) else rows.tobytes()
+        return json.dumps([shard["sha256"] for shard in self._split["shards"]]).encode() + part
+
+    def _shard(self, number: int) -> NDArray[np.uint8]:
+        with self._lock:  # mapped when first needed
+            if number not in self._shards:
+                length = self._split["shards"][number]["bytes"]
+                self._shards[number] = self._mapped(self._shard_path(number).name, np.dtype(np.uint8), length)
+            return self._shards[number]
+
+    def _shard_path(self, number: int) -> Path:
+        return self.where / shard_name(self._name, number)
+
+    def _mapped(self, name: str, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+        require_length(self.where / name, count * kind.itemsize)
+        return np.memmap(self.where / name, kind, "r", shape=(count,))
+
+
+def shard_name(split: str, number: int) -> str:
+    """The file of a shard."""
+    return f"{split}-{number:05d}.bin"
+
+
+def require_length(path: Path, length: int) -> None:
+    """Raises DataError if a file of a pack is missing or not so many bytes long."""
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it, or pack the images again") from error
+    if found != length:
+        raise DataError(
+            f"{path} has {found} bytes where pack.json says {length}; copy it once more, or pack the images again"
+        )

@@ -1,0 +1,103 @@
+"""Where encoded images lie: in files below a folder, or in a pack. Numbers in, names, bytes and pixels out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resmom.data.decode import UnreadableImage, decode, header
+
+Bytes = NDArray[np.uint8]
+Numbers = NDArray[np.int64]
+
+
+@final
+class Names:
+    """Many strings as one block of bytes: a list of ten million would be as many Python objects, and a gigabyte.
+
+    `block` has each string in UTF-8 (what is not valid there as its very bytes) and a zero byte behind it; `ends` (N,)
+    are the positions of these zero bytes.
+    """
+
+    def __init__(self, block: Bytes, ends: Numbers) -> None:
+        self.block, self.ends = block, ends
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """These strings; none of them contains a zero byte."""
+        block = np.frombuffer("".join(f"{name}\0" for name in names).encode(errors="surrogateescape"), dtype=np.uint8)
+        return cls(block, np.flatnonzero(block == 0).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, at: int) -> str:
+        start = int(self.ends[at - 1]) + 1 if at else 0
+        return self.block[start : int(self.ends[at])].tobytes().decode(errors="surrogateescape")
+
+    def joined(self, rows: Numbers) -> bytes:
+        """The strings of some rows, with a zero byte between two."""
+        if len(rows) == len(self):
+            return self.block[:-1].tobytes()
+        return "\0".join(self[at] for at in rows.tolist()).encode(errors="surrogateescape")
+
+
+class Store(ABC):
+    """Encoded images numbered 0 … N-1. Reading is safe from several threads."""
+
+    where: Path
+    """The folder that a user would look at."""
+    names: Names
+    sizes: Numbers | None
+    """(N, 2) heights and widths in pixels where they are known without reading headers."""
+
+    @abstractmethod
+    def content(self, at: int) -> bytes:
+        """The encoded image. Raises `UnreadableImage` where it cannot be had as it was stored."""
+
+    @abstractmethod
+    def header(self, at: int) -> tuple[int, int]:
+        """Height and width of what `pixels` returns. Raises `UnreadableImage`, as far as the header tells."""
+
+    @abstractmethod
+    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        """The decoded image, see `decode`. Raises `UnreadableImage`."""
+
+    @abstractmethod
+    def fingerprint(self, rows: Numbers) -> bytes:
+        """What tells some of the images from others, sizes and labels apart. Cheap."""
+
+
+@final
+class Files(Store):
+    """Files below a folder."""
+
+    sizes = None
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        """`names` are paths relative to `root`."""
+        self.where, self.names = root, Names.of(names)
+
+    def content(self, at: int) -> bytes:
+        try:
+            return self._path(at).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(f"it cannot be opened: {error.strerror}") from error
+
+    def header(self, at: int) -> tuple[int, int]:
+        return header(self._path(at))
+
+    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        return decode(self._path(at))
+
+    def fingerprint(self, rows: Numbers) -> bytes:
+        """The names; files changed under the same name are not seen."""
+        return self.names.joined(rows)
+
+    def _path(self, at: int) -> Path:
+        return self.where / self.names[at]
