@@ -52,7 +52,10 @@ def permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
     The images are sorted by a random 64-bit key each (ties, of chance n²/2^65, keep the order of the index).
     """
-    index = np.arange(n, dtype=np.uint64)
-    stream = np.full(n, 2**32 - 1, dtype=np.uint64)  # a stream that no view uses
-    high, low, _, _ = philox4x32((index & _LOW, index >> _SHIFT, stream, np.zeros_like(index)), (seed, epoch))
-    return np.argsort((high << _SHIFT) | low, kind="stable").astype(np.int64)
+    keys = np.empty(n, dtype=np.uint64)
+    for start in range(0, n, 2**16):  # in parts: the generator holds a dozen arrays, and n may be many millions
+        index = np.arange(start, min(start + 2**16, n), dtype=np.uint64)
+        stream = np.full(len(index), 2**32 - 1, dtype=np.uint64)  # a stream that no view uses
+        high, low, _, _ = philox4x32((index & _LOW, index >> _SHIFT, stream, np.zeros_like(index)), (seed, epoch))
+        keys[start : start + len(index)] = (high << _SHIFT) | low
+    return np.argsort(keys, kind="stable").astype(np.int64)

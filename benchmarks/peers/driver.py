@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+STUCK = 2.0
+"""Seconds after its answer in which a contender has to be stopped."""
+
 
 class Dead(Exception):
     """A contender ended, or said nothing for too long; the message has the last lines of what it wrote."""
@@ -73,11 +76,27 @@ class Contender:
                 self._process.wait()
                 raise Dead(self._words())
             self._text += read
-        # Not reaped, if it has ended: `close` does that.
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        self._still()
         line, _, self._text = self._text.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _still(self) -> None:
+        """Wait until all of its group has stopped.
+
+        A library that starts a program from a thread of its own (pip freeze, say) may be caught between fork and exec:
+        the child is stopped there, its parent waits for it without being stoppable, and neither ever moves. Such a
+        group is let go for a moment and stopped once more.
+        """
+        since = time.monotonic()
+        # Not reaped, if it has ended: `close` does that.
+        while os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if time.monotonic() - since > STUCK:
+                self._signal(signal.SIGCONT)
+                time.sleep(0.05)
+                self._signal(signal.SIGSTOP)
+                since = time.monotonic()
+            time.sleep(0.001)
 
     def _words(self) -> str:
         self._log.seek(0)

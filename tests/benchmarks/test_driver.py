@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers import driver
 from benchmarks.peers.case import MODULES, PEERS, Case
 from benchmarks.peers.driver import Contender, Dead, interleave, repository
 from benchmarks.peers.table import Ratio, memory_ratios, row, speed_ratios
@@ -102,18 +103,30 @@ def test_one_that_says_nothing_is_given_up() -> None:
         contender.close()
 
 
+def test_a_contender_that_could_not_stop_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose own stop hangs on a child that it was starting."""
+    monkeypatch.setattr(driver, "STUCK", 0.05)
+    code = "import json, os, sys; print(json.dumps({'pid': os.getpid()}), flush=True); sys.stdin.read()"
+    contender = Contender("restless", [sys.executable, "-c", code])
+    try:
+        status = Path(f"/proc/{contender.ready(10.0)['pid']}/stat")
+        assert not status.exists() or _state(status) == "T"
+    finally:
+        contender.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_a_stopped_worker_does_not_outlive_its_driver() -> None:
     worker = (
         "import os, signal; from benchmarks.peers.worker import die_with_parent; die_with_parent();"
         "print(os.getpid(), flush=True); os.kill(0, signal.SIGSTOP)"
     )
-    driver = (
+    parent = (
         f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True);"
         "sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repository()
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repository()
     ) as process:
         assert process.stdout is not None
         status = Path(f"/proc/{int(process.stdout.readline())}/stat")
