@@ -235,3 +235,21 @@ class TestData:
             status, _, err = call(*arguments)
             assert status == 2 and words in err
         assert call("data")[0] == 0
+
+
+def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number decides the last bits of a sum."""
+    from resmom.commands import resume
+
+    given = []
+    monkeypatch.setattr(resume, "set_process", lambda machine: given.append(machine.threads))
+    monkeypatch.setattr(resume, "resume", lambda run, machine: None)
+    monkeypatch.setattr(resume, "tell_end", lambda finished, as_json: 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    lines = tmp_path / "environment.jsonl"
+    for began, asked, expected in ((3, [], 3), (3, ["--threads", "2"], 2), (8, [], 0), (None, [], 0)):
+        lines.unlink(missing_ok=True)
+        if began is not None:
+            lines.write_text(json.dumps({"threads": began}) + "\n" + json.dumps({"threads": 1}) + "\n")
+        assert resume.main([str(tmp_path), *asked]) == 0
+        assert given[-1] == expected

@@ -1,11 +1,12 @@
 """resmom resume RUN"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
+from resmom.runs.environment import threads_of
 from resmom.runs.pretrain import Machine, resume
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
@@ -23,5 +24,6 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one."""
     asked = parse(Arguments, arguments, "resmom resume", ABOUT)
-    set_process(asked.machine)
+    # The order in which threads add numbers up decides the last bits: the run goes on with as many as it began with.
+    set_process(replace(asked.machine, threads=asked.machine.threads or threads_of(asked.run)))
     return tell_end(resume(asked.run, asked.machine), asked.json)

@@ -14,6 +14,7 @@ import torch
 
 import resmom
 from resmom import dist
+from resmom.rundir import RunDir, read_lines
 
 
 def environment() -> dict[str, Any]:
@@ -32,6 +33,13 @@ def environment() -> dict[str, Any]:
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "world": dist.world(),
     }
+
+
+def threads_of(run: Path) -> int:
+    """CPU threads of one operation that a run began with; 0 where not known, or more than this machine has cores."""
+    began = next(iter(read_lines(RunDir(run).environment)), {})
+    threads = int(began.get("threads", 0))
+    return threads if threads <= (os.cpu_count() or 1) else 0
 
 
 def _versions() -> dict[str, str]:
