@@ -50,12 +50,15 @@ def main() -> None:
     # Before torch is there, which reads it once. Threads that wait for each other by spinning make a small network ten
     # times slower and more as soon as another program wants a core (docs/log.md); sleeping costs a tenth or so alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    command = importlib.import_module(f"resmom.commands.{verb}")
     try:
+        command = importlib.import_module(f"resmom.commands.{verb}")
         sys.exit(command.main(arguments[1:]))
     except UserError as error:
         print(f"resmom {verb}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # outside of training, which saves and says how to go on
+        print(f"resmom {verb}: interrupted; no training was under way, nothing is lost", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:  # whoever read our output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

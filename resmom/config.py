@@ -195,6 +195,14 @@ def _check_method(run: Run) -> None:
     if views < traits.views or (views > traits.views and not traits.more):
         few = f"at least {traits.views}" if traits.more else f"{traits.views}"
         raise ConfigError(f"{name} takes {few} views, policy.views has {views}")
+    sides = [view.size for view in run.policy.views]
+    if not traits.more and len(set(sides)) > 1:
+        raise ConfigError(
+            f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
+            + "set "
+            + " and ".join(f"--policy.views.{number}.size" for number in range(views))
+            + " alike"
+        )
     if run.residual.weight > 0 and not traits.sites:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "

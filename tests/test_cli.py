@@ -253,3 +253,24 @@ def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch:
             lines.write_text(json.dumps({"threads": began}) + "\n" + json.dumps({"threads": 1}) + "\n")
         assert resume.main([str(tmp_path), *asked]) == 0
         assert given[-1] == expected
+
+
+def test_ctrl_c_outside_of_training_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Such as while images are loaded, or in the trial of a run."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resmom.runs.pretrain.open_data", interrupted)
+    status, _, err = call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
+    assert status == 130 and err == "resmom pretrain: interrupted; no training was under way, nothing is lost\n"
+
+
+def test_views_of_two_sizes_are_a_mistake(call: Call, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((600, 28, 28, 1), dtype=np.uint8))
+    status, _, err = call(
+        "pretrain", "mocov3_digits", "--data", tmp_path / "x.npz", "--out", tmp_path / "run",
+        "--policy.views.0.size", "64",
+    )  # fmt: skip
+    assert status == 2 and "MoCoV3 compares views of one size" in err
+    assert "set --policy.views.0.size and --policy.views.1.size alike" in err

@@ -64,7 +64,7 @@ def stuck(seen: Lines) -> Finding | None:
         )
     remedy = "Raise --optim.lr if it is very low, else lower it or lengthen --train.warmup-epochs"
     remedy += "; try --residual.weight 0" if seen.recent("loss/residual") is not None else ""
-    remedy += "; for a contrastive loss set --method.temperature to 0.2" if chance is not None else ""
+    remedy += "; for a contrastive loss --method.temperature 0.2 is usual" if chance is not None else ""
     return Finding("stuck at chance", seen.step, words, remedy + ". Look whether the images are what you think.")
 
 

@@ -18,8 +18,14 @@ class GivenBackbone(Backbone):
 def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
     """The module with its width found by a trial on two views of the shape C, S, S, in evaluation mode.
 
-    Raises ValueError if it does not return one vector, or one map, per view.
+    Raises ValueError if it does not return one vector, or one map, per view, and if all of it is frozen.
     """
+    frozen = [p for p in module.parameters() if not p.requires_grad]
+    if frozen and len(frozen) == len(list(module.parameters())):
+        raise ValueError(
+            f"no parameter of {type(module).__name__} takes a gradient, so nothing of it would be trained; call "
+            "requires_grad_(True) on what shall learn"
+        )
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

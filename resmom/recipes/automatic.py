@@ -32,8 +32,9 @@ class Facts:
 
     `side` is the median of the images' shorter sides in pixels; `grey` whether all images looked at are without colour;
     `mean` and `std` are of the pixels in [0, 1], per channel; `fast_bf16` whether the machine computes bfloat16 faster
-    than float32; `init` names a file of weights to start from, and `backbone` the architecture found in it, or the one
-    that the user asked for. `batch` and `steps` are those the user asked for (0: none), since others follow them.
+    than float32; `init` names a file of weights to start from, `known` the mean and deviation
+    that the file says its network was trained with, and `backbone` the architecture found in it, or the one that the
+    user asked for. `batch` and `steps` are those the user asked for (0: none), since others follow them.
     """
 
     images: int
@@ -44,6 +45,7 @@ class Facts:
     gpu: bool = False
     fast_bf16: bool = False
     init: str = ""
+    known: tuple[Numbers, Numbers] | None = None
     backbone: BackboneConfig | None = None
     batch: int = 0
     steps: int = 0
@@ -265,6 +267,8 @@ def _view(facts: Facts, side: int) -> tuple[View, str]:
 
 
 def _normalisation(facts: Facts) -> tuple[Numbers, Numbers, str]:
+    if facts.known is not None and len(facts.known[0]) == len(facts.mean):
+        return *facts.known, f"what the network in {facts.init} was trained with"
     if facts.init and len(facts.mean) == 3:
         return *IMAGENET, "ImageNet's, which the weights you start from are most likely used to"
     return facts.mean, facts.std, "of a sample of the images"

@@ -15,6 +15,9 @@ HEADLINE = (
 )
 """What the first sentence tells, the first of these that was measured."""
 
+SPOILT = ("collapsed", "stuck at chance", "diverging")
+"""Findings beside which no number of the run says anything good."""
+
 LOOKED_FOR: tuple[str, ...] = get_args(get_type_hints(Finding)["name"])
 
 
@@ -57,6 +60,9 @@ def steps(run: RunRecord) -> str:
 
 
 def _learned(run: RunRecord) -> str:
+    spoilt = [finding.name for finding in run.findings if finding.name in SPOILT]
+    if spoilt:  # a number that rose by a hair is no news then
+        return f", and something is wrong with it: {', '.join(spoilt)}"
     by_quantity = {measure.quantity: measure for measure in run.measures}
     for quantity, words in HEADLINE:
         found = by_quantity.get(quantity)

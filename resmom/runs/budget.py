@@ -1,5 +1,6 @@
 """Time, memory and disk of a run, measured on a few of its steps before it starts."""
 
+import math
 import os
 import re
 import shutil
@@ -50,6 +51,8 @@ def seconds_of(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise ConfigError(f"--time is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
+    if not text.strip():
+        raise ConfigError("--time is empty; write it as 90s, 45m, 6h, 1h30m or 2d")
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total <= 0:
         raise ConfigError(f"--time is '{text}'; it must be more than nothing")
@@ -132,10 +135,11 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
     """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError if they are too few."""
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
     if steps < LEAST_STEPS:
+        needed = (LEAST_STEPS * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here, a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            "more --time, a smaller --train.batch or views, or a smaller backbone"
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, or a smaller --backbone"
         )
     return steps
 

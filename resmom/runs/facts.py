@@ -12,6 +12,7 @@ from resmom.data.source import Data, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import Facts
 from resmom.runs.job import thinned
+from resmom.runs.recognise import normalisation
 
 SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
@@ -35,6 +36,7 @@ def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneC
         gpu=device.type != "cpu",
         fast_bf16=fast_bf16(device),
         init=init,
+        known=normalisation(init) if init else None,
         backbone=backbone,
     )
 

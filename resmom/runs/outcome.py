@@ -27,8 +27,8 @@ _LABEL_FREE: tuple[tuple[str, str, Literal["higher", "lower", "neither"]], ...] 
     ("retrieval", "own other view found (%)", "higher"),
     ("rankme", "RankMe", "higher"),
     ("feature_sd", "feature sd", "neither"),
-    ("alignment", "alignment", "lower"),
-    ("uniformity", "uniformity", "lower"),
+    ("alignment", "alignment", "neither"),
+    ("uniformity", "uniformity", "neither"),
 )
 
 

@@ -25,10 +25,10 @@ def require(own: Own, written: Mapping[str, Any]) -> None:
         if part in wanted and part not in brought:
             raise ConfigError(
                 f"this run has a {part} of its own, {wanted[part]}, that no configuration describes; continue or load "
-                f"it from Python and pass it again: own=Own({part}=…)"
+                f"it from Python and pass it again, as in resmom.resume(RUN, {part}=…) or resmom.result(RUN, {part}=…)"
             )
         if part in brought and part not in wanted:
-            raise ConfigError(f"this run was made with the {part} of its configuration; leave own.{part} away")
+            raise ConfigError(f"this run was made with the {part} of its configuration; leave {part}= away")
 
 
 def written_data(written: Mapping[str, Any]) -> str:

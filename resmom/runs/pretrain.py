@@ -149,6 +149,8 @@ def _work(job: Job, folder: RunDir, machine: Machine, written: dict[str, Any] | 
 def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished:
     if resumed and folder.last.exists():
         _load(job, folder)
+        if job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
+            print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
     started = folder.last.exists()
     if dist.rank() == 0:
         drop_lines_after(folder.metrics, job.state.step if started else -1)
@@ -171,7 +173,11 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
 def _ending(folder: RunDir) -> str:
     """The files for other tools are written, and what the run made of its network is said."""
     exported = export(folder.path)
-    return f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\nbackbones in {exported.folder}"
+    return (
+        f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\n"
+        "(higher is better for kNN, own other view found and RankMe; the others only tell a collapse)\n"
+        f"backbones in {exported.folder}"
+    )
 
 
 def workers_for(machine: Machine, data: Data) -> int:

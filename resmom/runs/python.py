@@ -4,7 +4,7 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from resmom.config import Run
 from resmom.data.dataset import as_data
 from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings
+from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -182,8 +183,11 @@ def result(
 def load(path: str | Path, network: Network = "student", device: str = "cpu", own: Own | None = None) -> nn.Module:
     """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
 
-    Views are N x C x S x S, normalised as `run.policy` says. Raises RunDirError, CheckpointError, ConfigError.
+    Views are N x C x S x S, normalised as `run.policy` says. Raises RunDirError, CheckpointError, ConfigError;
+    UserError for another network.
     """
+    if network not in get_args(Network):
+        raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Network))}")
     encoder = load_run(Path(path), device, own).networks(network)[network]
     return encoder.eval().requires_grad_(False)
 

@@ -11,6 +11,7 @@ from resmom.config import ConfigError, backbone_from_json, from_json
 from resmom.nets.backbones import BACKBONES, BackboneConfig, MoCoViT, ResNet, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
+from resmom.views.policy import Numbers
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18),
@@ -50,14 +51,32 @@ def recognise(path: str) -> BackboneConfig:
     )
 
 
+def normalisation(path: str) -> tuple[Numbers, Numbers] | None:
+    """Mean and deviation per channel that the network of a file was trained with; None where the file does not say."""
+    file = Path(path)
+    try:
+        if file.suffix == ".safetensors":
+            said = _metadata(file)
+            return (tuple(json.loads(said["mean"])), tuple(json.loads(said["std"]))) if "mean" in said else None
+        policy = from_json(load_checkpoint(file)["run"]).policy
+    except (CheckpointError, ConfigError, KeyError):
+        return None
+    return policy.mean, policy.std
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; nothing if it is none."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
 def _own_word(file: Path) -> BackboneConfig | None:
     """What a run's checkpoint, or a file exported from one, says of its backbone; None for other people's files."""
     if file.suffix == ".safetensors" and file.is_file():
-        try:
-            with safe_open(file, "pt") as opened:
-                metadata = opened.metadata() or {}
-        except SafetensorError:
-            return None
+        metadata = _metadata(file)
         architecture = json.loads(metadata["architecture"]) if "architecture" in metadata else None
         return backbone_from_json(architecture) if isinstance(architecture, dict) else None
     try:

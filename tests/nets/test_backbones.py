@@ -104,3 +104,15 @@ def test_encoder_gives_all_sites_and_the_teacher_form_none_for_p() -> None:
     assert torch.equal(encoding.rows(slice(1, 3)).p, encoding.p[1:])
     plain = Encoder(backbone, mlp(16, 8, 4, 2))(torch.randn(3, 3, 16, 16))
     assert plain.p is None and plain.at("p") is plain.z
+
+
+def test_a_module_that_is_frozen_whole_is_refused() -> None:
+    """It would come back from a run as it went in."""
+    from resmom.nets.given import given_backbone
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    module.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter of Sequential takes a gradient"):
+        given_backbone(module, (3, 2, 2))
+    module[1].bias.requires_grad_(True)
+    assert given_backbone(module, (3, 2, 2)).width == 4

@@ -137,7 +137,9 @@ def test_from_the_weights_of_a_file(file: Path, tmp_path: Path, monkeypatch: pyt
     written = json.loads(RunDir(out).config.read_text())
     run = from_json(written["run"])
     assert run.init == str(weights.resolve()) and run.backbone == SmallResNet((4, 8))
-    assert run.optim == Sgd(lr=0.03) and run.policy.mean == (0.485, 0.456, 0.406)
+    first = from_json(json.loads(RunDir(tmp_path / "first").config.read_text())["run"])
+    assert run.optim == Sgd(lr=0.03) and (run.policy.mean, run.policy.std) == (first.policy.mean, first.policy.std)
+    assert f"what the network in {weights} was trained with" in [choice["reason"] for choice in written["choices"]]
     assert f"the architecture found in {weights}" in [choice["reason"] for choice in written["choices"]]
 
 

@@ -51,8 +51,8 @@ def test_without_labels_the_measures_that_need_none() -> None:
         ("own other view found (%)", "student", "higher"),
         ("RankMe", "student", "higher"),
         ("feature sd", "student", "neither"),
-        ("alignment", "student", "lower"),
-        ("uniformity", "student", "lower"),
+        ("alignment", "student", "neither"),
+        ("uniformity", "student", "neither"),
     ]
     assert [c.network for c in changes] == ["student", "teacher"] * len(MEASURES)
     assert all(c.protocol == "health-v1 toy" for c in changes)

@@ -222,7 +222,7 @@ class TestTime:
         assert "what fits into the given time" in reasons(found)["train.steps"]
 
     def test_too_short(self, settled: Settle) -> None:
-        with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give more --time"):
+        with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give --time 1m"):
             settled(time=20.0)
 
     def test_a_length_of_ones_own_wins(self, settled: Settle) -> None:
