@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from resmom.data.arrays import open_arrays
@@ -27,8 +28,12 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
     `open_named`, `held_out`.
     """
+    return replace(_opened(spec, ram_limit), spec=absolute(str(spec)))
+
+
+def _opened(spec: str | Path, ram_limit: int) -> Data:
     if part := HELD.fullmatch(str(spec)):
-        return held_out(open_data(part["images"], ram_limit), _fraction(str(spec), part["fraction"]))
+        return held_out(_opened(part["images"], ram_limit), _fraction(str(spec), part["fraction"]))
     if isinstance(spec, str):
         name, colon, root = spec.partition(":")
         if name in NAMES:
