@@ -113,12 +113,13 @@ def _compare(first: str, rest: list[str]) -> int:
     set_process(a.machine)
     ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else _say)
     _print(ended.comparison, a.json)
-    if ended.left:
+    left = ended.comparison.left
+    if left:
         held = f", {ended.elsewhere} of them in the hands of other processes" if ended.elsewhere else ""
-        _say(f"{ended.left} cells left{held}; the same call goes on")
+        _say(f"{left} cells left{held}; the same call goes on")
     if ended.interrupted_by is not None:
         return 128 + ended.interrupted_by
-    return 3 if ended.left else 0
+    return 3 if left else 0
 
 
 def _print(found: Comparison, as_json: bool) -> int:

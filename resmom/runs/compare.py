@@ -1,7 +1,7 @@
 """Compare arms over seeds: every cell of a grid checked, then trained, measured, and kept as one line."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,13 +38,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a call ended: what all finished cells say, and how many are left of those it was given.
-
-    `elsewhere` of these are in the hands of other processes.
-    """
+    """How a call ended: what all finished cells say; `elsewhere` cells are in the hands of other processes."""
 
     comparison: Comparison
-    left: int
     elsewhere: int
     interrupted_by: int | None
 
@@ -87,7 +83,8 @@ def compare(
                 break
             done += 1
         say(time_left(standings(grid, images, out, linear, part)))
-    return Ended(comparison(list(_lines(out).values())), len(waiting) - done, elsewhere, stopped)
+    found = comparison(list(_lines(out).values()))
+    return Ended(replace(found, left=len(waiting) - done), elsewhere, stopped)
 
 
 def images_of(grid: Grid, data: str | Data) -> Data:

@@ -37,10 +37,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All arms, the first of which the others are compared with; the protocols of each kind of number."""
+    """All arms, the first of which the others are compared with; the protocols of each kind of number.
+
+    `left` cells were to be finished and are not. It shows itself as a table when it is printed.
+    """
 
     arms: tuple[Arm, ...]
     protocols: Mapping[str, tuple[str, ...]]
+    left: int = 0
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -48,6 +52,7 @@ class Comparison:
             "against": self.arms[0].name if self.arms else None,
             "arms": [_plain_arm(arm) for arm in self.arms],
             "protocols": {kind: list(found) for kind, found in self.protocols.items()},
+            "left": self.left,
         }
 
     def __str__(self) -> str:
