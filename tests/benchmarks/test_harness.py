@@ -63,10 +63,7 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str) -> N
     ]  # fmt: skip
     for line in lines:
         names = {"knn/student", "knn/teacher", "linear/student", "linear/teacher", "online/student"}
-        assert (
-            names <= line["measures"].keys()
-            and {"gap/h/intra", "gap/z/inter", "gap/p/chance"} <= line["measures"].keys()
-        )
+        assert names | {"gap/h/intra", "gap/z/inter", "gap/p/chance"} <= line["measures"].keys()
         assert line["run"]["train"]["steps"] == 6 and line["seconds"] > 0
         assert line["curves"]["knn"] and line["curves"]["train"]
     assert not list((grid.parent / "state").rglob("*.pt"))  # nothing large is left
@@ -76,7 +73,7 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str) -> N
     assert [arm.name for arm in table.arms] == ["mocov3", "residual"] and table.arms[1].seeds == (0, 1)
     other = grid.with_name("other.json")
     other.write_text(json.dumps(GRID | {"set": {"policy.mean": [0.4, 0.5, 0.5]}}))
-    with pytest.raises(UserError, match="another configuration: policy.mean was"):
+    with pytest.raises(UserError, match=r"another configuration: policy\.mean was"):
         work(other, data, 60.0)
 
 
@@ -85,9 +82,9 @@ def test_a_stopped_cell_goes_on(
     grid: Path, data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(training, "TOY", training.TOY | {"train.steps": 4000})
-    # The time is up before the run is set up: it is not killed, does a step, saves, and says how far it is.
+    # The first time is up about when the run is set up: it is not killed, does a step, saves, and says how far it is.
     steps = []
-    for seconds in (1.01, 2.5):
+    for seconds in (1.5, 4.0):
         assert work(grid, data, seconds) == 3
         said = re.search(r"mocov3, seed 0: at step (\d+) of 4000", capsys.readouterr().out)
         assert said is not None
