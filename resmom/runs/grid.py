@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resmom.config import ConfigError, Run, check, to_json
+from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.data.source import digest
 from resmom.recipes import recipe
 from resmom.runs.options import changed, differing, parsed
@@ -164,7 +164,7 @@ def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Sett
     if not lists or not all(lists.values()):
         raise ConfigError("nothing is varied; write --vary residual.weight=0,1, or name a grid file")
     for option, values in lists.items():
-        if len({json.dumps(value) for value in values}) < len(values):
+        if any(one == other for one, other in itertools.combinations(values, 2)):
             raise ConfigError(f"{option} has the same value twice; give each once")
         within = option.startswith("residual.") and option != "residual.weight"
         if within and not any(lists.get("residual.weight", [run.residual.weight])):
@@ -176,7 +176,8 @@ def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Sett
         if settings.get("residual.weight", run.residual.weight) == 0:
             settings = {o: v for o, v in settings.items() if o == "residual.weight" or not o.startswith("residual.")}
         name = ",".join(f"{short[option]}={_word(value)}" for option, value in settings.items())
-        arms.setdefault(name, settings)
+        if arms.setdefault(name, settings) != settings:
+            raise ConfigError(f"two arms would be called {name}; give them names of your own in a grid file")
     return arms
 
 
@@ -191,7 +192,8 @@ def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
 
 def digest_of(run: Run) -> str:
     """16 hexadecimal digits of a configuration, the recipe's name apart."""
-    plain = {name: value for name, value in to_json(run).items() if name != "recipe"}
+    read = to_json(from_json(to_json(run)))  # a recipe may say 1 where a field is 1.0
+    plain = {name: value for name, value in read.items() if name != "recipe"}
     return digest([json.dumps(plain, sort_keys=True).encode()])
 
 
@@ -218,7 +220,7 @@ def _short(options: Sequence[str]) -> dict[str, str]:
 
 def _word(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, dict):
         return str(value.get("kind", "given"))
     return str(value) if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
