@@ -26,10 +26,8 @@ from resmom.runs.results import RESULTS, Line
 @contextmanager
 def claimed(cell: Cell, out: Path) -> Iterator[bool]:
     """Hold a cell for this process; False if another holds it. A killed holder's claim is gone with it."""
-    folder = cell.folder(out)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the run folder, which has a lock of its own, and hidden, so that ARM/* are the run folders alone.
-    with folder.with_name(f".{folder.name}.lock").open("a") as file:
+    # Not in the run folder, which has a lock of its own, nor beside it, so that OUT/*/* are the run folders alone.
+    with (out / f".{cell.arm}.seed-{cell.seed}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
