@@ -13,6 +13,7 @@ from resmom.errors import UserError
 from resmom.recipes import recipe
 from resmom.runs.compare import Standing, compare, images_of, merge, standings, time_left
 from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.pretrain import Machine
 from resmom.runs.results import RESULTS, read_results
@@ -110,7 +111,9 @@ def _compare(first: str, rest: list[str]) -> int:
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
     if a.list_cells or a.dry_run:
         return _list(standings(grid, images_of(grid, a.data), a.out, a.linear, a.part), a.json)
-    set_process(a.machine)
+    # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
+    begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
+    set_process(replace(a.machine, threads=a.machine.threads or next(begun, 0)))
     ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else _say)
     _print(ended.comparison, a.json)
     left = ended.comparison.left

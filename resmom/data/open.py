@@ -28,7 +28,9 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
     `open_named`, `held_out`.
     """
-    return replace(_opened(spec, ram_limit), spec=absolute(str(spec)))
+    # A path is no name, even where it looks like one.
+    again = absolute(spec if isinstance(spec, str) else str(spec.expanduser().absolute()))
+    return replace(_opened(spec, ram_limit), spec=again)
 
 
 def _opened(spec: str | Path, ram_limit: int) -> Data:
