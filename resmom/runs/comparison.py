@@ -152,6 +152,8 @@ NAMES = {
     "online/student": "online classifier of the student",
 }
 SITES = ("h", "z", "p")
+WIDTHS = {2: 14, 4: 17}
+"""Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
 
 
 def _words(found: Comparison) -> Iterator[str]:
@@ -190,10 +192,10 @@ def _row(arm: Arm, name: str, width: int, digits: int) -> str:
         around = (arm.measures.get(name.replace("intra", other)) for other in ("inter", "chance"))
         start += "".join(f"{'-' if one is None else f'{one.mean:.{digits}f}':>7}  " for one in around)
     if value is None:
-        return f"{start}{'-':<14}  {_verdict(arm, name, digits)}".rstrip()
+        return f"{start}{'-':<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
     sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
     cell = f"{value.mean:.{digits}f}{sd}"
-    return f"{start}{cell:<{13 + 2 * digits - 3 if digits > 2 else 14}}  {_verdict(arm, name, digits)}".rstrip()
+    return f"{start}{cell:<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
 
 
 def _verdict(arm: Arm, name: str, digits: int) -> str:
