@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
     from resmom.runs.python import Result as Result
+    from resmom.runs.python import compare as compare
     from resmom.runs.python import load as load
     from resmom.runs.python import pretrain as pretrain
     from resmom.runs.python import result as result
@@ -22,6 +23,7 @@ _HOME = {
     "residual": "resmom.losses.residual",
     "recipe": "resmom.recipes",
     "Result": "resmom.runs.python",
+    "compare": "resmom.runs.python",
     "load": "resmom.runs.python",
     "pretrain": "resmom.runs.python",
     "result": "resmom.runs.python",
@@ -29,7 +31,19 @@ _HOME = {
 }
 """Where each name lives. It is imported when it is first asked for (PEP 562), so that `import resmom` stays light."""
 
-__all__ = ["Gap", "Result", "__version__", "gap", "load", "pretrain", "recipe", "residual", "result", "resume"]
+__all__ = [
+    "Gap",
+    "Result",
+    "__version__",
+    "compare",
+    "gap",
+    "load",
+    "pretrain",
+    "recipe",
+    "residual",
+    "result",
+    "resume",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from resmom.errors import UserError
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harness", description=__doc__)
     parser.add_argument("part", choices=("check", "throughput", "train"))
-    parser.add_argument("grid", nargs="?", type=Path, help="for train: a grid file, see benchmarks/harness/training.py")
+    parser.add_argument("grid", nargs="?", type=Path, help="for train: a grid file, see docs/compare.md")
     parser.add_argument("--results", type=Path, required=True, help="folder of result files")
     parser.add_argument("--state", type=Path, default=Path("/tmp/resmom-harness"), help="folder of unfinished runs")
     parser.add_argument("--data", default="", help="for train: what `resmom pretrain --data` takes")

@@ -145,6 +145,8 @@ class Data:
     train: Source
     test: Source | None
     origin: str
+    spec: str = ""
+    """The word or path, with which it is opened again from any folder; empty for images given in Python."""
 
 
 def digest(parts: Iterable[bytes]) -> str:

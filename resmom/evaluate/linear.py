@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from resmom.data.split import holdout
 from resmom.evaluate.score import Score, score
-from resmom.evaluate.split import holdout
 
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""

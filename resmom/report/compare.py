@@ -3,11 +3,11 @@
 import json
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resmom.diagnose.paired import spread
 from resmom.report.contents import RunRecord
 from resmom.report.numbers import setting
 
@@ -138,8 +138,8 @@ def _cells(runs: Sequence[RunRecord]) -> dict[Column, Cell]:
     for column, measured in found.items():
         newest = max(step for _, step in measured)
         values = [value for value, step in measured if step == newest]
-        sd = statistics.stdev(values) if len(values) > 1 else None
-        cells[column] = Cell(statistics.fmean(values), sd, len(values), newest)
+        seeds = spread(values)
+        cells[column] = Cell(seeds.mean, seeds.sd, seeds.n, newest)
     return cells
 
 

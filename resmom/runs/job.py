@@ -15,7 +15,7 @@ from resmom.build import Own, build_method, build_online
 from resmom.config import ConfigError, Run, check
 from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Images, Source
-from resmom.evaluate.split import holdout
+from resmom.data.split import holdout
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone

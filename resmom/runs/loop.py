@@ -102,7 +102,13 @@ def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> 
         for line in monitor_start(job, folder.start):
             journal.write(line.pop("kind"), 0, line)
             progress.say(_accuracy_words(0, line))
-    for line in monitor(job):
+    try:
+        lines = monitor(job)
+    except ValueError as error:  # the protocols' own words
+        if job.state.step == 0 or isinstance(error, UserError):
+            raise
+        raise Diverged(f"the network can no longer be measured ({error}): {_diverged(job, folder)}") from error
+    for line in lines:
         journal.write(line.pop("kind"), job.state.step, line)
         progress.say(_accuracy_words(job.state.step / job.per_epoch, line))
 

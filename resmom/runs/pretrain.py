@@ -13,7 +13,7 @@ from resmom import dist
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import absolute, open_data
+from resmom.data.open import open_data
 from resmom.data.source import Data, DataError, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
@@ -89,7 +89,7 @@ def pretrain(
     folder.refuse_if_used()
     device = default_device(machine.device)
     opened = data if isinstance(data, Data) else open_data(data)
-    spec = absolute(data) if isinstance(data, str) else f"{GIVEN}{data.train.name}"
+    spec = opened.spec or f"{GIVEN}{opened.train.name}"
     workers = workers_for(machine, opened)
     settled = settle(
         asked.base, asked.change, opened, out, device, workers, own, asked.init, asked.seconds, asked.backbone

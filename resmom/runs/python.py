@@ -1,8 +1,9 @@
 """What Python users and notebooks call: the same jobs with plain arguments, and what a run has to say as one object."""
 
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,9 +18,13 @@ from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
+from resmom.recipes import recipe
 from resmom.rundir import read_lines
 from resmom.runs.budget import seconds_of
+from resmom.runs.compare import compare as compare_grid
+from resmom.runs.comparison import Comparison
 from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.loaded import load_run
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.pretrain import Asked, Machine
@@ -180,6 +185,53 @@ def result(
     return Result(Path(path), loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
 
+def compare(
+    base: Run | str | Path,
+    data: object,
+    out: str | Path,
+    *,
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    seeds: Sequence[int] | None = None,
+    held_out: float | None = None,
+    linear: bool = False,
+    test: object = None,
+    device: str = "auto",
+    workers: int = -1,
+    quiet: bool = False,
+) -> Comparison:
+    """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
+
+    `base`: a configuration, a recipe's name, or a grid file (.json), which has its own arms. `arms`: by name the
+    options that each sets, as in {"plain": {}, "residual": {"residual.weight": 1.0}}; or `vary`: options with their
+    values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
+    trained on. `linear` adds the linear probe. `data` and `test` as for `pretrain`. Raises UserError before anything is
+    trained if any cell cannot be.
+    """
+    if isinstance(base, str | Path) and str(base).endswith(".json"):
+        grid = read_grid(Path(base))
+        if arms is not None or vary is not None:
+            raise UserError(f"{base} has its own arms; leave arms and vary out")
+    else:
+        run = base if isinstance(base, Run) else recipe(str(base))
+        if (arms is None) == (vary is None):
+            raise UserError('give either arms={"plain": {}, ...} or vary={"residual.weight": [0, 1]}')
+        grid = Grid(run.recipe, run, combinations(run, vary) if arms is None and vary is not None else arms or {})
+    grid = replace(
+        grid,
+        seeds=grid.seeds if seeds is None else tuple(seeds),
+        held_out=grid.held_out if held_out is None else held_out,
+    )
+    opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    machine = Machine(device=device, workers=workers, quiet=quiet)
+    return compare_grid(grid, opened, Path(out), machine, linear, say=say).comparison
+
+
 def load(path: str | Path, network: Network = "student", device: str = "cpu", own: Own | None = None) -> nn.Module:
     """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
 
@@ -192,4 +244,4 @@ def load(path: str | Path, network: Network = "student", device: str = "cpu", ow
     return encoder.eval().requires_grad_(False)
 
 
-__all__ = ["Result", "load", "pretrain", "result", "resume"]
+__all__ = ["Result", "compare", "load", "pretrain", "result", "resume"]

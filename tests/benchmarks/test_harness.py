@@ -1,8 +1,8 @@
 """The harness: cut off and called again, it does every cell once; at toy size it runs on a CPU."""
 
 import json
+import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ import pytest
 from benchmarks.harness import check, training
 from benchmarks.harness.throughput import Case, measure
 from resmom.errors import UserError
-from resmom.recipes import recipe
 from resmom.rundir import read_lines
+from resmom.runs.comparison import comparison
+from resmom.runs.results import read_results
 
 GRID = {
     "name": "tiny",
@@ -48,20 +49,6 @@ def work(grid: Path, data: str, seconds: float) -> int:
     return training.work(grid, data, place / "state", place / "results", "cpu", True, time.monotonic() + seconds)
 
 
-def test_cells_go_seed_by_seed_with_their_settings() -> None:
-    found = list(training.cells(GRID, toy=False))
-    assert [(arm, seed) for arm, seed, _ in found] == [("mocov3", 0), ("residual", 0), ("mocov3", 1), ("residual", 1)]
-    assert [run.train.seed for _, _, run in found] == [0, 0, 1, 1]
-    assert [run.residual.weight for _, _, run in found] == [0, 1, 0, 1]
-    assert all(run.policy.mean == (0.5, 0.5, 0.5) for _, _, run in found)
-
-
-@pytest.mark.parametrize("path", ["train.epoch", "trian.epochs", "train.epochs.more"])
-def test_a_field_that_no_run_has_is_refused(path: str) -> None:
-    with pytest.raises(UserError, match="the grid sets"):
-        training.changed(recipe("mocov3_digits"), {path: 3})
-
-
 @pytest.mark.slow
 def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str) -> None:
     assert work(grid, data, 0.0) == 3  # no time at all: nothing is begun
@@ -69,30 +56,40 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str) -> N
     while work(grid, data, 6.0):
         calls += 1
         assert calls < 20
-    lines = read_lines(grid.parent / "results" / "tiny.jsonl")
+    file = grid.parent / "results" / "tiny-toy.jsonl"
+    lines = read_lines(file)
     assert sorted((line["arm"], line["seed"]) for line in lines) == [
         ("mocov3", 0), ("mocov3", 1), ("residual", 0), ("residual", 1),
     ]  # fmt: skip
     for line in lines:
-        protocols = {row["protocol"].split(" ")[0] for row in line["rows"]}
-        assert any(name.startswith("knn") for name in protocols) and any("linear" in name for name in protocols)
-        assert {row["network"] for row in line["rows"]} == {"student", "teacher"}
-        assert {row["site"] for row in line["gap"]} == {"h", "z", "p"}
+        names = {"knn/student", "knn/teacher", "linear/student", "linear/teacher", "online/student"}
+        assert names | {"gap/h/intra", "gap/z/inter", "gap/p/chance"} <= line["measures"].keys()
         assert line["run"]["train"]["steps"] == 6 and line["seconds"] > 0
-    assert not any((grid.parent / "state").iterdir())  # nothing large is left
+        assert line["curves"]["knn"] and line["curves"]["train"]
+    assert not list((grid.parent / "state").rglob("*.pt"))  # nothing large is left
     assert work(grid, data, 60.0) == 0  # and nothing is done twice
-    assert len(read_lines(grid.parent / "results" / "tiny.jsonl")) == 4
+    assert len(read_lines(file)) == 4
+    table = comparison(read_results([file]))  # `resmom compare show` reads it
+    assert [arm.name for arm in table.arms] == ["mocov3", "residual"] and table.arms[1].seeds == (0, 1)
+    other = grid.with_name("other.json")
+    other.write_text(json.dumps(GRID | {"set": {"policy.mean": [0.4, 0.5, 0.5]}}))
+    with pytest.raises(UserError, match=r"another configuration: policy\.mean was"):
+        work(other, data, 60.0)
 
 
 @pytest.mark.slow
-def test_a_stopped_cell_goes_on(grid: Path, data: str) -> None:
-    _, _, run = next(training.cells(GRID, toy=True))
-    run = replace(run, train=replace(run.train, steps=4000))
-    # The time is up before the run is set up: it is not killed, does a step, saves, and says how far it is.
-    first = training.train(run, data, grid.parent / "run", "cpu", time.monotonic())
-    assert 0 < first.step < 4000
-    second = training.train(run, data, grid.parent / "run", "cpu", time.monotonic() + 1.5)
-    assert first.step < second.step < 4000
+def test_a_stopped_cell_goes_on(
+    grid: Path, data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training, "TOY", training.TOY | {"train.steps": 4000})
+    # The first time is up about when the run is set up: it is not killed, does a step, saves, and says how far it is.
+    steps = []
+    for seconds in (1.5, 4.0):
+        assert work(grid, data, seconds) == 3
+        said = re.search(r"mocov3, seed 0: at step (\d+) of 4000", capsys.readouterr().out)
+        assert said is not None
+        steps.append(int(said[1]))
+    assert 0 < steps[0] < steps[1] < 4000
 
 
 @pytest.mark.slow

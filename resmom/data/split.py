@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from resmom.data.source import Data, DataError
+
 
 def holdout(
     labels: NDArray[np.int64], fraction: float = 0.2, seed: int = 0
@@ -26,3 +28,21 @@ def holdout(
             f"nothing can be held out of these {len(labels)} images: no class has two; label more images per class"
         )
     return np.flatnonzero((labels >= 0) & ~held), np.flatnonzero(held)
+
+
+def held_out(data: Data, fraction: float) -> Data:
+    """The training images without a stratified `fraction` of the labelled ones, and that fraction to test on.
+
+    The data's own test split is left alone, so that settings can be chosen without a look at it. Images without a label
+    stay to be trained on. Raises DataError where nothing can be held out.
+    """
+    labels = data.train.labels
+    if labels is None:
+        raise DataError(f"{data.train.name} has no labels, and images are held out class by class; give labelled ones")
+    try:
+        _, held = holdout(labels, fraction)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    rest = np.setdiff1d(np.arange(len(labels)), held)
+    origin = f"{fraction:g} of the training images held out, which pretraining did not see"
+    return Data(data.train.subset(rest), data.train.subset(held), origin)

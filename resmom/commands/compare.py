@@ -1,0 +1,164 @@
+"""resmom compare RECIPE|GRID.json --data DATA --out DIR"""
+
+import sys
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from resmom.commands import Flat, parse, print_json, set_process
+from resmom.config import Run
+from resmom.errors import UserError
+from resmom.recipes import recipe
+from resmom.runs.compare import Standing, compare, images_of, merge, standings, time_left
+from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.environment import threads_of
+from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
+from resmom.runs.pretrain import Machine
+from resmom.runs.results import RESULTS, read_results
+
+ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
+USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]
+       resmom compare GRID.json --data DATA --out DIR [OPTIONS]
+       resmom compare show DIR|FILE ...                   the table of finished cells
+       resmom compare merge FILE ... --out FILE           result files of several machines as one
+
+The same call goes on where the last one ended. Every finished cell is a line of DIR/{RESULTS}.
+`resmom compare RECIPE --help` tells the options; docs/compare.md the form of a grid file.
+"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every call has, whatever the run."""
+
+    data: str
+    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
+    out: Path
+    """The folder of the comparison: new, or that of an earlier call."""
+    vary: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An option with its values, residual.weight=0,1; several of them make all combinations."""
+    seeds: str = ""
+    """The seeds of every arm."""
+    held_out: float = 0.0
+    """Measure on this share of the training images, which is not trained on, instead of the test images."""
+    linear: bool = False
+    """Measure the linear probe too."""
+    part: str = "1/1"
+    """This machine's share of the cells: 1/3, 2/3 and 3/3 for three machines."""
+    list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
+    """Say what is done and what is left, and train nothing."""
+    dry_run: bool = False
+    """Check all cells, and train nothing."""
+    machine: Flat[Machine] = field(default_factory=Machine)
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do it and print the table: 0 when all is done, 3 if other processes hold some cells, 128 + signal if stopped."""
+    match arguments:
+        case [] | ["-h" | "--help", *_]:
+            if not arguments:
+                raise UserError(f"name a recipe or a grid file.\n{USAGE}")
+            print(USAGE, end="")
+            return 0
+        case ["show", *rest]:
+            shown = parse(Show, rest, "resmom compare show", "The table of the cells that are finished.")
+            return _print(comparison(read_results(shown.files)), shown.json)
+        case ["merge", *rest]:
+            merging = parse(Merge, rest, "resmom compare merge", "Result files of several machines as one.")
+            return _print(merge(merging.files, merging.out), merging.json)
+        case [first, *rest] if not first.startswith("-"):
+            return _compare(first, rest)
+        case _:
+            raise UserError(f"the recipe or the grid file comes first.\n{USAGE}")
+
+
+@dataclass(frozen=True)
+class Show:
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Result files, or folders of comparisons."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+@dataclass(frozen=True)
+class Merge(Show):
+    out: Path = Path(RESULTS)
+    """The new result file."""
+
+
+def _compare(first: str, rest: list[str]) -> int:
+    grid = read_grid(Path(first)) if first.endswith(".json") else None
+    base = recipe(first) if grid is None else grid.base
+    # The defaults of the call are the recipe's, or the grid file's.
+    seeds, share = (SEEDS, 0.0) if grid is None else (grid.seeds, grid.held_out)
+    defaults = [
+        ("seeds", str, field(default=",".join(map(str, seeds)))),
+        ("held_out", float, field(default=share)),
+        ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base)),
+    ]
+    kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True)
+    a = parse(kind, rest, f"resmom compare {first}", ABOUT)
+    if a.run.train.seed != base.train.seed:
+        raise UserError("--train.seed is set by the grid; give --seeds")
+    if grid is None:
+        grid = Grid(first, a.run, varied(a.run, a.vary))
+    elif a.vary:
+        raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe")
+    grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
+    if a.list_cells or a.dry_run:
+        return _list(standings(grid, images_of(grid, a.data), a.out, a.linear, a.part), a.json)
+    # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
+    begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
+    set_process(replace(a.machine, threads=a.machine.threads or next(begun, 0)))
+    ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else _say)
+    _print(ended.comparison, a.json)
+    left = ended.comparison.left
+    if left:
+        held = f", {ended.elsewhere} of them in the hands of other processes" if ended.elsewhere else ""
+        _say(f"{left} cells left{held}; the same call goes on")
+    if ended.interrupted_by is not None:
+        return 128 + ended.interrupted_by
+    return 3 if left else 0
+
+
+def _print(found: Comparison, as_json: bool) -> int:
+    if as_json:
+        print_json(found.plain())
+    else:
+        print(found)
+    return 0
+
+
+def _list(found: list[Standing], as_json: bool) -> int:
+    if as_json:
+        print_json(
+            [
+                {"arm": s.cell.arm, "seed": s.cell.seed, "step": s.step, "steps": s.steps, "done": s.line is not None}
+                | {"digest": s.cell.digest, "settings": dict(s.cell.settings), "seconds_left": s.seconds}
+                for s in found
+            ]
+        )
+        return 0
+    width = max((len(s.cell.arm) for s in found), default=0)
+    for s in found:
+        print(f"{s.cell.arm:<{width}}  seed {s.cell.seed}  {_state(s)}")
+    print(time_left(found))
+    return 0
+
+
+def _state(standing: Standing) -> str:
+    if standing.line is None:
+        return f"step {standing.step} of {standing.steps}" if standing.step else f"not begun, {standing.steps} steps"
+    return "done" if standing.line["failed"] is None else "diverged"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _quietly(text: str) -> None:
+    """Nothing is said."""

@@ -1,0 +1,155 @@
+"""One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from resmom.config import Run, from_json, to_json
+from resmom.data.source import Data
+from resmom.export.record import trained_seconds
+from resmom.report.compare import shared_protocol
+from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.runs.environment import environment
+from resmom.runs.evaluate import evaluate
+from resmom.runs.gap import gap
+from resmom.runs.grid import Cell
+from resmom.runs.loop import Diverged
+from resmom.runs.options import differing, option_values
+from resmom.runs.pretrain import Finished, Machine, pretrain, resume
+from resmom.runs.results import RESULTS, Line
+
+
+@contextmanager
+def claimed(cell: Cell, out: Path) -> Iterator[bool]:
+    """Hold a cell for this process; False if another holds it. A killed holder's claim is gone with it."""
+    # Not in the run folder, which has a lock of its own, nor beside it, so that OUT/*/* are the run folders alone.
+    with (out / f".{cell.arm}.seed-{cell.seed}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def finished(line: Line | None, linear: bool) -> bool:
+    """Whether a line has all that is asked for."""
+    if line is None:
+        return False
+    return line["failed"] is not None or not linear or any(name.startswith("linear/") for name in line["measures"])
+
+
+def require_same(cell: Cell, out: Path, line: Line | None, fingerprint: str) -> None:
+    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images."""
+    if line is not None:
+        _same_run(cell, from_json(line["run"]), str(out / RESULTS))
+        if line["data"]["fingerprint"] != fingerprint:
+            raise RunDirError(
+                f"{out / RESULTS}: arm {cell.arm}, seed {cell.seed} was measured on other images ("
+                f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another "
+                "--out"
+            )
+    folder = RunDir(cell.folder(out))
+    if folder.config.exists():
+        _same_run(cell, from_json(json.loads(folder.config.read_text())["run"]), str(folder.path))
+
+
+def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:
+    """Train a cell from its start or from its last checkpoint; nothing is trained again of a finished one."""
+    folder = RunDir(cell.folder(out))
+    if folder.config.exists():
+        return resume(folder.path, machine, images)
+    return pretrain(cell.run, images, folder.path, machine)
+
+
+def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> Line:
+    """What is kept of a finished run: the numbers of its last epoch with their protocols, and where it ran."""
+    folder = RunDir(cell.folder(out))
+    metrics = read_lines(folder.metrics)
+    last = max(line["step"] for line in metrics)
+    measures: dict[str, float] = {}
+    protocols: dict[str, str] = {}
+    for found in metrics:
+        if found["kind"] in ("knn", "online") and found["step"] == last:
+            protocols[found["kind"]] = found["protocol"]
+            measures |= {f"{found['kind']}/{n}": found[n] for n in ("student", "teacher") if n in found}
+    if linear:
+        for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device):
+            measures[f"linear/{row.network}"] = row.score.top1
+            protocols["linear"] = shared_protocol(row.score.protocol)
+    gaps = gap(folder.last, images, device=machine.device, accuracy=False)
+    protocols["gap"] = gaps.protocol
+    for site in gaps.rows:
+        values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
+        measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
+    start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
+    return _line(cell, images, last, trained_seconds(metrics) or 0.0) | {
+        "before": start[0]["student"] if start else None,
+        "queries": _queries(protocols.get("knn", "")),
+        "measures": measures,
+        "protocols": protocols,
+    }
+
+
+def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
+    """What is kept of a run whose loss did not stay finite: that it did not."""
+    metrics = read_lines(RunDir(cell.folder(out)).metrics)
+    last = max((line["step"] for line in metrics), default=0)
+    return _line(cell, images, last, trained_seconds(metrics) or 0.0) | {"failed": str(error)}
+
+
+def steps_done(cell: Cell, out: Path) -> int:
+    """Steps that the metrics of an unfinished cell speak of."""
+    return max((line["step"] for line in read_lines(RunDir(cell.folder(out)).metrics)), default=0)
+
+
+def _line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:
+    return {
+        "format": 1,
+        "arm": cell.arm,
+        "place": cell.place,
+        "seed": cell.seed,
+        "settings": dict(cell.settings),
+        "digest": cell.digest,
+        "steps": steps,
+        "seconds": seconds,
+        "failed": None,
+        "before": None,
+        "queries": None,
+        "measures": {},
+        "protocols": {},
+        "data": {
+            "name": images.train.name,
+            "images": len(images.train),
+            "origin": images.origin,
+            "fingerprint": images.train.fingerprint(),
+        },
+        "run": to_json(cell.run),
+        "environment": environment(),
+    }
+
+
+def _queries(protocol: str) -> int | None:
+    found = re.search(r"queries (\d+)", protocol)
+    return int(found[1]) if found else None
+
+
+def _same_run(cell: Cell, before: Run, where: str) -> None:
+    names = differing(before, cell.run)
+    if not names:
+        return
+    then, now = option_values(before), option_values(cell.run)
+    words = ", ".join(f"{name} was {_word(then, name)} and is {_word(now, name)}" for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    raise RunDirError(
+        f"{where} holds arm {cell.arm}, seed {cell.seed} with another configuration: {words}{more}; ask for the same, "
+        "call the arm otherwise, or give another --out"
+    )
+
+
+def _word(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "absent"

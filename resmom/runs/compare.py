@@ -1,0 +1,180 @@
+"""Compare arms over seeds: every cell of a grid checked, then trained, measured, and kept as one line."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from resmom import dist
+from resmom.config import ConfigError
+from resmom.data.open import open_data
+from resmom.data.order import steps_per_epoch
+from resmom.data.source import Data
+from resmom.data.split import held_out
+from resmom.errors import UserError
+from resmom.rundir import append_line, read_lines
+from resmom.runs.budget import words_of_time
+from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
+from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.grid import Cell, Grid, part_of
+from resmom.runs.job import default_device, fresh_method, require_batch
+from resmom.runs.loop import Diverged
+from resmom.runs.pretrain import Machine
+from resmom.runs.results import RESULTS, Line, keep, newest, read_results
+from resmom.train.plan import length
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a cell is. `line` is what is kept of it once it is finished; `seconds` estimates the training left."""
+
+    cell: Cell
+    step: int
+    steps: int
+    line: Line | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call ended: what all finished cells say; `elsewhere` cells are in the hands of other processes."""
+
+    comparison: Comparison
+    elsewhere: int
+    interrupted_by: int | None
+
+
+def compare(
+    grid: Grid,
+    data: str | Data,
+    out: Path,
+    machine: Machine | None = None,
+    linear: bool = False,
+    part: str = "1/1",
+    say: Callable[[str], None] = lambda text: None,
+) -> Ended:
+    """Train and measure what is left of a grid, in the folder `out`; call it again to go on where it ended.
+
+    Each cell is a run folder, OUT/ARM/seed-S, and when it is finished a line of OUT/cells.jsonl. `linear` adds the
+    linear probe. `part` is a share of the cells, 2/3 for the second of three machines. Processes that share a folder
+    pass over each other's cells. Raises UserError before anything is trained if any cell cannot be, or is not what the
+    folder or its lines say.
+    """
+    machine = machine or Machine()
+    images = images_of(grid, data)
+    waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
+    default_device(machine.device)
+    if dist.world() > 1:
+        raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
+    out.mkdir(parents=True, exist_ok=True)
+    done = elsewhere = 0
+    stopped = None
+    for number, cell in enumerate(waiting, start=1):
+        with claimed(cell, out) as mine:
+            if not mine:
+                elsewhere += 1
+                continue
+            # Another process may have finished it since.
+            if not finished(_lines(out).get((cell.arm, cell.seed)), linear):
+                say(f"{cell.arm}, seed {cell.seed}: {number} of {len(waiting)}")
+                stopped = _work(cell, images, out, linear, machine)
+            if stopped is not None:
+                break
+            done += 1
+        say(time_left(standings(grid, images, out, linear, part)))
+    found = comparison(list(_lines(out).values()))
+    return Ended(replace(found, left=len(waiting) - done), elsewhere, stopped)
+
+
+def images_of(grid: Grid, data: str | Data) -> Data:
+    """The images that a grid is trained and measured on: with a share of the training images held out, if it says so.
+
+    Raises DataError if they cannot be used.
+    """
+    if isinstance(data, str):
+        return open_data(f"{data}@held-out={grid.held_out:g}" if grid.held_out else data)
+    return held_out(data, grid.held_out) if grid.held_out else data
+
+
+def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: str = "1/1") -> list[Standing]:
+    """How far the cells of a part are, after a check of all cells: options, batch, networks, and what `out` holds.
+
+    Nothing is written. Raises UserError, naming the arm.
+    """
+    cells = grid.cells()
+    own = part_of(cells, part)
+    _require_fit(cells, images)
+    lines = _lines(out)
+    fingerprint = images.train.fingerprint()
+    for cell in cells:
+        require_same(cell, out, lines.get((cell.arm, cell.seed)), fingerprint)
+    found = []
+    for cell in own:
+        line = lines.get((cell.arm, cell.seed))
+        steps = length(cell.run.train, steps_per_epoch(len(images.train), cell.run.train.batch))
+        if line is not None and finished(line, linear):
+            found.append(Standing(cell, line["steps"], steps, line, 0.0))
+        else:
+            step, rate = steps_done(cell, out), _step_seconds(lines.values(), cell.arm)
+            found.append(Standing(cell, step, steps, None, None if rate is None else rate * (steps - step)))
+    return found
+
+
+def time_left(found: Sequence[Standing]) -> str:
+    """How many cells are done, and how long the others will train, once one is finished to judge by."""
+    left = [standing for standing in found if standing.line is None]
+    words = f"{len(found) - len(left)} of {len(found)} cells done"
+    seconds = [standing.seconds for standing in left if standing.seconds is not None]
+    if not left or len(seconds) < len(left):
+        return words
+    return f"{words}; about {words_of_time(sum(seconds))} of training left"
+
+
+def merge(paths: Sequence[Path], out: Path) -> Comparison:
+    """Write the cells of several result files into the new file `out`. Raises UserError as `read_results` does."""
+    if out.exists():
+        raise UserError(f"{out} is there already; give another --out, or remove it")
+    lines = read_results(paths)
+    found = comparison(lines)
+    for line in lines:
+        append_line(out, line)
+    return found
+
+
+def _work(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> int | None:
+    """Train, measure and keep a cell; the signal that stopped it, if one did."""
+    try:
+        ended = train_cell(cell, images, out, machine)
+    except Diverged as error:
+        keep(out, diverged_line(cell, images, out, error))
+        return None
+    if ended.interrupted_by is None:
+        keep(out, line_of(cell, images, out, linear, machine))
+    return ended.interrupted_by
+
+
+def _lines(out: Path) -> dict[tuple[str, int], Line]:
+    return newest(read_lines(out / RESULTS))
+
+
+def _require_fit(cells: Sequence[Cell], images: Data) -> None:
+    """Raise ConfigError if an arm's batch cannot be filled, or its networks cannot be built."""
+    built = set()
+    for cell in cells:
+        run = cell.run
+        networks = run.method, run.backbone, run.policy.views[0].size, len(run.policy.mean)
+        try:
+            require_batch(run, images)
+            if networks not in built:
+                fresh_method(run, torch.device("cpu"))
+        except UserError as error:
+            raise ConfigError(f"arm {cell.arm}: {error}") from error
+        built.add(networks)
+
+
+def _step_seconds(lines: Collection[Line], arm: str) -> float | None:
+    """Seconds of a training step: of the arm's own finished cells, or else of all; None before there is one."""
+    known = [line for line in lines if line["steps"]]
+    known = [line for line in known if line["arm"] == arm] or known
+    return sum(line["seconds"] for line in known) / sum(line["steps"] for line in known) if known else None

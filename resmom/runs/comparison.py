@@ -1,0 +1,229 @@
+"""What the finished cells of a grid say: each arm's mean and spread, and its difference from the first arm by seed."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from resmom.diagnose.paired import Paired, Spread, paired, spread
+from resmom.errors import UserError
+from resmom.runs.results import Line, newest
+
+LEARNED = 3.0
+"""Standard deviations by which kNN must have risen above the start's."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm. `learned`: see `has_learned`; None where there is no kNN. `before` is the student's kNN at step 0.
+
+    `against` is empty for the first arm, and for arms that did not learn.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    diverged: tuple[int, ...]
+    learned: bool | None
+    before: Spread | None
+    measures: Mapping[str, Spread]
+    against: Mapping[str, Paired]
+
+    @property
+    def counts(self) -> bool:
+        """Whether anything may be concluded from it."""
+        return self.learned is not False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms, the first of which the others are compared with; the protocols of each kind of number.
+
+    `left` cells were to be finished and are not. It shows itself as a table when it is printed.
+    """
+
+    arms: tuple[Arm, ...]
+    protocols: Mapping[str, tuple[str, ...]]
+    left: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "against": self.arms[0].name if self.arms else None,
+            "arms": [_plain_arm(arm) for arm in self.arms],
+            "protocols": {kind: list(found) for kind, found in self.protocols.items()},
+            "left": self.left,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_words(self))
+
+
+def comparison(lines: Sequence[Line]) -> Comparison:
+    """The arms in the order of their grid. Raises UserError for lines of different images."""
+    cells = newest(lines)
+    if len({line["data"]["fingerprint"] for line in cells.values()}) > 1:
+        names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
+        raise UserError(f"these cells were trained on different images: {'; '.join(names)}; compare each set by itself")
+    ordered = sorted(cells.values(), key=lambda line: line["place"])
+    members: dict[str, list[Line]] = {}
+    for line in ordered:
+        members.setdefault(line["arm"], []).append(line)
+    for name, own in members.items():
+        if len({_without_seed(line) for line in own}) > 1:
+            raise UserError(f"the cells of arm {name} differ in more than their seed; they cannot be averaged")
+    base = next(iter(members.values()), [])
+    protocols: dict[str, dict[str, None]] = {}
+    for line in ordered:
+        for kind, protocol in line["protocols"].items():
+            protocols.setdefault(kind, {})[protocol] = None
+    return Comparison(
+        tuple(_arm(name, own, base) for name, own in members.items()),
+        {kind: tuple(found) for kind, found in protocols.items()},
+    )
+
+
+def has_learned(before: Sequence[float], after: Sequence[float], queries: int) -> bool:
+    """Whether kNN top-1 in percent, a pair of numbers per seed, has risen clearly above that of the untrained network.
+
+    The mean rise must exceed three times s, the larger of two deviations: that of the rises over the seeds, so that one
+    seed that learned nothing spoils the arm; and the binomial one of a single rise, sqrt((p(1 - p) + q(1 - q)) / m) on
+    m test images with accuracies p and q, which holds for one seed too.
+    """
+    rises = spread([b - a for a, b in zip(before, after, strict=True)])
+    p, q = spread(before).mean / 100, spread(after).mean / 100
+    chance = 100 * math.sqrt((p * (1 - p) + q * (1 - q)) / queries)
+    return rises.mean > LEARNED * max(rises.sd or 0.0, chance)
+
+
+def _without_seed(line: Line) -> str:
+    run = {name: part for name, part in line["run"].items() if name != "recipe"}
+    return repr(run | {"train": {name: value for name, value in run["train"].items() if name != "seed"}})
+
+
+def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
+    """Each measure's finite values by seed."""
+    found: dict[str, dict[int, float]] = {}
+    for line in lines:
+        for name, value in line["measures"].items():
+            if math.isfinite(value):
+                found.setdefault(name, {})[line["seed"]] = value
+    return found
+
+
+def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
+    diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
+    knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
+    learned = None
+    if diverged:
+        learned = False
+    elif knn:
+        after = [line["measures"]["knn/student"] for line in knn]
+        learned = has_learned([line["before"] for line in knn], after, min(line["queries"] for line in knn))
+    measures, first = _by_seed(own), _by_seed(base)
+    against = {}
+    if own is not base and learned is not False:
+        pairs = {name: paired(values, first.get(name, {})) for name, values in measures.items()}
+        against = {name: pair for name, pair in pairs.items() if pair is not None}
+    return Arm(
+        name=name,
+        settings=own[0]["settings"],
+        seeds=tuple(sorted(line["seed"] for line in own)),
+        diverged=diverged,
+        learned=learned,
+        before=spread([line["before"] for line in knn]) if knn else None,
+        measures={name: spread(list(values.values())) for name, values in measures.items()},
+        against=against,
+    )
+
+
+def _plain_arm(arm: Arm) -> dict[str, Any]:
+    plain = asdict(arm)
+    for name, pair in arm.against.items():
+        plain["against"][name]["resolved"] = pair.resolved
+    return plain
+
+
+NAMES = {
+    "knn/student": "kNN of the student",
+    "knn/teacher": "kNN of the teacher",
+    "linear/student": "linear probe of the student",
+    "linear/teacher": "linear probe of the teacher",
+    "online/student": "online classifier of the student",
+}
+SITES = ("h", "z", "p")
+WIDTHS = {2: 14, 4: 17}
+"""Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
+
+
+def _words(found: Comparison) -> Iterator[str]:
+    if not found.arms:
+        yield "no cell is finished yet"
+        return
+    width = max(3, *(len(arm.name) for arm in found.arms))
+    known = {name for arm in found.arms for name in arm.measures}
+    yield f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with"
+    yield "95 % Student-t intervals, each for itself (of twenty intervals about one misses)"
+    for name, title in NAMES.items():
+        if name in known:
+            yield f"\n{title}, top-1 in % ({_protocol(found, name.partition('/')[0])})"
+            yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {found.arms[0].name}"
+            yield from (_row(arm, name, width, 2) for arm in found.arms)
+    for site in SITES:
+        if f"gap/{site}/intra" in known:
+            yield f"\ngap at {site}, 1 - cos ({_protocol(found, 'gap')})"
+            head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}"
+            yield f"  {'arm':<{width}}  {'n':>2}  {head}  intra against {found.arms[0].name}"
+            yield from (_row(arm, f"gap/{site}/intra", width, 4) for arm in found.arms)
+    yield from _notes(found)
+
+
+def _protocol(found: Comparison, kind: str) -> str:
+    protocols = found.protocols.get(kind, ())
+    if len(protocols) > 1:
+        return "PROTOCOLS DIFFER, not comparable: " + " / ".join(protocols)
+    return "".join(protocols)
+
+
+def _row(arm: Arm, name: str, width: int, digits: int) -> str:
+    value = arm.measures.get(name)
+    start = f"  {arm.name:<{width}}  {0 if value is None else value.n:>2}  "
+    if name.startswith("gap/"):
+        around = (arm.measures.get(name.replace("intra", other)) for other in ("inter", "chance"))
+        start += "".join(f"{'-' if one is None else f'{one.mean:.{digits}f}':>7}  " for one in around)
+    if value is None:
+        return f"{start}{'-':<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
+    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    cell = f"{value.mean:.{digits}f}{sd}"
+    return f"{start}{cell:<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
+
+
+def _verdict(arm: Arm, name: str, digits: int) -> str:
+    if arm.diverged:
+        return f"diverged (seed {', '.join(map(str, arm.diverged))})"
+    if not arm.counts:
+        return "did not learn"
+    pair = arm.against.get(name)
+    if pair is None:
+        return ""
+    told = f"{pair.difference.mean:+.{digits}f}"
+    if pair.low is None or pair.high is None:
+        return f"{told}, one seed: no interval"
+    told += f" [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}], n = {pair.difference.n}: "
+    if pair.resolved:
+        return told + "resolved"
+    if pair.needed is None:
+        return told + "not resolved, and no number of seeds would do"
+    return told + f"not resolved; a difference of this size needs about {pair.needed} seeds (80 % power)"
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    for arm in found.arms:
+        if arm.learned is False and not arm.diverged and arm.before is not None:
+            after = arm.measures["knn/student"].mean
+            yield (
+                f"\n{arm.name} did not learn: kNN of the student went from {arm.before.mean:.2f} to {after:.2f} %, "
+                f"which is not {LEARNED:g} deviations above the untrained network; nothing is concluded from it"
+            )
+    if not found.arms[0].counts:
+        yield f"\n{found.arms[0].name} is what the others are compared with, and it did not learn: do not read on"

@@ -1,0 +1,108 @@
+"""A run with options set by their dotted names, from text or from plain values, typed and checked as its fields are."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from resmom.config import ConfigError, Run, from_json, method_named, to_json
+from resmom.nets.backbones import backbone_named
+
+PARTS = ("method", "backbone")
+"""Parts that may be named, as on the command line, instead of being given whole."""
+
+
+def changed(run: Run, settings: Mapping[str, Any]) -> Run:
+    """The run with options set by names such as `residual.weight` or `policy.views.0.size`, all at once.
+
+    A whole part may be given as an object (with its `kind`, where there are several), method and backbone also by their
+    short names; what is set after that speaks of the new part. Raises ConfigError for a name that the run does not
+    have, with the nearest ones, and for a value that does not fit.
+    """
+    plain = to_json(run)
+    for option, value in settings.items():
+        place, last = _place(plain, option)
+        if option in PARTS and isinstance(value, str):
+            place[last] = to_json(dataclasses.replace(run, **{option: _named(option, value)}))[option]
+        else:
+            place[last] = value
+        if isinstance(value, dict):  # the fields that it leaves to their defaults may be set next
+            plain = to_json(from_json(plain))
+    return from_json(plain)
+
+
+def parsed(run: Run, option: str, text: str) -> Any:
+    """A value as typed on the command line, by the kind of value that the run has there. Raises as `changed` does."""
+    if option in PARTS:
+        return text
+    place, last = _place(to_json(run), option)
+    if isinstance(place[last], str):
+        return text
+    try:
+        return json.loads({"True": "true", "False": "false"}.get(text, text))
+    except json.JSONDecodeError as error:
+        example = json.dumps(place[last])
+        raise ConfigError(f"{option} cannot be '{text}'; it is {example} in this run, write it in this form") from error
+
+
+def option_values(run: Run) -> dict[str, Any]:
+    """Every option of a run by its dotted name; parts are in it too, by the names that their members have."""
+    return dict(_walk(to_json(run), ""))
+
+
+def differing(one: Run, other: Run) -> list[str]:
+    """The options in which two runs differ; the recipe's name is none."""
+    a, b = option_values(one), option_values(other)
+    return [name for name in dict.fromkeys([*a, *b]) if name != "recipe" and a.get(name) != b.get(name)]
+
+
+def _named(part: str, name: str) -> Any:
+    try:
+        return method_named(name) if part == "method" else backbone_named(name)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _place(plain: dict[str, Any], option: str) -> tuple[Any, Any]:
+    """The object or list that an option lies in, and its name or number there."""
+    place: Any = plain
+    *above, last = option.split(".")
+    for name in above:
+        key = _key(place, name)
+        if key is None:
+            raise _unknown(plain, option)
+        place = place[key]
+    key = _key(place, last)
+    if key is None or key in ("kind", "recipe"):
+        raise _unknown(plain, option)
+    return place, key
+
+
+def _key(place: Any, name: str) -> str | int | None:
+    if isinstance(place, dict):
+        return name if name in place else None
+    return int(name) if isinstance(place, list | tuple) and name.isdecimal() and int(name) < len(place) else None
+
+
+def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
+    known = [name for name, _ in _walk(plain, "") if name != "recipe" and not name.endswith("kind")]
+    last = option.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == last][:3]
+    near = near or difflib.get_close_matches(option, known, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return ConfigError(f"this run has no option '{option}'{hint} (`resmom recipes show NAME` lists a recipe's)")
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        parts = list(value.items())
+    elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        parts = [(str(number), part) for number, part in enumerate(value)]
+    else:
+        yield path, value
+    for name, part in parts:
+        yield from _walk(part, f"{path}.{name}" if path else name)

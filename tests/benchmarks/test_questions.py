@@ -1,0 +1,43 @@
+"""The grids of the questions and of the harness: every cell is a run that could start."""
+
+from pathlib import Path
+
+import pytest
+
+from resmom.config import check
+from resmom.runs.grid import read_grid
+
+PLACE = Path(__file__).parents[2] / "benchmarks"
+GRIDS = sorted([*(PLACE / "questions").glob("*.json"), *(PLACE / "harness").glob("*.json")])
+
+
+def test_there_are_grids() -> None:
+    assert {file.stem for file in GRIDS} >= {"weight", "site", "pairing", "distance_tuning", "momentum", "cifar100"}
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
+def test_every_cell_could_start(file: Path) -> None:
+    grid = read_grid(file)
+    cells = grid.cells()
+    assert len(cells) == len(grid.arms) * len(grid.seeds) and len({cell.digest for cell in cells}) == len(cells)
+    for cell in cells:
+        check(cell.run)
+    assert cells[0].run.residual.weight == 0  # the published method is what the others are compared with
+    assert grid.name == file.stem and len(grid.about) > 40
+
+
+def test_every_distance_has_the_same_number_of_tries() -> None:
+    grid = read_grid(PLACE / "questions" / "distance_tuning.json")
+    tries: dict[str, int] = {}
+    for cell in grid.cells()[1 : len(grid.arms)]:
+        tries[cell.run.residual.distance] = tries.get(cell.run.residual.distance, 0) + 1
+    assert tries == dict.fromkeys(("cosine", "mse", "kd_feature", "kd_relation"), 8)
+    assert grid.held_out == 0.1 and not set(grid.seeds) & {0, 1, 2, 3, 4}
+
+
+def test_the_readme_counts_right() -> None:
+    table = (PLACE / "questions" / "README.md").read_text()
+    for file in (PLACE / "questions").glob("*.json"):
+        grid = read_grid(file)
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{file.name}`"))
+        assert row.endswith(f"| {len(grid.arms)} x {len(grid.seeds)} |")

@@ -1,0 +1,118 @@
+"""`resmom compare` as one types it: suggestions, one-line refusals, dry runs, lists, JSON, show and merge."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resmom import cli
+from resmom.rundir import read_lines
+from resmom.runs.results import RESULTS
+from tests.runs.crash import write_images
+from tests.runs.grids import OPTIONS, TINY
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `resmom compare ARGUMENTS` in this process: (exit status, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resmom", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        status = end.value.code
+        return status if isinstance(status, int) else int(status is not None), told.out, told.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("data") / "images.npz", n=48, classes=3)
+
+
+def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    grid = ["mocov3_digits", "--data", data, "--out", out, *TINY, "--vary", "residual.weight=0,1", "--seeds", "0,5"]
+    status, told, _ = call(*grid, "--dry-run")
+    assert status == 0 and not out.exists()
+    assert told.splitlines() == [
+        "weight=0  seed 0  not begun, 12 steps",
+        "weight=1  seed 0  not begun, 12 steps",
+        "weight=0  seed 5  not begun, 12 steps",
+        "weight=1  seed 5  not begun, 12 steps",
+        "0 of 4 cells done",
+    ]
+    status, told, err = call(*grid, "--part", "1/2", "--json")
+    assert status == 0 and err == ""
+    first = json.loads(told)
+    assert [(arm["name"], arm["seeds"]) for arm in first["arms"]] == [("weight=0", [0]), ("weight=1", [0])]
+    assert (first["left"], first["against"]) == (0, "weight=0")
+    status, told, _ = call(*grid, "--list")
+    assert told.splitlines()[0] == "weight=0  seed 0  done" and "2 of 4 cells done; about" in told
+    status, told, _ = call(*grid, "--list", "--json")
+    listed = json.loads(told)
+    assert [cell["done"] for cell in listed] == [True, True, False, False] and listed[2]["seconds_left"] > 0
+    assert {cell["steps"] for cell in listed} == {12} and len({cell["digest"] for cell in listed}) == 4
+    status, told, _ = call(*grid)
+    assert status == 0 and "kNN of the student, top-1 in %" in told and "gap at p, 1 - cos" in told
+    assert len(read_lines(out / RESULTS)) == 4
+    status, shown, _ = call("show", out)
+    assert (status, shown) == (0, told)
+    status, merged, _ = call("merge", out, out / RESULTS, "--out", tmp_path / "all.jsonl")
+    assert (status, merged) == (0, told) and len(read_lines(tmp_path / "all.jsonl")) == 4
+    assert json.loads(call("show", tmp_path / "all.jsonl", "--json")[1])["arms"][1]["seeds"] == [0, 5]
+
+
+def test_a_grid_from_a_file(call: Call, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    arms = {"plain": {}, "residual": {"residual.weight": 1}, "byol": {"method": "byol", "method.hidden": 8}}
+    file.write_text(json.dumps({"recipe": "mocov3_digits", "set": OPTIONS, "arms": arms, "seeds": [2]}))
+    rest = ["--data", data, "--out", tmp_path / "out", "--device", "cpu"]
+    status, told, _ = call(file, *rest, "--dry-run", "--train.epochs", 4, "--seeds", "2,3")
+    assert status == 0 and "byol      seed 3  not begun, 24 steps" in told
+    status, _, err = call(file, *rest, "--vary", "optim.lr=1,2")
+    assert status == 2 and "has its own arms" in err
+    status, _, err = call(file, *rest, "--train.seed", "4")
+    assert status == 2 and "give --seeds" in err
+    status, told, _ = call(file, "--help")
+    assert status == 0 and "--seeds STR" in told and "(default: 2)" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--vary", "residul.weight=0,1"], "did you mean residual.weight?"),
+        (["--vary", "residual.weight=0,-1"], "arm weight=-1: the configuration cannot be used"),
+        (["--vary", "residual.weight=0,1", "--train.batch", "64"], "has 48 images, train.batch is 64"),
+        (["--vary", "residual.weight=0,1", "--seeds", "a"], "--seeds is 'a'"),
+        (["--vary", "residual.weight=0,1", "--part", "3/2"], "--part is '3/2'"),
+        (["--vary", "residual.weight=0,1", "--held-out", "2"], "above 0 and below 1"),
+        ([], "nothing is varied"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_and_leaves_nothing(
+    call: Call, data: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    status, told, err = call("mocov3_digits", "--data", data, "--out", tmp_path / "out", *TINY, *arguments)
+    assert (status, told) == (2, "") and words in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_words(call: Call, tmp_path: Path) -> None:
+    status, _, err = call("mocov3_digit", "--data", "x", "--out", tmp_path / "out")
+    assert status == 2 and "did you mean mocov3_digits" in err
+    status, _, err = call("--data", "x")
+    assert status == 2 and "comes first" in err
+    assert call()[0] == 2
+    status, _, err = call("mocov3_digits", "--data", "x", "--out", tmp_path / "o", "--residul.weight", "1")
+    assert status == 2 and "--residual.weight" in err
+    status, _, err = call("show", tmp_path)
+    assert status == 2 and "does not exist" in err and err.count("\n") == 1

@@ -1,0 +1,142 @@
+"""From lines of results to a table: means, paired differences, arms that do not count, files put together."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from resmom.errors import UserError
+from resmom.rundir import append_line, read_lines
+from resmom.runs.compare import merge
+from resmom.runs.comparison import comparison, has_learned
+from resmom.runs.results import read_results
+from tests.runs.grids import line
+
+PLAIN = [line("plain", seed, 0, knn__student=value) for seed, value in enumerate((40.0, 50.0, 60.0))]
+BETTER = [line("better", seed, 1, knn__student=value) for seed, value in enumerate((41.0, 52.0, 63.0))]
+
+
+def test_arms_in_the_order_of_the_grid_with_differences_by_seed() -> None:
+    found = comparison([*BETTER, *PLAIN])  # as another process may have written them
+    assert [arm.name for arm in found.arms] == ["plain", "better"]
+    plain, better = found.arms
+    assert (plain.measures["knn/student"].mean, plain.measures["knn/student"].sd) == (50.0, 10.0)
+    assert plain.against == {} and plain.before is not None and plain.before.mean == 10.0
+    pair = better.against["knn/student"]
+    assert (pair.difference.mean, pair.difference.sd, pair.difference.n) == (2.0, 1.0, 3)
+    assert pair.low == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-6) and pair.resolved is False
+    text = str(found)
+    assert "plain    3  50.00 ± 10.00" in text and "+2.00 [-0.48, +4.48], n = 3: not resolved" in text
+    assert "needs about 5 seeds (80 % power)" in text and "knn-v1" in text
+
+
+def test_a_clear_difference_is_resolved_and_other_seeds_are_not_paired() -> None:
+    steady = [line("steady", seed, 2, knn__student=value) for seed, value in ((0, 41.0), (1, 51.1), (9, 60.0))]
+    found = comparison([*PLAIN, *steady]).arms[1]
+    pair = found.against["knn/student"]
+    assert found.seeds == (0, 1, 9) and pair.difference.n == 2 and pair.difference.mean == pytest.approx(1.05)
+    assert pair.resolved is True  # sd .0707, t 12.706, half .635
+    assert "n = 2: resolved" in str(comparison([*PLAIN, *steady]))
+
+
+def test_one_seed_has_no_interval() -> None:
+    text = str(comparison([PLAIN[0], BETTER[0]]))
+    assert "+1.00, one seed: no interval" in text and "resolved" not in text and "40.00 ±" not in text
+
+
+def test_an_arm_that_did_not_learn_has_no_differences() -> None:
+    lost = [line("lost", seed, 3, before=10.0, knn__student=value) for seed, value in enumerate((11.0, 9.0, 10.5))]
+    found = comparison([*PLAIN, *lost])
+    assert found.arms[1].learned is False and found.arms[1].against == {} and found.arms[0].learned is True
+    assert "did not learn" in str(found) and "went from 10.00 to 10.17 %" in str(found)
+    assert "do not read on" in str(comparison(lost))
+
+
+def test_the_rule_of_learning() -> None:
+    # One seed, m = 1000, p = .10, q = .15: sqrt((.09 + .1275) / 1000) = 1.475 points, three of them 4.42
+    assert has_learned([10.0], [15.0], 1000) and not has_learned([10.0], [14.0], 1000)
+    assert not has_learned([10.0], [15.0], 100)
+    # Rises of 20, 20 and 0: mean 13.3, sd 11.5: one seed that learned nothing spoils the arm.
+    assert not has_learned([10.0] * 3, [30.0, 30.0, 10.0], 10_000)
+    assert has_learned([10.0] * 3, [30.0, 31.0, 29.0], 10_000)
+    assert not has_learned([50.0] * 3, [30.0, 31.0, 29.0], 10_000)
+
+
+def test_a_diverged_seed_is_said() -> None:
+    broken = {**line("broken", 0, 1), "failed": "the loss was not finite"}
+    found = comparison([*PLAIN, broken])
+    assert found.arms[1].diverged == (0,) and found.arms[1].measures == {} and not found.arms[1].counts
+    assert "diverged (seed 0)" in str(found)
+    json.dumps(found.plain())
+
+
+def test_without_labels_nothing_is_said_of_learning() -> None:
+    gaps = {"gap__h__intra": 0.01, "gap__h__inter": 0.2, "gap__h__chance": 0.4}
+    one = [
+        line("plain", 0, 0, before=None, **gaps),
+        line("other", 0, 1, before=None, **{**gaps, "gap__h__intra": 0.02}),
+    ]
+    found = comparison(one)
+    assert found.arms[1].learned is None and found.arms[1].counts
+    assert found.arms[1].against["gap/h/intra"].difference.mean == pytest.approx(0.01)
+    assert "0.2000   0.4000  0.0200" in str(found) and "+0.0100" in str(found) and "kNN" not in str(found)
+
+
+def test_plain_values_are_json_with_the_verdict() -> None:
+    plain = json.loads(json.dumps(comparison([*PLAIN, *BETTER]).plain()))
+    assert plain["against"] == "plain" and [arm["name"] for arm in plain["arms"]] == ["plain", "better"]
+    pair = plain["arms"][1]["against"]["knn/student"]
+    assert pair["resolved"] is False and pair["needed"] == 5 and pair["difference"]["n"] == 3
+
+
+def test_what_cannot_be_compared_is_refused_or_said() -> None:
+    other = {**BETTER[0], "data": {**BETTER[0]["data"], "fingerprint": "g", "origin": "held out"}}
+    with pytest.raises(UserError, match=r"different images: x \(held out\); x \(its split\)"):
+        comparison([*PLAIN, other])
+    changed = {**PLAIN[1], "run": {**PLAIN[1]["run"], "knn": {"k": 3, "temperature": 1.0}}}
+    with pytest.raises(UserError, match="arm plain differ in more than their seed"):
+        comparison([PLAIN[0], changed])
+    text = str(comparison([*PLAIN, {**BETTER[0], "protocols": {"knn": "knn-v2"}}]))
+    assert "PROTOCOLS DIFFER, not comparable: knn-v1 / knn-v2" in text
+    assert str(comparison([])) == "no cell is finished yet"
+
+
+def write(path: Path, lines: list[dict[str, object]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    for one in lines:
+        append_line(path, one)
+    return path
+
+
+def test_files_of_several_machines_become_one(tmp_path: Path) -> None:
+    a = write(tmp_path / "a" / "cells.jsonl", [*PLAIN[:2], BETTER[0]])
+    b = write(tmp_path / "b.jsonl", [PLAIN[2], *BETTER[1:], BETTER[0]])
+    merged = merge([tmp_path / "a", b], tmp_path / "all.jsonl")
+    assert merged == comparison([*PLAIN, *BETTER]) == comparison(read_results([tmp_path / "all.jsonl"]))
+    assert len(read_lines(tmp_path / "all.jsonl")) == 6
+    with pytest.raises(UserError, match="is there already"):
+        merge([a, b], tmp_path / "all.jsonl")
+
+
+def test_of_one_cell_the_newest_line_counts_and_the_fuller_one(tmp_path: Path) -> None:
+    fuller = {**PLAIN[0], "measures": {**PLAIN[0]["measures"], "linear/student": 44.0}}
+    a, b = write(tmp_path / "a.jsonl", [PLAIN[0]]), write(tmp_path / "b.jsonl", [PLAIN[0], fuller])
+    assert read_results([b]) == [fuller] and read_results([a, b]) == [fuller] and read_results([b, a]) == [fuller]
+
+
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.jsonl", [PLAIN[0]])
+    b = write(tmp_path / "b.jsonl", [line("plain", 0, 0, knn__student=41.0)])
+    c = write(tmp_path / "c.jsonl", [{**PLAIN[0], "digest": "other"}])
+    with pytest.raises(UserError, match=r"arm plain, seed 0 is in .* with different results"):
+        merge([a, b], tmp_path / "out.jsonl")
+    with pytest.raises(UserError, match="with different configurations"):
+        merge([a, c], tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    with pytest.raises(UserError, match="does not exist"):
+        read_results([tmp_path / "none.jsonl"])
+    for text in ("nonsense\n", '{"kind": "train"}\n', "[1]\n"):
+        (tmp_path / "d.jsonl").write_text(text)
+        with pytest.raises(UserError, match="holds no cells"):
+            read_results([tmp_path / "d.jsonl"])
