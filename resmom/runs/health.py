@@ -14,7 +14,7 @@ from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uni
 from resmom.evaluate.features import frozen
 from resmom.nets.teacher import Ema, twins
 from resmom.runs.job import Job, thinned
-from resmom.schedule import half_cosine
+from resmom.train.plan import momentum
 from resmom.train.state import student_of
 from resmom.train.step import autocast
 from resmom.types import Encoding, Site
@@ -58,7 +58,7 @@ def start_share(ema: Ema, step: int, steps: int) -> float:
     """
     share = 1.0
     for done in range(step):
-        share *= half_cosine(done, steps, ema.momentum, ema.final)
+        share *= momentum(ema, done, steps)
         if share == 0.0:
             break
     return share

@@ -52,9 +52,9 @@ class Job:
     @property
     def rules(self) -> Rules:
         """What is the same for every step of the run."""
-        run = self.run
+        run, train = self.run, self.run.train
         gated = self.device.type == "cuda"
-        return Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed, gated)
+        return Rules(run.residual, train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema)
 
     @property
     def per_epoch(self) -> int:
