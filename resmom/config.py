@@ -17,16 +17,17 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
-MethodConfig = MoCoV3 | Byol
+MethodConfig = MoCoV3 | Byol | SimSiam
 
 
-METHODS: dict[str, type[MethodConfig]] = {"mocov3": MoCoV3, "byol": Byol}
+METHODS: dict[str, type[MethodConfig]] = {"mocov3": MoCoV3, "byol": Byol, "simsiam": SimSiam}
 """The methods by the names that the command line has for them."""
 
 
@@ -195,7 +196,13 @@ def _check_method(run: Run) -> None:
     if views < traits.views or (views > traits.views and not traits.more):
         few = f"at least {traits.views}" if traits.more else f"{traits.views}"
         raise ConfigError(f"{name} takes {few} views, policy.views has {views}")
-    if run.residual.weight > 0 and not traits.sites:
+    if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
+        raise ConfigError(
+            f"the loss of {name} is one of the whole batch, whose images it sets against each other as the student "
+            "sees them now, so it cannot be computed in parts: set train.micro_batch to 0, and lower train.batch if "
+            "the memory is too small"
+        )
+    if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
             "with a teacher"

@@ -83,3 +83,11 @@ def lars_step(
             g = (g + decay * w) * min(rate / lr, 1.0)
     v = momentum * v + g
     return w - lr * v, v
+
+
+def simsiam(p1: Vector, p2: Vector, z1: Vector, z2: Vector) -> float:
+    """arXiv 2011.10566, Eq. 2: D(p1, z2) / 2 + D(p2, z1) / 2, where D is -cos (Eq. 1), averaged over images."""
+    total = 0.0
+    for i in range(len(p1)):
+        total += -0.5 * cos(p1[i], z2[i]) - 0.5 * cos(p2[i], z1[i])
+    return total / len(p1)

@@ -108,7 +108,8 @@ def train_step(
     # What a network draws inside (dropped paths, say) is a function of (seed, step) too, so a resumed run repeats it.
     torch.manual_seed((rules.seed << 32) + state.step)
     statistics = Statistics(method)
-    set_mode(method.teacher, rules.ema)
+    if method.teacher is not None:
+        set_mode(method.teacher, rules.ema)
     _clear(state)
     metrics: Metrics = {}
     clock = state.clock
@@ -254,4 +255,5 @@ def _move(state: State, plan: Plan, rules: Rules, norm: Tensor, counts: Tensor |
             gated_step(state.online_optimizer, counts & finite)
         elif finite is not None and bool(finite):
             state.online_optimizer.step()
-    move_teacher(state.method.teacher, student_of(state.method), plan.momentum, counts, rules.ema)
+    if state.method.teacher is not None:
+        move_teacher(state.method.teacher, student_of(state.method), plan.momentum, counts, rules.ema)

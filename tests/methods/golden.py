@@ -19,10 +19,11 @@ from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.train.optim import Lars, Sgd, build_optimizer
-from resmom.train.plan import Train, plan
+from resmom.train.optim import Lars, Sgd, Steady, build_optimizer
+from resmom.train.plan import Train, plan, scaled
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
@@ -36,6 +37,7 @@ IMAGES, BATCH, SEED = 32, 16, 5
 METHODS = {
     "mocov3": MoCoV3(temperature=0.2, hidden=32, out=16),
     "byol": Byol(hidden=32, out=16, predictor_hidden=32),
+    "simsiam": SimSiam(hidden=32, out=16, predictor_hidden=16),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 
@@ -53,7 +55,9 @@ class Case:
         return f"{self.method} {self.optimiser}" + (f" residual {self.residual:g}" if self.residual else "")
 
 
-CASES = [Case(m, o, r) for m in METHODS for o in OPTIMISERS for r in (0.0, 1.0)]
+CASES = [
+    Case(m, o, r) for m, c in METHODS.items() for o in OPTIMISERS for r in ((0.0, 1.0) if c.traits.sites else (0.0,))
+]
 
 
 def images(n: int = IMAGES) -> Tensor:
@@ -71,7 +75,7 @@ def start(kind: str) -> Method:
     for name, p in method.student.named_parameters():
         value = weight(name, p).to(p.dtype)
         p.copy_(value)
-        if not name.startswith("predictor."):
+        if method.teacher is not None and not name.startswith("predictor."):
             method.teacher.get_parameter(name).copy_(value)
     return method
 
@@ -94,7 +98,8 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, "p")
     lr = lr or optim.lr
     method = start(case.method).train()
-    state = State(method, build_optimizer(optim, method.student))
+    steady = Steady(METHODS[case.method].traits.steady, scaled(lr, BATCH))
+    state = State(method, build_optimizer(optim, method.student, steady=steady))
     found = []
     for step in range(steps):
         index = order.index(step)

@@ -112,3 +112,8 @@ def close(ours: Tensor, recorded: list[float]) -> None:
 def test_sololearn_byol_loss() -> None:
     ours = 2 * cosine_distance(numbers("p", (6, 10)), numbers("z", (6, 10)))
     assert ours.item() == pytest.approx(SOLO["byol"], rel=1e-12)
+
+
+def test_sololearn_simsiam_loss() -> None:
+    ours = cosine_distance(numbers("p", (6, 10)), numbers("z", (6, 10))) - 1.0  # theirs is -cos
+    assert ours.item() == pytest.approx(SOLO["simsiam"], rel=1e-12)
