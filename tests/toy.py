@@ -4,9 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
+from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
 from resmom.types import Batch
 
@@ -47,6 +51,14 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Meth
             made = ByolMethod(body, Byol(hidden=16, out=8, predictor_hidden=16))
         case "simsiam":
             made = SimSiamMethod(body, SimSiam(hidden=16, out=8, predictor_hidden=16))
+        case "simclr":
+            made = SimCLRMethod(body, SimCLR(temperature=0.2, hidden=16, out=8))
+        case "barlow":
+            made = BarlowTwinsMethod(body, BarlowTwins(hidden=16, out=8))
+        case "vicreg":
+            made = VICRegMethod(body, VICReg(hidden=16, out=8))
+        case "nnclr":
+            made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
         case _:
             raise ValueError(kind)
     if not batch_norm:

@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError, Run
-from resmom.recipes.baselines import simsiam_cifar10_r18, simsiam_cifar100_r18
+from resmom.recipes.baselines import (
+    barlow_cifar10_r18,
+    barlow_cifar100_r18,
+    nnclr_cifar10_r18,
+    nnclr_cifar100_r18,
+    simclr_cifar10_r18,
+    simclr_cifar100_r18,
+    simsiam_cifar10_r18,
+    simsiam_cifar100_r18,
+    vicreg_cifar10_r18,
+    vicreg_cifar100_r18,
+)
 from resmom.recipes.cifar import (
     byol_cifar10_r18,
     byol_cifar100_r18,
@@ -43,6 +54,14 @@ RECIPES: dict[str, Recipe] = {
     "mocov3_imagenet_vits": mocov3_imagenet_vits,
     "simsiam_cifar10_r18": simsiam_cifar10_r18,
     "simsiam_cifar100_r18": simsiam_cifar100_r18,
+    "simclr_cifar10_r18": simclr_cifar10_r18,
+    "simclr_cifar100_r18": simclr_cifar100_r18,
+    "nnclr_cifar10_r18": nnclr_cifar10_r18,
+    "nnclr_cifar100_r18": nnclr_cifar100_r18,
+    "barlow_cifar10_r18": barlow_cifar10_r18,
+    "barlow_cifar100_r18": barlow_cifar100_r18,
+    "vicreg_cifar10_r18": vicreg_cifar10_r18,
+    "vicreg_cifar100_r18": vicreg_cifar100_r18,
 }
 
 TWIN = "_residual"

@@ -2,21 +2,26 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from resmom.config import METHODS
+from resmom.config import METHODS, ConfigError, Run, check
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd, Steady, build_optimizer, set_rate
-from resmom.train.plan import Plan
+from resmom.train.plan import Plan, Train
 from resmom.train.state import State, load_state, state_dict
 from resmom.train.step import Rules, train_step
-from resmom.types import Encoding, Targets
+from resmom.types import Batch, Encoding, Targets
 from tests import oracle, toy
 from tests.methods import golden
 from tests.methods.test_golden import spread, written
@@ -48,6 +53,14 @@ def papers(kind: str, method: Method) -> float:
     match kind:
         case "simsiam":
             return oracle.simsiam(p1, p2, z1, z2) + 1.0  # 1 - cos here, -cos there
+        case "simclr":
+            return oracle.simclr(z1, z2, 0.2)
+        case "barlow":
+            return oracle.barlow(z1, z2, 0.0051, 0.1)
+        case "vicreg":
+            return oracle.vicreg(z1, z2, 25.0, 25.0, 1.0)
+        case "nnclr":
+            return oracle.nnclr(z1, z2, p1, p2, method.queue.numpy(), 0.2)
         case _:
             raise ValueError(kind)
 
@@ -133,10 +146,13 @@ def test_accumulation_is_exact(kind: str) -> None:
         assert (other - results[0]).norm() <= 1e-10 * results[0].norm()
 
 
+RATES = {"simsiam": 2.0, "simclr": 0.3, "barlow": 0.3, "vicreg": 0.1, "nnclr": 0.3}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_run_learns(kind: str) -> None:
     before = spread(golden.start(kind))
-    losses, method = golden.losses(golden.Case(kind, "sgd", 0.0), steps=40, policy=golden.mild(), lr=2.0)
+    losses, method = golden.losses(golden.Case(kind, "sgd", 0.0), steps=40, policy=golden.mild(), lr=RATES[kind])
     assert np.mean(losses[-8:]) < 0.75 * np.mean(losses[:4])
     assert spread(method) > before > 0.05  # a collapsed representation would close to 0
 
@@ -159,6 +175,94 @@ def test_the_predictor_of_simsiam_keeps_its_rate(config: OptimConfig) -> None:
         assert len(found) == sum(len(group["params"]) for group in made.param_groups)
 
 
+@pytest.mark.parametrize("kind", WHOLE)
+def test_losses_of_the_whole_batch_refuse_micro_batches(kind: str) -> None:
+    run = Run(method=METHODS[kind](), train=Train(batch=64, micro_batch=32))
+    with pytest.raises(ConfigError, match=r"is one of the whole batch.*set train.micro_batch to 0"):
+        check(run)
+    check(replace(run, train=Train(batch=64, micro_batch=64)))  # one part is the whole
+    check(replace(run, train=Train(batch=64)))
+
+
+def test_which_losses_are_of_the_whole_batch() -> None:
+    """Where they are, a part of the batch has another loss than its share of the whole; else it would be refused."""
+    assert WHOLE == ["simclr", "barlow", "vicreg", "nnclr"]
+    for kind in KINDS:
+        method, batch = toy.method(kind, batch_norm=False), toy.batch()
+        whole, first, second = (
+            sum(term.weight * term.value.item() for term in method(batch, Targets(()), rows).terms)
+            for rows in (slice(0, 8), slice(0, 4), slice(4, 8))
+        )
+        assert ((first + second) / 2 != pytest.approx(whole, rel=1e-6)) == (kind in WHOLE), kind
+
+
+def test_chance_is_what_projections_at_random_reach() -> None:
+    n, width = 64, 4096
+    generator = torch.Generator().manual_seed(0)
+    z1, z2, p1, p2 = torch.randn(4, n, width, generator=generator, dtype=torch.float64)
+    for kind, level in (("simclr", math.log(2 * n - 1)), ("nnclr", math.log(n))):
+        method = toy.method(kind)
+        method.student = Answers([Encoding(z1, z1, p1), Encoding(z2, z2, p2)])
+        if kind == "nnclr":
+            method.queue = torch.nn.functional.normalize(torch.randn(99, width, generator=generator).double(), dim=1)
+        batch = Batch(tuple(torch.zeros(2, n, 3, 4, 4)), torch.arange(n))
+        outcome = method(batch, Targets(()), slice(0, n))
+        assert outcome.chance == pytest.approx(level, rel=1e-12)
+        assert sum(t.weight * t.value.item() for t in outcome.terms) == pytest.approx(level, rel=0.01)
+    for kind in ("simsiam", "barlow", "vicreg"):
+        assert toy.method(kind)(toy.batch(), Targets(()), slice(0, 8)).chance is None
+
+
+class Answers(torch.nn.Module):
+    """A student that answers every view with a given encoding."""
+
+    def __init__(self, answers: list[Encoding]) -> None:
+        super().__init__()
+        self.answers = iter(answers)
+
+    def forward(self, view: Tensor) -> Encoding:
+        return next(self.answers)
+
+
+def test_the_support_set_is_first_in_first_out() -> None:
+    """20 places, 8 images a step: after three steps the first view's projections, the oldest overwritten."""
+    made = state("nnclr", batch_norm=False)
+    start = made.method.queue.clone()
+    rows = []
+    for step in range(3):
+        with torch.no_grad():
+            rows += [v / np.linalg.norm(v) for v in made.method.student(toy.batch(step).views[0]).z.numpy()]
+        train_step(made, toy.batch(step), PLAN, Rules(Residual()))
+        want = start.numpy().copy()
+        for number, row in enumerate(rows):
+            want[number % 20] = row
+        np.testing.assert_allclose(made.method.queue.numpy(), want, rtol=1e-12)
+    assert made.method.pointer.item() == 24 % 20
+    made = state("nnclr")
+    broken = toy.batch()
+    broken.views[1][0] = math.nan
+    before = made.method.queue.clone()
+    train_step(made, broken, PLAN, Rules(Residual()))
+    assert torch.equal(made.method.queue, before) and made.method.pointer == 0
+
+
+def test_neighbours_are_looked_up_before_the_batch_is_remembered() -> None:
+    """And they carry no gradient: what the neighbour's view says changes nothing for itself."""
+    method, batch = toy.method("nnclr"), toy.batch()
+    z = said(method)[0].z
+    queue = method.queue
+    want = [max(range(len(queue)), key=lambda j, i=i: oracle.cos(z[i].numpy(), queue[j].numpy())) for i in range(8)]
+    found = method.nearest(z.requires_grad_())
+    assert torch.equal(found, queue[want]) and not found.requires_grad
+    assert method(batch, Targets(()), slice(0, 8)).memory[0].requires_grad is False
+
+
+def test_a_support_set_shorter_than_the_batch_is_refused() -> None:
+    run = Run(method=NNCLR(queue=63), train=Train(batch=64))
+    with pytest.raises(ConfigError, match=r"method.queue is 63, train.batch 64"):
+        check(run)
+
+
 def test_no_gradient_flows_through_simsiams_targets() -> None:
     """With the predictor's side cut off, nothing is left to learn from: z is detached."""
     method, batch = toy.method("simsiam"), toy.batch()
@@ -169,9 +273,19 @@ def test_no_gradient_flows_through_simsiams_targets() -> None:
     assert all(not p.grad.any() for p in method.student.backbone.parameters())
 
 
-@pytest.mark.parametrize(
-    ("config", "change"), [(SimSiam, {"hidden": 0}), (SimSiam, {"out": 0}), (SimSiam, {"predictor_hidden": -1})]
-)
+REFUSED = {
+    SimSiam: {"hidden": 0, "out": 0, "predictor_hidden": -1},
+    SimCLR: {"temperature": 0.0, "hidden": 0, "out": 0},
+    BarlowTwins: {"redundancy": -0.1, "scale": 0.0, "hidden": 0, "out": 0},
+    VICReg: {"invariance": -1.0, "variance": -1.0, "covariance": -1.0, "hidden": 0, "out": 0},
+    NNCLR: {"temperature": math.nan, "queue": 0, "hidden": 0, "out": 0, "predictor_hidden": 0},
+}
+
+
+EACH = [(config, {name: value}) for config, bad in REFUSED.items() for name, value in bad.items()]
+
+
+@pytest.mark.parametrize(("config", "change"), EACH)
 def test_impossible_settings_are_refused(config: type, change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"method.{next(iter(change))}"):
         config(**change)

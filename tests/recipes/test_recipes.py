@@ -9,9 +9,13 @@ import torch
 from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
+from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet
 from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
 from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
@@ -81,6 +85,29 @@ SIMSIAM = PLAIN_CIFAR | {
 }
 
 
+def lars(lr: float, weight_decay: float) -> Lars:
+    return Lars(lr=lr, weight_decay=weight_decay, momentum=0.9, trust=0.02, form="clipped")
+
+
+def both_views(**values: object) -> dict[str, object]:
+    return {f"policy.views.{v}.{name}": value for v in (0, 1) for name, value in values.items()}
+
+
+ALONE = {
+    "simsiam": SIMSIAM,
+    "simclr": PLAIN_CIFAR
+    | {"method": SimCLR(temperature=0.2, hidden=2048, out=256), "optim": lars(0.4, 1e-4), "online.lr": 0.1}
+    | both_views(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5, solarise=0.0),
+    "barlow": PLAIN_CIFAR
+    | {"method": BarlowTwins(redundancy=0.0051, scale=0.1, hidden=2048, out=2048), "optim": lars(0.3, 1e-4)},
+    "vicreg": PLAIN_CIFAR
+    | {"method": VICReg(25.0, 25.0, 1.0, hidden=2048, out=2048), "optim": lars(0.3, 1e-4), "online.lr": 0.1}
+    | both_views(scale=(0.2, 1.0), solarise=0.1),
+    "nnclr": PLAIN_CIFAR
+    | {"method": NNCLR(0.2, queue=65536, hidden=2048, out=256, predictor_hidden=4096), "optim": lars(0.4, 1e-5)},
+}
+
+
 def imagenet(min_scale: float) -> dict[str, object]:
     """Views and schedule that all of moco-v3's ImageNet runs share."""
     return {
@@ -146,7 +173,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "mocov3_imagenet_vitb": VIT | {"backbone": MoCoViT("base", image=224, patch=16, freeze_patch=True)},
 }
 for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
-    for method, settings in {"simsiam": SIMSIAM}.items():
+    for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
 OURS = {"mocov3_cifar100_small", "mocov3_digits"}
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
