@@ -10,8 +10,13 @@ from torch import nn
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.simclr import SimCLR, SimCLRMethod
+from resmom.methods.simsiam import SimSiam, SimSiamMethod
+from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
 from resmom.nets.given import given_backbone
 
@@ -30,7 +35,11 @@ class Own:
 
 
 def build_method(
-    method: MoCoV3 | Byol, backbone: BackboneConfig, seed: int, own: Own, view: tuple[int, int, int]
+    method: MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR,
+    backbone: BackboneConfig,
+    seed: int,
+    own: Own,
+    view: tuple[int, int, int],
 ) -> Method:
     """The method on a fresh backbone, its initial weights a function of `seed`. Leaves torch's generator as it was.
 
@@ -47,6 +56,16 @@ def build_method(
                 return MoCoV3Method(body, method)
             case Byol():
                 return ByolMethod(body, method)
+            case SimSiam():
+                return SimSiamMethod(body, method)
+            case SimCLR():
+                return SimCLRMethod(body, method)
+            case BarlowTwins():
+                return BarlowTwinsMethod(body, method)
+            case VICReg():
+                return VICRegMethod(body, method)
+            case NNCLR():
+                return NNCLRMethod(body, method)
             case _:
                 assert_never(method)
 

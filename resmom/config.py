@@ -15,18 +15,31 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
+from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.simclr import SimCLR
+from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
-MethodConfig = MoCoV3 | Byol
+MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
 
 
-METHODS: dict[str, type[MethodConfig]] = {"mocov3": MoCoV3, "byol": Byol}
+METHODS: dict[str, type[MethodConfig]] = {
+    "mocov3": MoCoV3,
+    "byol": Byol,
+    "simsiam": SimSiam,
+    "simclr": SimCLR,
+    "barlow": BarlowTwins,
+    "vicreg": VICReg,
+    "nnclr": NNCLR,
+}
 """The methods by the names that the command line has for them."""
 
 
@@ -203,7 +216,18 @@ def _check_method(run: Run) -> None:
             + " and ".join(f"--policy.views.{number}.size" for number in range(views))
             + " alike"
         )
-    if run.residual.weight > 0 and not traits.sites:
+    if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
+        raise ConfigError(
+            f"the loss of {name} is one of the whole batch, whose images it sets against each other as the student "
+            "sees them now, so it cannot be computed in parts: set train.micro_batch to 0, and lower train.batch if "
+            "the memory is too small"
+        )
+    if isinstance(run.method, NNCLR) and run.method.queue < run.train.batch:
+        raise ConfigError(
+            f"method.queue is {run.method.queue}, train.batch {run.train.batch}: the support set must hold a batch at "
+            "least; raise method.queue"
+        )
+    if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
             "with a teacher"

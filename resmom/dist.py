@@ -1,6 +1,7 @@
 """The process group, or its absence: the only module that talks to torch.distributed."""
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as distributed
@@ -50,6 +51,30 @@ def gather(rows: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
     parts = [torch.empty_like(rows) for _ in range(world())]
     distributed.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def gather_with_gradient(rows: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
+    """As `gather`, but the gradient of what every rank makes of the rows comes back to the rank they are from.
+
+    The loss of the group is the mean over ranks: that is what data-parallel averaging makes of these gradients.
+    """
+    if not active():
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.n = len(rows)
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        whole = gradient.contiguous().clone()
+        distributed.all_reduce(whole)
+        return whole[rank() * ctx.n : (rank() + 1) * ctx.n]
 
 
 def everywhere(flag: Tensor) -> Tensor:

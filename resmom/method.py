@@ -8,18 +8,18 @@ from resmom.types import Batch, Outcome, Targets
 
 
 class Method(nn.Module, ABC):
-    """A student, its teacher, and one paper's loss between them.
+    """A student, its teacher, and one paper's loss between them; for a baseline without a teacher, that is None.
 
     `forward` and `teach` write nothing (batch statistics apart): the optimiser, the teacher and the memory move
     afterwards, in `train/step.py`, and only if the step counts.
     """
 
     student: nn.Module
-    teacher: nn.Module
+    teacher: nn.Module | None
 
     @abstractmethod
     def teach(self, batch: Batch) -> Targets:
-        """What the teacher says of the whole batch, without gradient. Called once per step."""
+        """What the teacher says of the whole batch, without gradient. Called once per step; nothing without one."""
 
     @abstractmethod
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:

@@ -18,6 +18,11 @@ def half_cosine(step: int, steps: int, first: float, last: float) -> float:
     return last - (last - first) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
+def linear(step: int, steps: int, first: float, last: float) -> float:
+    """A straight line from `first` at step 0 to `last` at `steps`."""
+    return first + (last - first) * step / steps
+
+
 def every(epochs: float, per_epoch: int) -> int:
     """An interval given in epochs, in whole steps: at least one, and 0 (never) for 0 epochs."""
     return max(1, round(epochs * per_epoch)) if epochs > 0 else 0

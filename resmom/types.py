@@ -21,12 +21,21 @@ class Traits:
     """What a method is, as far as others must know before it is built. A config class has it as `traits`.
 
     `sites`: where its same-view pairs can be compared, none without a teacher. `views`: the fewest views it takes;
-    `more` says whether it takes more of them.
+    `more` says whether it takes more of them. `micro_batches`: whether a part of the batch can be learnt from alone,
+    or the student's own outputs for the whole batch are part of the loss. `steady`: beginnings of the names of the
+    student's parameters whose learning rate does not follow the schedule.
     """
 
     sites: tuple[Site, ...]
     views: int = 2
     more: bool = False
+    micro_batches: bool = True
+    steady: tuple[str, ...] = ()
+
+    @property
+    def teacher(self) -> bool:
+        """Whether the method has a teacher."""
+        return bool(self.sites)
 
 
 @dataclass(frozen=True)

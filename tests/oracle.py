@@ -83,3 +83,62 @@ def lars_step(
             g = (g + decay * w) * min(rate / lr, 1.0)
     v = momentum * v + g
     return w - lr * v, v
+
+
+def simsiam(p1: Vector, p2: Vector, z1: Vector, z2: Vector) -> float:
+    """arXiv 2011.10566, Eq. 2: D(p1, z2) / 2 + D(p2, z1) / 2, where D is -cos (Eq. 1), averaged over images."""
+    total = 0.0
+    for i in range(len(p1)):
+        total += -0.5 * cos(p1[i], z2[i]) - 0.5 * cos(p2[i], z1[i])
+    return total / len(p1)
+
+
+def simclr(z1: Vector, z2: Vector, temperature: float) -> float:
+    """arXiv 2002.05709, Eq. 1: over all 2N outputs, each against its partner among the 2N - 1 others."""
+    z = [*z1, *z2]
+    n, total = len(z1), 0.0
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        shares = sum(math.exp(cos(z[i], z[k]) / temperature) for k in range(2 * n) if k != i)
+        total -= math.log(math.exp(cos(z[i], z[j]) / temperature) / shares)
+    return total / (2 * n)
+
+
+def _column(z: Vector, i: int) -> tuple[float, float]:
+    """Mean, and sum of squares about it."""
+    mean = sum(z[:, i]) / len(z)
+    return mean, sum((x - mean) ** 2 for x in z[:, i])
+
+
+def barlow(z1: Vector, z2: Vector, lambd: float, scale: float) -> float:
+    """arXiv 2103.03230, Eq. 1 and 2, with BatchNorm's 1e-5 beside each variance, as the authors' code has it."""
+    n, d = z1.shape
+    total = 0.0
+    for i in range(d):
+        for j in range(d):
+            (m1, s1), (m2, s2) = _column(z1, i), _column(z2, j)
+            c = sum((z1[b, i] - m1) * (z2[b, j] - m2) for b in range(n)) / n
+            c /= math.sqrt(s1 / n + 1e-5) * math.sqrt(s2 / n + 1e-5)
+            total += (1 - c) ** 2 if i == j else lambd * c**2
+    return scale * total
+
+
+def vicreg(z1: Vector, z2: Vector, lambd: float, mu: float, nu: float) -> float:
+    """arXiv 2105.04906, Eq. 1 to 6, with the invariance averaged over dimensions as in Algorithm 1."""
+    n, d = z1.shape
+    total = lambd * sum((x - y) ** 2 for x, y in zip(z1.ravel(), z2.ravel(), strict=True)) / (n * d)
+    for z in (z1, z2):
+        for i in range(d):
+            mean, squares = _column(z, i)
+            total += mu * max(0.0, 1 - math.sqrt(squares / (n - 1) + 1e-4)) / d
+            for j in range(d):
+                other, _ = _column(z, j)
+                c = sum((z[b, i] - mean) * (z[b, j] - other) for b in range(n)) / (n - 1)
+                total += nu * c**2 / d if i != j else 0.0
+    return total
+
+
+def nnclr(z1: Vector, z2: Vector, p1: Vector, p2: Vector, queue: Vector, temperature: float) -> float:
+    """arXiv 2104.14548, Algorithm 1: each z's neighbour in the queue against all predictions of the other view."""
+    nearest = [np.array([max(queue, key=lambda q, v=v: cos(v, q)) for v in z]) for z in (z1, z2)]
+    return 0.5 * info_nce(nearest[0], p2, 0, temperature) + 0.5 * info_nce(nearest[1], p1, 0, temperature)

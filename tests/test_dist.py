@@ -13,7 +13,7 @@ from resmom import dist
 from resmom.losses.residual import Residual
 from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
-from resmom.train.state import State, student_of
+from resmom.train.state import State, memory_of, student_of
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from tests import toy
@@ -34,6 +34,7 @@ def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, brok
     method = toy.method(kind, batch_norm=False)
     state = State(method, build_optimizer(Sgd(), method.student))
     method.student = dist.data_parallel(method.student)
+    rules = RULES if method.teacher is not None else replace(RULES, residual=Residual())
     losses = []
     for step in range(STEPS):
         batch = toy.batch(step, N)
@@ -43,10 +44,11 @@ def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, brok
         if step == 0:  # at the start both networks are the same on every rank
             targets = method.teach(mine)
             assert not any(keys.requires_grad for keys in targets.keys)
-        losses.append(train_step(state, mine, PLAN, replace(RULES, micro_batch=micro_batch))["loss"].item())
+        losses.append(train_step(state, mine, PLAN, replace(rules, micro_batch=micro_batch))["loss"].item())
     return {
         "student": student_of(method).state_dict(),
-        "teacher": method.teacher.state_dict(),
+        "teacher": {} if method.teacher is None else method.teacher.state_dict(),
+        "memory": memory_of(method),
         "losses": losses,
         "skipped": state.skipped,
         "offset": targets.offset,
@@ -58,6 +60,7 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "mocov3": ("mocov3", 0, False),
     "mocov3 in micro-batches": ("mocov3", 2, False),
     "byol": ("byol", 0, False),
+    **{kind: (kind, 0, False) for kind in ("simsiam", "simclr", "barlow", "vicreg", "nnclr")},
     "broken mocov3": ("mocov3", 0, True),
     "broken byol": ("byol", 0, True),
 }
@@ -70,10 +73,20 @@ def _work(rank: int, folder: str) -> None:
         assert (dist.rank(), dist.world(), dist.active()) == (rank, WORLD, True)
         assert dist.anywhere(rank == 1) and not dist.anywhere(False)
         assert dist.everywhere(torch.tensor(True)) and not dist.everywhere(torch.tensor(rank == 1))
+        _gathered(rank)
         results = {name: trained(kind, rank, WORLD, micro, nan) for name, (kind, micro, nan) in CASES.items()}
         torch.save(results, Path(folder) / f"{rank}.pt")
     finally:
         dist.stop()
+
+
+def _gathered(rank: int) -> None:
+    """Rank r weighs the rows of everybody by (r + 1) x their place: each gets back the sum over ranks."""
+    rows = torch.full((2, 1), float(rank), dtype=torch.float64, requires_grad=True)
+    everybodys = dist.gather_with_gradient(rows)
+    assert everybodys.flatten().tolist() == [0.0, 0.0, 1.0, 1.0]
+    (everybodys.flatten() * torch.arange(4.0) * (rank + 1)).sum().backward()
+    assert rows.grad is not None and rows.grad.flatten().tolist() == [3.0 * place for place in (2 * rank, 2 * rank + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +100,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
 def assert_close(ours: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
     assert ours.keys() == whole.keys()
     for name, value in whole.items():
-        assert (ours[name] - value).norm() <= 1e-10 * value.norm(), name
+        assert (ours[name] - value).double().norm() <= 1e-10 * value.double().norm(), name
 
 
 @pytest.mark.slow
@@ -98,6 +111,7 @@ def test_two_processes_are_one(ranks: list[dict[str, dict[str, Any]]], case: str
     for ours in parts:
         assert_close(ours["student"], whole["student"])
         assert_close(ours["teacher"], whole["teacher"])
+        assert_close(ours["memory"], whole["memory"])
         assert ours["skipped"] == 0
     together = [sum(losses) / WORLD for losses in zip(*(ours["losses"] for ours in parts), strict=True)]
     assert together == pytest.approx(whole["losses"], rel=1e-10)
@@ -129,6 +143,7 @@ def test_without_a_group_there_is_one_process() -> None:
     assert (dist.rank(), dist.world(), dist.active()) == (0, 1, False)
     assert dist.data_parallel(student) is student
     assert torch.equal(dist.gather(rows), rows) and not dist.gather(rows).requires_grad
+    assert dist.gather_with_gradient(rows) is rows
     assert dist.anywhere(True) and not dist.anywhere(False)
     assert dist.everywhere(torch.tensor(True))
     dist.stop()

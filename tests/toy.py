@@ -4,8 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.simclr import SimCLR, SimCLRMethod
+from resmom.methods.simsiam import SimSiam, SimSiamMethod
+from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
 from resmom.types import Batch
 
@@ -35,14 +40,27 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Method:
-    """MoCo-v3 or BYOL on a flat body for 3 x 4 x 4 images, float64."""
+    """A method by its name on a flat body for 3 x 4 x 4 images, float64."""
     torch.manual_seed(seed)
     body = Backbone(Flat(48, 12), 12)
     made: Method
-    if kind == "mocov3":
-        made = MoCoV3Method(body, MoCoV3(temperature=0.2, hidden=16, out=8))
-    else:
-        made = ByolMethod(body, Byol(hidden=16, out=8, predictor_hidden=16))
+    match kind:
+        case "mocov3":
+            made = MoCoV3Method(body, MoCoV3(temperature=0.2, hidden=16, out=8))
+        case "byol":
+            made = ByolMethod(body, Byol(hidden=16, out=8, predictor_hidden=16))
+        case "simsiam":
+            made = SimSiamMethod(body, SimSiam(hidden=16, out=8, predictor_hidden=16))
+        case "simclr":
+            made = SimCLRMethod(body, SimCLR(temperature=0.2, hidden=16, out=8))
+        case "barlow":
+            made = BarlowTwinsMethod(body, BarlowTwins(hidden=16, out=8))
+        case "vicreg":
+            made = VICRegMethod(body, VICReg(hidden=16, out=8))
+        case "nnclr":
+            made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
+        case _:
+            raise ValueError(kind)
     if not batch_norm:
         without_batch_norm(made)
     return made.double()

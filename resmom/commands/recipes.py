@@ -17,7 +17,10 @@ def main(arguments: list[str]) -> int:
             width = max(map(len, RECIPES))
             for name, function in RECIPES.items():
                 print(f"{name:<{width}}  {(function.__doc__ or '').strip().splitlines()[0]}")
-            print(f"\nNAME{TWIN} is the same run with residual momentum; `resmom recipes show NAME` shows one whole.")
+            print(
+                f"\nNAME{TWIN} is the same run with residual momentum, where the method has a teacher; "
+                "`resmom recipes show NAME` shows one whole."
+            )
         case ["-h" | "--help"]:
             print(USAGE)
         case ["show", name]:

@@ -45,6 +45,11 @@ class Lines:
         last = self.health[-1] if self.health else {}
         return last if last and step_of(last) > 0 else {}
 
+    @property
+    def teacher(self) -> bool:
+        """Whether there is a teacher, as far as the lines tell."""
+        return "student/feature_sd" not in self.newest or "teacher/feature_sd" in self.newest
+
     def first(self, name: str) -> float | None:
         """The value in the first line of training, if that is of the first step."""
         return number(self.train[0], name) if self.train and step_of(self.train[0]) == 1 else None

@@ -44,6 +44,7 @@ class Card:
     """All that the card says.
 
     `steps`: planned, None if not known. `measured`: at which steps. `width`: of h, as Python. `prepare`: lines.
+    `preference` is None where there is no teacher.
     """
 
     title: str
@@ -59,7 +60,7 @@ class Card:
     gap_protocol: str
     evaluations: Sequence[tuple[str, float, str]]
     findings: Sequence[str]
-    preference: Preference
+    preference: Preference | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
@@ -100,6 +101,8 @@ def _progress(card: Card) -> str:
 
 
 def _which(card: Card) -> list[str]:
+    if card.preference is None:
+        return ["## One network", "This method has no teacher: there is the student's backbone only."]
     return ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
 
 
@@ -137,18 +140,24 @@ def _measured(card: Card) -> list[str]:
     if not card.numbers and not card.evaluations:
         return [*parts, "Nothing."]
     if card.numbers:
+        both = card.preference is not None
+        head = ("quantity", "at the start", "student", "teacher", "protocol")
         rows = [
             (n.quantity, _number(n.before), _number(n.student), _number(n.teacher), n.protocol) for n in card.numbers
         ]
+        start = " At the start both networks are equal." if both else ""
         parts += [
-            f"During training, the newest measurement up to this step ({card.measured}). At the start both networks "
-            "are equal.",
-            _table(("quantity", "at the start", "student", "teacher", "protocol"), rows),
+            f"During training, the newest measurement up to this step ({card.measured}).{start}",
+            _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
     if card.evaluations:
         rows3 = [(name, f"{top1:.2f}", protocol) for name, top1, protocol in card.evaluations]
         parts += ["By `resmom evaluate`, of this checkpoint:", _table(("network", "top-1 (%)", "protocol"), rows3)]
     return parts
+
+
+def _but_teacher(row: Sequence[str]) -> Sequence[str]:
+    return (*row[:3], *row[4:])
 
 
 def _gaps(card: Card) -> list[str]:

@@ -12,7 +12,7 @@ from resmom.export.choice import Both, Evidence
 Line = Mapping[str, Any]
 
 
-def settings(run: Line) -> Rows:
+def settings(run: Line, teacher: bool = True) -> Rows:
     """The settings that matter, from a run's configuration as plain values."""
     train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
     length = f"{train['steps']} steps" if train["steps"] else f"{train['epochs']} epochs"
@@ -32,10 +32,16 @@ def settings(run: Line) -> Rows:
         ("started from", PurePath(run["init"]).name if run["init"] else "random weights"),
         ("length, batch", f"{length}, {train['batch']} images a step"),
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then half a cosine to 0"),
-        ("teacher momentum", f"{run['ema']['momentum']:g} to {run['ema']['final']:g}"),
+        ("teacher", _teacher(run["ema"]) if teacher else "none"),
         ("crops (size, share of the area)", crops),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
+
+
+def _teacher(ema: Line) -> str:
+    way = f"to {ema['final']:g} ({ema['schedule']})" if ema["schedule"] != "constant" else "throughout"
+    averaged = "backbone and projector" if ema["part"] == "all" else "projector only, the backbone is the student's"
+    return f"momentum {ema['momentum']:g} {way}; averaged: {averaged}; batch statistics: {ema['batch_norm']}"
 
 
 def _fields(part: Line) -> str:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from resmom.losses.precision import exact
+from resmom.losses.precision import exact, full
 
 
 def info_nce(
@@ -17,6 +17,26 @@ def info_nce(
     without that paper's factor 2T. The gradient flows into queries and keys; a teacher's keys come detached. Chance is
     ln m.
     """
-    logits = F.normalize(exact(queries), dim=1) @ F.normalize(exact(keys), dim=1).T / temperature
-    positives = torch.arange(first, first + len(queries), device=queries.device)
-    return F.cross_entropy(logits, positives)
+    with full(queries):
+        logits = F.normalize(exact(queries), dim=1) @ F.normalize(exact(keys), dim=1).T / temperature
+        positives = torch.arange(first, first + len(queries), device=queries.device)
+        return F.cross_entropy(logits, positives)
+
+
+def nt_xent(
+    anchors: Float[Tensor, "n d"],
+    partners: Float[Tensor, "m d"],
+    others: Float[Tensor, "m d"],
+    first: int,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of each anchor's partner among the other 2m - 1 outputs (SimCLR, arXiv 2002.05709, Eq. 1).
+
+    `partners` are of the other view, `others` of the anchors' own: anchor i's partner is row `first` + i of the one,
+    and the anchor itself that row of the other, which is left out. The gradient flows everywhere. Chance: ln(2m - 1).
+    """
+    with full(anchors):
+        a, b, c = (F.normalize(exact(x), dim=1) for x in (anchors, partners, others))
+        positives = torch.arange(first, first + len(a), device=a.device)
+        own = (a @ c.T / temperature).scatter(1, positives[:, None], float("-inf"))
+        return F.cross_entropy(torch.cat([a @ b.T / temperature, own], dim=1), positives)

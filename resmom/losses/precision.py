@@ -7,3 +7,8 @@ from torch import Tensor
 def exact(x: Tensor) -> Tensor:
     """`x` in float32, or as it is if it is already float64: half precision ends where the loss begins."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def full(x: Tensor) -> torch.autocast:
+    """The context in which products of such tensors are not rounded to half precision again by an autocast around."""
+    return torch.autocast(x.device.type, enabled=False)

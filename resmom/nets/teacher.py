@@ -1,24 +1,41 @@
 """The teacher: an exponential moving average of the student. The only place where teacher weights change."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from resmom.nets.encoder import Encoder
 
+Schedule = Literal["cosine", "linear", "constant"]
+
 
 @dataclass(frozen=True)
 class Ema:
-    """Momentum of the teacher: half a cosine from `momentum` at the first step to `final` at the last."""
+    """How the teacher follows: its momentum, from the first step to the last, and what of it is an average."""
 
     momentum: float = 0.99
+    """Momentum at the first step."""
     final: float = 1.0
+    """Momentum at the last step; not used by the constant schedule."""
+    schedule: Schedule = "cosine"
+    """The way between them: half a cosine (BYOL, arXiv 2006.07733), a straight line, or none."""
+    batch_norm: Literal["own", "copied", "averaged"] = "own"
+    """The teacher's batch statistics: of its own forward passes; the student's, copied at every move; or an average of
+    the student's, with which the teacher then normalises in training too (EMAN, arXiv 2101.08482)."""
+    part: Literal["all", "projector"] = "all"
+    """What is an average. `projector`: the teacher's backbone is the student's as it is now, only what follows it is
+    averaged (Pham et al. 2022, arXiv 2208.05744)."""
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.momentum <= 1.0 and 0.0 <= self.final <= 1.0):
             raise ValueError(f"ema.momentum and ema.final must be in [0, 1]; got {self.momentum} and {self.final}")
+
+
+PLAIN = Ema()
 
 
 def make_teacher(student: Encoder) -> Encoder:
@@ -44,29 +61,67 @@ def weight_pairs(teacher: nn.Module, student: nn.Module) -> tuple[list[Tensor], 
 
     Everything but the student's predictor has a partner. Raises ValueError on any difference of names or shapes.
     """
-    ours = dict(teacher.named_parameters())
-    theirs = {name: p for name, p in student.named_parameters() if not name.startswith("predictor.")}
-    if ours.keys() != theirs.keys():
-        raise ValueError(f"teacher and student differ in parameters: {sorted(ours.keys() ^ theirs.keys())[:5]}")
-    for name, parameter in ours.items():
-        if parameter.shape != theirs[name].shape:
-            raise ValueError(
-                f"{name} is {tuple(parameter.shape)} in the teacher, {tuple(theirs[name].shape)} in the student"
-            )
-    return list(ours.values()), [theirs[name] for name in ours]
+    pairs = _partners(teacher.named_parameters(), student.named_parameters(), "parameters").values()
+    return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
+
+
+def set_mode(teacher: nn.Module, rule: Ema) -> None:
+    """Before a training step: a teacher with averaged statistics normalises with them, which is evaluation mode."""
+    if rule.batch_norm == "averaged" and teacher.training:
+        teacher.eval()
 
 
 @torch.no_grad()
-def move_teacher(teacher: nn.Module, student: nn.Module, momentum: float, counts: Tensor | None = None) -> None:
+def move_teacher(
+    teacher: nn.Module, student: nn.Module, momentum: float, counts: Tensor | None = None, rule: Ema = PLAIN
+) -> None:
     """teacher <- momentum x teacher + (1 - momentum) x student, once per optimiser step, after it.
 
-    Nothing moves where `counts`, a boolean tensor on the device, is false. Parameters only: buffers stay the teacher's
-    own, whose batch statistics come from its own forward passes; and integer buffers are counts, which no one should
-    average.
+    Nothing moves where `counts`, a boolean tensor on the device, is false. `rule` (its momenta apart) says what else
+    moves: by default parameters only, while buffers stay the teacher's own, whose batch statistics come from its own
+    forward passes. Integer buffers are counts, which no one should average: where statistics move, they are copied.
     """
-    ours, theirs = weight_pairs(teacher, student)
+    weights = _partners(teacher.named_parameters(), student.named_parameters(), "parameters")
+    buffers: Pairs = {}
+    if rule.batch_norm != "own":
+        buffers = _partners(teacher.named_buffers(), student.named_buffers(), "buffers")
+    current = {name for name in [*weights, *buffers] if rule.part == "projector" and name.startswith("backbone.")}
+    _average([pair for name, pair in weights.items() if name not in current], momentum, counts)
+    for name, (ours, theirs) in (weights | buffers).items():
+        if name in current or (name in buffers and (rule.batch_norm == "copied" or not ours.is_floating_point())):
+            _put(ours, theirs, counts)
+        elif name in buffers:
+            _put(ours, torch.lerp(ours, theirs, 1.0 - momentum), counts)
+
+
+Pairs = dict[str, tuple[Tensor, Tensor]]
+
+
+def _partners(teacher: Iterable[tuple[str, Tensor]], student: Iterable[tuple[str, Tensor]], kind: str) -> Pairs:
+    """What belongs together, by name: (the teacher's, the student's)."""
+    ours = dict(teacher)
+    theirs = {name: tensor for name, tensor in student if not name.startswith("predictor.")}
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"teacher and student differ in {kind}: {sorted(ours.keys() ^ theirs.keys())[:5]}")
+    for name, tensor in ours.items():
+        if tensor.shape != theirs[name].shape:
+            raise ValueError(
+                f"{name} is {tuple(tensor.shape)} in the teacher, {tuple(theirs[name].shape)} in the student"
+            )
+    return {name: (tensor, theirs[name]) for name, tensor in ours.items()}
+
+
+def _average(pairs: list[tuple[Tensor, Tensor]], momentum: float, counts: Tensor | None) -> None:
+    ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if not pairs:
+        return
     if counts is None:
         torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
     else:
         way = torch._foreach_sub(theirs, ours)
         torch._foreach_add_(ours, torch._foreach_mul(way, counts.to(way[0].dtype) * (1.0 - momentum)))
+
+
+def _put(ours: Tensor, value: Tensor, counts: Tensor | None) -> None:
+    """The value itself, which may be anything (not finite, say) where the step does not count."""
+    ours.copy_(value if counts is None else torch.where(counts, value, ours))

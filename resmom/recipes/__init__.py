@@ -1,7 +1,8 @@
 """Published and own runs as functions that return a whole configuration.
 
 A recipe's docstring is its header: source, command, hours on which hardware, and the result as mean ± sd (n) or "not
-measured yet" for ours. The residual twin of every recipe is `with_residual` of it, named NAME_residual.
+measured yet" for ours. The residual twin of every recipe whose method has a teacher is `with_residual` of it,
+named NAME_residual.
 """
 
 import difflib
@@ -9,6 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError, Run
+from resmom.recipes.baselines import (
+    barlow_cifar10_r18,
+    barlow_cifar100_r18,
+    nnclr_cifar10_r18,
+    nnclr_cifar100_r18,
+    simclr_cifar10_r18,
+    simclr_cifar100_r18,
+    simsiam_cifar10_r18,
+    simsiam_cifar100_r18,
+    vicreg_cifar10_r18,
+    vicreg_cifar100_r18,
+)
 from resmom.recipes.cifar import (
     byol_cifar10_r18,
     byol_cifar100_r18,
@@ -39,6 +52,16 @@ RECIPES: dict[str, Recipe] = {
     "mocov3_imagenet_r50_1000ep": mocov3_imagenet_r50_1000ep,
     "mocov3_imagenet_vitb": mocov3_imagenet_vitb,
     "mocov3_imagenet_vits": mocov3_imagenet_vits,
+    "simsiam_cifar10_r18": simsiam_cifar10_r18,
+    "simsiam_cifar100_r18": simsiam_cifar100_r18,
+    "simclr_cifar10_r18": simclr_cifar10_r18,
+    "simclr_cifar100_r18": simclr_cifar100_r18,
+    "nnclr_cifar10_r18": nnclr_cifar10_r18,
+    "nnclr_cifar100_r18": nnclr_cifar100_r18,
+    "barlow_cifar10_r18": barlow_cifar10_r18,
+    "barlow_cifar100_r18": barlow_cifar100_r18,
+    "vicreg_cifar10_r18": vicreg_cifar10_r18,
+    "vicreg_cifar100_r18": vicreg_cifar100_r18,
 }
 
 TWIN = "_residual"
@@ -50,8 +73,12 @@ def with_residual(run: Run, weight: float = 1.0) -> Run:
 
 
 def names() -> list[str]:
-    """All recipes, each with its twin."""
-    return [name + ending for name in RECIPES for ending in ("", TWIN)]
+    """All recipes, each with its twin if its method has a teacher."""
+    return [name + ending for name, made in RECIPES.items() for ending in _endings(made())]
+
+
+def _endings(run: Run) -> tuple[str, ...]:
+    return ("", TWIN) if run.method.traits.teacher else ("",)
 
 
 def recipe(name: str) -> Run:
@@ -62,4 +89,9 @@ def recipe(name: str) -> Run:
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"there is no recipe '{name}'{hint} (`resmom recipes` lists all)")
     run = replace(RECIPES[base](), recipe=base)
-    return with_residual(run) if name.endswith(TWIN) else run
+    if not name.endswith(TWIN):
+        return run
+    if not run.method.traits.teacher:
+        kind = type(run.method).__name__
+        raise ConfigError(f"{kind} has no teacher, so '{base}' has no twin with the residual term; use '{base}'")
+    return with_residual(run)

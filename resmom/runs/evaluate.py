@@ -95,8 +95,8 @@ def _measure(
         if "online" in protocols and name == "student" and label_sets:
             add(name, _online(loaded, queries, asked))
     if baselines and "knn" in protocols:
-        for name, (bank, queries) in _without_learning(loaded, split).items():
-            add(name, knn(bank, known, queries, asked, loaded.run.knn))
+        for baseline, (bank, queries) in _without_learning(loaded, split).items():
+            add(baseline, knn(bank, known, queries, asked, loaded.run.knn))
 
 
 def _split(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:

@@ -19,6 +19,7 @@ from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
 from resmom.train.plan import length
 from resmom.types import Network
@@ -40,7 +41,8 @@ def export(path: Path, out: Path | None = None, network: Literal["student", "tea
 
     `out` is RUN/export by default and may hold an earlier export, which is replaced. All files are written under a
     temporary name first. Neither images nor networks are needed, only the run's own files. Raises RunDirError or
-    CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run or a file.
+    CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run or a file, UserError
+    for the teacher of a run that has none.
     """
     folder, checkpoint = find_run(path)
     out = folder.export if out is None else out
@@ -48,7 +50,10 @@ def export(path: Path, out: Path | None = None, network: Literal["student", "tea
     content = load_checkpoint(checkpoint)
     written = json.loads(folder.config.read_text())
     run = from_json(content["run"])
-    chosen = NETWORKS if network == "both" else (network,)
+    there = NETWORKS if content["state"]["teacher"] is not None else NETWORKS[:1]
+    if network == "teacher" and network not in there:
+        raise no_teacher(run)
+    chosen = there if network == "both" else (network,)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
@@ -116,14 +121,17 @@ def _card(
     steps = content.get("steps", None if per_epoch is None else length(run.train, per_epoch))
     health = record.newest(lines, "health")
     plain = to_json(run)
+    teacher = content["state"]["teacher"] is not None
     rows = [row for row in read_lines(folder.evaluations) if row["step"] == step]
     return Card(
         title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
-        made="Image encoders pretrained without labels: a student and its momentum teacher, backbones only.",
+        made="Image encoders pretrained without labels: a student and its momentum teacher, backbones only."
+        if teacher
+        else "An image encoder pretrained without labels, backbone only.",
         step=step,
         steps=steps,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=record.settings(plain),
+        settings=record.settings(plain, teacher),
         machine=record.machine(read_lines(folder.environment), lines),
         numbers=_numbers(lines),
         measured=record.when(lines),
@@ -134,7 +142,7 @@ def _card(
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, step if steps is None else steps)
         ],
-        preference=prefer(record.evidence(lines)),
+        preference=prefer(record.evidence(lines)) if teacher else None,
         mean=policy.mean,
         std=policy.std,
         side=policy.views[0].size,

@@ -120,12 +120,16 @@ def gap_by_checkpoint(
     seen = set()
     for checkpoint in [named] if path.is_file() else [*folder.all_kept(), folder.last]:
         loaded = load_run(checkpoint, device, own)
+        student, teacher = loaded.method.student, loaded.method.teacher
+        if teacher is None:
+            name = type(loaded.run.method).__name__
+            raise UserError(f"a run of {name} has no teacher, so there is no gap to measure; use `resmom evaluate`")
         if loaded.step in seen:
             continue  # the last checkpoint may be a kept one too
         seen.add(loaded.step)
         opened = opened or _open(loaded, data)
         source = thinned(opened.train, images)
-        found = network_gap(loaded.method.student, loaded.method.teacher, _batches(loaded, source), layers)
+        found = network_gap(student, teacher, _batches(loaded, source), layers)
         if layers and not found.layers:
             raise UserError("no layer of this backbone could be read; leave --layers out")
         result = CheckpointGap(

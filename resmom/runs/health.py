@@ -1,6 +1,7 @@
 """Label-free health of a run: what student and teacher make of the same few training images, in evaluation mode."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from statistics import fmean
 from typing import Any
 
@@ -14,10 +15,10 @@ from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uni
 from resmom.evaluate.features import frozen
 from resmom.nets.teacher import Ema, twins
 from resmom.runs.job import Job, thinned
-from resmom.schedule import half_cosine
-from resmom.train.state import student_of
+from resmom.train.plan import momentum
+from resmom.train.state import networks_of
 from resmom.train.step import autocast
-from resmom.types import Encoding, Site
+from resmom.types import Encoding, Network, Site
 from resmom.views.apply import views
 
 IMAGES = 512
@@ -35,14 +36,16 @@ def health_line(job: Job) -> dict[str, Any]:
     """
     if dist.rank() != 0:
         return {}
-    student, teacher = _encoded(job)
+    networks = _encoded(job)
+    student = networks["student"]
     images = len(student[0].h)
     line: dict[str, Any] = {"kind": "health", "images": images, "width": student[0].h.shape[1]}
-    for name, said in (("student", student), ("teacher", teacher)):
+    for name, said in networks.items():
         line |= {f"{name}/{measure}": value for measure, value in _measures([e.h for e in said]).items()}
-    if images > 1:  # the chance gap compares different images
-        line |= _gaps(student, teacher)
-    line["start_share"] = start_share(job.run.ema, job.state.step, job.steps)
+    if "teacher" in networks:
+        if images > 1:  # the chance gap compares different images
+            line |= _gaps(student, networks["teacher"])
+        line["start_share"] = start_share(job.run.ema, job.state.step, job.steps)
     line["protocol"] = (
         f"health-v1 (eval mode, {job.run.train.precision}, {len(student)} augmented views of the recipe at epoch 0, "
         f"{images} training images, h not centred)"
@@ -58,24 +61,31 @@ def start_share(ema: Ema, step: int, steps: int) -> float:
     """
     share = 1.0
     for done in range(step):
-        share *= half_cosine(done, steps, ema.momentum, ema.final)
+        share *= momentum(ema, done, steps)
         if share == 0.0:
             break
     return share
 
 
-def _encoded(job: Job) -> tuple[list[Encoding], list[Encoding]]:
-    """What student and teacher say of each view: an encoding of all images per view, float32, on the CPU."""
-    student, teacher = student_of(job.state.method), job.state.method.teacher
-    said: list[list[Encoding]] = []
-    taught: list[list[Encoding]] = []
-    equal = twins(teacher, student)  # before the first step; one of them then speaks for both
-    with frozen(student), frozen(teacher):
+def _encoded(job: Job) -> dict[Network, list[Encoding]]:
+    """What each network says of each view: an encoding of all images per view, float32, on the CPU."""
+    networks = networks_of(job.state.method)
+    if "teacher" in networks and twins(networks["teacher"], networks["student"]):
+        said = _said(job, {"student": networks["student"]})["student"]
+        return {"student": said, "teacher": [Encoding(e.h, e.z) for e in said]}  # a teacher does not predict
+    return _said(job, networks)
+
+
+def _said(job: Job, networks: dict[Network, nn.Module]) -> dict[Network, list[Encoding]]:
+    said: dict[Network, list[list[Encoding]]] = {name: [] for name in networks}
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(frozen(network))
         for made in _views(job):  # outside of autocast, which would round the pixels
             with autocast(job.device, job.run.train.precision):
-                said.append([_plain(student, view) for view in made])
-                taught.append([Encoding(e.h, e.z) for e in said[-1]] if equal else [_plain(teacher, v) for v in made])
-    return _joined(said), _joined(taught)
+                for name, network in networks.items():
+                    said[name].append([_plain(network, view) for view in made])
+    return {name: _joined(parts) for name, parts in said.items()}
 
 
 def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:

@@ -20,8 +20,8 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
-from resmom.train.optim import build_optimizer
-from resmom.train.plan import length
+from resmom.train.optim import Steady, build_optimizer
+from resmom.train.plan import length, scaled
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
@@ -52,9 +52,9 @@ class Job:
     @property
     def rules(self) -> Rules:
         """What is the same for every step of the run."""
-        run = self.run
+        run, train = self.run, self.run.train
         gated = self.device.type == "cuda"
-        return Rules(run.residual, run.train.precision, run.train.micro_batch, run.train.clip, run.train.seed, gated)
+        return Rules(run.residual, train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema)
 
     @property
     def per_epoch(self) -> int:
@@ -120,18 +120,18 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
 
 
 def start_from(path: str, method: Method) -> str:
-    """Put the weights of a file into both backbones, so that student and teacher start equal as ever.
+    """Put the weights of a file into all backbones, so that student and teacher start equal as ever.
 
     Returns what was used of the file, in words. Raises ConfigError for weights that do not fit.
     """
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
-    teacher: nn.Module = method.teacher.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
     try:
         taken = load_backbone(student, path)
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
-    teacher.load_state_dict(student.state_dict(), strict=True)
+    if method.teacher is not None:
+        backbone_of(method.teacher).load_state_dict(student.state_dict(), strict=True)
     return taken.words
 
 
@@ -149,7 +149,11 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
     method = fresh_method(run, device, own)
     started = start_from(run.init, method) if run.init and start else ""
-    state = State(method, build_optimizer(run.optim, method.student))
+    if method.teacher is None and run.residual.weight > 0:  # of the user's own: the others are refused above
+        raise ConfigError("this method has no teacher, so there is no gap to close: set residual.weight to 0")
+    traits = None if own is not None and own.method is not None else run.method.traits
+    steady = Steady(traits.steady if traits else (), scaled(run.optim.lr, run.train.batch))
+    state = State(method, build_optimizer(run.optim, method.student, steady=steady))
     if run.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(device.type)
     labels = None

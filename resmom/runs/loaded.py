@@ -14,11 +14,20 @@ from torch import Tensor, nn
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
+from resmom.errors import UserError
 from resmom.method import Method
 from resmom.rundir import RunDir, find_run
 from resmom.runs.job import backbone_of, default_device, fresh_method
 from resmom.runs.own import require, written_data
 from resmom.train.plan import length
+from resmom.train.state import networks_of
+from resmom.types import Network
+
+
+def no_teacher(run: Run) -> UserError:
+    """What to tell who asks for the teacher of a run that has none."""
+    name = type(run.method).__name__
+    return UserError(f"a run of {name} has no teacher, there is its student only; use --network student")
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,12 @@ class Loaded:
         # A checkpoint from before this was kept: what an epoch is follows from how far it is.
         return length(self.run.train, round(self.step / self.content["epoch"]) if self.step else 0)
 
-    def networks(self, which: Literal["student", "teacher", "both"]) -> dict[str, nn.Module]:
-        """The networks asked for, by name."""
-        both = {"student": self.method.student, "teacher": self.method.teacher}
-        return both if which == "both" else {which: both[which]}
+    def networks(self, which: Literal["student", "teacher", "both"]) -> dict[Network, nn.Module]:
+        """The networks asked for, by name; `both` are those there are. Raises UserError for one that there is not."""
+        there = networks_of(self.method)
+        if which == "teacher" and which not in there:
+            raise no_teacher(self.run)
+        return there if which == "both" else {which: there[which]}
 
 
 def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded:
@@ -70,7 +81,11 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
     method = fresh_method(run, place, own)
     try:
         method.student.load_state_dict(content["state"]["student"], strict=True)
-        method.teacher.load_state_dict(content["state"]["teacher"], strict=True)
+        teacher = content["state"]["teacher"]
+        if (method.teacher is None) != (teacher is None):
+            raise CheckpointError(f"{checkpoint} does not fit its own configuration: a teacher is in only one of them")
+        if method.teacher is not None:
+            method.teacher.load_state_dict(teacher, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}") from error
     return Loaded(run, folder, method, content, place, written)

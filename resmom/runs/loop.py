@@ -39,7 +39,8 @@ def begin(job: Job, journal: Journal, folder: RunDir) -> None:
     """
     if dist.rank() == 0:
         save_start(job, folder)
-        if not twins(job.state.method.teacher, student_of(job.state.method)):
+        teacher = job.state.method.teacher
+        if teacher is not None and not twins(teacher, student_of(job.state.method)):
             _measure(job, journal, folder, Progress.silent())
     _health(job, journal, Progress.silent())
     save(job, folder)
@@ -67,7 +68,9 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             values: dict[str, float] = {}
             if measure:
                 values = {name: value.item() for name, value in metrics.items()}
-                schedule = {"lr": now.lr, "momentum": now.momentum}
+                schedule = {"lr": now.lr}
+                if state.method.teacher is not None:
+                    schedule["momentum"] = now.momentum
                 if run.residual.weight > 0:
                     schedule["residual_weight"] = now.residual
                 speed = {

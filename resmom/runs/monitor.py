@@ -14,12 +14,12 @@ from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.runs.job import Job, Split, backbone_of, clean_batches, labelled_split, thinned
-from resmom.train.state import student_of
+from resmom.train.state import networks_of, student_of
 from resmom.train.step import autocast
 
 
 def monitor(job: Job) -> list[dict[str, Any]]:
-    """kNN of both networks and the online classifier on clean images, one line each; nothing without labels.
+    """kNN of student and teacher and the online classifier on clean images, one line each; nothing without labels.
 
     Writes nothing into the networks. Only the first process of a group measures.
     """
@@ -28,8 +28,7 @@ def monitor(job: Job) -> list[dict[str, Any]]:
         return []
     knn_line: dict[str, Any] = {"kind": "knn"}
     lines = [knn_line]
-    networks: dict[str, nn.Module] = {"student": student_of(job.state.method), "teacher": job.state.method.teacher}
-    for name, network in networks.items():
+    for name, network in networks_of(job.state.method).items():
         result, asked = _knn(job, split, network)
         knn_line |= {name: result.top1, f"{name}_top5": result.top5, "protocol": f"{result.protocol}, {split.origin}"}
         if name == "student" and isinstance(job.state.online, OnlineClassifier):
@@ -47,7 +46,7 @@ def monitor(job: Job) -> list[dict[str, Any]]:
 
 
 def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
-    """The same kNN of the backbone whose weights `start` holds, which both networks had before the first step.
+    """The same kNN of the backbone whose weights `start` holds, which all networks had before the first step.
 
     Measured when the first measurement falls due rather than before the first step: on a CPU it can take minutes, in
     which nobody learns whether the run works at all.
@@ -59,7 +58,7 @@ def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
     backbone_of(network).load_state_dict(load_file(start, device=str(job.device)), strict=True)
     result, _ = _knn(job, split, network)
     line: dict[str, Any] = {"kind": "knn"}
-    for name in ("student", "teacher"):
+    for name in networks_of(job.state.method):
         line |= {name: result.top1, f"{name}_top5": result.top5}
     return [line | {"protocol": f"{result.protocol}, {split.origin}"}]
 

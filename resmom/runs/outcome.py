@@ -65,14 +65,18 @@ def _change(
 
 
 def table(changes: Sequence[Change]) -> str:
-    """The changes as lines of text, the two networks side by side."""
-    rows: list[tuple[str, ...]] = [("", "before", "student after", "teacher after")]
+    """The changes as lines of text, the two networks side by side; the student alone if there is no teacher."""
+    alone = bool(changes) and all(change.network == "student" for change in changes)
+    networks: tuple[Network, ...] = ("student",) if alone else ("student", "teacher")
+    rows: list[tuple[str, ...]] = [("", "before", *(f"{network} after" for network in networks))]
     for quantity in dict.fromkeys(change.quantity for change in changes):
         own = {change.network: change for change in changes if change.quantity == quantity}
         before = next((change.before for change in own.values() if change.before is not None), None)
-        after = [own[n].after if n in own else None for n in ("student", "teacher")]
+        after = [own[n].after if n in own else None for n in networks]
         rows.append((quantity, *(("-" if value is None else f"{value:.4g}") for value in (before, *after))))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        f"{row[0]:<{widths[0]}}" + "".join(f"  {row[column]:>{widths[column]}}" for column in (1, 2, 3)) for row in rows
+        f"{row[0]:<{widths[0]}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
     )

@@ -89,7 +89,7 @@ def _record(folder: RunDir, name: str) -> RunRecord:
         config={"data": written["data"], "images": written.get("images"), **own, **options},
         seed=run.train.seed,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=_settings(config, written),
+        settings=_settings(config, written, run.method.traits.teacher),
         starts=[_start(line) for line in starts],
         step=step,
         steps=steps,
@@ -109,11 +109,11 @@ def _per_epoch(run: Run, written: Mapping[str, Any], lines: Sequence[Line]) -> i
     return None if last is None else round(last["step"] / last["epoch"])
 
 
-def _settings(config: Mapping[str, Any], written: Mapping[str, Any]) -> Rows:
+def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bool) -> Rows:
     """The settings in words; the seed, which tells runs apart, stands elsewhere."""
     own = written.get("own", {})
     rows = []
-    for name, value in record.settings(config):
+    for name, value in record.settings(config, teacher or "method" in own):
         if name == "precision, seed":
             rows.append(("precision", config["train"]["precision"]))
         else:

@@ -1,6 +1,6 @@
 """Optimisers as the recipes name them, with their parameter groups."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -111,23 +111,49 @@ def _gradient(p: Tensor) -> Tensor:
     return p.grad
 
 
-def parameter_groups(network: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Steady:
+    """Parameters whose names begin so keep the learning rate `rate` from the first step to the last."""
+
+    names: tuple[str, ...] = ()
+    rate: float = 0.0
+
+
+ALL_SCHEDULED = Steady()
+
+
+def parameter_groups(
+    network: nn.Module, weight_decay: float, decay_vectors: bool, steady: Steady = ALL_SCHEDULED
+) -> list[dict[str, Any]]:
     """The trained parameters in at most two groups: decayed, and (unless `decay_vectors`) not decayed.
 
-    Not decayed are biases and gains (one dimension) and what transformers add to their tokens.
+    Not decayed are biases and gains (one dimension) and what transformers add to their tokens. What is `steady` is in
+    groups of its own, which `set_rate` knows by their `steady` rate.
     """
+    chosen = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    kept = [(name, p) for name, p in chosen if name.startswith(steady.names)]
+    groups = _by_decay([pair for pair in chosen if not pair[0].startswith(steady.names)], weight_decay, decay_vectors)
+    return groups + [{**group, "steady": steady.rate} for group in _by_decay(kept, weight_decay, decay_vectors)]
+
+
+def _by_decay(
+    parameters: Sequence[tuple[str, Tensor]], weight_decay: float, decay_vectors: bool
+) -> list[dict[str, Any]]:
     decayed: list[Tensor] = []
     free: list[Tensor] = []
-    for name, p in network.named_parameters():
-        if p.requires_grad:
-            spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
-            (free if spared and not decay_vectors else decayed).append(p)
+    for name, p in parameters:
+        spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
+        (free if spared and not decay_vectors else decayed).append(p)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 
 def build_optimizer(
-    config: OptimConfig, network: nn.Module, weight_decay: float | None = None, gated: bool | None = None
+    config: OptimConfig,
+    network: nn.Module,
+    weight_decay: float | None = None,
+    gated: bool | None = None,
+    steady: Steady = ALL_SCHEDULED,
 ) -> Optimizer:
     """The optimiser a config describes for a network's trained parameters; `weight_decay` replaces the config's.
 
@@ -138,7 +164,7 @@ def build_optimizer(
     decay = config.weight_decay if weight_decay is None else weight_decay
     match config:
         case Sgd():
-            groups = parameter_groups(network, decay, decay_vectors=True)
+            groups = parameter_groups(network, decay, True, steady)
             made = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=not gated, fused=gated)
             if gated and config.momentum:  # left to the first step, a skipped one would keep memory it never wrote
                 for p in (p for group in made.param_groups for p in group["params"]):
@@ -146,10 +172,10 @@ def build_optimizer(
             return made
         case Lars():
             # The optimiser itself spares vectors: which of them are adapted is part of the method.
-            groups = parameter_groups(network, decay, decay_vectors=True)
+            groups = parameter_groups(network, decay, True, steady)
             return LarsOptimizer(groups, 0.0, config)
         case AdamW():
-            groups = parameter_groups(network, decay, config.decay_vectors)
+            groups = parameter_groups(network, decay, config.decay_vectors, steady)
             return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
 
 
@@ -165,6 +191,6 @@ def gated_step(optimizer: Optimizer, counts: Tensor) -> None:
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group the learning rate of this step."""
+    """Give every group the learning rate of this step, those apart that keep a steady one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = group.get("steady", lr)

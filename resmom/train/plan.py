@@ -5,7 +5,7 @@ from typing import Literal, assert_never
 
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import Ema
-from resmom.schedule import half_cosine, warmup_cosine
+from resmom.schedule import half_cosine, linear, warmup_cosine
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -87,6 +87,19 @@ def residual_weight(config: Residual, step: int, steps: int) -> float:
             assert_never(config.schedule)
 
 
+def momentum(ema: Ema, step: int, steps: int) -> float:
+    """The teacher's momentum at a step."""
+    match ema.schedule:
+        case "cosine":
+            return half_cosine(step, steps, ema.momentum, ema.final)
+        case "linear":
+            return linear(step, steps, ema.momentum, ema.final)
+        case "constant":
+            return ema.momentum
+        case _:
+            assert_never(ema.schedule)
+
+
 def learning_rate(train: Train, lr: float, step: int, per_epoch: int) -> float:
     """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to 0."""
     steps = length(train, per_epoch)
@@ -99,6 +112,6 @@ def plan(train: Train, lr: float, ema: Ema, residual: Residual, step: int, per_e
     steps = length(train, per_epoch)
     return Plan(
         lr=learning_rate(train, lr, step, per_epoch),
-        momentum=half_cosine(step, steps, ema.momentum, ema.final),
+        momentum=momentum(ema, step, steps),
         residual=residual_weight(residual, step, steps),
     )

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from resmom.clock import Clock
 from resmom.method import Method
+from resmom.types import Network
 
 
 @dataclass
@@ -57,6 +58,13 @@ def student_of(method: Method) -> nn.Module:
     return student.module if isinstance(student, DistributedDataParallel) else student
 
 
+def networks_of(method: Method) -> dict[Network, nn.Module]:
+    """The networks there are by their names: the student, and the teacher if the method has one."""
+    if method.teacher is None:
+        return {"student": student_of(method)}
+    return {"student": student_of(method), "teacher": method.teacher}
+
+
 def memory_of(method: Method) -> dict[str, Tensor]:
     """The method's own buffers (queues, centres), which belong to neither network."""
     return {name: buffer for name, buffer in method.named_buffers() if not name.startswith(("student.", "teacher."))}
@@ -72,7 +80,7 @@ def state_dict(state: State) -> dict[str, Any]:
         "step": state.step,
         "skipped": state.skipped,
         "student": student_of(state.method).state_dict(),
-        "teacher": state.method.teacher.state_dict(),
+        "teacher": None if state.method.teacher is None else state.method.teacher.state_dict(),
         "memory": memory_of(state.method),
         "optimizer": state.optimizer.state_dict(),
         "scaler": None if state.scaler is None else state.scaler.state_dict(),
@@ -85,7 +93,6 @@ def state_dict(state: State) -> dict[str, Any]:
 def load_state(state: State, saved: dict[str, Any]) -> None:
     """Put a saved state into a freshly built one. Raises RuntimeError or ValueError where the two do not match."""
     student_of(state.method).load_state_dict(saved["student"], strict=True)
-    state.method.teacher.load_state_dict(saved["teacher"], strict=True)
     memory = memory_of(state.method)
     if memory.keys() != saved["memory"].keys():
         raise ValueError(f"the checkpoint's memory has {sorted(saved['memory'])}, this method needs {sorted(memory)}")
@@ -93,6 +100,7 @@ def load_state(state: State, saved: dict[str, Any]) -> None:
         buffer.copy_(saved["memory"][name])
     state.optimizer.load_state_dict(saved["optimizer"])
     for part, name in (
+        (state.method.teacher, "teacher"),
         (state.scaler, "scaler"),
         (state.online, "online"),
         (state.online_optimizer, "online_optimizer"),

@@ -19,7 +19,7 @@ from resmom import dist
 from resmom.diagnose.gap import gaps
 from resmom.losses.residual import Residual, residual_term, target_entropy
 from resmom.method import Method
-from resmom.nets.teacher import move_teacher
+from resmom.nets.teacher import PLAIN, Ema, move_teacher, set_mode
 from resmom.train.optim import gated_step, set_rate
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, count_skip, read_skips, student_of
@@ -41,6 +41,8 @@ class Rules:
     seed: int = 0
     gated: bool = False
     """Whether a flag on the device decides if the step counts; the optimisers must have been built for it."""
+    ema: Ema = PLAIN
+    """What of the teacher is an average; its momentum comes with each step's plan."""
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -106,6 +108,8 @@ def train_step(
     # What a network draws inside (dropped paths, say) is a function of (seed, step) too, so a resumed run repeats it.
     torch.manual_seed((rules.seed << 32) + state.step)
     statistics = Statistics(method)
+    if method.teacher is not None:
+        set_mode(method.teacher, rules.ema)
     _clear(state)
     metrics: Metrics = {}
     clock = state.clock
@@ -251,4 +255,5 @@ def _move(state: State, plan: Plan, rules: Rules, norm: Tensor, counts: Tensor |
             gated_step(state.online_optimizer, counts & finite)
         elif finite is not None and bool(finite):
             state.online_optimizer.step()
-    move_teacher(state.method.teacher, student_of(state.method), plan.momentum, counts)
+    if state.method.teacher is not None:
+        move_teacher(state.method.teacher, student_of(state.method), plan.momentum, counts, rules.ema)

@@ -121,6 +121,25 @@ def mocov3_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Pol
     return Policy((first, replace(first, solarise=0.2)), mean, std)
 
 
+def simclr_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
+    """The two equal views with strong jitter and blur that solo-learn runs SimCLR with on CIFAR-10 and -100.
+
+    Source: scripts/pretrain/cifar/augmentations/symmetric.yaml of vturrisi/solo-learn; its crops are bicubic.
+    """
+    view = View(size=32, scale=(0.08, 1.0), interpolation="bicubic")
+    view = replace(view, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)
+    return Policy((view, view), mean, std)
+
+
+def vicreg_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
+    """The two equal views, crops from a fifth of the image, that solo-learn runs VICReg with on CIFAR-10 and -100.
+
+    Source: scripts/pretrain/cifar/vicreg.yaml of vturrisi/solo-learn; its crops are bicubic.
+    """
+    view = View(size=32, scale=(0.2, 1.0), interpolation="bicubic", saturation=0.2, blur=0.0, solarise=0.1)
+    return Policy((view, view), mean, std)
+
+
 def mocov2plus_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
     """The two equal views with blur that solo-learn runs MoCo-v2+ with on CIFAR-10 and -100.
 

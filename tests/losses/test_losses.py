@@ -1,6 +1,7 @@
 """Losses against the papers as slow loops, and at points known by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resmom.losses.contrastive import info_nce
+from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.cosine import cosine_distance
+from resmom.losses.decorrelation import covariance, cross_correlation, off_diagonal, spread_hinge
 from resmom.losses.residual import Residual, kd_feature, kd_relation, residual_term, target_entropy
 from resmom.types import Encoding, Pair
 from tests import oracle
@@ -39,6 +41,61 @@ def test_info_nce_ignores_lengths_and_half_precision_ends_at_the_loss() -> None:
     q, k = draw(0, 5, 8), draw(1, 5, 8)
     assert info_nce(q * 7, k / 3, 0, 0.2).item() == pytest.approx(info_nce(q, k, 0, 0.2).item(), rel=1e-12)
     assert info_nce(q.bfloat16(), k.bfloat16(), 0, 0.2).dtype == torch.float32
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.integers(1, 5), st.integers(2, 5), st.floats(0.05, 2.0))
+def test_nt_xent_is_the_oracle(seed: int, n: int, d: int, temperature: float) -> None:
+    a, b = draw(seed, n, d), draw(seed + 1, n, d)
+    ours = (nt_xent(a, b, a, 0, temperature) + nt_xent(b, a, b, 0, temperature)).item() / 2
+    assert ours == pytest.approx(oracle.simclr(a.numpy(), b.numpy(), temperature), rel=1e-10)
+    parts = [nt_xent(a[i : i + 1], b, a, i, temperature).item() for i in range(n)]  # as ranks see it
+    assert sum(parts) / n == pytest.approx(nt_xent(a, b, a, 0, temperature).item(), rel=1e-10)
+
+
+def test_nt_xent_by_hand() -> None:
+    same = torch.ones(4, 3)
+    assert nt_xent(same, same, same, 0, 0.2).item() == pytest.approx(math.log(7))
+    apart = torch.eye(2)  # the partner at cosine 1, two others at 0
+    assert nt_xent(apart, apart, apart, 0, 1.0).item() == pytest.approx(math.log(1 + 2 * math.exp(-1)))
+    assert nt_xent(apart[:1], apart[:1], apart[:1], 0, 1.0).item() == pytest.approx(0.0)  # nothing to tell apart
+
+
+def test_correlation_and_covariance_by_hand() -> None:
+    z = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    flipped = z * torch.tensor([1.0, -1.0], dtype=torch.float64)
+    want = torch.tensor([[1.0, -1.0], [1.0, -1.0]], dtype=torch.float64)
+    torch.testing.assert_close(cross_correlation(z, 7 * flipped + 3), want, rtol=2e-5, atol=0)
+    torch.testing.assert_close(covariance(z), torch.full((2, 2), 4 / 3, dtype=torch.float64))
+    assert off_diagonal(covariance(flipped)).tolist() == [[0.0, -4 / 3], [-4 / 3, 0.0]]
+    assert cross_correlation(torch.zeros(4, 2), torch.zeros(4, 2)).abs().max() == 0  # constant, and still a number
+
+
+def test_spread_hinge_by_hand() -> None:
+    z = draw(0, 50, 3)
+    z = (z - z.mean(0)) / z.std(0)
+    assert spread_hinge(2 * z).item() == 0.0
+    assert spread_hinge(0.5 * z).item() == pytest.approx(1 - math.sqrt(0.25 + 1e-4), rel=1e-10)
+    assert spread_hinge(torch.zeros(5, 3)).item() == pytest.approx(1 - 0.01)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b: info_nce(a, b, 0, 0.2),
+        lambda a, b: nt_xent(a, b, a, 0, 0.2),
+        lambda a, b: cross_correlation(a, b).sum(),
+        lambda a, b: covariance(a).sum(),
+        lambda a, b: spread_hinge(a),
+    ],
+)
+def test_an_autocast_around_a_loss_rounds_nothing_in_it(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    a, b = draw(0, 8, 16).float(), draw(1, 8, 16).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(a, b)
+    assert inside.dtype == torch.float32 and torch.equal(inside, loss(a, b))
 
 
 def test_cosine_distance_by_hand_and_oracle() -> None:

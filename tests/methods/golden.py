@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from resmom.build import Own, build_method
@@ -17,13 +18,18 @@ from resmom.counter import uniforms
 from resmom.data.order import Order
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.simclr import SimCLR
+from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.train.optim import Lars, Sgd, build_optimizer
-from resmom.train.plan import Train, plan
-from resmom.train.state import State
+from resmom.train.optim import Lars, Sgd, Steady, build_optimizer
+from resmom.train.plan import Train, plan, scaled
+from resmom.train.state import State, memory_of
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.apply import views
@@ -36,6 +42,11 @@ IMAGES, BATCH, SEED = 32, 16, 5
 METHODS = {
     "mocov3": MoCoV3(temperature=0.2, hidden=32, out=16),
     "byol": Byol(hidden=32, out=16, predictor_hidden=32),
+    "simsiam": SimSiam(hidden=32, out=16, predictor_hidden=16),
+    "simclr": SimCLR(temperature=0.2, hidden=32, out=16),
+    "barlow": BarlowTwins(hidden=32, out=16),
+    "vicreg": VICReg(hidden=32, out=16),
+    "nnclr": NNCLR(temperature=0.2, queue=40, hidden=32, out=16, predictor_hidden=32),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 
@@ -53,7 +64,9 @@ class Case:
         return f"{self.method} {self.optimiser}" + (f" residual {self.residual:g}" if self.residual else "")
 
 
-CASES = [Case(m, o, r) for m in METHODS for o in OPTIMISERS for r in (0.0, 1.0)]
+CASES = [
+    Case(m, o, r) for m, c in METHODS.items() for o in OPTIMISERS for r in ((0.0, 1.0) if c.traits.sites else (0.0,))
+]
 
 
 def images(n: int = IMAGES) -> Tensor:
@@ -71,8 +84,11 @@ def start(kind: str) -> Method:
     for name, p in method.student.named_parameters():
         value = weight(name, p).to(p.dtype)
         p.copy_(value)
-        if not name.startswith("predictor."):
+        if method.teacher is not None and not name.startswith("predictor."):
             method.teacher.get_parameter(name).copy_(value)
+    for name, buffer in memory_of(method).items():
+        if buffer.is_floating_point():  # a queue of unit vectors
+            buffer.copy_(F.normalize(weight(name, buffer), dim=-1))
     return method
 
 
@@ -94,7 +110,8 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, "p")
     lr = lr or optim.lr
     method = start(case.method).train()
-    state = State(method, build_optimizer(optim, method.student))
+    steady = Steady(METHODS[case.method].traits.steady, scaled(lr, BATCH))
+    state = State(method, build_optimizer(optim, method.student, steady=steady))
     found = []
     for step in range(steps):
         index = order.index(step)

@@ -130,7 +130,32 @@ def sololearn(root: Path) -> dict[str, Any]:
         optimizer.step()
         path.append([w.flatten().tolist(), b.tolist()])
     p, z = numbers("p", (6, 10)), numbers("z", (6, 10))
-    return {"lars": path, "byol": byol.byol_loss_func(p, z).item()}
+    return {"lars": path, "byol": byol.byol_loss_func(p, z).item(), **without_a_teacher(root / "solo" / "losses", p, z)}
+
+
+def without_a_teacher(root: Path, a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+    """The losses of the methods without a teacher, on two views' outputs, in one process."""
+    misc = types.ModuleType("solo.utils.misc")
+    misc.__dict__.update(gather=lambda x: x, get_rank=lambda: 0)  # theirs needs a GPU stack of its time
+    sys.modules.update({"solo": types.ModuleType("solo"), "solo.utils": types.ModuleType("solo.utils")})
+    sys.modules["solo.utils.misc"] = misc
+    torch.set_default_dtype(torch.float64)  # Barlow Twins' loss makes a BatchNorm inside
+    made = {
+        name: load(root / f"{name}.py", f"solo_{name}") for name in ("simsiam", "simclr", "nnclr", "barlow", "vicreg")
+    }
+    index = torch.arange(len(a)).repeat(2)
+    found = {
+        "simsiam": made["simsiam"].simsiam_loss_func(a, b),
+        "simclr": made["simclr"].simclr_loss_func(torch.cat([a, b]), index, 0.2),
+        "nnclr": made["nnclr"].nnclr_loss_func(a, b, 0.2),
+        "barlow": made["barlow"].barlow_loss_func(a, b, lamb=0.0051, scale_loss=0.1),
+        "vicreg invariance": made["vicreg"].invariance_loss(a, b),
+        "vicreg variance": made["vicreg"].variance_loss(a, b),
+        "vicreg covariance": made["vicreg"].covariance_loss(a, b),
+        "vicreg": made["vicreg"].vicreg_loss_func(a, b),
+    }
+    torch.set_default_dtype(torch.float32)
+    return {name: value.item() for name, value in found.items()}
 
 
 def main() -> None:

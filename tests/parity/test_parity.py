@@ -8,18 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resmom.losses.contrastive import info_nce
+from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.residual import Residual
+from resmom.method import Method
+from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
-from resmom.nets.backbones import ResNet, build_backbone
+from resmom.methods.vicreg import VICReg, VICRegMethod
+from resmom.nets.backbones import Backbone, ResNet, build_backbone
 from resmom.nets.heads import mlp
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, build_optimizer, set_rate
 from resmom.train.plan import Plan, Train, plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch
+from resmom.types import Batch, Encoding, Targets
 from tests.parity.setting import Setting, numbers, views, weight
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
@@ -112,3 +115,48 @@ def close(ours: Tensor, recorded: list[float]) -> None:
 def test_sololearn_byol_loss() -> None:
     ours = 2 * cosine_distance(numbers("p", (6, 10)), numbers("z", (6, 10)))
     assert ours.item() == pytest.approx(SOLO["byol"], rel=1e-12)
+
+
+def test_sololearn_simsiam_loss() -> None:
+    ours = cosine_distance(numbers("p", (6, 10)), numbers("z", (6, 10))) - 1.0  # theirs is -cos
+    assert ours.item() == pytest.approx(SOLO["simsiam"], rel=1e-12)
+
+
+def test_sololearn_simclr_loss() -> None:
+    a, b = numbers("p", (6, 10)), numbers("z", (6, 10))
+    ours = 0.5 * nt_xent(a, b, a, 0, 0.2) + 0.5 * nt_xent(b, a, b, 0, 0.2)
+    assert ours.item() == pytest.approx(SOLO["simclr"], rel=1e-12)
+
+
+def test_sololearn_nnclr_loss() -> None:
+    ours = info_nce(numbers("p", (6, 10)), numbers("z", (6, 10)), 0, 0.2)
+    assert ours.item() == pytest.approx(SOLO["nnclr"], rel=1e-12)
+
+
+class Said(nn.Module):
+    """A student that says given projections of the views, one after the other."""
+
+    def __init__(self, *said: Tensor) -> None:
+        super().__init__()
+        self.said = iter(said)
+
+    def forward(self, view: Tensor) -> Encoding:
+        z = next(self.said)
+        return Encoding(z, z)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("barlow", BarlowTwinsMethod(Backbone(nn.Identity(), 4), BarlowTwins(redundancy=0.0051, scale=0.1, hidden=4))),
+        ("vicreg", VICRegMethod(Backbone(nn.Identity(), 4), VICReg(hidden=4))),
+    ],
+    ids=["barlow", "vicreg"],
+)
+def test_sololearn_decorrelating_losses(name: str, made: Method) -> None:
+    made.student = Said(numbers("p", (6, 10)), numbers("z", (6, 10)))
+    batch = Batch(tuple(torch.zeros(2, 6, 3, 4, 4)), torch.arange(6))
+    outcome = made(batch, Targets(()), slice(0, 6))
+    assert sum(t.weight * t.value.item() for t in outcome.terms) == pytest.approx(SOLO[name], rel=1e-12)
+    for term in outcome.terms if name == "vicreg" else ():
+        assert term.value.item() == pytest.approx(SOLO[f"vicreg {term.name}"], rel=1e-12)

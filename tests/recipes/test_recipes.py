@@ -9,11 +9,16 @@ import torch
 from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
+from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.simclr import SimCLR
+from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet
 from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
-from resmom.train.optim import AdamW, Lars, build_optimizer
+from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
 from resmom.train.plan import plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
@@ -67,6 +72,39 @@ CIFAR_BYOL = CIFAR | {
     "optim.lr": 1.0,
     "optim.weight_decay": 1e-5,
     "online.lr": 0.1,
+}
+
+
+STRONG = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "blur": 0.5, "solarise": 0.0}
+PLAIN_CIFAR = {key: value for key, value in CIFAR.items() if key.split(".")[0] not in ("ema", "optim")}
+SIMSIAM = PLAIN_CIFAR | {
+    "method": SimSiam(hidden=2048, out=2048, predictor_hidden=512),
+    "optim": Sgd(lr=0.5, weight_decay=1e-5, momentum=0.9),
+    "online.lr": 0.1,
+    **{f"policy.views.{v}.{name}": value for v in (0, 1) for name, value in STRONG.items()},
+}
+
+
+def lars(lr: float, weight_decay: float) -> Lars:
+    return Lars(lr=lr, weight_decay=weight_decay, momentum=0.9, trust=0.02, form="clipped")
+
+
+def both_views(**values: object) -> dict[str, object]:
+    return {f"policy.views.{v}.{name}": value for v in (0, 1) for name, value in values.items()}
+
+
+ALONE = {
+    "simsiam": SIMSIAM,
+    "simclr": PLAIN_CIFAR
+    | {"method": SimCLR(temperature=0.2, hidden=2048, out=256), "optim": lars(0.4, 1e-4), "online.lr": 0.1}
+    | both_views(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5, solarise=0.0),
+    "barlow": PLAIN_CIFAR
+    | {"method": BarlowTwins(redundancy=0.0051, scale=0.1, hidden=2048, out=2048), "optim": lars(0.3, 1e-4)},
+    "vicreg": PLAIN_CIFAR
+    | {"method": VICReg(25.0, 25.0, 1.0, hidden=2048, out=2048), "optim": lars(0.3, 1e-4), "online.lr": 0.1}
+    | both_views(scale=(0.2, 1.0), solarise=0.1),
+    "nnclr": PLAIN_CIFAR
+    | {"method": NNCLR(0.2, queue=65536, hidden=2048, out=256, predictor_hidden=4096), "optim": lars(0.4, 1e-5)},
 }
 
 
@@ -134,7 +172,11 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "mocov3_imagenet_vits": VIT,
     "mocov3_imagenet_vitb": VIT | {"backbone": MoCoViT("base", image=224, patch=16, freeze_patch=True)},
 }
+for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
+    for method, settings in ALONE.items():
+        PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
 OURS = {"mocov3_cifar100_small", "mocov3_digits"}
+TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
 
 
 def at(run: Run, path: str) -> object:
@@ -147,7 +189,7 @@ def at(run: Run, path: str) -> object:
 
 def test_every_recipe_is_published_or_ours() -> None:
     assert set(PUBLISHED) | OURS == set(RECIPES) and not set(PUBLISHED) & OURS
-    assert len(names()) == 2 * len(RECIPES)
+    assert set(names()) == set(RECIPES) | {name + TWIN for name in TWINS}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -158,7 +200,13 @@ def test_the_settings_are_the_published_ones(name: str) -> None:
     assert run.residual.weight == 0  # the base is the published method
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in TWINS])
+def test_without_a_teacher_there_is_no_twin(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"has no teacher, so '.*' has no twin"):
+        recipe(name + TWIN)
+
+
+@pytest.mark.parametrize("name", TWINS)
 def test_the_twin_differs_by_the_term_alone(name: str) -> None:
     base, twin = recipe(name), recipe(name + TWIN)
     assert base.recipe == name and twin.recipe == name + TWIN
@@ -225,7 +273,8 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
         assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])
         assert ("loss/residual" in metrics) == name.endswith(TWIN)
     moved = {key for key, value in method.state_dict().items() if not torch.equal(value, start[key])}
-    assert any(key.startswith("student.predictor") for key in moved)
+    assert any(key.startswith("student.predictor") for key in moved) == (method.student.predictor is not None)
+    assert (method.teacher is not None) == any(key.startswith("teacher.") for key in moved)
     assert any(key.startswith("student.backbone") and "running" not in key for key in moved)
     if isinstance(run.backbone, MoCoViT):  # what the paper holds still holds still
         assert not any("patch_embed" in key or "pos_embed" in key for key in moved)
@@ -242,7 +291,8 @@ def test_every_recipe_builds_at_full_size(name: str) -> None:
     body = replace(run.backbone, stem="imagenet", zero_init_residual=False) if isinstance(run.backbone, ResNet) else run
     if name.removesuffix(TWIN) in PUBLISHED:
         key = body if isinstance(body, ResNet) else run.backbone
-        assert weights["projector.0.weight"] == (4096, width[key])
-        assert weights["predictor.0.weight"] == (4096, 256)
+        assert weights["projector.0.weight"] == (run.method.hidden, width[key])
+        if "predictor.0.weight" in weights:
+            assert weights["predictor.0.weight"][1] == run.method.out
     grouped = sum(len(group["params"]) for group in build_optimizer(run.optim, method.student).param_groups)
     assert grouped == sum(p.requires_grad for p in method.student.parameters())
