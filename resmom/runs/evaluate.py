@@ -16,11 +16,13 @@ from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.rundir import append_line
 from resmom.runs.environment import environment
 from resmom.runs.job import Split, clean_batches, fresh_method, labelled_split
+from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run, load_start
 from resmom.views.policy import Policy
 
@@ -35,11 +37,27 @@ class Row:
     network: str
     score: Score
     step: int
+    sd: float | None = None
+    """Standard deviation over draws, where the score is a mean of several."""
+    draws: tuple[float, ...] = ()
+    """The accuracies that the score is the mean of."""
 
     def plain(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """As plain values for JSON; `sd` and `draws` only where there were draws."""
         s = self.score
-        return {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        line = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        return line | ({"sd": self.sd, "draws": list(self.draws)} if self.draws else {})
+
+
+@dataclass(frozen=True)
+class Few:
+    """Learning from fewer labels: `low_shot` images per class, or the labels that `labels` names."""
+
+    low_shot: LowShot | None = None
+    labels: str = ""
+    """A share of each class (0.01), or a file of image names, one per line; empty for all."""
+    seed: int = 0
+    """Of the draw of a share."""
 
 
 def evaluate(
@@ -51,22 +69,26 @@ def evaluate(
     baselines: bool = False,
     device: str = "auto",
     own: Own | None = None,
+    few: Few | None = None,
 ) -> list[Row]:
     """Measure a run on labelled images (its own data by default) and add the rows to RUN/evaluations.jsonl.
 
-    `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. Raises UserError if
-    there are no labels, or if the images do not fit the network.
+    `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. `few` adds low-shot
+    rows, or lets every protocol learn from some of the labels; the online classifier, which learnt from all of them, is
+    left out then. Raises UserError if there are no labels, or if the images do not fit the network.
     """
-    loaded = load_run(path, device, own)
+    loaded, few = load_run(path, device, own), few or Few()
     split, label_sets = _split(loaded, data)
+    if few.labels:
+        split, label_sets = with_labels(split, few.labels, few.seed), False
     rows: list[Row] = []
 
-    def add(name: str, score: Score) -> None:
+    def add(name: str, score: Score, sd: float | None = None, draws: tuple[float, ...] = ()) -> None:
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step))
+        rows.append(Row(name, stated, loaded.step, sd, draws))
 
     try:
-        _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, add)
+        _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, few.low_shot, add)
     except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
         raise UserError(f"{path} cannot be evaluated on {split.train.name}: {error}") from error
     for row in rows:
@@ -82,7 +104,8 @@ def _measure(
     protocols: Sequence[Protocol],
     linear: Linear,
     baselines: bool,
-    add: Callable[[str, Score], None],
+    few: LowShot | None,
+    add: Callable[..., None],
 ) -> None:
     known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
     for name, net in loaded.networks(network).items():
@@ -94,6 +117,9 @@ def _measure(
             add(name, probe.score)
         if "online" in protocols and name == "student" and label_sets:
             add(name, _online(loaded, queries, asked))
+        if few is not None:
+            for found in low_shot(bank, known, queries, asked, few, loaded.run.knn, split.train.classes):
+                add(name, found.score, found.sd, found.each)
     if baselines and "knn" in protocols:
         for name, (bank, queries) in _without_learning(loaded, split).items():
             add(name, knn(bank, known, queries, asked, loaded.run.knn))
