@@ -8,10 +8,11 @@ import tyro
 
 from resmom.commands import parse, print_json
 from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import find_run
-from resmom.runs.evaluate import PROTOCOLS, Few, Protocol, Row, evaluate
+from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 
 ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, or what they do with few labels."
 
@@ -32,6 +33,9 @@ class Arguments:
     """Labelled images per class, such as 1,5,10: logistic regression and kNN, mean and spread over draws."""
     draws: int = 5
     """How often the images of --low-shot are drawn."""
+    finetune: bool = False
+    """Train the whole network with a classifier, a copy of each; how, say the options --tuning."""
+    tuning: Finetune = field(default_factory=Finetune)
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
@@ -44,9 +48,10 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
-    few = Few(_low_shot(a), a.labels, a.seed)
-    protocols = a.protocols if a.protocols is not None else () if few.low_shot else PROTOCOLS
-    rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, few=few)
+    more = More(_low_shot(a), a.tuning if a.finetune else None, a.labels, a.seed)
+    others = more.low_shot is not None or a.finetune
+    protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
+    rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
         print_json([row.plain() for row in rows])
         return 0
