@@ -7,11 +7,14 @@ from typing import Literal
 import tyro
 
 from resmom.commands import parse, print_json
+from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
+from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import find_run
-from resmom.runs.evaluate import PROTOCOLS, Protocol, evaluate
+from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 
-ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, each with its protocol."
+ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, or what they do with few labels."
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,22 @@ class Arguments:
     data: str | None = None
     """Labelled images: a folder, an .npz file or a name; the run's own data by default."""
     network: Literal["student", "teacher", "both"] = "both"
-    protocols: tuple[Protocol, ...] = PROTOCOLS
+    protocols: tuple[Protocol, ...] | None = None
+    """All three by default, or none where another kind of measurement is asked for."""
     linear: Linear = field(default_factory=Linear)
     baselines: bool = False
     """Add kNN of raw pixels, of normalised pixels, and of the untrained network."""
+    low_shot: str | None = None
+    """Labelled images per class, such as 1,5,10: logistic regression and kNN, mean and spread over draws."""
+    draws: int = 5
+    """How often the images of --low-shot are drawn."""
+    finetune: bool = False
+    """Train the whole network with a classifier, a copy of each; how, say the options --tuning."""
+    tuning: Finetune = field(default_factory=Finetune)
+    labels: str = ""
+    """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
+    seed: int = 0
+    """Of the images that --low-shot and --labels draw."""
     device: str = "auto"
     json: bool = False
     """Print the results as JSON."""
@@ -33,12 +48,33 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
-    rows = evaluate(a.run, a.data, a.network, a.protocols, a.linear, a.baselines, a.device)
+    more = More(_low_shot(a), a.tuning if a.finetune else None, a.labels, a.seed)
+    others = more.low_shot is not None or a.finetune
+    protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
+    rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
         print_json([row.plain() for row in rows])
         return 0
     for row in rows:
-        top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
-        print(f"{row.network:<17}  top-1 {row.score.top1:5.2f}{top5}  {row.score.protocol}")
+        print(_line(row))
     print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
     return 0
+
+
+def _low_shot(a: Arguments) -> LowShot | None:
+    if a.low_shot is None:
+        return None
+    try:
+        shots = tuple(int(n) for n in a.low_shot.split(","))
+    except ValueError as error:
+        raise UserError(f"--low-shot takes numbers of images per class, such as 1,5,10; got '{a.low_shot}'") from error
+    try:
+        return LowShot(shots, a.draws, a.seed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _line(row: Row) -> str:
+    spread = "" if not row.draws else f" ± {'  -  ' if row.sd is None else f'{row.sd:5.2f}'} (n={len(row.draws)})"
+    top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
+    return f"{row.network:<17}  top-1 {row.score.top1:5.2f}{spread}{top5}  {row.score.protocol}"

@@ -1,6 +1,6 @@
 """Encoded images as a source: held decoded in RAM if they fit, else decoded each time they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import final
@@ -82,6 +82,9 @@ class FileSource(Source):
     def unreadable(self) -> list[tuple[str, str]]:
         with self._lock:
             return sorted(self._broken.items())
+
+    def names(self) -> Sequence[str]:
+        return [self._store.names[at] for at in self._rows.tolist()]
 
     @property
     def store(self) -> Store:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -56,6 +56,10 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell a resumed run whether it sees the same data. Cheap: not all pixels count."""
+
+    def names(self) -> Sequence[str] | None:
+        """(N,) the images' paths below their folder, with `/`; None for images that have none, such as arrays."""
+        return None
 
     @final
     def subset(self, index: Index) -> "Subset":
@@ -133,6 +137,10 @@ class Subset(Source):
     @property
     def unreadable(self) -> list[tuple[str, str]]:
         return self._source.unreadable
+
+    def names(self) -> Sequence[str] | None:
+        names = self._source.names()
+        return None if names is None else [names[at] for at in self._index.tolist()]
 
     def fingerprint(self) -> str:
         return digest([self._source.fingerprint().encode(), self._index.tobytes()])

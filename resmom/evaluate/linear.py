@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resmom.data.split import holdout
 from resmom.evaluate.score import Score, score
+from resmom.evaluate.standard import moments, require_sound, standardised
 
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
@@ -66,9 +67,9 @@ def linear_probe(
     """
     features, labels = features[labels >= 0], labels[labels >= 0].long()
     test_features, test_labels = test_features[test_labels >= 0], test_labels[test_labels >= 0].long()
-    _check(features, test_features)
-    mean, deviation = _moments(features)
-    x = _standardised(features, mean, deviation)
+    require_sound(features, test_features)
+    mean, deviation = moments(features)
+    x = _with_ones(features, mean, deviation)
     classes = int(torch.cat([labels, test_labels]).max()) + 1
     fit, held = (
         torch.from_numpy(part).to(x.device) for part in holdout(labels.cpu().numpy(), config.held_out, config.seed)
@@ -94,35 +95,13 @@ def linear_probe(
         f"{batch}, lr {lr:g} and wd {decay:g} chosen on {len(held)} held-out training images"
         f"{' at the edge of the grid' if edge else ''}, trained on {len(x)}, tested on {len(test_labels)}, last epoch)"
     )
-    tested = score(_standardised(test_features, mean, deviation) @ head, test_labels, protocol)
+    tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)
     return LinearScore(tested, lr, decay, 100.0 * judged[best][0], edge)
 
 
-def _check(features: Tensor, test_features: Tensor) -> None:
-    if len(features) == 0 or len(test_features) == 0:
-        raise ValueError(
-            f"a linear probe needs labelled images to learn from and to test on; got {len(features)} and "
-            f"{len(test_features)}; give data with labels of 0 or more"
-        )
-    for name, x in (("training", features), ("test", test_features)):
-        broken = int((~x.isfinite().all(1)).sum())
-        if broken:
-            raise ValueError(
-                f"{broken} of {len(x)} {name} images have features that are not finite; encode them in float32, or "
-                "use an earlier checkpoint"
-            )
-
-
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    deviation, mean = torch.std_mean(features.float(), dim=0, correction=0)
-    # A constant feature varies by rounding alone, which must not be blown up to a deviation of 1.
-    constant = deviation <= 1e-6 * mean.abs()
-    return mean, deviation.masked_fill(constant, torch.inf)
-
-
-def _standardised(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+def _with_ones(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """With a last column of ones, whose weights are the bias."""
-    return F.pad((features.float() - mean) / deviation, (0, 1), value=1.0)
+    return F.pad(standardised(features, mean, deviation), (0, 1), value=1.0)
 
 
 _DIVERGED = (-1.0, 0.0)

@@ -1,9 +1,9 @@
 """Evaluate a run's student and teacher, beside what no learning gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,16 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, Source
 from resmom.errors import UserError
 from resmom.evaluate.features import features
+from resmom.evaluate.finetune import Finetune, finetune
 from resmom.evaluate.knn import knn
 from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.rundir import append_line
 from resmom.runs.environment import environment
-from resmom.runs.job import Split, clean_batches, fresh_method, labelled_split
+from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method, labelled_split
+from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run, load_start
 from resmom.views.policy import Policy
 
@@ -35,11 +38,28 @@ class Row:
     network: str
     score: Score
     step: int
+    sd: float | None = None
+    """Standard deviation over draws, where the score is a mean of several."""
+    draws: tuple[float, ...] = ()
+    """The accuracies that the score is the mean of."""
 
     def plain(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """As plain values for JSON; `sd` and `draws` only where there were draws."""
         s = self.score
-        return {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        line = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        return line | ({"sd": self.sd, "draws": list(self.draws)} if self.draws else {})
+
+
+@dataclass(frozen=True)
+class More:
+    """What may be measured beside the plain protocols, and of which labels all of them learn."""
+
+    low_shot: LowShot | None = None
+    finetune: Finetune | None = None
+    labels: str = ""
+    """A share of each class (0.01), or a file of image names, one per line; empty for all."""
+    seed: int = 0
+    """Of the draw of a share."""
 
 
 def evaluate(
@@ -51,22 +71,26 @@ def evaluate(
     baselines: bool = False,
     device: str = "auto",
     own: Own | None = None,
+    more: More | None = None,
 ) -> list[Row]:
     """Measure a run on labelled images (its own data by default) and add the rows to RUN/evaluations.jsonl.
 
-    `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. Raises UserError if
-    there are no labels, or if the images do not fit the network.
+    `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. `more` adds other
+    protocols, or lets all of them learn from some of the labels; the online classifier, which learnt from all, is left
+    out then. Raises UserError if there are no labels, or if the images do not fit the network.
     """
-    loaded = load_run(path, device, own)
+    loaded, more = load_run(path, device, own), more or More()
     split, label_sets = _split(loaded, data)
+    if more.labels:
+        split, label_sets = with_labels(split, more.labels, more.seed), False
     rows: list[Row] = []
 
-    def add(name: str, score: Score) -> None:
+    def add(name: str, score: Score, sd: float | None = None, draws: tuple[float, ...] = ()) -> None:
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step))
+        rows.append(Row(name, stated, loaded.step, sd, draws))
 
     try:
-        _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, add)
+        _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, more, add)
     except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
         raise UserError(f"{path} cannot be evaluated on {split.train.name}: {error}") from error
     for row in rows:
@@ -82,7 +106,8 @@ def _measure(
     protocols: Sequence[Protocol],
     linear: Linear,
     baselines: bool,
-    add: Callable[[str, Score], None],
+    more: More,
+    add: Callable[..., None],
 ) -> None:
     known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
     for name, net in loaded.networks(network).items():
@@ -94,6 +119,11 @@ def _measure(
             add(name, probe.score)
         if "online" in protocols and name == "student" and label_sets:
             add(name, _online(loaded, queries, asked))
+        if more.finetune is not None:
+            add(name, _finetuned(loaded, net, split, more.finetune))
+        if more.low_shot is not None:
+            for found in low_shot(bank, known, queries, asked, more.low_shot, loaded.run.knn, split.train.classes):
+                add(name, found.score, found.sd, found.each)
     if baselines and "knn" in protocols:
         for baseline, (bank, queries) in _without_learning(loaded, split).items():
             add(baseline, knn(bank, known, queries, asked, loaded.run.knn))
@@ -127,6 +157,17 @@ def _online(loaded: Loaded, h: Tensor, labels: Tensor) -> Score:
     classifier = OnlineClassifier(width, classes)
     classifier.load_state_dict({name: value.cpu() for name, value in weights.items()})
     return online_score(classifier, h, labels)
+
+
+def _finetuned(loaded: Loaded, network: nn.Module, split: Split, config: Finetune) -> Score:
+    backbone = backbone_of(network)
+
+    def test() -> Iterator[Tensor]:
+        return clean_batches(split.test, loaded.run.policy, loaded.device)
+
+    asked = torch.from_numpy(split.test.labels)
+    half = loaded.run.train.precision != "fp32"
+    return finetune(backbone, cast(int, backbone.width), split.train, test, asked, loaded.run.policy, config, half)
 
 
 def _without_learning(loaded: Loaded, split: Split) -> dict[str, tuple[Tensor, Tensor]]:

@@ -1,0 +1,217 @@
+"""Fine-tuning: the whole network learns to classify, starting from the pretrained weights."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from resmom.data.source import Source
+from resmom.evaluate.features import frozen
+from resmom.evaluate.score import Score, score
+from resmom.nets.depth import layer_rates
+from resmom.schedule import warmup_cosine
+from resmom.views.apply import views
+from resmom.views.policy import Policy
+
+_LEAST_STEPS = 10
+_LEAST_BATCH = 16
+"""On small sets batches are made smaller for `_LEAST_STEPS` steps an epoch, but not so small that BatchNorm suffers."""
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Optimiser and schedule. Unset values follow the network.
+
+    Convolutional networks: SGD as SimCLR fine-tunes on few labels (arXiv 2002.05709, appendix B.5): Nesterov, rate .05
+    per 256 images, no weight decay, crops and flips only, 30 epochs (with 10 % of the labels; 60 with 1 %). Networks of
+    tokens: AdamW as MAE fine-tunes (arXiv 2111.06377, table 9): rate 1e-3 per 256 images, decay .05, layer decay .75;
+    its 100 epochs, mixup and RandAugment are left out.
+    """
+
+    epochs: int = 30
+    batch: int = 256
+    optim: Literal["auto", "sgd", "adamw"] = "auto"
+    lr: float | None = None
+    """Per 256 images."""
+    layer_decay: float | None = None
+    """Each layer (block, or stage of a ResNet) learns at this share of the rate of the next; 1: all alike."""
+    weight_decay: float | None = None
+    """On matrices alone for AdamW, on all weights for SGD."""
+    warmup_epochs: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2 or not 0 <= self.warmup_epochs <= self.epochs or self.seed < 0:
+            raise ValueError(
+                "finetune needs at least 1 epoch, batches of 2, a warm-up within the epochs and a seed of 0 or more; "
+                f"got {self.epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
+            )
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"finetune.layer_decay must be above 0 and at most 1; got {self.layer_decay:g}")
+        if (self.lr is not None and not self.lr > 0) or (self.weight_decay is not None and not self.weight_decay >= 0):
+            raise ValueError(
+                f"finetune.lr must be above 0 and finetune.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
+            )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    optim: Literal["sgd", "adamw"]
+    lr: float
+    layer_decay: float
+    weight_decay: float
+
+
+def _settled(config: Finetune, tokens: bool) -> _Settings:
+    optim = ("adamw" if tokens else "sgd") if config.optim == "auto" else config.optim
+    lr, decay = (1e-3, 0.05) if optim == "adamw" else (0.05, 0.0)
+    return _Settings(
+        optim,
+        lr if config.lr is None else config.lr,
+        (0.75 if tokens else 1.0) if config.layer_decay is None else config.layer_decay,
+        decay if config.weight_decay is None else config.weight_decay,
+    )
+
+
+class Classifier(nn.Module):
+    """A backbone (view -> map or tokens, h) and a linear layer on h that starts at zero: every class equally likely."""
+
+    def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(width, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, view: Float[Tensor, "n c height width"]) -> Float[Tensor, "n classes"]:
+        scores: Tensor = self.head(self.backbone(view)[1])
+        return scores
+
+
+def finetune(
+    backbone: nn.Module,
+    width: int,
+    train: Source,
+    test: Callable[[], Iterable[Float[Tensor, "_ c height width"]]],
+    test_labels: Int[Tensor, " m"],
+    policy: Policy,
+    config: Finetune,
+    half: bool = False,
+) -> Score:
+    """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
+
+    Views are the crop and flip of the policy's first view, functions of (seed, epoch, image); `test` gives the clean
+    images. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32.
+    Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
+    """
+    labels = torch.full((0,), -1) if train.labels is None else torch.from_numpy(train.labels)
+    rows = np.flatnonzero(labels.numpy() >= 0)
+    if len(rows) < 2 or not (test_labels >= 0).any():
+        raise ValueError(
+            f"fine-tuning needs two labelled images to learn from and one to test on; got {len(rows)} and "
+            f"{int((test_labels >= 0).sum())}; give data with labels of 0 or more"
+        )
+    device = next(backbone.parameters()).device
+    classes = int(max(labels.max(), test_labels.max())) + 1
+    with frozen(backbone):
+        settings = _settled(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
+    batch = min(config.batch, len(rows), max(_LEAST_BATCH, len(rows) // _LEAST_STEPS))
+    # Some networks drop paths at random; the caller's random numbers stay as they are.
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        model = Classifier(copy.deepcopy(backbone).requires_grad_(True), width, classes).to(device)
+        optimizer = _optimizer(model, settings)
+        _train(model, optimizer, settings.lr * batch / 256, train, rows, batch, policy, config, half)
+    with frozen(model):
+        votes = torch.cat([model(view).float().cpu() for view in test()])
+    known = test_labels >= 0
+    protocol = (
+        f"finetune-v1 (whole network, {settings.optim} lr {settings.lr:g} per 256 images, layer decay "
+        f"{settings.layer_decay:g}, wd {settings.weight_decay:g}, {config.epochs} epochs, batch {batch}, crop and flip "
+        f"of pretraining's first view, trained on {len(rows)}, tested on {int(known.sum())}, last epoch, "
+        f"seed {config.seed})"
+    )
+    return score(votes[known], test_labels[known], protocol)
+
+
+def _train(
+    model: Classifier,
+    optimizer: Optimizer,
+    lr: float,
+    train: Source,
+    rows: NDArray[np.int64],
+    batch: int,
+    policy: Policy,
+    config: Finetune,
+    half: bool,
+) -> None:
+    device, per_epoch = model.head.weight.device, len(rows) // batch
+    steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
+    model.train()
+    for epoch in range(config.epochs):
+        for number, (view, labels) in enumerate(
+            _batches(train, rows, batch, light(policy), config.seed, epoch, device)
+        ):
+            # The first step of a warm-up from 0 would be lost.
+            rate = warmup_cosine(epoch * per_epoch + number + 1, steps + 1, warmup, lr)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                votes = model(view)
+            loss = F.cross_entropy(votes.float(), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if not loss.isfinite():
+            raise ValueError(f"fine-tuning diverged in epoch {epoch + 1} at rate {lr:g}; give a lower finetune.lr")
+
+
+def light(policy: Policy) -> Policy:
+    """Crop and flip of the first view and nothing else: flips stay off where pretraining had none, as for digits."""
+    return replace(policy, views=(replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0),))
+
+
+def _batches(
+    train: Source, rows: NDArray[np.int64], batch: int, policy: Policy, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Full batches in an order that is a function of (seed, epoch)."""
+    assert train.labels is not None
+    order = rows[np.random.default_rng([seed, epoch]).permutation(len(rows))]
+    for start in range(0, len(rows) - batch + 1, batch):
+        index = order[start : start + batch]
+        images = train.read(index)
+        placed = images.to(device) if isinstance(images, Tensor) else images
+        (view,) = views(placed, index, policy, seed, epoch)
+        labels = torch.from_numpy(train.labels[index]).long()
+        yield view.to(device).contiguous(memory_format=torch.channels_last), labels.to(device)
+
+
+def _optimizer(model: Classifier, settings: _Settings) -> Optimizer:
+    groups = parameter_groups(model, settings.layer_decay, settings.weight_decay, settings.optim == "sgd")
+    if settings.optim == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999))
+
+
+def parameter_groups(
+    model: Classifier, layer_decay: float, weight_decay: float, decay_vectors: bool
+) -> list[dict[str, Any]]:
+    """The parameters by (share of the learning rate, weight decay); `scale` is the share.
+
+    Biases, gains, positions and tokens are decayed only if `decay_vectors`.
+    """
+    rates = layer_rates(model.backbone, layer_decay)
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, p in model.named_parameters():
+        scale = rates[name.removeprefix("backbone.")] if name.startswith("backbone.") else 1.0
+        spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
+        groups.setdefault((scale, 0.0 if spared and not decay_vectors else weight_decay), []).append(p)
+    return [{"params": ps, "scale": scale, "weight_decay": decay} for (scale, decay), ps in groups.items()]

@@ -1,0 +1,132 @@
+"""`resmom evaluate` beyond its plain protocols: few labels, chosen labels, and refusals on one line."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resmom import cli
+from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.linear import Linear
+from resmom.evaluate.lowshot import LowShot
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.evaluate import More, evaluate
+from resmom.runs.pretrain import pretrain
+from tests.runs.crash import QUIET, small_run, write_images
+
+QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A run of two kept checkpoints on a folder of 60 + 20 images in two classes that differ in colour."""
+    root = tmp_path_factory.mktemp("few")
+    arrays = np.load(write_images(root / "images.npz", n=80))
+    for split, rows in (("test", range(20)), ("train", range(20, 80))):
+        for at in rows:
+            place = root / "images" / split / "ab"[arrays["train_labels"][at]] / f"{at:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(arrays["train_images"][at]).save(place)
+    run = small_run(epochs=2)
+    pretrain(replace(run, log=replace(run.log, keep_epochs=1)), str(root / "images"), root / "run", QUIET)
+    yield root / "run", root / "images"
+    shutil.rmtree(root)
+
+
+def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
+    path, _ = trained
+    rows = evaluate(path, protocols=(), more=More(LowShot((1, 3), draws=2)))
+    assert [row.network for row in rows] == ["student"] * 4 + ["teacher"] * 4
+    assert rows[0].score.protocol.startswith("low-shot-v1 1 per class, logistic regression")
+    assert rows[0].score.protocol.endswith("tested on 20; train/ and test/ folders")
+    assert all(len(row.draws) == 2 and row.sd is not None for row in rows)
+    line = read_lines(RunDir(path).evaluations)[-1]
+    assert line["draws"] == list(rows[-1].draws) and line["sd"] == rows[-1].sd
+    with pytest.raises(UserError, match=r"cannot be evaluated on .*2 of 2 classes have fewer than 31 .*: a \(30\)"):
+        evaluate(path, protocols=(), more=More(LowShot((31,))))
+
+
+def test_a_share_of_the_labels(trained: tuple[Path, Path]) -> None:
+    rows = evaluate(trained[0], linear=QUICK, more=More(labels="0.1"))
+    assert [(row.network, row.score.protocol[:4]) for row in rows] == [
+        ("student", "knn-"),
+        ("student", "line"),
+        ("teacher", "knn-"),
+        ("teacher", "line"),
+    ]  # fmt: skip  the online classifier learnt from all labels
+    assert "trained on 6," in rows[1].score.protocol and "bank 6," in rows[0].score.protocol
+    assert rows[0].score.protocol.endswith("learned from the labels of 6 of 60 images, 10 % of each class, seed 0")
+
+
+def test_the_labels_that_a_list_names(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    names = tmp_path / "few.txt"
+    names.write_text("020.png\na/022.png\n\n021.png\n023.png\n")
+    rows = evaluate(trained[0], protocols=("knn",), more=More(labels=str(names)))
+    assert rows[0].score.protocol.endswith("learned from the labels of 4 of 60 images, those that few.txt lists")
+    assert "bank 4," in rows[0].score.protocol
+    names.write_text("020.png\n")
+    rows = evaluate(trained[0], protocols=("knn",), more=More(labels=str(names)))
+    assert "1 of 60 images of only 1 classes, those" in rows[0].score.protocol
+    names.write_text("020.png\n000.png\n")  # the second is a test image
+    with pytest.raises(UserError, match=r"--labels .*few\.txt: 1 of its 2 names are no labelled training image"):
+        evaluate(trained[0], more=More(labels=str(names)))
+
+
+def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--labels must be a share such as 0\.01, or a text file"):
+        evaluate(trained[0], more=More(labels=str(tmp_path / "nowhere.txt")))
+    with pytest.raises(UserError, match=r"--labels: a share of the labels must be above 0 and at most 1; got 10"):
+        evaluate(trained[0], more=More(labels="10"))
+    with pytest.raises(UserError, match="no class has two"):
+        evaluate(trained[0], protocols=("linear",), more=More(labels="0.01"))
+    (tmp_path / "few.txt").write_text("0.png\n")
+    arrays = str(write_images(tmp_path / "images.npz"))
+    with pytest.raises(UserError, match="has no file names"):
+        evaluate(trained[0], arrays, more=More(labels=str(tmp_path / "few.txt")))
+
+
+def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
+    config = Finetune(epochs=6, batch=8, lr=1.0)
+    rows = evaluate(trained[0], protocols=(), more=More(finetune=config, labels="0.5"))
+    assert [row.network for row in rows] == ["student", "teacher"]
+    for row in rows:
+        assert row.score.protocol.startswith("finetune-v1 (whole network, sgd lr 1 per 256 images, layer decay 1,")
+        assert "trained on 30, tested on 20" in row.score.protocol and "50 % of each class" in row.score.protocol
+        assert row.score.top1 > 80  # the classes differ in colour
+
+
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["resmom", "evaluate", *map(str, arguments), "--device", "cpu"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    told = capsys.readouterr()
+    return int(end.value.code or 0), told.out, told.err
+
+
+def test_the_command_prints_mean_spread_and_number(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = trained
+    status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2)
+    lines = out.splitlines()
+    assert status == 0 and len(lines) == 9 and all(" ± " in line and "(n=2)" in line for line in lines[:8])
+    status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
+    (first, *_) = json.loads(out)
+    assert status == 0 and set(first) == {"network", "top1", "top5", "protocol", "step", "sd", "draws"}
+    assert "(seed 4)" in first["protocol"]
+    status, _, err = command(monkeypatch, capsys, path, "--low-shot", "one")
+    assert status == 2 and "numbers of images per class, such as 1,5,10; got 'one'" in err and err.count("\n") == 1
+    status, _, err = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 0)
+    assert status == 2 and "low-shot needs at least one image" in err and err.count("\n") == 1
+    tuning = ("--tuning.epochs", 1, "--tuning.batch", 8)
+    status, out, _ = command(monkeypatch, capsys, path, "--finetune", *tuning, "--network", "teacher", "--json")
+    (row,) = json.loads(out)
+    assert status == 0 and row["network"] == "teacher" and "1 epochs, batch 8" in row["protocol"]
