@@ -63,6 +63,7 @@ def test_a_run_leaves_no_word_of_a_teacher(finished: dict[str, resmom.Result], k
     assert {change.network for change in result.changes} == {"student"}
     assert "student after" in table(result.changes) and "teacher" not in table(result.changes)
     assert "teacher" not in str(result)
+    assert "student after" in result._repr_html_() and "teacher" not in result._repr_html_()
 
 
 @pytest.mark.parametrize("kind", KINDS)
