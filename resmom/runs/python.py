@@ -99,16 +99,19 @@ class Result:
         for c in self.changes:
             cells[c.quantity][0] = c.before
             cells[c.quantity][1 if c.network == "student" else 2] = c.after
+        columns = 3 if any(c.network == "teacher" for c in self.changes) else 2
+        heads = ("before", "student after", "teacher after")[:columns]
         rows = "".join(
             f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
-            + "".join(f"<td>{'–' if value is None else f'{value:.4g}'}</td>" for value in values)
+            + "".join(f"<td>{'–' if value is None else f'{value:.4g}'}</td>" for value in values[:columns])
             + "</tr>"
             for name, values in cells.items()
         )
         notes = "".join(f"<p>{html.escape(line)}</p>" for line in rest if line.startswith("attention"))
+        named = "".join(f"<th>{name}</th>" for name in heads)
         return (
-            f"<p><b>{html.escape(head)}</b></p><table><thead><tr><th></th><th>before</th><th>student after</th>"
-            f"<th>teacher after</th></tr></thead><tbody>{rows}</tbody></table>{notes}"
+            f"<p><b>{html.escape(head)}</b></p><table><thead><tr><th></th>{named}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>{notes}"
         )
 
 

@@ -25,6 +25,9 @@ from resmom.types import Batch, Encoding, Targets
 from tests import oracle, toy
 from tests.methods import golden
 from tests.methods.test_golden import spread, written
+from tests.train.test_gated import no_reading
+
+__all__ = ["no_reading"]  # a fixture
 
 KINDS = [name for name, config in METHODS.items() if not config.traits.teacher]
 WHOLE = [name for name in KINDS if not METHODS[name].traits.micro_batches]
@@ -103,6 +106,13 @@ def test_a_gated_run_is_the_plain_run_and_a_skipped_step_leaves_nothing_behind(k
         assert all(same) if step == 2 else not all(same)
     for name, value in gated.method.state_dict().items():
         torch.testing.assert_close(value, plain.method.state_dict()[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_host_reads_nothing_inside_a_gated_step(kind: str, no_reading: None) -> None:
+    made = state(kind, gated=True)
+    for step in range(2):
+        train_step(made, toy.batch(step), PLAN, Rules(Residual(), gated=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

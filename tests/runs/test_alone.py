@@ -18,6 +18,7 @@ from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.nets.backbones import Backbone
+from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir
 from resmom.runs.evaluate import evaluate
 from resmom.runs.export import export
@@ -63,6 +64,7 @@ def test_a_run_leaves_no_word_of_a_teacher(finished: dict[str, resmom.Result], k
     assert {change.network for change in result.changes} == {"student"}
     assert "student after" in table(result.changes) and "teacher" not in table(result.changes)
     assert "teacher" not in str(result)
+    assert "student after" in result._repr_html_() and "teacher" not in result._repr_html_()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,6 +115,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data: Path, tmp_path: Pa
         again = load_checkpoint(folder.last)["state"]
         for part in ("student", "memory"):
             assert all(bool((value == last[part][name]).all()) for name, value in again[part].items()), (kind, part)
+
+
+def test_the_settings_reach_the_step(data: Path) -> None:
+    """The predictor's steady rate is the scaled one, and what is averaged of a teacher is in the rules."""
+    run = replace(run_of("simsiam"), ema=Ema(0.9, 1.0, "linear", "averaged", "projector"))
+    job = prepare(run, open_data(data), CPU)
+    steady = [group for group in job.state.optimizer.param_groups if "steady" in group]
+    assert {group["steady"] for group in steady} == {run.optim.lr * run.train.batch / 256}
+    predictor = set(job.state.method.student.predictor.parameters())  # type: ignore[union-attr]
+    assert {p for group in steady for p in group["params"]} == predictor
+    assert job.rules.ema == run.ema
+    other = prepare(replace(run, method=METHODS["byol"]()), open_data(data), CPU)
+    assert not [group for group in other.state.optimizer.param_groups if "steady" in group]
 
 
 def test_the_term_is_refused(data: Path) -> None:
