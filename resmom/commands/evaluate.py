@@ -36,6 +36,8 @@ class Arguments:
     finetune: bool = False
     """Train the whole network with a classifier, a copy of each; how, say the options --tuning."""
     tuning: Finetune = field(default_factory=Finetune)
+    sweep: bool = False
+    """Linear probes of all layers and poolings on the grid --linear; the best on held-out training images is tested."""
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
@@ -48,8 +50,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
-    more = More(_low_shot(a), a.tuning if a.finetune else None, a.labels, a.seed)
-    others = more.low_shot is not None or a.finetune
+    more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed)
+    others = more.low_shot is not None or a.finetune or a.sweep
     protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
@@ -57,6 +59,11 @@ def main(arguments: list[str]) -> int:
         return 0
     for row in rows:
         print(_line(row))
+        for c in row.candidates:
+            setting = f"lr {c.lr:g}, wd {c.weight_decay:g}"
+            print(
+                f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
+            )
     print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
     return 0
 

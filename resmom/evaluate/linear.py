@@ -71,11 +71,54 @@ def linear_probe(
     mean, deviation = moments(features)
     x = _with_ones(features, mean, deviation)
     classes = int(torch.cat([labels, test_labels]).max()) + 1
+    choice = _choose(x, labels, classes, config)
+    rows = torch.arange(len(x), device=x.device)
+    [head], _ = _train(x, labels, rows, classes, [(choice.lr, choice.weight_decay)], choice.batch, config)
+    if not head.isfinite().all():
+        raise ValueError(
+            f"the learning rate {choice.lr:g} diverged on the whole training set; give lower ones in linear.lrs"
+        )
+    protocol = (
+        f"linear-v1 (frozen features standardised by the training set, no augmentation, {config.epochs} epochs, batch "
+        f"{choice.batch}, lr {choice.lr:g} and wd {choice.weight_decay:g} chosen on {choice.held} held-out training "
+        f"images{' at the edge of the grid' if choice.at_edge else ''}, trained on {len(x)}, tested on "
+        f"{len(test_labels)}, last epoch)"
+    )
+    tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)
+    return LinearScore(tested, choice.lr, choice.weight_decay, choice.accuracy, choice.at_edge)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best setting of the grid, by its accuracy in percent on `held` held-out training images."""
+
+    accuracy: float
+    lr: float
+    weight_decay: float
+    loss: float
+    """Cross-entropy on the held-out images, which tells equals apart."""
+    at_edge: bool
+    batch: int
+    held: int
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better."""
+        return self.accuracy, -self.loss
+
+
+def choose_linear(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], config: Linear) -> Choice:
+    """The best learning rate and weight decay as `linear_probe` finds them, without a test; the same errors."""
+    features, labels = features[labels >= 0], labels[labels >= 0].long()
+    require_sound(features, features)
+    return _choose(_with_ones(features, *moments(features)), labels, int(labels.max()) + 1, config)
+
+
+def _choose(x: Tensor, labels: Tensor, classes: int, config: Linear) -> Choice:
     fit, held = (
         torch.from_numpy(part).to(x.device) for part in holdout(labels.cpu().numpy(), config.held_out, config.seed)
     )
     batch = min(config.batch, max(1, len(fit) // _LEAST_STEPS))
-
     grid = [(lr, decay) for lr in config.lrs for decay in config.weight_decays]
     heads, losses = _train(x, labels, fit, classes, grid, batch, config)
     judged = [
@@ -84,19 +127,8 @@ def linear_probe(
     best = max(range(len(grid)), key=lambda i: judged[i])
     if judged[best] == _DIVERGED:
         raise ValueError(f"every learning rate of the grid diverged: {config.lrs}; give lower ones in linear.lrs")
-    lr, decay = grid[best]
-
-    [head], _ = _train(x, labels, torch.arange(len(x), device=x.device), classes, [grid[best]], batch, config)
-    if not head.isfinite().all():
-        raise ValueError(f"the learning rate {lr:g} diverged on the whole training set; give lower ones in linear.lrs")
-    edge = _at_edge(config, lr, decay)
-    protocol = (
-        f"linear-v1 (frozen features standardised by the training set, no augmentation, {config.epochs} epochs, batch "
-        f"{batch}, lr {lr:g} and wd {decay:g} chosen on {len(held)} held-out training images"
-        f"{' at the edge of the grid' if edge else ''}, trained on {len(x)}, tested on {len(test_labels)}, last epoch)"
-    )
-    tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)
-    return LinearScore(tested, lr, decay, 100.0 * judged[best][0], edge)
+    (lr, decay), (accuracy, minus_loss) = grid[best], judged[best]
+    return Choice(100.0 * accuracy, lr, decay, -minus_loss, _at_edge(config, lr, decay), batch, len(held))
 
 
 def _with_ones(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

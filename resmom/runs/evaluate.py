@@ -1,7 +1,7 @@
 """Evaluate a run's student and teacher, beside what no learning gives."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,10 +16,12 @@ from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune, finetune
 from resmom.evaluate.knn import knn
+from resmom.evaluate.layers import layer_features
 from resmom.evaluate.linear import Linear, linear_probe
 from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
+from resmom.evaluate.sweep import sweep
 from resmom.rundir import append_line
 from resmom.runs.environment import environment
 from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method, labelled_split
@@ -29,6 +31,17 @@ from resmom.views.policy import Policy
 
 Protocol = Literal["knn", "linear", "online"]
 PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layer and pooling, with the best linear setting on held-out training images and its accuracy there."""
+
+    features: str
+    held_out: float
+    lr: float
+    weight_decay: float
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -42,12 +55,15 @@ class Row:
     """Standard deviation over draws, where the score is a mean of several."""
     draws: tuple[float, ...] = ()
     """The accuracies that the score is the mean of."""
+    candidates: tuple[Candidate, ...] = ()
+    """What a sweep chose among."""
 
     def plain(self) -> dict[str, Any]:
-        """As plain values for JSON; `sd` and `draws` only where there were draws."""
+        """As plain values for JSON; `sd` and `draws` only where there were draws, `candidates` only of a sweep."""
         s = self.score
         line = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
-        return line | ({"sd": self.sd, "draws": list(self.draws)} if self.draws else {})
+        line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}
+        return line | ({"candidates": [asdict(c) for c in self.candidates]} if self.candidates else {})
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class More:
 
     low_shot: LowShot | None = None
     finetune: Finetune | None = None
+    sweep: bool = False
     labels: str = ""
     """A share of each class (0.01), or a file of image names, one per line; empty for all."""
     seed: int = 0
@@ -85,9 +102,9 @@ def evaluate(
         split, label_sets = with_labels(split, more.labels, more.seed), False
     rows: list[Row] = []
 
-    def add(name: str, score: Score, sd: float | None = None, draws: tuple[float, ...] = ()) -> None:
+    def add(name: str, score: Score, **more: Any) -> None:
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step, sd, draws))
+        rows.append(Row(name, stated, loaded.step, **more))
 
     try:
         _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, more, add)
@@ -119,11 +136,14 @@ def _measure(
             add(name, probe.score)
         if "online" in protocols and name == "student" and label_sets:
             add(name, _online(loaded, queries, asked))
+        if more.sweep:
+            found, candidates = _swept(loaded, net, split, linear)
+            add(name, found, candidates=candidates)
         if more.finetune is not None:
             add(name, _finetuned(loaded, net, split, more.finetune))
         if more.low_shot is not None:
-            for found in low_shot(bank, known, queries, asked, more.low_shot, loaded.run.knn, split.train.classes):
-                add(name, found.score, found.sd, found.each)
+            for drawn in low_shot(bank, known, queries, asked, more.low_shot, loaded.run.knn, split.train.classes):
+                add(name, drawn.score, sd=drawn.sd, draws=drawn.each)
     if baselines and "knn" in protocols:
         for baseline, (bank, queries) in _without_learning(loaded, split).items():
             add(baseline, knn(bank, known, queries, asked, loaded.run.knn))
@@ -157,6 +177,16 @@ def _online(loaded: Loaded, h: Tensor, labels: Tensor) -> Score:
     classifier = OnlineClassifier(width, classes)
     classifier.load_state_dict({name: value.cpu() for name, value in weights.items()})
     return online_score(classifier, h, labels)
+
+
+def _swept(loaded: Loaded, network: nn.Module, split: Split, config: Linear) -> tuple[Score, tuple[Candidate, ...]]:
+    known, test = (
+        layer_features(network, clean_batches(source, loaded.run.policy, loaded.device))
+        for source in (split.train, split.test)
+    )
+    found = sweep(known, torch.from_numpy(split.train.labels), test, torch.from_numpy(split.test.labels), config)
+    rows = [Candidate(k, c.accuracy, c.lr, c.weight_decay, k == found.kind) for k, c in found.choices.items()]
+    return found.score, tuple(rows)
 
 
 def _finetuned(loaded: Loaded, network: nn.Module, split: Split, config: Finetune) -> Score:

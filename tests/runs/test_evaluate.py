@@ -101,6 +101,18 @@ def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
         assert row.score.top1 > 80  # the classes differ in colour
 
 
+def test_a_sweep_of_both_networks(trained: tuple[Path, Path]) -> None:
+    rows = evaluate(trained[0], protocols=(), linear=QUICK, more=More(sweep=True))
+    assert [row.network for row in rows] == ["student", "teacher"]
+    for row in rows:
+        assert [c.features for c in row.candidates] == ["h", "stage1, mean"]
+        (chosen,) = (c for c in row.candidates if c.chosen)
+        assert chosen.held_out == max(c.held_out for c in row.candidates)
+        assert row.score.protocol.startswith(f"sweep-v1 ({chosen.features}; chosen among 2 layers")
+    line = read_lines(RunDir(trained[0]).evaluations)[-1]
+    assert [c["features"] for c in line["candidates"]] == ["h", "stage1, mean"]
+
+
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str, str]:
@@ -130,3 +142,6 @@ def test_the_command_prints_mean_spread_and_number(
     status, out, _ = command(monkeypatch, capsys, path, "--finetune", *tuning, "--network", "teacher", "--json")
     (row,) = json.loads(out)
     assert status == 0 and row["network"] == "teacher" and "1 epochs, batch 8" in row["protocol"]
+    status, out, _ = command(monkeypatch, capsys, path, "--sweep", "--linear.epochs", 1, "--network", "student")
+    lines = out.splitlines()
+    assert status == 0 and lines[0].startswith("student") and sum(line.startswith(" * ") for line in lines) == 1

@@ -1,0 +1,104 @@
+"""Layers and poolings against a plain forward pass; the sweep finds the layer that knows, without the test images."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from resmom.evaluate.layers import LayerFeatures, layer_features
+from resmom.evaluate.linear import Linear, choose_linear, linear_probe
+from resmom.evaluate.sweep import sweep
+from resmom.nets.backbones import Backbone, ResNet, SmallResNet, build_backbone
+from resmom.nets.encoder import Encoder
+from tests.nets.test_depth import vit
+
+QUICK = Linear(lrs=(0.003, 0.03), weight_decays=(0.0, 1e-3), epochs=5)
+
+
+def encoder(backbone: Backbone) -> Encoder:
+    return Encoder(backbone, torch.nn.Identity()).eval()
+
+
+def test_stages_of_a_resnet_by_hand() -> None:
+    torch.manual_seed(0)
+    network, images = encoder(build_backbone(ResNet(18, stem="small"))), torch.randn(5, 3, 16, 16)
+    found = layer_features(network, images.split(2))
+    body = network.backbone.body
+    assert list(found.kinds) == ["h", "stage1, mean", "stage2, mean", "stage3, mean"]  # stage 4 is h
+    with torch.no_grad():
+        one = body.layer1(body.relu(body.bn1(body.conv1(images))))  # type: ignore[operator]
+        torch.testing.assert_close(found["stage1, mean"], one.mean((2, 3)))
+        torch.testing.assert_close(found["h"], network.backbone(images)[1])
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_stages_of_a_small_resnet(blocks: int) -> None:
+    network = encoder(build_backbone(SmallResNet((4, 8, 16), blocks)))
+    found = layer_features(network, [torch.randn(3, 3, 16, 16)])
+    assert {kind: found[kind].shape[1] for kind in found.kinds} == {"h": 16, "stage1, mean": 4, "stage2, mean": 8}
+
+
+def test_tokens_of_a_transformer_by_hand() -> None:
+    torch.manual_seed(0)
+    network, images = encoder(vit(depth=5)), torch.randn(4, 3, 8, 8)
+    found = layer_features(network, images.split(3))
+    # The class token of the last block is h.
+    assert list(found.kinds) == [
+        "h", "last block, mean of patches", "last block, class token and mean of patches",
+        "last 4 blocks, class tokens", "last 4 blocks, class tokens and mean of the last's patches",
+    ]  # fmt: skip
+    body = network.backbone.body
+    with torch.no_grad():
+        x = body._pos_embed(body.patch_embed(images))  # type: ignore[operator]
+        outs: list[Tensor] = []
+        for block in body.blocks:  # type: ignore[union-attr]
+            x = block(x)
+            outs.append(body.norm(x))  # type: ignore[operator]
+    classes = torch.cat([out[:, 0] for out in reversed(outs[1:])], 1)
+    patches = outs[-1][:, 1:].mean(1)
+    torch.testing.assert_close(found["h"], outs[-1][:, 0])
+    torch.testing.assert_close(found["last block, mean of patches"], patches)
+    torch.testing.assert_close(found["last 4 blocks, class tokens"], classes)
+    torch.testing.assert_close(found[list(found.kinds)[-1]], torch.cat([classes, patches], 1))
+    assert found["last block, class token and mean of patches"].shape == (4, 64)
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="no images to encode"):
+        layer_features(encoder(vit()), [])
+
+
+def halves(n: int, seed: int, apart: tuple[float, ...]) -> tuple[LayerFeatures, Tensor]:
+    """Kinds that tell four classes apart more or less well."""
+    random = torch.Generator().manual_seed(seed)
+    centres = torch.randn(4, 6, generator=torch.Generator().manual_seed(9))
+    labels = torch.arange(n) % 4
+    parts = {f"{i}": a * centres[labels] + torch.randn(n, 6, generator=random) for i, a in enumerate(apart)}
+    return LayerFeatures(parts, {"h": ("0",), "deep": ("1",), "both": ("0", "1")}), labels
+
+
+def test_the_layer_that_knows_is_found_and_tested_once() -> None:
+    (train, y), (test, ty) = halves(600, 0, (0.0, 1.0)), halves(300, 1, (0.0, 1.0))
+    found = sweep(train, y, test, ty, QUICK)
+    assert found.kind in ("deep", "both") and found.choices["h"].accuracy < 45 < found.choices["deep"].accuracy
+    for kind, choice in found.choices.items():
+        assert choice == choose_linear(train[kind], y, QUICK)
+        alone = linear_probe(train[kind], y, test[kind], ty, QUICK)
+        assert (choice.lr, choice.weight_decay, choice.accuracy) == (alone.lr, alone.weight_decay, alone.validation)
+        assert (alone.score.top1 == found.score.top1) or kind != found.kind
+    assert found.score.protocol.startswith(
+        f"sweep-v1 ({found.kind}; chosen among 3 layers and poolings x 4 settings; then linear-v1 (frozen"
+    )
+
+
+def test_the_test_images_have_no_part_in_the_choice() -> None:
+    (train, y), (test, ty) = halves(600, 0, (0.5, 1.0)), halves(300, 1, (1.0, 0.0))
+    honest = sweep(train, y, *halves(300, 1, (0.5, 1.0)), QUICK)
+    wrong = sweep(train, y, test, (ty + 1) % 4, QUICK)
+    assert (wrong.kind, wrong.choices) == (honest.kind, honest.choices) and wrong.score.top1 < honest.score.top1
+
+
+def test_of_equals_the_first_is_taken() -> None:
+    (train, y), (test, ty) = halves(200, 0, (1.0, 1.0)), halves(100, 1, (1.0, 1.0))
+    twins = [LayerFeatures(f.parts, {"h": ("1",), "again": ("1",)}) for f in (train, test)]
+    assert sweep(twins[0], y, twins[1], ty, QUICK).kind == "h"
