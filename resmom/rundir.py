@@ -5,6 +5,7 @@ RUN/environment.jsonl   one line per start: command, versions, commit, machine
 RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
 RUN/start.safetensors   the backbone's weights before training
 RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
+RUN/choice.json         which network `resmom evaluate --all` says to keep, and all that it was chosen among
 RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
@@ -49,6 +50,10 @@ class RunDir:
     @property
     def evaluations(self) -> Path:
         return self.path / "evaluations.jsonl"
+
+    @property
+    def choice(self) -> Path:
+        return self.path / "choice.json"
 
     @property
     def gaps(self) -> Path:

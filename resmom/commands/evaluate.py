@@ -1,5 +1,6 @@
 """resmom evaluate RUN [--data DATA]"""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,8 +14,9 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
+from resmom.runs.keep import keep
 
-ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, or what they do with few labels."
+ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, or of few labels, fine-tuned, layer by layer."
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Arguments:
     tuning: Finetune = field(default_factory=Finetune)
     sweep: bool = False
     """Linear probes of all layers and poolings on the grid --linear; the best on held-out training images is tested."""
+    all: bool = False
+    """Which network to keep: student or teacher, which kept checkpoint, which layer; `resmom export` goes by it."""
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
@@ -50,6 +54,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
+    if a.all:
+        return _keep(a)
     more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed)
     others = more.low_shot is not None or a.finetune or a.sweep
     protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
@@ -65,6 +71,23 @@ def main(arguments: list[str]) -> int:
                 f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
             )
     print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
+    return 0
+
+
+def _keep(a: Arguments) -> int:
+    if a.protocols is not None or a.baselines or a.low_shot is not None or a.finetune or a.sweep:
+        raise UserError(
+            "--all is a measurement of its own; ask for the others in another call, of the network it names"
+        )
+    kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
+    if a.json:
+        print_json(json.loads(kept.file.read_text()))
+        return 0
+    print("network    step     kNN  linear  features, on held-out training images")
+    for e in kept.entries:
+        mark = "*" if e is kept.picked.entry else " "
+        print(f"{e.network:<8} {e.step:>6}  {e.knn:6.2f}  {e.linear:6.2f} {mark}{e.features}")
+    print(f"{kept.sentence}\nalso in {kept.file}")
     return 0
 
 

@@ -30,8 +30,11 @@ def main(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "resmom export", ABOUT)
     result = export(a.run, a.out, a.network)
     if a.json:
-        print_json({"folder": str(result.folder), "files": [str(file) for file in result.files]})
+        files = [str(file) for file in result.files]
+        print_json({"folder": str(result.folder), "files": files, "step": result.step, "chosen": result.chosen})
     else:
         print("\n".join(map(str, result.files)))
+        if result.chosen:
+            print(result.chosen)
         print("the last one says how to load them, and which of the networks to take")
     return 0

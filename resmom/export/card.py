@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resmom.export.choice import Preference
+from resmom.export.keep import HEAD
 from resmom.types import Network
 
 Rows = Sequence[tuple[str, str]]
@@ -67,6 +68,10 @@ class Card:
     prepare: str
     width: str
     files: Mapping[Network, File]
+    earlier: bool = False
+    """Whether later weights exist, over which these were chosen."""
+    candidates: Sequence[tuple[str, ...]] = ()
+    """What the advice was chosen among, as `keep.rows` has it."""
 
 
 def model_card(card: Card) -> str:
@@ -93,6 +98,8 @@ def model_card(card: Card) -> str:
 
 
 def _progress(card: Card) -> str:
+    if card.earlier:
+        return f"These are its weights after {card.step} steps, chosen over those of other steps: see below."
     if card.steps is None:
         return f"These are its weights after {card.step} steps."
     if card.step < card.steps:
@@ -101,9 +108,21 @@ def _progress(card: Card) -> str:
 
 
 def _which(card: Card) -> list[str]:
+<<<<<<< HEAD
     if card.preference is None:
         return ["## One network", "This method has no teacher: there is the student's backbone only."]
     return ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
+=======
+    parts = ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
+    if not card.candidates:
+        return parts
+    return [
+        *parts,
+        "`h` is what the files below give; other features are outputs of the named layer, pooled as said. On held-out "
+        "training images:",
+        _table(HEAD, card.candidates),
+    ]
+>>>>>>> 870086d (resmom evaluate --all: which network of a run to keep, by evidence; export and the model card go by it)
 
 
 def _use(card: Card) -> list[str]:

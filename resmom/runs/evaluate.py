@@ -97,7 +97,7 @@ def evaluate(
     out then. Raises UserError if there are no labels, or if the images do not fit the network.
     """
     loaded, more = load_run(path, device, own), more or More()
-    split, label_sets = _split(loaded, data)
+    split, label_sets = labelled(loaded, data)
     if more.labels:
         split, label_sets = with_labels(split, more.labels, more.seed), False
     rows: list[Row] = []
@@ -149,7 +149,7 @@ def _measure(
             add(baseline, knn(bank, known, queries, asked, loaded.run.knn))
 
 
-def _split(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
+def labelled(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
     opened = data if isinstance(data, Data) else open_data(data or loaded.data)
     split = labelled_split(opened)

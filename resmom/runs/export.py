@@ -15,6 +15,8 @@ from resmom.diagnose.rules import findings
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
 from resmom.export.choice import prefer
+from resmom.export.keep import FORMAT, preference
+from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
@@ -34,11 +36,16 @@ class Exported:
 
     folder: Path
     files: tuple[Path, ...]
+    step: int
+    """Of the weights."""
+    chosen: str = ""
+    """What `resmom evaluate --all` said, where it was gone by."""
 
 
 def export(path: Path, out: Path | None = None, network: Literal["student", "teacher", "both"] = "both") -> Exported:
     """Write the backbones of a run folder's last checkpoint, or of one checkpoint file, and their card to `out`.
 
+    Where `resmom evaluate --all` chose a kept checkpoint of a run folder that has not gone on since, it is that one.
     `out` is RUN/export by default and may hold an earlier export, which is replaced. All files are written under a
     temporary name first. Neither images nor networks are needed, only the run's own files. Raises RunDirError or
     CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run or a file, UserError
@@ -47,7 +54,7 @@ def export(path: Path, out: Path | None = None, network: Literal["student", "tea
     folder, checkpoint = find_run(path)
     out = folder.export if out is None else out
     _require_ours(out)
-    content = load_checkpoint(checkpoint)
+    content, choice = _chosen(folder, checkpoint)
     written = json.loads(folder.config.read_text())
     run = from_json(content["run"])
     there = NETWORKS if content["state"]["teacher"] is not None else NETWORKS[:1]
@@ -57,11 +64,26 @@ def export(path: Path, out: Path | None = None, network: Literal["student", "tea
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
-        _write(draft, folder, run, written, content, chosen)
+        _write(draft, folder, run, written, content, chosen, choice)
         names = _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(out, tuple(out / name for name in names))
+    files = tuple(out / name for name in names)
+    return Exported(out, files, content["state"]["step"], choice["sentence"] if choice else "")
+
+
+def _chosen(folder: RunDir, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The checkpoint to export, and the choice that speaks of it, if one does."""
+    content = load_checkpoint(checkpoint)
+    choice = json.loads(folder.choice.read_text()) if folder.choice.exists() else None
+    if choice is None or choice["format"] != FORMAT:
+        return content, None
+    step = content["state"]["step"]
+    better = folder.kept(choice["step"])
+    # A choice made before the run went on says nothing of what came since.
+    if checkpoint == folder.last and step == choice["last_step"] != choice["step"] and better.exists():
+        return load_checkpoint(better), choice
+    return content, choice if step == choice["step"] else None
 
 
 def file_of(network: Network) -> str:
@@ -88,7 +110,13 @@ def _publish(draft: Path, out: Path) -> list[str]:
 
 
 def _write(
-    draft: Path, folder: RunDir, run: Run, written: dict[str, Any], content: dict[str, Any], chosen: Sequence[Network]
+    draft: Path,
+    folder: RunDir,
+    run: Run,
+    written: dict[str, Any],
+    content: dict[str, Any],
+    chosen: Sequence[Network],
+    choice: dict[str, Any] | None,
 ) -> None:
     own = written.get("own", {}).get("backbone")
     config: BackboneConfig | None = None if own else run.backbone
@@ -104,7 +132,7 @@ def _write(
         )
         save_weights(draft / file_of(network), exported(state[network], config), about)
     files = {network: File(file_of(network), loading_lines(config, file_of(network))) for network in chosen}
-    (draft / CARD).write_text(model_card(_card(folder, run, written, content, config, files)), encoding="utf-8")
+    (draft / CARD).write_text(model_card(_card(folder, run, written, content, config, files, choice)), encoding="utf-8")
 
 
 def _card(
@@ -114,6 +142,7 @@ def _card(
     content: dict[str, Any],
     config: BackboneConfig | None,
     files: Mapping[Network, File],
+    choice: dict[str, Any] | None,
 ) -> Card:
     step, policy = content["state"]["step"], run.policy
     lines = [line for line in read_lines(folder.metrics) if line["step"] <= step]
@@ -142,13 +171,19 @@ def _card(
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, step if steps is None else steps)
         ],
+<<<<<<< HEAD
         preference=prefer(record.evidence(lines)) if teacher else None,
+=======
+        preference=prefer(record.evidence(lines)) if choice is None else preference(choice),
+>>>>>>> 870086d (resmom evaluate --all: which network of a run to keep, by evidence; export and the model card go by it)
         mean=policy.mean,
         std=policy.std,
         side=policy.views[0].size,
         prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
         width=width_lines(config),
         files=files,
+        earlier=choice is not None and step < choice["last_step"],
+        candidates=[] if choice is None else rows_of(choice),
     )
 
 

@@ -1,0 +1,134 @@
+"""`resmom evaluate RUN --all`: measure every network that a run kept, layer by layer, and choose one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from resmom.build import Own
+from resmom.data.source import Data, Source
+from resmom.errors import UserError
+from resmom.evaluate.knn import knn
+from resmom.evaluate.layers import LayerFeatures, layer_features
+from resmom.evaluate.linear import Linear, choose_linear, linear_probe
+from resmom.evaluate.score import Score
+from resmom.evaluate.split import holdout
+from resmom.export.keep import Entry, Picked, content, pick, sentence
+from resmom.rundir import append_line, find_run, write_json
+from resmom.runs.environment import environment
+from resmom.runs.evaluate import Row, labelled
+from resmom.runs.job import Split, clean_batches
+from resmom.runs.labels import with_labels
+from resmom.runs.loaded import Loaded, load_run
+from resmom.types import Network
+
+
+_NETWORKS: tuple[Network, ...] = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All candidates, the one to keep with its reason, and its test score."""
+
+    entries: tuple[Entry, ...]
+    picked: Picked
+    held: int
+    row: Row
+    file: Path
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.picked, self.row.score.top1)
+
+
+def keep(
+    path: Path,
+    data: str | Data | None = None,
+    network: Literal["student", "teacher", "both"] = "both",
+    linear: Linear | None = None,
+    device: str = "auto",
+    own: Own | None = None,
+    labels: str = "",
+    seed: int = 0,
+) -> Kept:
+    """Choose among networks, kept checkpoints and layers on held-out training images; test the chosen one alone.
+
+    `path`: a run folder, or one checkpoint of it to choose within. Writes RUN/choice.json, which `resmom export` goes
+    by, and a row of RUN/evaluations.jsonl. Raises UserError where `evaluate` would.
+    """
+    folder, given = find_run(path)
+    config = linear or Linear()
+    entries: list[Entry] = []
+    held, split = 0, None
+    try:
+        for loaded in _checkpoints(path, given, device, own):
+            if split is None:
+                split = labelled(loaded, data)[0]
+                split = with_labels(split, labels, seed) if labels else split
+            for name in _NETWORKS if network == "both" else (network,):
+                found, held = _entries(loaded, name, split, config)
+                entries += found
+        assert split is not None
+        picked = pick(entries, held)
+        row = _tested(load_run(_file(folder.last, given, picked), device, own), picked, split, config, len(entries))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be evaluated: {error}") from error
+    machine = environment()
+    append_line(folder.evaluations, {**row.plain(), "environment": machine})
+    write_json(folder.choice, content(picked, entries, held, row.plain(), machine))
+    return Kept(tuple(entries), picked, held, row, folder.choice)
+
+
+def _checkpoints(path: Path, given: Path, device: str, own: Own | None) -> Iterator[Loaded]:
+    """Every kept checkpoint once, oldest first, then the last; or the one file that was named."""
+    if path.resolve() == given.resolve():
+        yield load_run(given, device, own)
+        return
+    folder = find_run(path)[0]
+    last = load_run(folder.last, device, own)
+    for kept in folder.all_kept():
+        if kept != folder.kept(last.step):
+            yield load_run(kept, device, own)
+    yield last
+
+
+def _file(last: Path, given: Path, picked: Picked) -> Path:
+    """Where the picked network lies."""
+    kept = last.parent / f"step-{picked.entry.step:08d}.pt"
+    return kept if given == last and kept.exists() else given
+
+
+def _entries(loaded: Loaded, name: Network, split: Split, config: Linear) -> tuple[list[Entry], int]:
+    """A network's candidates, and the number of images that they were judged on."""
+    known = torch.from_numpy(split.train.labels)
+    features = _features(loaded, loaded.networks(name)[name], split.train)
+    fit, held = holdout(known.numpy(), config.held_out, config.seed)
+    entries = []
+    for kind in features.kinds:
+        x = features[kind]
+        choice = choose_linear(x, known, config)
+        near = knn(x[fit], known[fit], x[held], known[held], loaded.run.knn)
+        setting = (choice.accuracy, choice.loss, choice.lr, choice.weight_decay)
+        entries.append(Entry(name, loaded.step, kind, near.top1, *setting))
+    return entries, len(held)
+
+
+def _tested(loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int) -> Row:
+    entry = picked.entry
+    network = loaded.networks(entry.network)[entry.network]
+    train, test = (_features(loaded, network, part)[entry.features] for part in (split.train, split.test))
+    known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
+    score = linear_probe(train, known, test, asked, config).score
+    protocol = (
+        f"keep-v1 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
+    )
+    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step)
+
+
+def _features(loaded: Loaded, network: nn.Module, source: Source) -> LayerFeatures:
+    return layer_features(network, clean_batches(source, loaded.run.policy, loaded.device))

@@ -1,0 +1,53 @@
+"""Which network to keep: the best linear probe, unless it is no clearer than chance; then the last student's h."""
+
+import re
+
+import pytest
+
+from resmom.export.keep import Entry, content, pick, preference, rows
+
+
+def entry(network: str, step: int, linear: float, features: str = "h", loss: float = 1.0, knn: float = 50.0) -> Entry:
+    return Entry(network, step, features, knn, linear, loss, 0.1, 0.0)  # type: ignore[arg-type]
+
+
+LAST = entry("student", 20, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "held", "expected", "decided", "words"),
+    [
+        ([entry("teacher", 20, 58.0)], 1000, LAST, True, r"60.00 % on 1000 held-out .* the best of 2 candidates\.$"),
+        ([entry("teacher", 10, 70.0)], 1000, None, True, r"beside 60.00 % of the student of step 20.*: 4.7 times"),
+        ([entry("teacher", 20, 63.0, "stage3")], 1000, None, True, "1.4 times.*weak evidence for the best of many"),
+        ([entry("teacher", 20, 61.0)], 1000, LAST, False, "within a standard error .*2.19 points. No candidate is"),
+        ([entry("student", 20, 60.0, "stage3", loss=0.5)], 1000, LAST, False, "within"),
+        ([entry("student", 20, 80.0, "stage3"), entry("student", 20, 80.0, "stage2", knn=60.0)], 1000, None, True, ""),
+    ],
+)
+def test_pick(others: list[Entry], held: int, expected: Entry | None, decided: bool, words: str) -> None:
+    found = pick([*others[:1], LAST, *others[1:]], held)
+    assert found.entry is (expected or others[-1]) and found.decided is decided
+    assert re.search(words, found.why), found.why
+
+
+def test_of_one_network_its_last_h_is_the_default() -> None:
+    alone = [entry("teacher", 20, 60.0), entry("teacher", 10, 60.5)]
+    assert pick(alone, 100).entry is alone[0]
+    with pytest.raises(ValueError, match="nothing to choose from"):
+        pick([], 100)
+
+
+def test_the_file_says_all_that_the_card_needs() -> None:
+    entries = [entry("teacher", 10, 70.0, "stage3, mean"), LAST]
+    written = content(pick(entries, 1000), entries, 1000, {"top1": 71.5}, {})
+    assert (written["network"], written["step"], written["features"], written["last_step"]) == (
+        "teacher", 10, "stage3, mean", 20,
+    )  # fmt: skip
+    told = preference(written)
+    assert told.network == "teacher" and told.decided
+    assert told.why.startswith("Keep the teacher of step 10, features 'stage3, mean'. A linear probe reached 70.00 %")
+    assert told.why.endswith("On the test images, which had no part in this: 71.50 %.")
+    assert rows(written) == [
+        ("teacher", "10", "stage3, mean", "50.00", "70.00"), ("student", "20", "h", "50.00", "60.00"),
+    ]  # fmt: skip

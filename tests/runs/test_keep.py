@@ -1,0 +1,114 @@
+"""`resmom evaluate --all`: all are measured, one is tested, and export goes by the choice until it is stale."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from resmom import cli
+from resmom.checkpoint import load_checkpoint
+from resmom.errors import UserError
+from resmom.evaluate.linear import Linear
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.export import export
+from resmom.runs.keep import keep
+from resmom.runs.pretrain import pretrain
+from tests.runs.crash import QUIET, small_run, write_images
+
+QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run of two epochs with a checkpoint kept after each."""
+    root = tmp_path_factory.mktemp("keep")
+    data, run = write_images(root / "images.npz", n=80), small_run(epochs=2)
+    pretrain(replace(run, log=replace(run.log, keep_epochs=1)), str(data), root / "run", QUIET)
+    return RunDir(root / "run")
+
+
+def test_every_candidate_once_and_one_test(folder: RunDir) -> None:
+    before = len(read_lines(folder.evaluations))
+    found = keep(folder.path, linear=QUICK)
+    measured = [(e.network, e.step, e.features) for e in found.entries]
+    assert measured == [
+        (network, step, features)
+        for step in (10, 20)
+        for network in ("student", "teacher")
+        for features in ("h", "stage1, mean")
+    ]
+    line = read_lines(folder.evaluations)[-1]
+    assert len(read_lines(folder.evaluations)) == before + 1 and line["protocol"].startswith("keep-v1 (")
+    assert line["top1"] == found.row.score.top1 and "tested on 20" in line["protocol"]
+    written = json.loads(folder.choice.read_text())
+    assert written["sentence"] == found.sentence and written["held_out"] == found.held == 8
+    again = keep(folder.path, linear=QUICK)
+    assert (again.entries, again.picked, again.row) == (found.entries, found.picked, found.row)
+
+
+def test_one_checkpoint_alone(folder: RunDir) -> None:
+    found = keep(folder.kept(10), linear=QUICK, network="teacher")
+    assert {(e.network, e.step) for e in found.entries} == {("teacher", 10)} and found.row.step == 10
+
+
+def choose(folder: RunDir, **values: object) -> None:
+    """Write a choice by hand, on top of a measured one."""
+    if not folder.choice.exists():
+        keep(folder.path, linear=QUICK)
+    written = json.loads(folder.choice.read_text())
+    folder.choice.write_text(json.dumps(written | values))
+
+
+def test_export_goes_by_the_choice(folder: RunDir, tmp_path: Path) -> None:
+    choose(folder, step=10, last_step=20, network="teacher", sentence="Keep the teacher of step 10.")
+    found = export(folder.path, tmp_path / "out")
+    assert (found.step, found.chosen) == (10, "Keep the teacher of step 10.")
+    teacher = load_checkpoint(folder.kept(10))["state"]["teacher"]
+    weights = load_file(tmp_path / "out/backbone-teacher.safetensors")
+    assert weights["0.weight"].equal(teacher["backbone.body.layers.0.weight"])
+    card = (tmp_path / "out/README.md").read_text()
+    assert "**Take the teacher.** Keep the teacher of step 10." in card
+    assert "weights after 10 steps, chosen over those of other steps" in card and "was not finished" not in card
+    assert "| network | step | features | kNN (%) | linear probe (%) |" in card and "| stage1, mean |" in card
+
+
+def test_a_stale_choice_and_another_checkpoint_are_left_alone(folder: RunDir, tmp_path: Path) -> None:
+    choose(folder, step=10, last_step=15, sentence="old")
+    assert (export(folder.path, tmp_path / "a").step, export(folder.path, tmp_path / "a").chosen) == (20, "")
+    choose(folder, step=10, last_step=20, sentence="Another choice.")
+    named = export(folder.kept(20), tmp_path / "b")
+    assert (named.step, named.chosen) == (20, "") and "Another choice." not in (tmp_path / "b/README.md").read_text()
+    assert export(folder.kept(10), tmp_path / "c").chosen == "Another choice."
+
+
+def test_refusals(folder: RunDir, tmp_path: Path) -> None:
+    arrays = np.load(write_images(tmp_path / "images.npz"))
+    np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])
+    with pytest.raises(UserError, match="has no labels"):
+        keep(folder.path, str(tmp_path / "bare.npz"), linear=QUICK)
+    with pytest.raises(UserError, match=r"cannot be evaluated: .*no class has two"):
+        keep(folder.path, linear=QUICK, labels="0.01")
+
+
+def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["resmom", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        return int(end.value.code or 0), told.out, told.err
+
+    quick = ("--linear.epochs", 2, "--device", "cpu")
+    status, out, _ = call("evaluate", folder.path, "--all", *quick)
+    lines = out.splitlines()
+    assert status == 0 and len(lines) == 11 and lines[9].startswith("Keep the ") and lines[10].endswith("choice.json")
+    assert sum("*" in line for line in lines[1:9]) == 1
+    status, out, _ = call("evaluate", folder.path, "--all", "--json", *quick)
+    assert status == 0 and json.loads(out) == json.loads(folder.choice.read_text())
+    status, _, err = call("evaluate", folder.path, "--all", "--sweep")
+    assert status == 2 and "--all is a measurement of its own" in err and err.count("\n") == 1
+    status, out, _ = call("export", folder.path, "--json")
+    assert status == 0 and json.loads(out)["chosen"].startswith("Keep the ")
