@@ -16,7 +16,7 @@ from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
 
-ABOUT = "kNN, linear probe and online classifier of a run's student and teacher, or of few labels, fine-tuned, layer by layer."
+ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Network
 
-
 _NETWORKS: tuple[Network, ...] = ("student", "teacher")
 
 
