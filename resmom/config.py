@@ -17,6 +17,7 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
@@ -28,7 +29,7 @@ from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
+MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -39,6 +40,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "barlow": BarlowTwins,
     "vicreg": VICReg,
     "nnclr": NNCLR,
+    "dino": Dino,
 }
 """The methods by the names that the command line has for them."""
 

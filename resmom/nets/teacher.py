@@ -40,7 +40,8 @@ PLAIN = Ema()
 
 def make_teacher(student: Encoder) -> Encoder:
     """A copy of the student without its predictor, weights and buffers equal at step 0, that takes no gradient."""
-    teacher = Encoder(copy.deepcopy(student.backbone), copy.deepcopy(student.projector))
+    teacher = copy.deepcopy(student)
+    teacher.predictor = None
     return teacher.requires_grad_(False)
 
 

@@ -25,6 +25,8 @@ from resmom.recipes.baselines import (
 from resmom.recipes.cifar import (
     byol_cifar10_r18,
     byol_cifar100_r18,
+    dino_cifar10_r18,
+    dino_cifar100_r18,
     mocov3_cifar10_r18,
     mocov3_cifar100_r18,
     mocov3_cifar100_small,
@@ -43,6 +45,8 @@ Recipe = Callable[[], Run]
 RECIPES: dict[str, Recipe] = {
     "byol_cifar10_r18": byol_cifar10_r18,
     "byol_cifar100_r18": byol_cifar100_r18,
+    "dino_cifar10_r18": dino_cifar10_r18,
+    "dino_cifar100_r18": dino_cifar100_r18,
     "mocov3_cifar10_r18": mocov3_cifar10_r18,
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,
@@ -68,7 +72,8 @@ TWIN = "_residual"
 
 
 def with_residual(run: Run, weight: float = 1.0) -> Run:
-    """The same run with the residual term at the provisional defaults: site p, cosine, same view."""
+    """The same run with the residual term at the provisional defaults: site p (z without a predictor), cosine, same
+    view."""
     return replace(run, recipe=run.recipe + TWIN, residual=replace(run.residual, weight=weight))
 
 

@@ -88,7 +88,7 @@ class Job:
             made = views(images, index, run.policy, run.train.seed, step // self.per_epoch)
         with clock.part("transfer", self.device):
             placed = tuple(self._placed(view) for view in made)
-            return Batch(placed, torch.from_numpy(index).to(self.device))
+            return Batch(placed, torch.from_numpy(index).to(self.device), epoch=step / self.per_epoch)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
         """The images of a batch; those of a resident set are on the device already."""

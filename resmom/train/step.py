@@ -23,7 +23,7 @@ from resmom.nets.teacher import PLAIN, Ema, move_teacher, set_mode
 from resmom.train.optim import gated_step, set_rate
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, count_skip, read_skips, student_of
-from resmom.types import Batch, Outcome, Site, Targets
+from resmom.types import Batch, Outcome, Targets
 
 _HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,12 +57,6 @@ def slices(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def sites(outcome: Outcome) -> list[Site]:
-    """The sites at which the outcome's pairs can be compared."""
-    first = outcome.pairs[0].student
-    return ["h", "z"] if first.p is None else ["h", "z", "p"]
-
-
 def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Float[Tensor, ""], Metrics]:
     """The trained total and its parts. With `residual.weight` 0 the term does not exist: the published method."""
     parts = {f"loss/{term.name}": term.value.detach() for term in outcome.terms}
@@ -81,13 +75,18 @@ def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Flo
 
 
 def _gap_metrics(outcome: Outcome) -> Metrics:
-    """Training-time gaps: augmented views, batch statistics of training. Not those of the eval-mode measurement."""
+    """Training-time gaps: augmented views, batch statistics of training. Not those of the eval-mode measurement.
+
+    Those of the first kind of pairs are `gap/SITE/…`, of any other `gap/KIND/SITE/…`.
+    """
     metrics = {}
-    for site in sites(outcome) if outcome.pairs else []:
-        gap = gaps(outcome.pairs, site)
-        for kind, value in (("intra", gap.intra), ("inter", gap.inter), ("chance", gap.chance)):
-            if value is not None:
-                metrics[f"gap/{site}/{kind}"] = value
+    for number, name in enumerate(dict.fromkeys(pair.name for pair in outcome.pairs)):
+        pairs = [pair for pair in outcome.pairs if pair.name == name]
+        for site in pairs[0].student.sites:
+            gap = gaps(pairs, site)
+            for kind, value in (("intra", gap.intra), ("inter", gap.inter), ("chance", gap.chance)):
+                if value is not None:
+                    metrics[f"gap/{name}/{site}/{kind}" if number else f"gap/{site}/{kind}"] = value
     return metrics
 
 
@@ -142,6 +141,7 @@ def _learn(
         outcome = state.method(batch, targets, rows)
     total, parts = total_loss(outcome, rules.residual, plan.residual)
     _backward(state, share * total)
+    _freeze(state, outcome.frozen)
     if labels is not None and state.online is not None:
         # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
         loss = state.online([encoding.h for encoding in outcome.encodings], labels[rows])
@@ -225,6 +225,14 @@ def _clear(state: State) -> None:
 
 def _backward(state: State, loss: Tensor) -> None:
     (loss if state.scaler is None else state.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+
+def _freeze(state: State, names: tuple[str, ...]) -> None:
+    """Take the gradients of parameters that stay as they are: without one, no optimiser moves, decays or counts."""
+    if names:
+        for name, parameter in student_of(state.method).named_parameters():
+            if name.startswith(names):
+                parameter.grad = None
 
 
 def _gradients(optimizer: Optimizer) -> list[Tensor]:

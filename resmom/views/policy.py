@@ -4,6 +4,7 @@ The published policies are functions at the end of this file; each names the pla
 """
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal, get_args
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -84,6 +85,15 @@ class Policy:
             )
         if not all(0 < s < float("inf") for s in self.std):
             raise ValueError(f"Policy.std must be positive and finite, got {self.std}; pixels are divided by it")
+
+    @property
+    def leading(self) -> "Policy":
+        """The first views, those of the first one's size: what gaps and health are measured on.
+
+        All views, except where smaller local ones follow.
+        """
+        size = self.views[0].size
+        return replace(self, views=tuple(takewhile(lambda view: view.size == size, self.views)))
 
 
 def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:

@@ -11,6 +11,7 @@ from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
@@ -71,6 +72,23 @@ CIFAR_BYOL = CIFAR | {
     "method": Byol(hidden=4096, out=256, predictor_hidden=4096),
     "optim.lr": 1.0,
     "optim.weight_decay": 1e-5,
+    "online.lr": 0.1,
+}
+CIFAR_DINO = CIFAR | {
+    "method": Dino(
+        hidden=2048,
+        out=256,
+        prototypes=4096,
+        gains=False,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        temperature_epochs=0,
+        centre_momentum=0.9,
+        frozen_epochs=1.0,
+    ),
+    "ema.momentum": 0.9995,
+    "optim.lr": 0.3,
+    "optim.weight_decay": 1e-6,
     "online.lr": 0.1,
 }
 
@@ -160,6 +178,8 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "mocov3_cifar10_r18": CIFAR_MOCO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
     "byol_cifar100_r18": CIFAR_BYOL | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
     "byol_cifar10_r18": CIFAR_BYOL | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
+    "dino_cifar100_r18": CIFAR_DINO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
+    "dino_cifar10_r18": CIFAR_DINO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
     "mocov3_imagenet_r50": R50,
     "mocov3_imagenet_r50_300ep": R50
     | {"train.epochs": 300, "optim": Lars(lr=0.3, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3")},
@@ -212,7 +232,8 @@ def test_the_twin_differs_by_the_term_alone(name: str) -> None:
     assert base.recipe == name and twin.recipe == name + TWIN
     assert base.residual.weight == 0
     assert twin.residual == replace(base.residual, weight=1.0)
-    assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == ("p", "cosine", "same")
+    site = "p" if "p" in base.method.traits.sites else "z"
+    assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == (site, "cosine", "same")
     for field in fields(Run):
         if field.name not in ("recipe", "residual"):
             assert getattr(twin, field.name) == getattr(base, field.name), field.name
@@ -244,7 +265,8 @@ def shrunken(run: Run) -> Run:
     backbone: MoCoViT | SmallResNet = SmallResNet(widths=(4, 8))
     if isinstance(run.backbone, MoCoViT):
         backbone = replace(run.backbone, image=32, patch=8, size="tiny")
-    slim = {field.name: 16 for field in fields(run.method) if field.name in ("hidden", "out", "predictor_hidden")}
+    wide = ("hidden", "out", "predictor_hidden", "prototypes")
+    slim = {field.name: 16 for field in fields(run.method) if field.name in wide}
     size = 32 if isinstance(backbone, MoCoViT) else 16
     return replace(
         run,
@@ -267,7 +289,8 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     index = np.arange(n)
     pixels = torch.from_numpy((uniforms(3, 0, index, 0, 3 * 32 * 32) * 256).astype(np.uint8).reshape(n, 3, 32, 32))
     for step in range(2):
-        batch = Batch(views(pixels, index, run.policy, run.train.seed, step), torch.from_numpy(index))
+        made = views(pixels, index, run.policy, run.train.seed, step)
+        batch = Batch(made, torch.from_numpy(index), epoch=float(step))
         now = plan(run.train, run.optim.lr, run.ema, run.residual, step, per_epoch=1)
         metrics = train_step(state, batch, now, rules)
         assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])
