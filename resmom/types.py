@@ -52,6 +52,11 @@ class Batch:
     masks: tuple[Tensor, ...] = ()
     epoch: float = 0.0
 
+    def rows(self, rows: slice) -> "Batch":
+        """Some images of the batch."""
+        views, masks = (tuple(part[rows] for part in parts) for parts in (self.views, self.masks))
+        return Batch(views, self.index[rows], masks, self.epoch)
+
 
 @dataclass(frozen=True)
 class Encoding:

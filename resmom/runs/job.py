@@ -21,7 +21,7 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.train.optim import Steady, build_optimizer
-from resmom.train.plan import length, scaled
+from resmom.train.plan import Plan, length, plan, scaled
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
@@ -54,7 +54,8 @@ class Job:
         """What is the same for every step of the run."""
         run, train = self.run, self.run.train
         gated = self.device.type == "cuda"
-        return Rules(run.residual, train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema)
+        fixed = (train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema, train.clip_each)
+        return Rules(run.residual, *fixed)
 
     @property
     def per_epoch(self) -> int:
@@ -63,6 +64,11 @@ class Job:
     @property
     def steps(self) -> int:
         return length(self.run.train, self.order.steps)
+
+    def plan(self, step: int) -> Plan:
+        """What a step is told."""
+        run = self.run
+        return plan(run.train, run.optim.lr, run.ema, run.residual, step, self.per_epoch, run.optim)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (counted from 0): a pure function of (seed, step) and the data.
