@@ -33,6 +33,7 @@ from resmom.recipes.cifar import (
 )
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.imagenet import (
+    dino_imagenet_vits,
     mocov3_imagenet_r50,
     mocov3_imagenet_r50_300ep,
     mocov3_imagenet_r50_1000ep,
@@ -47,6 +48,7 @@ RECIPES: dict[str, Recipe] = {
     "byol_cifar100_r18": byol_cifar100_r18,
     "dino_cifar10_r18": dino_cifar10_r18,
     "dino_cifar100_r18": dino_cifar100_r18,
+    "dino_imagenet_vits": dino_imagenet_vits,
     "mocov3_cifar10_r18": mocov3_cifar10_r18,
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,

@@ -114,15 +114,31 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
 
     Raises ConfigError for a backbone that cannot be built.
     """
-    side = run.policy.views[0].size
+    side, channels = run.policy.views[0].size, len(run.policy.mean)
     try:
-        view = (len(run.policy.mean), side, side)
-        method = build_method(run.method, run.backbone, run.train.seed, own or Own(), view)
+        method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
+    for other in {view.size for view in run.policy.views} - {side}:
+        _require_size(backbone_of(method.student), channels, side, other)
     if dist.world() > 1 and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def _require_size(backbone: nn.Module, channels: int, side: int, other: int) -> None:
+    """Raise ConfigError for a backbone that does not take views of another size beside its own."""
+    modes = {part: part.training for part in backbone.modules()}
+    try:
+        backbone.eval()(torch.zeros(1, channels, other, other))
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"the backbone takes views of side {side}, but not of side {other} beside them: {error}; give all views "
+            "one size, or take a backbone that does, such as --backbone dino-vit-small"
+        ) from error
+    for part, training in modes.items():
+        part.training = training
 
 
 def start_from(path: str, method: Method) -> str:

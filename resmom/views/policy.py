@@ -122,6 +122,19 @@ def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
     return Policy((first, replace(first, blur=0.1, solarise=0.2)), *IMAGENET)
 
 
+def dino_imagenet(local: int, scale: float) -> Policy:
+    """DINO's multi-crop (arXiv 2104.14294, section 3.1): two global views of 224 pixels and `local` ones of 96.
+
+    `scale` divides the areas: global crops have from that part of the image on, local ones from .05 up to it. Source:
+    DataAugmentationDINO in main_dino.py of facebookresearch/dino; iBOT has the same. All crops are bicubic; the
+    global ones are BYOL's asymmetric pair.
+    """
+    first = View(scale=(scale, 1.0), interpolation="bicubic", saturation=0.2, blur=1.0)
+    second = replace(first, blur=0.1, solarise=0.2)
+    small = replace(first, size=96, scale=(0.05, scale), blur=0.5)
+    return Policy((first, second, *[small] * local), *IMAGENET)
+
+
 def mocov3_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
     """The asymmetric pair without blur that solo-learn runs MoCo-v3, BYOL and others with on CIFAR-10 and -100.
 

@@ -2,8 +2,8 @@
 
     python -m tests.parity.record --mocov3 PATH --sololearn PATH --dino PATH
 
-PATHs are checkouts of github.com/facebookresearch/moco-v3, vturrisi/solo-learn and facebookresearch/dino; the numbers of
-those not given stay as they are. Their code is not part of this project; only the numbers it prints are kept, in
+PATHs are checkouts of github.com/facebookresearch/moco-v3, vturrisi/solo-learn and facebookresearch/dino; the numbers
+of those not given stay as they are. Their code is not part of this project; only the numbers it prints are kept, in
 tests/golden/parity.json, with the commits they came from.
 """
 

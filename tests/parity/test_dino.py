@@ -59,7 +59,7 @@ def test_schedules() -> None:
 
 @pytest.mark.parametrize("micro", [0, 4])
 def test_five_steps(micro: int) -> None:
-    """Crops of two sizes, learned gains, frozen prototypes, gradients clipped one by one, changing decay, the centre."""
+    """Two sizes of crops, learned gains, frozen prototypes, gradients clipped one by one, changing decay, centre."""
     first, last, epochs = S.temperatures
     config = Dino(
         hidden=S.hidden,
