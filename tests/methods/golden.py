@@ -89,7 +89,7 @@ def start(kind: str) -> Method:
         if method.teacher is not None and not name.startswith("predictor."):
             method.teacher.get_parameter(name).copy_(value)
     for name, buffer in memory_of(method).items():
-        if buffer.is_floating_point():  # a queue of unit vectors
+        if buffer.is_floating_point() and buffer.ndim > 1:  # a queue of unit vectors; a centre starts at 0
             buffer.copy_(F.normalize(weight(name, buffer), dim=-1))
     return method
 
