@@ -12,6 +12,7 @@ from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
+from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
@@ -35,7 +36,7 @@ class Own:
 
 
 def build_method(
-    method: MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR,
+    method: MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino,
     backbone: BackboneConfig,
     seed: int,
     own: Own,
@@ -66,6 +67,8 @@ def build_method(
                 return VICRegMethod(body, method)
             case NNCLR():
                 return NNCLRMethod(body, method)
+            case Dino():
+                return DinoMethod(body, method)
             case _:
                 assert_never(method)
 

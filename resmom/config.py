@@ -17,18 +17,19 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
+MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -39,6 +40,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "barlow": BarlowTwins,
     "vicreg": VICReg,
     "nnclr": NNCLR,
+    "dino": Dino,
 }
 """The methods by the names that the command line has for them."""
 
@@ -189,17 +191,27 @@ def check(run: Run) -> None:
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
             raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
-        case MoCoViT(image=image, patch=patch):
-            if patch < 1 or image < patch or image % patch:
-                raise ConfigError(f"backbone.image {image} is not a multiple of backbone.patch {patch}")
-            for number, view in enumerate(run.policy.views):
-                if view.size != image:
-                    raise ConfigError(
-                        f"backbone.image is {image}, but view {number} has side {view.size}; "
-                        f"set --backbone.image or --policy.views.{number}.size so that they agree"
-                    )
+        case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
+            _check_patches(run, image, patch)
         case _:
             pass
+
+
+def _check_patches(run: Run, image: int, patch: int) -> None:
+    """Refuse views that a transformer does not take: the first have its size, local ones a whole number of patches."""
+    if patch < 1 or image < patch or image % patch:
+        raise ConfigError(f"backbone.image {image} is not a multiple of backbone.patch {patch}")
+    for number, view in enumerate(run.policy.views):
+        if number < run.method.traits.views and view.size != image:
+            raise ConfigError(
+                f"backbone.image is {image}, but view {number} has side {view.size}; "
+                f"set --backbone.image or --policy.views.{number}.size so that they agree"
+            )
+        if view.size % patch:
+            raise ConfigError(
+                f"view {number} has side {view.size}, which is not a multiple of backbone.patch {patch}; "
+                f"set --policy.views.{number}.size"
+            )
 
 
 def _check_method(run: Run) -> None:
@@ -227,6 +239,15 @@ def _check_method(run: Run) -> None:
             f"method.queue is {run.method.queue}, train.batch {run.train.batch}: the support set must hold a batch at "
             "least; raise method.queue"
         )
+    for what, sizes in (
+        ("global", {view.size for view in run.policy.views[: traits.views]}),
+        ("local", {view.size for view in run.policy.views[traits.views :]}),
+    ):
+        if traits.more and len(sizes) > 1:
+            raise ConfigError(
+                f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
+                f"{', '.join(map(str, sorted(sizes)))}; give them all one"
+            )
     if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "

@@ -23,6 +23,17 @@ def linear(step: int, steps: int, first: float, last: float) -> float:
     return first + (last - first) * step / steps
 
 
+def by_epoch(epoch: float, epochs: int, first: float, last: float) -> float:
+    """In equal rises from `first` in epoch 0 to `last` in epoch `epochs` - 1, and `last` from then on.
+
+    The same throughout an epoch: DINO's rule for the teacher's temperature.
+    """
+    whole = int(epoch)
+    if whole >= epochs:
+        return last
+    return first + (last - first) * whole / max(1, epochs - 1)
+
+
 def every(epochs: float, per_epoch: int) -> int:
     """An interval given in epochs, in whole steps: at least one, and 0 (never) for 0 epochs."""
     return max(1, round(epochs * per_epoch)) if epochs > 0 else 0

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils import _pytree
 
-Site = Literal["h", "z", "p"]
-"""Where a network is read: representation (what is kept), projection, prediction (student only; its partner is z)."""
+Site = Literal["h", "z", "p", "logits"]
+"""Where a network is read: representation (what is kept), projection, prediction (student only; its partner is z), and
+the similarities to prototypes of methods that have these."""
 
 Network = Literal["student", "teacher"]
 
@@ -40,30 +41,59 @@ class Traits:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch on the device: `views[v]` is N x C x H x W, normalised; `index` names the N images."""
+    """One batch on the device: `views[v]` is N x C x H_v x W_v, normalised; `index` names the N images.
 
-    views: tuple[Float[Tensor, "n c h w"], ...]
+    `epoch` is where in the run the batch stands, in passes over the images: with it, what a method does at a step is a
+    function of its batch.
+    """
+
+    views: tuple[Float[Tensor, "n c _ _"], ...]
     index: Int[Tensor, " n"]
     masks: tuple[Tensor, ...] = ()
+    epoch: float = 0.0
+
+    def rows(self, rows: slice) -> "Batch":
+        """Some images of the batch."""
+        views, masks = (tuple(part[rows] for part in parts) for parts in (self.views, self.masks))
+        return Batch(views, self.index[rows], masks, self.epoch)
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What one network says of one view: representation, projection, prediction, and the feature map where kept."""
+    """What one network says of one view: representation, projection, prediction, and the feature map where kept.
+
+    `logits` are the similarities of z to the prototypes of a method that has these.
+    """
 
     h: Float[Tensor, "n dh"]
     z: Float[Tensor, "n dz"]
     p: Float[Tensor, "n dz"] | None = None
     dense: Float[Tensor, "n c k"] | None = None
+    logits: Float[Tensor, "n k"] | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where this network can be read."""
+        predicts: tuple[Site, ...] = () if self.p is None else ("p",)
+        compares: tuple[Site, ...] = () if self.logits is None else ("logits",)
+        return ("h", "z", *predicts, *compares)
 
     def rows(self, rows: slice) -> "Encoding":
         """The encoding of some rows of the batch."""
         p = None if self.p is None else self.p[rows]
         dense = None if self.dense is None else self.dense[rows]
-        return Encoding(self.h[rows], self.z[rows], p, dense)
+        logits = None if self.logits is None else self.logits[rows]
+        return Encoding(self.h[rows], self.z[rows], p, dense, logits)
 
     def at(self, site: Site) -> Tensor:
-        """The tensor at a site. A network without a predictor (the teacher) answers with z where p is asked."""
+        """The tensor at a site. A network without a predictor (the teacher) answers with z where p is asked.
+
+        Raises ValueError for the logits of a network without prototypes.
+        """
+        if site == "logits":
+            if self.logits is None:
+                raise ValueError("the site 'logits' is one of methods with prototypes; use 'z' or 'h'")
+            return self.logits
         if site == "h":
             return self.h
         return self.z if site == "z" or self.p is None else self.p
@@ -106,7 +136,8 @@ class Outcome:
     """What a method says of some rows: loss terms, same-view pairs, rows to remember after the step.
 
     `encodings` are the student's of the views it saw; the online classifier learns from their h. `chance` is the
-    value of the total that a network without information reaches, if the loss has such a level.
+    value of the total that a network without information reaches, if the loss has such a level. `frozen` begins the
+    names of those of the student's parameters that this step leaves exactly as they are.
     """
 
     terms: tuple[Term, ...]
@@ -114,6 +145,7 @@ class Outcome:
     pairs: tuple[Pair, ...] = ()
     memory: tuple[Tensor, ...] = ()
     chance: float | None = None
+    frozen: tuple[str, ...] = ()
 
 
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):

@@ -41,6 +41,22 @@ def byol(p1: Vector, p2: Vector, z1: Vector, z2: Vector) -> float:
     return total
 
 
+def dino(
+    students: list[Vector], teachers: list[Vector], centre: Vector, student_temperature: float, temperature: float
+) -> float:
+    """arXiv 2104.14294, Eq. 3: H(P_t(x), P_s(x')), averaged over both global x, all x' != x, and images."""
+    total, count = 0.0, 0
+    for i, t in enumerate(teachers):
+        for j, s in enumerate(students):
+            if i == j:
+                continue
+            count += 1
+            for a, b in zip(t, s, strict=True):
+                target, guess = softmax((a - centre) / temperature), softmax(b / student_temperature)
+                total -= sum(x * math.log(y) for x, y in zip(target, guess, strict=True)) / len(t)
+    return total / count
+
+
 def cosine_distance(a: Vector, b: Vector) -> float:
     return sum(1 - cos(x, y) for x, y in zip(a, b, strict=True)) / len(a)
 

@@ -12,8 +12,9 @@ from resmom.config import ConfigError, Run, check, field_names, from_json, to_js
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import MoCoViT, SmallResNet, Timm
+from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm
 from resmom.recipes import recipe
 from resmom.train.optim import AdamW, Lars, Sgd
 from resmom.types import Traits
@@ -197,6 +198,32 @@ def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
 def test_check_refuses_what_cannot_train(part: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check(replace(Run(), **{part: value}))
+
+
+def multicrop(run: Run, *sides: int) -> Run:
+    """The run as DINO with views of these sides."""
+    views = tuple(replace(run.policy.views[0], size=side) for side in sides)
+    return replace(run, method=Dino(), residual=Residual(0.0, "z"), policy=replace(run.policy, views=views))
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        ((224,), "Dino takes at least 2 views, policy.views has 1"),
+        ((224, 192), r"the global views of Dino .* have the sides 192, 224"),
+        ((224, 224, 96, 64), r"the local views of Dino .* have the sides 64, 96"),
+        ((192, 192, 96), "backbone.image is 224, but view 0 has side 192"),
+        ((224, 224, 90), "view 2 has side 90, which is not a multiple of backbone.patch 16"),
+    ],
+)
+def test_check_refuses_views_that_do_not_go_together(sides: tuple[int, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check(multicrop(replace(Run(), backbone=DinoViT()), *sides))
+
+
+@pytest.mark.parametrize("backbone", [DinoViT(), MoCoViT(), Timm()])
+def test_check_takes_local_views(backbone: Any) -> None:
+    check(multicrop(replace(Run(), backbone=backbone), 224, 224, 96, 96))
 
 
 def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Two processes with half of the batch each against one process with all of it, weight by weight."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests import toy
 
 STEPS, N, WORLD = 3, 8, 2
 PLAN = Plan(lr=0.1, momentum=0.9, residual=1.0)
-RULES = Rules(Residual(1.0, "p"))
 
 
 def part(batch: Batch, rank: int, world: int) -> Batch:
@@ -34,8 +32,8 @@ def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, brok
     method = toy.method(kind, batch_norm=False)
     state = State(method, build_optimizer(Sgd(), method.student))
     method.student = dist.data_parallel(method.student)
-    rules = RULES if method.teacher is not None else replace(RULES, residual=Residual())
-    losses = []
+    residual = Residual() if method.teacher is None else Residual(1.0, toy.site(kind))
+    losses, rules = [], Rules(residual, micro_batch=micro_batch)
     for step in range(STEPS):
         batch = toy.batch(step, N)
         if broken and step == 1:
@@ -44,7 +42,7 @@ def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, brok
         if step == 0:  # at the start both networks are the same on every rank
             targets = method.teach(mine)
             assert not any(keys.requires_grad for keys in targets.keys)
-        losses.append(train_step(state, mine, PLAN, replace(rules, micro_batch=micro_batch))["loss"].item())
+        losses.append(train_step(state, mine, PLAN, rules)["loss"].item())
     return {
         "student": student_of(method).state_dict(),
         "teacher": {} if method.teacher is None else method.teacher.state_dict(),
@@ -61,8 +59,11 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "mocov3 in micro-batches": ("mocov3", 2, False),
     "byol": ("byol", 0, False),
     **{kind: (kind, 0, False) for kind in ("simsiam", "simclr", "barlow", "vicreg", "nnclr")},
+    "dino": ("dino", 0, False),
+    "dino in micro-batches": ("dino", 2, False),
     "broken mocov3": ("mocov3", 0, True),
     "broken byol": ("byol", 0, True),
+    "broken dino": ("dino", 0, True),
 }
 
 
@@ -133,6 +134,7 @@ def test_a_step_that_is_not_finite_on_one_rank_is_skipped_on_both(
         assert rank[case]["skipped"] == 1
         assert_close(rank[case]["student"], whole["student"])
         assert_close(rank[case]["teacher"], whole["teacher"])
+        assert_close(rank[case]["memory"], whole["memory"])
     if case == "broken byol":  # where no keys are shared, rank 0's own loss was fine
         assert math.isfinite(ranks[0][case]["losses"][1]) and math.isnan(ranks[1][case]["losses"][1])
 

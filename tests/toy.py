@@ -6,13 +6,14 @@ from torch import Tensor, nn
 from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
+from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
-from resmom.types import Batch
+from resmom.types import Batch, Site
 
 
 class Flat(nn.Module):
@@ -27,6 +28,20 @@ class Flat(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = True) -> Tensor:
         return x
+
+
+class Pooled(nn.Module):
+    """A body that takes views of any size: a convolution and a mean over places."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 2), nn.GELU())
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = True) -> Tensor:
+        return x.mean((2, 3))
 
 
 def without_batch_norm(module: nn.Module) -> nn.Module:
@@ -59,11 +74,18 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Meth
             made = VICRegMethod(body, VICReg(hidden=16, out=8))
         case "nnclr":
             made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
+        case "dino":
+            made = DinoMethod(body, Dino(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
         case _:
             raise ValueError(kind)
     if not batch_norm:
         without_batch_norm(made)
     return made.double()
+
+
+def site(kind: str) -> Site:
+    """Where the residual term of a method is taken."""
+    return "z" if kind == "dino" else "p"
 
 
 def batch(seed: int = 0, n: int = 8) -> Batch:

@@ -38,8 +38,7 @@ def network_gap(
         for views in batches:
             said, inside = _encode(student, views, layers)
             taught, target = _encode(teacher, views, layers)
-            predicts = all(encoding.p is not None for encoding in said)
-            for site in _SITES if predicts else _SITES[:2]:
+            for site in said[0].sites:
                 partner: Site = "z" if site == "p" else site
                 found = gap_sums([e.at(site) for e in said], [e.at(partner) for e in taught])
                 sites[site] = sites[site].plus(found) if site in sites else found
@@ -49,9 +48,6 @@ def network_gap(
     return NetworkGap(
         {site: sums.gap() for site, sums in sites.items()}, {name: sums.gap() for name, sums in by_layer.items()}
     )
-
-
-_SITES: tuple[Site, ...] = ("h", "z", "p")
 
 
 def _encode(

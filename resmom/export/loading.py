@@ -1,6 +1,7 @@
 """The lines of Python that load an exported file: torch, torchvision and timm only, nothing of this package."""
 
-from resmom.nets.backbones import MOCO_VIT, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import MOCO_VIT, BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.vit import VIT
 from resmom.views.apply import PLAIN_MARGIN
 from resmom.views.policy import Interpolation
 
@@ -17,7 +18,9 @@ def loading_lines(config: BackboneConfig | None, file: str) -> str:
         case SmallResNet():
             made = _small_resnet(config)
         case MoCoViT():
-            made = _moco_vit(config)
+            made = _vit(MOCO_VIT[config.size], config.image, config.patch)
+        case DinoViT():
+            made = _vit(VIT[config.size], config.image, config.patch)
         case Timm():
             size = "" if config.image is None else f", img_size={config.image}"
             made = [f'network = timm.create_model("{config.name}", num_classes=0{size})']
@@ -33,7 +36,7 @@ def _imports(config: BackboneConfig | None) -> list[str]:
             return [load, "from torch import nn", f"from torchvision.models import resnet{depth}"]
         case SmallResNet():
             return [load, "from torch import nn", "from torchvision.models.resnet import BasicBlock"]
-        case MoCoViT():
+        case MoCoViT() | DinoViT():
             return [load, "from timm.models.vision_transformer import VisionTransformer"]
         case Timm():
             return ["import timm", load]
@@ -76,12 +79,11 @@ def _small_resnet(config: SmallResNet) -> list[str]:
     ]
 
 
-def _moco_vit(config: MoCoViT) -> list[str]:
-    width, depth, heads = MOCO_VIT[config.size]
+def _vit(size: tuple[int, int, int], image: int, patch: int) -> list[str]:
+    width, depth, heads = size
     return [
         "network = VisionTransformer(",
-        f"    img_size={config.image}, patch_size={config.patch}, embed_dim={width}, depth={depth}, "
-        f"num_heads={heads}, num_classes=0",
+        f"    img_size={image}, patch_size={patch}, embed_dim={width}, depth={depth}, num_heads={heads}, num_classes=0",
         ")",
     ]
 
@@ -117,5 +119,7 @@ def width_lines(config: BackboneConfig | None) -> str:
             return str(widths[-1])
         case MoCoViT(size=size):
             return str(MOCO_VIT[size][0])
+        case DinoViT(size=size):
+            return str(VIT[size][0])
         case Timm() | None:
             return "network(images).shape[1]"

@@ -4,10 +4,11 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, get_args
 
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Both, Evidence
+from resmom.types import Site
 
 Line = Mapping[str, Any]
 
@@ -115,7 +116,7 @@ def when(lines: Sequence[Line]) -> str:
 def gaps(health: Line) -> list[GapNumbers]:
     """The gaps of a health line, at each site that it has."""
     found = []
-    for site in ("h", "z", "p"):
+    for site in get_args(Site):
         values = [health.get(f"gap/{site}/{kind}") for kind in ("intra", "inter", "chance")]
         if all(value is not None for value in values):
             found.append(GapNumbers(site, *map(float, values)))  # type: ignore[arg-type]

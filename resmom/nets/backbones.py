@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet
 
+from resmom.nets.vit import ViTBody, dino_body
+
 
 @dataclass(frozen=True)
 class ResNet:
@@ -54,6 +56,24 @@ MOCO_VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 12), "small": (38
 
 
 @dataclass(frozen=True)
+class DinoViT:
+    """The Vision Transformer of DINO (arXiv 2104.14294) and iBOT: DeiT's, with 6 heads for ViT-S.
+
+    Learned positions, interpolated for views of other sizes than `image`; class token as h.
+    """
+
+    size: Literal["tiny", "small", "base"] = "small"
+    image: int = 224
+    patch: int = 16
+    drop_path: float = 0.0
+    """Chance that the last block of the student is left out of an image's way, falling to 0 at the first one."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"backbone.drop_path is {self.drop_path}; it must be in [0, 1)")
+
+
+@dataclass(frozen=True)
 class Timm:
     """Any timm model by name, randomly initialised. `image` is passed on where a model needs its input size."""
 
@@ -61,7 +81,7 @@ class Timm:
     image: int | None = None
 
 
-BackboneConfig = ResNet | SmallResNet | MoCoViT | Timm
+BackboneConfig = ResNet | SmallResNet | MoCoViT | DinoViT | Timm
 
 
 class Backbone(nn.Module):
@@ -154,9 +174,7 @@ def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "toke
 
 def _moco_vit(config: MoCoViT) -> Backbone:
     width, depth, heads = MOCO_VIT[config.size]
-    body = timm.models.vision_transformer.VisionTransformer(
-        img_size=config.image, patch_size=config.patch, embed_dim=width, depth=depth, num_heads=heads, num_classes=0
-    )
+    body = ViTBody(config.image, config.patch, width, depth, heads)
     grid = config.image // config.patch
     positions = torch.cat([torch.zeros(1, width), sincos_positions(width, grid, grid)])
     body.pos_embed = nn.Parameter(positions[None], requires_grad=False)
@@ -189,7 +207,10 @@ def _timm(config: Timm) -> Backbone:
     return Backbone(body, width)
 
 
-BACKBONES = "small, resnet18, resnet34, resnet50, vit-tiny, vit-small, vit-base, timm:NAME"
+BACKBONES = (
+    "small, resnet18, resnet34, resnet50, vit-tiny, vit-small, vit-base, dino-vit-tiny, dino-vit-small, dino-vit-base, "
+    "timm:NAME"
+)
 """The names by which `backbone_named` knows backbones."""
 
 
@@ -210,6 +231,12 @@ def backbone_named(name: str) -> BackboneConfig:
             return MoCoViT("small")
         case ("vit-base", "", ""):
             return MoCoViT("base")
+        case ("dino-vit-tiny", "", ""):
+            return DinoViT("tiny")
+        case ("dino-vit-small", "", ""):
+            return DinoViT("small")
+        case ("dino-vit-base", "", ""):
+            return DinoViT("base")
         case ("timm", ":", model) if model:
             return Timm(model)
         case _:
@@ -228,5 +255,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             return Backbone(_SmallResNetBody(config), config.widths[-1])
         case MoCoViT():
             return _moco_vit(config)
+        case DinoViT():
+            body = dino_body(config.size, config.image, config.patch, config.drop_path)
+            return Backbone(body, body.embed_dim)
         case Timm():
             return _timm(config)

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
 
 LastNorm = Literal["none", "plain", "affine"]
 
@@ -30,3 +32,36 @@ def mlp(
     if last_norm != "none":
         parts.append(nn.BatchNorm1d(out, affine=last_norm == "affine"))
     return nn.Sequential(*parts)
+
+
+def gelu_mlp(width: int, hidden: int, out: int, layers: int = 3) -> nn.Module:
+    """Linear and GELU for every hidden layer, then Linear: DINO's head up to its bottleneck, without any BatchNorm.
+
+    Weights start as DeiT's: normal of deviation .02 (which DeiT cuts off at 2, where nothing is), biases 0.
+    """
+    parts: list[nn.Module] = []
+    for _ in range(layers - 1):
+        parts += [nn.Linear(width, hidden), nn.GELU()]
+        width = hidden
+    parts.append(nn.Linear(width, out))
+    for part in parts:
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)
+    return nn.Sequential(*parts)
+
+
+class Prototypes(nn.Module):
+    """Directions to which z is compared: a logit is the cosine of z and a prototype, times the prototype's gain.
+
+    A weight-normalised linear layer on normalised rows. The gain is 1 and fixed, or with `gains` learnt from 1 on.
+    """
+
+    def __init__(self, width: int, number: int, gains: bool = False) -> None:
+        super().__init__()
+        self.directions = nn.Linear(width, number, bias=False)
+        self.gains = nn.Parameter(self.directions.weight.new_ones(number, 1)) if gains else None
+
+    def forward(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        weight = F.normalize(self.directions.weight, dim=1)
+        return F.linear(F.normalize(z, dim=1), weight if self.gains is None else weight * self.gains)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from resmom.nets.encoder import Encoder
@@ -39,8 +40,15 @@ PLAIN = Ema()
 
 
 def make_teacher(student: Encoder) -> Encoder:
-    """A copy of the student without its predictor, weights and buffers equal at step 0, that takes no gradient."""
-    teacher = Encoder(copy.deepcopy(student.backbone), copy.deepcopy(student.projector))
+    """A copy of the student without its predictor, weights and buffers equal at step 0, that takes no gradient.
+
+    It is never short of a block: paths are dropped in the student alone, as DINO has it.
+    """
+    teacher = copy.deepcopy(student)
+    teacher.predictor = None
+    for module in teacher.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
     return teacher.requires_grad_(False)
 
 

@@ -25,12 +25,15 @@ from resmom.recipes.baselines import (
 from resmom.recipes.cifar import (
     byol_cifar10_r18,
     byol_cifar100_r18,
+    dino_cifar10_r18,
+    dino_cifar100_r18,
     mocov3_cifar10_r18,
     mocov3_cifar100_r18,
     mocov3_cifar100_small,
 )
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.imagenet import (
+    dino_imagenet_vits,
     mocov3_imagenet_r50,
     mocov3_imagenet_r50_300ep,
     mocov3_imagenet_r50_1000ep,
@@ -43,6 +46,9 @@ Recipe = Callable[[], Run]
 RECIPES: dict[str, Recipe] = {
     "byol_cifar10_r18": byol_cifar10_r18,
     "byol_cifar100_r18": byol_cifar100_r18,
+    "dino_cifar10_r18": dino_cifar10_r18,
+    "dino_cifar100_r18": dino_cifar100_r18,
+    "dino_imagenet_vits": dino_imagenet_vits,
     "mocov3_cifar10_r18": mocov3_cifar10_r18,
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,
@@ -68,7 +74,8 @@ TWIN = "_residual"
 
 
 def with_residual(run: Run, weight: float = 1.0) -> Run:
-    """The same run with the residual term at the provisional defaults: site p, cosine, same view."""
+    """The same run with the residual term at the provisional defaults: site p (z without a predictor), cosine, same
+    view."""
     return replace(run, recipe=run.recipe + TWIN, residual=replace(run.residual, weight=weight))
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from resmom.config import ConfigError, Log, Run
 from resmom.evaluate.online import Online
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.teacher import Ema
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
@@ -165,7 +165,7 @@ def momentum_of(half_life_steps: float) -> float:
 def _side(facts: Facts) -> tuple[int, str]:
     cap = 224 if facts.gpu else (96 if facts.init else 64)
     side = max(s for s in SIDES if s == SIDES[0] or s <= min(cap, 1.15 * facts.side))
-    if isinstance(facts.backbone, MoCoViT):
+    if isinstance(facts.backbone, MoCoViT | DinoViT):
         return facts.backbone.image, "the size the transformer in the given file was made for"
     if side >= facts.side / 1.15:
         return side, f"the images' own size (median of the shorter sides {facts.side} pixels)"
@@ -196,7 +196,7 @@ def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
     match backbone:
         case SmallResNet(widths=widths):
             return MoCoV3(temperature=0.2, hidden=4 * widths[-1], out=128), reason
-        case MoCoViT():
+        case MoCoViT() | DinoViT():
             return MoCoV3(0.2, projector_layers=3, predictor_norm="plain"), reason
         case _:
             return MoCoV3(temperature=0.2, hidden=2048, out=256), reason
@@ -288,6 +288,8 @@ def _name(backbone: BackboneConfig) -> str:
             return f"ResNet-{depth}, {stem} stem"
         case MoCoViT(size=size, patch=patch, image=image):
             return f"ViT-{size}/{patch} at {image} pixels"
+        case DinoViT(size=size, patch=patch, image=image):
+            return f"DINO's ViT-{size}/{patch} at {image} pixels"
         case Timm(name=name):
             return f"timm's {name}"
 

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from resmom.config import Log, Run
 from resmom.evaluate.online import Online
+from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet
 from resmom.nets.teacher import Ema
@@ -77,6 +79,36 @@ def byol_cifar10_r18() -> Run:
     Published: 92.58 top-1, online linear, one seed. Ours: not measured yet.
     """
     return _on_cifar10(byol_cifar100_r18())
+
+
+def dino_cifar100_r18() -> Run:
+    """DINO on CIFAR-100, ResNet-18, 1000 epochs, two views.
+
+    Source: solo-learn (da Costa et al., JMLR 2022), scripts/pretrain/cifar/dino.yaml.
+    Command: resmom pretrain dino_cifar100_r18 --data cifar100 --out RUN
+    Published: 66.76 top-1, online linear, one seed. Ours: not measured yet.
+    """
+    return Run(
+        method=Dino(prototypes=4096, temperature_epochs=0),
+        backbone=_R18,
+        policy=mocov3_cifar(*CIFAR100),
+        optim=_lars(0.3, 1e-6),
+        ema=Ema(0.9995, 1.0),
+        residual=Residual(site="z"),  # no predictor; the weight stays 0 until the twin sets it
+        train=_TRAIN,
+        online=Online(lr=0.1),
+        log=Log(knn_epochs=20, keep_epochs=100),
+    )
+
+
+def dino_cifar10_r18() -> Run:
+    """DINO on CIFAR-10, ResNet-18, 1000 epochs, two views.
+
+    Source: solo-learn (da Costa et al., JMLR 2022), scripts/pretrain/cifar/dino.yaml.
+    Command: resmom pretrain dino_cifar10_r18 --data cifar10 --out RUN
+    Published: 89.52 top-1, online linear, one seed. Ours: not measured yet.
+    """
+    return _on_cifar10(dino_cifar100_r18())
 
 
 def _on_cifar10(run: Run) -> Run:

@@ -55,7 +55,12 @@ class Drawn:
     logarithmic: bool
 
 
-SITES = (("h", "representation"), ("z", "projection"), ("p", "prediction; the teacher is read at z"))
+SITES = (
+    ("h", "representation"),
+    ("z", "projection"),
+    ("p", "prediction; the teacher is read at z"),
+    ("logits", "similarities to the prototypes"),
+)
 
 
 def _networks(kind: str, end: str = "") -> tuple[Curve, ...]:

@@ -26,7 +26,7 @@ from resmom.runs.job import Job, prepare
 from resmom.runs.monitor import monitor
 from resmom.schedule import every
 from resmom.train.optim import set_rate
-from resmom.train.plan import learning_rate, plan
+from resmom.train.plan import learning_rate
 from resmom.train.state import state_dict, student_of
 from resmom.train.step import autocast, train_step
 
@@ -91,7 +91,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
         training = time.perf_counter()
         for batch in batches:
             start = time.perf_counter()
-            now = plan(run.train, run.optim.lr, run.ema, run.residual, min(job.state.step, job.steps), job.per_epoch)
+            now = job.plan(min(job.state.step, job.steps))
             labels = None if job.labels is None else job.labels[batch.index]
             if job.state.online_optimizer is not None:
                 set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
@@ -234,7 +234,7 @@ def _kept_bytes(job: Job, images: int = 8) -> int:
     few = min(images, job.run.train.batch)
     batch = job.batch(0)
     # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
-    rows = replace(batch, views=tuple(view[:few].clone() for view in batch.views), index=batch.index[:few])
+    rows = replace(batch.rows(slice(0, few)), views=tuple(view[:few].clone() for view in batch.views))
     method = job.state.method
     buffers = [buffer.clone() for buffer in method.buffers()]
     method.train()

@@ -170,7 +170,7 @@ def _batches(loaded: Loaded, source: Source) -> Iterator[tuple[Tensor, ...]]:
         images = source.read(index)
         if isinstance(images, Tensor):
             images = images.to(loaded.device)
-        made = views(images, index, run.policy, run.train.seed, epoch=0)
+        made = views(images, index, run.policy.leading, run.train.seed, epoch=0)
         yield tuple(view.to(loaded.device).contiguous(memory_format=torch.channels_last) for view in made)
 
 
@@ -202,6 +202,6 @@ def _accuracy(loaded: Loaded, opened: Data, checkpoint: Path) -> AccuracyGap | N
 def _protocol(loaded: Loaded, source: Source, layers: bool) -> str:
     pooled = f"; layers: {POOLING}" if layers else ""
     return (
-        f"gap-v1 (eval mode, float32, {len(loaded.run.policy.views)} augmented views of the recipe at epoch 0, "
+        f"gap-v1 (eval mode, float32, {len(loaded.run.policy.leading.views)} augmented views of the recipe at epoch 0, "
         f"{len(source)} training images{pooled})"
     )

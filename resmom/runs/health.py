@@ -95,12 +95,13 @@ def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:
         images = source.read(index)
         if isinstance(images, Tensor):
             images = images.to(job.device)
-        made = views(images, index, job.run.policy, job.run.train.seed, epoch=0)
+        made = views(images, index, job.run.policy.leading, job.run.train.seed, epoch=0)
         yield tuple(view.to(job.device).contiguous(memory_format=torch.channels_last) for view in made)
 
 
 def _plain(network: nn.Module, view: Tensor) -> Encoding:
     said: Encoding = network(view)
+    # Without logits: of 65,536 prototypes they would take half a gigabyte here, and z says the same.
     return Encoding(said.h.float().cpu(), said.z.float().cpu(), None if said.p is None else said.p.float().cpu())
 
 
@@ -128,9 +129,8 @@ def _measures(h: list[Tensor]) -> dict[str, float]:
 
 def _gaps(student: list[Encoding], teacher: list[Encoding]) -> dict[str, float]:
     """Intra, inter and chance gap at every site."""
-    sites: tuple[Site, ...] = ("h", "z", "p") if student[0].p is not None else ("h", "z")
     line: dict[str, float] = {}
-    for site in sites:
+    for site in student[0].sites:
         partner: Site = "z" if site == "p" else site
         found = gap([e.at(site) for e in student], [e.at(partner) for e in teacher])
         line |= {f"gap/{site}/intra": found.intra.item(), f"gap/{site}/chance": found.chance.item()}

@@ -21,7 +21,7 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.train.optim import Steady, build_optimizer
-from resmom.train.plan import length, scaled
+from resmom.train.plan import Plan, length, plan, scaled
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
@@ -54,7 +54,8 @@ class Job:
         """What is the same for every step of the run."""
         run, train = self.run, self.run.train
         gated = self.device.type == "cuda"
-        return Rules(run.residual, train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema)
+        fixed = (train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema, train.clip_each)
+        return Rules(run.residual, *fixed)
 
     @property
     def per_epoch(self) -> int:
@@ -63,6 +64,11 @@ class Job:
     @property
     def steps(self) -> int:
         return length(self.run.train, self.order.steps)
+
+    def plan(self, step: int) -> Plan:
+        """What a step is told."""
+        run = self.run
+        return plan(run.train, run.optim.lr, run.ema, run.residual, step, self.per_epoch, run.optim)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (counted from 0): a pure function of (seed, step) and the data.
@@ -88,7 +94,7 @@ class Job:
             made = views(images, index, run.policy, run.train.seed, step // self.per_epoch)
         with clock.part("transfer", self.device):
             placed = tuple(self._placed(view) for view in made)
-            return Batch(placed, torch.from_numpy(index).to(self.device))
+            return Batch(placed, torch.from_numpy(index).to(self.device), epoch=step / self.per_epoch)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
         """The images of a batch; those of a resident set are on the device already."""
@@ -108,15 +114,31 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
 
     Raises ConfigError for a backbone that cannot be built.
     """
-    side = run.policy.views[0].size
+    side, channels = run.policy.views[0].size, len(run.policy.mean)
     try:
-        view = (len(run.policy.mean), side, side)
-        method = build_method(run.method, run.backbone, run.train.seed, own or Own(), view)
+        method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
+    for other in {view.size for view in run.policy.views} - {side}:
+        _require_size(backbone_of(method.student), channels, side, other)
     if dist.world() > 1 and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def _require_size(backbone: nn.Module, channels: int, side: int, other: int) -> None:
+    """Raise ConfigError for a backbone that does not take views of another size beside its own."""
+    modes = {part: part.training for part in backbone.modules()}
+    try:
+        backbone.eval()(torch.zeros(1, channels, other, other))
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"the backbone takes views of side {side}, but not of side {other} beside them: {error}; give all views "
+            "one size, or take a backbone that does, such as --backbone dino-vit-small"
+        ) from error
+    for part, training in modes.items():
+        part.training = training
 
 
 def start_from(path: str, method: Method) -> str:

@@ -19,7 +19,7 @@ from resmom.runs.progress import Progress
 from resmom.runs.start import save_start
 from resmom.schedule import due, every
 from resmom.train.optim import set_rate
-from resmom.train.plan import learning_rate, plan
+from resmom.train.plan import learning_rate
 from resmom.train.state import read_skips, state_dict, student_of
 from resmom.train.step import train_step
 
@@ -54,7 +54,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
     with prefetch(job.batch, state.step, job.steps, workers) as batches:
         for batch in batches:
             step = state.step
-            now = plan(run.train, run.optim.lr, run.ema, run.residual, step, job.per_epoch)
+            now = job.plan(step)
             labels = None if job.labels is None else job.labels[batch.index]
             if state.online_optimizer is not None:
                 set_rate(state.online_optimizer, learning_rate(run.train, run.online.lr, step, job.per_epoch))
@@ -71,6 +71,8 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                 schedule = {"lr": now.lr}
                 if state.method.teacher is not None:
                     schedule["momentum"] = now.momentum
+                if now.weight_decay is not None:
+                    schedule["weight_decay"] = now.weight_decay
                 if run.residual.weight > 0:
                     schedule["residual_weight"] = now.residual
                 speed = {

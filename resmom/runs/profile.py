@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from resmom.data.source import Data
 from resmom.runs.facts import fast_bf16
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.train.optim import set_rate
-from resmom.train.plan import Precision, learning_rate, plan
+from resmom.train.plan import Precision, learning_rate
 from resmom.train.step import autocast, total_loss, train_step
 from resmom.views import fused
 
@@ -86,7 +86,7 @@ def profile(
     with prefetch(job.batch, 0, 1_000_000_000, workers) as batches:
         for batch in batches:
             step = min(state.step, job.steps - 1)
-            now = plan(run.train, run.optim.lr, run.ema, run.residual, step, job.per_epoch)
+            now = job.plan(step)
             labels = None if job.labels is None else job.labels[batch.index]
             if state.online_optimizer is not None:
                 set_rate(state.online_optimizer, learning_rate(run.train, run.online.lr, step, job.per_epoch))
@@ -161,8 +161,7 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
 def _operations(job: Job, images: int = 4) -> float:
     """FLOP per image of a step: teacher forward, student forward and backward, heads and loss, all views."""
     few = min(images, job.run.train.batch)
-    batch = job.batch(0)
-    rows = replace(batch, views=tuple(view[:few] for view in batch.views), index=batch.index[:few])
+    rows = job.batch(0).rows(slice(0, few))
     method = job.state.method
     method.train()
     kept = {name: value.clone() for name, value in method.state_dict().items()}

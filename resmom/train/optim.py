@@ -45,6 +45,17 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.999)
     decay_vectors: bool = False
     """Whether biases, gains and tokens are decayed too (moco-v3 does)."""
+    decay_tokens: bool = False
+    """Whether class token and positions are decayed too, but not biases and gains (DINO does)."""
+    final_decay: float | None = None
+    """Weight decay at the end of the run, half a cosine away from `weight_decay`; None: the same throughout."""
+
+    def __post_init__(self) -> None:
+        if self.final_decay is not None and (self.weight_decay <= 0 or self.final_decay < 0):
+            raise ValueError(
+                f"optim.final_decay is {self.final_decay}, optim.weight_decay {self.weight_decay}; a decay that "
+                "changes must begin above 0, and not end below it"
+            )
 
 
 OptimConfig = Sgd | Lars | AdamW
@@ -123,26 +134,31 @@ ALL_SCHEDULED = Steady()
 
 
 def parameter_groups(
-    network: nn.Module, weight_decay: float, decay_vectors: bool, steady: Steady = ALL_SCHEDULED
+    network: nn.Module,
+    weight_decay: float,
+    decay_vectors: bool,
+    steady: Steady = ALL_SCHEDULED,
+    decay_tokens: bool = False,
 ) -> list[dict[str, Any]]:
     """The trained parameters in at most two groups: decayed, and (unless `decay_vectors`) not decayed.
 
-    Not decayed are biases and gains (one dimension) and what transformers add to their tokens. What is `steady` is in
-    groups of its own, which `set_rate` knows by their `steady` rate.
+    Not decayed are biases and gains (one dimension) and, unless `decay_tokens`, what transformers add to their tokens.
+    What is `steady` is in groups of its own, which `set_rate` knows by their `steady` rate.
     """
     chosen = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     kept = [(name, p) for name, p in chosen if name.startswith(steady.names)]
-    groups = _by_decay([pair for pair in chosen if not pair[0].startswith(steady.names)], weight_decay, decay_vectors)
-    return groups + [{**group, "steady": steady.rate} for group in _by_decay(kept, weight_decay, decay_vectors)]
+    rest = [pair for pair in chosen if not pair[0].startswith(steady.names)]
+    rule = (weight_decay, decay_vectors, decay_tokens)
+    return _by_decay(rest, *rule) + [{**group, "steady": steady.rate} for group in _by_decay(kept, *rule)]
 
 
 def _by_decay(
-    parameters: Sequence[tuple[str, Tensor]], weight_decay: float, decay_vectors: bool
+    parameters: Sequence[tuple[str, Tensor]], weight_decay: float, decay_vectors: bool, decay_tokens: bool
 ) -> list[dict[str, Any]]:
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, p in parameters:
-        spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
+        spared = p.ndim <= 1 or (name.endswith(("pos_embed", "cls_token")) and not decay_tokens)
         (free if spared and not decay_vectors else decayed).append(p)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
@@ -175,7 +191,7 @@ def build_optimizer(
             groups = parameter_groups(network, decay, True, steady)
             return LarsOptimizer(groups, 0.0, config)
         case AdamW():
-            groups = parameter_groups(network, decay, config.decay_vectors, steady)
+            groups = parameter_groups(network, decay, config.decay_vectors, steady, config.decay_tokens)
             return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
 
 
@@ -194,3 +210,10 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
     """Give every group the learning rate of this step, those apart that keep a steady one."""
     for group in optimizer.param_groups:
         group["lr"] = group.get("steady", lr)
+
+
+def set_decay(optimizer: Optimizer, weight_decay: float) -> None:
+    """Give the groups that are decayed the weight decay of this step."""
+    for group in optimizer.param_groups:
+        if group["weight_decay"] > 0:
+            group["weight_decay"] = weight_decay

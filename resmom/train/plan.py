@@ -6,6 +6,7 @@ from typing import Literal, assert_never
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import Ema
 from resmom.schedule import half_cosine, linear, warmup_cosine
+from resmom.train.optim import AdamW, OptimConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -28,10 +29,14 @@ class Train:
     warmup_steps: int = 0
     """Length of the warm-up of a run measured in steps."""
     warmup_start: float = 0.0
-    """Learning rate at step 0; rises linearly to the scaled rate, then falls as half a cosine to 0."""
+    """Learning rate at step 0; rises linearly to the scaled rate, then falls as half a cosine to `final_lr`."""
+    final_lr: float = 0.0
+    """Learning rate at the end."""
     precision: Precision = "fp32"
     clip: float = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
+    clip_each: bool = False
+    """`clip` is the largest norm of each parameter's gradient by itself, as DINO has it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,6 +67,8 @@ class Plan:
     lr: float
     momentum: float
     residual: float
+    weight_decay: float | None = None
+    """None: what the optimiser was built with."""
 
 
 def length(train: Train, per_epoch: int) -> int:
@@ -101,17 +108,36 @@ def momentum(ema: Ema, step: int, steps: int) -> float:
 
 
 def learning_rate(train: Train, lr: float, step: int, per_epoch: int) -> float:
-    """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to 0."""
+    """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to `train.final_lr`."""
     steps = length(train, per_epoch)
     warmup = train.warmup_steps if train.steps else round(train.warmup_epochs * per_epoch)
-    return warmup_cosine(step, steps, warmup, scaled(lr, train.batch), start=train.warmup_start)
+    return warmup_cosine(step, steps, warmup, scaled(lr, train.batch), start=train.warmup_start, end=train.final_lr)
 
 
-def plan(train: Train, lr: float, ema: Ema, residual: Residual, step: int, per_epoch: int) -> Plan:
-    """The numbers of step `step` of a run with `per_epoch` steps per epoch; `lr` is per 256 images."""
+def weight_decay(optim: OptimConfig, step: int, steps: int) -> float | None:
+    """The weight decay at a step, None where it does not change."""
+    if not isinstance(optim, AdamW) or optim.final_decay is None:
+        return None
+    return half_cosine(step, steps, optim.weight_decay, optim.final_decay)
+
+
+def plan(
+    train: Train,
+    lr: float,
+    ema: Ema,
+    residual: Residual,
+    step: int,
+    per_epoch: int,
+    optim: OptimConfig | None = None,
+) -> Plan:
+    """The numbers of step `step` of a run with `per_epoch` steps per epoch; `lr` is per 256 images.
+
+    `optim` says whether and how the weight decay changes.
+    """
     steps = length(train, per_epoch)
     return Plan(
         lr=learning_rate(train, lr, step, per_epoch),
         momentum=momentum(ema, step, steps),
         residual=residual_weight(residual, step, steps),
+        weight_decay=None if optim is None else weight_decay(optim, step, steps),
     )

@@ -20,10 +20,10 @@ from resmom.diagnose.gap import gaps
 from resmom.losses.residual import Residual, residual_term, target_entropy
 from resmom.method import Method
 from resmom.nets.teacher import PLAIN, Ema, move_teacher, set_mode
-from resmom.train.optim import gated_step, set_rate
+from resmom.train.optim import gated_step, set_decay, set_rate
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, count_skip, read_skips, student_of
-from resmom.types import Batch, Outcome, Site, Targets
+from resmom.types import Batch, Outcome, Targets
 
 _HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,6 +43,8 @@ class Rules:
     """Whether a flag on the device decides if the step counts; the optimisers must have been built for it."""
     ema: Ema = PLAIN
     """What of the teacher is an average; its momentum comes with each step's plan."""
+    clip_each: bool = False
+    """Whether `clip` goes for each parameter's gradient by itself."""
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -55,12 +57,6 @@ def slices(n: int, size: int) -> Iterator[slice]:
     size = size or n
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
-
-
-def sites(outcome: Outcome) -> list[Site]:
-    """The sites at which the outcome's pairs can be compared."""
-    first = outcome.pairs[0].student
-    return ["h", "z"] if first.p is None else ["h", "z", "p"]
 
 
 def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Float[Tensor, ""], Metrics]:
@@ -81,13 +77,18 @@ def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Flo
 
 
 def _gap_metrics(outcome: Outcome) -> Metrics:
-    """Training-time gaps: augmented views, batch statistics of training. Not those of the eval-mode measurement."""
+    """Training-time gaps: augmented views, batch statistics of training. Not those of the eval-mode measurement.
+
+    Those of the first kind of pairs are `gap/SITE/…`, of any other `gap/KIND/SITE/…`.
+    """
     metrics = {}
-    for site in sites(outcome) if outcome.pairs else []:
-        gap = gaps(outcome.pairs, site)
-        for kind, value in (("intra", gap.intra), ("inter", gap.inter), ("chance", gap.chance)):
-            if value is not None:
-                metrics[f"gap/{site}/{kind}"] = value
+    for number, name in enumerate(dict.fromkeys(pair.name for pair in outcome.pairs)):
+        pairs = [pair for pair in outcome.pairs if pair.name == name]
+        for site in pairs[0].student.sites:
+            gap = gaps(pairs, site)
+            for kind, value in (("intra", gap.intra), ("inter", gap.inter), ("chance", gap.chance)):
+                if value is not None:
+                    metrics[f"gap/{name}/{site}/{kind}" if number else f"gap/{site}/{kind}"] = value
     return metrics
 
 
@@ -142,6 +143,7 @@ def _learn(
         outcome = state.method(batch, targets, rows)
     total, parts = total_loss(outcome, rules.residual, plan.residual)
     _backward(state, share * total)
+    _freeze(state, outcome.frozen)
     if labels is not None and state.online is not None:
         # Not part of the total: whatever becomes of the classifier, the encoder's step does not depend on it.
         loss = state.online([encoding.h for encoding in outcome.encodings], labels[rows])
@@ -227,6 +229,21 @@ def _backward(state: State, loss: Tensor) -> None:
     (loss if state.scaler is None else state.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
 
+def _freeze(state: State, names: tuple[str, ...]) -> None:
+    """Take the gradients of parameters that stay as they are: without one, no optimiser moves, decays or counts."""
+    if names:
+        for name, parameter in student_of(state.method).named_parameters():
+            if name.startswith(names):
+                parameter.grad = None
+
+
+def clip_each(gradients: list[Tensor], most: float) -> None:
+    """Shorten every gradient whose norm is above `most` to that norm."""
+    norms = torch.stack(torch._foreach_norm(gradients))
+    # As in torch's own clipping, which the authors' has too: a hair shorter, so that nothing is divided by 0.
+    torch._foreach_mul_(gradients, list((most / (norms + 1e-6)).clamp(max=1.0).unbind()))
+
+
 def _gradients(optimizer: Optimizer) -> list[Tensor]:
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
@@ -239,10 +256,14 @@ def _gradient_norm(state: State) -> Tensor:
 
 def _move(state: State, plan: Plan, rules: Rules, norm: Tensor, counts: Tensor | None) -> None:
     """The weights move: optimiser, then teacher. Only finite steps come here, or those that `counts` will judge."""
-    if rules.clip > 0:
+    if rules.clip > 0 and rules.clip_each:
+        clip_each(_gradients(state.optimizer), rules.clip)
+    elif rules.clip > 0:
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         clip_grads_with_norm_(parameters, rules.clip, norm)
     set_rate(state.optimizer, plan.lr)
+    if plan.weight_decay is not None:
+        set_decay(state.optimizer, plan.weight_decay)
     if counts is None:
         state.optimizer.step()
     else:

@@ -4,6 +4,7 @@ The published policies are functions at the end of this file; each names the pla
 """
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal, get_args
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -85,6 +86,15 @@ class Policy:
         if not all(0 < s < float("inf") for s in self.std):
             raise ValueError(f"Policy.std must be positive and finite, got {self.std}; pixels are divided by it")
 
+    @property
+    def leading(self) -> "Policy":
+        """The first views, those of the first one's size: what gaps and health are measured on.
+
+        All views, except where smaller local ones follow.
+        """
+        size = self.views[0].size
+        return replace(self, views=tuple(takewhile(lambda view: view.size == size, self.views)))
+
 
 def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:
     if len(value) != 2 or not 0 < value[0] <= value[1] <= highest or value[1] == float("inf"):
@@ -110,6 +120,19 @@ def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
     """
     first = View(scale=(min_scale, 1.0), saturation=0.2, blur=1.0)
     return Policy((first, replace(first, blur=0.1, solarise=0.2)), *IMAGENET)
+
+
+def dino_imagenet(local: int, scale: float) -> Policy:
+    """DINO's multi-crop (arXiv 2104.14294, section 3.1): two global views of 224 pixels and `local` ones of 96.
+
+    `scale` divides the areas: global crops have from that part of the image on, local ones from .05 up to it. Source:
+    DataAugmentationDINO in main_dino.py of facebookresearch/dino; iBOT has the same. All crops are bicubic; the
+    global ones are BYOL's asymmetric pair.
+    """
+    first = View(scale=(scale, 1.0), interpolation="bicubic", saturation=0.2, blur=1.0)
+    second = replace(first, blur=0.1, solarise=0.2)
+    small = replace(first, size=96, scale=(0.05, scale), blur=0.5)
+    return Policy((first, second, *[small] * local), *IMAGENET)
 
 
 def mocov3_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:

@@ -19,7 +19,7 @@ from resmom.export.weights import About, exported, save_weights
 from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.init import load_backbone
 from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
@@ -72,6 +72,7 @@ def load(config: BackboneConfig | None, method: Method, network: Network, folder
         (SmallResNet((4,), channels=5), 8),
         (MoCoViT("tiny", image=32, patch=16), 32),
         pytest.param(MoCoViT("small", image=32, patch=16, freeze_patch=False), 32, marks=pytest.mark.slow),
+        (DinoViT("tiny", image=32, patch=16, drop_path=0.1), 32),
         (Timm("resnet10t"), 32),
         (Timm("vit_tiny_patch16_224", image=32), 32),
         (Timm("convnext_atto"), 32),

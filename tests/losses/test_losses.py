@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.decorrelation import covariance, cross_correlation, off_diagonal, spread_hinge
+from resmom.losses.prototypes import cross_entropies, sharpened
 from resmom.losses.residual import Residual, kd_feature, kd_relation, residual_term, target_entropy
 from resmom.types import Encoding, Pair
 from tests import oracle
@@ -105,6 +106,38 @@ def test_cosine_distance_by_hand_and_oracle() -> None:
     assert cosine_distance(e1, -e1).item() == pytest.approx(2.0)
     a, b = draw(0, 6, 4), draw(1, 6, 4)
     assert cosine_distance(a, b).item() == pytest.approx(oracle.cosine_distance(a.numpy(), b.numpy()), rel=1e-10)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(2, 9), st.floats(0.05, 2.0), st.floats(0.04, 2.0))
+def test_prototype_cross_entropy_is_the_oracle(seed: int, n: int, k: int, t_s: float, t_t: float) -> None:
+    (s1, s2), (t1, t2), centre = draw(seed, 2, n, k), draw(seed + 1, 2, n, k), draw(seed + 2, k)
+    found = [cross_entropies(sharpened(t, centre, t_t), s, t_s).mean().item() for t, s in ((t1, s2), (t2, s1))]
+    expected = oracle.dino([s1.numpy(), s2.numpy()], [t1.numpy(), t2.numpy()], centre.numpy(), t_s, t_t)
+    assert np.mean(found) == pytest.approx(expected, rel=1e-10)
+
+
+def test_prototype_cross_entropy_by_hand() -> None:
+    flat, some, zero = torch.zeros(3, 7), draw(0, 3, 7).float(), torch.zeros(7)
+    target = sharpened(some, zero, 0.1)
+    assert cross_entropies(target, flat, 0.1).tolist() == pytest.approx(
+        [math.log(7)] * 3
+    )  # chance, whatever the target
+    # A centre equal to the logits leaves nothing to tell: the target is uniform.
+    assert sharpened(some[:1], some[0], 0.04).tolist()[0] == pytest.approx([1 / 7] * 7)
+    # Two prototypes, one ahead by T ln 3: three quarters; so H against itself is that of (3/4, 1/4).
+    logits = torch.tensor([[0.1 * math.log(3), 0.0]])
+    share = sharpened(logits, torch.zeros(2), 0.1)
+    assert share.tolist()[0] == pytest.approx([0.75, 0.25])
+    entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert cross_entropies(share, logits, 0.1).item() == pytest.approx(entropy)
+
+
+def test_the_target_carries_no_gradient_and_is_full_precision() -> None:
+    teacher = draw(0, 4, 5).requires_grad_()
+    assert not sharpened(teacher, torch.zeros(5).double(), 0.1).requires_grad
+    assert sharpened(teacher.bfloat16(), torch.zeros(5), 0.1).dtype == torch.float32
+    assert cross_entropies(torch.full((4, 5), 0.2), teacher.bfloat16(), 0.1).dtype == torch.float32
 
 
 def pairs(seed: int, predictor: bool = True) -> list[Pair]:

@@ -20,6 +20,7 @@ from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
@@ -31,7 +32,7 @@ from resmom.train.optim import Lars, Sgd, Steady, build_optimizer
 from resmom.train.plan import Train, plan, scaled
 from resmom.train.state import State, memory_of
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch
+from resmom.types import Batch, Site
 from resmom.views.apply import views
 from resmom.views.policy import Policy, mocov3_cifar
 from tests.parity.setting import weight
@@ -47,6 +48,7 @@ METHODS = {
     "barlow": BarlowTwins(hidden=32, out=16),
     "vicreg": VICReg(hidden=32, out=16),
     "nnclr": NNCLR(temperature=0.2, queue=40, hidden=32, out=16, predictor_hidden=32),
+    "dino": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 
@@ -87,9 +89,14 @@ def start(kind: str) -> Method:
         if method.teacher is not None and not name.startswith("predictor."):
             method.teacher.get_parameter(name).copy_(value)
     for name, buffer in memory_of(method).items():
-        if buffer.is_floating_point():  # a queue of unit vectors
+        if buffer.is_floating_point() and buffer.ndim > 1:  # a queue of unit vectors; a centre starts at 0
             buffer.copy_(F.normalize(weight(name, buffer), dim=-1))
     return method
+
+
+def site(kind: str) -> Site:
+    """Where the residual term of a method is taken: at the prediction, where there is one."""
+    return "p" if "p" in METHODS[kind].traits.sites else "z"
 
 
 def small_views() -> Policy:
@@ -107,7 +114,7 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     policy = policy or small_views()
     pixels, order = images(), Order(IMAGES, BATCH, SEED)
     train = Train(epochs=-(-steps // order.steps) + 1, batch=BATCH, warmup_epochs=1, warmup_start=1e-3)
-    optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, "p")
+    optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, site(case.method))
     lr = lr or optim.lr
     method = start(case.method).train()
     steady = Steady(METHODS[case.method].traits.steady, scaled(lr, BATCH))
@@ -115,7 +122,8 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     found = []
     for step in range(steps):
         index = order.index(step)
-        batch = Batch(views(pixels[index], index, policy, SEED, step // order.steps), torch.from_numpy(index))
+        made = views(pixels[index], index, policy, SEED, step // order.steps)
+        batch = Batch(made, torch.from_numpy(index), epoch=step / order.steps)
         now = plan(train, lr, Ema(0.9, 1.0), residual, step, order.steps)
         found.append(train_step(state, batch, now, Rules(residual))["loss"].item())
     return found, method

@@ -1,9 +1,10 @@
 """Run the authors' published code and write down what it says: the numbers that `test_parity.py` holds ours against.
 
-    python -m tests.parity.record --mocov3 PATH --sololearn PATH
+    python -m tests.parity.record --mocov3 PATH --sololearn PATH --dino PATH
 
-PATHs are checkouts of github.com/facebookresearch/moco-v3 and github.com/vturrisi/solo-learn. Their code is not part of
-this project; only the numbers it prints are kept, in tests/golden/parity.json, with the commits they came from.
+PATHs are checkouts of github.com/facebookresearch/moco-v3, vturrisi/solo-learn and facebookresearch/dino; the numbers
+of those not given stay as they are. Their code is not part of this project; only the numbers it prints are kept, in
+tests/golden/parity.json, with the commits they came from.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +23,7 @@ from typing import Any
 import torch
 from torchvision.models import resnet18
 
-from tests.parity.setting import Setting, numbers, views, weight
+from tests.parity.setting import Convolution, DinoSetting, Setting, numbers, views, weight
 
 OUT = Path(__file__).parent.parent / "golden" / "parity.json"
 
@@ -55,7 +57,6 @@ def schedules(root: Path) -> ModuleType:
 
 def mocov3(root: Path) -> dict[str, Any]:
     torch.Tensor.cuda = lambda self, *_, **__: self  # the labels are sent to a GPU without asking
-    torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
     builder = load(root / "moco" / "builder.py", "mocov3_builder")
     optimizer_module = load(root / "moco" / "optimizer.py", "mocov3_optimizer")
     schedule = schedules(root)
@@ -158,17 +159,77 @@ def without_a_teacher(root: Path, a: torch.Tensor, b: torch.Tensor) -> dict[str,
     return {name: value.item() for name, value in found.items()}
 
 
+def dino(root: Path) -> dict[str, Any]:
+    """DINO's own step, written out of the parts of main_dino.py: crops, head, loss, clip, freezing, decay, teacher."""
+    sys.path.insert(0, str(root))  # its modules import each other by bare names
+    main_dino = load(root / "main_dino.py", "main_dino")
+    utils, head = main_dino.utils, main_dino.DINOHead
+    s = DinoSetting()
+    options = {"hidden_dim": s.hidden, "bottleneck_dim": s.out}
+    student, teacher = (
+        utils.MultiCropWrapper(Convolution(), head(24, s.prototypes, norm_last_layer=False, **options)).double()
+        for _ in range(2)
+    )
+    with torch.no_grad():
+        for network in (student, teacher):
+            for name, p in network.named_parameters():
+                p.copy_(weight(name, p))
+    start, final, epochs = s.temperatures
+    loss_of = main_dino.DINOLoss(s.prototypes, 2 + s.local, start, final, epochs, s.steps).double()
+    optimizer = torch.optim.AdamW(utils.get_params_groups(student))
+    found: dict[str, Any] = {"losses": [], "centres": [], "temperatures": list(loss_of.teacher_temp_schedule)}
+    found["decay"] = list(utils.cosine_scheduler(*s.decay, s.steps, 1))
+    found["momentum"] = list(utils.cosine_scheduler(s.momentum, 1, s.steps, 1))
+    for step in range(s.steps):
+        for number, group in enumerate(optimizer.param_groups):
+            group["lr"] = s.lr
+            if number == 0:
+                group["weight_decay"] = found["decay"][step]
+        crops = list(s.views(step))
+        with torch.no_grad():
+            taught = teacher(crops[:2])
+        loss = loss_of(student(crops), taught, step)
+        optimizer.zero_grad()
+        loss.backward()
+        utils.clip_gradients(student, s.clip)
+        utils.cancel_gradients_last_layer(step, student, s.frozen)
+        optimizer.step()
+        with torch.no_grad():
+            for q, k in zip(student.parameters(), teacher.parameters(), strict=True):
+                k.mul_(found["momentum"][step]).add_((1 - found["momentum"][step]) * q)
+        found["losses"].append(loss.item())
+        found["centres"].append(loss_of.center.flatten().tolist())
+    for name, network in (("student", student), ("teacher", teacher)):
+        found[name] = {n: p.norm().item() for n, p in network.named_parameters()}
+    normed = head(24, s.prototypes, norm_last_layer=True, **options).double()
+    with torch.no_grad():
+        for name, p in normed.named_parameters():
+            if p.requires_grad:
+                p.copy_(weight(f"head.{name}", p))
+    found["head"] = normed(numbers("input of head", (6, 24))).flatten().tolist()
+    sys.path.remove(str(root))
+    return found
+
+
+SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    "mocov3": ("facebookresearch/moco-v3", mocov3),
+    "sololearn": ("vturrisi/solo-learn", sololearn),
+    "dino": ("facebookresearch/dino", dino),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mocov3", type=Path, required=True)
-    parser.add_argument("--mocov3-commit")
-    parser.add_argument("--sololearn", type=Path, required=True)
-    parser.add_argument("--sololearn-commit")
-    a = parser.parse_args()
-    found = {
-        "facebookresearch/moco-v3": {"commit": a.mocov3_commit or commit(a.mocov3), **mocov3(a.mocov3)},
-        "vturrisi/solo-learn": {"commit": a.sololearn_commit or commit(a.sololearn), **sololearn(a.sololearn)},
-    }
+    for name in SOURCES:
+        parser.add_argument(f"--{name}", type=Path)
+        parser.add_argument(f"--{name}-commit")
+    a = vars(parser.parse_args())
+    torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
+    found = json.loads(OUT.read_text()) if OUT.exists() else {}
+    for name, (repository, record) in SOURCES.items():
+        root = a[name]
+        if root is not None:
+            found[repository] = {"commit": a[f"{name}_commit"] or commit(root), **record(root)}
     OUT.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written: {OUT}")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resmom.counter import uniforms
 
@@ -24,6 +24,50 @@ class Setting:
     warmup: int = 2
     epochs: int = 5
     momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class DinoSetting:
+    """A small DINO run: a convolution on two views of 16 x 16 and three of 8 x 8, float64, AdamW, five steps.
+
+    One step an epoch, so that freezing, temperature and decay change within them.
+    """
+
+    steps: int = 5
+    images: int = 6
+    local: int = 3
+    hidden: int = 32
+    out: int = 16
+    prototypes: int = 24
+    lr: float = 0.01
+    decay: tuple[float, float] = (0.04, 0.4)
+    clip: float = 0.02  # small enough to act on some tensors and not on others
+    momentum: float = 0.9
+    temperatures: tuple[float, float, int] = (0.04, 0.07, 3)
+    frozen: int = 2
+
+    def views(self, step: int) -> tuple[Tensor, ...]:
+        """The views of a step."""
+        sides = [16, 16, *[8] * self.local]
+        shapes = [(self.images, 3, side, side) for side in sides]
+        return tuple(numbers(f"crop {v} of step {step}", shape) for v, shape in enumerate(shapes))
+
+
+class Convolution(nn.Module):
+    """A body for views of any size, as both libraries want one."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, stride=2), nn.GELU())
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
+        return features.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
 
 
 def numbers(name: str, shape: tuple[int, ...]) -> Tensor:

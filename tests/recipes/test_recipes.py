@@ -11,12 +11,13 @@ from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet
+from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
 from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
 from resmom.train.plan import plan
@@ -71,6 +72,23 @@ CIFAR_BYOL = CIFAR | {
     "method": Byol(hidden=4096, out=256, predictor_hidden=4096),
     "optim.lr": 1.0,
     "optim.weight_decay": 1e-5,
+    "online.lr": 0.1,
+}
+CIFAR_DINO = CIFAR | {
+    "method": Dino(
+        hidden=2048,
+        out=256,
+        prototypes=4096,
+        gains=False,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        temperature_epochs=0,
+        centre_momentum=0.9,
+        frozen_epochs=1.0,
+    ),
+    "ema.momentum": 0.9995,
+    "optim.lr": 0.3,
+    "optim.weight_decay": 1e-6,
     "online.lr": 0.1,
 }
 
@@ -155,11 +173,56 @@ VIT = imagenet(0.08) | {
     "train.epochs": 300,
     "train.warmup_epochs": 40,
 }
+# The crops are those of moco-v3's ImageNet runs in colours, flips, blur and solarisation, with DINO's areas; bicubic.
+DINO_VIT = {
+    **{path: value for path, value in imagenet(0.4).items() if path.startswith("policy")},
+    "policy.views.0.interpolation": "bicubic",
+    **{
+        f"policy.views.{v}.{name}": value
+        for v in range(2, 10)
+        for name, value in {
+            "size": 96,
+            "scale": (0.05, 0.4),
+            "interpolation": "bicubic",
+            "jitter": 0.8,
+            "saturation": 0.2,
+            "blur": 0.5,
+            "solarise": 0.0,
+        }.items()
+    },
+    "method": Dino(
+        hidden=2048,
+        out=256,
+        prototypes=65536,
+        gains=True,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        warmup_temperature=0.04,
+        temperature_epochs=30,
+        centre_momentum=0.9,
+        frozen_epochs=1.0,
+    ),
+    "backbone": DinoViT("small", image=224, patch=16, drop_path=0.1),
+    "optim": AdamW(lr=5e-4, weight_decay=0.04, betas=(0.9, 0.999), decay_tokens=True, final_decay=0.4),
+    "ema.momentum": 0.996,
+    "ema.final": 1.0,
+    "train.epochs": 300,
+    "train.batch": 1024,
+    "train.warmup_epochs": 10,
+    "train.warmup_start": 0.0,
+    "train.final_lr": 1e-6,
+    "train.clip": 3.0,
+    "train.clip_each": True,
+    "train.precision": "fp16",
+}
 PUBLISHED: dict[str, dict[str, object]] = {
     "mocov3_cifar100_r18": CIFAR_MOCO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
     "mocov3_cifar10_r18": CIFAR_MOCO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
     "byol_cifar100_r18": CIFAR_BYOL | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
     "byol_cifar10_r18": CIFAR_BYOL | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
+    "dino_cifar100_r18": CIFAR_DINO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
+    "dino_cifar10_r18": CIFAR_DINO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
+    "dino_imagenet_vits": DINO_VIT,
     "mocov3_imagenet_r50": R50,
     "mocov3_imagenet_r50_300ep": R50
     | {"train.epochs": 300, "optim": Lars(lr=0.3, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3")},
@@ -212,7 +275,8 @@ def test_the_twin_differs_by_the_term_alone(name: str) -> None:
     assert base.recipe == name and twin.recipe == name + TWIN
     assert base.residual.weight == 0
     assert twin.residual == replace(base.residual, weight=1.0)
-    assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == ("p", "cosine", "same")
+    site = "p" if "p" in base.method.traits.sites else "z"
+    assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == (site, "cosine", "same")
     for field in fields(Run):
         if field.name not in ("recipe", "residual"):
             assert getattr(twin, field.name) == getattr(base, field.name), field.name
@@ -241,16 +305,21 @@ def test_an_unknown_recipe_gets_a_suggestion() -> None:
 
 def shrunken(run: Run) -> Run:
     """The same run with a tiny backbone (a ViT stays one), narrow heads, small views and few images."""
-    backbone: MoCoViT | SmallResNet = SmallResNet(widths=(4, 8))
-    if isinstance(run.backbone, MoCoViT):
+    backbone: MoCoViT | DinoViT | SmallResNet = SmallResNet(widths=(4, 8))
+    if isinstance(run.backbone, MoCoViT | DinoViT):
         backbone = replace(run.backbone, image=32, patch=8, size="tiny")
-    slim = {field.name: 16 for field in fields(run.method) if field.name in ("hidden", "out", "predictor_hidden")}
-    size = 32 if isinstance(backbone, MoCoViT) else 16
+    wide = ("hidden", "out", "predictor_hidden", "prototypes")
+    slim = {field.name: 16 for field in fields(run.method) if field.name in wide}
+    size = 16 if isinstance(backbone, SmallResNet) else 32
+    local = run.method.traits.views
     return replace(
         run,
         method=replace(run.method, **slim),
         backbone=backbone,
-        policy=replace(run.policy, views=tuple(replace(view, size=size) for view in run.policy.views)),
+        policy=replace(
+            run.policy,
+            views=tuple(replace(view, size=size if v < local else 16) for v, view in enumerate(run.policy.views)),
+        ),
         train=replace(run.train, batch=8, epochs=2, warmup_epochs=1, warmup_start=1e-3),
     )
 
@@ -267,7 +336,8 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     index = np.arange(n)
     pixels = torch.from_numpy((uniforms(3, 0, index, 0, 3 * 32 * 32) * 256).astype(np.uint8).reshape(n, 3, 32, 32))
     for step in range(2):
-        batch = Batch(views(pixels, index, run.policy, run.train.seed, step), torch.from_numpy(index))
+        made = views(pixels, index, run.policy, run.train.seed, step)
+        batch = Batch(made, torch.from_numpy(index), epoch=float(step))
         now = plan(run.train, run.optim.lr, run.ema, run.residual, step, per_epoch=1)
         metrics = train_step(state, batch, now, rules)
         assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])
@@ -287,6 +357,7 @@ def test_every_recipe_builds_at_full_size(name: str) -> None:
     with torch.device("meta"):
         method = build_method(run.method, run.backbone, 0, Own(), (3, 32, 32))
     width = {ResNet(18): 512, ResNet(50): 2048, MoCoViT("small"): 384, MoCoViT("base"): 768}
+    width |= {DinoViT("small", drop_path=0.1): 384}
     weights = {key: tuple(value.shape) for key, value in method.student.named_parameters()}
     body = replace(run.backbone, stem="imagenet", zero_init_residual=False) if isinstance(run.backbone, ResNet) else run
     if name.removesuffix(TWIN) in PUBLISHED:

@@ -12,11 +12,13 @@ import torch
 
 from resmom.config import Log, Run
 from resmom.evaluate.online import Online
+from resmom.losses.residual import Residual
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.recipes import with_residual
 from resmom.runs.pretrain import Machine, pretrain, resume
-from resmom.train.optim import Lars
+from resmom.train.optim import AdamW, Lars
 from resmom.train.plan import Train
 from resmom.views.policy import mocov3_cifar
 
@@ -47,6 +49,20 @@ def small_run(**train: object) -> Run:
             online=Online(lr=1.0),
             log=Log(line_steps=2, save_epochs=1, knn_epochs=2),
         )
+    )
+
+
+def dino_run() -> Run:
+    """As `small_run`, with a memory, prototypes that are frozen at first, and views of two sizes."""
+    run = small_run()
+    first = run.policy.views[0]
+    return replace(
+        run,
+        method=Dino(hidden=8, out=4, prototypes=12, temperature_epochs=3, local_pairs=True),
+        policy=replace(run.policy, views=(*run.policy.views, *[replace(first, size=8, scale=(0.05, 0.4))] * 2)),
+        residual=Residual(1.0, "z"),
+        optim=AdamW(lr=0.01, weight_decay=0.04, final_decay=0.4),
+        train=replace(run.train, clip=0.5, clip_each=True),
     )
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from resmom.checkpoint import load_checkpoint
+from resmom.config import Run
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.pretrain import pretrain, resume
-from tests.runs.crash import QUIET, small_run, start, write_images
+from resmom.runs.pretrain import Finished, pretrain, resume
+from tests.runs.crash import QUIET, dino_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
 TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds")
@@ -102,24 +103,48 @@ def test_killed_inside_a_checkpoint_write(
     assert_same_run(reference, tmp_path / "run")
 
 
-def test_sigterm_saves_and_resume_finishes(
-    undisturbed: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stop_at(step: int, run: Run, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """Begin a run that is asked to stop during one of its steps."""
     import resmom.runs.loop as loop
 
-    reference, data, _ = undisturbed
     train_step, steps = loop.train_step, []
 
     def stepping(*args: Any) -> Any:
         steps.append(1)
-        if len(steps) == 7:  # in the middle of an epoch
+        if len(steps) == step:
             signal.raise_signal(signal.SIGTERM)
         return train_step(*args)
 
-    before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", stepping)
-        stopped = pretrain(small_run(), str(data), tmp_path / "run", QUIET)
+        return pretrain(run, str(data), out, QUIET)
+
+
+@pytest.mark.parametrize("step", [3, 12])
+def test_memory_schedules_and_local_views_resume_bitwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Stopped while the prototypes are frozen, and after."""
+    data = write_images(tmp_path / "images.npz")
+    pretrain(dino_run(), str(data), tmp_path / "whole", QUIET)
+    assert stop_at(step, dino_run(), data, tmp_path / "run", monkeypatch).step == step
+    kept = load_checkpoint(RunDir(tmp_path / "run").last)["state"]
+    assert kept["memory"]["centre"].any()
+    resume(tmp_path / "run", QUIET)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert not torch.equal(
+        load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]["centre"], kept["memory"]["centre"]
+    )
+    lines = [line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"]
+    assert {"gap/local/z/intra", "gap/logits/intra", "weight_decay", "loss/cross_entropy_local"} < lines[-1].keys()
+
+
+def test_sigterm_saves_and_resume_finishes(
+    undisturbed: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference, data, _ = undisturbed
+    before = signal.getsignal(signal.SIGTERM)
+    stopped = stop_at(7, small_run(), data, tmp_path / "run", monkeypatch)
     assert (stopped.step, stopped.interrupted_by) == (7, signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
     assert load_checkpoint(RunDir(tmp_path / "run").last)["state"]["step"] == 7

@@ -20,8 +20,11 @@ PLAN = Plan(lr=0.1, momentum=0.9, residual=1.5)
 OPTIMISERS: list[OptimConfig] = [Sgd(), Lars(), Lars(form="clipped"), AdamW()]
 
 
-def state(config: OptimConfig, gated: bool, online: bool = False) -> State:
-    made = toy.method()
+KINDS = ["mocov3", "dino"]  # without and with a memory
+
+
+def state(config: OptimConfig, gated: bool, online: bool = False, kind: str = "mocov3") -> State:
+    made = toy.method(kind)
     result = State(made, build_optimizer(config, made.student, gated=gated))
     if online:
         torch.manual_seed(0)
@@ -32,8 +35,8 @@ def state(config: OptimConfig, gated: bool, online: bool = False) -> State:
     return result
 
 
-def rules(gated: bool) -> Rules:
-    return Rules(Residual(1.5), gated=gated)
+def rules(gated: bool, kind: str = "mocov3") -> Rules:
+    return Rules(Residual(1.5, toy.site(kind)), gated=gated)
 
 
 def slots(made: State) -> list[Tensor]:
@@ -53,40 +56,41 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", OPTIMISERS, ids=str)
-def test_a_gated_run_is_the_plain_run(config: OptimConfig) -> None:
-    plain, gated = state(config, False, online=True), state(config, True, online=True)
+def test_a_gated_run_is_the_plain_run(config: OptimConfig, kind: str) -> None:
+    plain, gated = (state(config, gates, online=True, kind=kind) for gates in (False, True))
     labels = torch.tensor([0, 1, 2, -1, 0, 1, 2, 0])
     for step in range(5):
         batch = toy.batch(step)
         if step == 2:
             batch.views[0][0, 0, 0, 0] = math.nan
-        a = train_step(plain, batch, PLAN, rules(False), labels)
-        b = train_step(gated, batch, PLAN, rules(True), labels)
+        a = train_step(plain, batch, PLAN, rules(False, kind), labels)
+        b = train_step(gated, batch, PLAN, rules(True, kind), labels)
         assert a["skipped"] == b["skipped"] == float(step == 2)
         torch.testing.assert_close(a["loss"], b["loss"], rtol=1e-11, atol=0, equal_nan=True)
     assert plain.online is not None and gated.online is not None
     for ours, theirs in ((gated.method, plain.method), (gated.online, plain.online)):
         want = theirs.state_dict()
         for name, value in ours.state_dict().items():
-            torch.testing.assert_close(
-                value, want[name], rtol=1e-6 if value.dtype == torch.float32 else 1e-10, atol=1e-9
-            )
+            single = value.dtype == torch.float32  # the online classifier, whose roundings the optimisers order
+            torch.testing.assert_close(value, want[name], rtol=1e-6 if single else 1e-10, atol=1e-7 if single else 1e-9)
     read_skips(gated)
     assert (gated.skipped, gated.in_a_row, gated.step) == (plain.skipped, plain.in_a_row, plain.step) == (1, 0, 5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", OPTIMISERS, ids=str)
 @pytest.mark.parametrize("first", [True, False], ids=["first step", "later step"])
-def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool) -> None:
-    made = state(config, True)
+def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool, kind: str) -> None:
+    made = state(config, True, kind=kind)
     if not first:
-        train_step(made, toy.batch(0), PLAN, rules(True))
+        train_step(made, toy.batch(0), PLAN, rules(True, kind))
     before, kept = copy.deepcopy(made.method.state_dict()), [value.clone() for value in slots(made)]
     for bad in (math.nan, math.inf):
         broken = toy.batch(1)
         broken.views[1][2, 0, 1, 1] = bad
-        assert train_step(made, broken, PLAN, rules(True))["skipped"] == 1
+        assert train_step(made, broken, PLAN, rules(True, kind))["skipped"] == 1
     for name, value in made.method.state_dict().items():
         assert torch.equal(value, before[name]), name
     if first:  # the optimiser may have made its memory, but nothing may be in it
@@ -95,7 +99,7 @@ def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool) 
         assert all(torch.equal(a, b) for a, b in zip(slots(made), kept, strict=True))
     read_skips(made)
     assert made.skipped == made.in_a_row == 2
-    assert train_step(made, toy.batch(2), PLAN, rules(True))["skipped"] == 0
+    assert train_step(made, toy.batch(2), PLAN, rules(True, kind))["skipped"] == 0
     read_skips(made)
     assert (made.skipped, made.in_a_row) == (2, 0)
 
@@ -122,12 +126,13 @@ def test_memory_is_taken_back_where_the_step_does_not_count() -> None:
     torch.testing.assert_close(made.method.queue, toy.batch(0).views[0].mean((1, 2, 3)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", OPTIMISERS, ids=str)
-def test_the_host_reads_nothing_inside_a_step(config: OptimConfig, no_reading: None) -> None:
-    made = state(config, True, online=True)
-    labels = torch.arange(8) % 3
+def test_the_host_reads_nothing_inside_a_step(config: OptimConfig, kind: str, no_reading: None) -> None:
+    made = state(config, True, online=True, kind=kind)
+    labels, rule = torch.arange(8) % 3, Rules(Residual(1.5, toy.site(kind)), micro_batch=4, clip=1.0, gated=True)
     for step in range(2):
-        train_step(made, toy.batch(step), PLAN, Rules(Residual(1.5), micro_batch=4, clip=1.0, gated=True), labels)
+        train_step(made, toy.batch(step), PLAN, rule, labels)
 
 
 def test_the_check_above_can_fail(no_reading: None) -> None:

@@ -8,8 +8,9 @@ from torch import nn
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import MoCoViT, build_backbone
 from resmom.nets.teacher import Ema
-from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer, parameter_groups, set_rate
+from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer, parameter_groups, set_decay, set_rate
 from resmom.train.plan import Train, learning_rate, plan, residual_weight, scaled
+from resmom.train.step import clip_each
 from tests import oracle
 
 
@@ -95,3 +96,32 @@ def test_impossible_lengths_are_refused() -> None:
         Train(epochs=5, warmup_epochs=10)
     with pytest.raises(ValueError, match="at least 1"):
         Train(batch=0)
+
+
+def test_weight_decay_follows_its_own_cosine() -> None:
+    """Of the decayed group alone: biases and gains stay free of it."""
+    network = torch.nn.Linear(3, 2)
+    optim = AdamW(weight_decay=0.04, final_decay=0.4)
+    optimizer = build_optimizer(optim, network)
+    train = Train(epochs=10, warmup_epochs=2)
+    for step, expected in ((0, 0.04), (25, 0.22), (50, 0.4)):
+        decay = plan(train, 0.3, Ema(), Residual(), step, 5, optim).weight_decay
+        assert decay == pytest.approx(expected)
+        set_decay(optimizer, decay)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [pytest.approx(expected), 0.0]
+    assert plan(train, 0.3, Ema(), Residual(), 3, 5, AdamW()).weight_decay is None
+    with pytest.raises(ValueError, match=r"optim\.final_decay"):
+        AdamW(weight_decay=0.0, final_decay=0.4)
+
+
+def test_the_rate_ends_where_it_is_told() -> None:
+    train = Train(epochs=10, warmup_epochs=2, final_lr=1e-3)
+    assert learning_rate(train, 0.3, 50, 5) == pytest.approx(1e-3)
+
+
+def test_each_gradient_is_clipped_by_itself() -> None:
+    short, long = torch.tensor([0.3, 0.4]), torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    given = [short.clone(), long.clone()]
+    clip_each(given, 1.0)
+    torch.testing.assert_close(given[0], short)
+    torch.testing.assert_close(given[1], long / 5)

@@ -28,14 +28,14 @@ def everything(method: Method) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in method.state_dict().items()}
 
 
-@pytest.mark.parametrize("kind", ["mocov3", "byol"])
+@pytest.mark.parametrize("kind", ["mocov3", "byol", "dino"])
 @pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
 def test_accumulation_is_exact(kind: str, distance: str) -> None:
     """Loss, gradient, student and teacher after 3 steps: 1, 2 and 8 (uneven) micro-batches against the whole batch."""
     results = []
     for micro in (0, 4, 3, 1):
         made = state(toy.method(kind, batch_norm=False))
-        rules = Rules(Residual(1.5, "p", distance=distance), micro_batch=micro)
+        rules = Rules(Residual(1.5, toy.site(kind), distance=distance), micro_batch=micro)
         for step in range(3):
             metrics = train_step(made, toy.batch(step), PLAN, rules, measure=False)
         gradient = torch.cat([p.grad.flatten() for p in made.method.student.parameters()])
@@ -55,7 +55,7 @@ def test_micro_batches_with_batch_norm_are_refused_to_be_the_same() -> None:
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("kind", ["mocov3", "byol"])
+@pytest.mark.parametrize("kind", ["mocov3", "byol", "dino"])
 def test_weight_zero_is_the_published_method_bit_for_bit(kind: str) -> None:
     runs = []
     for residual in (Residual(0.0), None):
@@ -69,12 +69,13 @@ def test_weight_zero_is_the_published_method_bit_for_bit(kind: str) -> None:
             targets = made.method.teach(batch)
             outcome = made.method(batch, targets, slice(0, 8))
             made.optimizer.zero_grad()
-            sum(term.value for term in outcome.terms).backward()
+            sum(term.weight * term.value for term in outcome.terms).backward()
             made.optimizer.param_groups[0]["lr"] = 0.1
             made.optimizer.step()
             with torch.no_grad():
                 for t, s in zip(*weight_pairs(made.method.teacher, made.method.student), strict=True):
                     t.lerp_(s, 1.0 - 0.9)
+            made.method.remember(outcome.memory)
         runs.append(everything(made.method))
     for name, value in runs[0].items():
         assert torch.equal(value, runs[1][name]), name
@@ -100,20 +101,22 @@ def test_the_teacher_moves_once_after_the_optimiser() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["mocov3", "byol", "dino"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_skipped_step_leaves_nothing_behind(bad: float) -> None:
-    made = state(toy.method())
-    train_step(made, toy.batch(0), PLAN, Rules(Residual(1.0)))
+def test_a_skipped_step_leaves_nothing_behind(bad: float, kind: str) -> None:
+    made = state(toy.method(kind))
+    rules = Rules(Residual(1.0, toy.site(kind)))
+    train_step(made, toy.batch(0), PLAN, rules)
     before, optimizer = everything(made.method), copy.deepcopy(made.optimizer.state_dict())
     broken = toy.batch(1)
     broken.views[0][3, 1, 2, 2] = bad
-    metrics = train_step(made, broken, PLAN, Rules(Residual(1.0)))
+    metrics = train_step(made, broken, PLAN, rules)
     assert metrics["skipped"] == 1 and made.skipped == 1 and made.step == 2
     for name, value in everything(made.method).items():
-        assert torch.equal(value, before[name]), name  # weights, teacher, statistics, counts of batches
+        assert torch.equal(value, before[name]), name  # weights, teacher, memory, statistics, counts
     for key, slot in made.optimizer.state_dict()["state"].items():
         assert torch.equal(slot["momentum_buffer"], optimizer["state"][key]["momentum_buffer"])
-    assert train_step(made, toy.batch(2), PLAN, Rules(Residual(1.0)))["skipped"] == 0
+    assert train_step(made, toy.batch(2), PLAN, rules)["skipped"] == 0
 
 
 def test_memory_moves_only_with_the_step(monkeypatch: pytest.MonkeyPatch) -> None:

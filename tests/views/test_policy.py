@@ -101,3 +101,11 @@ def test_mocov2plus_cifar() -> None:
     assert (first.blur, first.solarise, first.sigma) == (0.5, 0.0, (0.1, 2.0))
     assert (first.scale, first.size, first.interpolation) == ((0.08, 1.0), 32, "bicubic")
     assert (first.brightness, first.contrast, first.saturation, first.hue, first.jitter) == (0.4, 0.4, 0.4, 0.1, 0.8)
+
+
+def test_dino_has_two_global_views_and_smaller_local_ones() -> None:
+    crops = policy.dino_imagenet(local=6, scale=0.25)
+    assert [view.size for view in crops.views] == [224, 224, *[96] * 6]
+    assert [view.scale for view in crops.views] == [(0.25, 1.0)] * 2 + [(0.05, 0.25)] * 6
+    assert crops.leading.views == crops.views[:2] and crops.leading.mean == crops.mean
+    assert policy.mocov3_imagenet().leading == policy.mocov3_imagenet()

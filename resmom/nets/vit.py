@@ -1,0 +1,51 @@
+"""The body of Vision Transformers that take views of several sizes, and patches that are hidden from them."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
+"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877)."""
+
+
+class ViTBody(VisionTransformer):
+    """timm's Vision Transformer, with timm's parameter names.
+
+    For a view of another size than `img_size` the positions are interpolated (bicubic, antialiased).
+    """
+
+    def __init__(self, image: int, patch: int, width: int, depth: int, heads: int, **options: Any) -> None:
+        super().__init__(
+            img_size=image,
+            patch_size=patch,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            num_classes=0,
+            dynamic_img_size=True,
+            **options,
+        )
+
+    def forward_hidden(
+        self,
+        view: Float[Tensor, "n c height width"],
+        hidden: Bool[Tensor, "n rows columns"],
+        token: Float[Tensor, "1 d"],
+    ) -> Float[Tensor, "n tokens d"]:
+        """The tokens where `token` stands in place of every hidden patch; its position is still told."""
+        x = self.patch_embed(view)
+        x = torch.where(hidden[..., None], token.to(x.dtype), x)
+        tokens: Tensor = self.norm(self.blocks(self.norm_pre(self._pos_embed(x))))
+        return tokens
+
+
+def dino_body(size: str, image: int, patch: int, drop_path: float) -> ViTBody:
+    """DINO's: learned positions; all start as normal of deviation .02, the class token too."""
+    width, depth, heads = VIT[size]
+    body = ViTBody(image, patch, width, depth, heads, drop_path_rate=drop_path)
+    assert body.cls_token is not None
+    torch.nn.init.normal_(body.cls_token, std=0.02)
+    return body
