@@ -68,6 +68,8 @@ class Card:
     prepare: str
     width: str
     files: Mapping[Network, File]
+    chosen: str = ""
+    """What `resmom evaluate --all` said of a method without a teacher; else it is the preference."""
     earlier: bool = False
     """Whether later weights exist, over which these were chosen."""
     candidates: Sequence[tuple[str, ...]] = ()
@@ -108,21 +110,19 @@ def _progress(card: Card) -> str:
 
 
 def _which(card: Card) -> list[str]:
-<<<<<<< HEAD
     if card.preference is None:
-        return ["## One network", "This method has no teacher: there is the student's backbone only."]
-    return ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
-=======
-    parts = ["## Which of the two networks", f"**Take the {card.preference.network}.** {card.preference.why}"]
+        parts = ["## One network", "This method has no teacher: there is the student's backbone only.", card.chosen]
+    else:
+        advice = f"**Take the {card.preference.network}.** {card.preference.why}"
+        parts = ["## Which of the two networks", advice]
     if not card.candidates:
-        return parts
+        return [part for part in parts if part]
     return [
         *parts,
         "`h` is what the files below give; other features are outputs of the named layer, pooled as said. On held-out "
         "training images:",
         _table(HEAD, card.candidates),
     ]
->>>>>>> 870086d (resmom evaluate --all: which network of a run to keep, by evidence; export and the model card go by it)
 
 
 def _use(card: Card) -> list[str]:

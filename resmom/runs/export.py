@@ -14,7 +14,7 @@ from resmom.data.order import steps_per_epoch
 from resmom.diagnose.rules import findings
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
-from resmom.export.choice import prefer
+from resmom.export.choice import Preference, prefer
 from resmom.export.keep import FORMAT, preference
 from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
@@ -171,20 +171,21 @@ def _card(
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, step if steps is None else steps)
         ],
-<<<<<<< HEAD
-        preference=prefer(record.evidence(lines)) if teacher else None,
-=======
-        preference=prefer(record.evidence(lines)) if choice is None else preference(choice),
->>>>>>> 870086d (resmom evaluate --all: which network of a run to keep, by evidence; export and the model card go by it)
+        preference=_preference(lines, choice) if teacher else None,
         mean=policy.mean,
         std=policy.std,
         side=policy.views[0].size,
         prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
         width=width_lines(config),
         files=files,
+        chosen="" if choice is None else str(choice["sentence"]),
         earlier=choice is not None and step < choice["last_step"],
         candidates=[] if choice is None else rows_of(choice),
     )
+
+
+def _preference(lines: Sequence[Mapping[str, Any]], choice: dict[str, Any] | None) -> Preference:
+    return prefer(record.evidence(lines)) if choice is None else preference(choice)
 
 
 def _per_epoch(run: Run, written: dict[str, Any], content: dict[str, Any]) -> int | None:

@@ -10,12 +10,12 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.data.source import Data, Source
+from resmom.data.split import holdout
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import LayerFeatures, layer_features
 from resmom.evaluate.linear import Linear, choose_linear, linear_probe
 from resmom.evaluate.score import Score
-from resmom.evaluate.split import holdout
 from resmom.export.keep import Entry, Picked, content, pick, sentence
 from resmom.rundir import append_line, find_run, write_json
 from resmom.runs.environment import environment
@@ -24,8 +24,6 @@ from resmom.runs.job import Split, clean_batches
 from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Network
-
-_NETWORKS: tuple[Network, ...] = ("student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ def keep(
             if split is None:
                 split = labelled(loaded, data)[0]
                 split = with_labels(split, labels, seed) if labels else split
-            for name in _NETWORKS if network == "both" else (network,):
-                found, held = _entries(loaded, name, split, config)
+            for name, net in loaded.networks(network).items():
+                found, held = _entries(loaded, name, net, split, config)
                 entries += found
         assert split is not None
         picked = pick(entries, held)
@@ -102,10 +100,12 @@ def _file(last: Path, given: Path, picked: Picked) -> Path:
     return kept if given == last and kept.exists() else given
 
 
-def _entries(loaded: Loaded, name: Network, split: Split, config: Linear) -> tuple[list[Entry], int]:
+def _entries(
+    loaded: Loaded, name: Network, network: nn.Module, split: Split, config: Linear
+) -> tuple[list[Entry], int]:
     """A network's candidates, and the number of images that they were judged on."""
     known = torch.from_numpy(split.train.labels)
-    features = _features(loaded, loaded.networks(name)[name], split.train)
+    features = _features(loaded, network, split.train)
     fit, held = holdout(known.numpy(), config.held_out, config.seed)
     entries = []
     for kind in features.kinds:

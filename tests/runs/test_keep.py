@@ -12,6 +12,8 @@ from resmom import cli
 from resmom.checkpoint import load_checkpoint
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
+from resmom.losses.residual import Residual
+from resmom.methods.simsiam import SimSiam
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.export import export
 from resmom.runs.keep import keep
@@ -112,3 +114,14 @@ def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert status == 2 and "--all is a measurement of its own" in err and err.count("\n") == 1
     status, out, _ = call("export", folder.path, "--json")
     assert status == 0 and json.loads(out)["chosen"].startswith("Keep the ")
+
+
+def test_a_method_without_a_teacher(tmp_path: Path) -> None:
+    data, run = write_images(tmp_path / "images.npz", n=80), small_run(epochs=2)
+    alone = replace(run, method=SimSiam(hidden=8, out=8, predictor_hidden=4), residual=Residual(weight=0.0))
+    pretrain(alone, str(data), tmp_path / "run", QUIET)
+    found = keep(tmp_path / "run", linear=QUICK)
+    assert {e.network for e in found.entries} == {"student"}
+    export(tmp_path / "run", tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text()
+    assert "This method has no teacher" in card and found.sentence in card and "| linear probe (%) |" in card
