@@ -1,0 +1,290 @@
+"""Images with boxes: the folders of Pascal VOC, the JSON of COCO, the folders of YOLO, read into one form."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import NDArray
+
+from resmom.data.decode import UnreadableImage, header
+from resmom.data.folder import SUFFIXES
+from resmom.data.source import DataError, digest
+from resmom.data.yolo import yolo_classes, yolo_files
+
+FORMS = (
+    "VOC: a folder with Annotations/ and JPEGImages/, or FOLDER:LIST for a list of its ImageSets/Main/; COCO: "
+    "FILE.json, or FILE.json:FOLDER where its images lie elsewhere; YOLO: a folder with images/ and labels/, or "
+    "FOLDER:PART for a part such as train"
+)
+"""What `open_boxes` reads, in words."""
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """One image and the objects in it.
+
+    `boxes` are x1, y1, x2, y2 in pixels, edges of the picture at 0 and at its width and height. `difficult` objects
+    count for nothing in the scores, found or not; `crowd` boxes hold any number of objects.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    """Height and width."""
+    boxes: Float64[np.ndarray, "n 4"]
+    labels: Int64[np.ndarray, " n"]
+    difficult: Bool[np.ndarray, " n"]
+    crowd: Bool[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class BoxData:
+    """Images with boxes of `classes`; labels are numbers into these."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[Boxed, ...]
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of classes, files' names, boxes and flags, by which a resumed run knows its data."""
+        parts = ["\n".join(self.classes).encode()]
+        for image in self.images:
+            arrays = (image.boxes, image.labels, image.difficult, image.crowd)
+            parts += [image.path.name.encode(), *(array.tobytes() for array in arrays)]
+        return digest(parts)
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One object as a file has it."""
+
+    box: tuple[float, float, float, float]
+    name: str
+    difficult: bool = False
+    crowd: bool = False
+
+
+_Found = tuple[Path, tuple[int, int], list[_Object]]
+
+
+def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> BoxData:
+    """The images of one place or of several together, each in one of `FORMS`.
+
+    The classes are those of the data (VOC's sorted by name, COCO's by id, YOLO's as listed) unless `classes` gives
+    them, as for test data. Raises DataError for anything that cannot be used, naming the file.
+    """
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    if not specs:
+        raise DataError(f"no data were given; give one or more of {FORMS}")
+    found: list[_Found] = []
+    known = list(classes)
+    for spec in specs:
+        names, its = _open(spec)
+        new = [name for name in names if name not in known]
+        if new and classes:
+            raise DataError(
+                f"{spec} has classes that the detector was not trained on: {', '.join(new[:5])}; its classes are "
+                f"{', '.join(classes[:30])}. Leave their objects out of the data, or train on them"
+            )
+        known += new
+        found += its
+    if not any(objects for _, _, objects in found):
+        raise DataError(f"{' and '.join(specs)}: no image has a box; detection needs boxes ({FORMS})")
+    number = {name: at for at, name in enumerate(known)}
+    images = tuple(_boxed(path, size, objects, number) for path, size, objects in found)
+    return BoxData("+".join(_short(spec) for spec in specs), tuple(known), images)
+
+
+def _open(spec: str) -> tuple[list[str], list[_Found]]:
+    """Names of the classes in their order, and the images, of one place."""
+    path, part = _cut(spec)
+    if path.suffix == ".json" and path.is_file():
+        return _coco(path, part)
+    if (path / "Annotations").is_dir():
+        return _voc(path, part)
+    if (path / "images").is_dir() or (part and (path / part / "images").is_dir()):
+        return _yolo(path, part)
+    missing = "does not exist" if not path.exists() else "holds no boxes in a form that is known"
+    raise DataError(f"{path} {missing}; give one of {FORMS}")
+
+
+def _cut(spec: str) -> tuple[Path, str]:
+    """PATH:PART; a path that exists as it is written has no part."""
+    if Path(spec).exists() or ":" not in spec:
+        return Path(spec), ""
+    path, _, part = spec.rpartition(":")
+    return Path(path), part
+
+
+def _short(spec: str) -> str:
+    path, part = _cut(spec)
+    return path.resolve().name + (f":{part}" if part else "")
+
+
+def _boxed(path: Path, size: tuple[int, int], objects: list[_Object], number: dict[str, int]) -> Boxed:
+    boxes = np.array([one.box for one in objects], dtype=np.float64).reshape(-1, 4)
+    bad = ~np.isfinite(boxes).all(1) | (boxes[:, 2:] < boxes[:, :2]).any(1)
+    if bad.any():
+        at = int(bad.argmax())
+        raise DataError(
+            f"{path.name}: the box {boxes[at].tolist()} of '{objects[at].name}' (x1, y1, x2, y2 in pixels) has its "
+            "second corner left of or above the first, or is not finite; correct or remove it"
+        )
+    height, width = size
+    outside = (boxes[:, 0] >= width) | (boxes[:, 1] >= height) | (boxes[:, 2:] <= 0).any(1)
+    if outside.any():
+        at = int(outside.argmax())
+        raise DataError(
+            f"{path.name}: the box {boxes[at].tolist()} of '{objects[at].name}' lies outside of its image of "
+            f"{width} x {height} pixels; are its units pixels, and is it the right image?"
+        )
+    return Boxed(
+        path,
+        size,
+        boxes,
+        np.array([number[one.name] for one in objects], dtype=np.int64),
+        np.array([one.difficult for one in objects], dtype=bool),
+        np.array([one.crowd for one in objects], dtype=bool),
+    )
+
+
+def _voc(root: Path, part: str) -> tuple[list[str], list[_Found]]:
+    """Pascal VOC: an XML file per image; pixels counted from 1, the last one included."""
+    files = sorted((root / "Annotations").glob("*.xml"))
+    if part:
+        files = [root / "Annotations" / f"{name}.xml" for name in _listed(root / "ImageSets" / "Main", part)]
+    if not files:
+        raise DataError(f"{root / 'Annotations'} holds no .xml files; VOC has one per image")
+    by_stem = {path.stem: path for path in sorted((root / "JPEGImages").glob("*")) if path.suffix.lower() in SUFFIXES}
+    found = [_voc_image(file, by_stem) for file in files]
+    return sorted({one.name for _, _, objects in found for one in objects}), found
+
+
+def _listed(folder: Path, part: str) -> list[str]:
+    path = folder / f"{part}.txt"
+    if not path.is_file():
+        there = sorted(file.stem for file in folder.glob("*.txt") if "_" not in file.stem)
+        raise DataError(f"there is no list {path}; lists there: {', '.join(there) or 'none'}")
+    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+
+
+def _voc_image(file: Path, by_stem: dict[str, Path]) -> _Found:
+    try:
+        root = ElementTree.parse(file).getroot()
+    except (ElementTree.ParseError, OSError) as error:
+        raise DataError(f"{file} cannot be read as XML: {error}") from error
+    if file.stem not in by_stem:
+        raise DataError(f"{file} has no image: JPEGImages/ holds no {file.stem}.jpg; add it or remove the annotation")
+    path = by_stem[file.stem]
+    try:
+        objects = [_voc_object(one) for one in root.iter("object")]
+        size = (
+            (int(_text(root, "size/height")), int(_text(root, "size/width"))) if root.find("size") is not None else None
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{file}: {error}; VOC's form is object/name and object/bndbox/xmin, ymin, xmax, ymax"
+        ) from error
+    return path, size if size and min(size) > 0 else _size(path), objects
+
+
+def _voc_object(one: ElementTree.Element) -> _Object:
+    x1, y1, x2, y2 = (float(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = one.findtext("difficult", "0").strip() == "1"
+    return _Object((x1 - 1, y1 - 1, x2, y2), _text(one, "name").strip(), difficult)
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    text = element.findtext(name)
+    if text is None:
+        raise ValueError(f"{element.tag} has no {name}")
+    return text
+
+
+def _coco(path: Path, part: str) -> tuple[list[str], list[_Found]]:
+    """COCO: x, y, width, height in pixels from 0."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(one["id"]): str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
+        objects: dict[int, list[_Object]] = {int(image["id"]): [] for image in content["images"]}
+        for one in content["annotations"]:
+            objects[int(one["image_id"])].append(_coco_object(one, names))
+    except (ValueError, KeyError, TypeError) as error:
+        words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{path} is not COCO's form: {words}. It has lists images (id, file_name, height, width), annotations "
+            "(image_id, category_id, bbox, iscrowd) and categories (id, name)"
+        ) from error
+    if len(set(names.values())) < len(names):
+        raise DataError(f"{path} has two categories of one name; give each its own")
+    if not content["images"]:
+        raise DataError(f"{path} lists no images")
+    folder = Path(part) if part else _coco_folder(path, str(content["images"][0]["file_name"]))
+    found: list[_Found] = []
+    for image in content["images"]:
+        file = folder / str(image["file_name"])
+        if not file.is_file():
+            raise DataError(f"{file} is missing, which {path.name} names; give the images' folder as {path}:FOLDER")
+        size = (int(image["height"]), int(image["width"])) if "height" in image and "width" in image else _size(file)
+        found.append((file, size, objects[int(image["id"])]))
+    return list(names.values()), found
+
+
+def _coco_object(one: dict[str, Any], names: dict[int, str]) -> _Object:
+    x, y, width, height = (float(value) for value in one["bbox"])
+    return _Object((x, y, x + width, y + height), names[int(one["category_id"])], crowd=bool(one.get("iscrowd", 0)))
+
+
+def _coco_folder(path: Path, first: str) -> Path:
+    """Where the images of a COCO file lie: beside it, in images/, or in the folder its name ends with (train2017)."""
+    ending = path.stem.rpartition("_")[2]
+    above = path.parent.parent
+    tried = [path.parent, path.parent / "images", above / ending, above / "images" / ending, above / "images", above]
+    for folder in tried:
+        if (folder / first).is_file():
+            return folder
+    raise DataError(f"the images of {path} were not found ({first}); say where they are: {path}:FOLDER")
+
+
+def _yolo(root: Path, part: str) -> tuple[list[str], list[_Found]]:
+    """YOLO: a text file per image, each line a class number and centre x, y, width, height as shares of the image."""
+    names = yolo_classes(root)
+    found: list[_Found] = []
+    for path, labels in yolo_files(root, part):
+        height, width = size = _size(path)
+        objects = []
+        for number, line in enumerate(labels.read_text().splitlines() if labels.is_file() else [], start=1):
+            if line.strip():
+                label, shares = _yolo_line(f"{labels}, line {number}", line, len(names))
+                box = shares * np.array([width, height, width, height])
+                objects.append(_Object(tuple(box.tolist()), names[label]))
+        found.append((path, size, objects))
+    return names, found
+
+
+def _yolo_line(where: str, line: str, classes: int) -> tuple[int, NDArray[np.float64]]:
+    """The class and the box x1, y1, x2, y2 as shares of the image."""
+    try:
+        label, values = int(line.split()[0]), np.array([float(value) for value in line.split()[1:]])
+    except ValueError as error:
+        raise DataError(f"{where}: '{line}' is not a class number and four numbers") from error
+    if values.shape != (4,) or not ((values >= 0) & (values <= 1)).all():
+        raise DataError(
+            f"{where}: '{line}' should be a class number and centre x, centre y, width, height, all in 0 … 1 "
+            "(shares of the image; polygons are not read)"
+        )
+    if not 0 <= label < classes:
+        raise DataError(f"{where}: class {label}, but there are names for 0 to {classes - 1} only")
+    centre, half = values[:2], values[2:] / 2
+    return label, np.concatenate([np.maximum(centre - half, 0), np.minimum(centre + half, 1)])
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        return header(path)
+    except UnreadableImage as error:
+        raise DataError(f"{path} cannot be read: {error.reason}; replace it or take it out of the data") from error

@@ -1,0 +1,178 @@
+"""Boxes as the three forms have them, from files made here, and the words for files that cannot be used."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resmom.data.boxes import open_boxes
+from resmom.data.source import DataError
+from resmom.data.yolo import yolo_classes
+
+
+def picture(path: Path, width: int = 40, height: int = 30) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), "grey").save(path)
+    return path
+
+
+def voc(root: Path, stem: str, objects: str, size: str = "<size><width>40</width><height>30</height></size>") -> None:
+    picture(root / "JPEGImages" / f"{stem}.jpg")
+    (root / "Annotations").mkdir(exist_ok=True)
+    (root / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+
+
+def voc_object(name: str, box: tuple[float, float, float, float], difficult: str = "0") -> str:
+    sides = "".join(f"<{side}>{v}</{side}>" for side, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{sides}</bndbox></object>"
+
+
+def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
+    """A box from pixel 1 to 40 is the whole width of 40: 0 to 40."""
+    voc(tmp_path, "b", voc_object("dog", (1, 1, 40, 30)) + voc_object("cat", (11, 6, 20, 15), "1"))
+    voc(tmp_path, "a", "", size="")
+    data = open_boxes(str(tmp_path))
+    assert data.classes == ("cat", "dog")
+    empty, full = data.images
+    assert empty.path.name == "a.jpg" and empty.size == (30, 40) and empty.boxes.shape == (0, 4)
+    np.testing.assert_array_equal(full.boxes, [[0, 0, 40, 30], [10, 5, 20, 15]])
+    assert full.labels.tolist() == [1, 0] and full.difficult.tolist() == [False, True] and not full.crowd.any()
+
+
+def test_voc_lists_and_several_places(tmp_path: Path) -> None:
+    for place, name in (("07", "dog"), ("12", "cow")):
+        for stem in ("x", "y"):
+            voc(tmp_path / place, stem, voc_object(name, (1, 1, 9, 9)))
+        (tmp_path / place / "ImageSets" / "Main").mkdir(parents=True)
+        (tmp_path / place / "ImageSets" / "Main" / "trainval.txt").write_text("y\n")
+    data = open_boxes([f"{tmp_path}/07:trainval", f"{tmp_path}/12"])
+    assert [image.path.relative_to(tmp_path).as_posix() for image in data.images] == [
+        "07/JPEGImages/y.jpg",
+        "12/JPEGImages/x.jpg",
+        "12/JPEGImages/y.jpg",
+    ]
+    assert data.classes == ("dog", "cow") and data.name == "07:trainval+12"
+    with pytest.raises(DataError, match="lists there: trainval"):
+        open_boxes(f"{tmp_path}/07:test")
+    with pytest.raises(DataError, match="not trained on: cow"):
+        open_boxes(f"{tmp_path}/12", ("dog",))
+
+
+def coco(path: Path, **changes: object) -> Path:
+    content = {
+        "images": [
+            {"id": 7, "file_name": "one.png", "height": 30, "width": 40},
+            {"id": 3, "file_name": "two.png", "height": 30, "width": 40},
+        ],
+        "annotations": [
+            {"image_id": 3, "category_id": 9, "bbox": [1.5, 2, 10, 20], "iscrowd": 1},
+            {"image_id": 3, "category_id": 2, "bbox": [0, 0, 40, 30]},
+        ],
+        "categories": [{"id": 9, "name": "sheep"}, {"id": 2, "name": "boat"}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def test_coco_has_corner_and_extent_and_crowds(tmp_path: Path) -> None:
+    path = coco(tmp_path / "annotations" / "instances_train.json")
+    for name in ("one.png", "two.png"):
+        picture(tmp_path / "train" / name)
+    data = open_boxes(str(path))
+    assert data.classes == ("boat", "sheep")
+    assert [len(image.boxes) for image in data.images] == [0, 2]
+    image = data.images[1]
+    np.testing.assert_array_equal(image.boxes, [[1.5, 2, 11.5, 22], [0, 0, 40, 30]])
+    assert image.labels.tolist() == [1, 0] and image.crowd.tolist() == [True, False]
+    (tmp_path / "train").rename(tmp_path / "elsewhere")
+    assert open_boxes(f"{path}:{tmp_path}/elsewhere").fingerprint() == data.fingerprint()
+    with pytest.raises(DataError, match="say where they are"):
+        open_boxes(str(path))
+
+
+def test_coco_of_another_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'categories' is missing"):
+        path = tmp_path / "a.json"
+        path.write_text('{"images": []}')
+        open_boxes(str(path))
+    unknown = [{"image_id": 3, "category_id": 4, "bbox": [0, 0, 1, 1]}]
+    with pytest.raises(DataError, match="not COCO's form: 4 is missing"):
+        open_boxes(str(coco(tmp_path / "b.json", annotations=unknown)))
+
+
+@pytest.mark.parametrize("layout", ["images/train", "train/images"])
+def test_yolo_has_centres_and_shares(tmp_path: Path, layout: str) -> None:
+    picture(tmp_path / layout / "p.png")
+    picture(tmp_path / layout / "q.png")
+    labels = tmp_path / layout.replace("images", "labels")
+    labels.mkdir(parents=True)
+    (labels / "p.txt").write_text("1 0.5 0.5 0.5 0.2\n\n0 0.0 0.5 0.5 1.0\n")
+    (tmp_path / "classes.txt").write_text("kite\nboat\n")
+    data = open_boxes(f"{tmp_path}:train")
+    assert data.classes == ("kite", "boat") and len(data.images[1].boxes) == 0
+    np.testing.assert_allclose(data.images[0].boxes, [[10, 12, 30, 18], [0, 0, 10, 30]], atol=1e-12)
+    assert data.images[0].labels.tolist() == [1, 0]
+    (labels / "q.txt").write_text("2 0.5 0.5 0.5 0.2")
+    with pytest.raises(DataError, match=r"q\.txt, line 1: class 2"):
+        open_boxes(f"{tmp_path}:train")
+    (labels / "q.txt").write_text("1 20 20 5 5")
+    with pytest.raises(DataError, match=r"all in 0 … 1"):
+        open_boxes(f"{tmp_path}:train")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: .\nnames: ['kite', \"a boat\"]\n",
+        "names:\n  - kite  # the first\n  - a boat\nnc: 2\n",
+        "names:\n  1: a boat\n  0: kite\n",
+        "train: x\nnames:\n- kite\n- a boat",
+    ],
+)
+def test_names_in_yaml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    assert yolo_classes(tmp_path) == ["kite", "a boat"]
+
+
+def test_names_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names no classes"):
+        yolo_classes(tmp_path)
+    (tmp_path / "data.yaml").write_text("names:\n  0: kite\n  2: boat\n")
+    with pytest.raises(DataError, match="no names of classes, or one twice"):
+        yolo_classes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((20, 5, 10, 9), "second corner left"),
+        ((float("nan"), 5, 10, 9), "not finite"),
+        ((200, 5, 210, 9), "outside of its image of 40 x 30"),
+    ],
+)
+def test_boxes_that_cannot_be(tmp_path: Path, box: tuple[float, float, float, float], words: str) -> None:
+    voc(tmp_path, "a", voc_object("dog", box))
+    with pytest.raises(DataError, match=words):
+        open_boxes(str(tmp_path))
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist; give one of VOC"):
+        open_boxes(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="holds no boxes in a form"):
+        open_boxes(str(tmp_path))
+    voc(tmp_path, "a", "")
+    with pytest.raises(DataError, match="no image has a box"):
+        open_boxes(str(tmp_path))
+    (tmp_path / "Annotations" / "b.xml").write_text("<annotation><object><name>dog</name></object></annotation>")
+    with pytest.raises(DataError, match=r"b\.xml has no image"):
+        open_boxes(str(tmp_path))
+    picture(tmp_path / "JPEGImages" / "b.jpg")
+    with pytest.raises(DataError, match="object has no bndbox/xmin"):
+        open_boxes(str(tmp_path))
+    (tmp_path / "Annotations" / "b.xml").write_text("<annotation>")
+    with pytest.raises(DataError, match="cannot be read as XML"):
+        open_boxes(str(tmp_path))
