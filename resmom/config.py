@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import cattrs
 import tyro
@@ -29,6 +29,8 @@ from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
 MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
+
+T = TypeVar("T")
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -129,6 +131,21 @@ def backbone_from_json(plain: dict[str, Any]) -> BackboneConfig:
         problems = cattrs.transform_error(error, path="backbone", format_exception=_plain_words)
         raise ConfigError("the backbone cannot be used: " + "; ".join(problems)) from error
     return backbone
+
+
+def part_to_json(part: Any) -> dict[str, Any]:
+    """Any other dataclass of settings as plain values, as `to_json` writes those of a run."""
+    plain: dict[str, Any] = _converter().unstructure(part)
+    return plain
+
+
+def part_from_json(plain: Any, kind: type[T]) -> T:
+    """The settings that `part_to_json` wrote. Raises ConfigError naming every wrong or unknown field."""
+    try:
+        return _converter().structure(plain, kind)
+    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
+        problems = cattrs.transform_error(error, path="settings", format_exception=_plain_words)
+        raise ConfigError("the settings cannot be used: " + "; ".join(problems)) from error
 
 
 def _plain_words(error: BaseException, kind: Any) -> str:

@@ -21,7 +21,7 @@ MOST = 100
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Judge = Callable[[Numbers, Flags, Flags], tuple[Flags, Flags]]
-"""Overlaps (detection x object), which objects do not count, which are crowds -> threshold x detection: right, counts."""
+"""Overlaps (detection x object), objects that do not count, crowds -> threshold x detection: right, counts."""
 Interpolated = Callable[[Numbers, Numbers], float]
 
 
@@ -143,25 +143,32 @@ def _coco_image(over: Numbers, void: Flags, crowd: Flags) -> tuple[Flags, Flags]
     matched = np.zeros((len(THRESHOLDS), len(over)), dtype=bool)
     ignored = np.zeros_like(matched)
     # Most detections reach no object at the lowest threshold, and need no loop.
-    near = np.flatnonzero((over >= THRESHOLDS[0] - 1e-10).any(1))
-    for t, threshold in enumerate(THRESHOLDS):
-        free = np.ones(len(void), dtype=bool)
-        for d in near:
-            best = _best(over[d], min(threshold, 1 - 1e-10), free | crowd, void)
+    reached = over >= THRESHOLDS[0] - 1e-10
+    near = [(int(d), [(int(g), float(over[d, g])) for g in np.flatnonzero(reached[d])]) for d in _any(reached)]
+    for t, threshold in enumerate(THRESHOLDS.tolist()):
+        free = [True] * len(void)
+        for d, objects in near:
+            open_ = [(g, overlap) for g, overlap in objects if free[g] or crowd[g]]
+            best = _best(open_, min(threshold, 1 - 1e-10), void)
             if best >= 0:
                 free[best] = False
                 matched[t, d], ignored[t, d] = True, void[best]
     return matched & ~ignored, ~ignored
 
 
-def _best(over: Numbers, threshold: float, open_: Flags, void: Flags) -> int:
+def _any(reached: Flags) -> NDArray[np.int64]:
+    return np.flatnonzero(reached.any(1))
+
+
+def _best(objects: Sequence[tuple[int, float]], threshold: float, void: Flags) -> int:
     """The object that a detection takes: one that counts if any reaches the threshold, else another; or -1."""
-    for group in (~void, void):
-        allowed = group & open_ & (over >= threshold)
-        if allowed.any():
-            value = np.where(allowed, over, -1.0)
-            return int(len(value) - 1 - value[::-1].argmax())
-    return -1
+    best, most = -1, threshold
+    for g, overlap in objects:  # those that count stand first
+        if best >= 0 and void[g] and not void[best]:
+            break
+        if overlap >= most:
+            best, most = g, overlap
+    return best
 
 
 def _voc_image(over: Numbers, void: Flags, crowd: Flags) -> tuple[Flags, Flags]:

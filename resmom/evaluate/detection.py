@@ -1,0 +1,226 @@
+"""Fine-tuning a backbone as a detector: settings, what is done to an image, and how the result is measured."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, final
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import UInt8
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as F
+
+from resmom.counter import uniforms
+from resmom.data.boxes import BoxData, Boxed
+from resmom.data.decode import UnreadableImage, decode
+from resmom.data.order import Order
+from resmom.data.source import DataError
+from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
+from resmom.nets.detector import Detector
+
+_SIDE, _FLIP, _COLUMNS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Detect:
+    """Everything that determines a detector's training, its data, backbone and machine apart."""
+
+    recipe: Annotated[str, tyro.conf.Suppress] = "custom"
+    """The recipe it began as."""
+    detector: Detector = field(default_factory=Detector)
+    steps: int = 24_000
+    batch: int = 16
+    lr: float = 0.02
+    """As it is, for whatever batch."""
+    drops: tuple[float, ...] = (0.75, 11 / 12)
+    """Shares of the steps after which the learning rate is a tenth of what it was."""
+    warmup_steps: int = 100
+    """Steps in which the learning rate rises from a thousandth to its value."""
+    weight_decay: float = 1e-4
+    """Gains and biases of BatchNorm are not decayed."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    """Shorter sides of the images in training, one drawn for each."""
+    test_side: int = 800
+    longest: int = 1333
+    """No side is longer, in training or in testing."""
+    flip: float = 0.5
+    """Chance that an image is mirrored in training."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    line_steps: int = 20
+    """Steps between two lines of metrics."""
+    measure_steps: int = 0
+    """Steps between two measurements on the test images; 0 measures at the end only."""
+    save_steps: int = 500
+    """Steps between two checkpoints."""
+
+
+def learning_rate(config: Detect, step: int) -> float:
+    """Linear from a thousandth over the warm-up, then a tenth after each drop (Detectron2's rule)."""
+    share = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+    drops = bisect_right([round(share * config.steps) for share in config.drops], step)
+    return config.lr * (0.001 * (1 - share) + share) * 0.1**drops
+
+
+Sample = tuple[UInt8[Tensor, "3 h w"], dict[str, Tensor]]
+"""An image at its size of this epoch, and its `boxes` and `labels` (from 1) there."""
+
+
+@final
+class Samples:
+    """The training images, in an order and at sizes that depend on (seed, epoch, image) alone."""
+
+    def __init__(self, data: BoxData, config: Detect) -> None:
+        """Images without an object to learn from are left out, as are crowds. Raises DataError if too few are left."""
+        self._images = [image for image in data.images if _learned(image).any()]
+        self._order = Order(len(self._images), config.batch, config.seed)
+        self._config = config
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return self._order.steps
+
+    def batch(self, step: int) -> list[Sample]:
+        """The images of a step, counted from 0."""
+        index = self._order.index(step)
+        u = uniforms(self._config.seed, step // self.per_epoch, index, 0, _COLUMNS)
+        return [self._sample(self._images[at], row) for at, row in zip(index.tolist(), u, strict=True)]
+
+    def _sample(self, image: Boxed, u: Any) -> Sample:
+        sides = self._config.sides
+        pixels, scale = resized(image, sides[int(u[_SIDE] * len(sides))], self._config.longest)
+        width = pixels.shape[2]
+        keep = _learned(image)
+        boxes = np.clip(image.boxes[keep], 0, [image.size[1], image.size[0]] * 2) * np.concatenate([scale, scale])
+        if u[_FLIP] < self._config.flip:
+            pixels = pixels.flip(2)
+            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        labels = torch.from_numpy(image.labels[keep] + 1)
+        return pixels, {"boxes": torch.from_numpy(boxes).float(), "labels": labels}
+
+
+def _learned(image: Boxed) -> Any:
+    """Which objects are learned from: difficult ones too, as in Detectron2; crowds and boxes without an area not."""
+    inside = np.clip(image.boxes, 0, [image.size[1], image.size[0]] * 2)
+    # Half a pixel: what is thinner can become nothing in float32 once it is resized and mirrored.
+    return ~image.crowd & (inside[:, 2:] - inside[:, :2] > 0.5).all(1)
+
+
+def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 h w"], Any]:
+    """Pixels whose shorter side is `side`, or less where the longer would pass `longest`, and the factors of x and y.
+
+    Raises DataError for an image that cannot be read, or has not the size its boxes speak of.
+    """
+    try:
+        pixels = decode(image.path)
+    except UnreadableImage as error:
+        raise DataError(
+            f"{image.path} cannot be read: {error.reason}; replace it or take it out of the data"
+        ) from error
+    height, width = pixels.shape[1:]
+    if (height, width) != image.size:
+        raise DataError(
+            f"{image.path} has {width} x {height} pixels, but its boxes are for {image.size[1]} x {image.size[0]} "
+            "(height and width swapped: its EXIF data turn it); annotate the image as it is"
+        )
+    factor = min(side / min(height, width), longest / max(height, width))
+    new = [max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))]
+    out: Tensor = pixels if new == [height, width] else F.resize(pixels, new, antialias=True)
+    return out, np.array([new[1] / width, new[0] / height])
+
+
+@torch.no_grad()
+def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.device) -> list[Found]:
+    """What a detector finds in every image, one image at a time so that none depends on another's padding."""
+    was = model.training
+    model.eval()
+    found = []
+    for image in data.images:
+        pixels, scale = resized(image, config.test_side, config.longest)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            (said,) = model([pixels.to(device).float() / 255])
+        boxes = said["boxes"].double().cpu().numpy() / np.concatenate([scale, scale])
+        found.append(Found(boxes, said["scores"].double().cpu().numpy(), said["labels"].cpu().numpy() - 1))
+    model.train(was)
+    return found
+
+
+@dataclass(frozen=True)
+class DetectionScore:
+    """Average precisions in percent, of COCO's kind and of VOC 2007's; NaN where no class has an object."""
+
+    coco: Precision
+    voc07: Precision
+    classes: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values; a class without an object in the test images is left out."""
+        named = zip(self.classes, self.coco.per_class, self.voc07.table[0].tolist(), strict=True)
+        known = [(name, ap, ap50) for name, ap, ap50 in named if not np.isnan(ap)]
+        return {
+            "ap": self.coco.ap,
+            "ap50": self.coco.at(0.5),
+            "ap75": self.coco.at(0.75),
+            "voc07_ap": self.voc07.ap,
+            "voc07_ap50": self.voc07.at(0.5),
+            "voc07_ap75": self.voc07.at(0.75),
+            "per_class": {name: ap for name, ap, _ in known},
+            "voc07_ap50_per_class": {name: ap50 for name, _, ap50 in known},
+        }
+
+
+def score(found: list[Found], data: BoxData) -> DetectionScore:
+    """Both scores; difficult objects count for nothing in either."""
+    truth = [Truth(image.boxes, image.labels, image.difficult, image.crowd) for image in data.images]
+    classes = len(data.classes)
+    return DetectionScore(coco(found, truth, classes), voc07(found, truth, classes), data.classes)
+
+
+def protocol(config: Detect) -> str:
+    """How a number came about, in one line."""
+    d = config.detector
+    sides = f"{min(config.sides)}-{max(config.sides)}"
+    return (
+        f"detect-v1: {d.form}, BatchNorm {d.norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
+        f"lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, difficult "
+        "objects ignored) and of VOC 2007 (11 recalls)"
+    )
+
+
+def optimizer(config: Detect, model: nn.Module) -> torch.optim.SGD:
+    """SGD with momentum .9; what BatchNorm learns is not decayed."""
+    norm = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for p in module.parameters(recurse=False)
+    }
+    learned = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in learned if id(p) not in norm], "weight_decay": config.weight_decay},
+        {"params": [p for p in learned if id(p) in norm], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD([group for group in groups if group["params"]], lr=0.0, momentum=0.9)
+
+
+def loss_terms(
+    model: nn.Module, samples: list[Sample], config: Detect, device: torch.device, step: int
+) -> dict[str, Tensor]:
+    """The detector's losses on a batch. What torchvision draws (which regions are learned from) depends on
+    (seed, step) alone; torch's generators are left as they were.
+    """
+    images = [pixels.to(device).float() / 255 for pixels, _ in samples]
+    targets = [{name: value.to(device) for name, value in target.items()} for _, target in samples]
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(config.seed * 2**32 + step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            terms: dict[str, Tensor] = model(images, targets)
+    return terms

@@ -1,0 +1,288 @@
+"""Detectors around a backbone: torchvision's Faster R-CNN and RetinaNet, in the forms that protocols ask for."""
+
+import copy
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+
+from resmom.nets.backbones import Backbone
+
+RATIOS = (0.5, 1.0, 2.0)
+SCORE, OVERLAP, DETECTIONS = 0.05, 0.5, 100
+"""Detections below this score are dropped, of those that overlap more the best is kept, and so many of an image."""
+_FINEST = 4
+"""No pyramid level is finer than this stride: a map of every second pixel costs much and finds little."""
+_PROBE = 128
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is put on the backbone.
+
+    `fpn`: Faster R-CNN on a feature pyramid (Lin et al. 2017, arXiv 1612.03144). `c4`: Faster R-CNN on the last stage
+    but one, the last stage being the head of each region, with a BatchNorm of its own after it (the protocol of MoCo,
+    arXiv 1911.05722). `retina`: RetinaNet (arXiv 1708.02002) on a feature pyramid.
+    """
+
+    form: Literal["fpn", "c4", "retina"] = "fpn"
+    norm: Literal["trained", "frozen"] = "trained"
+    """BatchNorm of the backbone: trained, with BatchNorm in the new layers too, or fixed as pretraining left it."""
+    width: int = 256
+    """Channels of the pyramid."""
+    hidden: int = 1024
+    """Width of the two layers on each region (fpn)."""
+    proposals: int = 1000
+    """Regions per image that the first stage hands on in testing; c4 takes twice as many in training."""
+    samples: int = 512
+    """Regions per image that the second stage learns from, a quarter of them objects."""
+    anchor: float = 8.0
+    """Side of a pyramid level's anchors, in strides of that level (c4: the middle one of five)."""
+
+
+class Stages(nn.Module):
+    """A backbone cut where its maps get smaller: an image in, the map of every stage out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Copies the backbone. Raises ValueError for one without such stages."""
+        super().__init__()
+        stem, stages = _cut(copy.deepcopy(backbone.body))
+        self.stem, self.stages = stem, nn.ModuleList(stages)
+        self.widths, self.strides = self._measured()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(itertools.accumulate(self.stages, lambda x, stage: stage(x), initial=self.stem(images)))[1:]
+
+    def _measured(self) -> tuple[list[int], list[int]]:
+        was = self.training
+        self.eval()  # batch statistics must not see the probe
+        parameter = next(self.parameters())
+        with torch.no_grad():
+            maps = self(torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device))
+        self.train(was)
+        if any(_PROBE % one.shape[-1] for one in maps):
+            raise ValueError(
+                f"its maps of an image of side {_PROBE} have sides {[one.shape[-1] for one in maps]}, no divisors of "
+                "it (the stem small_pad2 pads them); take a backbone with the stem imagenet or small"
+            )
+        return [one.shape[1] for one in maps], [_PROBE // one.shape[-1] for one in maps]
+
+
+def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    if isinstance(body, resnet.ResNet):
+        stem = nn.Sequential(OrderedDict(conv1=body.conv1, bn1=body.bn1, relu=body.relu, maxpool=body.maxpool))
+        return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
+    layers = getattr(body, "layers", None)
+    if not isinstance(layers, nn.Sequential) or not any(isinstance(layer, resnet.BasicBlock) for layer in layers):
+        raise ValueError("detection needs maps of several sizes, which only ResNets have here; this backbone has none")
+    stem_layers: list[nn.Module] = []
+    stages: list[list[nn.Module]] = []
+    for layer in layers:
+        if not isinstance(layer, resnet.BasicBlock):
+            stem_layers.append(layer)
+        elif not stages or layer.stride != 1:
+            stages.append([layer])
+        else:
+            stages[-1].append(layer)
+    return nn.Sequential(*stem_layers), [nn.Sequential(*stage) for stage in stages]
+
+
+class _Pyramid(nn.Module):
+    """A feature pyramid on the stages from stride `_FINEST` on."""
+
+    def __init__(self, body: Stages, config: Detector) -> None:
+        super().__init__()
+        self.body = body
+        self.first = next((n for n, stride in enumerate(body.strides) if stride >= _FINEST), len(body.strides) - 1)
+        norm = nn.BatchNorm2d if config.norm == "trained" else None
+        retina = config.form == "retina"
+        extra = LastLevelP6P7(config.width, config.width) if retina else LastLevelMaxPool()
+        self.fpn = FeaturePyramidNetwork(body.widths[self.first :], config.width, extra, norm)
+        self.out_channels = config.width
+        self.strides = body.strides[self.first :]
+        self.strides += [self.strides[-1] * 2, self.strides[-1] * 4] if retina else [self.strides[-1] * 2]
+
+    @property
+    def names(self) -> list[str]:
+        """The levels that belong to a stage."""
+        return [str(number) for number in range(len(self.body.strides) - self.first)]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = self.body(images)[self.first :]
+        levels: dict[str, Tensor] = self.fpn(OrderedDict(zip(self.names, maps, strict=True)))
+        return levels
+
+
+class _Trunk(nn.Module):
+    """All stages but the last, one map."""
+
+    def __init__(self, body: Stages) -> None:
+        super().__init__()
+        self.stem, self.stages = body.stem, body.stages[:-1]
+        self.out_channels, self.stride = body.widths[-2], body.strides[-2]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = self.stem(images)
+        for stage in self.stages:
+            x = stage(x)
+        return {"0": x}
+
+
+class _Regions(nn.Module):
+    """Regions of one map, pixel centres aligned, as many samples per bin as its pixels (Detectron2's ROIAlignV2)."""
+
+    def __init__(self, side: int, stride: int) -> None:
+        super().__init__()
+        self.side, self.stride = side, stride
+
+    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        pooled: Tensor = roi_align(
+            features["0"], boxes, self.side, spatial_scale=1 / self.stride, sampling_ratio=0, aligned=True
+        )
+        return pooled
+
+
+class _StageHead(nn.Module):
+    """The last stage on each region, a BatchNorm after it where BatchNorm is trained, and the mean over places."""
+
+    def __init__(self, stage: nn.Module, width: int, norm: bool) -> None:
+        super().__init__()
+        self.stage = stage
+        self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
+
+    def forward(self, regions: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.stage(regions))
+        return out.mean((2, 3))
+
+
+class _Ready(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """Normalises and pads only: the images come at their size, which is drawn by (seed, epoch, image)."""
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
+
+
+def build_detector(
+    config: Detector, backbone: Backbone, classes: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> nn.Module:
+    """The detector on a copy of `backbone`, its new layers drawn from torch's generator; torchvision's interface.
+
+    Images are C x H x W in [0, 1], labels 1 … classes. Raises ValueError for a backbone that has no stages.
+    """
+    body = Stages(backbone)
+    if config.norm == "frozen":
+        _freeze(body)
+    # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
+    ready = _Ready(0, 0, list(mean), list(std))
+    if config.form == "c4":
+        if len(body.strides) < 2:
+            raise ValueError("the form c4 needs two stages or more; this backbone has one: take --detector.form fpn")
+        return _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
+    pyramid = _Pyramid(body, config)
+    if config.form == "retina":
+        sizes = tuple(
+            (s * config.anchor / 2, s * config.anchor * 0.63, s * config.anchor * 0.794) for s in pyramid.strides
+        )
+        anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
+        made = RetinaNet(
+            pyramid,
+            classes + 1,
+            anchor_generator=anchors,
+            score_thresh=SCORE,
+            nms_thresh=OVERLAP,
+            detections_per_img=DETECTIONS,
+        )
+        made.transform = ready
+        return made  # type: ignore[no-any-return]
+    anchors = AnchorGenerator(tuple((s * config.anchor,) for s in pyramid.strides), (RATIOS,) * len(pyramid.strides))
+    pool = MultiScaleRoIAlign(pyramid.names, 7, sampling_ratio=2)
+    head = TwoMLPHead(config.width * 49, config.hidden)
+    for layer in (head.fc6, head.fc7):
+        nn.init.kaiming_uniform_(layer.weight, a=1)
+        nn.init.zeros_(layer.bias)
+    return _two_stages(config, pyramid, ready, anchors, pool, head, _predictor(config.hidden, classes))
+
+
+def _c4_parts(
+    config: Detector, body: Stages, classes: int
+) -> tuple[AnchorGenerator, nn.Module, nn.Module, FastRCNNPredictor]:
+    """Anchors, pooling, head and predictor of the form c4."""
+    middle = config.anchor * body.strides[-2]
+    anchors = AnchorGenerator((tuple(middle * 2.0**n for n in (-2, -1, 0, 1, 2)),), (RATIOS,))
+    head = _StageHead(body.stages[-1], body.widths[-1], config.norm == "trained")
+    return anchors, _Regions(14, body.strides[-2]), head, _predictor(body.widths[-1], classes)
+
+
+def _two_stages(
+    config: Detector,
+    maps: _Trunk | _Pyramid,
+    ready: _Ready,
+    anchors: AnchorGenerator,
+    pool: nn.Module,
+    head: nn.Module,
+    predictor: FastRCNNPredictor,
+) -> nn.Module:
+    """Faster R-CNN with the numbers of Detectron2's base configurations."""
+    c4 = config.form == "c4"
+    before = {"training": 12 if c4 else 2, "testing": 6 if c4 else 1}
+    after = {"training": 2 if c4 else 1, "testing": 1}
+    rpn = RegionProposalNetwork(
+        anchors,
+        RPNHead(maps.out_channels, anchors.num_anchors_per_location()[0]),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=256,
+        positive_fraction=0.5,
+        pre_nms_top_n={mode: factor * config.proposals for mode, factor in before.items()},
+        post_nms_top_n={mode: factor * config.proposals for mode, factor in after.items()},
+        nms_thresh=0.7,
+    )
+    heads = RoIHeads(
+        pool,
+        head,
+        predictor,
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=config.samples,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=SCORE,
+        nms_thresh=OVERLAP,
+        detections_per_img=DETECTIONS,
+    )
+    made: nn.Module = GeneralizedRCNN(maps, rpn, heads, ready)
+    return made
+
+
+def _predictor(width: int, classes: int) -> FastRCNNPredictor:
+    predictor = FastRCNNPredictor(width, classes + 1)
+    nn.init.normal_(predictor.cls_score.weight, std=0.01)
+    nn.init.normal_(predictor.bbox_pred.weight, std=0.001)
+    nn.init.zeros_(predictor.cls_score.bias)
+    nn.init.zeros_(predictor.bbox_pred.bias)
+    return predictor
+
+
+def _freeze(module: nn.Module) -> None:
+    """Fix every BatchNorm at its statistics, gain and bias."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            fixed = FrozenBatchNorm2d(child.num_features, child.eps)
+            state = {key: value for key, value in child.state_dict().items() if key != "num_batches_tracked"}
+            fixed.load_state_dict(state)
+            setattr(module, name, fixed)
+        else:
+            _freeze(child)

@@ -1,0 +1,87 @@
+"""Detection with a pretrained backbone: settings by name for `resmom detect train`."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+
+from resmom.config import ConfigError
+from resmom.evaluate.detection import Detect
+from resmom.nets.detector import Detector
+
+
+def voc0712_c4() -> Detect:
+    """Faster R-CNN R50-C4 on Pascal VOC, 24,000 steps: the protocol of MoCo.
+
+    Source: He et al. (arXiv 1911.05722), appendix, and the Detectron2 configuration of its code; docs/detection.md
+    tells what differs here.
+    Command: resmom detect train RUN --recipe voc0712_c4 --data VOC2007:trainval VOC2012:trainval --test VOC2007:test
+    --out OUT
+    Published (VOC 2007's metric, mean of 5): MoCo-v2 of 200 epochs AP 57.0, AP50 82.4, AP75 63.6.
+    Ours: not measured yet.
+    """
+    return Detect(detector=Detector("c4"), measure_steps=6000)
+
+
+def coco_fpn_1x() -> Detect:
+    """Faster R-CNN with a feature pyramid on COCO, 90,000 steps ("1x").
+
+    Source: Detectron2's base configuration for R-CNN with FPN, BatchNorm trained as in MoCo (arXiv 1911.05722); MoCo's
+    has masks too.
+    Command: resmom detect train RUN --recipe coco_fpn_1x --data COCO/annotations/instances_train2017.json
+    --test COCO/annotations/instances_val2017.json --out OUT
+    Ours: not measured yet.
+    """
+    return Detect(
+        detector=Detector("fpn"),
+        steps=90_000,
+        drops=(2 / 3, 8 / 9),
+        warmup_steps=1000,
+        sides=(640, 672, 704, 736, 768, 800),
+        measure_steps=30_000,
+        save_steps=2000,
+    )
+
+
+def coco_fpn_2x() -> Detect:
+    """The same for 180,000 steps ("2x").
+
+    Command: as of coco_fpn_1x. Ours: not measured yet.
+    """
+    return replace(coco_fpn_1x(), steps=180_000)
+
+
+def detect_small() -> Detect:
+    """A detector that a CPU can train in minutes, for small backbones and small images. Our own protocol.
+
+    Command: resmom detect train RUN --recipe detect_small --data VOC --test VOC --out OUT
+    Measured: see docs/log.md.
+    """
+    return Detect(
+        detector=Detector("fpn", width=64, hidden=256, proposals=200, samples=64),
+        steps=1000,
+        batch=8,
+        lr=0.02,
+        clip=10.0,
+        sides=(128, 144, 160, 176, 192),
+        test_side=160,
+        longest=320,
+        measure_steps=250,
+        save_steps=100,
+    )
+
+
+DETECTION: dict[str, Callable[[], Detect]] = {
+    "coco_fpn_1x": coco_fpn_1x,
+    "coco_fpn_2x": coco_fpn_2x,
+    "detect_small": detect_small,
+    "voc0712_c4": voc0712_c4,
+}
+
+
+def detection_recipe(name: str) -> Detect:
+    """The settings of that name. Raises ConfigError with the nearest names for an unknown one."""
+    if name not in DETECTION:
+        near = difflib.get_close_matches(name, DETECTION, n=2, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"there is no detection recipe '{name}'{hint}; there are {', '.join(DETECTION)}")
+    return replace(DETECTION[name](), recipe=name)

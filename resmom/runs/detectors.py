@@ -1,0 +1,103 @@
+"""Which backbones become detectors: a run's student and teacher, a file's weights, or random ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resmom.config import ConfigError
+from resmom.evaluate.detection import Detect
+from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
+from resmom.nets.detector import build_detector
+from resmom.nets.init import load_backbone
+from resmom.nets.weightfile import WeightsError
+from resmom.runs.job import backbone_of
+from resmom.runs.loaded import load_run
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of pixels, where no run says which ones it was trained with."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where backbones come from: a run, or a backbone by its configuration with a file's weights or random ones."""
+
+    run: Path | None = None
+    network: Literal["student", "teacher", "both"] = "both"
+    random: bool = False
+    """Also the same backbone with random weights."""
+    backbone: BackboneConfig | None = None
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class Backbones:
+    """Backbones of one kind by name (student, teacher, init, random), and what each is in words."""
+
+    config: BackboneConfig
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: dict[str, Backbone]
+    words: dict[str, str]
+
+
+def backbones(origin: Origin, config: Detect) -> Backbones:
+    """The backbones asked for, on the CPU. Raises UserError for what cannot be had or cannot become a detector."""
+    if (origin.run is None) == (origin.backbone is None):
+        raise ConfigError(
+            "give either a RUN or --backbone NAME (with --init FILE for its weights), so that it is clear what is tested"
+        )
+    if origin.run is not None and origin.init:
+        raise ConfigError("--init goes with --backbone; of a RUN the run's own weights are taken")
+    found = _of_file(origin, config.seed) if origin.backbone is not None else _of_run(origin, config.seed)
+    if len(found.mean) != 3:
+        raise ConfigError(f"detection reads colour images, but the network was trained on {len(found.mean)} channel(s)")
+    if config.detector.norm == "frozen" and "random" in found.weights:
+        raise ConfigError(
+            "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; use --detector.norm trained"
+        )
+    for name, backbone in found.weights.items():
+        try:
+            build_detector(config.detector, backbone, 1, found.mean, found.std)
+        except ValueError as error:
+            raise ConfigError(f"{name} cannot become a detector: {error}") from error
+    return found
+
+
+def _of_run(origin: Origin, seed: int) -> Backbones:
+    assert origin.run is not None
+    loaded = load_run(origin.run, "cpu")
+    weights: dict[str, Backbone] = {}
+    words: dict[str, str] = {}
+    for name, network in loaded.networks(origin.network).items():
+        body = backbone_of(network)
+        assert isinstance(body, Backbone)
+        weights[name], words[name] = body, f"{name} of {loaded.folder.path} at step {loaded.step}"
+    if origin.random:
+        weights["random"], words["random"] = _fresh(loaded.run.backbone, seed), f"random weights, seed {seed}"
+    return Backbones(loaded.run.backbone, loaded.run.policy.mean, loaded.run.policy.std, weights, words)
+
+
+def _of_file(origin: Origin, seed: int) -> Backbones:
+    assert origin.backbone is not None
+    weights: dict[str, Backbone] = {}
+    words: dict[str, str] = {}
+    if origin.init:
+        try:
+            weights["init"] = _fresh(origin.backbone, seed)
+            words["init"] = load_backbone(weights["init"], origin.init).words
+        except WeightsError as error:
+            raise ConfigError(f"init: {error}") from error
+    if origin.random or not origin.init:
+        weights["random"], words["random"] = _fresh(origin.backbone, seed), f"random weights, seed {seed}"
+    return Backbones(origin.backbone, *IMAGENET, weights, words)
+
+
+def _fresh(config: BackboneConfig, seed: int) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return build_backbone(config)
+        except ValueError as error:
+            raise ConfigError(f"the backbone cannot be built: {error}") from error
