@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -11,9 +11,10 @@ from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import BACKBONES, backbone_named
 from resmom.recipes.detection import DETECTION, detection_recipe
-from resmom.runs.detect import Detected, Ended, detect_evaluate, detect_resume, detect_train
+from resmom.runs.detect import Ended, detect_evaluate, detect_resume, detect_train
 from resmom.runs.detectors import Origin
 from resmom.runs.pretrain import Machine
+from resmom.runs.tuning import Detected
 
 USAGE = f"""usage: resmom detect train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
        resmom detect train --backbone NAME [--init FILE] --data DATA … --test DATA … --out OUT [OPTIONS]
@@ -95,7 +96,7 @@ def _train(arguments: list[str]) -> int:
     name, options = _recipe(arguments)
     settings = ("settings", Flat[Detect], field(default=detection_recipe(name)))
     kind = make_dataclass("Arguments", [settings], bases=(Shared,), frozen=True)
-    a = parse(kind, options, f"resmom detect train --recipe {name}", "Fine-tune backbones as detectors.")
+    a: Any = parse(kind, options, f"resmom detect train --recipe {name}", "Fine-tune backbones as detectors.")
     if not a.data or a.out is None:
         raise UserError(f"name --data and --out.\n{USAGE}")
     try:

@@ -65,7 +65,7 @@ def learning_rate(config: Detect, step: int) -> float:
     return config.lr * (0.001 * (1 - share) + share) * 0.1**drops
 
 
-Sample = tuple[UInt8[Tensor, "3 h w"], dict[str, Tensor]]
+Sample = tuple[UInt8[Tensor, "3 _ _"], dict[str, Tensor]]
 """An image at its size of this epoch, and its `boxes` and `labels` (from 1) there."""
 
 
@@ -113,7 +113,7 @@ def _learned(image: Boxed) -> Any:
     return ~image.crowd & (inside[:, 2:] - inside[:, :2] > 0.5).all(1)
 
 
-def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 h w"], Any]:
+def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _"], Any]:
     """Pixels whose shorter side is `side`, or less where the longer would pass `longest`, and the factors of x and y.
 
     Raises DataError for an image that cannot be read, or has not the size its boxes speak of.

@@ -61,6 +61,7 @@ class Stages(nn.Module):
         super().__init__()
         stem, stages = _cut(copy.deepcopy(backbone.body))
         self.stem, self.stages = stem, nn.ModuleList(stages)
+        self.train(backbone.training).requires_grad_(True)  # a teacher's parameters come without gradients
         self.widths, self.strides = self._measured()
 
     def forward(self, images: Tensor) -> list[Tensor]:

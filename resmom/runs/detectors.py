@@ -45,9 +45,7 @@ class Backbones:
 def backbones(origin: Origin, config: Detect) -> Backbones:
     """The backbones asked for, on the CPU. Raises UserError for what cannot be had or cannot become a detector."""
     if (origin.run is None) == (origin.backbone is None):
-        raise ConfigError(
-            "give either a RUN or --backbone NAME (with --init FILE for its weights), so that it is clear what is tested"
-        )
+        raise ConfigError("give a RUN, or --backbone NAME (with --init FILE for its weights), and not both")
     if origin.run is not None and origin.init:
         raise ConfigError("--init goes with --backbone; of a RUN the run's own weights are taken")
     found = _of_file(origin, config.seed) if origin.backbone is not None else _of_run(origin, config.seed)
@@ -55,7 +53,8 @@ def backbones(origin: Origin, config: Detect) -> Backbones:
         raise ConfigError(f"detection reads colour images, but the network was trained on {len(found.mean)} channel(s)")
     if config.detector.norm == "frozen" and "random" in found.weights:
         raise ConfigError(
-            "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; use --detector.norm trained"
+            "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; "
+            "use --detector.norm trained"
         )
     for name, backbone in found.weights.items():
         try:

@@ -1,0 +1,99 @@
+"""Detectors: the shapes of their maps, what is frozen, and the parts that protocols ask for."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from resmom.nets.backbones import BackboneConfig, ResNet, SmallResNet, build_backbone
+from resmom.nets.detector import Detector, Stages, build_detector
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "widths", "strides"),
+    [
+        (ResNet(18), [64, 128, 256, 512], [4, 8, 16, 32]),
+        (ResNet(50), [256, 512, 1024, 2048], [4, 8, 16, 32]),
+        (ResNet(18, "small"), [64, 128, 256, 512], [1, 2, 4, 8]),
+        (SmallResNet((8, 8, 24), blocks=2), [8, 8, 24], [2, 4, 8]),
+        (SmallResNet((8, 16), stem_stride=1), [8, 16], [1, 2]),
+    ],
+)
+def test_stages_are_those_of_the_backbone(config: BackboneConfig, widths: list[int], strides: list[int]) -> None:
+    backbone = build_backbone(config).eval()
+    stages = Stages(backbone)
+    assert (stages.widths, stages.strides) == (widths, strides)
+    image = torch.randn(1, 3, 64, 64)
+    maps = stages(image)
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (width, 64 // stride, 64 // stride) for width, stride in zip(widths, strides, strict=True)
+    ]
+    torch.testing.assert_close(maps[-1], backbone(image)[0])
+    assert sum(p.numel() for p in stages.parameters()) == sum(p.numel() for p in backbone.parameters())
+
+
+def test_measuring_the_stages_leaves_batch_statistics_alone() -> None:
+    backbone = build_backbone(SmallResNet((8, 16))).train()
+    stages = Stages(backbone)
+    assert stages.training
+    assert all(int(b) == 0 for name, b in stages.named_buffers() if name.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("form", ["fpn", "c4", "retina"])
+@pytest.mark.parametrize("config", [SmallResNet((8, 16, 32)), ResNet(18)])
+def test_losses_and_detections(form: str, config: BackboneConfig) -> None:
+    torch.manual_seed(0)
+    settings = Detector(form, width=16, hidden=16, proposals=20, samples=16)  # type: ignore[arg-type]
+    model = build_detector(settings, build_backbone(config), 3, HALF, HALF)
+    images = [torch.rand(3, 64, 80), torch.rand(3, 70, 50)]
+    target = {"boxes": torch.tensor([[4.0, 4, 40, 44]]), "labels": torch.tensor([3])}
+    losses = model(images, [target, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}])
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []  # every layer takes part
+    said = model.eval()(images)
+    for image, one in zip(images, said, strict=True):
+        height, width = image.shape[1:]
+        assert len(one["boxes"]) == len(one["scores"]) == len(one["labels"]) <= 100
+        assert (
+            (one["boxes"] >= 0).all() and (one["boxes"][:, 2] <= width).all() and (one["boxes"][:, 3] <= height).all()
+        )
+        assert ((one["labels"] >= 1) & (one["labels"] <= 3)).all()
+
+
+def test_c4_has_a_norm_of_its_own_after_the_last_stage() -> None:
+    model = build_detector(Detector("c4"), build_backbone(ResNet(50)), 20, HALF, HALF)
+    head = model.get_submodule("roi_heads.box_head")
+    assert isinstance(head.norm, nn.BatchNorm2d) and head.norm.num_features == 2048
+    assert tuple(head(torch.randn(2, 1024, 14, 14)).shape) == (2, 2048)
+    regions = model.get_submodule("roi_heads.box_roi_pool")
+    ramp = torch.arange(20.0).repeat(20, 1)[None, None]
+    # Pixel centres lie at half pixels: the region 0 … 14 pixels of the map has bins centred at 0, 1, …
+    pooled = regions({"0": ramp}, [torch.tensor([[0.0, 0, 14 * 16, 14 * 16]])], [(320, 320)])
+    torch.testing.assert_close(pooled[0, 0, 5], torch.arange(14.0))
+    assert model.get_submodule("rpn.head.cls_logits").out_channels == 15
+
+
+def test_frozen_norms_keep_what_pretraining_left() -> None:
+    backbone = build_backbone(SmallResNet((8, 16)))
+    backbone.train()
+    backbone(torch.randn(4, 3, 32, 32))
+    model = build_detector(Detector("fpn", norm="frozen", width=16), backbone, 2, HALF, HALF)
+    assert not [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [m for m in model.modules() if isinstance(m, FrozenBatchNorm2d)]
+    image = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(
+        model.get_submodule("backbone.body")(image)[-1], backbone.eval()(image)[0], rtol=1e-4, atol=1e-5
+    )
+    trained = build_detector(Detector("fpn", width=16), backbone, 2, HALF, HALF)
+    assert isinstance(trained.get_submodule("backbone.fpn.inner_blocks.0.1"), nn.BatchNorm2d)
+
+
+def test_anchors_grow_with_the_stride() -> None:
+    model = build_detector(Detector("fpn", width=16), build_backbone(ResNet(18)), 2, HALF, HALF)
+    assert model.get_submodule("rpn.anchor_generator").sizes == ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
+    c4 = build_detector(Detector("c4"), build_backbone(ResNet(18)), 2, HALF, HALF)
+    assert c4.get_submodule("rpn.anchor_generator").sizes == ((32.0, 64.0, 128.0, 256.0, 512.0),)

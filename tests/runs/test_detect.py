@@ -1,0 +1,247 @@
+"""Detection end to end: AP that rises, a restart that changes no bit, both networks, and the words of refusals."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from resmom.checkpoint import load_checkpoint
+from resmom.cli import main
+from resmom.data.source import DataError
+from resmom.errors import UserError
+from resmom.evaluate.detection import Detect
+from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, build_backbone
+from resmom.nets.detector import Detector
+from resmom.rundir import RunDir, read_lines
+from resmom.runs import detect, tuning
+from resmom.runs.detect import Ended, detect_evaluate, detect_resume, detect_train
+from resmom.runs.detectors import Origin
+from resmom.runs.interrupt import Interrupt
+from resmom.runs.pretrain import pretrain
+from tests.runs.crash import QUIET, small_run, write_images
+from tests.runs.rectangles import tiny, write_rectangles
+
+MACHINE = replace(QUIET, workers=0)
+RANDOM = Origin(backbone=SmallResNet((8, 16)))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rectangles")
+    write_rectangles(root / "train", 24, 0)
+    write_rectangles(root / "test", 10, 1)
+    return root
+
+
+def train(config: Detect, place: Path, out: Path, origin: Origin = RANDOM) -> Ended:
+    return detect_train(config, origin, [str(place / "train")], [str(place / "test")], out, MACHINE)
+
+
+def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_checkpoint(RunDir(out / name).last)["state"]["model"]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "every", "final"), [("fpn", 40, 60), ("c4", 15, 40)])
+def test_average_precision_rises(form: str, every: int, final: float, place: Path, tmp_path: Path) -> None:
+    detector = replace(tiny().detector, form=form, anchor=6.0)
+    config = tiny(detector=detector, steps=6 * every, batch=8, lr=0.05, measure_steps=every, warmup_steps=10)
+    origin = Origin(backbone=SmallResNet((16, 32, 64)))
+    ended = train(config, place, tmp_path / "out", origin)
+    lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
+    assert [line["step"] for line in lines] == [every * n for n in range(1, 7)]
+    assert lines[0]["ap50"] < 20
+    assert lines[-1]["ap50"] > final
+    assert ended.rows[0].scores["ap50"] == lines[-1]["ap50"]
+    assert min(lines[-1]["per_class"].values()) > 10
+
+
+@pytest.mark.parametrize("form", ["fpn", "c4", "retina"])
+def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
+    config = tiny(detector=replace(tiny().detector, form=form), steps=7, measure_steps=3)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(config, place, whole)
+    die_at(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, place, parts)
+    assert load_checkpoint(RunDir(parts / "random").last)["state"]["step"] == 2
+    monkeypatch.undo()
+    stop_after(5, monkeypatch)
+    assert detect_resume(parts, MACHINE).interrupted_by == 15
+    monkeypatch.undo()
+    assert load_checkpoint(RunDir(parts / "random").last)["state"]["step"] == 5
+    ended = detect_resume(parts, MACHINE)
+    one, other = (load_checkpoint(RunDir(out / "random").last)["state"] for out in (whole, parts))
+    assert one["model"].keys() == other["model"].keys()
+    for name, value in one["model"].items():
+        assert torch.equal(value, other["model"][name]), name
+    for key, state in one["optimizer"]["state"].items():
+        assert torch.equal(state["momentum_buffer"], other["optimizer"]["state"][key]["momentum_buffer"])
+    assert read_lines(whole / "random/metrics.jsonl") == read_lines(parts / "random/metrics.jsonl")
+    # What is finished is measured again and left as it is.
+    again = detect_resume(parts, MACHINE)
+    assert again.rows == ended.rows
+
+
+def die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = tuning._step
+
+    def deadly(job: object, at: tuning.Tuning, batch: object) -> object:
+        if at.step == step:
+            raise KeyboardInterrupt
+        return original(job, at, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuning, "_step", deadly)
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original: Callable[..., object] = tuning._step
+    asked: list[Interrupt] = []
+    tune = detect.tune
+
+    def noted(job: object, at: object, interrupt: Interrupt, words: str) -> object:
+        asked.append(interrupt)
+        return tune(job, at, interrupt, words)  # type: ignore[arg-type]
+
+    def signalled(job: object, at: tuning.Tuning, batch: object) -> object:
+        if at.step + 1 == step:
+            asked[0].signal = 15
+        return original(job, at, batch)
+
+    monkeypatch.setattr(detect, "tune", noted)
+    monkeypatch.setattr(tuning, "_step", signalled)
+
+
+def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tiny(steps=1), place, tmp_path / "one")
+    original = tuning.loss_terms
+
+    def broken(model: torch.nn.Module, *rest: object) -> dict[str, torch.Tensor]:
+        terms = original(model, *rest)  # type: ignore[arg-type]
+        return {name: value * float("nan") for name, value in terms.items()} if rest[-1] else terms
+
+    monkeypatch.setattr(tuning, "loss_terms", broken)
+    # A schedule of three steps gives the first one the same rate: no drop before the end, warm-up of two.
+    train(tiny(steps=3, drops=(1.0,)), place, tmp_path / "three")
+    before, after = weights(tmp_path / "one"), weights(tmp_path / "three")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    monkeypatch.setattr(tuning, "SKIPS", 2)
+    with pytest.raises(tuning.Diverged, match="lower --lr"):
+        train(tiny(steps=4), place, tmp_path / "four")
+
+
+def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line, on a run: both networks and random weights, each begun from what it says."""
+    images = write_images(tmp_path / "images.npz")
+    pretrain(small_run(epochs=2), str(images), tmp_path / "run", QUIET)
+    out = tmp_path / "out"
+    options = [
+        "--steps",
+        "2",
+        "--batch",
+        "4",
+        "--sides",
+        "48",
+        "--test-side",
+        "48",
+        "--save-steps",
+        "1",
+        "--workers",
+        "0",
+    ]
+    options += ["--device", "cpu", "--quiet", "--detector.width", "16", "--random", "--lr", "1e-12"]
+    call = ["detect", "train", str(tmp_path / "run"), "--data", str(place / "train"), "--test", str(place / "test")]
+    assert run_cli([*call, "--out", str(out), *options]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()[:3]] == ["student", "teacher", "random"]
+    assert "AP by class" in said and "detect-v1: fpn" in said
+    state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]
+    stem = "body.stem.0.weight"
+    for name in ("student", "teacher"):
+        there = weights(out, name)[f"backbone.{stem}"]
+        torch.testing.assert_close(there, state[name]["backbone.body.layers.0.weight"], rtol=0, atol=1e-9)
+    assert not torch.equal(weights(out, "student")["backbone." + stem], weights(out, "random")["backbone." + stem])
+    # A teacher's parameters come without gradients, and are trained here like any other.
+    sizes = [load_checkpoint(RunDir(out / name).last)["state"]["optimizer"]["state"] for name in ("student", "teacher")]
+    assert len(sizes[0]) == len(sizes[1]) > 0
+    # All begin with the same new layers.
+    head = "roi_heads.box_predictor.cls_score.weight"
+    torch.testing.assert_close(weights(out, "student")[head], weights(out, "random")[head], rtol=0, atol=1e-9)
+
+    assert run_cli(["detect", "evaluate", str(out), "--json", "--device", "cpu"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["network"] for row in rows] == ["student", "teacher", "random"]
+    assert {row["step"] for row in rows} == {2}
+    last = [x for x in read_lines(out / "student/metrics.jsonl") if x["kind"] == "detection"][-1]
+    assert rows[0]["ap"] == last["ap"]
+    assert len(read_lines(out / "evaluations.jsonl")) == 3
+    assert run_cli(["detect", "evaluate", str(out), "--data", str(place / "train")]) == 0
+
+
+def run_cli(arguments: list[str]) -> int:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", ["resmom", *arguments])
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_weights_of_a_file(place: Path, tmp_path: Path) -> None:
+    backbone = build_backbone(SmallResNet())
+    save_file(backbone.body.state_dict(), tmp_path / "w.safetensors")
+    origin = Origin(backbone=SmallResNet(), init=str(tmp_path / "w.safetensors"), random=True)
+    train(tiny(steps=1, lr=1e-12), place, tmp_path / "out", origin)
+    got = weights(tmp_path / "out", "init")["backbone.body.stem.0.weight"]
+    torch.testing.assert_close(got, backbone.body.state_dict()["layers.0.weight"], rtol=0, atol=1e-9)
+    assert (tmp_path / "out/random/checkpoints/last.pt").exists()
+
+
+def test_refusals(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def refused(words: str, origin: Origin = RANDOM, **changes: object) -> None:
+        with pytest.raises(UserError, match=words):
+            train(tiny(**changes), place, out, origin)
+        assert not out.exists()
+
+    refused("give a RUN, or --backbone", Origin())
+    refused("give a RUN, or --backbone", Origin(run=tmp_path, backbone=ResNet()))
+    refused("only ResNets have here", Origin(backbone=MoCoViT("tiny", 32)))
+    refused("small_pad2", Origin(backbone=ResNet(18, "small_pad2")))
+    refused("no batch statistics", detector=Detector(norm="frozen"))
+    refused("c4 needs two stages", Origin(backbone=SmallResNet((8,))), detector=Detector("c4"))
+    refused("24 images cannot fill a batch of 25", batch=25)
+    refused("shares of the steps", drops=(18000.0,))
+    refused("--longest no less", longest=60)
+    train(tiny(steps=1), place, out)
+    with pytest.raises(UserError, match="continue with `resmom detect resume"):
+        train(tiny(steps=1), place, out)
+    with pytest.raises(UserError, match=r"no detect\.json"):
+        detect_evaluate(place)
+
+
+def test_changed_boxes_are_noticed(tmp_path: Path) -> None:
+    write_rectangles(tmp_path / "train", 6, 0)
+    config, places = tiny(steps=1), [str(tmp_path / "train")]
+    detect_train(config, RANDOM, places, [], tmp_path / "out", MACHINE)
+    with pytest.raises(DataError, match="without test images"):
+        detect_evaluate(tmp_path / "out", [], MACHINE)
+    (tmp_path / "train/Annotations/000.xml").unlink()
+    with pytest.raises(DataError, match="not those"):
+        detect_resume(tmp_path / "out", MACHINE)
+
+
+def test_the_detect_folder_can_be_moved_with_relative_data(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    detect_train(tiny(steps=1), RANDOM, ["train"], ["test"], tmp_path / "out", MACHINE)
+    monkeypatch.chdir(tmp_path)
+    rows = detect_evaluate(Path("out"), [], MACHINE)
+    assert np.isfinite(rows[0].scores["ap"]) and rows[0].protocol.endswith("test, 10 images")
