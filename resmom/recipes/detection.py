@@ -58,14 +58,14 @@ def detect_small() -> Detect:
     """
     return Detect(
         detector=Detector("fpn", width=64, hidden=256, proposals=200, samples=64),
-        steps=1000,
+        steps=1200,
         batch=8,
         lr=0.02,
         clip=10.0,
-        sides=(128, 144, 160, 176, 192),
-        test_side=160,
+        sides=(96, 112, 128, 144, 160),
+        test_side=128,
         longest=320,
-        measure_steps=250,
+        measure_steps=300,
         save_steps=100,
     )
 
