@@ -33,6 +33,8 @@ MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR |
 
 T = TypeVar("T")
 
+T = TypeVar("T")
+
 
 METHODS: dict[str, type[MethodConfig]] = {
     "mocov3": MoCoV3,
