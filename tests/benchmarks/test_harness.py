@@ -82,10 +82,11 @@ def test_a_stopped_cell_goes_on(
     grid: Path, data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(training, "TOY", training.TOY | {"train.steps": 4000})
-    # The first time is up about when the run is set up: it is not killed, does a step, saves, and says how far it is.
-    steps = []
-    for seconds in (1.5, 4.0):
-        assert work(grid, data, seconds) == 3
+    # The first time is up before the run is set up: it is not killed, does a step, saves, and says how far it is.
+    steps, alarm = [], training._alarm
+    for seconds in (0.0, 3.0):
+        monkeypatch.setattr(training, "_alarm", lambda until, after=seconds: alarm(time.monotonic() + after))
+        assert work(grid, data, 60.0) == 3
         said = re.search(r"mocov3, seed 0: at step (\d+) of 4000", capsys.readouterr().out)
         assert said is not None
         steps.append(int(said[1]))
