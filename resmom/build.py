@@ -10,11 +10,14 @@ from torch import nn
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
+from resmom.methodconfig import MethodConfig
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
@@ -36,7 +39,7 @@ class Own:
 
 
 def build_method(
-    method: MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino,
+    method: MethodConfig,
     backbone: BackboneConfig,
     seed: int,
     own: Own,
@@ -69,6 +72,10 @@ def build_method(
                 return NNCLRMethod(body, method)
             case Dino():
                 return DinoMethod(body, method)
+            case MoCoV2():
+                return MoCoV2Method(body, method)
+            case ReSSL():
+                return ReSSLMethod(body, method)
             case _:
                 assert_never(method)
 

@@ -15,38 +15,17 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methods.barlow import BarlowTwins
-from resmom.methods.byol import Byol
-from resmom.methods.dino import Dino
+from resmom.methodconfig import METHODS, MethodConfig, one_sided, queue_of, with_pairs
 from resmom.methods.mocov3 import MoCoV3
-from resmom.methods.nnclr import NNCLR
-from resmom.methods.simclr import SimCLR
-from resmom.methods.simsiam import SimSiam
-from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, mocov3_imagenet
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino
-
 T = TypeVar("T")
 
 T = TypeVar("T")
-
-
-METHODS: dict[str, type[MethodConfig]] = {
-    "mocov3": MoCoV3,
-    "byol": Byol,
-    "simsiam": SimSiam,
-    "simclr": SimCLR,
-    "barlow": BarlowTwins,
-    "vicreg": VICReg,
-    "nnclr": NNCLR,
-    "dino": Dino,
-}
-"""The methods by the names that the command line has for them."""
 
 
 class ConfigError(UserError):
@@ -253,10 +232,10 @@ def _check_method(run: Run) -> None:
             "sees them now, so it cannot be computed in parts: set train.micro_batch to 0, and lower train.batch if "
             "the memory is too small"
         )
-    if isinstance(run.method, NNCLR) and run.method.queue < run.train.batch:
+    if 0 < queue_of(run.method) < run.train.batch:
         raise ConfigError(
-            f"method.queue is {run.method.queue}, train.batch {run.train.batch}: the support set must hold a batch at "
-            "least; raise method.queue"
+            f"method.queue is {queue_of(run.method)}, train.batch {run.train.batch}: it must hold a batch at least; "
+            "raise method.queue or lower train.batch"
         )
     for what, sizes in (
         ("global", {view.size for view in run.policy.views[: traits.views]}),
@@ -275,6 +254,23 @@ def _check_method(run: Run) -> None:
     if run.residual.weight > 0 and run.residual.site not in traits.sites:
         raise ConfigError(
             f"{name} has no site {run.residual.site}; residual.site is one of {', '.join(traits.sites)} for this method"
+        )
+    _check_pairs(run)
+
+
+def _check_pairs(run: Run) -> None:
+    """Refuse a residual term where student and teacher never meet on the view that it compares."""
+    if run.residual.weight == 0 or one_sided(run.method) is None:
+        return
+    name = type(run.method).__name__
+    if run.method != with_pairs(run.method):
+        raise ConfigError(
+            f"in {name} the teacher does not see the student's view, so the residual term has nothing to compare: set "
+            "method.same_view (one more teacher forward a step), or residual.weight to 0"
+        )
+    if run.residual.pairing == "cross":
+        raise ConfigError(
+            f"residual.pairing 'cross' needs the student on both views, but in {name} it sees one; leave it at 'same'"
         )
 
 

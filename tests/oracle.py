@@ -31,6 +31,15 @@ def mocov3(q1: Vector, q2: Vector, k1: Vector, k2: Vector, temperature: float) -
     return 2 * temperature * (info_nce(q1, k2, 0, temperature) + info_nce(q2, k1, 0, temperature))
 
 
+def moco(q: Vector, k: Vector, queue: Vector, temperature: float) -> float:
+    """arXiv 1911.05722, Eq. 1: -log of the own key's share among it and the queue, averaged over queries."""
+    total = 0.0
+    for i in range(len(q)):
+        shares = softmax(np.array([cos(q[i], x) / temperature for x in [k[i], *queue]]))
+        total -= math.log(shares[0])
+    return total / len(q)
+
+
 def byol(p1: Vector, p2: Vector, z1: Vector, z2: Vector) -> float:
     """arXiv 2006.07733, Eq. 2, symmetrised: the squared distance of the unit vectors, averaged over images."""
     total = 0.0

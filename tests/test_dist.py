@@ -64,6 +64,9 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "broken mocov3": ("mocov3", 0, True),
     "broken byol": ("byol", 0, True),
     "broken dino": ("dino", 0, True),
+    **{kind: (kind, 0, False) for kind in toy.QUEUES},
+    "mocov2 in micro-batches": ("mocov2", 3, False),
+    "broken mocov2": ("mocov2", 0, True),
 }
 
 

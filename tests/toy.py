@@ -7,12 +7,15 @@ from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
+from resmom.train.state import memory_of
 from resmom.types import Batch, Site
 
 
@@ -54,7 +57,17 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Method:
+QUEUE = 20
+"""Length of the queues: neither a multiple of the batch nor of any micro-batch, so that writing goes round."""
+
+QUEUES = ["mocov2", "mocov2plus", "ressl"]
+"""Methods with a teacher and a queue; those whose teacher sees the other view are made with `same_view`."""
+
+TAUGHT = ["mocov3", "byol", "dino", *QUEUES]
+"""Methods with a teacher."""
+
+
+def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_view: bool = True) -> Method:
     """A method by its name on a flat body for 3 x 4 x 4 images, float64."""
     torch.manual_seed(seed)
     body = Backbone(Flat(48, 12), 12)
@@ -76,16 +89,26 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True) -> Meth
             made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
         case "dino":
             made = DinoMethod(body, Dino(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
+        case "mocov2":
+            made = MoCoV2Method(body, MoCoV2(hidden=16, out=8, queue=QUEUE, same_view=same_view))
+        case "mocov2plus":
+            made = MoCoV2Method(body, MoCoV2(hidden=16, out=8, queue=QUEUE, symmetric=True))
+        case "ressl":
+            made = ReSSLMethod(body, ReSSL(hidden=16, out=8, queue=QUEUE, same_view=same_view))
         case _:
             raise ValueError(kind)
     if not batch_norm:
         without_batch_norm(made)
-    return made.double()
+    made = made.double()
+    for name, memory in memory_of(made).items():
+        if "queue" in name and memory.is_floating_point():  # unit vectors to the last bit of float64
+            memory.copy_(nn.functional.normalize(memory, dim=1))
+    return made
 
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken."""
-    return "z" if kind == "dino" else "p"
+    return "z" if kind in ("dino", *QUEUES) else "p"
 
 
 def batch(seed: int = 0, n: int = 8) -> Batch:

@@ -6,8 +6,9 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
-from resmom.config import METHODS, Run, method_named
+from resmom.config import Run, method_named
 from resmom.errors import UserError
+from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import names, recipe
 from resmom.runs.budget import seconds_of

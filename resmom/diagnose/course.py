@@ -135,15 +135,25 @@ def _loss_rose(seen: Lines) -> str | None:
         return f"the method's loss has risen from {first:.4g} to {loss:.4g}{by_chance}."
     if chance is None:
         return None
-    best = _best(seen, "loss/method")
+    best = _best(_told_apart(known(seen.train, "loss/method"), chance), recent_count(len(seen.train)))
     if best is not None and chance - best > GAINED * chance and chance - loss < LOST * (chance - best):
         return f"the method's loss was down to {best:.4g} and is back at {loss:.4g}; knowing nothing is {chance:.4g}."
     return None
 
 
-def _best(seen: Lines, name: str) -> float | None:
-    """The least median of as many lines in a row as are recent."""
-    values, count = known(seen.train, name), recent_count(len(seen.train))
+def _told_apart(losses: list[float], chance: float) -> list[float]:
+    """The losses by which a gain is told.
+
+    A queue of random vectors is told apart from keys at once; the loss begins far below chance and rises while keys
+    replace them. Such a loss counts from its highest value on.
+    """
+    if losses and chance - losses[0] > GAINED * chance:
+        return losses[losses.index(max(losses)) :]
+    return losses
+
+
+def _best(values: list[float], count: int) -> float | None:
+    """The least median of `count` values in a row."""
     blocks = [values[start : start + count] for start in range(0, len(values) - count + 1, count)]
     return min((median(block) for block in blocks), default=None)
 

@@ -40,3 +40,16 @@ def nt_xent(
         positives = torch.arange(first, first + len(a), device=a.device)
         own = (a @ c.T / temperature).scatter(1, positives[:, None], float("-inf"))
         return F.cross_entropy(torch.cat([a @ b.T / temperature, own], dim=1), positives)
+
+
+def queue_nce(
+    queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], queue: Float[Tensor, "k d"], temperature: float
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of each query's cosine similarities to its own key, the positive, and to all of the `queue`.
+
+    MoCo (arXiv 1911.05722, Eq. 1). The rows of the queue are unit vectors. Chance is ln(k + 1).
+    """
+    with full(queries):
+        q, k = (F.normalize(exact(x), dim=1) for x in (queries, keys))
+        logits = torch.cat([(q * k).sum(1, keepdim=True), q @ exact(queue).T], dim=1) / temperature
+        return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))

@@ -18,6 +18,7 @@ from resmom.diagnose.gap import Views, same_views
 from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.precision import exact
+from resmom.losses.relation import relation
 from resmom.types import Pair, Site
 
 Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
@@ -68,9 +69,7 @@ def kd_relation(
     t_t: float,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the softmaxes over cosine similarities to the batch's keys `bank` (its own included)."""
-    student, teacher, bank = (F.normalize(exact(x), dim=1) for x in (student, teacher, bank))
-    target = F.softmax(teacher @ bank.T / t_t, dim=1)
-    return -(target * F.log_softmax(student @ bank.T / t_s, dim=1)).sum(1).mean()
+    return relation(student, teacher, F.normalize(exact(bank), dim=1), t_s, t_t)
 
 
 def _paired(pairs: Sequence[Pair], pairing: Literal["same", "cross"]) -> list[tuple[Pair, Pair]]:

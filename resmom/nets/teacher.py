@@ -1,13 +1,15 @@
 """The teacher: an exponential moving average of the student. The only place where teacher weights change."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from resmom.nets.encoder import Encoder
 
@@ -133,3 +135,20 @@ def _average(pairs: list[tuple[Tensor, Tensor]], momentum: float, counts: Tensor
 def _put(ours: Tensor, value: Tensor, counts: Tensor | None) -> None:
     """The value itself, which may be anything (not finite, say) where the step does not count."""
     ours.copy_(value if counts is None else torch.where(counts, value, ours))
+
+
+@contextmanager
+def unrecorded(teacher: nn.Module) -> Iterator[None]:
+    """While it is open, forward passes leave the teacher's running statistics as they are.
+
+    For passes that a method's own loss does not need: in training mode the teacher then normalises with the batch, as
+    the student beside it does, and yet what it is in evaluation mode stays what the published method makes of it.
+    """
+    norms = [(part, part.track_running_stats) for part in teacher.modules() if isinstance(part, _BatchNorm)]
+    for part, _ in norms:
+        part.track_running_stats = False
+    try:
+        yield
+    finally:
+        for part, tracked in norms:
+            part.track_running_stats = tracked

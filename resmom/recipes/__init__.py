@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError, Run
+from resmom.methodconfig import with_pairs
 from resmom.recipes.baselines import (
     barlow_cifar10_r18,
     barlow_cifar100_r18,
@@ -40,6 +41,14 @@ from resmom.recipes.imagenet import (
     mocov3_imagenet_vitb,
     mocov3_imagenet_vits,
 )
+from resmom.recipes.queues import (
+    mocov2_imagenet_r50,
+    mocov2_imagenet_r50_800ep,
+    mocov2plus_cifar10_r18,
+    mocov2plus_cifar100_r18,
+    ressl_cifar10_r18,
+    ressl_cifar100_r18,
+)
 
 Recipe = Callable[[], Run]
 
@@ -49,6 +58,10 @@ RECIPES: dict[str, Recipe] = {
     "dino_cifar10_r18": dino_cifar10_r18,
     "dino_cifar100_r18": dino_cifar100_r18,
     "dino_imagenet_vits": dino_imagenet_vits,
+    "mocov2plus_cifar10_r18": mocov2plus_cifar10_r18,
+    "mocov2plus_cifar100_r18": mocov2plus_cifar100_r18,
+    "mocov2_imagenet_r50": mocov2_imagenet_r50,
+    "mocov2_imagenet_r50_800ep": mocov2_imagenet_r50_800ep,
     "mocov3_cifar10_r18": mocov3_cifar10_r18,
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,
@@ -58,6 +71,8 @@ RECIPES: dict[str, Recipe] = {
     "mocov3_imagenet_r50_1000ep": mocov3_imagenet_r50_1000ep,
     "mocov3_imagenet_vitb": mocov3_imagenet_vitb,
     "mocov3_imagenet_vits": mocov3_imagenet_vits,
+    "ressl_cifar10_r18": ressl_cifar10_r18,
+    "ressl_cifar100_r18": ressl_cifar100_r18,
     "simsiam_cifar10_r18": simsiam_cifar10_r18,
     "simsiam_cifar100_r18": simsiam_cifar100_r18,
     "simclr_cifar10_r18": simclr_cifar10_r18,
@@ -75,8 +90,14 @@ TWIN = "_residual"
 
 def with_residual(run: Run, weight: float = 1.0) -> Run:
     """The same run with the residual term at the provisional defaults: site p (z without a predictor), cosine, same
-    view."""
-    return replace(run, recipe=run.recipe + TWIN, residual=replace(run.residual, weight=weight))
+    view.
+
+    A method whose teacher does not see the student's view gets `same_view`: one more teacher forward a step.
+    """
+    sites = run.method.traits.sites
+    site = run.residual.site if run.residual.site in sites or not sites else "z"
+    residual = replace(run.residual, weight=weight, site=site)
+    return replace(run, recipe=run.recipe + TWIN, method=with_pairs(run.method), residual=residual)
 
 
 def names() -> list[str]:

@@ -5,8 +5,9 @@ They have no gap between student and teacher, so none of them has a twin with th
 
 from dataclasses import replace
 
-from resmom.config import Log, MethodConfig, Run
+from resmom.config import Log, Run
 from resmom.evaluate.online import Online
+from resmom.methodconfig import MethodConfig
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR

@@ -20,6 +20,7 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
+from resmom.runs.queue import require_queue
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled
 from resmom.train.state import State
@@ -216,12 +217,13 @@ def backbone_of(network: nn.Module) -> nn.Module:
 
 
 def require_batch(run: Run, data: Data) -> None:
-    """Raise DataError if the images do not fill one batch."""
+    """Raise DataError if the images do not fill one batch, or are fewer than the keys that the method remembers."""
     if len(data.train) < run.train.batch:
         raise DataError(
             f"{data.train.name} has {len(data.train)} images, train.batch is {run.train.batch}: "
             f"no batch can be filled; lower --train.batch (and mind that contrastive methods need many negatives)"
         )
+    require_queue(run, data)
 
 
 def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:

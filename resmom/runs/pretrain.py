@@ -26,6 +26,7 @@ from resmom.runs.loop import begin, train
 from resmom.runs.outcome import before_after, table
 from resmom.runs.own import GIVEN, names, require, written_data
 from resmom.runs.progress import Progress
+from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Ask, Settled, settle
 from resmom.train.state import load_state
 
@@ -231,6 +232,8 @@ def _summary(job: Job, folder: RunDir) -> str:
     ]
     if job.started:
         lines.append(f"starts from {job.started}{_rate_words(run)}")
+    if stale := stale_keys(run, job.data):
+        lines.append(stale)
     if train_images.unreadable:
         lines.append(_unreadable_words(train_images, folder))
     return "\n".join(lines)

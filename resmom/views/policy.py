@@ -171,3 +171,12 @@ def mocov2plus_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) ->
     """
     view = View(size=32, scale=(0.08, 1.0), interpolation="bicubic")
     return Policy((view, view), mean, std)
+
+
+def ressl_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Policy:
+    """A strong view for the student and a weak one, crop and flip alone, for the teacher: ReSSL on CIFAR-10 and -100.
+
+    Source: scripts/pretrain/cifar/augmentations/ressl.yaml of vturrisi/solo-learn; its crops are bicubic.
+    """
+    strong = View(size=32, scale=(0.08, 1.0), interpolation="bicubic", saturation=0.2)
+    return Policy((strong, replace(strong, jitter=0.0, grey=0.0, blur=0.0)), mean, std)

@@ -224,9 +224,17 @@ def test_a_loss_above_chance_and_start() -> None:
     assert names(run(train=lambda s: {"loss/method": 1.0 + s / 500 if s > 1 else 4.0}, contrastive=False)) == []
 
 
+def test_a_queue_that_fills_is_no_loss_of_gains() -> None:
+    """Random vectors are told apart at once: the loss starts low, rises while keys replace them, and then falls."""
+    assert names(run(train=lambda s: {"loss/method": min(1.0 + s / 40, 4.2)}, until=300)) == []
+    assert names(run(train=lambda s: {"loss/method": min(1.0 + s / 40, 4.2 - s / 2000)})) == []
+    lost = run(train=lambda s: {"loss/method": min(1.0 + s / 40, 4.4) if s < 300 else 3.0 if s < 700 else 4.1})
+    assert names(lost) == ["diverging"]
+
+
 def test_a_loss_that_loses_what_it_had_gained() -> None:
     def back(step: int) -> Line:
-        return {"loss/method": 3.4 if step < 700 else 4.1, "loss/residual": 0.1}
+        return {"loss/method": 4.5 if step < 50 else 3.4 if step < 700 else 4.1, "loss/residual": 0.1}
 
     found = findings(run(train=back), STEPS)
     assert [f.name for f in found] == ["diverging"]

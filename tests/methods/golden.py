@@ -18,11 +18,14 @@ from resmom.counter import uniforms
 from resmom.data.order import Order
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methodconfig import MethodConfig, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
+from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
@@ -39,8 +42,8 @@ from tests.parity.setting import weight
 
 FILE = Path(__file__).parent.parent / "golden" / "losses.json"
 STEPS = 5
-IMAGES, BATCH, SEED = 32, 16, 5
-METHODS = {
+IMAGES, BATCH, SEED, QUEUE = 32, 16, 5, 24
+METHODS: dict[str, MethodConfig] = {
     "mocov3": MoCoV3(temperature=0.2, hidden=32, out=16),
     "byol": Byol(hidden=32, out=16, predictor_hidden=32),
     "simsiam": SimSiam(hidden=32, out=16, predictor_hidden=16),
@@ -49,6 +52,9 @@ METHODS = {
     "vicreg": VICReg(hidden=32, out=16),
     "nnclr": NNCLR(temperature=0.2, queue=40, hidden=32, out=16, predictor_hidden=32),
     "dino": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2),
+    "mocov2": MoCoV2(hidden=32, out=16, queue=QUEUE),
+    "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
+    "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 
@@ -80,9 +86,10 @@ def images(n: int = IMAGES) -> Tensor:
 
 
 @torch.no_grad()
-def start(kind: str) -> Method:
-    """A small method whose initial weights are functions of their names."""
-    method = build_method(METHODS[kind], SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
+def start(kind: str, pairs: bool = False) -> Method:
+    """A small method whose initial weights and queues are functions of their names; `pairs`: it hands out pairs."""
+    config = with_pairs(METHODS[kind]) if pairs else METHODS[kind]
+    method = build_method(config, SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
     for name, p in method.student.named_parameters():
         value = weight(name, p).to(p.dtype)
         p.copy_(value)
@@ -116,7 +123,7 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     train = Train(epochs=-(-steps // order.steps) + 1, batch=BATCH, warmup_epochs=1, warmup_start=1e-3)
     optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, site(case.method))
     lr = lr or optim.lr
-    method = start(case.method).train()
+    method = start(case.method, pairs=case.residual > 0).train()
     steady = Steady(METHODS[case.method].traits.steady, scaled(lr, BATCH))
     state = State(method, build_optimizer(optim, method.student, steady=steady))
     found = []
@@ -138,9 +145,14 @@ def mild() -> Policy:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the file. A series that agrees with the one in it, machines' rounding apart, stays as it is."""
     torch.set_num_threads(1)
-    FILE.write_text(json.dumps({case.name: losses(case)[0] for case in CASES}, indent=2) + "\n")
+    kept: dict[str, list[float]] = json.loads(FILE.read_text())
+    made = {case.name: losses(case)[0] for case in CASES}
+    for name, series in kept.items():
+        if name in made and np.allclose(made[name], series, rtol=1e-6, atol=0):
+            made[name] = series
+    FILE.write_text(json.dumps(made, indent=2) + "\n")
     print(f"wrote {FILE}")
 
 

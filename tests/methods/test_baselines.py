@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from resmom.config import METHODS, ConfigError, Run, check
+from resmom.config import ConfigError, Run, check
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methodconfig import METHODS
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR

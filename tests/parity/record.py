@@ -229,7 +229,8 @@ def main() -> None:
     for name, (repository, record) in SOURCES.items():
         root = a[name]
         if root is not None:
-            found[repository] = {"commit": a[f"{name}_commit"] or commit(root), **record(root)}
+            before = found.get(repository, {})  # record_queues.py adds to some
+            found[repository] = {**before, "commit": a[f"{name}_commit"] or commit(root), **record(root)}
     OUT.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written: {OUT}")
 

@@ -70,6 +70,20 @@ class Convolution(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+@dataclass(frozen=True)
+class QueueSetting:
+    """A small run of a method with a queue: ResNet-18, 32x32 images, float64, SGD, five steps; the queue goes round."""
+
+    steps: int = 5
+    images: int = 8
+    out: int = 16
+    queue: int = 24
+    temperature: float = 0.2
+    lr: float = 0.05
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+
+
 def numbers(name: str, shape: tuple[int, ...]) -> Tensor:
     """Normal numbers in float64 that depend on the name alone."""
     size = int(np.prod(shape))
@@ -87,6 +101,6 @@ def weight(name: str, old: Tensor) -> Tensor:
     return 0.1 * drawn + (1.0 if name.endswith("weight") else 0.0)
 
 
-def views(step: int, setting: Setting) -> tuple[Tensor, Tensor]:
+def views(step: int, setting: Setting | QueueSetting) -> tuple[Tensor, Tensor]:
     shape = (setting.images, 3, 32, 32)
     return numbers(f"view 1 of step {step}", shape), numbers(f"view 2 of step {step}", shape)

@@ -9,6 +9,7 @@ import torch
 from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.counter import uniforms
+from resmom.methodconfig import queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
@@ -26,6 +27,7 @@ from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.apply import views
 from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
+from tests.recipes import queues
 
 # The published settings: the authors' repository for ImageNet, solo-learn's tables for CIFAR. One line per field; a
 # field that no source states is not here.
@@ -238,6 +240,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
 for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
     for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
+PUBLISHED |= queues.PUBLISHED
 OURS = {"mocov3_cifar100_small", "mocov3_digits"}
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
 
@@ -278,8 +281,9 @@ def test_the_twin_differs_by_the_term_alone(name: str) -> None:
     site = "p" if "p" in base.method.traits.sites else "z"
     assert (twin.residual.site, twin.residual.distance, twin.residual.pairing) == (site, "cosine", "same")
     for field in fields(Run):
-        if field.name not in ("recipe", "residual"):
+        if field.name not in ("recipe", "residual", "method"):
             assert getattr(twin, field.name) == getattr(base, field.name), field.name
+    assert twin.method == with_pairs(base.method)  # the other difference: where the term needs it, one more pass
     assert with_residual(base, 0.5).residual.weight == 0.5
 
 
@@ -308,7 +312,7 @@ def shrunken(run: Run) -> Run:
     backbone: MoCoViT | DinoViT | SmallResNet = SmallResNet(widths=(4, 8))
     if isinstance(run.backbone, MoCoViT | DinoViT):
         backbone = replace(run.backbone, image=32, patch=8, size="tiny")
-    wide = ("hidden", "out", "predictor_hidden", "prototypes")
+    wide = ("hidden", "out", "predictor_hidden", "prototypes", "queue")
     slim = {field.name: 16 for field in fields(run.method) if field.name in wide}
     size = 16 if isinstance(backbone, SmallResNet) else 32
     local = run.method.traits.views
@@ -344,6 +348,7 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
         assert ("loss/residual" in metrics) == name.endswith(TWIN)
     moved = {key for key, value in method.state_dict().items() if not torch.equal(value, start[key])}
     assert any(key.startswith("student.predictor") for key in moved) == (method.student.predictor is not None)
+    assert any(key.startswith("queue") for key in moved) == (queue_of(run.method) > 0)
     assert (method.teacher is not None) == any(key.startswith("teacher.") for key in moved)
     assert any(key.startswith("student.backbone") and "running" not in key for key in moved)
     if isinstance(run.backbone, MoCoViT):  # what the paper holds still holds still

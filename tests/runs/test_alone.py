@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 import resmom
 from resmom.build import Own
 from resmom.checkpoint import load_checkpoint
-from resmom.config import METHODS, ConfigError, Run, check
+from resmom.config import ConfigError, Run, check
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methodconfig import METHODS
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.teacher import Ema

@@ -21,7 +21,9 @@ from resmom.diagnose.health import rankme, retrieval
 from resmom.diagnose.rules import findings
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir, read_lines
@@ -125,6 +127,26 @@ def test_the_line_is_complete_and_what_its_parts_say() -> None:
     assert found == pytest.approx((at_p.intra.item(), at_p.inter.item(), at_p.chance.item()), rel=1e-4)
 
 
+ONE_SIDED = [MoCoV2(hidden=64, out=32, queue=48), ReSSL(hidden=64, out=32, queue=48)]
+
+
+@pytest.mark.parametrize("method", ONE_SIDED, ids=lambda method: type(method).__name__)
+def test_a_method_without_pairs_has_its_gap_measured_here(method: Any) -> None:
+    """In training student and teacher never meet on one view; in evaluation mode, on fixed images, they do."""
+    run = small(method=method)
+    job = prepare(run, shapes(64), CPU)
+    job.state.method.train()
+    now = plan(run.train, run.optim.lr, run.ema, run.residual, 1, job.per_epoch)
+    metrics = train_step(job.state, job.batch(1), now, Rules(run.residual), measure=True)
+    assert not any(name.startswith("gap/") for name in metrics) and metrics["skipped"] == 0
+    line = health_line(trained(job, 3))
+    sites = method.traits.sites
+    assert {name for name in line if name.startswith("gap/")} == {
+        f"gap/{site}/{kind}" for site in sites for kind in ("intra", "inter", "chance")
+    }
+    assert all(0 < line[f"gap/{site}/intra"] < line[f"gap/{site}/chance"] for site in sites)
+
+
 def test_both_networks_are_equal_before_the_first_step() -> None:
     line = health_line(prepare(small(method=BYOL), shapes(40), CPU))
     for measure in ("feature_sd", "rankme", "alignment", "uniformity", "retrieval"):
@@ -218,6 +240,8 @@ HEALTHY: dict[str, tuple[Run, Callable[[], Data]]] = {
         digits,
     ),
     "BYOL, shapes": (small(method=BYOL), shapes),
+    # A queue wants keys of one make, so a teacher that is slow from the first step on.
+    "MoCo-v2, shapes": (small(method=MoCoV2(hidden=64, out=32, queue=128), ema=Ema(0.98, 0.98)), shapes),
     "BYOL with the term at z, AdamW, digits": (
         small(size=24, method=BYOL, residual=Residual(1.0, site="z"), optim=AdamW(lr=0.002)),
         digits,

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ import torch
 
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run
+from resmom.losses.residual import Residual
+from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.ressl import ReSSL
+from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.pretrain import Finished, pretrain, resume
 from tests.runs.crash import QUIET, dino_run, small_run, start, write_images
@@ -137,6 +142,27 @@ def test_memory_schedules_and_local_views_resume_bitwise(
     )
     lines = [line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"]
     assert {"gap/local/z/intra", "gap/logits/intra", "weight_decay", "loss/cross_entropy_local"} < lines[-1].keys()
+
+
+QUEUES = [
+    MoCoV2(hidden=8, out=4, queue=20),
+    MoCoV2(hidden=8, out=4, queue=20, symmetric=True),
+    ReSSL(hidden=8, out=4, queue=20),
+]
+
+
+@pytest.mark.parametrize("method", QUEUES, ids=str)
+def test_a_queue_resumes_where_it_was(method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of an epoch, with the pointer inside the queue; the whole checkpoint is compared."""
+    data = write_images(tmp_path / "images.npz")
+    run = with_residual(replace(small_run(), method=method, residual=Residual(site="z")))
+    pretrain(run, str(data), tmp_path / "whole", QUIET)
+    assert stop_at(7, run, data, tmp_path / "run", monkeypatch).step == 7
+    saved = load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]
+    pointers = [value.item() for name, value in saved.items() if name.endswith("pointer")]
+    assert pointers and all(pointer == 7 * run.train.batch % 20 for pointer in pointers)
+    resume(tmp_path / "run", QUIET)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_sigterm_saves_and_resume_finishes(

@@ -21,6 +21,8 @@ OPTIMISERS: list[OptimConfig] = [Sgd(), Lars(), Lars(form="clipped"), AdamW()]
 
 
 KINDS = ["mocov3", "dino"]  # without and with a memory
+CASES = [(config, kind) for kind in KINDS for config in OPTIMISERS] + [(OPTIMISERS[0], kind) for kind in toy.QUEUES]
+"""Every optimiser with two methods, every method with one optimiser."""
 
 
 def state(config: OptimConfig, gated: bool, online: bool = False, kind: str = "mocov3") -> State:
@@ -56,8 +58,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+@pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 def test_a_gated_run_is_the_plain_run(config: OptimConfig, kind: str) -> None:
     plain, gated = (state(config, gates, online=True, kind=kind) for gates in (False, True))
     labels = torch.tensor([0, 1, 2, -1, 0, 1, 2, 0])
@@ -79,8 +80,7 @@ def test_a_gated_run_is_the_plain_run(config: OptimConfig, kind: str) -> None:
     assert (gated.skipped, gated.in_a_row, gated.step) == (plain.skipped, plain.in_a_row, plain.step) == (1, 0, 5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+@pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 @pytest.mark.parametrize("first", [True, False], ids=["first step", "later step"])
 def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool, kind: str) -> None:
     made = state(config, True, kind=kind)
@@ -126,8 +126,7 @@ def test_memory_is_taken_back_where_the_step_does_not_count() -> None:
     torch.testing.assert_close(made.method.queue, toy.batch(0).views[0].mean((1, 2, 3)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+@pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 def test_the_host_reads_nothing_inside_a_step(config: OptimConfig, kind: str, no_reading: None) -> None:
     made = state(config, True, online=True, kind=kind)
     labels, rule = torch.arange(8) % 3, Rules(Residual(1.5, toy.site(kind)), micro_batch=4, clip=1.0, gated=True)

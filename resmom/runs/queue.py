@@ -1,0 +1,27 @@
+"""A method's queue of keys and the number of images of a run."""
+
+from resmom.config import Run
+from resmom.data.source import Data, DataError
+from resmom.methodconfig import queue_of
+from resmom.recipes import RECIPES, TWIN
+
+
+def require_queue(run: Run, data: Data) -> None:
+    """Raise DataError if the queue is longer than the data set, unless the run's recipe states that length."""
+    if queue_of(run.method) > len(data.train) and not stale_keys(run, data):
+        raise DataError(
+            f"method.queue is {queue_of(run.method)}, but {data.train.name} has {len(data.train)} images: the queue "
+            f"would hold old keys of the very images that are compared with it; set --method.queue to at most "
+            f"{len(data.train)}"
+        )
+
+
+def stale_keys(run: Run, data: Data) -> str:
+    """A warning, where the queue is longer than the data set because the recipe states that length; else nothing."""
+    queue, base = queue_of(run.method), run.recipe.removesuffix(TWIN)
+    if queue <= len(data.train) or base not in RECIPES or queue_of(RECIPES[base]().method) != queue:
+        return ""
+    return (
+        f"the queue, {queue} keys, is longer than the {len(data.train)} images, as published with this recipe: it "
+        "holds old keys of the very images that are compared with it"
+    )

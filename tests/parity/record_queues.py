@@ -1,0 +1,136 @@
+"""As `record.py`, for the methods with a queue: what the authors' code says, into tests/golden/parity.json.
+
+    python -m tests.parity.record_queues --moco PATH --sololearn PATH …
+
+PATHs are checkouts of the repositories named in `SOURCES`. What is not given stays as it was recorded.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from tests.parity.record import OUT, commit, load
+from tests.parity.setting import QueueSetting, numbers, views, weight
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A process group of one, and no GPU: the authors' code asks for several of both."""
+    torch.Tensor.cuda = lambda self, *_, **__: self
+    torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29534", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@torch.no_grad()
+def fill(model: nn.Module, teacher: str, student: str) -> None:
+    """All weights as functions of their names, the teacher's those of the student; the queues too."""
+    for name, p in model.named_parameters():
+        p.copy_(weight(name.replace(teacher, student), p))
+    for name, buffer in model.named_buffers():
+        if name.startswith("queue") and buffer.is_floating_point():
+            buffer.copy_(nn.functional.normalize(numbers(name, tuple(buffer.shape)), dim=0))
+
+
+def norms(model: nn.Module, part: str) -> dict[str, float]:
+    return {n: p.norm().item() for n, p in model.named_parameters() if n.startswith(part)}
+
+
+def five_steps(
+    model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor], move: Callable[[], None], teacher: str, student: str
+) -> dict[str, Any]:
+    """Losses of five steps of SGD, and the weights after them; `move` is the teacher's, which these codes do inside
+    forward and so still owe at the end."""
+    s = QueueSetting()
+    fill(model, teacher, student)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, s.lr, momentum=0.9, weight_decay=s.weight_decay)
+    found: dict[str, Any] = {"losses": []}
+    for step in range(s.steps):
+        loss = loss_of(*views(step, s))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found["losses"].append(loss.item())
+    move()
+    found["student"] = norms(model, student)
+    found["teacher"] = norms(model, teacher)
+    return found
+
+
+def moco(root: Path) -> dict[str, Any]:
+    builder = load(root / "moco" / "builder.py", "moco_builder")
+    s = QueueSetting()
+    model = builder.MoCo(resnet18, s.out, s.queue, s.momentum, s.temperature, mlp=True).double()
+
+    def loss(x_q: Tensor, x_k: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(*model(x_q, x_k))
+
+    found = five_steps(model, loss, model._momentum_update_key_encoder, "encoder_k", "encoder_q")
+    found["queue"] = model.queue.T.flatten().tolist()
+    return found
+
+
+def ressl(root: Path) -> dict[str, Any]:
+    network = importlib.import_module("network.ressl")
+    s = QueueSetting()
+    model = network.ReSSL("resnet18", s.out, s.queue, s.momentum).double()
+
+    def loss(x_q: Tensor, x_k: Tensor) -> Tensor:
+        q, k = model(im_q=x_q, im_k=x_k)  # what follows is one line of their training script
+        return -(torch.softmax(k / 0.04, dim=1) * torch.log_softmax(q / 0.1, dim=1)).sum(1).mean()
+
+    found = five_steps(model, loss, model._momentum_update_key_encoder, "encoder_k", "encoder_q")
+    found["queue"] = model.queue.T.flatten().tolist()
+    return found
+
+
+def sololearn(root: Path) -> dict[str, Any]:
+    moco = load(root / "solo" / "losses" / "mocov2plus.py", "solo_mocov2plus")
+    ressl = load(root / "solo" / "losses" / "ressl.py", "solo_ressl")
+    q, k, queue = (nn.functional.normalize(numbers(name, (n, 10)), dim=1) for name, n in (("q", 6), ("k", 6), ("m", 9)))
+    return {
+        "mocov2plus": moco.mocov2plus_loss_func(q, k, queue.T, 0.2).item(),
+        "ressl": ressl.ressl_loss_func(q, k, queue, 0.1, 0.04).item(),
+    }
+
+
+SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    "moco": ("facebookresearch/moco", moco),
+    "ressl": ("KyleZheng1997/ReSSL", ressl),
+    "sololearn": ("vturrisi/solo-learn", sololearn),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in SOURCES:
+        parser.add_argument(f"--{name}", type=Path)
+        parser.add_argument(f"--{name}-commit")
+    given = vars(parser.parse_args())
+    recorded: dict[str, Any] = json.loads(OUT.read_text())
+    with alone():
+        for name, (repository, record) in SOURCES.items():
+            if (path := given[name]) is not None:
+                before = recorded.get(repository, {})
+                sys.path.insert(0, str(path))
+                head = given[f"{name}_commit"] or commit(path)
+                recorded[repository] = {**before, "commit": head, **record(path)}
+                sys.path.pop(0)
+    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
+    print(f"written: {OUT}")
+
+
+if __name__ == "__main__":
+    main()

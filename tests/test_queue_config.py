@@ -1,0 +1,51 @@
+"""What a run with a queue, or with a student and a teacher that see different views, may be."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from resmom.config import ConfigError, check
+from resmom.losses.residual import Residual
+from resmom.methodconfig import queue_of, with_pairs
+from resmom.methods.byol import Byol
+from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.ressl import ReSSL
+from resmom.recipes import recipe, with_residual
+
+ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64)]
+
+
+@pytest.mark.parametrize("method", ONE_SIDED, ids=lambda method: type(method).__name__)
+def test_a_term_without_same_view_pairs_is_refused_with_the_option(method: Any) -> None:
+    run = replace(recipe("mocov3_digits"), method=method, residual=Residual(1.0, method.traits.sites[-1]))
+    with pytest.raises(ConfigError, match=r"does not see the student's view.*set method.same_view"):
+        check(run)
+    check(replace(run, residual=replace(run.residual, weight=0.0)))
+    run = replace(run, method=with_pairs(method))
+    assert run.method == replace(method, same_view=True)
+    check(run)
+    with pytest.raises(ConfigError, match="'cross' needs the student on both views"):
+        check(replace(run, residual=replace(run.residual, pairing="cross")))
+
+
+def test_methods_that_see_both_views_are_left_as_they_are() -> None:
+    for method in (MoCoV3(), Byol(), MoCoV2(symmetric=True)):
+        assert with_pairs(method) == method
+
+
+@pytest.mark.parametrize("method", [*ONE_SIDED, MoCoV2(queue=64, symmetric=True)], ids=str)
+def test_a_queue_shorter_than_the_batch_is_refused(method: Any) -> None:
+    run = replace(recipe("mocov3_digits"), method=method)
+    assert queue_of(method) == 64 == run.train.batch
+    check(run)
+    with pytest.raises(ConfigError, match=r"method.queue is 63, train.batch 64"):
+        check(replace(run, method=replace(method, queue=63)))
+    assert queue_of(MoCoV3()) == queue_of(Byol()) == 0
+
+
+def test_the_twin_has_what_its_term_needs() -> None:
+    twin = with_residual(replace(recipe("mocov3_digits"), method=MoCoV2(queue=64)))
+    assert (twin.residual.weight, twin.residual.site, twin.method.same_view) == (1.0, "z", True)
+    check(twin)
