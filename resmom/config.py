@@ -25,8 +25,6 @@ from resmom.views.policy import Policy, mocov3_imagenet
 
 T = TypeVar("T")
 
-T = TypeVar("T")
-
 
 class ConfigError(UserError):
     """A configuration that cannot be used; the message names the field, what is allowed, and what to do."""

@@ -32,7 +32,7 @@ from tests.runs.derived import CPU
 from tests.runs.test_python import LABELS, pixels
 
 KINDS = [name for name, config in METHODS.items() if not config.traits.teacher]
-SLIM = {"hidden": 16, "out": 8, "predictor_hidden": 8, "queue": 64}
+SLIM = {"hidden": 16, "out": 8, "predictor_hidden": 8, "queue": 32}
 
 
 def run_of(kind: str) -> Run:
