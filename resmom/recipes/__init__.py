@@ -31,6 +31,7 @@ from resmom.recipes.cifar import (
     mocov3_cifar10_r18,
     mocov3_cifar100_r18,
     mocov3_cifar100_small,
+    mocov3_cifar100_tiny,
 )
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.imagenet import (
@@ -65,6 +66,7 @@ RECIPES: dict[str, Recipe] = {
     "mocov3_cifar10_r18": mocov3_cifar10_r18,
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,
+    "mocov3_cifar100_tiny": mocov3_cifar100_tiny,
     "mocov3_digits": mocov3_digits,
     "mocov3_imagenet_r50": mocov3_imagenet_r50,
     "mocov3_imagenet_r50_300ep": mocov3_imagenet_r50_300ep,

@@ -134,3 +134,20 @@ def mocov3_cifar100_small() -> Run:
         online=Online(lr=0.3),
         log=Log(knn_epochs=5, line_steps=20),
     )
+
+
+def mocov3_cifar100_tiny() -> Run:
+    """MoCo-v3 on CIFAR-100 at its cheapest: mocov3_cifar100_small with half its widths and heads, a fifth of its length.
+
+    Source: ours, for grids of many arms and seeds without a GPU. float32, so that every CPU computes it alike.
+    Command: resmom pretrain mocov3_cifar100_tiny --data cifar100 --out RUN --threads 1
+    Hours: about 6 minutes on one CPU core. Result: docs/results/questions.md.
+    """
+    run = mocov3_cifar100_small()
+    return replace(
+        run,
+        method=MoCoV3(temperature=0.2, hidden=512, out=128),
+        backbone=SmallResNet(widths=(16, 32, 64, 128)),
+        train=replace(run.train, epochs=4, warmup_epochs=0.25, precision="fp32"),
+        log=Log(knn_epochs=0, knn_images=20_000, line_steps=20),
+    )
