@@ -137,11 +137,11 @@ def mocov3_cifar100_small() -> Run:
 
 
 def mocov3_cifar100_tiny() -> Run:
-    """MoCo-v3 on CIFAR-100 at its cheapest: mocov3_cifar100_small with half its widths and heads, a fifth of its length.
+    """MoCo-v3 on CIFAR-100 at its cheapest: half the widths and heads of mocov3_cifar100_small, a fifth of its length.
 
     Source: ours, for grids of many arms and seeds without a GPU. float32, so that every CPU computes it alike.
     Command: resmom pretrain mocov3_cifar100_tiny --data cifar100 --out RUN --threads 1
-    Hours: about 6 minutes on one CPU core. Result: docs/results/questions.md.
+    Hours: about 8 minutes on one CPU core. Result: docs/results/questions.md.
     """
     run = mocov3_cifar100_small()
     return replace(

@@ -192,13 +192,14 @@ def _row(arm: Arm, name: str, width: int, digits: int) -> str:
         around = (arm.measures.get(name.replace("intra", other)) for other in ("inter", "chance"))
         start += "".join(f"{'-' if one is None else f'{one.mean:.{digits}f}':>7}  " for one in around)
     if value is None:
-        return f"{start}{'-':<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
+        return f"{start}{'-':<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
     sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
     cell = f"{value.mean:.{digits}f}{sd}"
-    return f"{start}{cell:<{WIDTHS[digits]}}  {_verdict(arm, name, digits)}".rstrip()
+    return f"{start}{cell:<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
 
 
-def _verdict(arm: Arm, name: str, digits: int) -> str:
+def verdict(arm: Arm, name: str, digits: int) -> str:
+    """The arm's difference from the first one in a measure, and whether it is resolved; empty where there is none."""
     if arm.diverged:
         return f"diverged (seed {', '.join(map(str, arm.diverged))})"
     if not arm.counts:

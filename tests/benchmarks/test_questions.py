@@ -12,7 +12,7 @@ GRIDS = sorted([*(PLACE / "questions").glob("*.json"), *(PLACE / "harness").glob
 
 
 def test_there_are_grids() -> None:
-    assert {file.stem for file in GRIDS} >= {"weight", "site", "pairing", "distance_tuning", "momentum", "cifar100"}
+    assert {file.stem for file in GRIDS} >= {"weight", "site", "pairing", "tuning", "questions", "momentum", "cifar100"}
 
 
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
@@ -26,13 +26,28 @@ def test_every_cell_could_start(file: Path) -> None:
     assert grid.name == file.stem and len(grid.about) > 40
 
 
-def test_every_distance_has_the_same_number_of_tries() -> None:
-    grid = read_grid(PLACE / "questions" / "distance_tuning.json")
-    tries: dict[str, int] = {}
+@pytest.mark.parametrize(
+    ("file", "distances", "tries"),
+    [
+        ("questions/tuning.json", ("cosine", "kd_feature", "kd_relation"), 4),
+        ("harness/cifar100_tuning.json", ("cosine", "mse", "kd_feature", "kd_relation"), 8),
+    ],
+)
+def test_every_distance_has_the_same_number_of_tries(file: str, distances: tuple[str, ...], tries: int) -> None:
+    grid = read_grid(PLACE / file)
+    found: dict[str, int] = {}
     for cell in grid.cells()[1 : len(grid.arms)]:
-        tries[cell.run.residual.distance] = tries.get(cell.run.residual.distance, 0) + 1
-    assert tries == dict.fromkeys(("cosine", "mse", "kd_feature", "kd_relation"), 8)
+        found[cell.run.residual.distance] = found.get(cell.run.residual.distance, 0) + 1
+    assert found == dict.fromkeys(distances, tries)
     assert grid.held_out == 0.1 and not set(grid.seeds) & {0, 1, 2, 3, 4}
+
+
+def test_what_was_tuned_is_what_is_asked_about() -> None:
+    """The distillations of the comparison are tries of the tuning, with all their settings."""
+    tries = list(read_grid(PLACE / "questions" / "tuning.json").arms.values())
+    arms = read_grid(PLACE / "questions" / "questions.json").arms
+    for name in ("w2", "kd_feature", "kd_relation"):
+        assert arms[name] in tries
 
 
 def test_the_readme_counts_right() -> None:

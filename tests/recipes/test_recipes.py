@@ -241,7 +241,7 @@ for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
     for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
 PUBLISHED |= queues.PUBLISHED
-OURS = {"mocov3_cifar100_small", "mocov3_digits"}
+OURS = {"mocov3_cifar100_small", "mocov3_cifar100_tiny", "mocov3_digits"}
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
 
 

@@ -1,0 +1,1 @@
+"""Pages of results: every number in them is computed from committed result files, by one command."""

@@ -1,0 +1,80 @@
+"""Which blocks and figures there are, and what each is made of."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks.pages.figure import dots
+from benchmarks.pages.page import Make
+from benchmarks.pages.tables import accuracies, correlations, cost, gaps, lines_of, tuning
+
+QUESTIONS = "questions/questions.jsonl"
+TUNING = "questions/tuning.jsonl"
+KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
+ALL = [*KNN, ("online/student", "online classifier of the student")]
+
+PLAIN = {"plain": "MoCo-v3"}
+WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
+PAIRING = {**PLAIN, "w1": "+ term, same view, weight 1", "cross": "+ other view, weight 1"}
+DISTANCE = {
+    **PLAIN,
+    "w2": "+ cosine, weight 2",
+    "kd_feature": "+ distillation over features",
+    "kd_relation": "+ distillation over relations",
+}
+EVERY = {**WEIGHT, "cross": "+ other view, weight 1", **DISTANCE}
+TRIES = {
+    "plain": "MoCo-v3",
+    **{f"cosine-w{w}": f"cosine, weight {w}" for w in ("0.5", "1", "2", "4")},
+    **{
+        f"kd_feature-w{w}-s1-t{t}": f"over features, weight {w}, temperatures 1, {t}"
+        for w in ("0.1", "1")
+        for t in ("0.4", "1")
+    },
+    **{
+        f"kd_relation-w{w}-s{s}-t{t}": f"over relations, weight {w}, temperatures {s}, {t}"
+        for w in ("0.1", "1")
+        for s, t in (("0.2", "0.1"), ("0.1", "0.04"))
+    },
+}
+
+
+def _figure(docs: Path) -> str:
+    runs = {
+        called: [line["measures"]["knn/student"] for line in lines_of(docs, QUESTIONS, [arm])]
+        for arm, called in EVERY.items()
+    }
+    runs = {called: values for called, values in runs.items() if values}
+    return dots("kNN of the student, small encoder, CIFAR-100: every run", "top-1, %", runs)
+
+
+PAGES: Mapping[str, Mapping[str, Make]] = {
+    "results/questions.md": {
+        "cost": partial(cost, files=[QUESTIONS, TUNING]),
+        "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
+        "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
+        "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
+        "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
+        "correlations": partial(
+            correlations,
+            file=QUESTIONS,
+            arms=list(EVERY),
+            pairs=[
+                (f"gap on the same view at {site}, kNN of the student", f"gap/{site}/intra", "knn/student")
+                for site in ("h", "z", "p")
+            ]
+            + [("gap to the other view at p, kNN of the student", "gap/p/inter", "knn/student")],
+        ),
+        "tuning": partial(
+            tuning,
+            file=TUNING,
+            names=TRIES,
+            parts=[
+                ("gradient norm", "grad_norm", "{:.2f}"),
+                ("entropy of the target, nats", "residual/target_entropy", "{:.2f}"),
+                ("gap at p, in training", "gap/p/intra", "{:.4f}"),
+            ],
+        ),
+    },
+}
+FIGURES: Mapping[str, Make] = {"pictures/questions.svg": _figure}

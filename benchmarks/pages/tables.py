@@ -1,0 +1,126 @@
+"""Tables in Markdown from the lines of result files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from resmom.diagnose.paired import Spread, spread
+from resmom.rundir import read_lines
+from resmom.runs.comparison import Arm, comparison, verdict
+from resmom.runs.results import Line
+
+Names = Mapping[str, str]
+"""Arms by name, in the order in which they are shown, with what they are called in the table."""
+
+
+def lines_of(docs: Path, file: str, arms: Iterable[str]) -> list[Line]:
+    """The lines of those arms, the first arm first."""
+    order = {arm: place for place, arm in enumerate(arms)}
+    lines = [line for line in read_lines(docs / "results" / file) if line["arm"] in order]
+    return [{**line, "place": order[line["arm"]]} for line in lines]
+
+
+def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, str]]) -> str:
+    """A table for each kind of accuracy: mean ± sd, and the difference from the first arm with its verdict."""
+    found = comparison(lines_of(docs, file, names))
+    parts = []
+    for kind, title in kinds:
+        first = names[found.arms[0].name]
+        rows = [
+            f"| {names[arm.name]} | {len(arm.seeds)} | {told(arm.measures.get(kind))} | {verdict(arm, kind, 2)} |"
+            for arm in found.arms
+        ]
+        parts.append(
+            f"| {title} | n | mean ± sd | against {first}, same seeds |\n|---|---|---|---|\n" + "\n".join(rows)
+        )
+    return "\n\n".join(parts)
+
+
+def gaps(docs: Path, file: str, names: Names, site: str = "p") -> str:
+    """The gaps at the end: at every site on the same view, and at `site` beside those that say what it means."""
+    found = comparison(lines_of(docs, file, names))
+    rows = []
+    for arm in found.arms:
+        same = " | ".join(told(arm.measures.get(f"gap/{s}/intra"), 4) for s in ("h", "z", "p"))
+        around = " | ".join(told(arm.measures.get(f"gap/{site}/{kind}"), 3) for kind in ("inter", "chance"))
+        ahead = told(_teacher_ahead(docs, file, arm))
+        rows.append(f"| {names[arm.name]} | {same} | {around} | {ahead} |")
+    head = (
+        f"| | same view, h | same view, z | same view, p | other view, {site} | other image, {site} | kNN, teacher "
+        "minus student |\n|---|---|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(rows)
+
+
+def tuning(docs: Path, file: str, names: Names, parts: Sequence[tuple[str, str, str]]) -> str:
+    """Every try: kNN of the student on images held out, and means over the last quarter of training.
+
+    `parts` are (title, name of the training's number, format).
+    """
+    lines = lines_of(docs, file, names)
+    head = "| try | kNN student, held out | " + " | ".join(title for title, _, _ in parts) + " |\n"
+    rows = []
+    for arm, called in names.items():
+        own = [line for line in lines if line["arm"] == arm]
+        if not own:
+            continue
+        values = [_of(own, name, form) for _, name, form in parts]
+        knn = told(spread([line["measures"]["knn/student"] for line in own]))
+        rows.append(f"| {called} | {knn} | " + " | ".join(values) + " |")
+    return head + "|" + "---|" * (2 + len(parts)) + "\n" + "\n".join(rows)
+
+
+def correlations(docs: Path, file: str, arms: Sequence[str], pairs: Sequence[tuple[str, str, str]]) -> str:
+    """Spearman's rank correlation over runs and over the means of arms. `pairs` are (title, measure, measure)."""
+    lines = [line for line in lines_of(docs, file, arms) if line["failed"] is None]
+    by_arm = comparison(lines).arms
+    rows = []
+    for title, one, other in pairs:
+        runs = [(line["measures"][one], line["measures"][other]) for line in lines]
+        means = [(arm.measures[one].mean, arm.measures[other].mean) for arm in by_arm]
+        rows.append(f"| {title} | {_rank(runs)} | {_rank(means)} |")
+    return "| | over runs | over the arms' means |\n|---|---|---|\n" + "\n".join(rows)
+
+
+def cost(docs: Path, files: Sequence[str]) -> str:
+    """What was spent: cells, hours of training, on what."""
+    lines = [line for file in files for line in read_lines(docs / "results" / file)]
+    hours = sum(line["seconds"] for line in lines) / 3600
+    machines = sorted({f"{e['cpu']}, {e.get('threads')} thread" for e in _environments(lines)})
+    versions = sorted({f"torch {e['packages']['torch']}" for e in _environments(lines)})
+    commits = sorted({e["commit"] for e in _environments(lines)})
+    return (
+        f"{len(lines)} runs, {hours:.1f} hours of training in all ({'; '.join(machines)} a run; {', '.join(versions)}; "
+        f"commit {', '.join(commits)})."
+    )
+
+
+def told(value: Spread | None, digits: int = 2) -> str:
+    """Mean ± sd."""
+    if value is None:
+        return "–"
+    return f"{value.mean:.{digits}f}" + ("" if value.sd is None else f" ± {value.sd:.{digits}f}")
+
+
+def _environments(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    return [line["environment"] for line in lines]
+
+
+def _teacher_ahead(docs: Path, file: str, arm: Arm) -> Spread | None:
+    lines = lines_of(docs, file, [arm.name])
+    values = [line["measures"]["knn/teacher"] - line["measures"]["knn/student"] for line in lines if not line["failed"]]
+    return spread(values) if values else None
+
+
+def _of(lines: Sequence[Line], name: str, form: str) -> str:
+    values = [line["training"][name] for line in lines if name in line.get("training", {})]
+    return form.format(spread(values).mean) if values else "–"
+
+
+def _rank(points: Sequence[tuple[float, float]]) -> str:
+    if len(points) < 4:
+        return f"n = {len(points)}: too few"
+    found = spearmanr(*zip(*points, strict=True))
+    return f"{found.statistic:+.2f} (n = {len(points)}, p = {found.pvalue:.2g})"
