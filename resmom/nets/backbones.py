@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -109,6 +110,19 @@ class _ResNetBody(resnet.ResNet):  # type: ignore[misc]
         return features.mean((2, 3))
 
 
+NARROW = 8
+"""Below so many input channels oneDNN's AVX2 kernel of a strided 1x1 convolution writes outside its memory in the
+backward pass (channels last, torch 2.15): "corrupted double-linked list", and the process dies."""
+
+
+class _Thinned(nn.Conv2d):
+    """A strided 1x1 convolution as one without a stride, on the places that it looks at: the same sums."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (down, across) = self.stride
+        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
+
+
 class _SmallResNetBody(nn.Module):
     def __init__(self, config: SmallResNet) -> None:
         super().__init__()
@@ -120,8 +134,9 @@ class _SmallResNetBody(nn.Module):
             for block in range(config.blocks):
                 stride = 2 if number > 0 and block == 0 else 1
                 shape_changes = stride != 1 or inside != width
+                strided = _Thinned if inside < NARROW else nn.Conv2d
                 shortcut = (
-                    nn.Sequential(nn.Conv2d(inside, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+                    nn.Sequential(strided(inside, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
                     if shape_changes
                     else None
                 )

@@ -116,3 +116,27 @@ def test_a_module_that_is_frozen_whole_is_refused() -> None:
         given_backbone(module, (3, 2, 2))
     module[1].bias.requires_grad_(True)
     assert given_backbone(module, (3, 2, 2)).width == 4
+
+
+def test_a_narrow_shortcut_computes_the_strided_convolution() -> None:
+    """Output and gradients of the form that spares oneDNN its faulty kernel, in float64 and channels last."""
+    torch.manual_seed(0)
+    body = build_backbone(SmallResNet((4, 8))).double()
+    shortcut = next(m for m in body.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1))
+    x = torch.randn(2, 4, 7, 8, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    ours = shortcut(x)
+    plain = torch.nn.functional.conv2d(x, shortcut.weight, stride=2)
+    assert shortcut.stride == (2, 2)
+    torch.testing.assert_close(ours, plain)
+    weights = torch.randn_like(plain)
+    for a, b in zip(
+        torch.autograd.grad((ours * weights).sum(), (x, shortcut.weight)),
+        torch.autograd.grad((plain.contiguous() * weights).sum(), (x, shortcut.weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_only_narrow_networks_have_it() -> None:
+    kinds = {type(m) for m in build_backbone(SmallResNet((8, 16))).modules() if isinstance(m, nn.Conv2d)}
+    assert kinds == {nn.Conv2d}
