@@ -56,7 +56,8 @@ def test_average_precision_rises(form: str, every: int, final: float, place: Pat
     ended = train(config, place, tmp_path / "out", origin)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
     assert [line["step"] for line in lines] == [every * n for n in range(1, 7)]
-    assert lines[0]["ap50"] < 20
+    # Processors round differently, and so early a score differs by tens of points between them; the rise does not.
+    assert lines[-1]["ap50"] > lines[0]["ap50"] + 30
     assert lines[-1]["ap50"] > final
     assert ended.rows[0].scores["ap50"] == lines[-1]["ap50"]
     assert min(lines[-1]["per_class"].values()) > 10

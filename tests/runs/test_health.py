@@ -277,7 +277,8 @@ ILL: dict[str, tuple[Run, str]] = {
     ),
     "weights decay away": (small(method=BYOL, optim=Sgd(lr=0.5, weight_decay=1.0)), "collapsed"),
     "untuned knowledge distillation": (
-        small(residual=Residual(10.0, distance="kd_feature"), train=SHORT),
+        # At weight 10 the rank ends on either side of the rule's threshold, by seed and by processor; at 30 below it.
+        small(residual=Residual(30.0, distance="kd_feature"), train=SHORT),
         "dimensional collapse",
     ),
     "MoCo-v3 that does not move": (small(optim=Sgd(lr=1e-9), train=SHORT), "stuck at chance"),
