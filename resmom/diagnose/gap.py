@@ -116,10 +116,15 @@ def gap_sums(student: Views, teacher: Views, places: int = 1) -> GapSums:
             "leave out views that only some of the images have"
         )
     apart = torch.stack([torch.stack([(1.0 - (s * t).sum(1)).sum() for _, t in both]) for s, _ in both])
-    images = [tuple(side.unflatten(0, (-1, places)).sum(1) for side in sides) for sides in both]
-    within = torch.stack([(s * t).sum() for s, t in images])
-    sums = (torch.stack([side.sum(0) for side in sides]) for sides in zip(*images, strict=True))
-    return GapSums(len(images[0][0]), apart, *sums, within, places)
+    by_image = [(_joined(s, places), _joined(t, places)) for s, t in both]
+    within = torch.stack([(s * t).sum() for s, t in by_image])
+    ours, theirs = (torch.stack([side.sum(0) for side in sides]) for sides in zip(*by_image, strict=True))
+    return GapSums(len(by_image[0][0]), apart, ours, theirs, within, places)
+
+
+def _joined(rows: Float[Tensor, "m d"], places: int) -> Float[Tensor, "n d"]:
+    """The sum of each image's rows."""
+    return rows.view(-1, places, rows.shape[1]).sum(1)
 
 
 def gap(student: Views, teacher: Views) -> Gap:
@@ -136,8 +141,8 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     """The gaps at a site over same-view pairs of one kind, averaged over the views (at p the teacher is read at z).
 
     Of pairs that compare places, `intra` is the mean over all places, `chance` compares places of different images, and
-    `inter` is None. `inter` takes the student on each view against the teacher on every other one. Raises ValueError for no pairs, if
-    their names differ, or at p if a student does not predict.
+    `inter` is None. Else `inter` takes the student on each view against the teacher on every other one. Raises
+    ValueError for no pairs, if their names differ, or at p if a student does not predict.
     """
     names = {pair.name for pair in pairs}
     if len(names) != 1:

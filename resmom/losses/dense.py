@@ -29,9 +29,9 @@ def dense_nce(
 ) -> Float[Tensor, ""]:
     """Mean over all places of all images of the cross-entropy of a place's cosines to its key and to the `queue`.
 
-    Wang et al. 2021 (arXiv 2011.09157, section 3.3). The key of place i of image n is place `places[n, i]` of the image's
-    other view. The rows of the queue are unit vectors. Chance is ln(k + 1).
+    Wang et al. 2021 (arXiv 2011.09157, section 3.3). The key of place i of image n is place `places[n, i]` of
+    the image's other view. The rows of the queue are unit vectors. Chance is ln(k + 1).
     """
     positives = keys.gather(2, places[:, None].expand(-1, keys.shape[1], -1))
-    rows = (x.transpose(1, 2).flatten(0, 1) for x in (queries, positives))
-    return queue_nce(*rows, queue, temperature)
+    q, k = (x.transpose(1, 2).flatten(0, 1) for x in (queries, positives))
+    return queue_nce(q, k, queue, temperature)

@@ -72,6 +72,7 @@ class DenseCLMethod(Method):
         c = self.config
         q = self.student(batch.views[0][rows])
         k = targets.views[-1].rows(rows)
+        assert k.features is not None and k.dense is not None
         # c_i = argmax_j sim(f_i, f'_j), of the backbone's features F and F': before either head
         match = nearest_places(q.features, k.features)
         l_q = queue_nce(q.z, k.z, self.queue.rows, c.temperature)  # L_q

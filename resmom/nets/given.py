@@ -47,8 +47,9 @@ def require_map(backbone: Backbone, view: tuple[int, int, int]) -> None:
     if not isinstance(features, Tensor) or features.ndim != 4 or features.shape[1] != backbone.width:
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
-            f"DenseCL compares the places of a feature map N x {backbone.width} x H x W, but {type(backbone.body).__name__} "
-            f"gives {found} for two views; take a convolutional backbone, such as a ResNet"
+            f"DenseCL compares the places of a feature map N x {backbone.width} x H x W, but "
+            f"{type(backbone.body).__name__} gives {found} for two views; take a convolutional backbone, "
+            "such as a ResNet"
         )
 
 

@@ -95,8 +95,8 @@ def _said(job: Job, networks: dict[Network, nn.Module]) -> Said:
                 }
             for name, parts in now.items():
                 said[name].append([_plain(part) for part in parts])
-            for name, sums in place_sums(now["student"], now.get("teacher", now["student"])).items():
-                at_places[name] = at_places[name].plus(sums) if name in at_places else sums
+            for site, sums in place_sums(now["student"], now.get("teacher", now["student"])).items():
+                at_places[site] = at_places[site].plus(sums) if site in at_places else sums
     return {name: _joined(parts) for name, parts in said.items()}, at_places
 
 

@@ -52,7 +52,10 @@ def test_loss_by_hand() -> None:
     places = torch.stack([e1, e2], dim=1)[None]  # one image, two places
     same, other = torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
     queue = e2[None]
-    at_e1, at_e2 = math.log(1 + math.exp(-1)), math.log(2)  # the queue is orthogonal to the first, as near to the second
+    at_e1, at_e2 = (
+        math.log(1 + math.exp(-1)),
+        math.log(2),
+    )  # the queue is orthogonal to the first, as near to the second
     assert dense_nce(3 * places, places, same, queue, 1.0).item() == pytest.approx((at_e1 + at_e2) / 2)
     wrong = (math.log(2) + math.log(1 + math.exp(1))) / 2  # each orthogonal to the key that it is told to be near to
     assert dense_nce(places, places, other, queue, 1.0).item() == pytest.approx(wrong)

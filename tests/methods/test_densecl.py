@@ -31,7 +31,9 @@ def total(outcome: Outcome) -> float:
 def test_it_is_its_formula(rows: slice, weight: float) -> None:
     method, batch = toy.method("densecl"), toy.batch()
     method.config = replace(method.config, dense_weight=weight)
-    q, k = (network(view).rows(rows) for network, view in zip((method.student, method.teacher), batch.views, strict=True))
+    q, k = (
+        network(view).rows(rows) for network, view in zip((method.student, method.teacher), batch.views, strict=True)
+    )
     arrays = [x.detach().numpy() for x in (q.z, k.z, q.features, k.features, q.dense, k.dense)]
     queues = (method.queue.rows.numpy(), method.queue_dense.rows.numpy())
     outcome = method(batch, method.teach(batch), rows)

@@ -2,9 +2,9 @@
 
     python -m tests.parity.record_dense PATH [--commit COMMIT]
 
-PATH is a checkout of WXinlong/DenseCL. Its model, neck, head and ResNet run as they are. What they import of mmcv, which
-no longer builds, has stand-ins: initialisers, whose values are replaced at once, and the loading of files, which is not
-used. Of the package's own initialisation, which imports data and training, only the names are there.
+PATH is a checkout of WXinlong/DenseCL. Its model, neck, head and ResNet run as they are. What they import of mmcv has
+stand-ins, so that it need not be installed: initialisers, whose values are replaced at once, and the loading of files,
+which is not used. Of the package's own initialisation, which imports data and training, only the names are there.
 """
 
 import argparse
