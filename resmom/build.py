@@ -13,6 +13,7 @@ from resmom.method import Method
 from resmom.methodconfig import MethodConfig
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
+from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
@@ -21,8 +22,8 @@ from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
-from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
-from resmom.nets.given import given_backbone
+from resmom.nets.backbones import Backbone, BackboneConfig, ResNet, SmallResNet, build_backbone
+from resmom.nets.given import given_backbone, require_map
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def build_method(
     """The method on a fresh backbone, its initial weights a function of `seed`. Leaves torch's generator as it was.
 
     `view` is the shape C, S, S of one view, by which a backbone of the user's own is measured. Raises ValueError for a
-    backbone that cannot be built or used.
+    backbone that cannot be built or used, DenseCL's if it gives no feature map.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -76,6 +77,10 @@ def build_method(
                 return MoCoV2Method(body, method)
             case ReSSL():
                 return ReSSLMethod(body, method)
+            case DenseCL():
+                if own.backbone is not None or not isinstance(backbone, ResNet | SmallResNet):
+                    require_map(body, view)
+                return DenseCLMethod(body, method)
             case _:
                 assert_never(method)
 

@@ -15,7 +15,7 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methodconfig import METHODS, MethodConfig, one_sided, queue_of, with_pairs
+from resmom.methodconfig import METHODS, MethodConfig, one_sided, pair_kinds, queue_of, with_pairs
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
@@ -257,10 +257,17 @@ def _check_method(run: Run) -> None:
 
 
 def _check_pairs(run: Run) -> None:
-    """Refuse a residual term where student and teacher never meet on the view that it compares."""
-    if run.residual.weight == 0 or one_sided(run.method) is None:
+    """Refuse a residual term where student and teacher never meet on what it compares."""
+    if run.residual.weight == 0:
         return
-    name = type(run.method).__name__
+    name, kinds = type(run.method).__name__, ("all", *pair_kinds(run.method))
+    if run.residual.pairs not in kinds:
+        raise ConfigError(
+            f"{name} as it is set hands out no same-view pairs '{run.residual.pairs}'; residual.pairs is one of "
+            f"{', '.join(kinds)} for it"
+        )
+    if one_sided(run.method) is None:
+        return
     if run.method != with_pairs(run.method):
         raise ConfigError(
             f"in {name} the teacher does not see the student's view, so the residual term has nothing to compare: set "

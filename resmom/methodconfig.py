@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -12,8 +13,9 @@ from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
+from resmom.types import PairKind
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL
+MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL | DenseCL
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -27,26 +29,38 @@ METHODS: dict[str, type[MethodConfig]] = {
     "dino": Dino,
     "mocov2": MoCoV2,
     "ressl": ReSSL,
+    "densecl": DenseCL,
 }
 """The methods by the names that the command line has for them."""
 
 
 def queue_of(method: MethodConfig) -> int:
-    """The length of the method's queue, 0 without one."""
+    """The length of the method's queue (of each, where it has two), 0 without one."""
     match method:
-        case MoCoV2(queue=queue) | ReSSL(queue=queue) | NNCLR(queue=queue):
+        case MoCoV2(queue=queue) | ReSSL(queue=queue) | NNCLR(queue=queue) | DenseCL(queue=queue):
             return queue
         case _:
             return 0
 
 
-def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | None:
+def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | None:
     """The method, if its student sees one view and its teacher the other."""
     match method:
-        case MoCoV2(symmetric=False) | ReSSL():
+        case MoCoV2(symmetric=False) | ReSSL() | DenseCL():
             return method
         case _:
             return None
+
+
+def pair_kinds(method: MethodConfig) -> tuple[PairKind, ...]:
+    """The kinds of same-view pairs that the method hands out, where it does (see `with_pairs`)."""
+    match method:
+        case Dino(local_pairs=True):
+            return ("global", "local")
+        case DenseCL():
+            return ("global", "dense")
+        case _:
+            return ("global",)
 
 
 def with_pairs(method: MethodConfig) -> MethodConfig:

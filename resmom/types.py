@@ -14,6 +14,9 @@ Site = Literal["h", "z", "p", "logits"]
 """Where a network is read: representation (what is kept), projection, prediction (student only; its partner is z), and
 the similarities to prototypes of methods that have these."""
 
+PairKind = Literal["global", "dense", "patch", "local"]
+"""What a same-view pair compares: whole views, places of a view's feature map, masked patches, small local views."""
+
 Network = Literal["student", "teacher"]
 
 
@@ -60,16 +63,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What one network says of one view: representation, projection, prediction, and the feature map where kept.
+    """What one network says of one view: representation, projection and prediction.
 
-    `logits` are the similarities of z to the prototypes of a method that has these.
+    `logits` are the similarities of z to the prototypes of a method that has these. Of a method that learns places,
+    `features` is the backbone's map and `dense` its dense projection, both with their k places in one row.
     """
 
     h: Float[Tensor, "n dh"]
     z: Float[Tensor, "n dz"]
     p: Float[Tensor, "n dz"] | None = None
     dense: Float[Tensor, "n c k"] | None = None
-    logits: Float[Tensor, "n k"] | None = None
+    logits: Float[Tensor, "n m"] | None = None
+    features: Float[Tensor, "n dh k"] | None = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -83,7 +88,23 @@ class Encoding:
         p = None if self.p is None else self.p[rows]
         dense = None if self.dense is None else self.dense[rows]
         logits = None if self.logits is None else self.logits[rows]
-        return Encoding(self.h[rows], self.z[rows], p, dense, logits)
+        features = None if self.features is None else self.features[rows]
+        return Encoding(self.h[rows], self.z[rows], p, dense, logits, features)
+
+    @property
+    def places(self) -> int:
+        """Places k of the map, 0 where no map is kept."""
+        return 0 if self.dense is None or self.features is None else self.dense.shape[2]
+
+    def at_places(self) -> "Encoding":
+        """The same with a row per place, n k of them, the places of an image one after the other.
+
+        h is the backbone's feature at the place, z the dense projection. Raises ValueError where no map is kept.
+        """
+        if self.dense is None or self.features is None:
+            raise ValueError("this network keeps no map; only a method that learns places (DenseCL) has them")
+        h, z = (x.transpose(1, 2).flatten(0, 1) for x in (self.features, self.dense))
+        return Encoding(h, z)
 
     def at(self, site: Site) -> Tensor:
         """The tensor at a site. A network without a predictor (the teacher) answers with z where p is asked.
@@ -114,12 +135,16 @@ class Targets:
 
 @dataclass(frozen=True)
 class Pair:
-    """Student and teacher on the *same* view. `bank` is the teacher on that view for the whole batch."""
+    """Student and teacher on the *same* view. `bank` is the teacher on that view for the whole batch.
 
-    name: Literal["global", "dense", "patch", "local"]
+    `places` is the number of rows an image has in each of them, one after the other.
+    """
+
+    name: PairKind
     student: Encoding
     teacher: Encoding
     bank: Encoding
+    places: int = 1
 
 
 @dataclass(frozen=True)
@@ -151,4 +176,4 @@ class Outcome:
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):
     _pytree.register_dataclass(_word)
 
-__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]
+__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "PairKind", "Site", "Targets", "Term", "Traits"]

@@ -40,6 +40,20 @@ def moco(q: Vector, k: Vector, queue: Vector, temperature: float) -> float:
     return total / len(q)
 
 
+def densecl(
+    q: Vector, k: Vector, f_q: Vector, f_k: Vector, r: Vector, t: Vector, queues: tuple[Vector, Vector], weights: Vector
+) -> float:
+    """arXiv 2011.09157, sections 3.3 and 3.4, with temperature .2: maps f, r and t are image x channel x place."""
+    total, places = 0.0, range(f_q.shape[2])
+    for n in range(len(q)):
+        total += weights[0] * moco(q[n : n + 1], k[n : n + 1], queues[0], 0.2) / len(q)
+        for i in places:
+            c = max(places, key=lambda j, n=n, i=i: cos(f_q[n, :, i], f_k[n, :, j]))
+            dense = moco(r[n, :, i][None], t[n, :, c][None], queues[1], 0.2)
+            total += weights[1] * dense / (len(q) * len(places))
+    return total
+
+
 def byol(p1: Vector, p2: Vector, z1: Vector, z2: Vector) -> float:
     """arXiv 2006.07733, Eq. 2, symmetrised: the squared distance of the unit vectors, averaged over images."""
     total = 0.0

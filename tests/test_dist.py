@@ -67,6 +67,7 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     **{kind: (kind, 0, False) for kind in toy.QUEUES},
     "mocov2 in micro-batches": ("mocov2", 3, False),
     "broken mocov2": ("mocov2", 0, True),
+    "densecl in micro-batches": ("densecl", 3, False),
 }
 
 

@@ -9,12 +9,14 @@ from resmom.config import ConfigError, check
 from resmom.losses.residual import Residual
 from resmom.methodconfig import queue_of, with_pairs
 from resmom.methods.byol import Byol
+from resmom.methods.densecl import DenseCL
+from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import recipe, with_residual
 
-ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64)]
+ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64), DenseCL(queue=64)]
 
 
 @pytest.mark.parametrize("method", ONE_SIDED, ids=lambda method: type(method).__name__)
@@ -49,3 +51,19 @@ def test_the_twin_has_what_its_term_needs() -> None:
     twin = with_residual(replace(recipe("mocov3_digits"), method=MoCoV2(queue=64)))
     assert (twin.residual.weight, twin.residual.site, twin.method.same_view) == (1.0, "z", True)
     check(twin)
+
+
+def test_pairs_of_a_kind_that_the_method_does_not_have_are_refused() -> None:
+    run = with_residual(replace(recipe("mocov3_digits"), method=DenseCL(queue=64)))
+    for kind in ("all", "global", "dense"):
+        check(replace(run, residual=replace(run.residual, pairs=kind)))
+    with pytest.raises(ConfigError, match=r"no same-view pairs 'local'; residual.pairs is one of all, global, dense"):
+        check(replace(run, residual=replace(run.residual, pairs="local")))
+    run = replace(recipe("mocov3_digits"), residual=Residual(1.0, "p", pairs="dense"))
+    with pytest.raises(ConfigError, match="MoCoV3 as it is set hands out no same-view pairs 'dense'"):
+        check(run)
+    check(replace(run, residual=replace(run.residual, weight=0.0)))
+    local = Residual(1.0, "z", pairs="local")
+    with pytest.raises(ConfigError, match="'local'"):
+        check(replace(run, method=Dino(), residual=local))
+    check(replace(run, method=Dino(local_pairs=True), residual=local))

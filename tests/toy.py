@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
+from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
@@ -60,7 +61,7 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 QUEUE = 20
 """Length of the queues: neither a multiple of the batch nor of any micro-batch, so that writing goes round."""
 
-QUEUES = ["mocov2", "mocov2plus", "ressl"]
+QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl"]
 """Methods with a teacher and a queue; those whose teacher sees the other view are made with `same_view`."""
 
 TAUGHT = ["mocov3", "byol", "dino", *QUEUES]
@@ -68,9 +69,9 @@ TAUGHT = ["mocov3", "byol", "dino", *QUEUES]
 
 
 def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_view: bool = True) -> Method:
-    """A method by its name on a flat body for 3 x 4 x 4 images, float64."""
+    """A method by its name for 3 x 4 x 4 images, float64; on a flat body, or on one with a map of 3 x 3 places."""
     torch.manual_seed(seed)
-    body = Backbone(Flat(48, 12), 12)
+    body = Backbone(Pooled() if kind == "densecl" else Flat(48, 12), 12)
     made: Method
     match kind:
         case "mocov3":
@@ -95,6 +96,8 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
             made = MoCoV2Method(body, MoCoV2(hidden=16, out=8, queue=QUEUE, symmetric=True))
         case "ressl":
             made = ReSSLMethod(body, ReSSL(hidden=16, out=8, queue=QUEUE, same_view=same_view))
+        case "densecl":
+            made = DenseCLMethod(body, DenseCL(hidden=16, out=8, queue=QUEUE, same_view=same_view))
         case _:
             raise ValueError(kind)
     if not batch_norm:

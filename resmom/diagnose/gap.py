@@ -39,14 +39,17 @@ class Gap:
 class GapSums:
     """What some images add to the gap of many: with these sums no row has to be kept.
 
-    `apart[v, w]` is the sum over the images of 1 - cos(student on view v, teacher on view w); `student` and `teacher`
-    are, per view, the sums of the rows brought to length 1.
+    `apart[v, w]` is the sum over the rows of 1 - cos(student on view v, teacher on view w); `student` and `teacher`
+    are, per view, the sums of the rows brought to length 1; `within` is, per view, the sum of cos over all pairs of a
+    student's and a teacher's row of the same image, each of which has `places` rows.
     """
 
     images: int
     apart: Float[Tensor, "v v"]
     student: Float[Tensor, "v d"]
     teacher: Float[Tensor, "v d"]
+    within: Float[Tensor, " v"]
+    places: int = 1
 
     def plus(self, other: "GapSums") -> "GapSums":
         """The sums over the images of both, which must be different ones of the same views."""
@@ -55,23 +58,27 @@ class GapSums:
             self.apart + other.apart,
             self.student + other.student,
             self.teacher + other.teacher,
+            self.within + other.within,
+            self.places,
         )
 
     def gap(self) -> Gap:
         """The gap over all images summed. Raises UserError for fewer than two, which have no chance gap.
 
-        The sum over all pairs of images is the product of the sums; the n pairs of equal images are taken out, so that
-        the mean over all i != j is exact, in O(n d).
+        The sum over all pairs of images is the product of the sums; the pairs of equal images are taken out, so that
+        the mean over all i != j is exact, in O(n d). With several places per image, `intra` compares each with itself,
+        `chance` any of one image with any of another, and there is no `inter`: the same place of another view shows
+        something else.
         """
-        n, views = self.images, len(self.apart)
+        n, views, k = self.images, len(self.apart), self.places
         if n < 2:
             raise UserError(f"the chance gap compares different images and needs at least 2; got {n}; give more rows")
         own = self.apart.diagonal()
-        inter = None if views < 2 else (self.apart.sum() - own.sum()) / (n * views * (views - 1))
+        inter = None if views < 2 or k > 1 else (self.apart.sum() - own.sum()) / (n * views * (views - 1))
         # A matrix product here would run in half precision under autocast, on sums of up to n.
         everybody = (self.student * self.teacher).sum(1)
-        chance = 1.0 - (everybody - (n - own)) / (n * (n - 1))
-        return Gap(own.mean() / n, inter, chance.mean())
+        chance = 1.0 - (everybody - self.within) / (n * (n - 1) * k**2)
+        return Gap(own.mean() / (n * k), inter, chance.mean())
 
 
 def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
@@ -96,10 +103,11 @@ def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
     return list(zip(s, t, strict=True))
 
 
-def gap_sums(student: Views, teacher: Views) -> GapSums:
+def gap_sums(student: Views, teacher: Views, places: int = 1) -> GapSums:
     """The sums of some images; every view has the same images in the same order. No gradient is carried.
 
-    A row of zeros counts as orthogonal to everything. Raises UserError as `same_views` does.
+    With `places` every image has that many rows, one after the other. A row of zeros counts as orthogonal to
+    everything. Raises UserError as `same_views` does.
     """
     both = [(_unit(s), _unit(t)) for s, t in same_views(student, teacher)]
     if len({s.shape for s, _ in both}) != 1:
@@ -108,8 +116,15 @@ def gap_sums(student: Views, teacher: Views) -> GapSums:
             "leave out views that only some of the images have"
         )
     apart = torch.stack([torch.stack([(1.0 - (s * t).sum(1)).sum() for _, t in both]) for s, _ in both])
-    sums = (torch.stack([side.sum(0) for side in sides]) for sides in zip(*both, strict=True))
-    return GapSums(len(both[0][0]), apart, *sums)
+    by_image = [(_joined(s, places), _joined(t, places)) for s, t in both]
+    within = torch.stack([(s * t).sum() for s, t in by_image])
+    ours, theirs = (torch.stack([side.sum(0) for side in sides]) for sides in zip(*by_image, strict=True))
+    return GapSums(len(by_image[0][0]), apart, ours, theirs, within, places)
+
+
+def _joined(rows: Float[Tensor, "m d"], places: int) -> Float[Tensor, "n d"]:
+    """The sum of each image's rows."""
+    return rows.view(-1, places, rows.shape[1]).sum(1)
 
 
 def gap(student: Views, teacher: Views) -> Gap:
@@ -125,8 +140,9 @@ def gap(student: Views, teacher: Views) -> Gap:
 def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     """The gaps at a site over same-view pairs of one kind, averaged over the views (at p the teacher is read at z).
 
-    `inter` takes the student on each view against the teacher on every other one. Raises ValueError for no pairs, if
-    their names differ, or at p if a student does not predict.
+    Of pairs that compare places, `intra` is the mean over all places, `chance` compares places of different images, and
+    `inter` is None. Else `inter` takes the student on each view against the teacher on every other one. Raises
+    ValueError for no pairs, if their names differ, or at p if a student does not predict.
     """
     names = {pair.name for pair in pairs}
     if len(names) != 1:
@@ -136,7 +152,8 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     if site == "p" and any(pair.student.p is None for pair in pairs):
         raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
     partner: Site = "z" if site == "p" else site  # asked outright: a teacher that predicts would answer with its own p
-    return gap([pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs])
+    student, teacher = [pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs]
+    return gap_sums(student, teacher, pairs[0].places).gap()
 
 
 def _unit(x: Tensor) -> Tensor:

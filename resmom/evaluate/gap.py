@@ -15,7 +15,10 @@ from resmom.types import Encoding, Site
 
 @dataclass(frozen=True)
 class NetworkGap:
-    """The gap at each site, h, z and, where the student predicts, p; and at each layer of the backbone, by depth."""
+    """The gap at each site, h, z and, where the student predicts, p; and at each layer of the backbone, by depth.
+
+    Of a method that learns places also `dense/h` and `dense/z`, place by place.
+    """
 
     sites: dict[str, Gap]
     layers: dict[str, Gap]
@@ -32,22 +35,40 @@ def network_gap(
     Both are set to evaluation mode meanwhile; running statistics are used and not changed. Of every batch only sums are
     kept, so the number of images costs no memory. Raises UserError for fewer than two images.
     """
-    sites: dict[Site, GapSums] = {}
+    sites: dict[str, GapSums] = {}
     by_layer: dict[str, GapSums] = {}
     with frozen(student), frozen(teacher):
         for views in batches:
             said, inside = _encode(student, views, layers)
             taught, target = _encode(teacher, views, layers)
-            for site in said[0].sites:
-                partner: Site = "z" if site == "p" else site
-                found = gap_sums([e.at(site) for e in said], [e.at(partner) for e in taught])
-                sites[site] = sites[site].plus(found) if site in sites else found
+            for name, found in (site_sums(said, taught) | place_sums(said, taught)).items():
+                sites[name] = sites[name].plus(found) if name in sites else found
             for name in inside[0]:
                 found = gap_sums([rows[name] for rows in inside], [rows[name] for rows in target])
                 by_layer[name] = by_layer[name].plus(found) if name in by_layer else found
     return NetworkGap(
         {site: sums.gap() for site, sums in sites.items()}, {name: sums.gap() for name, sums in by_layer.items()}
     )
+
+
+def site_sums(student: Sequence[Encoding], teacher: Sequence[Encoding], places: int = 1) -> dict[str, GapSums]:
+    """What some images add to the gap at every site; an encoding of them per view (at p the teacher is read at z).
+
+    With `places` an image has that many rows in each, one after the other.
+    """
+    sums = {}
+    for site in student[0].sites:
+        partner: Site = "z" if site == "p" else site
+        sums[str(site)] = gap_sums([e.at(site) for e in student], [e.at(partner) for e in teacher], places)
+    return sums
+
+
+def place_sums(student: Sequence[Encoding], teacher: Sequence[Encoding]) -> dict[str, GapSums]:
+    """The same place by place, as `dense/SITE`, of encodings that keep a map; nothing of others."""
+    if not student[0].places:
+        return {}
+    dense = site_sums([e.at_places() for e in student], [e.at_places() for e in teacher], student[0].places)
+    return {f"dense/{site}": sums for site, sums in dense.items()}
 
 
 def _encode(

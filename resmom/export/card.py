@@ -24,11 +24,11 @@ class Number:
 
 @dataclass(frozen=True)
 class GapNumbers:
-    """Mean 1 - cos at a site: same view, other view, different images."""
+    """Mean 1 - cos at a site: same view, other view (None place by place), different images."""
 
     site: str
     intra: float
-    inter: float
+    inter: float | None
     chance: float
 
 
@@ -182,7 +182,10 @@ def _but_teacher(row: Sequence[str]) -> Sequence[str]:
 def _gaps(card: Card) -> list[str]:
     if not card.gaps:
         return []
-    rows = [(g.site, *(f"{value:.4f}" for value in (g.intra, g.inter, g.chance))) for g in card.gaps]
+    rows = [
+        (g.site, *("-" if value is None else f"{value:.4f}" for value in (g.intra, g.inter, g.chance)))
+        for g in card.gaps
+    ]
     return [
         "## The gap between student and teacher",
         f"Mean of 1 - cos between the two ({card.gap_protocol}). Same view (intra) beside the other view of the image "

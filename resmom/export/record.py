@@ -20,7 +20,7 @@ def settings(run: Line, teacher: bool = True) -> Rows:
     warmup = f"{train['warmup_steps']} steps" if train["steps"] else f"{train['warmup_epochs']:g} epochs"
     term = (
         f"weight {residual['weight']:g} ({residual['schedule']}), {residual['distance']} at site {residual['site']}, "
-        f"{residual['pairing']} view"
+        f"{residual['pairing']} view" + ("" if residual["pairs"] == "all" else f", {residual['pairs']} pairs only")
     )
     crops = ", ".join(
         f"{view['size']} pixels, {view['scale'][0]:g} to {view['scale'][1]:g}" for view in policy["views"]
@@ -116,10 +116,10 @@ def when(lines: Sequence[Line]) -> str:
 def gaps(health: Line) -> list[GapNumbers]:
     """The gaps of a health line, at each site that it has."""
     found = []
-    for site in get_args(Site):
-        values = [health.get(f"gap/{site}/{kind}") for kind in ("intra", "inter", "chance")]
-        if all(value is not None for value in values):
-            found.append(GapNumbers(site, *map(float, values)))  # type: ignore[arg-type]
+    for site in (*get_args(Site), "dense/h", "dense/z"):
+        intra, inter, chance = (health.get(f"gap/{site}/{kind}") for kind in ("intra", "inter", "chance"))
+        if intra is not None and chance is not None:
+            found.append(GapNumbers(site, float(intra), None if inter is None else float(inter), float(chance)))
     return found
 
 

@@ -19,7 +19,7 @@ from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.precision import exact
 from resmom.losses.relation import relation
-from resmom.types import Pair, Site
+from resmom.types import Pair, PairKind, Site
 
 Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
 
@@ -45,6 +45,9 @@ class Residual:
     """T_t of kd_feature and kd_relation. At 1 the target is nearly flat, and the control would be useless by itself."""
     schedule: Literal["constant", "rise", "fall"] = "constant"
     """How the weight goes over the run: constant, or half a cosine up from 0 or down to 0."""
+    pairs: Literal["all", PairKind] = "all"
+    """Which of a method's pairs are averaged over: all of them, each with the same share whatever its kind, or those of
+    one kind. Only methods that compare more than whole views have other kinds than `global`."""
 
     def __post_init__(self) -> None:
         if self.weight < 0:
@@ -72,24 +75,30 @@ def kd_relation(
     return relation(student, teacher, F.normalize(exact(bank), dim=1), t_s, t_t)
 
 
-def _paired(pairs: Sequence[Pair], pairing: Literal["same", "cross"]) -> list[tuple[Pair, Pair]]:
+def _paired(pairs: Sequence[Pair], config: Residual) -> list[tuple[Pair, Pair]]:
     """(whose student, whose teacher) for every summand."""
-    if pairing == "same":
-        return [(pair, pair) for pair in pairs]
-    if len(pairs) < 2:
+    counted = [pair for pair in pairs if config.pairs in ("all", pair.name)]
+    if not counted:
+        kinds = ", ".join(dict.fromkeys(pair.name for pair in pairs)) or "none"
+        raise ValueError(f"there are no same-view pairs '{config.pairs}' here (residual.pairs); there are: {kinds}")
+    if config.pairing == "same":
+        return [(pair, pair) for pair in counted]
+    counted = [pair for pair in counted if pair.places == 1]  # a place has no partner in the other view
+    if len(counted) < 2:
         raise ValueError("residual.pairing 'cross' needs student and teacher on two views; this method gives one pair")
-    return [(a, b) for i, a in enumerate(pairs) for j, b in enumerate(pairs) if i != j]
+    return [(a, b) for i, a in enumerate(counted) for j, b in enumerate(counted) if i != j]
 
 
 def residual_term(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]:
     """The residual term of the pairs, averaged over them; the teacher's side carries no gradient.
 
-    Raises ValueError where the site or the pairing is not to be had from these pairs.
+    A pair counts once, whatever its number of rows: of DenseCL's two, whole views are one half and places the other.
+    Raises ValueError where the site, the pairing or the kind of pairs is not to be had from these pairs.
     """
     if config.site == "p" and any(pair.student.p is None for pair in pairs):
         raise ValueError("residual.site is 'p', but this method has no predictor; use 'z' or 'h'")
     summands = []
-    for a, b in _paired(pairs, config.pairing):
+    for a, b in _paired(pairs, config):
         student, teacher, bank = a.student.at(config.site), b.teacher.at(config.site), b.bank.at(config.site)
         summands.append(_apart(student, teacher.detach(), bank.detach(), config))
     return torch.stack(summands).mean()
@@ -152,7 +161,7 @@ def target_entropy(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]
     if config.distance not in ("kd_feature", "kd_relation"):
         return None
     entropies = []
-    for _, pair in _paired(pairs, config.pairing):
+    for _, pair in _paired(pairs, config):
         logits = exact(pair.teacher.at(config.site))
         if config.distance == "kd_relation":
             logits = F.normalize(logits, dim=1) @ F.normalize(exact(pair.bank.at(config.site)), dim=1).T

@@ -1,5 +1,7 @@
 """A backbone of the user's own: any module that turns views into representations."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,15 +28,7 @@ def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
             f"no parameter of {type(module).__name__} takes a gradient, so nothing of it would be trained; call "
             "requires_grad_(True) on what shall learn"
         )
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            out = module(torch.zeros(2, *view))
-    except RuntimeError as error:
-        raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {error}") from error
-    for part, training in modes.items():
-        part.training = training
+    out = _tried(module, view)
     if not isinstance(out, Tensor) or out.ndim not in (2, 4) or len(out) != 2:
         found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
@@ -42,3 +36,32 @@ def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
             "N x D x H x W, so wrap it (and take its classifier off)"
         )
     return GivenBackbone(module, out.shape[1])
+
+
+def require_map(backbone: Backbone, view: tuple[int, int, int]) -> None:
+    """Raise ValueError for a backbone that gives no map N x width x H x W of a view of the shape C, S, S.
+
+    Found out by a trial on two views, in evaluation mode.
+    """
+    features, _ = _tried(backbone, view)
+    if not isinstance(features, Tensor) or features.ndim != 4 or features.shape[1] != backbone.width:
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"DenseCL compares the places of a feature map N x {backbone.width} x H x W, but "
+            f"{type(backbone.body).__name__} gives {found} for two views; take a convolutional backbone, "
+            "such as a ResNet"
+        )
+
+
+def _tried(module: nn.Module, view: tuple[int, int, int]) -> Any:
+    """What a module answers to two views of zeros, in evaluation mode."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            return module(torch.zeros(2, *view))
+    except RuntimeError as error:
+        raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {error}") from error
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -51,6 +51,11 @@ def gelu_mlp(width: int, hidden: int, out: int, layers: int = 3) -> nn.Module:
     return nn.Sequential(*parts)
 
 
+def dense_mlp(width: int, hidden: int, out: int) -> nn.Module:
+    """Linear, ReLU, linear at every place of a map N x width x H x W by itself, as 1x1 convolutions: DenseCL's head."""
+    return nn.Sequential(nn.Conv2d(width, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, out, 1))
+
+
 class Prototypes(nn.Module):
     """Directions to which z is compared: a logit is the cosine of z and a prototype, times the prototype's gain.
 

@@ -33,6 +33,12 @@ from resmom.recipes.cifar import (
     mocov3_cifar100_small,
     mocov3_cifar100_tiny,
 )
+from resmom.recipes.dense import (
+    densecl_coco_r50_800ep,
+    densecl_coco_r50_1600ep,
+    densecl_imagenet_r50,
+    mocov2_coco_r50_800ep,
+)
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.imagenet import (
     dino_imagenet_vits,
@@ -56,11 +62,15 @@ Recipe = Callable[[], Run]
 RECIPES: dict[str, Recipe] = {
     "byol_cifar10_r18": byol_cifar10_r18,
     "byol_cifar100_r18": byol_cifar100_r18,
+    "densecl_coco_r50_800ep": densecl_coco_r50_800ep,
+    "densecl_coco_r50_1600ep": densecl_coco_r50_1600ep,
+    "densecl_imagenet_r50": densecl_imagenet_r50,
     "dino_cifar10_r18": dino_cifar10_r18,
     "dino_cifar100_r18": dino_cifar100_r18,
     "dino_imagenet_vits": dino_imagenet_vits,
     "mocov2plus_cifar10_r18": mocov2plus_cifar10_r18,
     "mocov2plus_cifar100_r18": mocov2plus_cifar100_r18,
+    "mocov2_coco_r50_800ep": mocov2_coco_r50_800ep,
     "mocov2_imagenet_r50": mocov2_imagenet_r50,
     "mocov2_imagenet_r50_800ep": mocov2_imagenet_r50_800ep,
     "mocov3_cifar10_r18": mocov3_cifar10_r18,

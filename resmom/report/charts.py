@@ -60,6 +60,8 @@ SITES = (
     ("z", "projection"),
     ("p", "prediction; the teacher is read at z"),
     ("logits", "similarities to the prototypes"),
+    ("dense/h", "representation, place by place"),
+    ("dense/z", "dense projection, place by place"),
 )
 
 

@@ -151,7 +151,7 @@ NAMES = {
     "linear/teacher": "linear probe of the teacher",
     "online/student": "online classifier of the student",
 }
-SITES = ("h", "z", "p")
+SITES = ("h", "z", "p", "dense/h", "dense/z")
 WIDTHS = {2: 14, 4: 17}
 """Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
 

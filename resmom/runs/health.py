@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
-from resmom.diagnose.gap import gap
+from resmom.diagnose.gap import GapSums
 from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uniformity
 from resmom.evaluate.features import frozen
+from resmom.evaluate.gap import place_sums, site_sums
 from resmom.nets.teacher import Ema, twins
 from resmom.runs.job import Job, thinned
 from resmom.train.plan import momentum
 from resmom.train.state import networks_of
 from resmom.train.step import autocast
-from resmom.types import Encoding, Network, Site
+from resmom.types import Encoding, Network
 from resmom.views.apply import views
 
 IMAGES = 512
@@ -36,7 +37,7 @@ def health_line(job: Job) -> dict[str, Any]:
     """
     if dist.rank() != 0:
         return {}
-    networks = _encoded(job)
+    networks, at_places = _encoded(job)
     student = networks["student"]
     images = len(student[0].h)
     line: dict[str, Any] = {"kind": "health", "images": images, "width": student[0].h.shape[1]}
@@ -44,7 +45,7 @@ def health_line(job: Job) -> dict[str, Any]:
         line |= {f"{name}/{measure}": value for measure, value in _measures([e.h for e in said]).items()}
     if "teacher" in networks:
         if images > 1:  # the chance gap compares different images
-            line |= _gaps(student, networks["teacher"])
+            line |= _gaps(site_sums(student, networks["teacher"]) | at_places)
         line["start_share"] = start_share(job.run.ema, job.state.step, job.steps)
     line["protocol"] = (
         f"health-v1 (eval mode, {job.run.train.precision}, {len(student)} augmented views of the recipe at epoch 0, "
@@ -67,25 +68,36 @@ def start_share(ema: Ema, step: int, steps: int) -> float:
     return share
 
 
-def _encoded(job: Job) -> dict[Network, list[Encoding]]:
-    """What each network says of each view: an encoding of all images per view, float32, on the CPU."""
+Said = tuple[dict[Network, list[Encoding]], dict[str, GapSums]]
+"""What each network says of each view: an encoding of all images per view, float32, on the CPU, without maps. And what
+these would say of the gap place by place: of them only sums are kept, since all maps together would be gigabytes."""
+
+
+def _encoded(job: Job) -> Said:
     networks = networks_of(job.state.method)
     if "teacher" in networks and twins(networks["teacher"], networks["student"]):
-        said = _said(job, {"student": networks["student"]})["student"]
-        return {"student": said, "teacher": [Encoding(e.h, e.z) for e in said]}  # a teacher does not predict
+        found, at_places = _said(job, {"student": networks["student"]})
+        said = found["student"]
+        return {"student": said, "teacher": [Encoding(e.h, e.z) for e in said]}, at_places  # it does not predict
     return _said(job, networks)
 
 
-def _said(job: Job, networks: dict[Network, nn.Module]) -> dict[Network, list[Encoding]]:
+def _said(job: Job, networks: dict[Network, nn.Module]) -> Said:
     said: dict[Network, list[list[Encoding]]] = {name: [] for name in networks}
+    at_places: dict[str, GapSums] = {}
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(frozen(network))
         for made in _views(job):  # outside of autocast, which would round the pixels
             with autocast(job.device, job.run.train.precision):
-                for name, network in networks.items():
-                    said[name].append([_plain(network, view) for view in made])
-    return {name: _joined(parts) for name, parts in said.items()}
+                now: dict[Network, list[Encoding]] = {
+                    name: [network(view) for view in made] for name, network in networks.items()
+                }
+            for name, parts in now.items():
+                said[name].append([_plain(part) for part in parts])
+            for site, sums in place_sums(now["student"], now.get("teacher", now["student"])).items():
+                at_places[site] = at_places[site].plus(sums) if site in at_places else sums
+    return {name: _joined(parts) for name, parts in said.items()}, at_places
 
 
 def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:
@@ -99,8 +111,7 @@ def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:
         yield tuple(view.to(job.device).contiguous(memory_format=torch.channels_last) for view in made)
 
 
-def _plain(network: nn.Module, view: Tensor) -> Encoding:
-    said: Encoding = network(view)
+def _plain(said: Encoding) -> Encoding:
     # Without logits: of 65,536 prototypes they would take half a gigabyte here, and z says the same.
     return Encoding(said.h.float().cpu(), said.z.float().cpu(), None if said.p is None else said.p.float().cpu())
 
@@ -127,12 +138,11 @@ def _measures(h: list[Tensor]) -> dict[str, float]:
     return {name: found[name] for name in ("feature_sd", "rankme", "alignment", "uniformity", "retrieval")}
 
 
-def _gaps(student: list[Encoding], teacher: list[Encoding]) -> dict[str, float]:
+def _gaps(sums: dict[str, GapSums]) -> dict[str, float]:
     """Intra, inter and chance gap at every site."""
     line: dict[str, float] = {}
-    for site in student[0].sites:
-        partner: Site = "z" if site == "p" else site
-        found = gap([e.at(site) for e in student], [e.at(partner) for e in teacher])
+    for site, parts in sums.items():
+        found = parts.gap()
         line |= {f"gap/{site}/intra": found.intra.item(), f"gap/{site}/chance": found.chance.item()}
         if found.inter is not None:
             line[f"gap/{site}/inter"] = found.inter.item()

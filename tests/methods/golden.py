@@ -21,6 +21,7 @@ from resmom.method import Method
 from resmom.methodconfig import MethodConfig, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
+from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -55,6 +56,7 @@ METHODS: dict[str, MethodConfig] = {
     "mocov2": MoCoV2(hidden=32, out=16, queue=QUEUE),
     "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
     "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
+    "densecl": DenseCL(hidden=32, out=16, queue=QUEUE),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 

@@ -105,7 +105,7 @@ def test_chance_is_what_independent_vectors_reach(kind: str) -> None:
     assert total(outcome) == pytest.approx(outcome.chance, rel=0.01)
 
 
-ONE_SIDED = ["mocov2", "ressl"]
+ONE_SIDED = ["mocov2", "ressl", "densecl"]
 
 
 @pytest.mark.parametrize("kind", ONE_SIDED)

@@ -84,6 +84,20 @@ class QueueSetting:
     momentum: float = 0.9
 
 
+@dataclass(frozen=True)
+class DenseSetting(QueueSetting):
+    """The same of DenseCL, on images of 80 x 80, of which ResNet-18 makes maps of 3 x 3 places."""
+
+    images: int = 6
+    hidden: int = 24
+    dense_weight: float = 0.4  # not the published half, which would not tell the two losses apart
+
+    def views(self, step: int) -> tuple[Tensor, Tensor]:
+        """The two views of a step."""
+        first, second = (numbers(f"view {v} of step {step}", (self.images, 3, 80, 80)) for v in (1, 2))
+        return first, second
+
+
 def numbers(name: str, shape: tuple[int, ...]) -> Tensor:
     """Normal numbers in float64 that depend on the name alone."""
     size = int(np.prod(shape))

@@ -1,5 +1,6 @@
 """The published settings of methods with a queue: solo-learn's for CIFAR, the authors' for ImageNet and COCO."""
 
+from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import ResNet
@@ -79,7 +80,18 @@ MOCO = LARGE | {
     "train.epochs": 200,
 }
 
+COCO = LARGE | {
+    "method": DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5),
+    "optim": Sgd(lr=0.3, weight_decay=1e-4, momentum=0.9),
+    "train.epochs": 800,
+    "train.precision": "fp32",
+}
+
 PUBLISHED: dict[str, dict[str, object]] = {
+    "densecl_coco_r50_800ep": COCO,
+    "densecl_coco_r50_1600ep": COCO | {"train.epochs": 1600},
+    "densecl_imagenet_r50": COCO | {"train.epochs": 200, "optim": Sgd(lr=0.03, weight_decay=1e-4, momentum=0.9)},
+    "mocov2_coco_r50_800ep": COCO | {"method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536)},
     "mocov2_imagenet_r50": MOCO,
     "mocov2_imagenet_r50_800ep": MOCO | {"train.epochs": 800},
 }

@@ -15,6 +15,7 @@ import torch
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run
 from resmom.losses.residual import Residual
+from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import with_residual
@@ -148,6 +149,7 @@ QUEUES = [
     MoCoV2(hidden=8, out=4, queue=20),
     MoCoV2(hidden=8, out=4, queue=20, symmetric=True),
     ReSSL(hidden=8, out=4, queue=20),
+    DenseCL(hidden=8, out=4, queue=20),
 ]
 
 

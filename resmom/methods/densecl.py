@@ -1,0 +1,99 @@
+"""DenseCL: X. Wang et al., "Dense Contrastive Learning for Self-Supervised Visual Pre-Training", CVPR 2021.
+
+arXiv 2011.09157, sections 3.2 to 3.4; MoCo-v2 with a second head, loss and queue for the places of the feature map.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from resmom.losses.contrastive import queue_nce
+from resmom.losses.dense import dense_nce, nearest_places
+from resmom.losses.precision import exact
+from resmom.method import Method
+from resmom.nets.backbones import Backbone
+from resmom.nets.encoder import Encoder
+from resmom.nets.heads import dense_mlp, mlp
+from resmom.nets.queue import Queue
+from resmom.nets.teacher import make_teacher, unrecorded
+from resmom.types import Batch, Encoding, Outcome, Pair, Targets, Term, Traits
+
+
+@dataclass(frozen=True)
+class DenseCL:
+    """Two heads (linear, ReLU, linear) of one shape, temperature, and the length of each of the two queues."""
+
+    traits: ClassVar = Traits(sites=("h", "z"))
+
+    temperature: float = 0.2
+    hidden: int = 2048
+    out: int = 128
+    queue: int = 65536
+    dense_weight: float = 0.5  # lambda; the global loss has 1 - lambda
+    same_view: bool = False  # one more teacher forward, on the student's view; the residual term needs it
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+        if not 0 <= self.dense_weight <= 1:
+            raise ValueError(f"method.dense_weight is {self.dense_weight}; it must be in [0, 1]")
+        for name in ("hidden", "out", "queue"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+
+
+class DenseCLMethod(Method):
+    """Backbone F with a global head (q, k+) and a dense one (r, t+), and their momentum copies; a queue for each."""
+
+    def __init__(self, backbone: Backbone, config: DenseCL) -> None:
+        super().__init__()
+        projector = mlp(backbone.width, config.hidden, config.out, 2, bias=True, norm=False)
+        dense = dense_mlp(backbone.width, config.hidden, config.out)
+        self.student: nn.Module = Encoder(backbone, projector, dense=dense)
+        self.teacher: nn.Module = make_teacher(self.student)
+        self.queue = Queue(config.queue, config.out)  # k-: keys of whole views
+        self.queue_dense = Queue(config.queue, config.out)  # t-: a key per view, the mean of its places
+        self.config = config
+        self.chance = math.log(config.queue + 1)  # of either loss, and their weights add up to 1
+
+    @torch.no_grad()
+    def teach(self, batch: Batch) -> Targets:
+        x_q, x_k = batch.views  # no shuffled BatchNorm: see MoCo-v2
+        k = self.teacher(x_k)
+        if not self.config.same_view:
+            return Targets((k,))
+        with unrecorded(self.teacher):
+            return Targets((self.teacher(x_q), k))
+
+    def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
+        c = self.config
+        q = self.student(batch.views[0][rows])
+        k = targets.views[-1].rows(rows)
+        assert k.features is not None and k.dense is not None
+        # c_i = argmax_j sim(f_i, f'_j), of the backbone's features F and F': before either head
+        match = nearest_places(q.features, k.features)
+        l_q = queue_nce(q.z, k.z, self.queue.rows, c.temperature)  # L_q
+        l_r = dense_nce(q.dense, k.dense, match, self.queue_dense.rows, c.temperature)  # L_r, t+ = t_(c_i)
+        terms = (Term("contrast", l_q, 1 - c.dense_weight), Term("dense", l_r, c.dense_weight))
+        # The mean is of the projections as they are, before they are brought to length 1, as in the authors' code.
+        memory = (k.z, exact(k.dense).mean(2))
+        seen = targets.views[:-1]  # x_q, if the teacher saw it
+        pairs = (*(whole(q, t, rows) for t in seen), *(by_place(q, t, rows) for t in seen))
+        return Outcome(terms, (q,), pairs, memory, self.chance)
+
+    def remember(self, memory: tuple[Tensor, ...]) -> None:
+        self.queue.push(memory[0])
+        self.queue_dense.push(memory[1])
+
+
+def whole(q: Encoding, t: Encoding, rows: slice) -> Pair:
+    """Both networks on the whole view."""
+    return Pair("global", q, t.rows(rows), bank=t)
+
+
+def by_place(q: Encoding, t: Encoding, rows: slice) -> Pair:
+    """Both networks at every place of the view: the same place, so that nothing has to be matched."""
+    return Pair("dense", q.at_places(), t.rows(rows).at_places(), bank=t.at_places(), places=q.places)
