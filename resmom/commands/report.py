@@ -18,7 +18,7 @@ class Arguments:
     out: Path = Path("report.html")
     """Where to write; an earlier report there is replaced."""
     images: bool = True
-    """Show images that the runs were trained on, and test photos with boxes; --no-images leaves no pixel in the page."""
+    """Show images that the runs were trained on, and test photos with boxes; --no-images leaves out every pixel."""
     json: bool = False
     """Print the result as JSON."""
 

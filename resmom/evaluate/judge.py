@@ -1,4 +1,4 @@
-"""Which detections of an image are right, and which objects were missed: for pictures; the scores count by themselves."""
+"""Which detections of an image are right, and which objects were missed: for pictures; scores count by themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
