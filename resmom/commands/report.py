@@ -14,11 +14,11 @@ ABOUT = "One page about one or more runs: what happened, health, before against 
 @dataclass(frozen=True)
 class Arguments:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The run folders."""
+    """The run folders, and folders of `resmom detect train`."""
     out: Path = Path("report.html")
     """Where to write; an earlier report there is replaced."""
     images: bool = True
-    """Show some of the images the runs were trained on; --no-images leaves no pixel of them in the page."""
+    """Show images that the runs were trained on, and test photos with boxes; --no-images leaves out every pixel."""
     json: bool = False
     """Print the result as JSON."""
 

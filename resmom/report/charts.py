@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from resmom.report.contents import RunRecord
+from resmom.report.contents import Line, RunRecord
 from resmom.report.curves import DENSE, Series, extremes, series, smoothed, thinned
 from resmom.report.numbers import percent, plain, small
 
@@ -53,6 +53,7 @@ class Drawn:
     note: str
     words: str
     logarithmic: bool
+    over: str = "epochs"
 
 
 SITES = (
@@ -129,7 +130,7 @@ def drawn(runs: Sequence[RunRecord]) -> list[tuple[Section, list[Drawn]]]:
     for section in SECTIONS:
         own = []
         for chart in section.charts:
-            made = _draw(chart, runs, number)
+            made = draw(chart, [Source(n, run.name, run.lines) for n, run in enumerate(runs)], number)
             if made is not None:
                 own.append(made)
                 number += 1
@@ -138,22 +139,37 @@ def drawn(runs: Sequence[RunRecord]) -> list[tuple[Section, list[Drawn]]]:
     return found
 
 
-def _draw(chart: Chart, runs: Sequence[RunRecord], number: int) -> Drawn | None:
+@dataclass(frozen=True)
+class Source:
+    """Whose lines are drawn: its number among the page's colours, its name, and a stroke that is its own in any curve.
+
+    `over` is what its lines' `epoch` counts.
+    """
+
+    index: int
+    name: str
+    lines: Sequence[Line]
+    stroke: Stroke | None = None
+    over: str = "epochs"
+
+
+def draw(chart: Chart, sources: Sequence[Source], number: int) -> Drawn | None:
+    """A chart of those sources that have two points or more; None if no source has."""
     traces, words, broken, values = [], [], 0, []
-    for index, run in enumerate(runs):
+    for source in sources:
         for curve in chart.curves:
-            whole = series(run.lines, curve.kind, curve.key)
+            whole = series(source.lines, curve.kind, curve.key)
             if len(whole) - whole.broken < 2:
                 broken += whole.broken
                 continue
             broken += whole.broken
-            values += [value for value in whole.values if math.isfinite(value)]
             finite = [value for value in whole.values if math.isfinite(value)]
+            values += finite
             words.append(
-                f"{run.name}, {curve.words}: from {chart.digits(finite[0])} to {chart.digits(finite[-1])}, "
-                f"epochs {plain(whole.epochs[0])} to {plain(whole.epochs[-1])}"
+                f"{source.name}, {curve.words}: from {chart.digits(finite[0])} to {chart.digits(finite[-1])}, "
+                f"{source.over} {plain(whole.epochs[0])} to {plain(whole.epochs[-1])}"
             )
-            traces += _traces(index, run.name, curve, whole)
+            traces += _traces(source, curve, whole)
     if not traces:
         return None
     note = chart.note
@@ -167,17 +183,19 @@ def _draw(chart: Chart, runs: Sequence[RunRecord], number: int) -> Drawn | None:
         note,
         f"{chart.title}. {'; '.join(words)}.",
         chart.logarithmic and low > 0 and high > 20 * low,
+        sources[0].over,
     )
 
 
-def _traces(index: int, name: str, curve: Curve, whole: Series) -> list[dict[str, Any]]:
+def _traces(source: Source, curve: Curve, whole: Series) -> list[dict[str, Any]]:
     """The line, and faint behind it what was measured where the line is smoothed."""
-    about = {"run": index, "name": f"{name} · {curve.words}", "stroke": curve.stroke}
+    stroke = source.stroke or curve.stroke
+    about = {"run": source.index, "name": f"{source.name} · {curve.words}", "stroke": stroke}
     flat = len(set(whole.values)) == 1
     if curve.kind != "train" or len(whole) < DENSE or flat or curve.key in ("lr", "momentum"):
         shown = whole.picked([0, len(whole) - 1]) if flat and curve.stroke == "dot" else thinned(whole)
         return [{**about, "faint": False, "marked": len(shown) <= 12 and not flat, **_points(shown)}]
-    behind = [{**about, "faint": True, "marked": False, **_points(extremes(whole))}] if curve.stroke == "solid" else []
+    behind = [{**about, "faint": True, "marked": False, **_points(extremes(whole))}] if stroke == "solid" else []
     return [*behind, {**about, "faint": False, "marked": False, **_points(thinned(smoothed(whole)))}]
 
 

@@ -120,6 +120,59 @@ class RunRecord:
         return self.steps is not None and self.step >= self.steps
 
 
+Kind = Literal["found", "missed", "right", "wrong", "void"]
+"""A true box that was found or missed, a found one that is right or wrong, and what counts for nothing either way:
+difficult objects and crowds, and the detections that they explain."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box on a photo: left, top, width, height as shares of its sides, and its class (and score) in words."""
+
+    kind: Kind
+    box: tuple[float, float, float, float]
+    words: str
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A test photo, its sides' ratio, and the marks of each detector on it, in the order of the record's networks."""
+
+    picture: Picture
+    aspect: float
+    marks: tuple[tuple[Mark, ...], ...]
+
+
+@dataclass(frozen=True)
+class TunedNetwork:
+    """One fine-tuned backbone: what it began as in words, how far it is, its lines, and what the photos show of it:
+    detections from this score on (None without photos)."""
+
+    name: str
+    words: str
+    step: int
+    lines: Sequence[Line]
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class DetectionRecord:
+    """All that the page says of one folder of detectors.
+
+    `measured`: by protocol (which names the test images), the newest scores of each network, by its name. `photos` are
+    left out for the reason in `no_photos`.
+    """
+
+    name: str
+    facts: Rows
+    steps: int
+    networks: Sequence[TunedNetwork]
+    measured: Mapping[str, Mapping[str, Line]]
+    starts: Sequence[Start]
+    photos: Sequence[Photo] = ()
+    no_photos: str = ""
+
+
 @dataclass(frozen=True)
 class Contents:
     """Everything on the page. `made`: when and by which version. `images`: whether pictures were asked for."""
@@ -128,3 +181,4 @@ class Contents:
     sheets: Sequence[ViewSheet]
     made: str
     images: bool
+    detections: Sequence[DetectionRecord] = ()

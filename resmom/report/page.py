@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from resmom.errors import UserError
-from resmom.report import numbers, words
-from resmom.report.charts import drawn
+from resmom.report import detection, numbers, words
+from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
 from resmom.report.compare import Table, differences, table
 from resmom.report.contents import Contents, Measure, Picture, RunPictures, RunRecord
@@ -54,6 +54,7 @@ def page(contents: Contents) -> str:
     runs = contents.runs
     compared = table(runs)
     sections = drawn(runs)
+    plots = detection.drawn(contents.detections, sum(len(charts) for _, charts in sections), len(runs))
     pictured = [(index, run) for index, run in enumerate(runs) if run.pictures is not None]
     most = min(MOST_CLASSES, max((len(run.pictures.classes) for run in runs if run.pictures is not None), default=0))
     shared, differing = _settings(runs)
@@ -62,12 +63,12 @@ def page(contents: Contents) -> str:
     shows_pictures = contents.images and (bool(contents.sheets) or bool(pictured) or any(r.no_pictures for r in runs))
     values: dict[str, Any] = {
         "marker": MARKER,
-        "names": [run.name for run in runs],
+        "names": [*(run.name for run in runs), *(record.name for record in contents.detections)],
         "runs": runs,
-        "title": words.title(runs, compared),
-        "gap": words.gap(runs[0]),
+        "title": words.title(runs, compared) if runs else detection.title(contents.detections[0]),
+        "gap": words.gap(runs[0]) if runs else "",
         "group_lines": [(group, words.group_line(group, compared)) for group in compared.groups],
-        "contents": _sections(quantities, compared, bool(sections), shows_pictures, len(runs)),
+        "contents": _sections(quantities, compared, bool(sections), shows_pictures, contents),
         "shared": shared,
         "differing": differing,
         "quantities": quantities,
@@ -76,10 +77,13 @@ def page(contents: Contents) -> str:
         "compared": compared,
         "letters": _letters(compared),
         "uneven": len({group.step for group in compared.groups}) > 1,
-        "most_seeds": max(len(group.runs) for group in compared.groups),
+        "most_seeds": max((len(group.runs) for group in compared.groups), default=0),
         "repeats": [run.name for group in compared.groups for run in group.repeats],
         "sections": sections,
-        "data": _data(runs, sections),
+        "data": _data(contents, [chart for charts in [*(own for _, own in sections), *plots] for chart in charts]),
+        "detections": contents.detections,
+        "detection_charts": plots,
+        "firsts": _firsts(contents),
         "images": shows_pictures,
         "sheets": contents.sheets,
         "pictured": pictured,
@@ -88,7 +92,7 @@ def page(contents: Contents) -> str:
         "absent": list(dict.fromkeys(run.no_pictures for run in runs if run.no_pictures)),
         "gallery": gallery,
         "inks": {
-            **{f"ink{number}": ink(number) for number in range(len(runs))},
+            **{f"ink{number}": ink(number) for number in range(_colours(contents))},
             **{f"class{number}": wheel(number, most) for number in range(most)},
         },
         "most_classes": MOST_CLASSES,
@@ -124,6 +128,14 @@ def _environment() -> Environment:
         neighbour_words=neighbour_words,
         kinds=KINDS,
         better=BETTER,
+        detection_title=detection.title,
+        detection_tables=detection.tables,
+        counted=detection.counted,
+        told=detection.told,
+        best_of=detection.best_of,
+        tag_place=detection.tag_place,
+        kinds_of_marks=detection.MARKS,
+        strokes=detection.STROKES,
     )
     return environment
 
@@ -140,21 +152,24 @@ def _plotly() -> str:
 
 
 def _sections(
-    quantities: Sequence[object], compared: Table, curves: bool, images: bool, runs: int
+    quantities: Sequence[object], compared: Table, curves: bool, images: bool, contents: Contents
 ) -> list[tuple[str, str]]:
+    runs = len(contents.runs)
     return [
-        ("run", "What was run"),
-        ("health", "Health"),
+        *([("run", "What was run"), ("health", "Health")] if runs else []),
         *([("before-after", "Before against after")] if quantities else []),
         *([("scores", "Runs compared" if runs > 1 else "Scores")] if compared.columns else []),
         *([("curves", "Curves")] if curves else []),
+        *([("detection", "Detection")] if contents.detections else []),
         *([("pictures", "Pictures")] if images else []),
-        ("machine", "Machine and versions"),
+        *([("machine", "Machine and versions")] if runs else []),
     ]
 
 
 def _settings(runs: Sequence[RunRecord]) -> tuple[list[tuple[str, str]], list[str]]:
     """Data and settings that all runs share, and the options that differ."""
+    if not runs:
+        return [], []
     own = [dict([*run.data, *run.settings]) for run in runs]
     shared = [(name, value) for name, value in own[0].items() if all(each.get(name) == value for each in own)]
     if len({run.seed for run in runs}) == 1:
@@ -178,14 +193,27 @@ def _letters(compared: Table) -> dict[str, str]:
     }
 
 
-def _data(runs: Sequence[RunRecord], sections: Sequence[Any]) -> dict[str, Any]:
-    """What the script draws."""
-    charts = [
-        {"id": f"chart{chart.number}", "log": chart.logarithmic, "zero": chart.chart.from_zero, "traces": chart.traces}
-        for _, charts in sections
+def _data(contents: Contents, charts: Sequence[Drawn]) -> dict[str, Any]:
+    """What the script draws. Colours go by place in `runs`: the runs', then those of the detectors."""
+    names = [each.name for record in contents.detections for each in record.networks]
+    plain = [
+        {"id": f"chart{chart.number}", "log": chart.logarithmic, "zero": chart.chart.from_zero, "over": chart.over,
+         "traces": chart.traces}
         for chart in charts
-    ]
-    return {"runs": [run.name for run in runs], "charts": charts}
+    ]  # fmt: skip
+    return {"runs": [*(run.name for run in contents.runs), *names], "charts": plain}
+
+
+def _colours(contents: Contents) -> int:
+    return len(contents.runs) + sum(len(record.networks) for record in contents.detections)
+
+
+def _firsts(contents: Contents) -> list[int]:
+    """The number of the first colour of each folder of detectors."""
+    firsts = [len(contents.runs)]
+    for record in contents.detections:
+        firsts.append(firsts[-1] + len(record.networks))
+    return firsts[:-1]
 
 
 def _gallery(contents: Contents) -> Mapping[str, str]:

@@ -5,7 +5,7 @@
   const touch = matchMedia("(pointer: coarse)");
   const hidden = new Set();
   const strokes = { solid: "solid", dash: "6px,4px", dot: "1.5px,3px" };
-  const last = Math.max(...charts.flatMap((c) => c.traces.map((t) => t.x[t.x.length - 1])));
+  const last = (over) => Math.max(...charts.filter((c) => c.over === over).flatMap((c) => c.traces.map((t) => t.x[t.x.length - 1])));
   const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 
   function colours() {
@@ -44,7 +44,7 @@
       hovermode: "closest",
       hoverlabel: { bgcolor: look.paper, bordercolor: look.line, font: { color: look.text }, namelength: -1 },
       dragmode: touch.matches ? false : "zoom",
-      xaxis: { ...axis, range: [0, last], showgrid: false, nticks: 6, ticks: "outside", ticklen: 4 },
+      xaxis: { ...axis, range: [0, last(chart.over)], showgrid: false, nticks: 6, ticks: "outside", ticklen: 4 },
       yaxis: { ...axis, nticks: 6, rangemode: chart.zero ? "tozero" : "normal", type: chart.log ? "log" : "linear", ...(chart.log ? { dtick: 1, exponentformat: "power" } : { exponentformat: "power" }) },
     };
   }

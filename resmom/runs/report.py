@@ -19,6 +19,7 @@ from resmom.report.contents import Contents, Line, Measure, Rows, RunPictures, R
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.runs.detection_record import detection_record, is_detection
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
@@ -27,27 +28,34 @@ from resmom.version import VERSION
 
 
 def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True) -> Path:
-    """Write a page about one or more run folders to `out`; returns it.
+    """Write a page about one or more run folders, or folders of detectors, to `out`; returns it.
 
     With `images` it shows some of the images a run was trained on, where they are still at hand; without, no pixel of
     them. Raises RunDirError for what is no run folder, ReportError for an `out` that is something else than an earlier
     report.
     """
-    folders = _folders([paths] if isinstance(paths, Path) else paths)
+    given = [paths] if isinstance(paths, Path) else list(paths)
+    detectors = list({path.resolve(): path for path in given if is_detection(path)}.values())
+    others = [path for path in given if not is_detection(path)]
+    folders = _folders(others) if others or not detectors else []
     require_ours(out)
-    write_page(out, page(gather(folders, images)))
+    write_page(out, page(gather(folders, images, detectors)))
     return out
 
 
-def gather(folders: Sequence[RunDir], images: bool = True) -> Contents:
-    """All that the page will say of these run folders."""
-    names = _names([folder.path for folder in folders])
-    gathered = [_record(folder, name) for folder, name in zip(folders, names, strict=True)]
+def gather(folders: Sequence[RunDir], images: bool = True, detectors: Sequence[Path] = ()) -> Contents:
+    """All that the page will say of these run folders and folders of detectors."""
+    names = _names([*(folder.path for folder in folders), *detectors])
+    gathered = [_record(folder, name) for folder, name in zip(folders, names, strict=False)]
     sheets: tuple[ViewSheet, ...] = ()
     if images:
         gathered, sheets = _with_pictures(folders, gathered)
     made = f"Made by resmom {VERSION} on {datetime.now(UTC).date().isoformat()}"
-    return Contents(gathered, sheets, made, images)
+    detections = [
+        detection_record(path, name, [_start(line) for line in read_lines(RunDir(path).environment)], images)
+        for path, name in zip(detectors, names[len(folders) :], strict=True)
+    ]
+    return Contents(gathered, sheets, made, images, detections)
 
 
 def _folders(paths: Sequence[Path]) -> list[RunDir]:

@@ -8,14 +8,18 @@ import numpy as np
 from resmom.diagnose.rules import Finding
 from resmom.report.contents import (
     Contents,
+    DetectionRecord,
     Line,
+    Mark,
     Measure,
+    Photo,
     Picture,
     Point,
     Query,
     RunPictures,
     RunRecord,
     Start,
+    TunedNetwork,
     ViewRow,
     ViewSheet,
 )
@@ -127,6 +131,38 @@ def sheet(*runs: str) -> ViewSheet:
 def contents(*runs: RunRecord, images: bool = False, sheets: tuple[ViewSheet, ...] = ()) -> Contents:
     """These runs, made by nobody in particular."""
     return Contents(runs or (run(),), sheets, "Made by resmom on a day", images)
+
+
+def detection_line(step: int, ap: float, **more: Any) -> Line:
+    """One measurement of a detector of two classes."""
+    scores = {f"{kind}ap{at}": ap for kind in ("", "voc07_") for at in ("", "50", "75")}
+    about = {"kind": "detection", "step": step, "epoch": step / 10, "protocol": "detect-v1 toy"}
+    return {**about, **scores, "per_class": {"cat": ap, "dog": ap / 2}, **more}
+
+
+def detection(name: str = "det", networks: tuple[str, ...] = ("student", "teacher", "random"), classes: int = 2,
+              photos: bool = True) -> DetectionRecord:  # fmt: skip
+    """A folder of detectors: 100 steps, each backbone a point better than the last; two photos."""
+    found, measured = [], {}
+    for n, network in enumerate(networks):
+        per = {"per_class": {f"class {c}": 10.0 + n + c for c in range(classes)}} if classes != 2 else {}
+        lines = [{"kind": "train", "step": s, "epoch": s / 10, "loss": 2 - s / 100} for s in range(0, 101, 10)]
+        lines += [dict(detection_line(step, step / 10 + n, **per)) for step in (50, 100)]
+        found.append(TunedNetwork(network, f"{network} of run at step 10", 100, lines, 0.4 if photos else None))
+        measured[network] = lines[-1]
+    marks = (
+        Mark("found", (0.1, 0.1, 0.3, 0.5), "cat"), Mark("missed", (0.5, 0.6, 0.4, 0.4), "dog"),
+        Mark("void", (0.8, 0.0, 0.2, 0.1), "dog, difficult"), Mark("right", (0.12, 0.1, 0.3, 0.5), "cat .93"),
+        Mark("wrong", (0.6, 0.02, 0.4, 0.3), "dog .51"),
+    )  # fmt: skip
+    shown = [
+        Photo(Picture(uri(80 + n), f"test photo {n + 1}"), ratio, (marks,) * len(networks))
+        for n, ratio in enumerate((1.5, 0.7))
+    ]
+    return DetectionRecord(
+        name, [("recipe", "detect_small")], 100, found, {"detect-v1 toy": measured},
+        [Start("2026-01-01", "a processor", "0.1.0", "Python", "resmom detect train")], shown if photos else (),
+    )  # fmt: skip
 
 
 def finding() -> Finding:

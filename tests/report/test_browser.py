@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.report.colours import PAPER, contrast
+from resmom.report.contents import Contents
 from resmom.report.page import page
 from tests.report import sample
 from tests.report.browser import Browser, browser, executable
@@ -51,6 +52,15 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders of detectors, one of them with a long name and many classes, and no run."""
+    records = (sample.detection(), sample.detection(LONG, ("init", "random"), classes=80))
+    path = tmp_path_factory.mktemp("boxes") / "report.html"
+    path.write_text(page(Contents((), (), "Made by resmom", True, records)))
+    return path
+
+
 def drawn(chromium: Browser) -> list[int]:
     """Lines that are really there, chart by chart."""
     script = "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg.main-svg path.js-line').length)"
@@ -82,6 +92,34 @@ def test_charts_are_drawn_and_nothing_is_wider_than_the_window(
     assert min(sizes) > 150 and max(sizes) <= width
     pictures = chromium.evaluate("[...document.querySelectorAll('details[open] .pic')].map(s => s.clientWidth)")
     assert len(pictures) >= 14 and min(pictures) > 15
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_photos_with_boxes_fit_and_their_marks_differ_without_colour(
+    width: int, dark: bool, chromium: Browser, boxes: Path
+) -> None:
+    chromium.open(boxes, width, dark=dark)
+    assert chromium.problems == []
+    assert drawn(chromium) == expected(chromium) and len(drawn(chromium)) == 8
+    size = chromium.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert size[0] <= size[1] == width
+    plates = chromium.evaluate("[...document.querySelectorAll('.plate')].map(p => [p.clientWidth, p.clientHeight])")
+    assert len(plates) == 2 * (3 + 2) and all(100 < w <= width and h > 100 for w, h in plates)
+    assert {round(w / h, 1) for w, h in plates} == {1.5, 0.7}
+    # The four kinds that matter have four lines: whole or broken in their own way, thick or thin.
+    lines = chromium.evaluate(
+        """['right', 'wrong', 'missed', 'found'].map(k => getComputedStyle(document.querySelector(
+        `.plate rect.${k}:not(.under)`))).map(s => [s.strokeDasharray, s.strokeWidth].join(' '))"""
+    )
+    assert len(set(lines)) == 4
+    tags = chromium.evaluate(
+        """[...document.querySelectorAll('.tag')].map(t => [t.textContent, getComputedStyle(t).color,
+        getComputedStyle(t).backgroundColor, t.offsetLeft, t.offsetLeft + t.offsetWidth - t.parentNode.clientWidth])"""
+    )
+    assert {tag[0] for tag in tags} == {"cat .93", "wrong: dog .51", "missed: dog"}
+    assert all(contrast(hexadecimal(c), hexadecimal(ground)) > 4.5 for _, c, ground, _, _ in tags)
+    assert all(left >= 0 and over <= 1 for *_, left, over in tags)  # the words stay on the photo
 
 
 def test_the_tables_of_a_narrow_window_scroll_by_themselves(chromium: Browser, many: Path) -> None:

@@ -1,0 +1,74 @@
+"""A folder of detectors in a report: what is gathered, and what is said where photos are gone."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resmom.evaluate.detection import Detect
+from resmom.nets.backbones import SmallResNet
+from resmom.runs.detect import detect_evaluate, detect_train
+from resmom.runs.detection_record import detection_record
+from resmom.runs.detectors import Origin
+from resmom.runs.report import report
+from tests.runs.crash import QUIET
+from tests.runs.rectangles import tiny, write_rectangles
+
+pytestmark = pytest.mark.slow
+MACHINE = replace(QUIET, workers=0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half-decent detectors of rectangles in OUT, their images beside it."""
+    root = tmp_path_factory.mktemp("detected")
+    write_rectangles(root / "train", 24, 0)
+    write_rectangles(root / "test", 15, 1)
+    config: Detect = tiny(steps=40, batch=8, lr=0.05, measure_steps=20, warmup_steps=5)
+    origin = Origin(backbone=SmallResNet((16, 32)))
+    detect_train(config, origin, [str(root / "train")], [str(root / "test")], root / "out", MACHINE)
+    return root / "out"
+
+
+def test_what_is_gathered(folder: Path) -> None:
+    record = detection_record(folder, "out", [], True)
+    assert record.no_photos == "" and len(record.photos) == 12 and record.steps == 40
+    (network,) = record.networks
+    assert (network.name, network.step, network.words) == ("random", 40, "random weights, seed 0")
+    (scores,) = record.measured.values()
+    assert scores["random"]["step"] == 40
+    for photo in record.photos:
+        kinds = [mark.kind for mark in photo.marks[0]]
+        assert kinds.count("found") == kinds.count("right") and set(kinds) <= {"found", "missed", "right", "wrong"}
+        assert photo.aspect == 1.0
+        assert all(0 <= x <= x + w <= 1.000001 and 0 <= y <= y + h <= 1.000001
+                   for mark in photo.marks[0] for x, y, w, h in [mark.box])  # fmt: skip
+        assert all(mark.words.startswith(("red", "green")) for mark in photo.marks[0])
+    objects = sum(mark.kind in ("found", "missed") for photo in record.photos for mark in photo.marks[0])
+    assert objects >= 12 and any(mark.kind == "right" for photo in record.photos for mark in photo.marks[0])
+    assert "/" not in " ".join(value for _, value in record.facts)  # no path of this machine
+    assert detection_record(folder, "out", [], False).photos == ()
+
+
+def test_the_page(folder: Path, tmp_path: Path) -> None:
+    written = report(folder, tmp_path / "r.html")
+    text = written.read_text()
+    assert text.count('class="plate"') == 12 and "AP on the test images after 40 steps" in text
+    bare = report([folder, folder], tmp_path / "bare.html", images=False).read_text()
+    assert "data:image/jpeg" not in bare and 'class="plate"' not in bare and "AP50" in bare
+
+
+def test_measured_elsewhere_and_images_that_are_gone(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "moved"
+    shutil.copytree(folder, out)
+    detect_evaluate(out, [str(folder.parent / "train")], MACHINE)
+    record = detection_record(out, "moved", [], False)
+    assert [protocol.rpartition("; ")[2] for protocol in record.measured] == ["test, 15 images", "train, 24 images"]
+    text = (out / "detect.json").read_text().replace(str(folder.parent / "test"), str(tmp_path / "gone"))
+    (out / "detect.json").write_text(text)
+    record = detection_record(out, "moved", [], True)
+    assert record.photos == () and "does not exist" in record.no_photos
+    (out / "random/checkpoints/last.pt").unlink()
+    (out / "detect.json").write_text((folder / "detect.json").read_text())
+    assert "checkpoint" in detection_record(out, "moved", [], True).no_photos
