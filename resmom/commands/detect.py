@@ -11,10 +11,11 @@ from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import BACKBONES, backbone_named
 from resmom.recipes.detection import DETECTION, detection_recipe
-from resmom.runs.detect import Ended, detect_evaluate, detect_resume, detect_train
-from resmom.runs.detectors import Origin
+from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.origin import Origin
 from resmom.runs.pretrain import Machine
-from resmom.runs.tuning import Detected
+from resmom.runs.tuned import Ended
+from resmom.runs.tuning import Measured
 
 USAGE = f"""usage: resmom detect train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
        resmom detect train --backbone NAME [--init FILE] --data DATA … --test DATA … --out OUT [OPTIONS]
@@ -131,7 +132,7 @@ def _tell(ended: Ended, as_json: bool) -> int:
     return 128 + ended.interrupted_by
 
 
-def _rows(rows: list[Detected], as_json: bool) -> int:
+def _rows(rows: list[Measured], as_json: bool) -> int:
     if as_json:
         print_json([row.plain() for row in rows])
         return 0
@@ -147,7 +148,7 @@ def _rows(rows: list[Detected], as_json: bool) -> int:
     return 0
 
 
-def _classes(rows: list[Detected]) -> None:
+def _classes(rows: list[Measured]) -> None:
     print(f"  {'AP by class':<16}" + "".join(f"{row.network:>9}" for row in rows))
     for name in rows[0].scores["per_class"]:
         print(f"  {name:<16.16}" + "".join(f"{row.scores['per_class'][name]:9.2f}" for row in rows))
