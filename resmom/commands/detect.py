@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, named_recipe, parse, print_json, set_process, tell_stop
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import BACKBONES, backbone_named
@@ -14,7 +14,6 @@ from resmom.recipes.detection import DETECTION, detection_recipe
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import Machine
-from resmom.runs.tuned import Ended
 from resmom.runs.tuning import Measured
 
 USAGE = f"""usage: resmom detect train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
@@ -84,7 +83,9 @@ def main(arguments: list[str]) -> int:
         case "resume":
             a = parse(Resume, arguments[1:], "resmom detect resume", "Continue detectors that were stopped.")
             set_process(a.machine)
-            return _tell(detect_resume(a.out, a.machine), a.json)
+            ended = detect_resume(a.out, a.machine)
+            _rows(ended.rows, a.json)
+            return tell_stop(ended, "detect", a.json)
         case "evaluate":
             b = parse(Evaluate, arguments[1:], "resmom detect evaluate", "Measure detectors.")
             set_process(b.machine)
@@ -94,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    name, options = _recipe(arguments)
+    name, options = named_recipe(arguments, "detect_small")
     settings = ("settings", Flat[Detect], field(default=detection_recipe(name)))
     kind = make_dataclass("Arguments", [settings], bases=(Shared,), frozen=True)
     a: Any = parse(kind, options, f"resmom detect train --recipe {name}", "Fine-tune backbones as detectors.")
@@ -106,30 +107,9 @@ def _train(arguments: list[str]) -> int:
         raise UserError(f"{error} (of which {BACKBONES.partition(', vit')[0]} can become detectors)") from error
     set_process(a.machine)
     origin = Origin(a.run, a.network, a.random, body, a.init)
-    return _tell(detect_train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
-
-
-def _recipe(arguments: list[str]) -> tuple[str, list[str]]:
-    """The recipe's name, and the other options, whose defaults it gives."""
-    name, rest = "detect_small", []
-    left = iter(arguments)
-    for option in left:
-        if option == "--recipe":
-            name = next(left, "")
-        elif option.startswith("--recipe="):
-            name = option.partition("=")[2]
-        else:
-            rest.append(option)
-    return name, rest
-
-
-def _tell(ended: Ended, as_json: bool) -> int:
-    _rows(ended.rows, as_json)
-    if ended.interrupted_by is None:
-        return 0
-    if not as_json:
-        print(f"saved; continue with:\n  resmom detect resume {ended.path}")
-    return 128 + ended.interrupted_by
+    ended = detect_train(a.settings, origin, a.data, a.test, a.out, a.machine)
+    _rows(ended.rows, a.json)
+    return tell_stop(ended, "detect", a.json)
 
 
 def _rows(rows: list[Measured], as_json: bool) -> int:

@@ -62,7 +62,7 @@ class Detection(Task[BoxData]):
     def samples(self) -> Samples:
         return Samples(self.train, self.config)
 
-    def set_rate(self, optimizer: Optimizer, step: int) -> float:
+    def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         rate = learning_rate(self.config, step)
         set_rate(optimizer, rate)
         return rate

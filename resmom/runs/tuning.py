@@ -100,7 +100,7 @@ class Task(ABC, Generic[D]):
         """Raises DataError where the images do not fill a batch."""
 
     @abstractmethod
-    def set_rate(self, optimizer: Optimizer, step: int) -> float:
+    def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         """Give every group its learning rate of this step; the one to note."""
 
     @abstractmethod
@@ -239,7 +239,7 @@ def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
     task, model = job.task, tuning.model
     task.prepare(model, job.device, tuning.step)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
-    rate = task.set_rate(tuning.optimizer, tuning.step)
+    rate = task.set_rate(model, tuning.optimizer, tuning.step)
     terms = task.loss_terms(model, batch, job.device, tuning.step)
     loss = torch.stack(list(terms.values())).sum()
     tuning.optimizer.zero_grad(set_to_none=True)
