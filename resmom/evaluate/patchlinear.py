@@ -28,7 +28,7 @@ class PatchLinear:
 
     recipe: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe it began as."""
-    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    lrs: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates to choose from."""
     steps: int = 1000
     """Of each of the two passes: one with all learning rates, one with the chosen on all images."""

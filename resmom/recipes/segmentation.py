@@ -66,13 +66,13 @@ def segment_small() -> Fcn:
     """
     return Fcn(
         segmenter=Segmenter("fcn", dilated=1, width=64, auxiliary=0.0),
-        steps=400,
+        steps=300,
         batch=8,
         lr=0.02,
         clip=10.0,
-        side=180,
-        longest=720,
-        crop=160,
+        side=120,
+        longest=480,
+        crop=112,
         measure_steps=100,
         save_steps=100,
     )
