@@ -13,6 +13,7 @@ VERBS = {
     "resume": "continue a run that was stopped",
     "evaluate": "kNN and linear probe of a run's student and teacher",
     "detect": "a run's backbones as object detectors: train, resume, evaluate",
+    "segment": "a run's backbones at naming every pixel: train, resume, evaluate",
     "gap": "the gap between student and teacher of a run",
     "compare": "arms of a grid over several seeds, and which differences are resolved",
     "export": "a run's backbones as files for torchvision and timm, with a model card",

@@ -11,6 +11,7 @@ import tyro
 
 from resmom.errors import UserError
 from resmom.runs.pretrain import Finished, Machine
+from resmom.runs.tuned import Ended
 
 T = TypeVar("T")
 
@@ -71,3 +72,26 @@ def tell_end(finished: Finished, as_json: bool) -> int:
     else:
         print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")
     return 0 if finished.interrupted_by is None else 128 + finished.interrupted_by
+
+
+def named_recipe(arguments: list[str], usual: str) -> tuple[str, list[str]]:
+    """The name that --recipe gives, or the usual one, and the other arguments, whose defaults the recipe has."""
+    name, rest = usual, []
+    left = iter(arguments)
+    for option in left:
+        if option == "--recipe":
+            name = next(left, "")
+        elif option.startswith("--recipe="):
+            name = option.partition("=")[2]
+        else:
+            rest.append(option)
+    return name, rest
+
+
+def tell_stop(ended: Ended, verb: str, as_json: bool) -> int:
+    """Say how fine-tuning goes on if a signal stopped it; return the exit status: 0, or 128 + that signal."""
+    if ended.interrupted_by is None:
+        return 0
+    if not as_json:
+        print(f"saved; continue with:\n  resmom {verb} resume {ended.path}")
+    return 128 + ended.interrupted_by

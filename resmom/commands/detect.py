@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, named_recipe, parse, print_json, set_process, tell_stop
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import BACKBONES, backbone_named
 from resmom.recipes.detection import DETECTION, detection_recipe
-from resmom.runs.detect import Ended, detect_evaluate, detect_resume, detect_train
-from resmom.runs.detectors import Origin
+from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.origin import Origin
 from resmom.runs.pretrain import Machine
-from resmom.runs.tuning import Detected
+from resmom.runs.tuning import Measured
 
 USAGE = f"""usage: resmom detect train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
        resmom detect train --backbone NAME [--init FILE] --data DATA … --test DATA … --out OUT [OPTIONS]
@@ -83,7 +83,9 @@ def main(arguments: list[str]) -> int:
         case "resume":
             a = parse(Resume, arguments[1:], "resmom detect resume", "Continue detectors that were stopped.")
             set_process(a.machine)
-            return _tell(detect_resume(a.out, a.machine), a.json)
+            ended = detect_resume(a.out, a.machine)
+            _rows(ended.rows, a.json)
+            return tell_stop(ended, "detect", a.json)
         case "evaluate":
             b = parse(Evaluate, arguments[1:], "resmom detect evaluate", "Measure detectors.")
             set_process(b.machine)
@@ -93,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    name, options = _recipe(arguments)
+    name, options = named_recipe(arguments, "detect_small")
     settings = ("settings", Flat[Detect], field(default=detection_recipe(name)))
     kind = make_dataclass("Arguments", [settings], bases=(Shared,), frozen=True)
     a: Any = parse(kind, options, f"resmom detect train --recipe {name}", "Fine-tune backbones as detectors.")
@@ -105,33 +107,12 @@ def _train(arguments: list[str]) -> int:
         raise UserError(f"{error} (of which {BACKBONES.partition(', vit')[0]} can become detectors)") from error
     set_process(a.machine)
     origin = Origin(a.run, a.network, a.random, body, a.init)
-    return _tell(detect_train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
+    ended = detect_train(a.settings, origin, a.data, a.test, a.out, a.machine)
+    _rows(ended.rows, a.json)
+    return tell_stop(ended, "detect", a.json)
 
 
-def _recipe(arguments: list[str]) -> tuple[str, list[str]]:
-    """The recipe's name, and the other options, whose defaults it gives."""
-    name, rest = "detect_small", []
-    left = iter(arguments)
-    for option in left:
-        if option == "--recipe":
-            name = next(left, "")
-        elif option.startswith("--recipe="):
-            name = option.partition("=")[2]
-        else:
-            rest.append(option)
-    return name, rest
-
-
-def _tell(ended: Ended, as_json: bool) -> int:
-    _rows(ended.rows, as_json)
-    if ended.interrupted_by is None:
-        return 0
-    if not as_json:
-        print(f"saved; continue with:\n  resmom detect resume {ended.path}")
-    return 128 + ended.interrupted_by
-
-
-def _rows(rows: list[Detected], as_json: bool) -> int:
+def _rows(rows: list[Measured], as_json: bool) -> int:
     if as_json:
         print_json([row.plain() for row in rows])
         return 0
@@ -147,7 +128,7 @@ def _rows(rows: list[Detected], as_json: bool) -> int:
     return 0
 
 
-def _classes(rows: list[Detected]) -> None:
+def _classes(rows: list[Measured]) -> None:
     print(f"  {'AP by class':<16}" + "".join(f"{row.network:>9}" for row in rows))
     for name in rows[0].scores["per_class"]:
         print(f"  {name:<16.16}" + "".join(f"{row.scores['per_class'][name]:9.2f}" for row in rows))

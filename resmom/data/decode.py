@@ -141,6 +141,21 @@ def header(file: Path | BytesIO) -> tuple[int, int]:
         return (width, height) if turn in (5, 6, 7, 8) else (height, width)
 
 
+def stored(file: Path) -> NDArray[np.int64]:
+    """The values of an image file as they are stored: H x W numbers of a palette or of grey, or H x W x 3 of RGB.
+
+    For masks, whose pixels are names and no light: nothing is turned, scaled or laid over white. Raises
+    `UnreadableImage` as `decode` does, and for other kinds of pixels (transparency other than RGBA's, CMYK, floats).
+    """
+    with _opened(file) as image:
+        image.load()
+        if image.mode == "RGBA":
+            image = image.convert("RGB")
+        if image.mode not in ("1", "L", "P", "RGB") and not image.mode.startswith("I"):
+            raise UnreadableImage(f"its pixels are of the kind {image.mode}; a mask has numbers (grey, palette) or RGB")
+        return np.asarray(image).astype(np.int64)
+
+
 @contextlib.contextmanager
 def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
     """The file opened by Pillow; whatever goes wrong with it inside the block is raised as `UnreadableImage`."""

@@ -88,7 +88,7 @@ def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
         return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
     layers = getattr(body, "layers", None)
     if not isinstance(layers, nn.Sequential) or not any(isinstance(layer, resnet.BasicBlock) for layer in layers):
-        raise ValueError("detection needs maps of several sizes, which only ResNets have here; this backbone has none")
+        raise ValueError("maps of several sizes are needed, which only ResNets have here; this backbone has none")
     stem_layers: list[nn.Module] = []
     stages: list[list[nn.Module]] = []
     for layer in layers:

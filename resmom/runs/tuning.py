@@ -1,44 +1,131 @@
-"""One backbone fine-tuned as a detector: its steps, its measurements, and what a restart carries."""
+"""One backbone fine-tuned for a task with labels: its steps, its measurements, and what a restart carries."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from resmom.data.boxes import BoxData
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
-from resmom.evaluate.detection import (
-    Detect,
-    Sample,
-    Samples,
-    detections,
-    learning_rate,
-    loss_terms,
-    optimizer,
-    protocol,
-    score,
-)
 from resmom.nets.backbones import Backbone
-from resmom.nets.detector import build_detector
 from resmom.rundir import RunDir, append_line, drop_lines_after
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
 from resmom.runs.pretrain import Machine
 from resmom.runs.progress import Progress
 from resmom.schedule import due
-from resmom.train.optim import set_rate
 
 SKIPS = 20
 """So many steps in a row without a finite loss end the training."""
 
 
+@runtime_checkable
+class Pace(Protocol):
+    """What the settings of every task have."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def line_steps(self) -> int: ...
+    @property
+    def measure_steps(self) -> int: ...
+    @property
+    def save_steps(self) -> int: ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Images with boxes or with masks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def images(self) -> Sized: ...
+    def fingerprint(self) -> str: ...
+
+
+D = TypeVar("D", bound=Labelled)
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """The training images, in an order and with changes that depend on (seed, epoch, image) alone."""
+
+    def __len__(self) -> int: ...
+    @property
+    def per_epoch(self) -> int: ...
+    def batch(self, step: int) -> Any: ...
+
+
+class Task(ABC, Generic[D]):
+    """What is made of a backbone, how it is trained and measured; `train` and `test` are its images."""
+
+    kind: ClassVar[str]
+    """Of the lines that measurements leave in metrics.jsonl."""
+
+    def __init__(self, train: D, test: D | None) -> None:
+        self.train, self.test = train, test
+
+    @property
+    @abstractmethod
+    def pace(self) -> Pace: ...
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values for JSON."""
+
+    @abstractmethod
+    def build(self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+        """The network around a copy of `backbone`, its new layers drawn from torch's generator; else ValueError."""
+
+    @abstractmethod
+    def optimizer(self, model: nn.Module) -> Optimizer: ...
+
+    @abstractmethod
+    def samples(self) -> Batches:
+        """Raises DataError where the images do not fill a batch."""
+
+    @abstractmethod
+    def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
+        """Give every group its learning rate of this step; the one to note."""
+
+    @abstractmethod
+    def prepare(self, model: nn.Module, device: torch.device, step: int) -> None:
+        """What must be known before this step, a function of data and weights: it is done again by a restart."""
+
+    @abstractmethod
+    def loss_terms(self, model: nn.Module, batch: Any, device: torch.device, step: int) -> dict[str, torch.Tensor]:
+        """The named losses of a batch. They leave torch's generators as they were."""
+
+    @abstractmethod
+    def scores(self, model: nn.Module, data: D, device: torch.device) -> dict[str, Any]:
+        """The measurement as plain values. Raises ValueError for outputs that are not finite."""
+
+    @abstractmethod
+    def words(self, scores: dict[str, Any]) -> str:
+        """A measurement in a line."""
+
+    @abstractmethod
+    def protocol(self, model: nn.Module) -> str:
+        """How a number came about, in one line."""
+
+
 @dataclass(frozen=True)
-class Detected:
+class Measured:
     """One measurement: which backbone, at which step of its fine-tuning, and the numbers in percent."""
 
     network: str
@@ -53,7 +140,7 @@ class Detected:
 
 @dataclass
 class Tuning:
-    """One detector between two steps."""
+    """One network between two steps."""
 
     name: str
     model: nn.Module
@@ -78,13 +165,11 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Detection:
-    """What all backbones of one call share: settings, data, folder and machine."""
+class Job(Generic[D]):
+    """What all backbones of one call share: task, folder and machine."""
 
-    config: Detect
+    task: Task[D]
     folder: Path
-    train: BoxData
-    test: BoxData | None
     device: torch.device
     machine: Machine
 
@@ -93,75 +178,73 @@ class Detection:
         return self.machine.workers if self.machine.workers >= 0 else max(1, torch.get_num_threads())
 
 
-def fresh_tuning(
-    job: Detection, name: str, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Tuning:
-    """A detector before its first step; the new layers are the same for every backbone of one kind."""
+def fresh_tuning(job: Job[D], name: str, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> Tuning:
+    """A network before its first step; the new layers are the same for every backbone of one kind."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.config.seed)
-        model = build_detector(job.config.detector, backbone, len(job.train.classes), mean, std)
-    model = model.to(job.device).train()
-    return Tuning(name, model, optimizer(job.config, model))
+        torch.manual_seed(job.task.pace.seed)
+        model = job.task.build(backbone, mean, std).to(job.device)
+    return Tuning(name, model, job.task.optimizer(model))
 
 
-def content(job: Detection, tuning: Tuning) -> dict[str, Any]:
-    return {"detector": True, "data": job.train.fingerprint(), "steps": job.config.steps, "state": tuning.state()}
+def content(job: Job[D], tuning: Tuning) -> dict[str, Any]:
+    task = job.task
+    return {"task": task.kind, "data": task.train.fingerprint(), "steps": task.pace.steps, "state": tuning.state()}
 
 
-def load_tuning(folder: Path, tuning: Tuning, device: torch.device) -> dict[str, Any]:
+def load_tuning(folder: Path, tuning: Tuning, device: torch.device, file: Path) -> dict[str, Any]:
+    """The checkpoint in `folder`, taken over; `file` has the settings that it must fit."""
     path = RunDir(folder).last
     content = load_checkpoint(path, device)
     try:
         tuning.load(content["state"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} does not fit the settings in {folder.parent / 'detect.json'}: {error}"
-        ) from error
+        raise CheckpointError(f"{path} does not fit the settings in {file}: {error}") from error
     return content
 
 
-def tune(job: Detection, tuning: Tuning, interrupt: Interrupt, words: str) -> Detected | None:
-    """Train one detector from its step on; the last measurement, None if there was none."""
-    config, folder = job.config, RunDir(job.folder / tuning.name)
-    samples = Samples(job.train, config)
+def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measured | None:
+    """Train one network from its step on; the last measurement, None if there was none."""
+    task, pace, folder = job.task, job.task.pace, RunDir(job.folder / tuning.name)
+    samples = task.samples()
     drop_lines_after(folder.metrics, tuning.step)
-    row: Detected | None = None
+    row: Measured | None = None
     with (
-        Progress(config.steps, samples.per_epoch, config.batch, tuning.step, job.machine.quiet) as progress,
-        prefetch(samples.batch, tuning.step, config.steps, job.workers) as batches,
+        Progress(pace.steps, samples.per_epoch, pace.batch, tuning.step, job.machine.quiet) as progress,
+        prefetch(samples.batch, tuning.step, pace.steps, job.workers) as batches,
     ):
-        progress.say(f"{tuning.name} ({words}): {len(samples)} images, step {tuning.step} of {config.steps}")
+        progress.say(f"{tuning.name} ({words}): {len(samples)} images, step {tuning.step} of {pace.steps}")
         for batch in batches:
             values = _step(job, tuning, batch)
             tuning.step += 1
-            done = tuning.step == config.steps
-            if due(tuning.step, config.line_steps) or done or tuning.step == 1:
+            done = tuning.step == pace.steps
+            if due(tuning.step, pace.line_steps) or done or tuning.step == 1:
                 lines = {name: float(value) for name, value in values.items()}
-                _note(folder, samples, tuning.step, "train", lines | {"lr": learning_rate(config, tuning.step - 1)})
+                _note(folder, samples, tuning.step, "train", lines)
                 # What Progress prints is the method's own loss, which here is all there is.
                 progress.update(tuning.step, {"loss": lines["loss"], "loss/method": lines["loss"]})
-            if job.test is not None and (due(tuning.step, config.measure_steps) or done):
+            if task.test is not None and (due(tuning.step, pace.measure_steps) or done):
                 with progress.paused():
-                    row = measured(job, tuning, job.test)
-                _note(folder, samples, tuning.step, "detection", row.plain())
-                progress.say(f"{tuning.name}, step {tuning.step}: {_words(row)}")
-            if due(tuning.step, config.save_steps) or done or interrupt.asked:
+                    row = measured(job, tuning, task.test)
+                _note(folder, samples, tuning.step, task.kind, row.plain())
+                progress.say(f"{tuning.name}, step {tuning.step}: {task.words(row.scores)}")
+            if due(tuning.step, pace.save_steps) or done or interrupt.asked:
                 save_checkpoint(folder.last, content(job, tuning))
             if interrupt.asked:
                 break
-    return row if row is not None or job.test is None or interrupt.asked else measured(job, tuning, job.test)
+    return row if row is not None or task.test is None or interrupt.asked else measured(job, tuning, task.test)
 
 
-def _step(job: Detection, tuning: Tuning, batch: list[Sample]) -> dict[str, torch.Tensor]:
+def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
     """One step; nothing moves, batch statistics included, where the loss or its gradient is not finite."""
-    config, model = job.config, tuning.model
+    task, model = job.task, tuning.model
+    task.prepare(model, job.device, tuning.step)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
-    set_rate(tuning.optimizer, learning_rate(config, tuning.step))
-    terms = loss_terms(model, batch, config, job.device, tuning.step)
+    rate = task.set_rate(model, tuning.optimizer, tuning.step)
+    terms = task.loss_terms(model, batch, job.device, tuning.step)
     loss = torch.stack(list(terms.values())).sum()
     tuning.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    limit = config.clip if config.clip > 0 else float("inf")
+    limit = task.pace.clip if task.pace.clip > 0 else float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
     if bool(torch.isfinite(loss) & torch.isfinite(norm)):
         tuning.optimizer.step()
@@ -174,25 +257,23 @@ def _step(job: Detection, tuning: Tuning, batch: list[Sample]) -> dict[str, torc
                 value.copy_(statistics[name])
         if tuning.in_a_row >= SKIPS:
             raise Diverged(
-                f"{tuning.name}: the loss has not been finite for {SKIPS} steps; lower --lr (now {config.lr:g}), "
-                "lengthen --warmup-steps, or set --clip 10"
+                f"{tuning.name}: the loss has not been finite for {SKIPS} steps; lower --lr (now {rate:g}), "
+                "lengthen the warm-up where there is one, or set --clip 10"
             )
-    return {"loss": loss.detach(), **{f"loss/{name}": value.detach() for name, value in terms.items()}}
+    return {"loss": loss.detach(), **{f"loss/{name}": value.detach() for name, value in terms.items()}, "lr": rate}
 
 
-def _note(folder: RunDir, samples: Samples, step: int, kind: str, values: dict[str, Any]) -> None:
+def _note(folder: RunDir, samples: Batches, step: int, kind: str, values: dict[str, Any]) -> None:
     append_line(folder.metrics, {"kind": kind, **values, "step": step, "epoch": step / samples.per_epoch})
 
 
-def measured(job: Detection, tuning: Tuning, data: BoxData) -> Detected:
-    found = detections(tuning.model, data, job.config, job.device)
+def measured(job: Job[D], tuning: Tuning, data: D) -> Measured:
+    """The network as it is, on `data`."""
     try:
-        scores = score(found, data).plain()
+        scores = job.task.scores(tuning.model, data, job.device)
     except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{tuning.name} cannot be measured: {error}") from error
-    return Detected(tuning.name, tuning.step, scores, f"{protocol(job.config)}; {data.name}, {len(data.images)} images")
-
-
-def _words(row: Detected) -> str:
-    s = row.scores
-    return f"AP {s['ap']:.2f}, AP50 {s['ap50']:.2f}, AP75 {s['ap75']:.2f}; VOC 2007's AP50 {s['voc07_ap50']:.2f}"
+    protocol = f"{job.task.protocol(tuning.model)}; {data.name}, {len(data.images)} images"
+    return Measured(tuning.name, tuning.step, scores, protocol)

@@ -18,11 +18,12 @@ from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
-from resmom.runs import detect, tuning
-from resmom.runs.detect import Ended, detect_evaluate, detect_resume, detect_train
-from resmom.runs.detectors import Origin
+from resmom.runs import detect, tuned, tuning
+from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.interrupt import Interrupt
+from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
+from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.rectangles import tiny, write_rectangles
 
@@ -105,7 +106,7 @@ def die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original: Callable[..., object] = tuning._step
     asked: list[Interrupt] = []
-    tune = detect.tune
+    tune = tuned.tune
 
     def noted(job: object, at: object, interrupt: Interrupt, words: str) -> object:
         asked.append(interrupt)
@@ -116,19 +117,19 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             asked[0].signal = 15
         return original(job, at, batch)
 
-    monkeypatch.setattr(detect, "tune", noted)
+    monkeypatch.setattr(tuned, "tune", noted)
     monkeypatch.setattr(tuning, "_step", signalled)
 
 
 def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tiny(steps=1), place, tmp_path / "one")
-    original = tuning.loss_terms
+    original = detect.loss_terms
 
     def broken(model: torch.nn.Module, *rest: object) -> dict[str, torch.Tensor]:
         terms = original(model, *rest)  # type: ignore[arg-type]
         return {name: value * float("nan") for name, value in terms.items()} if rest[-1] else terms
 
-    monkeypatch.setattr(tuning, "loss_terms", broken)
+    monkeypatch.setattr(detect, "loss_terms", broken)
     # A schedule of three steps gives the first one the same rate: no drop before the end, warm-up of two.
     train(tiny(steps=3, drops=(1.0,)), place, tmp_path / "three")
     before, after = weights(tmp_path / "one"), weights(tmp_path / "three")

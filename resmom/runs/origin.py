@@ -1,5 +1,6 @@
-"""Which backbones become detectors: a run's student and teacher, a file's weights, or random ones."""
+"""Which backbones are fine-tuned: a run's student and teacher, a file's weights, or random ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,9 +8,7 @@ from typing import Literal
 import torch
 
 from resmom.config import ConfigError
-from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
-from resmom.nets.detector import build_detector
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.runs.job import backbone_of
@@ -42,26 +41,28 @@ class Backbones:
     words: dict[str, str]
 
 
-def backbones(origin: Origin, config: Detect) -> Backbones:
-    """The backbones asked for, on the CPU. Raises UserError for what cannot be had or cannot become a detector."""
+def backbones(origin: Origin, seed: int, task: str) -> Backbones:
+    """The backbones asked for, on the CPU, random ones by `seed`. Raises UserError for what cannot be had.
+
+    `task` is what they are for, in a word that begins the sentence about grey images.
+    """
     if (origin.run is None) == (origin.backbone is None):
         raise ConfigError("give a RUN, or --backbone NAME (with --init FILE for its weights), and not both")
     if origin.run is not None and origin.init:
         raise ConfigError("--init goes with --backbone; of a RUN the run's own weights are taken")
-    found = _of_file(origin, config.seed) if origin.backbone is not None else _of_run(origin, config.seed)
+    found = _of_file(origin, seed) if origin.backbone is not None else _of_run(origin, seed)
     if len(found.mean) != 3:
-        raise ConfigError(f"detection reads colour images, but the network was trained on {len(found.mean)} channel(s)")
-    if config.detector.norm == "frozen" and "random" in found.weights:
-        raise ConfigError(
-            "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; "
-            "use --detector.norm trained"
-        )
+        raise ConfigError(f"{task} reads colour images, but the network was trained on {len(found.mean)} channel(s)")
+    return found
+
+
+def require_fit(found: Backbones, thing: str, build: Callable[[Backbone], object]) -> None:
+    """Raise ConfigError with the name of the first backbone that `build` refuses, which makes a `thing` of it."""
     for name, backbone in found.weights.items():
         try:
-            build_detector(config.detector, backbone, 1, found.mean, found.std)
+            build(backbone)
         except ValueError as error:
-            raise ConfigError(f"{name} cannot become a detector: {error}") from error
-    return found
+            raise ConfigError(f"{name} cannot become a {thing}: {error}") from error
 
 
 def _of_run(origin: Origin, seed: int) -> Backbones:

@@ -1,0 +1,73 @@
+"""Whole images with their masks, at a chosen size, and the score of whatever names their pixels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torchvision.transforms.v2 import functional as T
+
+from resmom.data.decode import UnreadableImage, decode
+from resmom.data.masks import MaskData, Masked, labels
+from resmom.data.source import DataError
+from resmom.evaluate.overlap import Overlap, confusion
+
+
+def factor(size: tuple[int, int], side: int, longest: int) -> float:
+    """By which an image is resized: to the shorter side `side`, less where the longer would pass `longest`; `side` 0
+    keeps its own size."""
+    return min(side / min(size), longest / max(size)) if side else 1.0
+
+
+def read(image: Masked, by: float) -> UInt8[Tensor, "3 h w"]:
+    """The pixels, resized by a factor with antialiasing. Raises DataError for an image that cannot be read."""
+    try:
+        pixels = decode(image.path)
+    except UnreadableImage as error:
+        raise DataError(
+            f"{image.path} cannot be read: {error.reason}; replace it or take it out of the data"
+        ) from error
+    new = list(_new_size(image.size, by))
+    out: Tensor = pixels if new == list(pixels.shape[1:]) else T.resize(pixels, new, antialias=True)
+    return out
+
+
+def read_labels(image: Masked, by: float) -> UInt8[Tensor, "h w"]:
+    """The labels, resized by a factor, each that of the nearest pixel."""
+    found = torch.from_numpy(labels(image))
+    new = _new_size(image.size, by)
+    if new == image.size:
+        return found
+    return F.interpolate(found[None, None], new, mode="nearest-exact")[0, 0]
+
+
+def _new_size(size: tuple[int, int], by: float) -> tuple[int, int]:
+    height, width = size
+    return max(1, int(height * by + 0.5)), max(1, int(width * by + 0.5))
+
+
+Votes = Callable[[Float[Tensor, "3 _ _"], tuple[int, int]], Tensor]
+"""An image in [0, 1], and the size of its mask: the votes, classes x H x W."""
+
+
+@torch.no_grad()
+def overlap(votes: Votes, data: MaskData, side: int, longest: int, device: torch.device) -> Overlap:
+    """The score over all images, whole and one by one, each shown at `side` and judged at its mask's own size.
+
+    Raises ValueError for votes that are not finite.
+    """
+    total = np.zeros((len(data.classes), len(data.classes)), dtype=np.int64)
+    for image in data.images:
+        pixels = read(image, factor(image.size, side, longest))
+        found = votes(pixels.to(device).float() / 255, image.size)
+        if not found.isfinite().all():
+            raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
+        total += confusion(labels(image), found.argmax(0).cpu().numpy(), len(data.classes))
+    return Overlap(total)
+
+
+def shown(side: int) -> str:
+    """In words, for protocols."""
+    return f"tested whole, {f'resized to side {side}' if side else 'at their own size'}, scored at the masks' own size"

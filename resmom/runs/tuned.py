@@ -1,0 +1,176 @@
+"""A folder of fine-tuned backbones: begun, continued, and measured again, for any task with labels.
+
+OUT/FILE.json                settings, data, classes and backbones, written once
+OUT/evaluations.jsonl        one line per backbone and measurement of `resmom … evaluate`
+OUT/NAME/metrics.jsonl       one line per measurement in training; NAME is student, teacher, init or random
+OUT/NAME/checkpoints/last.pt what a restart carries
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resmom import dist
+from resmom.checkpoint import save_checkpoint
+from resmom.config import ConfigError, backbone_from_json, part_to_json
+from resmom.data.source import DataError
+from resmom.nets.backbones import build_backbone
+from resmom.rundir import RunDir, RunDirError, append_line, write_json
+from resmom.runs.environment import environment
+from resmom.runs.interrupt import interruptible
+from resmom.runs.job import default_device
+from resmom.runs.origin import Backbones
+from resmom.runs.pretrain import Machine
+from resmom.runs.tuning import Job, Labelled, Measured, Task, content, fresh_tuning, load_tuning, measured, tune
+
+D = TypeVar("D", bound=Labelled)
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a task is spoken of."""
+
+    verb: str
+    """Of the command line; also the name of the folder's file."""
+    task: str
+    """"detection"."""
+    things: str
+    """What the backbones become, in the plural."""
+    labels: str
+    """What belongs to each image, in the plural."""
+
+    def file(self, out: Path) -> Path:
+        return out / f"{self.verb}.json"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it ended: the newest measurement of each backbone, and the signal that stopped it, if one did."""
+
+    path: Path
+    rows: list[Measured]
+    interrupted_by: int | None
+
+
+def require_fresh(out: Path, words: Words) -> None:
+    """Raise UserError unless a training can begin in `out`."""
+    if dist.world() > 1:
+        raise ConfigError(f"{words.task} runs on one process; start it without torchrun")
+    if words.file(out).exists():
+        raise RunDirError(
+            f"{out} already holds {words.things}; continue with `resmom {words.verb} resume {out}`, or another --out"
+        )
+    RunDir(out).refuse_if_used()
+
+
+def begin(
+    task: Task[D],
+    words: Words,
+    found: Backbones,
+    train: Sequence[str],
+    test: Sequence[str],
+    out: Path,
+    machine: Machine,
+) -> Ended:
+    """Fine-tune every backbone of `found`; `train` and `test` are the places that the task's images came from."""
+    task.samples()  # whether the images fill a batch
+    job = Job(task, out, default_device(machine.device), machine)
+    with RunDir(out).locked():
+        for name, backbone in found.weights.items():
+            tuning = fresh_tuning(job, name, backbone, found.mean, found.std)
+            save_checkpoint(RunDir(out / name).last, content(job, tuning))
+        write_json(words.file(out), _written(task, found, train, test))
+        return _all(job, words, found)
+
+
+def resume(task: Task[D], words: Words, written: dict[str, Any], out: Path, machine: Machine) -> Ended:
+    """Continue every backbone of the folder where it stopped."""
+    job = Job(task, out, default_device(machine.device), machine)
+    with RunDir(out).locked():
+        return _all(job, words, described(written))
+
+
+def evaluate(
+    task: Task[D], words: Words, written: dict[str, Any], data: D, out: Path, machine: Machine
+) -> list[Measured]:
+    """Measure every backbone of the folder as it is."""
+    found = described(written)
+    job = Job(task, out, default_device(machine.device), machine)
+    rows = []
+    for name in found.words:
+        tuning = fresh_tuning(job, name, build_backbone(found.config), found.mean, found.std)
+        load_tuning(out / name, tuning, job.device, words.file(out))
+        rows.append(measured(job, tuning, data))
+        append_line(out / "evaluations.jsonl", {**rows[-1].plain(), "environment": environment()})
+    return rows
+
+
+def read(out: Path, words: Words) -> dict[str, Any]:
+    """What the folder says of itself."""
+    file = words.file(out)
+    if not file.is_file():
+        raise RunDirError(
+            f"{out} holds no {words.things}: it has no {file.name}; make some with `resmom {words.verb} train`"
+        )
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
+    """Where to measure: on `test`, else on the folder's own test images."""
+    specs = list(test) or list(written["test"])
+    if not specs:
+        raise DataError(f"{out} was trained without test images; say which to measure on: --data DATA")
+    return specs
+
+
+def described(written: dict[str, Any]) -> Backbones:
+    """The backbones that a folder speaks of, without their weights, which lie in its checkpoints."""
+    config = backbone_from_json(written["backbone"])
+    return Backbones(config, tuple(written["mean"]), tuple(written["std"]), {}, written["networks"])
+
+
+def _written(task: Task[D], found: Backbones, train: Sequence[str], test: Sequence[str]) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "settings": task.settings(),
+        "data": [_absolute(spec) for spec in train],
+        "test": [_absolute(spec) for spec in test],
+        "images": len(task.train.images),
+        "classes": list(task.train.classes),
+        "backbone": {**part_to_json(found.config), "kind": type(found.config).__name__},
+        "mean": list(found.mean),
+        "std": list(found.std),
+        "networks": found.words,
+    }
+
+
+def _absolute(spec: str) -> str:
+    """The same place for whoever stands in another folder."""
+    path, colon, part = spec.rpartition(":")
+    if Path(spec).exists() or not colon:
+        return str(Path(spec).resolve())
+    # A part is a name, unless it is where the images of a COCO file or the masks of a folder lie.
+    place = path.endswith(".json") or (not (Path(path) / part).is_dir() and Path(part).is_dir())
+    return f"{Path(path).resolve()}:{Path(part).resolve() if place else part}"
+
+
+def _all(job: Job[D], words: Words, found: Backbones) -> Ended:
+    rows: list[Measured] = []
+    append_line(job.folder / "environment.jsonl", environment())
+    with interruptible() as interrupt:
+        for name in found.words:
+            tuning = fresh_tuning(job, name, build_backbone(found.config), found.mean, found.std)
+            saved = load_tuning(job.folder / name, tuning, job.device, words.file(job.folder))
+            if saved["data"] != job.task.train.fingerprint():
+                raise DataError(
+                    f"the images or {words.labels} are not those that {job.folder} was begun with; put them back, "
+                    "or start anew"
+                )
+            row = tune(job, tuning, interrupt, found.words[name])
+            rows += [] if row is None else [row]
+            if interrupt.asked:
+                break
+    return Ended(job.folder, rows, interrupt.signal)
