@@ -9,8 +9,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 CONFIDENCE = 0.95
 POWER = 0.80
 MOST = 10_000
@@ -86,4 +84,6 @@ def seeds_needed(difference: float, sd: float) -> int | None:
 
 
 def _t(quantile: float, freedom: int) -> float:
+    from scipy.special import stdtrit  # a third of a second to import, and only intervals need it
+
     return float(stdtrit(freedom, quantile))

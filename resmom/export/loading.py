@@ -1,7 +1,6 @@
 """The lines of Python that load an exported file: torch, torchvision and timm only, nothing of this package."""
 
-from resmom.nets.backbones import MOCO_VIT, BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.nets.vit import VIT
+from resmom.nets.backbones import MOCO_VIT, VIT, BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.views.apply import PLAIN_MARGIN
 from resmom.views.policy import Interpolation
 

@@ -5,14 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import timm
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet
-
-from resmom.nets.vit import ViTBody, dino_body
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,8 @@ class MoCoViT:
 
 MOCO_VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 12), "small": (384, 12, 12), "base": (768, 12, 12)}
 """Width, blocks and heads of MoCoViT's sizes."""
+VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
+"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877)."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +187,8 @@ def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "toke
 
 
 def _moco_vit(config: MoCoViT) -> Backbone:
+    from resmom.nets.vit import ViTBody  # imports timm, most of a second that a run of a ResNet need not wait for
+
     width, depth, heads = MOCO_VIT[config.size]
     body = ViTBody(config.image, config.patch, width, depth, heads)
     grid = config.image // config.patch
@@ -211,6 +212,8 @@ def _moco_vit(config: MoCoViT) -> Backbone:
 
 
 def _timm(config: Timm) -> Backbone:
+    import timm
+
     if not timm.is_model(config.name):
         near = difflib.get_close_matches(config.name, timm.list_models(), n=5)
         hint = f"; near it: {', '.join(near)}" if near else ""
@@ -271,6 +274,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         case MoCoViT():
             return _moco_vit(config)
         case DinoViT():
+            from resmom.nets.vit import dino_body
+
             body = dino_body(config.size, config.image, config.patch, config.drop_path)
             return Backbone(body, body.embed_dim)
         case Timm():

@@ -1,13 +1,13 @@
 """The teacher: an exponential moving average of the student. The only place where teacher weights change."""
 
 import copy
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -48,9 +48,10 @@ def make_teacher(student: Encoder) -> Encoder:
     """
     teacher = copy.deepcopy(student)
     teacher.predictor = None
-    for module in teacher.modules():
-        if isinstance(module, DropPath):
-            module.drop_prob = 0.0
+    if drop := sys.modules.get("timm.layers.drop"):  # where nobody has imported it, no network has such a module
+        for module in teacher.modules():
+            if isinstance(module, drop.DropPath):
+                module.drop_prob = 0.0
     return teacher.requires_grad_(False)
 
 

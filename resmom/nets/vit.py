@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
-"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877)."""
+from resmom.nets.backbones import VIT
 
 
 class ViTBody(VisionTransformer):

@@ -1,6 +1,8 @@
 """The loop of every run: load, step, measure, log, save, and stop when asked to."""
 
+import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 from resmom import dist
@@ -8,6 +10,7 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
+from resmom.method import Method
 from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, write_whole
 from resmom.runs.health import health_line
@@ -32,24 +35,39 @@ class Diverged(UserError):
 
 
 def begin(job: Job, journal: Journal, folder: RunDir) -> None:
-    """Before the first step: keep and measure what the run starts from, then save. Nothing of it is done twice.
+    """Before the first step: keep what the run starts from, then save. Nothing of it is done twice.
 
-    Accuracy is measured here only where teacher and student differ; where they are equal, the start is measured from
-    its saved weights with the first measurement of the run, so that nobody waits for it before the first step.
+    What can be measured later is, so that nobody waits for it before the first step: health from a copy of the networks
+    right after that step, accuracy from the saved weights with the first measurement of the run. Accuracy is measured
+    here where teacher and student differ, health where there is no first step or the networks lie in several processes.
     """
     if dist.rank() == 0:
         save_start(job, folder)
         teacher = job.state.method.teacher
         if teacher is not None and not twins(teacher, student_of(job.state.method)):
             _measure(job, journal, folder, Progress.silent())
-    _health(job, journal, Progress.silent())
+    if not _later(job):
+        _health(job, journal, Progress.silent())
     save(job, folder)
+
+
+def _later(job: Job) -> bool:
+    """Whether the health of the start is measured after the first step, not before."""
+    return job.steps > 0 and dist.world() == 1
+
+
+def _first_networks(job: Job, journal: Journal) -> Method | None:
+    """A copy of the networks before the first step, if their health is still to be measured."""
+    if job.state.step or not _later(job) or journal.has("health", 0):
+        return None
+    return copy.deepcopy(job.state.method)
 
 
 def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
     """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
+    first = _first_networks(job, journal)
     state.method.train()
     with prefetch(job.batch, state.step, job.steps, workers) as batches:
         for batch in batches:
@@ -83,6 +101,10 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                 }
                 journal.write("train", state.step, {**values, **schedule, **speed})
             progress.update(state.step, values)
+            if first is not None:
+                with progress.paused():
+                    _health(replace(job, state=replace(state, method=first, step=0)), journal, progress)
+                first = None
 
             done = state.step == job.steps
             if due(state.step, every(log.knn_epochs, job.per_epoch)) or done:

@@ -1,5 +1,6 @@
 """What a run tells the person who started it: one live line on a terminal, plain lines elsewhere, or nothing."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ class Progress:
         self._console = Console(file=sys.stderr, highlight=False)
         self._live: Live | None = None
         self._began = time.monotonic()
-        self._told = self._began
+        self._told = -math.inf  # the first line comes with the first numbers
         self._away = 0.0
         self._values: dict[str, float] = {}
 
@@ -75,7 +76,7 @@ class Progress:
         self._values |= values
         if self._live is not None:
             self._live.update(self._row(step))
-        elif (now := time.monotonic()) - self._told >= PLAIN_SECONDS or step == self._steps:
+        elif self._values and ((now := time.monotonic()) - self._told >= PLAIN_SECONDS or step == self._steps):
             self._told = now
             self._console.print(self._words(step), soft_wrap=True, markup=False)
 
@@ -95,7 +96,7 @@ class Progress:
             if f"gap/{site}/intra" in self._values:
                 parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
                 break
-        if speed > 0:
+        if speed > 0 and step > self._first + 1:  # the first step of a process takes longer than the others
             parts.append(f"{_duration((self._steps - step) * self._batch / speed)} left")
         return "  ".join(parts)
 
