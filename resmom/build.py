@@ -16,7 +16,9 @@ from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.msf import MSF, MSFMethod
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.nnclr_ema import NNCLREma, NNCLREmaMethod
 from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
@@ -76,6 +78,10 @@ def build_method(
                 return MoCoV2Method(body, method)
             case ReSSL():
                 return ReSSLMethod(body, method)
+            case MSF():
+                return MSFMethod(body, method)
+            case NNCLREma():
+                return NNCLREmaMethod(body, method)
             case _:
                 assert_never(method)
 

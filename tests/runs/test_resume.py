@@ -16,6 +16,8 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import Run
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.msf import MSF
+from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
@@ -148,6 +150,8 @@ QUEUES = [
     MoCoV2(hidden=8, out=4, queue=20),
     MoCoV2(hidden=8, out=4, queue=20, symmetric=True),
     ReSSL(hidden=8, out=4, queue=20),
+    MSF(3, 20, hidden=8, out=4, predictor_hidden=8),
+    NNCLREma(0.2, 20, hidden=8, out=4, predictor_hidden=8),
 ]
 
 
