@@ -164,7 +164,7 @@ def vicreg(z1: Vector, z2: Vector, lambd: float, mu: float, nu: float) -> float:
 
 
 def mean_shift(p: Vector, z: Vector, bank: Vector, k: int) -> float:
-    """arXiv 2105.07269, section 3: squared distance of a prediction to the k members of the bank nearest to its target."""
+    """arXiv 2105.07269, section 3: squared distance of a prediction to the k members nearest to its target."""
     total = 0.0
     for a, b in zip(p, z, strict=True):
         for near in sorted(bank, key=lambda m, b=b: cos(b, m), reverse=True)[:k]:

@@ -270,7 +270,7 @@ def test_impossible_ressl_settings_are_refused(change: dict[str, float]) -> None
 def test_impossible_msf_settings_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"method.{next(iter(change))}"):
         MSF(**change)
-    with pytest.raises(ValueError, match="lower method.topk"):
+    with pytest.raises(ValueError, match=r"lower method\.topk"):
         MSF(topk=5, queue=4)
     with pytest.raises(ValueError, match="leave same_view off"):
         MSF(symmetric=True, same_view=True)
