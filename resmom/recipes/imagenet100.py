@@ -1,6 +1,6 @@
 """ImageNet-100 in solo-learn's settings: a hundred of ImageNet's classes, `train/WNID/` and `val/WNID/` in one folder.
 
-Which classes: the list of Tian et al. (arXiv 1906.05849), which solo-learn uses. Its decoding and views are DALI's.
+Which classes: solo/data/dataset_subset/imagenet100_classes.txt there. Its decoding and views are DALI's.
 """
 
 from dataclasses import replace
