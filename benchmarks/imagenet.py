@@ -1,8 +1,8 @@
-"""The ImageNet recipes from end to end on a folder with ImageNet's layout, at full resolution, and what each would cost.
+"""The ImageNet recipes from end to end on a folder of ImageNet's layout, at full resolution, and what each would cost.
 
-    python -m benchmarks.imagenet --data IMAGENET --out DIR [--only NAME ...] [--steps 8] [--batch 8] [--images 64]
+    python -m benchmarks.imagenet --data IMAGENET --out DIR [--only NAME ...] [--steps 10] [--batch 8] [--images 64]
 
-Of every recipe: `resmom pretrain`, stopped by a signal halfway, `resume`, `evaluate`, `export`, each as a user calls it.
+Of each recipe: `resmom pretrain`, stopped by a signal halfway, `resume`, `evaluate`, `export`, each as a user calls it.
 Backbone, heads, views, optimiser and precision are the recipe's; batch, steps and queue are not, and the images are the
 first of each class, as many as --images. What is told from it is seconds per step, and from these the recipe's whole
 cost on this machine: ImageNet's 1,281,167 images x epochs / (images per second). A step of a small batch costs more per
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from resmom.config import Run
@@ -82,7 +83,7 @@ def options(run: Run, steps: int, batch: int, images: int, precision: str | None
 def seconds_per_step(lines: Sequence[dict[str, float]]) -> float:
     """Median over the steps after the first ones, from the lines of training of one process."""
     ends = [line["elapsed_seconds"] for line in lines[WARM_UP - 1 :]]
-    return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False))
+    return statistics.median(after - before for before, after in pairwise(ends))
 
 
 def resmom(*arguments: object, stop: RunDir | None = None, at: int = 0) -> None:
