@@ -17,7 +17,9 @@ from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.msf import MSF, MSFMethod
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.nnclr_ema import NNCLREma, NNCLREmaMethod
 from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
@@ -81,6 +83,10 @@ def build_method(
                 if own.backbone is not None or not isinstance(backbone, ResNet | SmallResNet):
                     require_map(body, view)
                 return DenseCLMethod(body, method)
+            case MSF():
+                return MSFMethod(body, method)
+            case NNCLREma():
+                return NNCLREmaMethod(body, method)
             case _:
                 assert_never(method)
 

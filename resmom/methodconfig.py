@@ -8,14 +8,18 @@ from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.msf import MSF
 from resmom.methods.nnclr import NNCLR
+from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
 from resmom.types import PairKind
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL | DenseCL
+MethodConfig = (
+    MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
+)
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -30,6 +34,8 @@ METHODS: dict[str, type[MethodConfig]] = {
     "mocov2": MoCoV2,
     "ressl": ReSSL,
     "densecl": DenseCL,
+    "msf": MSF,
+    "nnclr_ema": NNCLREma,
 }
 """The methods by the names that the command line has for them."""
 
@@ -37,16 +43,16 @@ METHODS: dict[str, type[MethodConfig]] = {
 def queue_of(method: MethodConfig) -> int:
     """The length of the method's queue (of each, where it has two), 0 without one."""
     match method:
-        case MoCoV2(queue=queue) | ReSSL(queue=queue) | NNCLR(queue=queue) | DenseCL(queue=queue):
-            return queue
+        case MoCoV2() | ReSSL() | NNCLR() | DenseCL() | MSF() | NNCLREma():
+            return method.queue
         case _:
             return 0
 
 
-def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | None:
+def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | MSF | None:
     """The method, if its student sees one view and its teacher the other."""
     match method:
-        case MoCoV2(symmetric=False) | ReSSL() | DenseCL():
+        case MoCoV2(symmetric=False) | ReSSL() | DenseCL() | MSF(symmetric=False):
             return method
         case _:
             return None

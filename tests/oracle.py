@@ -177,6 +177,22 @@ def vicreg(z1: Vector, z2: Vector, lambd: float, mu: float, nu: float) -> float:
     return total
 
 
+def mean_shift(p: Vector, z: Vector, bank: Vector, k: int) -> float:
+    """arXiv 2105.07269, section 3: squared distance of a prediction to the k members nearest to its target."""
+    total = 0.0
+    for a, b in zip(p, z, strict=True):
+        for near in sorted(bank, key=lambda m, b=b: cos(b, m), reverse=True)[:k]:
+            difference = a / np.linalg.norm(a) - near / np.linalg.norm(near)
+            total += float(difference @ difference) / k
+    return total / len(p)
+
+
+def nnclr_ema(p1: Vector, p2: Vector, z1: Vector, z2: Vector, queue: Vector, first: int, temperature: float) -> float:
+    """The momentum form of NNCLR: predictions against the neighbours of the teacher's projections z of all images."""
+    nearest = [np.array([max(queue, key=lambda q, v=v: cos(v, q)) for v in z]) for z in (z1, z2)]
+    return 0.5 * info_nce(p2, nearest[0], first, temperature) + 0.5 * info_nce(p1, nearest[1], first, temperature)
+
+
 def nnclr(z1: Vector, z2: Vector, p1: Vector, p2: Vector, queue: Vector, temperature: float) -> float:
     """arXiv 2104.14548, Algorithm 1: each z's neighbour in the queue against all predictions of the other view."""
     nearest = [np.array([max(queue, key=lambda q, v=v: cos(v, q)) for v in z]) for z in (z1, z2)]

@@ -66,6 +66,8 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "broken dino": ("dino", 0, True),
     **{kind: (kind, 0, False) for kind in toy.QUEUES},
     "mocov2 in micro-batches": ("mocov2", 3, False),
+    "msf in micro-batches": ("msf", 3, False),
+    "nnclr_ema in micro-batches": ("nnclr_ema", 3, False),
     "broken mocov2": ("mocov2", 0, True),
     "densecl in micro-batches": ("densecl", 3, False),
 }

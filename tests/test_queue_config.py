@@ -13,10 +13,13 @@ from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.msf import MSF
+from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import recipe, with_residual
 
-ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64), DenseCL(queue=64)]
+ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64), DenseCL(queue=64), MSF(queue=64)]
+BOTH = [MoCoV2(queue=64, symmetric=True), MSF(queue=64, symmetric=True), NNCLREma(queue=64)]
 
 
 @pytest.mark.parametrize("method", ONE_SIDED, ids=lambda method: type(method).__name__)
@@ -33,11 +36,11 @@ def test_a_term_without_same_view_pairs_is_refused_with_the_option(method: Any) 
 
 
 def test_methods_that_see_both_views_are_left_as_they_are() -> None:
-    for method in (MoCoV3(), Byol(), MoCoV2(symmetric=True)):
+    for method in (MoCoV3(), Byol(), *BOTH):
         assert with_pairs(method) == method
 
 
-@pytest.mark.parametrize("method", [*ONE_SIDED, MoCoV2(queue=64, symmetric=True)], ids=str)
+@pytest.mark.parametrize("method", [*ONE_SIDED, *BOTH], ids=str)
 def test_a_queue_shorter_than_the_batch_is_refused(method: Any) -> None:
     run = replace(recipe("mocov3_digits"), method=method)
     assert queue_of(method) == 64 == run.train.batch

@@ -10,7 +10,9 @@ from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.msf import MSF, MSFMethod
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
+from resmom.methods.nnclr_ema import NNCLREma, NNCLREmaMethod
 from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
@@ -61,7 +63,7 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 QUEUE = 20
 """Length of the queues: neither a multiple of the batch nor of any micro-batch, so that writing goes round."""
 
-QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl"]
+QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl", "msf", "msf_symmetric", "nnclr_ema"]
 """Methods with a teacher and a queue; those whose teacher sees the other view are made with `same_view`."""
 
 TAUGHT = ["mocov3", "byol", "dino", *QUEUES]
@@ -98,6 +100,12 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
             made = ReSSLMethod(body, ReSSL(hidden=16, out=8, queue=QUEUE, same_view=same_view))
         case "densecl":
             made = DenseCLMethod(body, DenseCL(hidden=16, out=8, queue=QUEUE, same_view=same_view))
+        case "msf":
+            made = MSFMethod(body, MSF(3, QUEUE, hidden=16, out=8, predictor_hidden=16, same_view=same_view))
+        case "msf_symmetric":
+            made = MSFMethod(body, MSF(3, QUEUE, hidden=16, out=8, predictor_hidden=16, symmetric=True))
+        case "nnclr_ema":
+            made = NNCLREmaMethod(body, NNCLREma(0.2, QUEUE, hidden=16, out=8, predictor_hidden=16))
         case _:
             raise ValueError(kind)
     if not batch_norm:
@@ -111,7 +119,7 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken."""
-    return "z" if kind in ("dino", *QUEUES) else "p"
+    return "z" if kind in ("dino", "mocov2", "mocov2plus", "ressl") else "p"
 
 
 def batch(seed: int = 0, n: int = 8) -> Batch:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from resmom.data.annotated import list_of, listed_labels
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
@@ -20,7 +21,8 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
     """The images in a folder, nested at any depth, sorted by their relative path.
 
     `train/` is the training split if it has a `test/`, `val/` or `validation/` beside it (of several, the first in this
-    order that has labels if `train/` has, else the first), or if all images are below it. Otherwise all images are for
+    order that has labels if `train/` has, else the first; one with a list of labels goes before all, as Tiny-ImageNet's
+    `val/val_annotations.txt`, see `listed_labels`), or if all images are below it. Otherwise all images are for
     training and there is no test split.
 
     The first folders below a split are the classes, if there are at least two and no image lies outside of them; a test
@@ -33,13 +35,17 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
     images = [name for name in found if _suffix(name) in SUFFIXES]
     if not images:
         raise DataError(_no_images(root, found))
-    train, test = _splits(images)
+    lists = [name for name in _TEST_NAMES if list_of(name) in found]
+    train, test = _splits(images, lists)
     names, classes = _below(images, train), _classes(_below(images, train))
     source = FileSource(_name(root, train), Files(root / train, names), _labels(names, classes), classes, ram_limit)
     if test is None:
         return Data(source, None, f"{train}/ folder, no test split" if train else "no test split")
     names = _below(images, test)
-    labels = _test_labels(root / test, names, classes)
+    if test in lists and classes:
+        labels: Index | None = listed_labels(root / list_of(test), names, classes)
+    else:
+        labels = _test_labels(root / test, names, classes)
     left_out = len(images) - len(_below(images, train)) - len(names)
     rest = f" ({left_out} images outside of them left out)" if left_out else ""
     held_out = FileSource(_name(root, test), Files(root / test, names), labels, classes, ram_limit)
@@ -65,12 +71,13 @@ def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> It
             yield above + entry.name
 
 
-def _splits(images: list[str]) -> tuple[str, str | None]:
-    """The folders of the two splits; "" is the whole folder."""
+def _splits(images: list[str], lists: list[str]) -> tuple[str, str | None]:
+    """The folders of the two splits; "" is the whole folder. `lists`: the test folders with a list of labels."""
     tops = {name.partition("/")[0] for name in images if "/" in name}
     beside = [name for name in _TEST_NAMES if name in tops]
     if "train" in tops and beside:
-        labelled = [name for name in beside if _in_folders(_below(images, name))]
+        labelled = [name for name in beside if name in lists]
+        labelled += [name for name in beside if _in_folders(_below(images, name))]
         return "train", (labelled if labelled and _classes(_below(images, "train")) else beside)[0]
     alone = tops == {"train"} and _in_folders(images)
     return ("train" if alone else ""), None

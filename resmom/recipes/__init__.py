@@ -48,11 +48,25 @@ from resmom.recipes.imagenet import (
     mocov3_imagenet_vitb,
     mocov3_imagenet_vits,
 )
+from resmom.recipes.imagenet100 import (
+    barlow_imagenet100_r18,
+    byol_imagenet100_r18,
+    dino_imagenet100_r18,
+    mocov2plus_imagenet100_r18,
+    mocov3_imagenet100_r18,
+    nnclr_imagenet100_r18,
+    ressl_imagenet100_r18,
+    simclr_imagenet100_r18,
+    simsiam_imagenet100_r18,
+    vicreg_imagenet100_r18,
+)
 from resmom.recipes.queues import (
     mocov2_imagenet_r50,
     mocov2_imagenet_r50_800ep,
     mocov2plus_cifar10_r18,
     mocov2plus_cifar100_r18,
+    msf_imagenet_r50,
+    nnclr_ema_cifar100_r18,
     ressl_cifar10_r18,
     ressl_cifar100_r18,
 )
@@ -95,6 +109,18 @@ RECIPES: dict[str, Recipe] = {
     "barlow_cifar100_r18": barlow_cifar100_r18,
     "vicreg_cifar10_r18": vicreg_cifar10_r18,
     "vicreg_cifar100_r18": vicreg_cifar100_r18,
+    "msf_imagenet_r50": msf_imagenet_r50,
+    "nnclr_ema_cifar100_r18": nnclr_ema_cifar100_r18,
+    "mocov3_imagenet100_r18": mocov3_imagenet100_r18,
+    "byol_imagenet100_r18": byol_imagenet100_r18,
+    "mocov2plus_imagenet100_r18": mocov2plus_imagenet100_r18,
+    "dino_imagenet100_r18": dino_imagenet100_r18,
+    "ressl_imagenet100_r18": ressl_imagenet100_r18,
+    "simsiam_imagenet100_r18": simsiam_imagenet100_r18,
+    "simclr_imagenet100_r18": simclr_imagenet100_r18,
+    "barlow_imagenet100_r18": barlow_imagenet100_r18,
+    "vicreg_imagenet100_r18": vicreg_imagenet100_r18,
+    "nnclr_imagenet100_r18": nnclr_imagenet100_r18,
 }
 
 TWIN = "_residual"

@@ -113,6 +113,14 @@ def mocov2_imagenet() -> Policy:
     return Policy((View(), View()), *IMAGENET)
 
 
+def msf_imagenet() -> Policy:
+    """MoCo-v2's view for the student, crop and flip alone for the teacher: MSF (arXiv 2105.07269), "w/s".
+
+    Source: `weak/strong` in train_msf.py of UMBCvision/MSF.
+    """
+    return Policy((View(), View(jitter=0.0, grey=0.0, blur=0.0)), *IMAGENET)
+
+
 def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
     """The asymmetric pair of BYOL (arXiv 2006.07733, table 6) as MoCo-v3 (arXiv 2104.02057) runs it.
 

@@ -25,7 +25,9 @@ from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.msf import MSF
 from resmom.methods.nnclr import NNCLR
+from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
@@ -57,6 +59,8 @@ METHODS: dict[str, MethodConfig] = {
     "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
     "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
     "densecl": DenseCL(hidden=32, out=16, queue=QUEUE),
+    "msf": MSF(3, QUEUE, hidden=32, out=16, predictor_hidden=32),
+    "nnclr_ema": NNCLREma(0.2, QUEUE, hidden=32, out=16, predictor_hidden=32),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
 

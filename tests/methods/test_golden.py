@@ -71,7 +71,7 @@ def found_again(method: Method) -> float:
     return float(np.mean(found))
 
 
-QUEUES = {"mocov2": 40, "mocov2plus": 40, "ressl": 160, "densecl": 80}
+QUEUES = {"mocov2": 40, "mocov2plus": 40, "ressl": 160, "densecl": 80, "msf": 80, "nnclr_ema": 80}
 """Methods with a queue and the steps in which a tiny network learns."""
 
 

@@ -96,6 +96,25 @@ def ressl(root: Path) -> dict[str, Any]:
     return found
 
 
+def msf(root: Path) -> dict[str, Any]:
+    script = load(root / "train_msf.py", "train_msf")
+    s = QueueSetting()
+    model = script.MeanShift("resnet18", s.momentum, s.queue, s.neighbours).double()
+    for encoder in (model.encoder_q, model.encoder_t):  # its mean of 7 x 7 places is that of all, of 224 pixels
+        encoder.avgpool = nn.AdaptiveAvgPool2d(1)
+    rows = nn.functional.normalize(numbers("queue", tuple(model.queue.shape)), dim=1)
+
+    def loss(x_q: Tensor, x_t: Tensor) -> Tensor:
+        if model.queue_ptr == 0 and model.labels[0] == -1:  # the first step; in this code a key is a row
+            model.queue.copy_(rows)
+        return model(im_q=x_q, im_t=x_t, labels=torch.zeros(len(x_q), dtype=torch.long))[0]
+
+    found = five_steps(model, loss, model._momentum_update_target_encoder, "encoder_t", "encoder_q")
+    found["student"] |= norms(model, "predict_q")
+    found["queue"] = model.queue[:, :4].flatten().tolist()
+    return found
+
+
 def sololearn(root: Path) -> dict[str, Any]:
     moco = load(root / "solo" / "losses" / "mocov2plus.py", "solo_mocov2plus")
     ressl = load(root / "solo" / "losses" / "ressl.py", "solo_ressl")
@@ -109,6 +128,7 @@ def sololearn(root: Path) -> dict[str, Any]:
 SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
     "moco": ("facebookresearch/moco", moco),
     "ressl": ("KyleZheng1997/ReSSL", ressl),
+    "msf": ("UMBCvision/MSF", msf),
     "sololearn": ("vturrisi/solo-learn", sololearn),
 }
 

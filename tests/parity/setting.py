@@ -78,6 +78,7 @@ class QueueSetting:
     images: int = 8
     out: int = 16
     queue: int = 24
+    neighbours: int = 5
     temperature: float = 0.2
     lr: float = 0.05
     weight_decay: float = 1e-2

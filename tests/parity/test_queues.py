@@ -13,6 +13,7 @@ from resmom.losses.relation import relation
 from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
+from resmom.methods.msf import MSF, MSFMethod
 from resmom.methods.ressl import ReSSL, ReSSLMethod
 from resmom.nets.backbones import ResNet, build_backbone
 from resmom.nets.queue import Queue
@@ -90,6 +91,21 @@ def test_five_ressl_steps() -> None:
     recorded = RECORDED["KyleZheng1997/ReSSL"]
     five_steps(method, recorded, RESSL, ("encoder_q", "encoder_k"))
     torch.testing.assert_close(method.queue.rows.flatten().tolist(), recorded["queue"], rtol=1e-7, atol=1e-9)
+
+
+MSF_NAMES = {"backbone.body.": "encoder_q.", "projector.": "encoder_q.fc.", "predictor.": "predict_q."}
+
+
+def test_five_msf_steps() -> None:
+    config = MSF(S.neighbours, S.queue, hidden=1024, out=128, predictor_hidden=1024)  # theirs for ResNet-18
+    method = filled(MSFMethod(build_backbone(ResNet(18)), config).double(), MSF_NAMES, {})
+    with torch.no_grad():
+        method.queue.rows.copy_(unit("queue", S.queue, 128))
+    recorded = RECORDED["UMBCvision/MSF"]
+    five_steps(method, recorded, MSF_NAMES, ("encoder_q", "encoder_t"))
+    assert len(recorded["losses"]) == S.steps and recorded["losses"][-1] < recorded["losses"][0]
+    torch.testing.assert_close(method.queue.rows[:, :4].flatten().tolist(), recorded["queue"], rtol=1e-7, atol=1e-9)
+    assert method.queue.pointer == S.steps * S.images % S.queue
 
 
 def test_sololearn_ressl_loss() -> None:

@@ -2,6 +2,7 @@
 
 from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.msf import MSF
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import ResNet
 from resmom.train.optim import Sgd
@@ -79,6 +80,20 @@ MOCO = LARGE | {
     "optim": Sgd(lr=0.03, weight_decay=1e-4, momentum=0.9),
     "train.epochs": 200,
 }
+MEAN_SHIFT = (
+    {key: value for key, value in LARGE.items() if "views.1" not in key}
+    | {f"policy.views.1.{name}": 0.0 for name in ("jitter", "grey", "blur", "solarise")}
+    | {
+        "policy.views.1.size": 224,
+        "policy.views.1.scale": (0.2, 1.0),
+        "policy.views.1.flip": 0.5,
+        "method": MSF(topk=10, queue=128000, hidden=4096, out=512, predictor_hidden=4096, symmetric=False),
+        "optim": Sgd(lr=0.05, weight_decay=1e-4, momentum=0.9),
+        "ema.momentum": 0.99,
+        "ema.final": 0.99,
+        "train.epochs": 200,
+    }
+)
 
 COCO = LARGE | {
     "method": DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5),
@@ -93,6 +108,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "densecl_imagenet_r50": COCO | {"train.epochs": 200, "optim": Sgd(lr=0.03, weight_decay=1e-4, momentum=0.9)},
     "mocov2_coco_r50_800ep": COCO | {"method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536)},
     "mocov2_imagenet_r50": MOCO,
+    "msf_imagenet_r50": MEAN_SHIFT,
     "mocov2_imagenet_r50_800ep": MOCO | {"train.epochs": 800},
 }
 for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():

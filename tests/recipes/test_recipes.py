@@ -27,7 +27,7 @@ from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.apply import views
 from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
-from tests.recipes import queues
+from tests.recipes import imagenet100, queues
 
 # The published settings: the authors' repository for ImageNet, solo-learn's tables for CIFAR. One line per field; a
 # field that no source states is not here.
@@ -240,8 +240,8 @@ PUBLISHED: dict[str, dict[str, object]] = {
 for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
     for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
-PUBLISHED |= queues.PUBLISHED
-OURS = {"mocov3_cifar100_small", "mocov3_cifar100_tiny", "mocov3_digits"}
+PUBLISHED |= queues.PUBLISHED | imagenet100.PUBLISHED
+OURS = {"nnclr_ema_cifar100_r18", "mocov3_cifar100_small", "mocov3_cifar100_tiny", "mocov3_digits"}
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
 
 

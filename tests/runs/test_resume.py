@@ -17,6 +17,8 @@ from resmom.config import Run
 from resmom.losses.residual import Residual
 from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.msf import MSF
+from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
@@ -150,6 +152,8 @@ QUEUES = [
     MoCoV2(hidden=8, out=4, queue=20, symmetric=True),
     ReSSL(hidden=8, out=4, queue=20),
     DenseCL(hidden=8, out=4, queue=20),
+    MSF(3, 20, hidden=8, out=4, predictor_hidden=8),
+    NNCLREma(0.2, 20, hidden=8, out=4, predictor_hidden=8),
 ]
 
 
