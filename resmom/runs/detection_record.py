@@ -23,8 +23,9 @@ from resmom.nets.backbones import build_backbone
 from resmom.report.contents import DetectionRecord, Kind, Line, Mark, Photo, Picture, Rows, Start, TunedNetwork
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.detect import Detection
 from resmom.runs.pretrain import Machine
-from resmom.runs.tuning import Detection, fresh_tuning, load_tuning
+from resmom.runs.tuning import Job, fresh_tuning, load_tuning
 
 SHOWN = 12
 """Photos on the page, drawn at random from the test images that hold an object."""
@@ -129,13 +130,13 @@ def _drawn(data: BoxData) -> Iterator[Boxed]:
 
 
 def _said(folder: Path, name: str, written: Mapping[str, Any], config: Detect, shown: BoxData) -> list[Found]:
-    device, machine = torch.device("cpu"), Machine(device="cpu")
-    job = Detection(config, folder, shown, None, device, machine)
+    device = torch.device("cpu")
+    job = Job(Detection(config, shown, None), folder, device, Machine(device="cpu"))
     backbone = build_backbone(backbone_from_json(written["backbone"]))
     tuning = fresh_tuning(job, name, backbone, tuple(written["mean"]), tuple(written["std"]))
     if not RunDir(folder / name).last.exists():
         raise CheckpointError(f"{name} has no checkpoint")
-    load_tuning(folder / name, tuning, device)
+    load_tuning(folder / name, tuning, device, folder / "detect.json")
     return detections(tuning.model, shown, config, device)
 
 
