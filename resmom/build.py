@@ -14,6 +14,7 @@ from resmom.methodconfig import MethodConfig
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.nnclr import NNCLR, NNCLRMethod
@@ -72,6 +73,8 @@ def build_method(
                 return NNCLRMethod(body, method)
             case Dino():
                 return DinoMethod(body, method)
+            case Ibot():
+                return IbotMethod(body, method)
             case MoCoV2():
                 return MoCoV2Method(body, method)
             case ReSSL():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
@@ -12,8 +13,9 @@ from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
+from resmom.views.masks import Masks
 
-MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL
+MethodConfig = MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | Ibot | MoCoV2 | ReSSL
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -25,6 +27,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "vicreg": VICReg,
     "nnclr": NNCLR,
     "dino": Dino,
+    "ibot": Ibot,
     "mocov2": MoCoV2,
     "ressl": ReSSL,
 }
@@ -38,6 +41,15 @@ def queue_of(method: MethodConfig) -> int:
             return queue
         case _:
             return 0
+
+
+def masks_of(method: MethodConfig) -> Masks | None:
+    """What the method hides of its global views, None where it hides nothing."""
+    match method:
+        case Ibot(masks=masks):
+            return masks
+        case _:
+            return None
 
 
 def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | None:

@@ -6,7 +6,7 @@ They are registered as pytrees, so that data-parallel wrappers, compilers and gr
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils import _pytree
 
@@ -24,7 +24,8 @@ class Traits:
     `sites`: where its same-view pairs can be compared, none without a teacher. `views`: the fewest views it takes;
     `more` says whether it takes more of them. `micro_batches`: whether a part of the batch can be learnt from alone,
     or the student's own outputs for the whole batch are part of the loss. `steady`: beginnings of the names of the
-    student's parameters whose learning rate does not follow the schedule.
+    student's parameters whose learning rate does not follow the schedule. `patches`: whether it is about the patches
+    of a Vision Transformer, of which some are hidden.
     """
 
     sites: tuple[Site, ...]
@@ -32,6 +33,7 @@ class Traits:
     more: bool = False
     micro_batches: bool = True
     steady: tuple[str, ...] = ()
+    patches: bool = False
 
     @property
     def teacher(self) -> bool:
@@ -44,12 +46,13 @@ class Batch:
     """One batch on the device: `views[v]` is N x C x H_v x W_v, normalised; `index` names the N images.
 
     `epoch` is where in the run the batch stands, in passes over the images: with it, what a method does at a step is a
-    function of its batch.
+    function of its batch. `masks[v]`, of methods that hide patches from the student, is true at those of view v that
+    are hidden.
     """
 
     views: tuple[Float[Tensor, "n c _ _"], ...]
     index: Int[Tensor, " n"]
-    masks: tuple[Tensor, ...] = ()
+    masks: tuple[Bool[Tensor, "n _ _"], ...] = ()
     epoch: float = 0.0
 
     def rows(self, rows: slice) -> "Batch":
@@ -62,7 +65,8 @@ class Batch:
 class Encoding:
     """What one network says of one view: representation, projection, prediction, and the feature map where kept.
 
-    `logits` are the similarities of z to the prototypes of a method that has these.
+    `logits` are the similarities of z to the prototypes of a method that has these. `places` is what the network says
+    of every place of the view, where a method asks for it: a row per image and place, those of one image together.
     """
 
     h: Float[Tensor, "n dh"]
@@ -70,6 +74,7 @@ class Encoding:
     p: Float[Tensor, "n dz"] | None = None
     dense: Float[Tensor, "n c k"] | None = None
     logits: Float[Tensor, "n k"] | None = None
+    places: "Encoding | None" = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -83,7 +88,12 @@ class Encoding:
         p = None if self.p is None else self.p[rows]
         dense = None if self.dense is None else self.dense[rows]
         logits = None if self.logits is None else self.logits[rows]
-        return Encoding(self.h[rows], self.z[rows], p, dense, logits)
+        places = None
+        if self.places is not None:
+            start, stop, _ = rows.indices(len(self.h))
+            each = len(self.places.h) // len(self.h)
+            places = self.places.rows(slice(start * each, stop * each))
+        return Encoding(self.h[rows], self.z[rows], p, dense, logits, places)
 
     def at(self, site: Site) -> Tensor:
         """The tensor at a site. A network without a predictor (the teacher) answers with z where p is asked.
@@ -112,9 +122,16 @@ class Targets:
     offset: int = 0
 
 
+PLACES = ("dense", "patch")
+"""Kinds of pairs whose rows are places of a view. A place of one view has no partner in another view."""
+
+
 @dataclass(frozen=True)
 class Pair:
-    """Student and teacher on the *same* view. `bank` is the teacher on that view for the whole batch."""
+    """Student and teacher on the *same* view. `bank` is the teacher on that view for the whole batch.
+
+    Rows are images, or, for the kinds in `PLACES`, places of these.
+    """
 
     name: Literal["global", "dense", "patch", "local"]
     student: Encoding
@@ -151,4 +168,4 @@ class Outcome:
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):
     _pytree.register_dataclass(_word)
 
-__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]
+__all__ = ["PLACES", "Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]

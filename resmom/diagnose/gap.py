@@ -4,7 +4,7 @@ A small intra gap alone proves nothing: a momentum of 0 gives it, and so does co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resmom.errors import UserError
-from resmom.types import Pair, Site
+from resmom.types import PLACES, Pair, Site
 
 Views = Tensor | Sequence[Tensor]
 """One view as a tensor of N rows, a row per image, or several views as a sequence of such tensors."""
@@ -125,8 +125,9 @@ def gap(student: Views, teacher: Views) -> Gap:
 def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     """The gaps at a site over same-view pairs of one kind, averaged over the views (at p the teacher is read at z).
 
-    `inter` takes the student on each view against the teacher on every other one. Raises ValueError for no pairs, if
-    their names differ, or at p if a student does not predict.
+    `inter` takes the student on each view against the teacher on every other one. Where rows are places there is none,
+    for a place has no partner on another view, and `chance` is that of different places. Raises ValueError for no
+    pairs, if their names differ, or at p if a student does not predict.
     """
     names = {pair.name for pair in pairs}
     if len(names) != 1:
@@ -136,7 +137,8 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
     if site == "p" and any(pair.student.p is None for pair in pairs):
         raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
     partner: Site = "z" if site == "p" else site  # asked outright: a teacher that predicts would answer with its own p
-    return gap([pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs])
+    found = gap([pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs])
+    return replace(found, inter=None) if names <= set(PLACES) else found
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.precision import exact
 from resmom.losses.relation import relation
-from resmom.types import Pair, Site
+from resmom.types import PLACES, Pair, Site
 
 Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
 
@@ -73,9 +73,10 @@ def kd_relation(
 
 
 def _paired(pairs: Sequence[Pair], pairing: Literal["same", "cross"]) -> list[tuple[Pair, Pair]]:
-    """(whose student, whose teacher) for every summand."""
+    """(whose student, whose teacher) for every summand. Places have no partner on another view, and are left out."""
     if pairing == "same":
         return [(pair, pair) for pair in pairs]
+    pairs = [pair for pair in pairs if pair.name not in PLACES]
     if len(pairs) < 2:
         raise ValueError("residual.pairing 'cross' needs student and teacher on two views; this method gives one pair")
     return [(a, b) for i, a in enumerate(pairs) for j, b in enumerate(pairs) if i != j]
@@ -83,6 +84,8 @@ def _paired(pairs: Sequence[Pair], pairing: Literal["same", "cross"]) -> list[tu
 
 def residual_term(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]:
     """The residual term of the pairs, averaged over them; the teacher's side carries no gradient.
+
+    Every pair counts the same, whether its rows are images or places of these.
 
     Raises ValueError where the site or the pairing is not to be had from these pairs.
     """
