@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from resmom.data.order import Order
 from resmom.diagnose.gap import gaps
+from resmom.export.weights import exported
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.prototypes import over_hidden
 from resmom.losses.residual import Residual, residual_term
 from resmom.methods.ibot import Ibot, IbotMethod
-from resmom.nets.backbones import Backbone
+from resmom.nets.backbones import Backbone, DinoViT
 from resmom.nets.teacher import twins
 from resmom.nets.vit import ViTBody
 from resmom.train.optim import AdamW, Sgd, build_optimizer
@@ -122,6 +124,16 @@ def test_unmasked_the_network_is_a_plain_encoder() -> None:
     assert names == {"mask_token"}
     start = IbotMethod(made.student.backbone, CONFIG)
     assert twins(start.teacher, start.student) and not start.student.mask_token.any()
+
+
+@torch.no_grad()
+def test_exported_weights_are_those_of_timms_transformer() -> None:
+    made = method().float()
+    for network in (made.student, made.teacher):
+        plain = VisionTransformer(4, 1, embed_dim=12, depth=1, num_heads=2, num_classes=0).eval()
+        plain.load_state_dict(exported(network.state_dict(), DinoViT("tiny", image=4, patch=1)), strict=True)
+        view = batch().views[0].float()
+        torch.testing.assert_close(plain(view), network.eval()(view).h)
 
 
 @torch.no_grad()
