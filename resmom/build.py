@@ -15,6 +15,7 @@ from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.msf import MSF, MSFMethod
@@ -75,6 +76,8 @@ def build_method(
                 return NNCLRMethod(body, method)
             case Dino():
                 return DinoMethod(body, method)
+            case Ibot():
+                return IbotMethod(body, method)
             case MoCoV2():
                 return MoCoV2Method(body, method)
             case ReSSL():

@@ -184,6 +184,11 @@ def check(run: Run) -> None:
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     _check_method(run)
+    if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
+        raise ConfigError(
+            f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
+            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -tiny, -base), or vit-small"
+        )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
             raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")

@@ -6,6 +6,7 @@ from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.msf import MSF
@@ -16,10 +17,10 @@ from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
 from resmom.types import PairKind
+from resmom.views.masks import Masks
 
-MethodConfig = (
-    MoCoV3 | Byol | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR | Dino | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
-)
+Taught = MoCoV3 | Byol | Dino | Ibot | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
+MethodConfig = Taught | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
 
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -31,6 +32,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "vicreg": VICReg,
     "nnclr": NNCLR,
     "dino": Dino,
+    "ibot": Ibot,
     "mocov2": MoCoV2,
     "ressl": ReSSL,
     "densecl": DenseCL,
@@ -49,6 +51,15 @@ def queue_of(method: MethodConfig) -> int:
             return 0
 
 
+def masks_of(method: MethodConfig) -> Masks | None:
+    """What the method hides of its global views, None where it hides nothing."""
+    match method:
+        case Ibot(masks=masks):
+            return masks
+        case _:
+            return None
+
+
 def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | MSF | None:
     """The method, if its student sees one view and its teacher the other."""
     match method:
@@ -63,6 +74,8 @@ def pair_kinds(method: MethodConfig) -> tuple[PairKind, ...]:
     match method:
         case Dino(local_pairs=True):
             return ("global", "local")
+        case Ibot(patch_pairs=True):
+            return ("global", "patch")
         case DenseCL():
             return ("global", "dense")
         case _:

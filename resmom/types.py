@@ -6,7 +6,7 @@ They are registered as pytrees, so that data-parallel wrappers, compilers and gr
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils import _pytree
 
@@ -27,7 +27,8 @@ class Traits:
     `sites`: where its same-view pairs can be compared, none without a teacher. `views`: the fewest views it takes;
     `more` says whether it takes more of them. `micro_batches`: whether a part of the batch can be learnt from alone,
     or the student's own outputs for the whole batch are part of the loss. `steady`: beginnings of the names of the
-    student's parameters whose learning rate does not follow the schedule.
+    student's parameters whose learning rate does not follow the schedule. `patches`: whether it is about the patches
+    of a Vision Transformer, of which some are hidden.
     """
 
     sites: tuple[Site, ...]
@@ -35,6 +36,7 @@ class Traits:
     more: bool = False
     micro_batches: bool = True
     steady: tuple[str, ...] = ()
+    patches: bool = False
 
     @property
     def teacher(self) -> bool:
@@ -47,12 +49,13 @@ class Batch:
     """One batch on the device: `views[v]` is N x C x H_v x W_v, normalised; `index` names the N images.
 
     `epoch` is where in the run the batch stands, in passes over the images: with it, what a method does at a step is a
-    function of its batch.
+    function of its batch. `masks[v]`, of methods that hide patches from the student, is true at those of view v that
+    are hidden.
     """
 
     views: tuple[Float[Tensor, "n c _ _"], ...]
     index: Int[Tensor, " n"]
-    masks: tuple[Tensor, ...] = ()
+    masks: tuple[Bool[Tensor, "n _ _"], ...] = ()
     epoch: float = 0.0
 
     def rows(self, rows: slice) -> "Batch":
@@ -65,16 +68,16 @@ class Batch:
 class Encoding:
     """What one network says of one view: representation, projection and prediction.
 
-    `logits` are the similarities of z to the prototypes of a method that has these. Of a method that learns places,
-    `features` is the backbone's map and `dense` its dense projection, both with their k places in one row.
+    `logits` are the similarities of z to the prototypes of a method that has these. `places` is what the network says
+    of every place of the view (cells of a map, patches), where a method asks for it: a row per image and place, those
+    of one image together.
     """
 
     h: Float[Tensor, "n dh"]
     z: Float[Tensor, "n dz"]
     p: Float[Tensor, "n dz"] | None = None
-    dense: Float[Tensor, "n c k"] | None = None
-    logits: Float[Tensor, "n m"] | None = None
-    features: Float[Tensor, "n dh k"] | None = None
+    logits: Float[Tensor, "n k"] | None = None
+    places: "Encoding | None" = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -86,25 +89,17 @@ class Encoding:
     def rows(self, rows: slice) -> "Encoding":
         """The encoding of some rows of the batch."""
         p = None if self.p is None else self.p[rows]
-        dense = None if self.dense is None else self.dense[rows]
         logits = None if self.logits is None else self.logits[rows]
-        features = None if self.features is None else self.features[rows]
-        return Encoding(self.h[rows], self.z[rows], p, dense, logits, features)
+        places = None
+        if self.places is not None:
+            start, stop, _ = rows.indices(len(self.h))
+            places = self.places.rows(slice(start * self.per_image, stop * self.per_image))
+        return Encoding(self.h[rows], self.z[rows], p, logits, places)
 
     @property
-    def places(self) -> int:
-        """Places k of the map, 0 where no map is kept."""
-        return 0 if self.dense is None or self.features is None else self.dense.shape[2]
-
-    def at_places(self) -> "Encoding":
-        """The same with a row per place, n k of them, the places of an image one after the other.
-
-        h is the backbone's feature at the place, z the dense projection. Raises ValueError where no map is kept.
-        """
-        if self.dense is None or self.features is None:
-            raise ValueError("this network keeps no map; only a method that learns places (DenseCL) has them")
-        h, z = (x.transpose(1, 2).flatten(0, 1) for x in (self.features, self.dense))
-        return Encoding(h, z)
+    def per_image(self) -> int:
+        """Rows that an image has in `places`, 0 where there are none."""
+        return 0 if self.places is None else len(self.places.h) // len(self.h)
 
     def at(self, site: Site) -> Tensor:
         """The tensor at a site. A network without a predictor (the teacher) answers with z where p is asked.
@@ -137,14 +132,14 @@ class Targets:
 class Pair:
     """Student and teacher on the *same* view. `bank` is the teacher on that view for the whole batch.
 
-    `places` is the number of rows an image has in each of them, one after the other.
+    Rows are images, or places of these: `per_image` is the number of rows of an image, one after the other.
     """
 
     name: PairKind
     student: Encoding
     teacher: Encoding
     bank: Encoding
-    places: int = 1
+    per_image: int = 1
 
 
 @dataclass(frozen=True)
@@ -176,4 +171,4 @@ class Outcome:
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):
     _pytree.register_dataclass(_word)
 
-__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "PairKind", "Site", "Targets", "Term", "Traits"]
+__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]

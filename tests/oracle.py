@@ -80,6 +80,51 @@ def dino(
     return total / count
 
 
+def ibot(
+    students: list[Vector], teachers: list[Vector], masks: list[NDArray[np.bool_]], centre: Vector, temperature: float
+) -> float:
+    """arXiv 2111.07832, Eq. 2: H(P_t(u), P_s(masked u)) of hidden patches, averaged over these, images and views.
+
+    Logits are images x places x prototypes, masks images x places; the student's temperature is .1.
+    """
+    total = 0.0
+    for s, t, mask in zip(students, teachers, masks, strict=True):
+        for i in range(len(s)):
+            hidden = [place for place in range(len(mask[i])) if mask[i][place]]
+            for place in hidden:
+                target, guess = softmax((t[i, place] - centre) / temperature), softmax(s[i, place] / 0.1)
+                entropy = -sum(x * math.log(y) for x, y in zip(target, guess, strict=True))
+                total += entropy / len(hidden) / len(s) / len(students)
+    return total
+
+
+def block_mask(numbers: list[float], rows: int, columns: int, masks: tuple[float, float, float, float]) -> Vector:
+    """Blockwise masking (arXiv 2106.08254, Algorithm 1, with iBOT's range of ratios), block after block, out of numbers
+    uniform on [0, 1): whether and how much, two unused, then four a try. `masks`: ratio, spread, share, log aspect."""
+    ratio, spread, share, aspect = masks
+    mask = np.zeros((rows, columns))
+    if numbers[0] >= share:
+        return mask
+    most = (ratio - spread + 2 * spread * numbers[1]) * rows * columns
+    position, failed = 4, 0
+    while mask.sum() < most and failed < 10:
+        area, shape, down, along = numbers[position : position + 4]
+        position += 4
+        left, least = most - mask.sum(), (min(rows, columns) // 3) ** 2
+        size, stretch = least + (left - least) * area, math.exp(aspect * (2 * shape - 1))
+        h, w = round(math.sqrt(size * stretch)), round(math.sqrt(size / stretch))
+        failed += 1
+        if h >= rows or w >= columns:
+            continue
+        top, start = int(down * (rows - h + 1)), int(along * (columns - w + 1))
+        places = [(r, c) for r in range(top, top + h) for c in range(start, start + w) if not mask[r, c]]
+        if 0 < len(places) <= left:
+            failed = 0
+            for r, c in places:
+                mask[r, c] = 1
+    return mask
+
+
 def cosine_distance(a: Vector, b: Vector) -> float:
     return sum(1 - cos(x, y) for x, y in zip(a, b, strict=True)) / len(a)
 

@@ -13,8 +13,9 @@ from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm
+from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes import recipe
 from resmom.train.optim import AdamW, Lars, Sgd
 from resmom.types import Traits
@@ -224,6 +225,14 @@ def test_check_refuses_views_that_do_not_go_together(sides: tuple[int, ...], wor
 @pytest.mark.parametrize("backbone", [DinoViT(), MoCoViT(), Timm()])
 def test_check_takes_local_views(backbone: Any) -> None:
     check(multicrop(replace(Run(), backbone=backbone), 224, 224, 96, 96))
+
+
+def test_check_refuses_to_hide_patches_of_what_has_none() -> None:
+    run = multicrop(replace(Run(), backbone=DinoViT()), 224, 224, 96)
+    check(replace(run, method=Ibot()))
+    for backbone in (ResNet(), Timm("vit_tiny_patch16_224")):
+        with pytest.raises(UserError, match=f"Ibot hides patches .* the backbone is {type(backbone).__name__}"):
+            check(replace(run, method=Ibot(), backbone=backbone))
 
 
 def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeypatch: pytest.MonkeyPatch) -> None:

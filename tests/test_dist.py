@@ -24,7 +24,7 @@ PLAN = Plan(lr=0.1, momentum=0.9, residual=1.0)
 def part(batch: Batch, rank: int, world: int) -> Batch:
     """This rank's stretch of the batch."""
     rows = slice(rank * N // world, (rank + 1) * N // world)
-    return Batch(tuple(view[rows] for view in batch.views), batch.index[rows])
+    return batch.rows(rows)
 
 
 def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, broken: bool = False) -> dict[str, Any]:
@@ -61,6 +61,9 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     **{kind: (kind, 0, False) for kind in ("simsiam", "simclr", "barlow", "vicreg", "nnclr")},
     "dino": ("dino", 0, False),
     "dino in micro-batches": ("dino", 2, False),
+    "ibot": ("ibot", 0, False),
+    "ibot in micro-batches": ("ibot", 3, False),
+    "broken ibot": ("ibot", 0, True),
     "broken mocov3": ("mocov3", 0, True),
     "broken byol": ("byol", 0, True),
     "broken dino": ("dino", 0, True),

@@ -8,6 +8,7 @@ from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
 from resmom.methods.msf import MSF, MSFMethod
@@ -18,6 +19,7 @@ from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
+from resmom.nets.vit import ViTBody
 from resmom.train.state import memory_of
 from resmom.types import Batch, Site
 
@@ -66,12 +68,12 @@ QUEUE = 20
 QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl", "msf", "msf_symmetric", "nnclr_ema"]
 """Methods with a teacher and a queue; those whose teacher sees the other view are made with `same_view`."""
 
-TAUGHT = ["mocov3", "byol", "dino", *QUEUES]
+TAUGHT = ["mocov3", "byol", "dino", "ibot", *QUEUES]
 """Methods with a teacher."""
 
 
 def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_view: bool = True) -> Method:
-    """A method by its name for 3 x 4 x 4 images, float64; on a flat body, or on one with a map of 3 x 3 places."""
+    """A method by its name for 3 x 4 x 4 images, float64: on a flat body, a map of 3 x 3 places or a transformer."""
     torch.manual_seed(seed)
     body = Backbone(Pooled() if kind == "densecl" else Flat(48, 12), 12)
     made: Method
@@ -92,6 +94,9 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
             made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
         case "dino":
             made = DinoMethod(body, Dino(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
+        case "ibot":
+            body = Backbone(ViTBody(4, 1, 12, depth=1, heads=2), 12)
+            made = IbotMethod(body, Ibot(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
         case "mocov2":
             made = MoCoV2Method(body, MoCoV2(hidden=16, out=8, queue=QUEUE, same_view=same_view))
         case "mocov2plus":
@@ -119,11 +124,13 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken."""
-    return "z" if kind in ("dino", "mocov2", "mocov2plus", "ressl") else "p"
+    return "z" if kind in ("dino", "ibot", "mocov2", "mocov2plus", "ressl", "densecl") else "p"
 
 
 def batch(seed: int = 0, n: int = 8) -> Batch:
-    """Two random float64 views of n images of 3 x 4 x 4."""
+    """Two random float64 views of n images of 3 x 4 x 4, with masks for whoever wants them; some hide nothing."""
     generator = torch.Generator().manual_seed(seed)
     views = tuple(torch.randn(n, 3, 4, 4, generator=generator, dtype=torch.float64) for _ in range(2))
-    return Batch(views, torch.arange(n))
+    masks = tuple(torch.rand(n, 4, 4, generator=generator) < 0.4 for _ in range(2))
+    masks[0][n // 2], masks[1][0] = False, False
+    return Batch(views, torch.arange(n), masks)

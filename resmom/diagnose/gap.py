@@ -153,7 +153,7 @@ def gaps(pairs: Sequence[Pair], site: Site) -> Gap:
         raise ValueError("this student has no predictor, so there is no gap at p; ask at z or h")
     partner: Site = "z" if site == "p" else site  # asked outright: a teacher that predicts would answer with its own p
     student, teacher = [pair.student.at(site) for pair in pairs], [pair.teacher.at(partner) for pair in pairs]
-    return gap_sums(student, teacher, pairs[0].places).gap()
+    return gap_sums(student, teacher, pairs[0].per_image).gap()
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -64,10 +64,9 @@ def site_sums(student: Sequence[Encoding], teacher: Sequence[Encoding], places: 
 
 
 def place_sums(student: Sequence[Encoding], teacher: Sequence[Encoding]) -> dict[str, GapSums]:
-    """The same place by place, as `dense/SITE`, of encodings that keep a map; nothing of others."""
-    if not student[0].places:
-        return {}
-    dense = site_sums([e.at_places() for e in student], [e.at_places() for e in teacher], student[0].places)
+    """The same place by place, as `dense/SITE`, of encodings that have places; nothing of others."""
+    ours, theirs = ([e.places for e in said if e.places is not None] for said in (student, teacher))
+    dense = site_sums(ours, theirs, student[0].per_image) if ours else {}
     return {f"dense/{site}": sums for site, sums in dense.items()}
 
 

@@ -1,7 +1,7 @@
 """Cross-entropy between distributions over prototypes: the DINO family."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from resmom.losses.precision import exact
@@ -24,3 +24,13 @@ def cross_entropies(
     Chance is ln k: what equal logits give against any target.
     """
     return -(targets * F.log_softmax(exact(logits) / temperature, dim=1)).sum(1)
+
+
+def over_hidden(losses: Float[Tensor, " places"], hidden: Bool[Tensor, "n rows columns"]) -> Float[Tensor, " n"]:
+    """Mean of each image's losses over its hidden places, 0 where none is hidden.
+
+    Zhou et al. 2022 (arXiv 2111.07832), Eq. 2, divided as the authors' code has it: an image counts the same, however
+    much of it is hidden. `losses` has a row per image and place.
+    """
+    counted = hidden.flatten(1).to(losses.dtype)
+    return (losses.view_as(counted) * counted).sum(1) / counted.sum(1).clamp(min=1.0)

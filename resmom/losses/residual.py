@@ -83,7 +83,7 @@ def _paired(pairs: Sequence[Pair], config: Residual) -> list[tuple[Pair, Pair]]:
         raise ValueError(f"there are no same-view pairs '{config.pairs}' here (residual.pairs); there are: {kinds}")
     if config.pairing == "same":
         return [(pair, pair) for pair in counted]
-    counted = [pair for pair in counted if pair.places == 1]  # a place has no partner in the other view
+    counted = [pair for pair in counted if pair.per_image == 1]  # a place has no partner in the other view
     if len(counted) < 2:
         raise ValueError("residual.pairing 'cross' needs student and teacher on two views; this method gives one pair")
     return [(a, b) for i, a in enumerate(counted) for j, b in enumerate(counted) if i != j]

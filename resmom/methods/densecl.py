@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from resmom.losses.contrastive import queue_nce
@@ -72,14 +73,15 @@ class DenseCLMethod(Method):
         c = self.config
         q = self.student(batch.views[0][rows])
         k = targets.views[-1].rows(rows)
-        assert k.features is not None and k.dense is not None
+        features_q, dense_q = maps(q)
+        features_k, dense_k = maps(k)
         # c_i = argmax_j sim(f_i, f'_j), of the backbone's features F and F': before either head
-        match = nearest_places(q.features, k.features)
+        match = nearest_places(features_q, features_k)
         l_q = queue_nce(q.z, k.z, self.queue.rows, c.temperature)  # L_q
-        l_r = dense_nce(q.dense, k.dense, match, self.queue_dense.rows, c.temperature)  # L_r, t+ = t_(c_i)
+        l_r = dense_nce(dense_q, dense_k, match, self.queue_dense.rows, c.temperature)  # L_r, t+ = t_(c_i)
         terms = (Term("contrast", l_q, 1 - c.dense_weight), Term("dense", l_r, c.dense_weight))
         # The mean is of the projections as they are, before they are brought to length 1, as in the authors' code.
-        memory = (k.z, exact(k.dense).mean(2))
+        memory = (k.z, exact(dense_k).mean(2))
         seen = targets.views[:-1]  # x_q, if the teacher saw it
         pairs = (*(whole(q, t, rows) for t in seen), *(by_place(q, t, rows) for t in seen))
         return Outcome(terms, (q,), pairs, memory, self.chance)
@@ -96,4 +98,14 @@ def whole(q: Encoding, t: Encoding, rows: slice) -> Pair:
 
 def by_place(q: Encoding, t: Encoding, rows: slice) -> Pair:
     """Both networks at every place of the view: the same place, so that nothing has to be matched."""
-    return Pair("dense", q.at_places(), t.rows(rows).at_places(), bank=t.at_places(), places=q.places)
+    assert q.places is not None and t.places is not None
+    taught = t.rows(rows).places
+    assert taught is not None
+    return Pair("dense", q.places, taught, bank=t.places, per_image=q.per_image)
+
+
+def maps(said: Encoding) -> tuple[Float[Tensor, "n dh k"], Float[Tensor, "n dz k"]]:
+    """The backbone's map and its dense projection, with the k places of an image in the last dimension."""
+    assert said.places is not None
+    h, z = (rows.view(len(said.h), said.per_image, -1).transpose(1, 2) for rows in (said.places.h, said.places.z))
+    return h, z

@@ -1,13 +1,18 @@
 """One network of a method: backbone, projector and, for a student that predicts, a predictor."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from resmom.nets.backbones import Backbone
 from resmom.types import Encoding
+
+if TYPE_CHECKING:  # it imports timm, most of a second that a run of a ResNet need not wait for
+    from resmom.nets.vit import ViTBody
 
 
 class Encoder(nn.Module):
@@ -39,7 +44,65 @@ class Encoder(nn.Module):
         logits = None if self.prototypes is None else self.prototypes(z)
         if self.dense is None:
             return Encoding(h, z, p, logits=logits)
-        return Encoding(h, z, p, self.dense(features).flatten(2), logits, features.flatten(2))
+        return Encoding(h, z, p, logits, Encoding(_by_place(features), _by_place(self.dense(features))))
+
+
+def _by_place(found: Float[Tensor, "n d rows columns"]) -> Float[Tensor, "m d"]:
+    """A map with a row per place, those of an image one after the other."""
+    return found.flatten(2).transpose(1, 2).flatten(0, 1)
+
+
+class PatchEncoder(Encoder):
+    """An encoder on a Vision Transformer that, where asked, also says what each patch becomes: h, z and logits.
+
+    The mask token stands here and not in the backbone, whose weights stay those of timm's transformer. It starts at 0,
+    as the authors of iBOT have it. `patch_prototypes`: prototypes of the patches' own; None: those of the class token.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        projector: nn.Module,
+        prototypes: nn.Module,
+        patch_prototypes: nn.Module | None = None,
+    ) -> None:
+        from resmom.nets.vit import ViTBody
+
+        super().__init__(backbone, projector, prototypes=prototypes)
+        if not isinstance(backbone.body, ViTBody):
+            raise ValueError(
+                f"patches are hidden and compared in a Vision Transformer alone, and {type(backbone.body).__name__} is "
+                "none of ours; choose --backbone dino-vit-small (or -tiny, -base), or vit-small"
+            )
+        self.mask_token: nn.Parameter | None = nn.Parameter(torch.zeros(1, backbone.width))
+        self.patch_prototypes = patch_prototypes
+
+    def forward(
+        self,
+        view: Float[Tensor, "n c height width"],
+        hidden: Bool[Tensor, "n rows columns"] | None = None,
+        patches: bool = False,
+    ) -> Encoding:
+        """The class token's encoding; with `patches`, or where patches are `hidden`, those of the patches as `places`.
+
+        The mask token takes the place of what is hidden.
+        """
+        body = cast("ViTBody", self.backbone.body)
+        if hidden is None:
+            tokens = body.forward_features(view)
+        else:
+            assert self.mask_token is not None, "the teacher never sees a masked view"
+            tokens = body.forward_hidden(view, hidden, self.mask_token)
+        said = self._said(body.forward_head(tokens, pre_logits=True), self.prototypes)
+        if hidden is None and not patches:
+            return said
+        rows = tokens[:, body.num_prefix_tokens :].flatten(0, 1)
+        return replace(said, places=self._said(rows, self.patch_prototypes or self.prototypes))
+
+    def _said(self, h: Float[Tensor, "n d"], prototypes: nn.Module | None) -> Encoding:
+        z = self.projector(h)
+        assert prototypes is not None
+        return Encoding(h, z, logits=prototypes(z))
 
 
 def encode(network: nn.Module, views: Sequence[Float[Tensor, "n c _ _"]], apart: int) -> tuple[Encoding, ...]:

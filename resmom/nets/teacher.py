@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from resmom.nets.encoder import Encoder
+from resmom.nets.encoder import Encoder, PatchEncoder
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -40,9 +40,14 @@ class Ema:
 
 PLAIN = Ema()
 
+STUDENTS_OWN = ("predictor.", "mask_token")
+"""Beginnings of the names of what the student alone has: the teacher neither predicts nor sees masks."""
 
-def make_teacher(student: Encoder) -> Encoder:
-    """A copy of the student without its predictor, weights and buffers equal at step 0, that takes no gradient.
+AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
+
+
+def make_teacher(student: AnyEncoder) -> AnyEncoder:
+    """A copy of the student without what is its own, weights and buffers equal at step 0, that takes no gradient.
 
     It is never short of a block: paths are dropped in the student alone, as DINO has it.
     """
@@ -52,25 +57,27 @@ def make_teacher(student: Encoder) -> Encoder:
         for module in teacher.modules():
             if isinstance(module, drop.DropPath):
                 module.drop_prob = 0.0
+    if isinstance(teacher, PatchEncoder):
+        teacher.mask_token = None
     return teacher.requires_grad_(False)
 
 
 def twins(teacher: nn.Module, student: nn.Module) -> bool:
     """Whether the two are encoders whose weights and buffers are all equal, so that either speaks for both.
 
-    So it is before the first step. The student's predictor has no partner and is not looked at.
+    So it is before the first step. What the student alone has is not looked at.
     """
     if not (isinstance(teacher, Encoder) and isinstance(student, Encoder)):
         return False
     ours, theirs = teacher.state_dict(), student.state_dict()
-    names = {name for name in theirs if not name.startswith("predictor.")}
+    names = {name for name in theirs if not name.startswith(STUDENTS_OWN)}
     return ours.keys() == names and all(torch.equal(ours[name], theirs[name]) for name in names)
 
 
 def weight_pairs(teacher: nn.Module, student: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters of teacher and student that belong together, by name.
 
-    Everything but the student's predictor has a partner. Raises ValueError on any difference of names or shapes.
+    Everything but `STUDENTS_OWN` has a partner. Raises ValueError on any difference of names or shapes.
     """
     pairs = _partners(teacher.named_parameters(), student.named_parameters(), "parameters").values()
     return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
@@ -111,7 +118,7 @@ Pairs = dict[str, tuple[Tensor, Tensor]]
 def _partners(teacher: Iterable[tuple[str, Tensor]], student: Iterable[tuple[str, Tensor]], kind: str) -> Pairs:
     """What belongs together, by name: (the teacher's, the student's)."""
     ours = dict(teacher)
-    theirs = {name: tensor for name, tensor in student if not name.startswith("predictor.")}
+    theirs = {name: tensor for name, tensor in student if not name.startswith(STUDENTS_OWN)}
     if ours.keys() != theirs.keys():
         raise ValueError(f"teacher and student differ in {kind}: {sorted(ours.keys() ^ theirs.keys())[:5]}")
     for name, tensor in ours.items():

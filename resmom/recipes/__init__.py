@@ -42,6 +42,7 @@ from resmom.recipes.dense import (
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.imagenet import (
     dino_imagenet_vits,
+    ibot_imagenet_vits,
     mocov3_imagenet_r50,
     mocov3_imagenet_r50_300ep,
     mocov3_imagenet_r50_1000ep,
@@ -82,6 +83,7 @@ RECIPES: dict[str, Recipe] = {
     "dino_cifar10_r18": dino_cifar10_r18,
     "dino_cifar100_r18": dino_cifar100_r18,
     "dino_imagenet_vits": dino_imagenet_vits,
+    "ibot_imagenet_vits": ibot_imagenet_vits,
     "mocov2plus_cifar10_r18": mocov2plus_cifar10_r18,
     "mocov2plus_cifar100_r18": mocov2plus_cifar100_r18,
     "mocov2_coco_r50_800ep": mocov2_coco_r50_800ep,

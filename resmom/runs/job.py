@@ -20,6 +20,7 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
+from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled
@@ -83,7 +84,7 @@ class Job:
         with torch.cuda.stream(aside):
             batch = self._made(index, step)
         aside.synchronize()
-        for tensor in (*batch.views, batch.index):  # allocated beside training, used by it
+        for tensor in (*batch.views, *batch.masks, batch.index):  # allocated beside training, used by it
             tensor.record_stream(torch.cuda.default_stream(self.device))
         return batch
 
@@ -95,7 +96,8 @@ class Job:
             made = views(images, index, run.policy, run.train.seed, step // self.per_epoch)
         with clock.part("transfer", self.device):
             placed = tuple(self._placed(view) for view in made)
-            return Batch(placed, torch.from_numpy(index).to(self.device), epoch=step / self.per_epoch)
+            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, index, step // self.per_epoch))
+            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
         """The images of a batch; those of a resident set are on the device already."""

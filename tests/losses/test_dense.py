@@ -81,9 +81,9 @@ def test_gradient_reaches_queries_and_not_the_places_that_were_not_matched() -> 
 
 def pairs() -> tuple[Pair, Pair]:
     """Whole views and places of 2 images with 3 places each."""
-    s = Encoding(draw(0, 2, 5), draw(1, 2, 4), dense=draw(2, 2, 4, 3), features=draw(3, 2, 5, 3))
-    t = Encoding(draw(4, 2, 5), draw(5, 2, 4), dense=draw(6, 2, 4, 3), features=draw(7, 2, 5, 3))
-    return Pair("global", s, t, t), Pair("dense", s.at_places(), t.at_places(), t.at_places(), places=3)
+    s, t = Encoding(draw(0, 2, 5), draw(1, 2, 4)), Encoding(draw(4, 2, 5), draw(5, 2, 4))
+    at_s, at_t = Encoding(draw(3, 6, 5), draw(2, 6, 4)), Encoding(draw(7, 6, 5), draw(6, 6, 4))
+    return Pair("global", s, t, t), Pair("dense", at_s, at_t, at_t, per_image=3)
 
 
 def test_the_residual_term_counts_a_pair_once_whatever_its_rows() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from resmom.build import Own, build_method
@@ -18,11 +19,12 @@ from resmom.counter import uniforms
 from resmom.data.order import Order
 from resmom.losses.residual import Residual
 from resmom.method import Method
-from resmom.methodconfig import MethodConfig, with_pairs
+from resmom.methodconfig import MethodConfig, masks_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.msf import MSF
@@ -32,14 +34,16 @@ from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.nets.backbones import SmallResNet
-from resmom.nets.teacher import Ema
+from resmom.nets.backbones import Backbone, SmallResNet
+from resmom.nets.teacher import STUDENTS_OWN, Ema
+from resmom.nets.vit import ViTBody
 from resmom.train.optim import Lars, Sgd, Steady, build_optimizer
 from resmom.train.plan import Train, plan, scaled
 from resmom.train.state import State, memory_of
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch, Site
 from resmom.views.apply import views
+from resmom.views.masks import draw_masks
 from resmom.views.policy import Policy, mocov3_cifar
 from tests.parity.setting import weight
 
@@ -55,6 +59,7 @@ METHODS: dict[str, MethodConfig] = {
     "vicreg": VICReg(hidden=32, out=16),
     "nnclr": NNCLR(temperature=0.2, queue=40, hidden=32, out=16, predictor_hidden=32),
     "dino": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2),
+    "ibot": Ibot(hidden=32, out=16, prototypes=64, temperature_epochs=2),
     "mocov2": MoCoV2(hidden=32, out=16, queue=QUEUE),
     "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
     "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
@@ -95,11 +100,14 @@ def images(n: int = IMAGES) -> Tensor:
 def start(kind: str, pairs: bool = False) -> Method:
     """A small method whose initial weights and queues are functions of their names; `pairs`: it hands out pairs."""
     config = with_pairs(METHODS[kind]) if pairs else METHODS[kind]
-    method = build_method(config, SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
+    if isinstance(config, Ibot):
+        method: Method = IbotMethod(Backbone(ViTBody(16, 4, 24, depth=2, heads=2), 24), config)
+    else:
+        method = build_method(config, SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
     for name, p in method.student.named_parameters():
         value = weight(name, p).to(p.dtype)
         p.copy_(value)
-        if method.teacher is not None and not name.startswith("predictor."):
+        if method.teacher is not None and not name.startswith(STUDENTS_OWN):
             method.teacher.get_parameter(name).copy_(value)
     for name, buffer in memory_of(method).items():
         if buffer.is_floating_point() and buffer.ndim > 1:  # a queue of unit vectors; a centre starts at 0
@@ -136,10 +144,17 @@ def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: flo
     for step in range(steps):
         index = order.index(step)
         made = views(pixels[index], index, policy, SEED, step // order.steps)
-        batch = Batch(made, torch.from_numpy(index), epoch=step / order.steps)
+        masks = hidden(case.method, index, step // order.steps)
+        batch = Batch(made, torch.from_numpy(index), masks, step / order.steps)
         now = plan(train, lr, Ema(0.9, 1.0), residual, step, order.steps)
         found.append(train_step(state, batch, now, Rules(residual))["loss"].item())
     return found, method
+
+
+def hidden(kind: str, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
+    """The masks of a batch, for a method that wants some: of 4 x 4 patches."""
+    masks = masks_of(METHODS[kind])
+    return () if masks is None else tuple(draw_masks(masks, SEED, epoch, index, view, (4, 4)) for view in range(2))
 
 
 def mild() -> Policy:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resmom.build import Own, build_method
 from resmom.diagnose.gap import gaps
 from resmom.losses.residual import Residual
-from resmom.methods.densecl import DenseCL, DenseCLMethod
+from resmom.methods.densecl import DenseCL, DenseCLMethod, maps
 from resmom.nets.backbones import Backbone, MoCoViT, SmallResNet, Timm
 from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
@@ -34,7 +34,8 @@ def test_it_is_its_formula(rows: slice, weight: float) -> None:
     q, k = (
         network(view).rows(rows) for network, view in zip((method.student, method.teacher), batch.views, strict=True)
     )
-    arrays = [x.detach().numpy() for x in (q.z, k.z, q.features, k.features, q.dense, k.dense)]
+    (f_q, r), (f_k, t) = maps(q), maps(k)
+    arrays = [x.detach().numpy() for x in (q.z, k.z, f_q, f_k, r, t)]
     queues = (method.queue.rows.numpy(), method.queue_dense.rows.numpy())
     outcome = method(batch, method.teach(batch), rows)
     expected = oracle.densecl(*arrays, queues, np.array([1 - weight, weight]))
@@ -52,8 +53,9 @@ def test_the_second_queue_takes_the_mean_of_the_places_before_they_are_made_unit
     assert torch.equal(method.queue_dense.rows, kept)
     method.remember(outcome.memory)
     torch.testing.assert_close(method.queue.rows[:8], F.normalize(k.z, dim=1))
-    torch.testing.assert_close(method.queue_dense.rows[:8], F.normalize(k.dense.mean(2), dim=1))
-    other = F.normalize(F.normalize(k.dense, dim=1).mean(2), dim=1)
+    _, t = maps(k)
+    torch.testing.assert_close(method.queue_dense.rows[:8], F.normalize(t.mean(2), dim=1))
+    other = F.normalize(F.normalize(t, dim=1).mean(2), dim=1)
     assert not torch.allclose(method.queue_dense.rows[:8], other)
     assert method.queue.pointer == method.queue_dense.pointer == 8
 
@@ -72,9 +74,9 @@ def test_the_matching_is_told_by_the_backbone_and_not_by_the_dense_head() -> Non
         def forward(self, view: Tensor) -> Encoding:
             return self.encoding
 
-    method.student = Said(replace(q, features=k.features))  # every place is nearest to itself
+    method.student = Said(replace(q, places=Encoding(k.places.h, q.places.z)))  # every place is nearest to itself
     expected = oracle.moco(
-        *(x.detach().transpose(1, 2).flatten(0, 1).numpy() for x in (q.dense, k.dense)),
+        *(x.detach().numpy() for x in (q.places.z, k.places.z)),
         method.queue_dense.rows.numpy(),
         0.2,
     )
@@ -87,16 +89,15 @@ def test_the_matching_is_told_by_the_backbone_and_not_by_the_dense_head() -> Non
 def test_the_two_heads_and_the_map() -> None:
     method = toy.method("densecl")
     e = method.student(toy.batch().views[0])
-    assert e.features.shape == (8, 12, 9) and e.dense.shape == (8, 8, 9) and e.places == 9
-    torch.testing.assert_close(e.features.mean(2), e.h)
+    features, dense = maps(e)
+    assert features.shape == (8, 12, 9) and dense.shape == (8, 8, 9) and e.per_image == 9
+    torch.testing.assert_close(features.mean(2), e.h)
     first, _, last = method.student.dense
-    at = e.features[3, :, 5]  # a place is projected by itself
+    at = features[3, :, 5]  # a place is projected by itself
     hidden = F.relu(first.weight[:, :, 0, 0] @ at + first.bias)
-    torch.testing.assert_close(e.dense[3, :, 5], last.weight[:, :, 0, 0] @ hidden + last.bias)
-    rows = e.at_places()
-    assert torch.equal(rows.z[3 * 9 + 5], e.dense[3, :, 5]) and torch.equal(rows.h[3 * 9 + 5], at)
-    with pytest.raises(ValueError, match="keeps no map"):
-        Encoding(e.h, e.z).at_places()
+    torch.testing.assert_close(dense[3, :, 5], last.weight[:, :, 0, 0] @ hidden + last.bias)
+    assert torch.equal(e.places.z[3 * 9 + 5], dense[3, :, 5]) and torch.equal(e.places.h[3 * 9 + 5], at)
+    assert Encoding(e.h, e.z).per_image == 0
 
 
 def test_dense_pairs_are_the_same_places_and_their_chance_is_of_other_images() -> None:
@@ -106,9 +107,9 @@ def test_dense_pairs_are_the_same_places_and_their_chance_is_of_other_images() -
     s, t = method.student(batch.views[0]).rows(slice(2, 5)), method.teacher(batch.views[0])
     outcome = method(batch, method.teach(batch), slice(2, 5))
     whole, places = outcome.pairs
-    assert (whole.name, whole.places, places.name, places.places) == ("global", 1, "dense", 9)
-    torch.testing.assert_close(places.student.z, s.at_places().z)
-    torch.testing.assert_close(places.teacher.z, t.rows(slice(2, 5)).at_places().z)
+    assert (whole.name, whole.per_image, places.name, places.per_image) == ("global", 1, "dense", 9)
+    torch.testing.assert_close(places.student.z, s.places.z)
+    torch.testing.assert_close(places.teacher.z, t.rows(slice(2, 5)).places.z)
     assert len(places.bank.z) == 8 * 9 and torch.equal(places.bank.z[18:45], places.teacher.z)
     assert places.student.z.requires_grad and not places.teacher.z.requires_grad
     for site in ("h", "z"):
@@ -141,9 +142,9 @@ def test_chance_is_what_independent_vectors_reach() -> None:
     method = DenseCLMethod(Backbone(toy.Pooled(), 12), config)
     draw = torch.Generator().manual_seed(0)
     q, k = (
-        Encoding(z, z, dense=dense, features=dense)
-        for z, dense in zip(
-            torch.randn(2, n, wide, generator=draw), torch.randn(2, n, wide, places, generator=draw), strict=True
+        Encoding(z, z, places=Encoding(at, at))
+        for z, at in zip(
+            torch.randn(2, n, wide, generator=draw), torch.randn(2, n * places, wide, generator=draw), strict=True
         )
     )
 
@@ -166,7 +167,7 @@ def test_backbones_without_a_map_are_refused_with_a_sentence() -> None:
         build_method(config, SmallResNet(), 0, Own(backbone=flat), view)
     for own, backbone in ((Own(), Timm("resnet10t")), (Own(backbone=nn.Conv2d(3, 8, 3)), SmallResNet())):
         method = build_method(config, backbone, 0, own, view)
-        assert method.training and method.student(torch.zeros(2, *view)).places > 0
+        assert method.training and method.student(torch.zeros(2, *view)).per_image > 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom.counter import uniforms
+from resmom.views.masks import Masks, draw_masks
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,47 @@ class DenseSetting(QueueSetting):
         """The two views of a step."""
         first, second = (numbers(f"view {v} of step {step}", (self.images, 3, 80, 80)) for v in (1, 2))
         return first, second
+
+
+@dataclass(frozen=True)
+class IbotSetting:
+    """A small iBOT run: a transformer on two masked views of 32 x 32 and two more unmasked, float64, AdamW, five steps.
+
+    One step an epoch, so that freezing, temperatures and decay change within them. The local views are as large as the
+    global ones: for other sizes the two codes interpolate positions differently.
+    """
+
+    steps: int = 5
+    images: int = 6
+    local: int = 2
+    image: int = 32
+    patch: int = 8
+    width: int = 24
+    depth: int = 2
+    heads: int = 2
+    hidden: int = 32
+    out: int = 16
+    prototypes: int = 24
+    patch_prototypes: int = 20  # where the patches have their own
+    lr: float = 0.005
+    decay: tuple[float, float] = (0.04, 0.4)
+    clip: float = 0.05
+    momentum: float = 0.9
+    temperatures: tuple[float, float, int] = (0.04, 0.07, 3)
+    patch_temperatures: tuple[float, float] = (0.05, 0.09)
+    centres: tuple[float, float] = (0.9, 0.8)
+    weights: tuple[float, float] = (1.0, 0.7)
+    frozen: int = 2
+
+    def views(self, step: int) -> tuple[Tensor, ...]:
+        """The views of a step."""
+        shape = (self.images, 3, self.image, self.image)
+        return tuple(numbers(f"view {v} of step {step}", shape) for v in range(2 + self.local))
+
+    def masks(self, step: int) -> tuple[Tensor, ...]:
+        """The masks of its global views; some hide nothing."""
+        side, index = self.image // self.patch, np.arange(self.images)
+        return tuple(draw_masks(Masks(), 1, step, index, v, (side, side)) for v in range(2))
 
 
 def numbers(name: str, shape: tuple[int, ...]) -> Tensor:

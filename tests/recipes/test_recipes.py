@@ -13,6 +13,7 @@ from resmom.methodconfig import queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
@@ -20,12 +21,14 @@ from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
+from resmom.runs.masks import hidden_patches
 from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
 from resmom.train.plan import plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.apply import views
+from resmom.views.masks import Masks
 from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
 from tests.recipes import imagenet100, queues
 
@@ -217,6 +220,29 @@ DINO_VIT = {
     "train.clip_each": True,
     "train.precision": "fp16",
 }
+IBOT_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswith(".scale")} | {
+    **{f"policy.views.{v}.scale": (0.25, 1.0) if v < 2 else (0.05, 0.25) for v in range(12)},
+    "method": Ibot(
+        hidden=2048,
+        out=256,
+        prototypes=8192,
+        patch_prototypes=0,
+        gains=True,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        warmup_temperature=0.04,
+        patch_temperature=0.07,
+        patch_warmup_temperature=0.04,
+        temperature_epochs=30,
+        centre_momentum=0.9,
+        patch_centre_momentum=0.9,
+        class_weight=1.0,
+        patch_weight=1.0,
+        frozen_epochs=1.0,
+        masks=Masks(ratio=0.3, spread=0.2, share=0.5, aspect=(0.3, 1 / 0.3)),
+    ),
+    "train.epochs": 800,
+}
 PUBLISHED: dict[str, dict[str, object]] = {
     "mocov3_cifar100_r18": CIFAR_MOCO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
     "mocov3_cifar10_r18": CIFAR_MOCO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
@@ -225,6 +251,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "dino_cifar100_r18": CIFAR_DINO | {"policy.mean": CIFAR100[0], "policy.std": CIFAR100[1]},
     "dino_cifar10_r18": CIFAR_DINO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
     "dino_imagenet_vits": DINO_VIT,
+    "ibot_imagenet_vits": IBOT_VIT,
     "mocov3_imagenet_r50": R50,
     "mocov3_imagenet_r50_300ep": R50
     | {"train.epochs": 300, "optim": Lars(lr=0.3, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3")},
@@ -341,7 +368,7 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     pixels = torch.from_numpy((uniforms(3, 0, index, 0, 3 * 32 * 32) * 256).astype(np.uint8).reshape(n, 3, 32, 32))
     for step in range(2):
         made = views(pixels, index, run.policy, run.train.seed, step)
-        batch = Batch(made, torch.from_numpy(index), epoch=float(step))
+        batch = Batch(made, torch.from_numpy(index), hidden_patches(run, index, step), float(step))
         now = plan(run.train, run.optim.lr, run.ema, run.residual, step, per_epoch=1)
         metrics = train_step(state, batch, now, rules)
         assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])

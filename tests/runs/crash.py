@@ -14,8 +14,9 @@ from resmom.config import Log, Run
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import SmallResNet
+from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.recipes import with_residual
 from resmom.runs.pretrain import Machine, pretrain, resume
 from resmom.train.optim import AdamW, Lars
@@ -63,6 +64,17 @@ def dino_run() -> Run:
         residual=Residual(1.0, "z"),
         optim=AdamW(lr=0.01, weight_decay=0.04, final_decay=0.4),
         train=replace(run.train, clip=0.5, clip_each=True),
+    )
+
+
+def ibot_run() -> Run:
+    """As `dino_run`, with masks, two centres, and paths that are dropped in the student."""
+    run = dino_run()
+    return replace(
+        run,
+        method=Ibot(hidden=8, out=4, prototypes=12, patch_prototypes=10, temperature_epochs=3),
+        backbone=DinoViT("tiny", image=16, patch=4, drop_path=0.2),
+        train=replace(run.train, epochs=3),
     )
 
 

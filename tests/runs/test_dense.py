@@ -60,7 +60,7 @@ def test_the_gap_command_shows_places(finished: resmom.Result, capsys: pytest.Ca
     intra = []
     with torch.no_grad():
         for view in made:
-            s, t = (network.eval()(view).at_places() for network in (loaded.method.student, loaded.method.teacher))
+            s, t = (network.eval()(view).places for network in (loaded.method.student, loaded.method.teacher))
             intra.append(row_gap(s.z, t.z).intra.item())
     assert rows["dense/z"].intra == pytest.approx(np.mean(intra), rel=1e-4)
     assert gap_command([str(finished.path), "--no-accuracy", "--device", "cpu"]) == 0

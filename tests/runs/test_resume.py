@@ -20,10 +20,11 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.msf import MSF
 from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
+from resmom.nets.vit import VIT
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.pretrain import Finished, pretrain, resume
-from tests.runs.crash import QUIET, dino_run, small_run, start, write_images
+from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
 TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds")
@@ -145,6 +146,21 @@ def test_memory_schedules_and_local_views_resume_bitwise(
     )
     lines = [line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"]
     assert {"gap/local/z/intra", "gap/logits/intra", "weight_decay", "loss/cross_entropy_local"} < lines[-1].keys()
+
+
+@pytest.mark.slow
+def test_masks_and_two_centres_resume_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of an epoch; resumed with another number of threads that make batches."""
+    monkeypatch.setitem(VIT, "tiny", (24, 2, 2))  # a transformer that a test can afford
+    data = write_images(tmp_path / "images.npz")
+    pretrain(ibot_run(), str(data), tmp_path / "whole", QUIET)
+    assert stop_at(7, ibot_run(), data, tmp_path / "run", monkeypatch).step == 7
+    kept = load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]
+    assert kept["centre"].any() and kept["patch_centre"].any()
+    resume(tmp_path / "run", replace(QUIET, workers=3))
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    lines = [line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"]
+    assert {"gap/patch/z/intra", "loss/cross_entropy_hidden", "loss/cross_entropy_local"} < lines[-1].keys()
 
 
 QUEUES = [
