@@ -15,9 +15,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/resmom demo
 
-# Every test.
+# Every test, a process per core, at most four.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4
 
 # What must hold at every commit, in about a minute.
 check: $(READY)

@@ -1,6 +1,7 @@
 """A whole run as one typed value. Its parts are frozen dataclasses that live beside what they configure."""
 
 import difflib
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -78,6 +79,7 @@ def _strict(kind: type) -> Any:
     return structure
 
 
+@functools.cache  # it compiles a function for every class of settings, a tenth of a second and more
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (bool, int, float, str):
