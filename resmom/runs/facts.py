@@ -72,6 +72,14 @@ def fast_bf16(device: torch.device) -> bool:
     return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is known to be emulated here, which costs far more than it saves: False where nothing is known.
+
+    On an x86 processor without AVX-512 a training step in bf16 took ten times as long as in fp32 (docs/log.md).
+    """
+    return device.type == "cpu" and Path("/proc/cpuinfo").exists() and not fast_bf16(device)
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that a run may still take: of the GPU, or of RAM within the limits that the system sets this process."""
     if device.type == "cuda":

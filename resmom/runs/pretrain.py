@@ -19,6 +19,7 @@ from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.export import export
+from resmom.runs.facts import emulates_bf16
 from resmom.runs.interrupt import interruptible
 from resmom.runs.job import Job, default_device, prepare, require_batch
 from resmom.runs.journal import Journal
@@ -232,6 +233,11 @@ def _summary(job: Job, folder: RunDir) -> str:
     ]
     if job.started:
         lines.append(f"starts from {job.started}{_rate_words(run)}")
+    if run.train.precision == "bf16" and emulates_bf16(job.device):
+        lines.append(
+            "this processor emulates bf16, which takes several times as long as fp32; stop here and add "
+            "--train.precision fp32, unless this run shall be compared with others in bf16"
+        )
     if stale := stale_keys(run, job.data):
         lines.append(stale)
     if train_images.unreadable:

@@ -13,7 +13,7 @@ from resmom.build import Own
 from resmom.config import Run
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
-from resmom.runs.facts import fast_bf16
+from resmom.runs.facts import emulates_bf16, fast_bf16
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.train.optim import set_rate
 from resmom.train.plan import Precision, learning_rate
@@ -149,6 +149,8 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
         return what, f"give more --workers (now {workers}) and cores"
     run = job.run
     what = f"the networks: they compute at {share:.0%} of the most this machine was seen to do"
+    if run.train.precision == "bf16" and emulates_bf16(job.device):
+        return what, "--train.precision fp32: this processor emulates bf16, which takes several times as long"
     if run.train.precision == "fp32" and fast_bf16(job.device):
         return what, "--train.precision bf16, which this machine computes about twice as fast"
     if spent.get("update", 0.0) > 0.2 * each:

@@ -13,7 +13,7 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.nets.backbones import ResNet
 from resmom.runs import facts
-from resmom.runs.facts import SAMPLE, fast_bf16, free_memory, gather
+from resmom.runs.facts import SAMPLE, emulates_bf16, fast_bf16, free_memory, gather
 
 CPU = torch.device("cpu")
 Pixels = NDArray[np.uint8]
@@ -133,11 +133,12 @@ class TestMachine:
     def test_bf16_of_a_cpu(self, monkeypatch: pytest.MonkeyPatch, words: str, fast: bool) -> None:
         monkeypatch.setattr(Path, "exists", lambda path: True)
         monkeypatch.setattr(Path, "read_text", lambda path: f"processor : 0\n{words}\n")
-        assert fast_bf16(CPU) is fast
+        assert fast_bf16(CPU) is fast and emulates_bf16(CPU) is not fast
+        assert not emulates_bf16(torch.device("meta"))
 
     def test_bf16_where_the_system_says_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Path, "exists", lambda path: False)
-        assert fast_bf16(CPU) is False
+        assert not fast_bf16(CPU) and not emulates_bf16(CPU)  # nothing is known, and nobody is warned
 
     @pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
     def test_bf16_of_a_gpu(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], fast: bool) -> None:

@@ -11,6 +11,8 @@ from resmom.cli import main
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError, Images, Index, Source
 from resmom.nets.backbones import SmallResNet
+from resmom.rundir import RunDir
+from resmom.runs import pretrain as pretraining
 from resmom.runs import profile as profiling
 from resmom.runs.job import prepare
 from resmom.runs.profile import MAKING, TRAINING, profile
@@ -69,7 +71,7 @@ class Slow(Source):
     def read(self, index: Index) -> Images:
         import time
 
-        time.sleep(0.05)
+        time.sleep(0.3)  # far more than a step, even on a machine busy with other tests
         return self._inner.read(index)
 
     @property
@@ -92,6 +94,21 @@ def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(profiling, "WAITING", 1.0)
     data = open_data(str(write_images(tmp_path / "images.npz")))
     assert "--train.precision bf16" in profile(small_run(), data, CPU, 0, 0.1).remedy
+
+
+@pytest.mark.parametrize(("precision", "emulated"), [("bf16", True), ("bf16", False), ("fp32", True)])
+def test_emulated_bf16_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, emulated: bool
+) -> None:
+    """By the profile and by the first words of a run."""
+    for module in (profiling, pretraining):
+        monkeypatch.setattr(module, "emulates_bf16", lambda device: emulated)
+    monkeypatch.setattr(profiling, "WAITING", 1.0)
+    monkeypatch.setattr(profiling, "fast_bf16", lambda device: False)
+    run, data = small_run(precision=precision), open_data(str(write_images(tmp_path / "images.npz")))
+    warned = precision == "bf16" and emulated
+    assert ("--train.precision fp32" in profile(run, data, CPU, 0, 0.1).remedy) is warned
+    assert ("emulates bf16" in pretraining._summary(prepare(run, data, CPU), RunDir(tmp_path / "run"))) is warned
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
