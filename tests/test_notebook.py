@@ -28,5 +28,5 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "before" in str(cells[1].outputs[-1]["data"]["text/html"])
     assert shown[2].startswith("loss ")
     assert shown[4].startswith("(Gap(intra=")
-    assert "(True, 120)" in shown[5]
+    assert "(True, 40)" in shown[5]
     assert "torch.Size([2, 32])" in shown[6]

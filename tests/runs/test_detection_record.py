@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from resmom.runs.detectors import Origin
 
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import SmallResNet
 from resmom.runs.detect import detect_evaluate, detect_train
 from resmom.runs.detection_record import detection_record
+from resmom.runs.origin import Origin
 from resmom.runs.report import report
 from tests.runs.crash import QUIET
 from tests.runs.rectangles import tiny, write_rectangles
