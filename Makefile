@@ -25,7 +25,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 -m 'not slow'
 
 # Write the golden losses anew; review the difference, and say in the changelog why.
 golden: $(READY)
