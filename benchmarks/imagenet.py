@@ -24,7 +24,7 @@ from resmom.config import Run
 from resmom.methodconfig import queue_of
 from resmom.recipes import RECIPES, recipe
 from resmom.rundir import RunDir, append_line, read_lines
-from resmom.runs.environment import environment
+from resmom.runs.environment import environment, shareable
 
 IMAGES = 1_281_167
 NAMES = [name for name in RECIPES if "_imagenet_" in name]
@@ -142,7 +142,7 @@ def main() -> None:
     for name in asked.only:
         cost = whole(name, data, asked.out, asked)
         line = {"recipe": name, "batch": cost.batch, "seconds_per_step": cost.seconds_per_step, "epochs": cost.epochs}
-        append_line(asked.out / "costs.jsonl", {**line, "hours": cost.hours, "environment": environment()})
+        append_line(asked.out / "costs.jsonl", {**line, "hours": cost.hours, "environment": shareable(environment())})
         print(
             f"{name}: pretrain, resume, evaluate, export done; {cost.seconds_per_step:.2f} s a step of {cost.batch}, "
             f"{cost.images_per_second:.2f} images/s; {cost.epochs} epochs of ImageNet here: {cost.hours:,.0f} hours "

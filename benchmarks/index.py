@@ -104,7 +104,7 @@ def main() -> None:
     if options.worker:
         work(options.worker)
         return
-    from resmom.runs.environment import environment
+    from resmom.runs.environment import environment, without_folders
 
     with tempfile.TemporaryDirectory() as folder:
         starts = {}
@@ -114,7 +114,7 @@ def main() -> None:
             starts[str(entries)] = partial(Contender, str(entries), command)
         result = interleave(starts, options.rounds, warm=2)
     report(result.answers, result.about, result.died)
-    command = ["python", "-m", "benchmarks.index", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
+    command = ["python", "-m", "benchmarks.index", *map(without_folders, sys.argv[1:])]
     content: dict[str, Any] = {"what": "index", "environment": environment() | {"command": command}}
     content |= {"rounds": result.answers, "about": result.about, "failed": result.died}
     options.out.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from resmom.nets.teacher import Ema
 from resmom.recipes import with_residual
 from resmom.recipes.automatic import automatic, momentum_of, warmup
 from resmom.rundir import append_line, read_lines
-from resmom.runs.environment import environment
+from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import gather
 from resmom.runs.pretrain import Machine, pretrain
 from resmom.train.optim import AdamW
@@ -141,7 +141,14 @@ def work(arguments: argparse.Namespace) -> None:
         with (arguments.out / "cells.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             append_line(
-                cells, {"images": images, "name": name, "seen": arguments.seen, **found, "environment": environment()}
+                cells,
+                {
+                    "images": images,
+                    "name": name,
+                    "seen": arguments.seen,
+                    **found,
+                    "environment": shareable(environment()),
+                },
             )
         print(f"{images} images, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
 

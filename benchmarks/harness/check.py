@@ -17,7 +17,7 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.recipes import recipe, with_residual
 from resmom.rundir import RunDir, append_line
-from resmom.runs.environment import environment
+from resmom.runs.environment import environment, shareable
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
 from resmom.runs.job import default_device, prepare
@@ -45,7 +45,7 @@ def work(results: Path, device_name: str, toy: bool) -> int:
             found = {"holds": False, "error": f"{type(error).__name__}: {error}"}
         failed += not found["holds"]
         line = {"check": name, **found, "seconds": time.perf_counter() - began, "device": str(device), "toy": toy}
-        append_line(results, {**line, "environment": environment()})
+        append_line(results, {**line, "environment": shareable(environment())})
         print(f"{'ok' if found['holds'] else 'FAILED'}  {name}  {found}", flush=True)
     return int(failed > 0)
 

@@ -22,7 +22,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
 from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
-from resmom.runs.environment import environment
+from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, default_device, prepare
 from resmom.train.plan import Plan
 from resmom.train.step import train_step
@@ -62,7 +62,8 @@ def work(results: Path, device_name: str, toy: bool, until: float) -> int:
                 return 3
             line = measure(case, precision, device, toy)
             append_line(
-                results, {"case": name, "precision": precision, "toy": toy, **line, "environment": environment()}
+                results,
+                {"case": name, "precision": precision, "toy": toy, **line, "environment": shareable(environment())},
             )
             print(name, precision, {k: v for k, v in line.items() if not isinstance(v, list)}, flush=True)
     return 0

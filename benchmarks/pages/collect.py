@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.rundir import RunDir, append_line, read_lines
+from resmom.runs.environment import shareable
 from resmom.runs.results import RESULTS, newest
 
 POINTS = 12
@@ -16,13 +17,17 @@ LAST = 0.25
 
 
 def collect(out: Path, file: Path) -> int:
-    """Write the cells of the folder `out` to `file`, in the order of the grid; how many there were."""
+    """Write the cells of the folder `out` to `file`, in the order of the grid; how many there were.
+
+    Of the commands' paths only the last parts are kept.
+    """
     lines = sorted(newest(read_lines(out / RESULTS)).values(), key=lambda line: (line["place"], line["seed"]))
     part = file.with_name(file.name + ".part")
     part.unlink(missing_ok=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     for line in lines:
         metrics = read_lines(RunDir(out / line["arm"] / f"seed-{line['seed']}").metrics)
+        line = {**line, "environment": shareable(line["environment"])}
         append_line(part, line if "curves" in line else {**line, **course(metrics)})
     part.replace(file)
     return len(lines)

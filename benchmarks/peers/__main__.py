@@ -21,11 +21,6 @@ from benchmarks.peers.bench import WHAT, Bench
 from benchmarks.peers.case import PEERS
 
 
-def command(arguments: list[str]) -> list[str]:
-    """The command as others can repeat it: of paths, which are this machine's own, the last part."""
-    return ["python", "-m", "benchmarks.peers", *(Path(a).name if "/" in a else a for a in arguments)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -51,9 +46,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the contenders
     bench = Bench(options)
 
-    from resmom.runs.environment import environment  # not before the options are right: it imports torch
+    from resmom.runs.environment import (  # not before the options are right: it imports torch
+        environment,
+        without_folders,
+    )
 
-    about = environment() | {"threads": options.threads, "command": command(sys.argv[1:])}
+    # The command as others can repeat it: of paths, which are this machine's own, the last part.
+    command = ["python", "-m", "benchmarks.peers", *map(without_folders, sys.argv[1:])]
+    about = environment() | {"threads": options.threads, "command": command}
     content: dict[str, Any] = {"what": options.what, "environment": about}
     content["settings"] = {"wait_policy": options.wait_policy, "rounds": options.rounds, "warm": options.warm}
     content["comparisons"] = []

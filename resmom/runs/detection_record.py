@@ -1,7 +1,6 @@
 """A folder of detectors to what a report says of it: settings, scores, curves, and photos with true and found boxes."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from resmom.report.contents import DetectionRecord, Kind, Line, Mark, Photo, Pic
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.detect import Detection
+from resmom.runs.environment import without_folders
 from resmom.runs.pretrain import Machine
 from resmom.runs.tuning import Job, fresh_tuning, load_tuning
 
@@ -46,7 +46,7 @@ def detection_record(folder: Path, name: str, starts: list[Start], images: bool)
     for network in written["networks"]:
         lines = read_lines(RunDir(folder / network).metrics)
         step = max((line["step"] for line in lines), default=0)
-        networks.append(TunedNetwork(network, _short(written["networks"][network]), step, lines))
+        networks.append(TunedNetwork(network, without_folders(written["networks"][network]), step, lines))
     record = DetectionRecord(name, _facts(written, config), config.steps, networks, _measured(folder, networks), starts)
     if not images:
         return record
@@ -66,7 +66,7 @@ def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
     return [
         ("detector", f"{form.get(d.form, 'RetinaNet')}, BatchNorm {d.norm}"),
         ("backbone", f"{kind}, " + ", ".join(f"{k} {v}" for k, v in backbone.items())),
-        *((f"{network} began as", _short(words)) for network, words in written["networks"].items()),
+        *((f"{network} began as", without_folders(words)) for network, words in written["networks"].items()),
         ("learned from", f"{_places(written['data'])} ({written['images']:,} images)"),
         ("tested on", _places(written["test"]) or "nothing"),
         ("recipe", config.recipe),
@@ -81,12 +81,7 @@ def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
 
 
 def _places(specs: Sequence[str]) -> str:
-    return ", ".join(map(_short, specs))
-
-
-def _short(words: str) -> str:
-    """Paths cut to their last part: a report may be mailed, a home folder need not be."""
-    return re.sub(r"\S*/(?=\S)", "", words)
+    return ", ".join(map(without_folders, specs))
 
 
 def _measured(folder: Path, networks: list[TunedNetwork]) -> dict[str, dict[str, Line]]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -33,6 +34,16 @@ def environment() -> dict[str, Any]:
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "world": dist.world(),
     }
+
+
+def shareable(about: dict[str, Any]) -> dict[str, Any]:
+    """What `environment` told, for files that are passed on: of the command's paths the last parts."""
+    return {**about, "command": [without_folders(word) for word in about["command"]]}
+
+
+def without_folders(words: str) -> str:
+    """Paths cut to their last part: what is passed on (a report, a result file) need not tell a home folder."""
+    return re.sub(r"\S*/(?=\S)", "", words)
 
 
 def threads_of(run: Path) -> int:
