@@ -5,12 +5,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
-from resmom.method import Method
 from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, write_whole
 from resmom.runs.health import health_line
@@ -23,7 +24,7 @@ from resmom.runs.start import save_start
 from resmom.schedule import due, every
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
-from resmom.train.state import read_skips, state_dict, student_of
+from resmom.train.state import State, read_skips, state_dict, student_of
 from resmom.train.step import train_step
 
 SKIPS = 50
@@ -56,18 +57,28 @@ def _later(job: Job) -> bool:
     return job.steps > 0 and dist.world() == 1
 
 
-def _first_networks(job: Job, journal: Journal) -> Method | None:
-    """A copy of the networks before the first step, if their health is still to be measured."""
+def _first_weights(job: Job, journal: Journal) -> dict[str, Tensor] | None:
+    """What the networks are before the first step, if their health is still to be measured.
+
+    Kept on the CPU: a batch that was fitted to the device's memory leaves no room for a second method beside a step.
+    """
     if job.state.step or not _later(job) or journal.has("health", 0):
         return None
-    return copy.deepcopy(job.state.method)
+    return {name: value.to("cpu", copy=True) for name, value in job.state.method.state_dict().items()}
+
+
+def _as_begun(state: State, first: dict[str, Tensor]) -> State:
+    """A copy of the state with the networks of before the first step."""
+    method = copy.deepcopy(state.method)
+    method.load_state_dict(first)
+    return replace(state, method=method, step=0)
 
 
 def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
     """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
-    first = _first_networks(job, journal)
+    first = _first_weights(job, journal)
     state.method.train()
     with prefetch(job.batch, state.step, job.steps, workers) as batches:
         for batch in batches:
@@ -103,7 +114,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             progress.update(state.step, values)
             if first is not None:
                 with progress.paused():
-                    _health(replace(job, state=replace(state, method=first, step=0)), journal, progress)
+                    _health(replace(job, state=_as_begun(state, first)), journal, progress)
                 first = None
 
             done = state.step == job.steps
