@@ -33,8 +33,6 @@ from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate
 
-WORDS = Words("detect", "detection", "detectors", "boxes")
-
 
 @final
 class Detection(Task[BoxData]):
@@ -86,6 +84,13 @@ class Detection(Task[BoxData]):
         return protocol(self.config)
 
 
+def _restored(settings: dict[str, Any], train: BoxData, test: BoxData | None) -> Detection:
+    return Detection(part_from_json(settings, Detect), train, test)
+
+
+WORDS = Words("detect", "detection", "detectors", "boxes", open_boxes, _restored)
+
+
 def detect_train(
     config: Detect,
     origin: Origin,
@@ -117,19 +122,12 @@ def detect_resume(out: Path, machine: Machine | None = None) -> Ended:
 
     On the CPU the weights at the end are those, bit for bit, of a training that was never stopped.
     """
-    written = tuned.read(out, WORDS)
-    classes = tuple(written["classes"])
-    test = open_boxes(written["test"], classes) if written["test"] else None
-    task = Detection(part_from_json(written["settings"], Detect), open_boxes(written["data"], classes), test)
-    return tuned.resume(task, WORDS, written, out, machine or Machine())
+    return tuned.resume(WORDS, out, machine or Machine())
 
 
 def detect_evaluate(out: Path, test: Sequence[str] = (), machine: Machine | None = None) -> list[Measured]:
     """Measure the folder's detectors as they are, on their own test images or on others of the same classes."""
-    written = tuned.read(out, WORDS)
-    data = open_boxes(tuned.places(out, written, test), tuple(written["classes"]))
-    task = Detection(part_from_json(written["settings"], Detect), data, data)
-    return tuned.evaluate(task, WORDS, written, data, out, machine or Machine())
+    return tuned.evaluate(WORDS, out, test, machine or Machine())
 
 
 def _check(config: Detect) -> None:

@@ -28,8 +28,6 @@ from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate
 
-WORDS = Words("segment", "segmentation", "segmentation networks", "masks")
-
 
 @final
 class FcnTask(Task[MaskData]):
@@ -201,6 +199,18 @@ def told(scores: dict[str, Any]) -> str:
     return f"mIoU {scores['miou']:.2f}, pixel accuracy {scores['pixel_accuracy']:.2f}{left}"
 
 
+def _task(config: Fcn | PatchLinear, train: MaskData, test: MaskData | None) -> Task[MaskData]:
+    return FcnTask(config, train, test) if isinstance(config, Fcn) else PatchLinearTask(config, train, test)
+
+
+def _restored(settings: dict[str, Any], train: MaskData, test: MaskData | None) -> Task[MaskData]:
+    config = part_from_json(settings, PatchLinear) if "lrs" in settings else part_from_json(settings, Fcn)
+    return _task(config, train, test)
+
+
+WORDS = Words("segment", "segmentation", "segmentation networks", "masks", open_masks, _restored)
+
+
 def segment_train(
     config: Fcn | PatchLinear,
     origin: Origin,
@@ -229,27 +239,12 @@ def segment_resume(out: Path, machine: Machine | None = None) -> Ended:
 
     On the CPU the weights at the end are those, bit for bit, of a training that was never stopped.
     """
-    written = tuned.read(out, WORDS)
-    classes = tuple(written["classes"])
-    test = open_masks(written["test"], classes) if written["test"] else None
-    task = _task(_settings(written), open_masks(written["data"], classes), test)
-    return tuned.resume(task, WORDS, written, out, machine or Machine())
+    return tuned.resume(WORDS, out, machine or Machine())
 
 
 def segment_evaluate(out: Path, test: Sequence[str] = (), machine: Machine | None = None) -> list[Measured]:
     """Measure the folder's networks as they are, on their own test images or on others of the same classes."""
-    written = tuned.read(out, WORDS)
-    data = open_masks(tuned.places(out, written, test), tuple(written["classes"]))
-    return tuned.evaluate(_task(_settings(written), data, data), WORDS, written, data, out, machine or Machine())
-
-
-def _task(config: Fcn | PatchLinear, train: MaskData, test: MaskData | None) -> Task[MaskData]:
-    return FcnTask(config, train, test) if isinstance(config, Fcn) else PatchLinearTask(config, train, test)
-
-
-def _settings(written: dict[str, Any]) -> Fcn | PatchLinear:
-    plain = written["settings"]
-    return part_from_json(plain, PatchLinear) if "lrs" in plain else part_from_json(plain, Fcn)
+    return tuned.evaluate(WORDS, out, test, machine or Machine())
 
 
 def _check(config: Fcn | PatchLinear) -> None:

@@ -7,10 +7,10 @@ OUT/NAME/checkpoints/last.pt what a restart carries
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
@@ -29,8 +29,8 @@ D = TypeVar("D", bound=Labelled)
 
 
 @dataclass(frozen=True)
-class Words:
-    """How a task is spoken of."""
+class Words(Generic[D]):
+    """How a task is spoken of, and how it is found again from what its folder says."""
 
     verb: str
     """Of the command line; also the name of the folder's file."""
@@ -40,6 +40,10 @@ class Words:
     """What the backbones become, in the plural."""
     labels: str
     """What belongs to each image, in the plural."""
+    open: Callable[[Sequence[str], tuple[str, ...]], D]
+    """The images of some places, with the given classes."""
+    restore: Callable[[dict[str, Any], D, D | None], Task[D]]
+    """The task of settings as plain values, on images to train on and images to measure on."""
 
     def file(self, out: Path) -> Path:
         return out / f"{self.verb}.json"
@@ -54,7 +58,7 @@ class Ended:
     interrupted_by: int | None
 
 
-def require_fresh(out: Path, words: Words) -> None:
+def require_fresh(out: Path, words: Words[D]) -> None:
     """Raise UserError unless a training can begin in `out`."""
     if dist.world() > 1:
         raise ConfigError(f"{words.task} runs on one process; start it without torchrun")
@@ -67,7 +71,7 @@ def require_fresh(out: Path, words: Words) -> None:
 
 def begin(
     task: Task[D],
-    words: Words,
+    words: Words[D],
     found: Backbones,
     train: Sequence[str],
     test: Sequence[str],
@@ -85,18 +89,23 @@ def begin(
         return _all(job, words, found)
 
 
-def resume(task: Task[D], words: Words, written: dict[str, Any], out: Path, machine: Machine) -> Ended:
+def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     """Continue every backbone of the folder where it stopped."""
+    written = _read(out, words)
+    classes = tuple(written["classes"])
+    test = words.open(written["test"], classes) if written["test"] else None
+    task = words.restore(written["settings"], words.open(written["data"], classes), test)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
-        return _all(job, words, described(written))
+        return _all(job, words, _described(written))
 
 
-def evaluate(
-    task: Task[D], words: Words, written: dict[str, Any], data: D, out: Path, machine: Machine
-) -> list[Measured]:
-    """Measure every backbone of the folder as it is."""
-    found = described(written)
+def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) -> list[Measured]:
+    """Measure every backbone of the folder as it is: on `test`, else on the folder's own test images."""
+    written = _read(out, words)
+    data = words.open(_places(out, written, test), tuple(written["classes"]))
+    task = words.restore(written["settings"], data, data)
+    found = _described(written)
     job = Job(task, out, default_device(machine.device), machine)
     rows = []
     for name in found.words:
@@ -107,7 +116,7 @@ def evaluate(
     return rows
 
 
-def read(out: Path, words: Words) -> dict[str, Any]:
+def _read(out: Path, words: Words[D]) -> dict[str, Any]:
     """What the folder says of itself."""
     file = words.file(out)
     if not file.is_file():
@@ -118,15 +127,14 @@ def read(out: Path, words: Words) -> dict[str, Any]:
     return content
 
 
-def places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
-    """Where to measure: on `test`, else on the folder's own test images."""
+def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
     specs = list(test) or list(written["test"])
     if not specs:
         raise DataError(f"{out} was trained without test images; say which to measure on: --data DATA")
     return specs
 
 
-def described(written: dict[str, Any]) -> Backbones:
+def _described(written: dict[str, Any]) -> Backbones:
     """The backbones that a folder speaks of, without their weights, which lie in its checkpoints."""
     config = backbone_from_json(written["backbone"])
     return Backbones(config, tuple(written["mean"]), tuple(written["std"]), {}, written["networks"])
@@ -157,7 +165,7 @@ def _absolute(spec: str) -> str:
     return f"{Path(path).resolve()}:{Path(part).resolve() if place else part}"
 
 
-def _all(job: Job[D], words: Words, found: Backbones) -> Ended:
+def _all(job: Job[D], words: Words[D], found: Backbones) -> Ended:
     rows: list[Measured] = []
     append_line(job.folder / "environment.jsonl", environment())
     with interruptible() as interrupt:
