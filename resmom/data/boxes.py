@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
-from resmom.data.decode import UnreadableImage, header
+from resmom.data.decode import header
 from resmom.data.folder import SUFFIXES
+from resmom.data.labelled import cut, needed, short
 from resmom.data.source import DataError, digest
 from resmom.data.yolo import yolo_classes, yolo_files
 
@@ -96,12 +97,12 @@ def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Box
         raise DataError(f"{' and '.join(specs)}: no image has a box; detection needs boxes ({FORMS})")
     number = {name: at for at, name in enumerate(known)}
     images = tuple(_boxed(path, size, objects, number) for path, size, objects in found)
-    return BoxData("+".join(_short(spec) for spec in specs), tuple(known), images)
+    return BoxData("+".join(short(spec) for spec in specs), tuple(known), images)
 
 
 def _open(spec: str) -> tuple[list[str], list[_Found]]:
     """Names of the classes in their order, and the images, of one place."""
-    path, part = _cut(spec)
+    path, part = cut(spec)
     if path.suffix == ".json" and path.is_file():
         return _coco(path, part)
     if (path / "Annotations").is_dir():
@@ -110,19 +111,6 @@ def _open(spec: str) -> tuple[list[str], list[_Found]]:
         return _yolo(path, part)
     missing = "does not exist" if not path.exists() else "holds no boxes in a form that is known"
     raise DataError(f"{path} {missing}; give one of {FORMS}")
-
-
-def _cut(spec: str) -> tuple[Path, str]:
-    """PATH:PART; a path that exists as it is written has no part."""
-    if Path(spec).exists() or ":" not in spec:
-        return Path(spec), ""
-    path, _, part = spec.rpartition(":")
-    return Path(path), part
-
-
-def _short(spec: str) -> str:
-    path, part = _cut(spec)
-    return path.resolve().name + (f":{part}" if part else "")
 
 
 def _boxed(path: Path, size: tuple[int, int], objects: list[_Object], number: dict[str, int]) -> Boxed:
@@ -189,7 +177,7 @@ def _voc_image(file: Path, by_stem: dict[str, Path]) -> _Found:
         raise DataError(
             f"{file}: {error}; VOC's form is object/name and object/bndbox/xmin, ymin, xmax, ymax"
         ) from error
-    return path, size if size and min(size) > 0 else _size(path), objects
+    return path, size if size and min(size) > 0 else needed(header, path), objects
 
 
 def _voc_object(one: ElementTree.Element) -> _Object:
@@ -229,7 +217,8 @@ def _coco(path: Path, part: str) -> tuple[list[str], list[_Found]]:
         file = folder / str(image["file_name"])
         if not file.is_file():
             raise DataError(f"{file} is missing, which {path.name} names; give the images' folder as {path}:FOLDER")
-        size = (int(image["height"]), int(image["width"])) if "height" in image and "width" in image else _size(file)
+        told = "height" in image and "width" in image
+        size = (int(image["height"]), int(image["width"])) if told else needed(header, file)
         found.append((file, size, objects[int(image["id"])]))
     return list(names.values()), found
 
@@ -255,7 +244,7 @@ def _yolo(root: Path, part: str) -> tuple[list[str], list[_Found]]:
     names = yolo_classes(root)
     found: list[_Found] = []
     for path, labels in yolo_files(root, part):
-        height, width = size = _size(path)
+        height, width = size = needed(header, path)
         objects = []
         for number, line in enumerate(labels.read_text().splitlines() if labels.is_file() else [], start=1):
             if line.strip():
@@ -281,10 +270,3 @@ def _yolo_line(where: str, line: str, classes: int) -> tuple[int, NDArray[np.flo
         raise DataError(f"{where}: class {label}, but there are names for 0 to {classes - 1} only")
     centre, half = values[:2], values[2:] / 2
     return label, np.concatenate([np.maximum(centre - half, 0), np.minimum(centre + half, 1)])
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        return header(path)
-    except UnreadableImage as error:
-        raise DataError(f"{path} cannot be read: {error.reason}; replace it or take it out of the data") from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from resmom.data.folder import SUFFIXES
+from resmom.data.labelled import cut
 from resmom.data.masknames import CAMVID, CITYSCAPES, VOC, Names, listed, named_beside
 from resmom.data.source import DataError
 
@@ -22,14 +23,6 @@ _FOLDERS = ("labels", "masks", "annotations", "annot")
 
 Pairs = list[tuple[Path, Path]]
 """Images and their masks."""
-
-
-def cut(spec: str) -> tuple[Path, str]:
-    """PATH:PART; a path that exists as it is written has no part."""
-    if Path(spec).exists() or ":" not in spec:
-        return Path(spec), ""
-    path, _, part = spec.rpartition(":")
-    return Path(path), part
 
 
 def find(spec: str) -> tuple[Pairs, Names | None]:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
-from resmom.data.decode import UnreadableImage, header, stored
-from resmom.data.maskfiles import FORMS, cut, find
+from resmom.data.decode import header, stored
+from resmom.data.labelled import needed, short
+from resmom.data.maskfiles import FORMS, find
 from resmom.data.masknames import VOID, Names, shown
 from resmom.data.source import DataError, digest
 
@@ -73,7 +74,7 @@ def open_masks(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Mas
             )
         known = names.classes
         images += [_checked(path, mask, names) for path, mask in pairs]
-    return MaskData("+".join(_short(spec) for spec in specs), known, tuple(images))
+    return MaskData("+".join(short(spec) for spec in specs), known, tuple(images))
 
 
 def labels(image: Masked) -> UInt8[np.ndarray, "h w"]:
@@ -82,10 +83,7 @@ def labels(image: Masked) -> UInt8[np.ndarray, "h w"]:
 
 
 def _checked(path: Path, mask: Path, names: Names) -> Masked:
-    try:
-        size = header(path)
-    except UnreadableImage as error:
-        raise DataError(f"{path} cannot be read: {error.reason}; replace it or take it out of the data") from error
+    size = needed(header, path)
     found = _labels(mask, names)
     if found.shape != size:
         raise DataError(
@@ -95,15 +93,8 @@ def _checked(path: Path, mask: Path, names: Names) -> Masked:
     return Masked(path, mask, names, size, crc32(found.tobytes()))
 
 
-def _stored(mask: Path) -> NDArray[np.int64]:
-    try:
-        return stored(mask)
-    except UnreadableImage as error:
-        raise DataError(f"{mask} cannot be read: {error.reason}; replace it or take it out of the data") from error
-
-
 def _labels(mask: Path, names: Names) -> UInt8[np.ndarray, "h w"]:
-    values = _stored(mask)
+    values = needed(stored, mask)
     table = np.full(len(names.names), IGNORE, dtype=np.uint8)
     counting = [at for at, name in enumerate(names.names) if name.lower() not in VOID]
     table[counting] = np.arange(len(counting))
@@ -149,7 +140,7 @@ def _numbered(masks: list[Path]) -> Names:
     """As many classes as the masks have numbers."""
     most = -1
     for mask in masks:
-        values = _stored(mask)
+        values = needed(stored, mask)
         counted = values[values != IGNORE]
         if values.ndim == 2 and counted.size:
             most = max(most, int(counted.max()))
@@ -159,8 +150,3 @@ def _numbered(masks: list[Path]) -> Names:
             "data's folder, or use masks of numbers"
         )
     return Names(tuple(str(number) for number in range(most + 1)))
-
-
-def _short(spec: str) -> str:
-    path, part = cut(spec)
-    return path.resolve().name + (f":{part}" if part else "")

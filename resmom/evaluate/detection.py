@@ -9,14 +9,15 @@ import torch
 import tyro
 from jaxtyping import UInt8
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from resmom.counter import uniforms
 from resmom.data.boxes import BoxData, Boxed
-from resmom.data.decode import UnreadableImage, decode
+from resmom.data.decode import decode
+from resmom.data.labelled import needed
 from resmom.data.order import Order
 from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
+from resmom.evaluate.pixels import by_factor, factor
 from resmom.nets.detector import Detector
 
 _SIDE, _FLIP, _COLUMNS = 0, 1, 2
@@ -118,22 +119,15 @@ def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _
 
     Raises DataError for an image that cannot be read, or has not the size its boxes speak of.
     """
-    try:
-        pixels = decode(image.path)
-    except UnreadableImage as error:
-        raise DataError(
-            f"{image.path} cannot be read: {error.reason}; replace it or take it out of the data"
-        ) from error
+    pixels = needed(decode, image.path)
     height, width = pixels.shape[1:]
     if (height, width) != image.size:
         raise DataError(
             f"{image.path} has {width} x {height} pixels, but its boxes are for {image.size[1]} x {image.size[0]} "
             "(height and width swapped: its EXIF data turn it); annotate the image as it is"
         )
-    factor = min(side / min(height, width), longest / max(height, width))
-    new = [max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))]
-    out: Tensor = pixels if new == [height, width] else F.resize(pixels, new, antialias=True)
-    return out, np.array([new[1] / width, new[0] / height])
+    out = by_factor(pixels, factor(image.size, side, longest))
+    return out, np.array([out.shape[2] / width, out.shape[1] / height])
 
 
 @torch.no_grad()

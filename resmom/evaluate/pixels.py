@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
 
-from resmom.data.decode import UnreadableImage, decode
+from resmom.data.decode import decode
+from resmom.data.labelled import needed
 from resmom.data.masks import MaskData, Masked, labels
-from resmom.data.source import DataError
 from resmom.evaluate.overlap import Overlap, confusion
 
 
@@ -23,14 +23,14 @@ def factor(size: tuple[int, int], side: int, longest: int) -> float:
 
 def read(image: Masked, by: float) -> UInt8[Tensor, "3 h w"]:
     """The pixels, resized by a factor with antialiasing. Raises DataError for an image that cannot be read."""
-    try:
-        pixels = decode(image.path)
-    except UnreadableImage as error:
-        raise DataError(
-            f"{image.path} cannot be read: {error.reason}; replace it or take it out of the data"
-        ) from error
-    new = list(_new_size(image.size, by))
-    out: Tensor = pixels if new == list(pixels.shape[1:]) else T.resize(pixels, new, antialias=True)
+    return by_factor(needed(decode, image.path), by)
+
+
+def by_factor(pixels: UInt8[Tensor, "3 _ _"], by: float) -> UInt8[Tensor, "3 _ _"]:
+    """The pixels, resized by a factor with antialiasing; at least one is left of each side."""
+    height, width = pixels.shape[1:]
+    new = _new_size((height, width), by)
+    out: Tensor = pixels if new == (height, width) else T.resize(pixels, list(new), antialias=True)
     return out
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from resmom import dist
 from resmom.losses.contrastive import info_nce
-from resmom.losses.precision import exact, full
+from resmom.losses.neighbours import nearest
+from resmom.losses.precision import exact
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
@@ -67,20 +68,13 @@ class NNCLRMethod(Method):
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         e1, e2 = (self.student(x[rows]) for x in batch.views)  # z1, z2 = f(x1), f(x2); p1, p2 = g(z1), g(z2)
-        nn1, nn2 = self.nearest(e1.z), self.nearest(e2.z)  # NN(z1, Q), NN(z2, Q)
+        nn1, nn2 = (nearest(e.z, self.queue, 1)[:, 0] for e in (e1, e2))  # NN(z1, Q), NN(z2, Q)
         p1, p2 = (dist.gather_with_gradient(e.p) for e in (e1, e2))
         first = dist.rank() * len(nn1)
         l12 = info_nce(nn1, p2, first, self.temperature)
         l21 = info_nce(nn2, p1, first, self.temperature)
         terms = (Term("contrast_12", l12, 0.5), Term("contrast_21", l21, 0.5))  # L(NN1, p2)/2 + L(NN2, p1)/2
         return Outcome(terms, (e1, e2), memory=(e1.z.detach(),), chance=math.log(len(p1)))
-
-    @torch.no_grad()
-    def nearest(self, z: Tensor) -> Tensor:
-        """The member of the support set with the largest cosine to each row."""
-        with full(z):
-            similarity = F.normalize(exact(z), dim=1) @ self.queue.T
-            return self.queue[similarity.argmax(1)]
 
     def remember(self, memory: tuple[Tensor, ...]) -> None:
         z1 = F.normalize(exact(dist.gather(memory[0])), dim=1)  # update_queue(Q, z1): of every rank

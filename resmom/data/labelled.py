@@ -1,0 +1,32 @@
+"""What places of labelled images have in common: PATH:PART, and images none of which may be left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from resmom.data.decode import UnreadableImage
+from resmom.data.source import DataError
+
+T = TypeVar("T")
+
+
+def cut(spec: str) -> tuple[Path, str]:
+    """PATH:PART; a path that exists as it is written has no part."""
+    if Path(spec).exists() or ":" not in spec:
+        return Path(spec), ""
+    path, _, part = spec.rpartition(":")
+    return Path(path), part
+
+
+def short(spec: str) -> str:
+    """A place by the last part of its path, for names of data."""
+    path, part = cut(spec)
+    return path.resolve().name + (f":{part}" if part else "")
+
+
+def needed(read: Callable[[Path], T], path: Path) -> T:
+    """What `read` makes of an image file. Raises DataError where it cannot be read: its labels would mean nothing."""
+    try:
+        return read(path)
+    except UnreadableImage as error:
+        raise DataError(f"{path} cannot be read: {error.reason}; replace it or take it out of the data") from error
