@@ -1,7 +1,6 @@
 """Detection end to end: AP that rises, a restart that changes no bit, both networks, and the words of refusals."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +17,15 @@ from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
-from resmom.runs import detect, tuned, tuning
+from resmom.runs import detect, tuning
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
-from resmom.runs.interrupt import Interrupt
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.rectangles import tiny, write_rectangles
+from tests.runs.stops import MACHINE, restart_changes_no_bit
 
-MACHINE = replace(QUIET, workers=0)
 RANDOM = Origin(backbone=SmallResNet((8, 16)))
 
 
@@ -68,57 +66,7 @@ def test_average_precision_rises(form: str, every: int, final: float, place: Pat
 def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
     config = tiny(detector=replace(tiny().detector, form=form), steps=7, measure_steps=3)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(config, place, whole)
-    die_at(3, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, place, parts)
-    assert load_checkpoint(RunDir(parts / "random").last)["state"]["step"] == 2
-    monkeypatch.undo()
-    stop_after(5, monkeypatch)
-    assert detect_resume(parts, MACHINE).interrupted_by == 15
-    monkeypatch.undo()
-    assert load_checkpoint(RunDir(parts / "random").last)["state"]["step"] == 5
-    ended = detect_resume(parts, MACHINE)
-    one, other = (load_checkpoint(RunDir(out / "random").last)["state"] for out in (whole, parts))
-    assert one["model"].keys() == other["model"].keys()
-    for name, value in one["model"].items():
-        assert torch.equal(value, other["model"][name]), name
-    for key, state in one["optimizer"]["state"].items():
-        assert torch.equal(state["momentum_buffer"], other["optimizer"]["state"][key]["momentum_buffer"])
-    assert read_lines(whole / "random/metrics.jsonl") == read_lines(parts / "random/metrics.jsonl")
-    # What is finished is measured again and left as it is.
-    again = detect_resume(parts, MACHINE)
-    assert again.rows == ended.rows
-
-
-def die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = tuning._step
-
-    def deadly(job: object, at: tuning.Tuning, batch: object) -> object:
-        if at.step == step:
-            raise KeyboardInterrupt
-        return original(job, at, batch)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tuning, "_step", deadly)
-
-
-def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., object] = tuning._step
-    asked: list[Interrupt] = []
-    tune = tuned.tune
-
-    def noted(job: object, at: object, interrupt: Interrupt, words: str) -> object:
-        asked.append(interrupt)
-        return tune(job, at, interrupt, words)  # type: ignore[arg-type]
-
-    def signalled(job: object, at: tuning.Tuning, batch: object) -> object:
-        if at.step + 1 == step:
-            asked[0].signal = 15
-        return original(job, at, batch)
-
-    monkeypatch.setattr(tuned, "tune", noted)
-    monkeypatch.setattr(tuning, "_step", signalled)
+    restart_changes_no_bit(lambda out: train(config, place, out), detect_resume, tmp_path, monkeypatch)
 
 
 def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,6 @@
 """Segmentation end to end: mIoU that rises, a restart that changes no bit, both networks, and the words of refusals."""
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,17 +15,16 @@ from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.nets.segmenter import Segmenter
-from resmom.rundir import RunDir, read_lines
-from resmom.runs import segment, tuned, tuning
-from resmom.runs.interrupt import Interrupt
+from resmom.rundir import read_lines
+from resmom.runs import segment
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
+from tests.runs.stops import MACHINE, restart_changes_no_bit, state, stop_after
 
-MACHINE = replace(QUIET, workers=0)
 RANDOM = Origin(backbone=SmallResNet((8, 16)))
 
 
@@ -41,11 +38,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(config: Fcn | PatchLinear, place: Path, out: Path, origin: Origin = RANDOM) -> Ended:
     return segment_train(config, origin, [f"{place}:train"], [f"{place}:test"], out, MACHINE)
-
-
-def state(out: Path, name: str = "random") -> dict[str, object]:
-    found: dict[str, object] = load_checkpoint(RunDir(out / name).last)["state"]
-    return found
 
 
 def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
@@ -81,57 +73,7 @@ def test_a_restart_changes_no_bit(
     config: Fcn | PatchLinear, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(config, place, whole)
-    die_at(3, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, place, parts)
-    assert state(parts)["step"] == 2
-    monkeypatch.undo()
-    stop_after(5, monkeypatch)
-    assert segment_resume(parts, MACHINE).interrupted_by == 15
-    monkeypatch.undo()
-    assert state(parts)["step"] == 5
-    ended = segment_resume(parts, MACHINE)
-    one, other = weights(whole), weights(parts)
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
-    a, b = (state(out)["optimizer"] for out in (whole, parts))
-    assert isinstance(a, dict) and isinstance(b, dict) and a["state"].keys() == b["state"].keys()
-    for key, kept in a["state"].items():
-        assert torch.equal(kept["momentum_buffer"], b["state"][key]["momentum_buffer"])
-    assert read_lines(whole / "random/metrics.jsonl") == read_lines(parts / "random/metrics.jsonl")
-    assert segment_resume(parts, MACHINE).rows == ended.rows
-
-
-def die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = tuning._step
-
-    def deadly(job: object, at: tuning.Tuning, batch: object) -> object:
-        if at.step == step:
-            raise KeyboardInterrupt
-        return original(job, at, batch)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tuning, "_step", deadly)
-
-
-def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., object] = tuning._step
-    asked: list[Interrupt] = []
-    tune = tuned.tune
-
-    def noted(job: object, at: object, interrupt: Interrupt, words: str) -> object:
-        asked.append(interrupt)
-        return tune(job, at, interrupt, words)  # type: ignore[arg-type]
-
-    def signalled(job: object, at: tuning.Tuning, batch: object) -> object:
-        if at.step + 1 == step:
-            asked[0].signal = 15
-        return original(job, at, batch)
-
-    monkeypatch.setattr(tuned, "tune", noted)
-    monkeypatch.setattr(tuning, "_step", signalled)
+    restart_changes_no_bit(lambda out: train(config, place, out), segment_resume, tmp_path, monkeypatch)
 
 
 def test_features_are_the_same_whether_kept_or_not(
