@@ -1,6 +1,7 @@
 """The command line: help without torch, suggestions, one-line errors that leave nothing behind, options that arrive."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from resmom import cli
 from resmom.config import from_json
-from resmom.recipes import names
+from resmom.recipes import RECIPES, names
 from resmom.version import VERSION
 from tests.data.test_folder import draw
 
@@ -97,13 +98,20 @@ def test_help_of_a_recipe_lists_its_fields_with_their_values(call: Call) -> None
     assert "--run." not in out and "--recipe" not in out
 
 
-def test_pretrain_withrunanything_tells_both_ways(call: Call) -> None:
+def test_pretrain_without_anything_tells_both_ways(call: Call) -> None:
     status, out, err = call("pretrain")
     assert (status, out) == (2, "")
-    assert "name at least --data and --out" in err and all(name in err for name in names())
+    assert "name at least --data and --out" in err and all(name in err for name in RECIPES)
 
 
-def test_pretrain_withruna_recipe_needs_data_and_out(call: Call) -> None:
+def test_every_option_in_the_usage_of_pretrain_exists(call: Call) -> None:
+    _, usage, _ = call("pretrain", "--help")
+    _, whole, _ = call("pretrain", "mocov3_digits", "--help")
+    named = set(re.findall(r"--[a-z][a-z0-9.-]+", usage)) - {"--time", "--backbone", "--method"}  # these are not fields
+    assert len(named) > 15 and [option for option in sorted(named) if not re.search(rf"{option}\b", whole)] == []
+
+
+def test_pretrain_without_a_recipe_needs_data_and_out(call: Call) -> None:
     status, _, err = call("pretrain", "--data", "x")
     assert status == 2 and "--out" in err
 

@@ -1,9 +1,11 @@
 """The allocator is told only where there is one that listens, and only by the command line."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from resmom import commands
 from resmom.runs.pretrain import Machine
@@ -45,3 +47,15 @@ def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert commands.keep_memory() is False
+
+
+def test_deterministic_algorithms_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what the user set stays
+    try:
+        commands.set_process(Machine())
+        assert not torch.are_deterministic_algorithms_enabled()
+        commands.set_process(Machine(deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+    finally:
+        torch.use_deterministic_algorithms(False)

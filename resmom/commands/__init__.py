@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -39,11 +40,14 @@ def print_json(content: Any) -> None:
 
 
 def set_process(machine: Machine) -> None:
-    """Set what holds for this whole process: torch's threads, and what becomes of freed memory."""
+    """Set what holds for this whole process: torch's threads and algorithms, and what becomes of freed memory."""
     if machine.threads:
         torch.set_num_threads(machine.threads)
     if machine.keep_memory:
         keep_memory()
+    if machine.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def keep_memory() -> bool:

@@ -1,5 +1,6 @@
 """resmom pretrain [RECIPE] --data DATA --out DIR"""
 
+import textwrap
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
-from resmom.recipes import names, recipe
+from resmom.recipes import RECIPES, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.pretrain import Asked, Machine, pretrain
 
@@ -18,14 +19,36 @@ ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
     f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)})."
 )
+
+
+def _recipes() -> str:
+    return textwrap.fill(", ".join(RECIPES), 100, initial_indent="  ", subsequent_indent="  ")
+
+
 USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init FILE] [OPTIONS]
        resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]
 
 Without a recipe all settings are derived from the images and the machine, and printed with their reasons.
 
-recipes: {", ".join(names())}
+The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
+  --backbone NAME            {BACKBONES}
+  --method NAME              {", ".join(METHODS)}
+  --policy.views.0.size N    --policy.views.1.size N: side of the two views in pixels
+  --train.batch N            images per step; --train.micro-batch N: as many at once
+  --train.epochs N           passes over the images; --train.steps N: steps instead
+  --train.seed N             another seed is another run of the same
+  --train.precision NAME     fp32, bf16 or fp16
+  --optim.lr X               learning rate per 256 images
+  --ema.momentum X           the teacher's momentum at the start
+  --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
+  --device NAME              cpu, cuda, ...; --workers N, --threads N; --deterministic: repeatable on a GPU
+  --json                     print the result as JSON
 
-`resmom pretrain RECIPE --help` tells the options of a recipe; a run without one has the same.
+`resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
+`resmom recipes` lists the recipes; every one with a teacher has a twin NAME_residual, with the residual term.
+
+recipes:
+{_recipes()}
 """
 
 

@@ -5,7 +5,7 @@ the measurements. Change a rule here, there, and in the table together.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from resmom.config import ConfigError, Log, Run
@@ -204,7 +204,8 @@ def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
 
 def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
     if facts.batch:
-        return facts.batch, "the one asked for"
+        derived, _ = _batch(replace(facts, batch=0), limits)
+        return facts.batch, f"asked for; derived: {derived}"
     most = 256 if facts.gpu else 128
     if 32 <= limits.batch < most:
         return limits.batch, "as many images as the memory holds at once"
@@ -218,7 +219,8 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
 
 def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     if facts.steps:
-        return facts.steps, "the length asked for"
+        derived, _ = _steps(replace(facts, steps=0), limits, batch)
+        return facts.steps, f"asked for; derived: {derived}"
     if limits.steps:
         return limits.steps, "what fits into the given time at the speed measured just now"
     seen = 20_000_000 if facts.gpu else 1_000_000

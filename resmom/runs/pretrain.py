@@ -46,6 +46,9 @@ class Machine:
     keep_memory: bool = True
     """Keep freed memory for the next step instead of giving it back to the system each time; set by the command line
     (Linux with glibc). Faster, and more memory is held while the run lasts."""
+    deterministic: bool = False
+    """On a GPU: only operations that give the same bits again, so that a run repeats and resumes exactly there too; set
+    by the command line. Slower; torch warns of an operation that has no such form. A CPU does so anyway."""
     quiet: bool = False
     """Say nothing while training."""
 

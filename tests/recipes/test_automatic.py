@@ -338,11 +338,11 @@ class TestAskedFor:
         facts = replace(PHOTOS, batch=256)
         run = derived(facts, Limits(batch=64))
         assert run.train.batch == 256 and run.train.steps == math.ceil(1_000_000 / 256)
-        assert choice(facts, "train.batch").reason == "the one asked for"
+        assert choice(facts, "train.batch").reason == "asked for; derived: 128"
 
     def test_steps(self) -> None:
         facts = replace(PHOTOS, steps=40)
         run = derived(facts, Limits(steps=3_000))
         assert (run.train.steps, run.train.warmup_steps) == (40, 2)
         assert half_life(run.ema.momentum) == pytest.approx(20)
-        assert choice(facts, "train.steps").reason == "the length asked for"
+        assert choice(facts, "train.steps").reason == f"asked for; derived: {derived(PHOTOS).train.steps}"

@@ -62,7 +62,7 @@ def test_on_the_command_line(
     for choice in options.values():
         line = next(line for line in told.err.splitlines() if line.strip().startswith(choice["option"] + " "))
         assert choice["value"] in line and line.endswith(choice["reason"])
-    assert options["train.batch"]["reason"] == "the one asked for"
+    assert options["train.batch"]["reason"].startswith("asked for; derived: ")
 
     lines = read_lines(folder.metrics)
     for kind in ("knn", "health"):
