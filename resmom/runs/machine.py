@@ -1,8 +1,10 @@
 """What a run uses of the machine, and what the command line tells the system for the whole process. No torch."""
 
 import ctypes
+import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,13 @@ def keep_memory() -> bool:
 # M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h: nothing is mapped apart, nothing below 2 GiB is given back,
 # and the heap grows by 512 MiB at a time.
 _MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 2**29))
+
+
+def cpu_model() -> str:
+    """What the processor calls itself; empty where it does not."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
