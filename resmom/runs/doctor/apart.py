@@ -54,7 +54,7 @@ class Apart:
             return self._dead(process)
         if not select.select([process.stdout], [], [], seconds)[0]:
             self.close()
-            return Failure(f"there was no answer within {seconds:.0f} s", late=True)
+            return Failure(f"there was no answer within {seconds:g} s", late=True)
         line = process.stdout.readline()
         if not line:
             return self._dead(process)

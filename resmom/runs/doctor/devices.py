@@ -211,10 +211,12 @@ def _compiled_for(found: Device) -> bool:
     major, minor = found.capability
     for name in found.compiled:
         kind, _, digits = name.partition("_")
-        number = digits.rstrip("af")  # sm_90a: for this one architecture
+        number = digits.rstrip("af")
         had = int(number[:-1]), int(number[-1])
-        if kind == "compute" and had <= (major, minor):
-            return True
-        if kind == "sm" and had[0] == major and had[1] <= minor:
+        if digits.endswith("a"):  # sm_90a: for this one architecture, translated or not
+            fits = had == (major, minor)
+        else:
+            fits = had <= (major, minor) if kind == "compute" else had[0] == major and had[1] <= minor
+        if fits:
             return True
     return False

@@ -124,12 +124,16 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
     packages = before.get("packages", {}), now.get("packages", {})
     told += [(name, packages[0].get(name), packages[1].get(name)) for name in sorted({*packages[0], *packages[1]})]
     told += [("threads", before.get("threads"), now.get("threads"))]
-    told += [("GPU", *(", ".join(line.get("gpu", [])) or "none" for line in (before, now)))]
+    told += [("GPU", _gpus(before), _gpus(now))]
     return tuple(
         f"{name} {'not there' if then is None else then} (now {'not there' if here is None else here})"
         for name, then, here in told
         if then != here and not (name == "commit" and None in (then, here))
     )
+
+
+def _gpus(line: dict[str, Any]) -> str:
+    return ", ".join(line.get("gpu", [])) or "none"
 
 
 def judge_folder(found: Folder) -> Iterator[Finding]:
@@ -149,7 +153,7 @@ def judge_folder(found: Folder) -> Iterator[Finding]:
             remedy = f"cp {found.kept[-1]} {found.last}, then `resmom resume`: the run goes on from that checkpoint"
         yield Finding(about, "problem", f"{found.damaged}.", remedy)
         return
-    finished = found.steps > 0 and found.step == found.steps
+    finished = _finished(found)
     words = f"{found.path} is finished" if finished else f"{found.path} is at step {found.step} of {found.steps or '?'}"
     if found.own:
         words += f"; its checkpoint is whole, and only Python can load it, for it has modules of its own ({found.own})"
@@ -168,16 +172,18 @@ def judge_folder(found: Folder) -> Iterator[Finding]:
         yield Finding(about, "note", f"{name}: {said}", remedy)
 
 
+def _finished(found: Folder) -> bool:
+    return found.steps > 0 and found.step == found.steps
+
+
 def _disk(found: Folder) -> Iterator[Finding]:
     """The lock, the right to write, and room for the next checkpoint."""
     if found.busy:
         words = f"another process is working in {found.path} now; it cannot be resumed meanwhile."
         yield Finding("run", "note", words, "wait for it, or stop it: Ctrl-C saves")
-    if found.unlocked:
+    if found.unlocked and not _finished(found):
         words = f"{found.path} cannot be written to or locked: {found.unlocked}."
-        yield Finding("run", "problem", words, "make it writable, or copy it to a local disk; to read it, nothing")
-    if found.free < 2 * found.bytes and found.step < found.steps:
-        words = (
-            f"{size(found.free)} are free on its disk, and checkpoints of {size(found.bytes)} and exports are to come."
-        )
+        yield Finding("run", "problem", words, "make it writable, or copy it to a local disk, before it is resumed")
+    if found.free < 2 * found.bytes and not _finished(found):
+        words = f"{size(found.free)} are free on its disk; checkpoints of {size(found.bytes)} and exports are to come."
         yield Finding("run", "problem", words, "free some before it is resumed")

@@ -149,8 +149,8 @@ def judge_threads(found: Threads, system: str) -> Iterator[Finding]:
         yield Finding(
             "threads",
             "note",
-            "OMP_WAIT_POLICY is ACTIVE: waiting threads spin, which is a tenth faster on cores of your own, and ten times "
-            "slower or more where another program wants one.",
+            "OMP_WAIT_POLICY is ACTIVE: waiting threads spin, a tenth faster on cores of your own, and far slower "
+            "where another program wants one.",
             "unset it if anything else runs on this machine; the command line then takes PASSIVE",
         )
     if system == "Linux" and (not found.kept or found.allocator):
