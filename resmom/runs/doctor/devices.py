@@ -34,7 +34,7 @@ class Found:
     """What the NVIDIA driver says of itself; empty where none is loaded."""
     visible: str | None
     """CUDA_VISIBLE_DEVICES, None where it is not set."""
-    refused: str
+    reason: str
     """Why torch finds no GPU, in its own words."""
     devices: tuple[str, ...]
     """cpu, cuda:0, cuda:1, … mps."""
@@ -65,7 +65,7 @@ def devices() -> Answer:
     """The probe of what torch finds."""
     import torch
 
-    names, refused = ["cpu"], ""
+    names, reason = ["cpu"], ""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
@@ -74,14 +74,14 @@ def devices() -> Answer:
             try:
                 torch.cuda.init()  # type: ignore[no-untyped-call]
             except (RuntimeError, AssertionError) as error:
-                refused = str(error).splitlines()[0]
-    refused = next((str(one.message).splitlines()[0] for one in said if "CUDA" in str(one.message)), refused)
+                reason = str(error).splitlines()[0]
+    reason = next((str(one.message).splitlines()[0] for one in said if "CUDA" in str(one.message)), reason)
     if torch.backends.mps.is_available():
         names.append("mps")
     cuda, rocm = torch.version.cuda, torch.version.hip
     built = f"CUDA {cuda}" if cuda else f"ROCm {rocm}" if rocm else ""
     driver = DRIVER.read_text().splitlines()[0].partition(":")[2].strip() if DRIVER.exists() else ""
-    found = Found(built, driver, os.environ.get("CUDA_VISIBLE_DEVICES"), refused, tuple(names))
+    found = Found(built, driver, os.environ.get("CUDA_VISIBLE_DEVICES"), reason, tuple(names))
     return answer(found, judge_found(found))
 
 
@@ -97,7 +97,7 @@ def judge_found(found: Found) -> Iterator[Finding]:
             f"there is an NVIDIA GPU ({found.driver}), and torch is a build without CUDA: all runs on the CPU.",
             "install torch and torchvision anew, a build for CUDA; PyTorch's page of installation tells the command",
         )
-    elif found.driver and NO_GPU in found.refused:
+    elif found.driver and NO_GPU in found.reason:
         why = "" if found.visible is None else f" (CUDA_VISIBLE_DEVICES is '{found.visible}')"
         yield Finding(
             about,
@@ -110,7 +110,7 @@ def judge_found(found: Found) -> Iterator[Finding]:
             about,
             "problem",
             f"there is an NVIDIA GPU ({found.driver}), and torch, built for {found.built}, cannot use it: "
-            f"{found.refused}",
+            f"{found.reason}",
             f"update the driver to one for {found.built}, or install a build of torch for the CUDA that the driver has "
             "(nvidia-smi tells which)",
         )

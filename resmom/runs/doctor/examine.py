@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.runs.doctor.apart import Apart, Failure
-from resmom.runs.doctor.finding import Answer, Finding, State
+from resmom.runs.doctor.finding import Answer, Finding, State, sentence
 from resmom.runs.doctor.system import system
 
 ANSWERING = "resmom.runs.doctor.probes"
@@ -73,8 +73,8 @@ def questions(run: Path | None = None, out: Path | None = None, data: str = "") 
 def examine(asked: list[Question], answering: str = ANSWERING) -> Iterator[tuple[str, Answer]]:
     """Ask, and yield the answer to each question with its name; after `devices` also that of every device.
 
-    What raises, crashes or hangs becomes a finding. What needs it is not asked, and a last answer says so. On a system
-    that resmom does not run on, that is all that is said.
+    What raises, crashes or hangs becomes a finding. What needs it is not asked, and a last answer says so. What needs a
+    thing that cannot be used, as was answered, is left out. On a system that resmom does not run on, that is all.
     """
     here = system()
     yield "system", here
@@ -95,7 +95,7 @@ def examine(asked: list[Question], answering: str = ANSWERING) -> Iterator[tuple
                 continue
             yield question.name, told
             if told.facts.get("refused") or told.facts.get("damaged"):
-                without.add(question.name)
+                waiting = deque(other for other in waiting if question.name not in other.needs)
             if question.name == "devices":
                 waiting.extendleft(_device(name) for name in reversed(told.facts["devices"]))
     if left:
@@ -115,4 +115,4 @@ def _device(name: str) -> Question:
 def _failed(question: Question, told: Failure) -> Finding:
     state: State = "note" if told.late and question.slow else "problem"
     why = f"; {question.slow}" if told.late and question.slow else ""
-    return Finding(question.name, state, f"{told.words}{why}.", question.remedy)
+    return Finding(question.name, state, sentence(f"{told.words}{why}"), question.remedy)

@@ -35,6 +35,11 @@ def answer(facts: Any, findings: Iterable[Finding]) -> Answer:
     return Answer(tuple(findings), asdict(facts))
 
 
+def sentence(words: str) -> str:
+    """With one full stop, whatever others have put at the end of their message."""
+    return words.rstrip(". ") + "."
+
+
 def size(count: int) -> str:
     """Bytes as people say them."""
     if count < 2**30:

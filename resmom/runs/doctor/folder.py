@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines
-from resmom.runs.doctor.finding import Answer, Finding, answer, size
+from resmom.runs.doctor.finding import Answer, Finding, answer, sentence, size
 from resmom.runs.limits import free_disk
 
 WORDS = ("resmom", "commit", "python", "cpu")
@@ -144,14 +144,14 @@ def judge_folder(found: Folder) -> Iterator[Finding]:
         return
     if found.refused:
         words = "name a folder that `resmom pretrain` made, or one of its checkpoints"
-        yield Finding(about, "problem", f"{found.refused}.", words)
+        yield Finding(about, "problem", sentence(found.refused), words)
         return
     yield from _disk(found)
     if found.damaged:
         remedy = "a copy of the folder from elsewhere; without one, start anew"
         if found.kept:
             remedy = f"cp {found.kept[-1]} {found.last}, then `resmom resume`: the run goes on from that checkpoint"
-        yield Finding(about, "problem", f"{found.damaged}.", remedy)
+        yield Finding(about, "problem", sentence(found.damaged), remedy)
         return
     finished = _finished(found)
     words = f"{found.path} is finished" if finished else f"{found.path} is at step {found.step} of {found.steps or '?'}"

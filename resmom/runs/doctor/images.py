@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resmom.runs.doctor.finding import Answer, Finding, answer
+from resmom.runs.doctor.finding import Answer, Finding, answer, sentence
 
 SAMPLE = 16
 """Images that are read."""
@@ -24,10 +24,13 @@ class Images:
     classes: int = 0
     side: int = 0
     """Median of the shorter sides, in pixels."""
-    unreadable: int = 0
-    first: str = ""
-    """The first of those, with the reason."""
+    unopened: int = 0
+    """Files that were left out when all headers were read."""
     read: int = 0
+    undecoded: int = 0
+    """Of those read, the ones that could not be decoded."""
+    first: str = ""
+    """The first file of either kind, with the reason."""
     seconds: float = 0.0
 
 
@@ -42,6 +45,7 @@ def images(spec: str) -> Answer:
 
     try:
         source = open_data(spec, ram_limit=0, download=False).train
+        unopened = len(source.unreadable)
         sample = thinned(source, SAMPLE)
         began = time.perf_counter()
         for at in range(len(sample)):
@@ -55,8 +59,8 @@ def images(spec: str) -> Answer:
         broken = source.unreadable
         first = f"{broken[0][0]!a}: {broken[0][1]}" if broken else ""
         side = int(np.median(source.sizes.min(axis=1)))
-        numbers = len(source), len(source.classes), side, len(broken), first, len(sample), seconds
-        found = Images(spec, "", False, *numbers)
+        read = unopened, len(sample), len(broken) - unopened, first, seconds
+        found = Images(spec, "", False, len(source), len(source.classes), side, *read)
     return answer(found, judge_images(found))
 
 
@@ -66,7 +70,7 @@ def judge_images(found: Images) -> Iterator[Finding]:
     about = "data"
     if found.refused:
         closer = f"put that right, or look closer: resmom data check {found.spec}"
-        yield Finding(about, "problem", f"{found.refused}.", closer)
+        yield Finding(about, "problem", sentence(found.refused), closer)
         return
     if found.absent:
         words = f"{found.spec} is not whole on this disk; the first run that names it downloads it."
@@ -81,12 +85,14 @@ def judge_images(found: Images) -> Iterator[Finding]:
             f"{words}: a run needs at least {LEAST_IMAGES}, half of them with sides of {LEAST_SIDE} or more.",
             "add images, or larger ones",
         )
-    if found.unreadable:
-        total = found.images + found.unreadable
+    if found.unopened or found.undecoded:
+        parts = [f"{found.unopened} more cannot be opened"] * bool(found.unopened)
+        parts += [f"of {found.read} that were read {found.undecoded} cannot be decoded"] * bool(found.undecoded)
+        many = found.unopened > DAMAGED * found.images or found.undecoded > DAMAGED * found.read
         yield Finding(
             about,
-            "problem" if found.unreadable > DAMAGED * total else "note",
-            f"{words}; {found.unreadable} could not be read, such as {found.first}.",
+            "problem" if many else "note",
+            f"{words}; {', '.join(parts)}, such as {found.first}.",
             f"resmom data check {found.spec} reads all and lists what is damaged; a run leaves such files out",
         )
     elif found.images >= LEAST_IMAGES and found.side >= LEAST_SIDE:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.rundir import find_run
-from resmom.runs.doctor.finding import Answer, Finding, answer
+from resmom.runs.doctor.finding import Answer, Finding, answer, sentence
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def judge_images_of(found: Named) -> Iterator[Finding]:
         words = f"its images were given in Python ({found.spec}), so nothing is known of them here."
         yield Finding(about, "note", words, f"give them again: {again}")
     elif found.refused:
-        yield Finding(about, "problem", f"{found.refused}.", f"bring them back, or say where they are: {again}")
+        yield Finding(about, "problem", sentence(found.refused), f"bring them back, or say where they are: {again}")
     elif not found.same:
         words = f"{found.spec} is not what the run was trained on: its images' number, names, sizes or labels changed."
         yield Finding(about, "problem", words, f"put them back as they were, or say where those are: {again}")

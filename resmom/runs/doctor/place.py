@@ -37,6 +37,7 @@ def place(out: str) -> Answer:
 
 
 def _look(out: Path) -> Place:
+    there = out.absolute()
     try:
         there = existing(out)
         free = shutil.disk_usage(there).free
@@ -45,7 +46,7 @@ def _look(out: Path) -> Place:
             write_json(folder.config, {})
             unlocked, exclusive = _locks(folder)
     except OSError as error:
-        return Place(str(error.filename or out), 0, error.strerror or str(error), "", False)
+        return Place(str(there), 0, error.strerror or str(error), "", False)
     return Place(str(there), free, "", unlocked, exclusive, RunDir(out).config.exists())
 
 

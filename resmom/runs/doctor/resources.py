@@ -79,7 +79,7 @@ def judge_cores(found: Cores) -> Iterator[Finding]:
         yield Finding(
             "cores",
             "note",
-            f"{words}, and in the last minute {found.load:.1f} threads wanted one at any time.",
+            f"{words}; in the last minute {found.load:.1f} threads wanted to run, on average.",
             "wait for other programs, or end them: training shares the cores; --threads 1 then suffers least",
         )
     else:
@@ -132,8 +132,8 @@ def judge_threads(found: Threads, system: str) -> Iterator[Finding]:
         yield Finding(
             "threads",
             "problem",
-            f"{words}, and this process has {found.usable:g} cores' worth of time: they wait for each other, which can "
-            "make training many times slower.",
+            f"{words}, and this process has time on {found.usable:g} core{'s' * (found.usable != 1)}: they wait for "
+            "each other, which can make training many times slower.",
             f"--threads {fits} with every command, or OMP_NUM_THREADS={fits} in the environment",
         )
     elif found.asked and 2 * found.threads <= fits:

@@ -35,7 +35,7 @@ FOUND = Found("CUDA 12.8", "NVIDIA UNIX x86_64 Kernel Module  570.1", None, "", 
 CPU = Device("cpu", "", "native", 1e-7, 1e-5, 1e-3)
 GPU = Device("cuda:0", "A GPU", "native", 1e-4, 1e-2, 1e-3, 70 * GIB, 80 * GIB, (9, 0), ("sm_80", "sm_90"))
 PLACE = Place("runs", 100 * GIB, "", "", True)
-IMAGES = Images("photos", "", False, 5000, 10, 300, 0, "", 16, 0.2)
+IMAGES = Images("photos", "", False, 5000, 10, 300, 0, 16, 0, "", 0.2)
 FOLDER = Folder("runs/a", bytes=GIB, free=100 * GIB, step=5, steps=10, last="runs/a/checkpoints/last.pt")
 NAMED = Named("runs/a", "photos", same=True)
 
@@ -199,11 +199,11 @@ class TestDevices:
 
     def test_a_driver_too_old(self) -> None:
         refused = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
-        state, words, remedy = one(judge_found(replace(self.NONE, refused=refused)))
+        state, words, remedy = one(judge_found(replace(self.NONE, reason=refused)))
         assert state == "problem" and "too old" in words and "CUDA 12.8" in words and "update the driver" in remedy
 
     def test_a_gpu_that_is_hidden(self) -> None:
-        hidden = replace(self.NONE, visible="", refused="No CUDA GPUs are available")
+        hidden = replace(self.NONE, visible="", reason="No CUDA GPUs are available")
         state, words, _ = one(judge_found(hidden))
         assert state == "note" and "CUDA_VISIBLE_DEVICES is ''" in words
         assert "CUDA_VISIBLE" not in one(judge_found(replace(hidden, visible=None)))[1]
@@ -285,12 +285,26 @@ class TestImages:
     @pytest.mark.parametrize(
         ("changed", "state", "words"),
         [
-            ({"refused": "photos does not exist"}, "problem", "photos does not exist."),
+            ({"refused": "photos does not exist."}, "problem", "photos does not exist."),
             ({"absent": True}, "note", "downloads it"),
             ({"images": 10}, "problem", "10 images of 10 classes"),
             ({"side": 8}, "problem", "8 pixels"),
-            ({"unreadable": 3, "first": "'a.jpg': the file is empty"}, "note", "3 could not be read, such as 'a.jpg'"),
-            ({"unreadable": 3000, "first": "'a.jpg': the file is empty"}, "problem", "3000 could not be read"),
+            ({"unopened": 3, "first": "'a.jpg': the file is empty"}, "note", "3 more cannot be opened, such as"),
+            (
+                {"unopened": 3000, "first": "'a.jpg': the file is empty"},
+                "problem",
+                "such as 'a.jpg': the file is empty",
+            ),
+            (
+                {"undecoded": 1, "first": "'a.jpg': cut short"},
+                "note",
+                "of 16 that were read 1 cannot be decoded",
+            ),
+            (
+                {"undecoded": 3, "first": "'a.jpg': cut short"},
+                "problem",
+                "of 16 that were read 3 cannot be decoded",
+            ),
         ],
     )
     def test_each(self, changed: dict[str, object], state: str, words: str) -> None:
