@@ -21,6 +21,7 @@ VERBS = {
     "data": "check the images of a data set, or pack them into few files",
     "profile": "where the time of a run goes, and what to do about it",
     "recipes": "list the recipes, or show one",
+    "doctor": "is this machine ready, and if not, what to do?",
     "demo": "the whole story on an embedded data set, in minutes",
 }
 

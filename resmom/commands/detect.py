@@ -1,6 +1,6 @@
 """resmom detect train|resume|evaluate"""
 
-from resmom.commands import Tuned
+from resmom.commands.tuned import Tuned
 from resmom.nets.backbones import BACKBONES
 from resmom.recipes.detection import DETECTION, detection_recipe
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train

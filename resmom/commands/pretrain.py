@@ -13,7 +13,8 @@ from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, recipe
 from resmom.runs.budget import seconds_of
-from resmom.runs.pretrain import Asked, Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import Asked, pretrain
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "

@@ -17,29 +17,29 @@ HELD = re.compile(r"(?P<images>.+)@held-out=(?P<fraction>[^@/]*)")
 """How a part of the training images is named that is tested on instead of the test split."""
 
 
-def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
+def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
     """What `spec` stands for: a folder of images, a pack of one, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. With `@held-out=0.1` behind it, a stratified tenth of the training images
     is tested on and not trained on, and the test split is left alone. `ram_limit`: decoded bytes up to which a folder's
-    split is held in RAM.
+    split is held in RAM. `download`: whether a public data set that is not there is fetched.
 
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
     `open_named`, `held_out`.
     """
     # A path is no name, even where it looks like one.
     again = absolute(spec if isinstance(spec, str) else str(spec.expanduser().absolute()))
-    return replace(_opened(spec, ram_limit), spec=again)
+    return replace(_opened(spec, ram_limit, download), spec=again)
 
 
-def _opened(spec: str | Path, ram_limit: int) -> Data:
+def _opened(spec: str | Path, ram_limit: int, download: bool) -> Data:
     if part := HELD.fullmatch(str(spec)):
-        return held_out(_opened(part["images"], ram_limit), _fraction(str(spec), part["fraction"]))
+        return held_out(_opened(part["images"], ram_limit, download), _fraction(str(spec), part["fraction"]))
     if isinstance(spec, str):
         name, colon, root = spec.partition(":")
         if name in NAMES:
-            return open_named(name, Path(root).expanduser() if colon and root else None)
+            return open_named(name, Path(root).expanduser() if colon and root else None, download)
     path = Path(spec).expanduser()
     if path.is_dir() and is_pack(path):
         return open_pack(path, ram_limit)

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shutil
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from resmom.rundir import RunDirError
 from resmom.runs.facts import free_memory
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare
+from resmom.runs.limits import free_disk
 from resmom.runs.monitor import monitor
 from resmom.schedule import every
 from resmom.train.optim import set_rate
@@ -198,10 +198,7 @@ def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
 
 def require_disk(out: Path, needed: int) -> None:
     """Raise RunDirError if the disk of `out` has less than `needed` bytes free."""
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_disk(out)
     if free < needed:
         raise RunDirError(
             f"{out} will need about {needed / 2**30:.1f} GiB, and its disk has {free / 2**30:.1f} GiB free; free "

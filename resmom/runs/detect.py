@@ -27,8 +27,8 @@ from resmom.evaluate.detection import (
 from resmom.nets.backbones import Backbone
 from resmom.nets.detector import build_detector
 from resmom.runs import tuned
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate

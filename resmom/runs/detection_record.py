@@ -24,7 +24,7 @@ from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.detect import Detection
 from resmom.runs.environment import without_folders
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.tuning import Job, fresh_tuning, load_tuning
 
 SHOWN = 12

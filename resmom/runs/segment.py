@@ -22,8 +22,8 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.patches import PatchProbe
 from resmom.nets.segmenter import FcnNetwork
 from resmom.runs import tuned
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate

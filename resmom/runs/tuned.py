@@ -21,8 +21,8 @@ from resmom.rundir import RunDir, RunDirError, append_line, write_json
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible
 from resmom.runs.job import default_device
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuning import Job, Labelled, Measured, Task, content, fresh_tuning, load_tuning, measured, tune
 
 D = TypeVar("D", bound=Labelled)

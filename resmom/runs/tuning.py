@@ -17,7 +17,7 @@ from resmom.nets.backbones import Backbone
 from resmom.rundir import RunDir, append_line, drop_lines_after
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.progress import Progress
 from resmom.schedule import due
 

@@ -12,7 +12,7 @@ from resmom.checkpoint import load_checkpoint
 from resmom.rundir import RunDir, read_lines
 from resmom.runs import tuned, tuning
 from resmom.runs.interrupt import Interrupt
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from tests.runs.crash import QUIET
 
 MACHINE = replace(QUIET, workers=0)

@@ -30,7 +30,8 @@ from resmom.rundir import RunDir, read_lines
 from resmom.runs.health import health_line, start_share
 from resmom.runs.job import Job, prepare
 from resmom.runs.loop import Diverged
-from resmom.runs.pretrain import Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain
 from resmom.schedule import half_cosine
 from resmom.train.optim import AdamW, Sgd, set_rate
 from resmom.train.plan import Train, plan

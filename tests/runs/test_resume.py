@@ -23,7 +23,8 @@ from resmom.methods.ressl import ReSSL
 from resmom.nets.vit import VIT
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.pretrain import Finished, pretrain, resume
+from resmom.runs.interrupt import Finished
+from resmom.runs.pretrain import pretrain, resume
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))

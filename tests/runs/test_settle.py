@@ -18,7 +18,8 @@ from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
 from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
 from resmom.runs.facts import gather
-from resmom.runs.pretrain import Asked, Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import Asked, pretrain
 from resmom.runs.settle import Ask, Settled
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
