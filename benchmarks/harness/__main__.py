@@ -1,13 +1,14 @@
-"""One command for a borrowed machine: checks, throughput, training comparisons.
+"""One command for a borrowed machine: checks, throughput, comparisons of pretraining, and on to detection.
 
     python -m benchmarks.harness check|throughput --results DIR [--toy]
     python -m benchmarks.harness train GRID.json --data DATA --state DIR --results DIR [--minutes 9] [--toy]
+    python -m benchmarks.harness chain GRID.json --photos DIR … --train VOC … --test VOC … --state DIR --results DIR
 
-Every finished piece of work is one JSON line in a file under --results, and a piece of throughput and train whose line
-is there is not done again: a call that is cut off, or stopped by --minutes, loses at most the piece under way, and of a
-training run only what came after its last checkpoint in the state folder. The same call goes on where the last one
-ended, on this machine or, with the result files brought along, on another. --toy shrinks everything so that the whole
-path runs on a CPU in a minute.
+Every finished piece of work is one JSON line in a file under --results, and a piece of throughput, train and chain
+whose line is there is not done again: a call that is cut off, or stopped by --minutes, loses at most the piece under
+way, and of a training only what came after its last checkpoint in the state folder. The same call goes on where the
+last one ended, on this machine or, with the result files brought along, on another. --toy shrinks everything so that
+the whole path runs on a CPU in a minute. `chain` is pretraining and detection, see benchmarks/chain/README.md.
 """
 
 import argparse
@@ -15,17 +16,19 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.harness import check, throughput, training
+from benchmarks.chain.places import add_places
+from benchmarks.harness import chain, check, throughput, training
 from resmom.errors import UserError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harness", description=__doc__)
-    parser.add_argument("part", choices=("check", "throughput", "train"))
-    parser.add_argument("grid", nargs="?", type=Path, help="for train: a grid file, see docs/compare.md")
+    parser.add_argument("part", choices=("check", "throughput", "train", "chain"))
+    parser.add_argument("grid", nargs="?", type=Path, help="for train and chain: a grid file")
     parser.add_argument("--results", type=Path, required=True, help="folder of result files")
     parser.add_argument("--state", type=Path, default=Path("/tmp/resmom-harness"), help="folder of unfinished runs")
     parser.add_argument("--data", default="", help="for train: what `resmom pretrain --data` takes")
+    add_places(parser, required=False)
     parser.add_argument("--minutes", type=float, default=9.0, help="stop in time for a limit of so many minutes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--toy", action="store_true", help="everything tiny: tries the path, measures nothing")
@@ -37,6 +40,11 @@ def main() -> int:
             return check.work(a.results / "check.jsonl", a.device, a.toy)
         if a.part == "throughput":
             return throughput.work(a.results / "throughput.jsonl", a.device, a.toy, until)
+        if a.part == "chain":
+            if a.grid is None or not (a.photos and a.train and a.test):
+                parser.error("chain needs a grid file, --photos, --train and --test")
+            named = a.photos, a.train, a.test
+            return chain.work(a.grid, named, a.state, a.results, a.device, a.toy, until)
         if a.grid is None or not a.data:
             parser.error("train needs a grid file and --data")
         return training.work(a.grid, a.data, a.state, a.results, a.device, a.toy, until)

@@ -45,7 +45,7 @@ def work(grid_file: Path, data: str, state: Path, results: Path, device: str, to
             return 3
         folder = cell.folder(out)
         try:
-            with _alarm(until - reserve):
+            with alarm(until - reserve):
                 ended = train_cell(cell, images, out, machine)
         except Diverged as error:
             append_line(lines, {**diverged_line(cell, images, out, error), "curves": curves(folder)})
@@ -66,7 +66,7 @@ def shrunk(grid: Grid) -> Grid:
 
 
 @contextmanager
-def _alarm(until: float) -> Iterator[None]:
+def alarm(until: float) -> Iterator[None]:
     """SIGTERM to this process from `until` on, again and again: a run hears it only once it is under way.
 
     While it is set up or measured the signal means nothing, instead of the end of the process.

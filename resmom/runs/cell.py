@@ -89,7 +89,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
         measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
-    return _line(cell, images, last, trained_seconds(metrics) or 0.0) | {
+    return bare_line(cell, images, last, trained_seconds(metrics) or 0.0) | {
         "before": start[0]["student"] if start else None,
         "queries": _queries(protocols.get("knn", "")),
         "measures": measures,
@@ -101,7 +101,7 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
     """What is kept of a run whose loss did not stay finite: that it did not."""
     metrics = read_lines(RunDir(cell.folder(out)).metrics)
     last = max((line["step"] for line in metrics), default=0)
-    return _line(cell, images, last, trained_seconds(metrics) or 0.0) | {"failed": str(error)}
+    return bare_line(cell, images, last, trained_seconds(metrics) or 0.0) | {"failed": str(error)}
 
 
 def steps_done(cell: Cell, out: Path) -> int:
@@ -109,7 +109,8 @@ def steps_done(cell: Cell, out: Path) -> int:
     return max((line["step"] for line in read_lines(RunDir(cell.folder(out)).metrics)), default=0)
 
 
-def _line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:
+def bare_line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:
+    """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
     return {
         "format": 1,
         "arm": cell.arm,

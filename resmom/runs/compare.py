@@ -104,7 +104,7 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     """
     cells = grid.cells()
     own = part_of(cells, part)
-    _require_fit(cells, images)
+    require_trainable(cells, images)
     lines = _lines(out)
     fingerprint = images.train.fingerprint()
     for cell in cells:
@@ -158,7 +158,7 @@ def _lines(out: Path) -> dict[tuple[str, int], Line]:
     return newest(read_lines(out / RESULTS))
 
 
-def _require_fit(cells: Sequence[Cell], images: Data) -> None:
+def require_trainable(cells: Sequence[Cell], images: Data) -> None:
     """Raise ConfigError if an arm's batch cannot be filled, or its networks cannot be built."""
     built = set()
     for cell in cells:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness import check, training
+from benchmarks.chain.table import found_in
+from benchmarks.harness import chain, check, training
 from benchmarks.harness.throughput import Case, measure
 from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import comparison
 from resmom.runs.results import read_results
+from tests.benchmarks.chains import write_chain
 
 GRID = {
     "name": "tiny",
@@ -83,14 +85,38 @@ def test_a_stopped_cell_goes_on(
 ) -> None:
     monkeypatch.setattr(training, "TOY", training.TOY | {"train.steps": 4000})
     # The first time is up before the run is set up: it is not killed, does a step, saves, and says how far it is.
-    steps, alarm = [], training._alarm
+    steps, alarm = [], training.alarm
     for seconds in (0.0, 3.0):
-        monkeypatch.setattr(training, "_alarm", lambda until, after=seconds: alarm(time.monotonic() + after))
+        monkeypatch.setattr(training, "alarm", lambda until, after=seconds: alarm(time.monotonic() + after))
         assert work(grid, data, 60.0) == 3
         said = re.search(r"mocov3, seed 0: at step (\d+) of 4000", capsys.readouterr().out)
         assert said is not None
         steps.append(int(said[1]))
     assert 0 < steps[0] < steps[1] < 4000
+
+
+@pytest.mark.slow
+def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path) -> None:
+    call = write_chain(tmp_path, seeds=[0])
+    named = call[2:4], call[5:6], call[7:8]
+    state, results = tmp_path / "state", tmp_path / "results"
+    results.mkdir()
+
+    def go_on(seconds: float) -> int:
+        until = time.monotonic() + seconds
+        return chain.work(Path(call[0]), named, state, results, "cpu", True, until)
+
+    assert go_on(0.0) == 3 and not state.exists()  # no time at all: nothing is begun
+    calls = 0
+    while go_on(4.0):
+        calls += 1
+        assert calls < 30
+    lines = read_lines(results / "drawn-toy.jsonl")
+    assert [line["arm"] for line in lines] == ["random", "mocov3-2ep", "densecl+res-2ep"]
+    assert all(line["detect"]["steps"] == 4 for line in lines) and [line["steps"] for line in lines] == [0, 6, 6]
+    assert not list(state.rglob("*.pt"))  # nothing large is left
+    assert go_on(60.0) == 0 and len(read_lines(results / "drawn-toy.jsonl")) == 3
+    assert "AP of the student" in str(found_in(lines))
 
 
 @pytest.mark.slow

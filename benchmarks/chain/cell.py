@@ -1,0 +1,128 @@
+"""One cell of a chain: its pretraining, its detectors, and the line that is kept of it.
+
+OUT/ARM/seed-S/         the pretraining, a run folder like any other (none of `random`)
+OUT/ARM/seed-S/detect/  its student and teacher as detectors, a folder like any other of `resmom detect`
+OUT/cells.jsonl         one line per finished cell, of the form of `resmom compare`
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.chain.places import Places
+from benchmarks.chain.plan import RANDOM, Chain
+from resmom.config import part_to_json
+from resmom.export.record import trained_seconds
+from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.runs.cell import bare_line, require_same, train_cell
+from resmom.runs.compare import require_trainable
+from resmom.runs.detect import detect_resume, detect_train
+from resmom.runs.environment import shareable
+from resmom.runs.grid import Cell
+from resmom.runs.loop import Diverged
+from resmom.runs.origin import Origin
+from resmom.runs.outcome import before_after
+from resmom.runs.pretrain import Machine
+from resmom.runs.results import Line
+from resmom.runs.tuned import Ended
+
+SCORES = ("ap", "ap50", "ap75", "voc07_ap", "voc07_ap50", "voc07_ap75")
+"""What is kept of a detector as measures; the classes one by one stand beside them."""
+
+
+def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int], Line]) -> list[Cell]:
+    """The cells without a line, after a check of all: options, batch, networks, and what `out` and `done` hold.
+
+    Raises UserError, naming the arm.
+    """
+    cells = chain.cells()
+    require_trainable([cell for cell in cells if cell.arm != RANDOM], places.photos)
+    for cell in cells:
+        line = done.get((cell.arm, cell.seed))
+        require_same(cell, out, line, places.photos.train.fingerprint())
+        file = _detectors(cell, out) / "detect.json"
+        settings = json.loads(file.read_text())["settings"] if file.is_file() else None
+        wanted = part_to_json(chain.detector(cell.seed))
+        for where, found in (("its line", line and line["detect"]), (str(file), settings)):
+            if found is not None and found != json.loads(json.dumps(wanted)):
+                raise RunDirError(f"{cell.arm}, seed {cell.seed}: {where} has other settings of the detector")
+        if line is not None and line["boxes"] != places.written():
+            raise RunDirError(
+                f"{cell.arm}, seed {cell.seed} was measured with other boxes; give the same --train and --test, or "
+                "another folder"
+            )
+    return [cell for cell in cells if (cell.arm, cell.seed) not in done]
+
+
+def run_cell(
+    cell: Cell, chain: Chain, places: Places, out: Path, machine: Machine, say: Callable[[str], None]
+) -> Line | int:
+    """Do what is left of a cell; its line, or the signal that stopped it. Whatever was finished is not done again."""
+    line = bare_line(cell, places.photos, 0, 0.0)
+    line |= {
+        "environment": shareable(line["environment"]),
+        "against": chain.against.get(cell.arm),
+        "boxes": places.written(),
+        "detect": part_to_json(chain.detector(cell.seed)),
+    }
+    try:
+        if cell.arm != RANDOM:
+            say(f"{cell.arm}, seed {cell.seed}: pretraining")
+            finished = train_cell(cell, places.photos, out, machine)
+            if finished.interrupted_by is not None:
+                say(f"{cell.arm}, seed {cell.seed}: at step {finished.step} of {finished.steps} of pretraining")
+                return finished.interrupted_by
+            metrics = read_lines(RunDir(cell.folder(out)).metrics)
+            line |= {
+                "steps": finished.steps,
+                "seconds": trained_seconds(metrics) or 0.0,
+                "pretraining": [asdict(change) for change in before_after(metrics)],
+            }
+        say(f"{cell.arm}, seed {cell.seed}: detectors")
+        ended = _detect(cell, chain, places, out, machine)
+    except Diverged as error:
+        return line | {"failed": str(error)}
+    if ended.interrupted_by is not None:
+        say(f"{cell.arm}, seed {cell.seed}: stopped while detectors learn")
+        return ended.interrupted_by
+    return line | _results(ended)
+
+
+def _detectors(cell: Cell, out: Path) -> Path:
+    return cell.folder(out) / "detect"
+
+
+def _detect(cell: Cell, chain: Chain, places: Places, out: Path, machine: Machine) -> Ended:
+    folder = _detectors(cell, out)
+    if (folder / "detect.json").is_file():
+        return detect_resume(folder, machine)
+    if folder.exists():  # killed before detect.json, which is written last, and before the first step
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    origin = Origin(backbone=cell.run.backbone) if cell.arm == RANDOM else Origin(run=cell.folder(out))
+    return detect_train(chain.detector(cell.seed), origin, places.train, places.test, folder, machine)
+
+
+def _results(ended: Ended) -> Line:
+    """`measures` of student and teacher, which are one network before any pretraining; the classes; the course."""
+    networks = {row.network: row for row in ended.rows}
+    measures, courses = {}, {}
+    for name in ("student", "teacher"):
+        scores = networks[name if name in networks else RANDOM].scores
+        measures |= {f"{score}/{name}": scores[score] for score in SCORES}
+    for name in networks:
+        lines = read_lines(RunDir(ended.path / name).metrics)
+        losses = [{"step": one["step"], "loss": one["loss"]} for one in lines if one["kind"] == "train"]
+        scored = [{k: one[k] for k in ("step", *SCORES)} for one in lines if one["kind"] == "detection"]
+        courses[name] = {"train": losses[:: max(1, len(losses) // 12)], "detection": scored}
+    return {
+        "measures": measures,
+        "protocols": {"detect": next(iter(networks.values())).protocol},
+        "per_class": {
+            name: {key: row.scores[key] for key in ("per_class", "voc07_ap50_per_class")}
+            for name, row in networks.items()
+        },
+        "curves": courses,
+    }
