@@ -1,14 +1,11 @@
 """Detectors around a backbone: torchvision's Faster R-CNN and RetinaNet, in the forms that protocols ask for."""
 
-import copy
-import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
@@ -20,13 +17,13 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScale
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from resmom.nets.backbones import Backbone
+from resmom.nets.stages import Stages
 
 RATIOS = (0.5, 1.0, 2.0)
 SCORE, OVERLAP, DETECTIONS = 0.05, 0.5, 100
 """Detections below this score are dropped, of those that overlap more the best is kept, and so many of an image."""
 _FINEST = 4
 """No pyramid level is finer than this stride: a map of every second pixel costs much and finds little."""
-_PROBE = 128
 
 
 @dataclass(frozen=True)
@@ -51,54 +48,6 @@ class Detector:
     """Regions per image that the second stage learns from, a quarter of them objects."""
     anchor: float = 8.0
     """Side of a pyramid level's anchors, in strides of that level (c4: the middle one of five)."""
-
-
-class Stages(nn.Module):
-    """A backbone cut where its maps get smaller: an image in, the map of every stage out."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        """Copies the backbone. Raises ValueError for one without such stages."""
-        super().__init__()
-        stem, stages = _cut(copy.deepcopy(backbone.body))
-        self.stem, self.stages = stem, nn.ModuleList(stages)
-        self.train(backbone.training).requires_grad_(True)  # a teacher's parameters come without gradients
-        self.widths, self.strides = self._measured()
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(itertools.accumulate(self.stages, lambda x, stage: stage(x), initial=self.stem(images)))[1:]
-
-    def _measured(self) -> tuple[list[int], list[int]]:
-        was = self.training
-        self.eval()  # batch statistics must not see the probe
-        parameter = next(self.parameters())
-        with torch.no_grad():
-            maps = self(torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device))
-        self.train(was)
-        if any(_PROBE % one.shape[-1] for one in maps):
-            raise ValueError(
-                f"its maps of an image of side {_PROBE} have sides {[one.shape[-1] for one in maps]}, no divisors of "
-                "it (the stem small_pad2 pads them); take a backbone with the stem imagenet or small"
-            )
-        return [one.shape[1] for one in maps], [_PROBE // one.shape[-1] for one in maps]
-
-
-def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
-    if isinstance(body, resnet.ResNet):
-        stem = nn.Sequential(OrderedDict(conv1=body.conv1, bn1=body.bn1, relu=body.relu, maxpool=body.maxpool))
-        return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
-    layers = getattr(body, "layers", None)
-    if not isinstance(layers, nn.Sequential) or not any(isinstance(layer, resnet.BasicBlock) for layer in layers):
-        raise ValueError("maps of several sizes are needed, which only ResNets have here; this backbone has none")
-    stem_layers: list[nn.Module] = []
-    stages: list[list[nn.Module]] = []
-    for layer in layers:
-        if not isinstance(layer, resnet.BasicBlock):
-            stem_layers.append(layer)
-        elif not stages or layer.stride != 1:
-            stages.append([layer])
-        else:
-            stages[-1].append(layer)
-    return nn.Sequential(*stem_layers), [nn.Sequential(*stage) for stage in stages]
 
 
 class _Pyramid(nn.Module):

@@ -6,7 +6,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from resmom.nets.backbones import BackboneConfig, ResNet, SmallResNet, build_backbone
-from resmom.nets.detector import Detector, Stages, build_detector
+from resmom.nets.detector import Detector, build_detector
+from resmom.nets.stages import Stages
 
 HALF = (0.5, 0.5, 0.5)
 
