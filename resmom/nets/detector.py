@@ -1,14 +1,14 @@
-"""Detectors around a backbone: torchvision's Faster R-CNN and RetinaNet, in the forms that protocols ask for."""
+"""Detectors around a backbone: torchvision's Faster and Mask R-CNN and RetinaNet, in the forms of the protocols."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
@@ -32,16 +32,17 @@ class Detector:
 
     `fpn`: Faster R-CNN on a feature pyramid (Lin et al. 2017, arXiv 1612.03144). `c4`: Faster R-CNN on the last stage
     but one, the last stage being the head of each region, with a BatchNorm of its own after it (the protocol of MoCo,
-    arXiv 1911.05722). `retina`: RetinaNet (arXiv 1708.02002) on a feature pyramid.
+    arXiv 1911.05722). `retina`: RetinaNet (arXiv 1708.02002) on a feature pyramid. `mask`: Mask R-CNN (arXiv
+    1703.06870) on a feature pyramid, which is `fpn` and a mask for every object.
     """
 
-    form: Literal["fpn", "c4", "retina"] = "fpn"
+    form: Literal["fpn", "c4", "retina", "mask"] = "fpn"
     norm: Literal["trained", "frozen"] = "trained"
     """BatchNorm of the backbone: trained, with BatchNorm in the new layers too, or fixed as pretraining left it."""
     width: int = 256
-    """Channels of the pyramid."""
+    """Channels of the pyramid, and of the head of masks."""
     hidden: int = 1024
-    """Width of the two layers on each region (fpn)."""
+    """Width of the two layers on each region (fpn, mask)."""
     proposals: int = 1000
     """Regions per image that the first stage hands on in testing; c4 takes twice as many in training."""
     samples: int = 512
@@ -124,13 +125,20 @@ class _Ready(GeneralizedRCNNTransform):  # type: ignore[misc]
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
 
+    def postprocess(
+        self, result: list[dict[str, Tensor]], shapes: list[tuple[int, int]], original: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Boxes are in pixels of the images that came in; masks stay as they lie in their boxes, N x 1 x 28 x 28."""
+        return result
+
 
 def build_detector(
     config: Detector, backbone: Backbone, classes: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> nn.Module:
     """The detector on a copy of `backbone`, its new layers drawn from torch's generator; torchvision's interface.
 
-    Images are C x H x W in [0, 1], labels 1 … classes. Raises ValueError for a backbone that has no stages.
+    Images are C x H x W in [0, 1], labels 1 … classes, masks N x H x W of 0 and 1 in training, and N x 1 x 28 x 28 in
+    [0, 1] over the boxes in testing. Raises ValueError for a backbone that has no stages.
     """
     body = Stages(backbone)
     if config.norm == "frozen":
@@ -140,7 +148,8 @@ def build_detector(
     if config.form == "c4":
         if len(body.strides) < 2:
             raise ValueError("the form c4 needs two stages or more; this backbone has one: take --detector.form fpn")
-        return _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
+        c4: nn.Module = _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
+        return c4
     pyramid = _Pyramid(body, config)
     if config.form == "retina":
         sizes = tuple(
@@ -163,7 +172,20 @@ def build_detector(
     for layer in (head.fc6, head.fc7):
         nn.init.kaiming_uniform_(layer.weight, a=1)
         nn.init.zeros_(layer.bias)
-    return _two_stages(config, pyramid, ready, anchors, pool, head, _predictor(config.hidden, classes))
+    made = _two_stages(config, pyramid, ready, anchors, pool, head, _predictor(config.hidden, classes))
+    return _with_masks(made, config, pyramid, classes) if config.form == "mask" else made
+
+
+def _with_masks(made: GeneralizedRCNN, config: Detector, pyramid: _Pyramid, classes: int) -> nn.Module:
+    """Faster R-CNN and a mask of each class for each region: four convolutions, and one that doubles the size."""
+    heads = made.roi_heads
+    heads.mask_roi_pool = MultiScaleRoIAlign(pyramid.names, 14, sampling_ratio=2)
+    heads.mask_head = MaskRCNNHeads(config.width, (config.width,) * 4, 1)
+    heads.mask_predictor = MaskRCNNPredictor(config.width, config.width, classes + 1)
+    nn.init.normal_(heads.mask_predictor.mask_fcn_logits.weight, std=0.001)
+    nn.init.zeros_(heads.mask_predictor.mask_fcn_logits.bias)
+    nn.init.zeros_(heads.mask_predictor.conv5_mask.bias)
+    return made  # type: ignore[no-any-return]
 
 
 def _c4_parts(
@@ -184,7 +206,7 @@ def _two_stages(
     pool: nn.Module,
     head: nn.Module,
     predictor: FastRCNNPredictor,
-) -> nn.Module:
+) -> GeneralizedRCNN:
     """Faster R-CNN with the numbers of Detectron2's base configurations."""
     c4 = config.form == "c4"
     before = {"training": 12 if c4 else 2, "testing": 6 if c4 else 1}
@@ -213,8 +235,7 @@ def _two_stages(
         nms_thresh=OVERLAP,
         detections_per_img=DETECTIONS,
     )
-    made: nn.Module = GeneralizedRCNN(maps, rpn, heads, ready)
-    return made
+    return GeneralizedRCNN(maps, rpn, heads, ready)
 
 
 def _predictor(width: int, classes: int) -> FastRCNNPredictor:

@@ -78,7 +78,9 @@ class Detection(Task[BoxData]):
 
     def words(self, scores: dict[str, Any]) -> str:
         s = scores
-        return f"AP {s['ap']:.2f}, AP50 {s['ap50']:.2f}, AP75 {s['ap75']:.2f}; VOC 2007's AP50 {s['voc07_ap50']:.2f}"
+        masks = f"; masks: AP {s['mask_ap']:.2f}, AP50 {s['mask_ap50']:.2f}" if "mask_ap" in s else ""
+        boxes = f"AP {s['ap']:.2f}, AP50 {s['ap50']:.2f}, AP75 {s['ap75']:.2f}"
+        return f"{boxes}; VOC 2007's AP50 {s['voc07_ap50']:.2f}{masks}"
 
     def protocol(self, model: nn.Module) -> str:
         return protocol(self.config)
@@ -88,7 +90,11 @@ def _restored(settings: dict[str, Any], train: BoxData, test: BoxData | None) ->
     return Detection(part_from_json(settings, Detect), train, test)
 
 
-WORDS = Words("detect", "detection", "detectors", "boxes", open_boxes, _restored)
+def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, Any]) -> BoxData:
+    return open_boxes(specs, classes, settings["detector"]["form"] == "mask")
+
+
+WORDS = Words("detect", "detection", "detectors", "boxes", _opened, _restored)
 
 
 def detect_train(
@@ -112,8 +118,9 @@ def detect_train(
             "use --detector.norm trained"
         )
     require_fit(found, "detector", lambda one: build_detector(config.detector, one, 1, found.mean, found.std))
-    data = open_boxes(train)
-    task = Detection(config, data, open_boxes(test, data.classes) if test else None)
+    settings = part_to_json(config)
+    data = _opened(train, (), settings)
+    task = Detection(config, data, _opened(test, data.classes, settings) if test else None)
     return tuned.begin(task, WORDS, found, train, test, out, machine or Machine())
 
 

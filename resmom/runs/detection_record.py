@@ -61,7 +61,11 @@ def detection_record(folder: Path, name: str, starts: list[Start], images: bool)
 def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
     d, backbone = config.detector, dict(written["backbone"])
     kind = backbone.pop("kind")
-    form = {"fpn": "Faster R-CNN on a feature pyramid", "c4": "Faster R-CNN on the last stage but one"}
+    form = {
+        "fpn": "Faster R-CNN on a feature pyramid",
+        "c4": "Faster R-CNN on the last stage but one",
+        "mask": "Mask R-CNN on a feature pyramid",
+    }
     sides = f"{min(config.sides)} to {max(config.sides)} in training, {config.test_side} in testing"
     return [
         ("detector", f"{form.get(d.form, 'RetinaNet')}, BatchNorm {d.norm}"),
