@@ -1,7 +1,6 @@
 """resmom detect train|resume|evaluate"""
 
 from resmom.commands import Tuned
-from resmom.nets.backbones import BACKBONES
 from resmom.recipes.detection import DETECTION, detection_recipe
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.tuning import Measured
@@ -43,6 +42,6 @@ DETECT = Tuned(
     resume=detect_resume,
     evaluate=detect_evaluate,
     say=_say,
-    unfit=f" (of which {BACKBONES.partition(', vit')[0]} can become detectors)",
+    unfit=" (of which all but timm:NAME can become detectors)",
 )
 main = DETECT.main

@@ -1,6 +1,7 @@
 """Fine-tuning a backbone as a detector: settings, what is done to an image, and how the result is measured."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, final
 
@@ -9,6 +10,8 @@ import torch
 import tyro
 from jaxtyping import UInt8
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchvision.ops import FrozenBatchNorm2d
 
 from resmom.counter import uniforms
 from resmom.data.boxes import BoxData, Boxed
@@ -18,8 +21,10 @@ from resmom.data.order import Order
 from resmom.data.runlength import filled
 from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
+from resmom.evaluate.finetune import parameter_groups
 from resmom.evaluate.instances import found_masks, mask_overlap_tables, true_masks
 from resmom.evaluate.pixels import by_factor, factor
+from resmom.nets.depth import layer_rates
 from resmom.nets.detector import Detector
 
 _SIDE, _FLIP, _COLUMNS = 0, 1, 2
@@ -34,14 +39,18 @@ class Detect:
     detector: Detector = field(default_factory=Detector)
     steps: int = 24_000
     batch: int = 16
+    optim: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum .9; or AdamW, as Vision Transformers are fine-tuned."""
     lr: float = 0.02
     """As it is, for whatever batch."""
+    layer_decay: float = 1.0
+    """Of a Vision Transformer, with AdamW: each block learns at this share of the rate of the next."""
     drops: tuple[float, ...] = (0.75, 11 / 12)
     """Shares of the steps after which the learning rate is a tenth of what it was."""
     warmup_steps: int = 100
     """Steps in which the learning rate rises from a thousandth to its value."""
     weight_decay: float = 1e-4
-    """Gains and biases of BatchNorm are not decayed."""
+    """SGD: gains and biases of normalisations are not decayed. AdamW: no vector is, nor are positions and tokens."""
     clip: float = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -196,23 +205,33 @@ def score(found: list[Found], data: BoxData) -> DetectionScore:
     return DetectionScore(coco(found, truth, classes), voc07(found, truth, classes), data.classes, masks)
 
 
-def protocol(config: Detect) -> str:
+def protocol(config: Detect, model: nn.Module) -> str:
     """How a number came about, in one line."""
     d = config.detector
     sides = f"{min(config.sides)}-{max(config.sides)}"
+    batchnorm = any(isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm2d)) for module in model.modules())
+    norm = f"BatchNorm {d.norm}" if batchnorm else "LayerNorm"
+    adamw = f"AdamW, layer decay {config.layer_decay:g}, " if config.optim == "adamw" else ""
+    masks = "; of boxes and of masks" if d.form == "mask" else ""
     return (
-        f"detect-v1: {d.form}, BatchNorm {d.norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
-        f"lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, difficult "
-        f"objects ignored{'; of boxes and of masks' if d.form == 'mask' else ''}) and of VOC 2007 (11 recalls)"
+        f"detect-v1: {d.form}, {norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
+        f"{adamw}lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, "
+        f"difficult objects ignored{masks}) and of VOC 2007 (11 recalls)"
     )
 
 
-def optimizer(config: Detect, model: nn.Module) -> torch.optim.SGD:
-    """SGD with momentum .9; what BatchNorm learns is not decayed."""
+def optimizer(config: Detect, model: nn.Module) -> Optimizer:
+    """SGD or AdamW on all that learns, in groups whose `scale` is their share of the learning rate."""
+    if config.optim == "adamw":
+        rates: Mapping[str, float] = {}
+        if config.layer_decay < 1:
+            rates = layer_rates(model.get_submodule("backbone.body"), config.layer_decay, "backbone.body.")
+        groups = parameter_groups(model, rates, config.weight_decay, decay_vectors=False)
+        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999))
     norm = {
         id(p)
         for module in model.modules()
-        if isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm))
         for p in module.parameters(recurse=False)
     }
     learned = [p for p in model.parameters() if p.requires_grad]

@@ -43,12 +43,24 @@ class Stages(nn.Module):
         return [one.shape[1] for one in maps], [_PROBE // one.shape[-1] for one in maps]
 
 
+def has_stages(backbone: Backbone) -> bool:
+    """Whether it is a ResNet, torchvision's or the small one."""
+    return isinstance(backbone.body, resnet.ResNet) or _layers(backbone.body) is not None
+
+
+def _layers(body: nn.Module) -> nn.Sequential | None:
+    """All layers of a small ResNet in a row."""
+    layers = getattr(body, "layers", None)
+    blocks = isinstance(layers, nn.Sequential) and any(isinstance(layer, resnet.BasicBlock) for layer in layers)
+    return layers if blocks else None
+
+
 def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
     if isinstance(body, resnet.ResNet):
         stem = nn.Sequential(OrderedDict(conv1=body.conv1, bn1=body.bn1, relu=body.relu, maxpool=body.maxpool))
         return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
-    layers = getattr(body, "layers", None)
-    if not isinstance(layers, nn.Sequential) or not any(isinstance(layer, resnet.BasicBlock) for layer in layers):
+    layers = _layers(body)
+    if layers is None:
         raise ValueError("maps of several sizes are needed, which only ResNets have here; this backbone has none")
     stem_layers: list[nn.Module] = []
     stages: list[list[nn.Module]] = []

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops import FrozenBatchNorm2d
 
-from resmom.nets.backbones import BackboneConfig, ResNet, SmallResNet, build_backbone
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.nets.detector import Detector, build_detector
 from resmom.nets.stages import Stages
 
@@ -43,8 +43,14 @@ def test_measuring_the_stages_leaves_batch_statistics_alone() -> None:
     assert all(int(b) == 0 for name, b in stages.named_buffers() if name.endswith("num_batches_tracked"))
 
 
-@pytest.mark.parametrize("form", ["fpn", "c4", "retina", "mask"])
-@pytest.mark.parametrize("config", [SmallResNet((8, 16, 32)), ResNet(18)])
+@pytest.mark.parametrize(
+    ("form", "config"),
+    [
+        *((form, SmallResNet((8, 16, 32))) for form in ("fpn", "c4", "retina", "mask")),
+        *((form, ResNet(18)) for form in ("fpn", "c4", "retina", "mask")),
+        *((form, MoCoViT("tiny", 64)) for form in ("fpn", "retina", "mask")),
+    ],
+)
 def test_losses_and_detections(form: str, config: BackboneConfig) -> None:
     torch.manual_seed(0)
     settings = Detector(form, width=16, hidden=16, proposals=20, samples=16)  # type: ignore[arg-type]
@@ -120,3 +126,17 @@ def test_anchors_grow_with_the_stride() -> None:
     assert model.get_submodule("rpn.anchor_generator").sizes == ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
     c4 = build_detector(Detector("c4"), build_backbone(ResNet(18)), 2, HALF, HALF)
     assert c4.get_submodule("rpn.anchor_generator").sizes == ((32.0, 64.0, 128.0, 256.0, 512.0),)
+
+
+def test_regions_are_cut_at_their_place_whatever_the_first_image_was_filled_up_to() -> None:
+    """66 pixels become 96, a third more than torchvision takes for the map's size."""
+    for form, pools in (("fpn", ["box"]), ("mask", ["box", "mask"])):
+        config = Detector(form, width=8, hidden=8)  # type: ignore[arg-type]
+        model = build_detector(config, build_backbone(SmallResNet((8, 16, 32))), 2, HALF, HALF)
+        ramp = 0.5 + torch.arange(24.0).repeat(24, 1)
+        maps = {"0": ramp.expand(1, 8, 24, 24), "1": torch.zeros(1, 8, 12, 12)}
+        for kind in pools:
+            pool = model.get_submodule(f"roi_heads.{kind}_roi_pool")
+            pooled = pool(maps, [torch.tensor([[20.0, 20, 40, 40]])], [(66, 66)])
+            # The centre of the region is at pixel 30, place 7.5 of the map.
+            assert pooled.mean() == pytest.approx(8.0, abs=0.01)
