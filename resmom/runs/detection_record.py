@@ -61,20 +61,24 @@ def detection_record(folder: Path, name: str, starts: list[Start], images: bool)
 def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
     d, backbone = config.detector, dict(written["backbone"])
     kind = backbone.pop("kind")
-    form = {"fpn": "Faster R-CNN on a feature pyramid", "c4": "Faster R-CNN on the last stage but one"}
+    form = {
+        "fpn": "Faster R-CNN on a feature pyramid",
+        "c4": "Faster R-CNN on the last stage but one",
+        "mask": "Mask R-CNN on a feature pyramid",
+    }
+    norm = "LayerNorm" if kind in ("MoCoViT", "DinoViT") else f"BatchNorm {d.norm}"
+    optim = "" if config.optim == "sgd" else f"; AdamW, layer decay {config.layer_decay:g}"
+    drops = ", ".join(f"{round(share * config.steps):,}" for share in config.drops)
     sides = f"{min(config.sides)} to {max(config.sides)} in training, {config.test_side} in testing"
     return [
-        ("detector", f"{form.get(d.form, 'RetinaNet')}, BatchNorm {d.norm}"),
+        ("detector", f"{form.get(d.form, 'RetinaNet')}, {norm}"),
         ("backbone", f"{kind}, " + ", ".join(f"{k} {v}" for k, v in backbone.items())),
         *((f"{network} began as", without_folders(words)) for network, words in written["networks"].items()),
         ("learned from", f"{_places(written['data'])} ({written['images']:,} images)"),
         ("tested on", _places(written["test"]) or "nothing"),
         ("recipe", config.recipe),
         ("length", f"{config.steps:,} steps of {config.batch} images"),
-        (
-            "rate",
-            f"{config.lr:g}, a tenth after {', '.join(f'{round(x * config.steps):,}' for x in config.drops)} steps",
-        ),
+        ("rate", f"{config.lr:g}, a tenth after {drops} steps{optim}"),
         ("shorter sides", f"{sides}; no side above {config.longest}"),
         ("precision, seed", f"{config.precision}, {config.seed}"),
     ]

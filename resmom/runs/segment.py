@@ -208,7 +208,11 @@ def _restored(settings: dict[str, Any], train: MaskData, test: MaskData | None) 
     return _task(config, train, test)
 
 
-WORDS = Words("segment", "segmentation", "segmentation networks", "masks", open_masks, _restored)
+def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, Any]) -> MaskData:
+    return open_masks(specs, classes)
+
+
+WORDS = Words("segment", "segmentation", "segmentation networks", "masks", _opened, _restored)
 
 
 def segment_train(
