@@ -15,7 +15,14 @@ ALL = [*KNN, ("online/student", "online classifier of the student")]
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
-PAIRING = {**PLAIN, "w1": "+ term, same view, weight 1", "cross": "+ other view, weight 1"}
+PAIRING = {
+    **PLAIN,
+    "w1": "+ term, same view, weight 1",
+    "cross": "+ other view, weight 1",
+    "w2": "+ term, same view, weight 2",
+    "cross2": "+ other view, weight 2",
+}
+SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2"}
 DISTANCE = {
     **PLAIN,
     "w2": "+ cosine, weight 2",
@@ -30,7 +37,11 @@ HEADLINE = {
     "kd_relation": "+ distillation over relations",
 }
 COURSES = {"plain": "MoCo-v3", "w2": "+ residual, weight 2", "kd_relation": "+ distillation, relations"}
-EVERY = {**WEIGHT, "cross": "+ other view, weight 1", **DISTANCE}
+EVERY = {
+    **WEIGHT,
+    "cross": "+ other view, weight 1",
+    **DISTANCE,
+}
 TRIES = {
     "plain": "MoCo-v3",
     **{f"cosine-w{w}": f"cosine, weight {w}" for w in ("0.5", "1", "2", "4")},
@@ -73,6 +84,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "cost": partial(cost, files=[QUESTIONS, TUNING]),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
+        "site": partial(accuracies, file=QUESTIONS, names=SITE, kinds=KNN),
         "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
         "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
         "correlations": partial(
