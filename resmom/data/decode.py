@@ -150,7 +150,7 @@ def _reduce(image: Image.Image, shorter_side: int) -> None:
     """Have a JPEG that is not loaded yet decoded smaller, see `divisor`; its size is then the smaller one."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         by = divisor(image.height, image.width, shorter_side)
-        if by > 1 and divisible(image.fp):
+        if by > 1 and image.fp is not None and divisible(image.fp):
             image.draft(None, (image.width // by, image.height // by))
 
 

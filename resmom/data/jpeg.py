@@ -3,13 +3,13 @@
 Whatever is not plain (four channels, damage of any kind) is left to Pillow, which knows what to do or to say. Where
 both decode a file, their pixels are equal: it is the same library, told to do the same.
 
-A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size: of each block of 8 x 8 pixels that many are computed from its lowest
-frequencies, and no others. That is several times faster than decoding the whole and reducing it.
+A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size: each block of 8 x 8 pixels becomes one of 4, 2 or 1 to a side,
+computed from its lowest frequencies alone.
 """
 
 import importlib.util
 from functools import cache
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from typing import IO
 
 import numpy as np
@@ -41,7 +41,7 @@ def divisor(height: int, width: int, shorter_side: int) -> int:
     return next((by for by in (8, 4, 2) if 0 < shorter_side <= -(-short // by)), 1)
 
 
-def divisible(file: IO[bytes]) -> bool:
+def divisible(file: IO[bytes] | BufferedIOBase) -> bool:
     """Whether a JPEG's pixels are blocks of frequencies, by its first frame; where the file is read on is left open.
 
     The trap: asked for a part of a lossless one, libjpeg-turbo gives the whole nevertheless, beyond the end of the

@@ -100,8 +100,8 @@ def _file_splits(data: Data) -> dict[str, FileSource]:
             raise DataError(f"{source.name} is not a folder of image files, so there is nothing to pack")
         if source.store.shorter_side:
             raise DataError(
-                f"{source.name} is decoded smaller, and a pack is made of the files themselves; leave @shorter-side out "
-                f"and say --side {source.store.shorter_side}"
+                f"{source.name} is decoded smaller, but a pack is made of the files themselves; leave @shorter-side "
+                f"out and say --side {source.store.shorter_side}"
             )
         found[name] = source
     return found
