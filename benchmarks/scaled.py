@@ -77,7 +77,7 @@ def differences(files: list[Path], by: int, shorter_side: int) -> dict[str, dict
         packed = decode(BytesIO(encoded(Files(file.parent, [file.name]), 0, shorter_side, 95)[0]))
 
         def view(image: torch.Tensor, box: Box) -> NDArray[np.float32]:
-            pixels: NDArray[np.float32] = 255.0 * crop_resize(image, box, False, VIEW).numpy()
+            pixels: NDArray[np.float32] = crop_resize(image, box, False, VIEW).mul_(255.0).numpy()
             return pixels
 
         size = (whole.shape[1], whole.shape[2])
