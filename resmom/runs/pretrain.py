@@ -13,7 +13,8 @@ from resmom import dist
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import open_data
+from resmom.data.open import open_data, taken_apart
+from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
@@ -175,12 +176,21 @@ def _tell(settled: Settled, machine: Machine, spec: str) -> None:
     if settled.estimate:
         lines.append(f"estimate: {settled.estimate}")
     if settled.pack_side:
-        lines.append(
-            "much of this machine's time goes into decoding large images; to reduce them once, stop here and use\n"
-            f"  resmom data pack {spec} --out {spec}.pack --side {settled.pack_side}\n"
-            f"and then --data {spec}.pack (views are then cut from reduced images, stored as JPEG)"
-        )
+        lines.append(_reducing(spec, settled.pack_side))
     print("\n".join(lines), file=sys.stderr)
+
+
+def _reducing(spec: str, side: int) -> str:
+    """How to spare the machine the decoding of large images."""
+    place, _ = taken_apart(spec)
+    smaller = f"  --data {place}@shorter-side={side}\nto have JPEGs decoded smaller, or\n"
+    if is_pack(Path(place)):
+        smaller = ""
+    return (
+        f"much of this machine's time goes into decoding large images; stop here and use\n{smaller}"
+        f"  resmom data pack {place} --out {place}.pack --side {side}\n"
+        f"to reduce all images once, and then --data {place}.pack (views are then cut from reduced images)"
+    )
 
 
 def _load(job: Job, folder: RunDir) -> None:
