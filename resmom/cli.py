@@ -16,6 +16,7 @@ VERBS = {
     "detect": "a run's backbones as object detectors: train, resume, evaluate",
     "segment": "a run's backbones at naming every pixel: train, resume, evaluate",
     "gap": "the gap between student and teacher of a run",
+    "embed": "images to vectors, as arrays in one file",
     "compare": "arms of a grid over several seeds, and which differences are resolved",
     "export": "a run's backbones as files for torchvision and timm, with a model card",
     "report": "one HTML page about one or more runs",
