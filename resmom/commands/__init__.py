@@ -53,7 +53,8 @@ def tell_end(finished: Finished, as_json: bool) -> int:
     elif finished.interrupted_by is None:
         print(
             f"finished: {finished.path}\nlook at it with:\n  resmom report {finished.path} --out report.html\n"
-            f"with labels, measure it with:\n  resmom evaluate {finished.path}"
+            "with labelled images, its own or others, measure it with:\n"
+            f"  resmom evaluate {finished.path} [--data LABELLED]"
         )
     else:
         print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")

@@ -137,9 +137,11 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
     if steps < LEAST_STEPS:
         needed = (LEAST_STEPS * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         raise ConfigError(
-            f"the time is too short: one step takes {cost.step_seconds:.2g} s here, a measurement "
+            f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
+            f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, or a smaller --backbone"
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views "
+            "(--policy.views.0.size and .1.size alike), or a smaller --backbone"
         )
     return steps
 
