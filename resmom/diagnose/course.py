@@ -90,11 +90,7 @@ def frozen(seen: Lines) -> Finding | None:
     share = number(seen.newest, "start_share")
     if seen.first("momentum") == 1.0 and number(seen.train[-1], "momentum") == 1.0:
         words = "the teacher's momentum is 1 from the first step on, so it stays the random network it started as."
-    elif (
-        share is not None
-        and share > FROZEN_SHARE
-        and step_of(seen.newest) >= max(LEAST_STEPS, FROZEN_AFTER * seen.steps)
-    ):
+    elif share is not None and share > FROZEN_SHARE and step_of(seen.newest) >= FROZEN_AFTER * seen.steps:
         words = (
             f"after {step_of(seen.newest)} of {seen.steps} steps the teacher is still to {100 * share:.0f} % the "
             "network that it started as: it moves too slowly for a run of this length."

@@ -194,7 +194,6 @@ def test_frozen_by_its_share_or_by_a_momentum_of_one() -> None:
     assert "74 %" in found[0].words and "1000 of 1000 steps" in found[0].words
     assert names(run(health=lambda s: {"start_share": 0.74}, until=200)) == []
     assert names(run(health=lambda s: {"start_share": 0.49})) == []
-    assert findings(run(health=lambda s: {"start_share": 0.74}, until=20), 20) == []  # too early to judge
     at_once = findings(run(train=lambda s: {"momentum": 1.0}, until=10), STEPS)
     assert [f.name for f in at_once] == ["teacher frozen"] and "momentum is 1" in at_once[0].words
     assert names(run(train=lambda s: {"momentum": 1.0 if s == 1 else 0.99})) == []
