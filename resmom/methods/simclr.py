@@ -14,7 +14,7 @@ from resmom.losses.contrastive import nt_xent
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
-from resmom.nets.heads import mlp
+from resmom.nets.heads import LastNorm, mlp
 from resmom.types import Batch, Outcome, Targets, Term, Traits
 
 
@@ -44,7 +44,7 @@ class SimCLRMethod(Method):
     def __init__(self, backbone: Backbone, config: SimCLR) -> None:
         super().__init__()
         norm = config.batch_norm
-        last = "affine" if norm else "none"
+        last: LastNorm = "affine" if norm else "none"
         g = mlp(backbone.width, config.hidden, config.out, 2, last, bias=not norm, norm=norm)
         self.student: nn.Module = Encoder(backbone, g)
         self.teacher = None
