@@ -60,6 +60,15 @@ def masks_of(method: MethodConfig) -> Masks | None:
             return None
 
 
+def steady_of(method: MethodConfig) -> tuple[str, ...]:
+    """Beginnings of the names of the student's parameters whose learning rate does not follow the schedule."""
+    match method:
+        case SimSiam(steady_predictor=False):
+            return ()
+        case _:
+            return method.traits.steady
+
+
 def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | MSF | None:
     """The method, if its student sees one view and its teacher the other."""
     match method:

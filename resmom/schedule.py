@@ -1,6 +1,7 @@
 """Learning rate, teacher momentum and weights as pure functions of the step. No state, no torch."""
 
 import math
+from collections.abc import Sequence
 
 
 def warmup_cosine(step: int, steps: int, warmup: int, base: float, start: float = 0.0, end: float = 0.0) -> float:
@@ -11,6 +12,18 @@ def warmup_cosine(step: int, steps: int, warmup: int, base: float, start: float 
     if step < warmup:
         return start + (base - start) * step / warmup
     return end + (base - end) * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def warmup_drops(
+    step: int, steps: int, warmup: int, base: float, drops: Sequence[float], factor: float, start: float = 0.0
+) -> float:
+    """Linear from `start` to `base` over `warmup` steps, then `base`, times `factor` from each of `drops` on.
+
+    A drop is a share of all steps, rounded to a whole one; during the warm-up none counts.
+    """
+    if step < warmup:
+        return start + (base - start) * step / warmup
+    return base * factor ** sum(step >= round(share * steps) for share in drops)
 
 
 def half_cosine(step: int, steps: int, first: float, last: float) -> float:

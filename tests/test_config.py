@@ -17,7 +17,7 @@ from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes import recipe
-from resmom.train.optim import AdamW, Lars, Sgd
+from resmom.train.optim import Adam, AdamW, Lars, Sgd
 from resmom.types import Traits
 
 
@@ -53,7 +53,7 @@ def refusal(plain: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("method", [MoCoV3(0.3), Byol(hidden=7)])
 @pytest.mark.parametrize("backbone", [SmallResNet((4, 8)), MoCoViT("tiny"), Timm("resnet10t", image=None)])
-@pytest.mark.parametrize("optim", [Sgd(), Lars(form="clipped"), AdamW(betas=(0.8, 0.99))])
+@pytest.mark.parametrize("optim", [Sgd(), Lars(form="clipped"), AdamW(betas=(0.8, 0.99)), Adam(betas=(0.8, 0.99))])
 def test_round_trip_through_text(method: Any, backbone: Any, optim: Any) -> None:
     run = Run(method=method, backbone=backbone, optim=optim)
     assert from_json(json.loads(json.dumps(to_json(run)))) == run

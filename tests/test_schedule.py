@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from resmom.schedule import due, half_cosine, warmup_cosine
+from resmom.schedule import due, half_cosine, warmup_cosine, warmup_drops
 
 
 def test_warmup_then_cosine() -> None:
@@ -15,6 +15,13 @@ def test_warmup_then_cosine() -> None:
     assert warmup_cosine(100, 100, 10, 1.0) == pytest.approx(0.0)
     assert warmup_cosine(0, 100, 10, 1.0, start=0.2) == pytest.approx(0.2)
     assert warmup_cosine(0, 100, 0, 1.0) == pytest.approx(1.0)
+
+
+def test_warmup_then_drops() -> None:
+    rates = [warmup_drops(step, 100, 10, 1.0, (0.5, 0.75), 0.2, start=0.1) for step in (0, 5, 10, 49, 50, 74, 75, 100)]
+    assert rates == pytest.approx([0.1, 0.55, 1.0, 1.0, 0.2, 0.2, 0.04, 0.04])
+    assert warmup_drops(6, 100, 10, 1.0, (0.05,), 0.2) == pytest.approx(0.6)  # none during the warm-up
+    assert warmup_drops(10, 100, 10, 1.0, (0.05,), 0.2) == pytest.approx(0.2)
 
 
 def test_momentum_rises_to_its_end() -> None:

@@ -48,7 +48,8 @@ def _resnet(config: ResNet) -> list[str]:
     if config.stem != "imagenet":
         padding = 2 if config.stem == "small_pad2" else 1
         lines.append(f"network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding={padding}, bias=False)")
-        lines.append("network.maxpool = nn.Identity()")
+        if config.stem != "small_pool":
+            lines.append("network.maxpool = nn.Identity()")
     return lines
 
 

@@ -32,11 +32,19 @@ def settings(run: Line, teacher: bool = True) -> Rows:
         ("backbone", _fields(run["backbone"])),
         ("started from", PurePath(run["init"]).name if run["init"] else "random weights"),
         ("length, batch", f"{length}, {train['batch']} images a step"),
-        ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then half a cosine to 0"),
+        ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),
         ("teacher", _teacher(run["ema"]) if teacher else "none"),
         ("crops (size, share of the area)", crops),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
+
+
+def _decline(train: Line) -> str:
+    """How the rate falls. Runs of earlier versions have no drops."""
+    if not train.get("drops"):
+        return f"half a cosine to {train['final_lr']:g}"
+    shares = " and ".join(f"{share:.4g}" for share in train["drops"])
+    return f"times {train['drop_factor']:g} from {shares} of the run on"
 
 
 def _teacher(ema: Line) -> str:

@@ -35,6 +35,8 @@ class Dino:
     out: int = 256  # the bottleneck, z
     prototypes: int = 65536  # K
     gains: bool = False  # learn the prototypes' lengths (the authors' norm_last_layer false, for ViT-S)
+    batch_norm: bool = False  # in the MLP (the authors' use_bn_in_head)
+    deviation: float = 0.02  # of the MLP's first weights
     student_temperature: float = 0.1
     teacher_temperature: float = 0.07
     warmup_temperature: float = 0.04  # the teacher's in the first epoch
@@ -50,6 +52,8 @@ class Dino:
         for name in ("student_temperature", "teacher_temperature", "warmup_temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"method.{name} is {getattr(self, name)}; it must be above 0")
+        if not self.deviation > 0:
+            raise ValueError(f"method.deviation is {self.deviation}; it must be above 0")
         if not 0 <= self.centre_momentum <= 1:
             raise ValueError(f"method.centre_momentum is {self.centre_momentum}; it must be in [0, 1]")
         if self.temperature_epochs < 0 or self.frozen_epochs < 0:
@@ -63,7 +67,8 @@ class DinoMethod(Method):
 
     def __init__(self, backbone: Backbone, config: Dino) -> None:
         super().__init__()
-        projector = gelu_mlp(backbone.width, config.hidden, config.out)
+        c = config
+        projector = gelu_mlp(backbone.width, c.hidden, c.out, norm=c.batch_norm, deviation=c.deviation)
         prototypes = Prototypes(config.out, config.prototypes, config.gains)
         self.student: nn.Module = Encoder(backbone, projector, prototypes=prototypes)
         self.teacher: nn.Module = make_teacher(self.student)

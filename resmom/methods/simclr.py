@@ -14,13 +14,13 @@ from resmom.losses.contrastive import nt_xent
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
-from resmom.nets.heads import mlp
+from resmom.nets.heads import LastNorm, mlp
 from resmom.types import Batch, Outcome, Targets, Term, Traits
 
 
 @dataclass(frozen=True)
 class SimCLR:
-    """Head and temperature. The head is g(h) = W2 ReLU(W1 h) (section 2.1), without BatchNorm."""
+    """Head and temperature. The head is g(h) = W2 ReLU(W1 h) (section 2.1), without BatchNorm unless asked for."""
 
     # The negatives are what the student itself says of the other images, with gradient.
     traits: ClassVar = Traits(sites=(), micro_batches=False)
@@ -28,6 +28,7 @@ class SimCLR:
     temperature: float = 0.2
     hidden: int = 2048
     out: int = 256
+    batch_norm: bool = False  # BatchNorm with gains after both linear layers, each view by itself
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -42,7 +43,9 @@ class SimCLRMethod(Method):
 
     def __init__(self, backbone: Backbone, config: SimCLR) -> None:
         super().__init__()
-        g = mlp(backbone.width, config.hidden, config.out, 2, bias=True, norm=False)
+        norm = config.batch_norm
+        last: LastNorm = "affine" if norm else "none"
+        g = mlp(backbone.width, config.hidden, config.out, 2, last, bias=not norm, norm=norm)
         self.student: nn.Module = Encoder(backbone, g)
         self.teacher = None
         self.temperature = config.temperature

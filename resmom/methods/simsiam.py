@@ -26,6 +26,7 @@ class SimSiam:
     hidden: int = 2048
     out: int = 2048
     predictor_hidden: int = 512
+    steady_predictor: bool = True  # false: its rate follows the schedule as all others do
 
     def __post_init__(self) -> None:
         for name in ("hidden", "out", "predictor_hidden"):

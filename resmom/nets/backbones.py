@@ -17,11 +17,12 @@ class ResNet:
     """torchvision's ResNet without its classifier.
 
     Stems: `imagenet` is 7x7 stride 2 and max-pool; `small` is 3x3 stride 1, no max-pool, so that a 32x32 image stays
-    32x32; `small_pad2` is the same with padding 2 (34x34), as solo-learn has it and with it the CIFAR tables.
+    32x32; `small_pad2` is the same with padding 2 (34x34), as solo-learn has it and with it the CIFAR tables;
+    `small_pool` keeps the max-pool after the 3x3 convolution, so that 64x64 becomes 32x32.
     """
 
     depth: Literal[18, 34, 50] = 18
-    stem: Literal["imagenet", "small", "small_pad2"] = "imagenet"
+    stem: Literal["imagenet", "small", "small_pad2", "small_pool"] = "imagenet"
     zero_init_residual: bool = False
     """Start the gain of each block's last BatchNorm at 0 (Goyal et al. 2017), as moco-v3 does."""
 
@@ -167,7 +168,8 @@ def _resnet(config: ResNet) -> Backbone:
         padding = 2 if config.stem == "small_pad2" else 1
         body.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
         nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
-        body.maxpool = nn.Identity()
+        if config.stem != "small_pool":
+            body.maxpool = nn.Identity()
     return Backbone(body, width)
 
 

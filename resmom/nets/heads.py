@@ -34,19 +34,23 @@ def mlp(
     return nn.Sequential(*parts)
 
 
-def gelu_mlp(width: int, hidden: int, out: int, layers: int = 3) -> nn.Module:
-    """Linear and GELU for every hidden layer, then Linear: DINO's head up to its bottleneck, without any BatchNorm.
+def gelu_mlp(
+    width: int, hidden: int, out: int, layers: int = 3, norm: bool = False, deviation: float = 0.02
+) -> nn.Module:
+    """Linear and GELU for every hidden layer, then Linear: DINO's head up to its bottleneck.
 
-    Weights start as DeiT's: normal of deviation .02 (which DeiT cuts off at 2, where nothing is), biases 0.
+    `norm`: BatchNorm between the two (the authors' `use_bn_in_head`). Weights start as DeiT's: normal of that
+    deviation (which DeiT cuts off at 2, where nothing is), biases 0.
     """
     parts: list[nn.Module] = []
     for _ in range(layers - 1):
-        parts += [nn.Linear(width, hidden), nn.GELU()]
+        parts.append(nn.Linear(width, hidden))
+        parts += [nn.BatchNorm1d(hidden), nn.GELU()] if norm else [nn.GELU()]
         width = hidden
     parts.append(nn.Linear(width, out))
     for part in parts:
         if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=0.02)
+            nn.init.normal_(part.weight, std=deviation)
             nn.init.zeros_(part.bias)
     return nn.Sequential(*parts)
 

@@ -190,7 +190,7 @@ def _advice(fit: _Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor])
         if there.shape[-1] == 7:
             return "The file's first convolution is 7x7: use --backbone.stem imagenet (and views of 64 pixels or more)"
         if there.shape[-1] == 3:
-            return "The file's first convolution is 3x3: use --backbone.stem small, or small_pad2 for solo-learn's"
+            return "The file's first convolution is 3x3: use --backbone.stem small, or small_pad2 or small_pool"
     if name.endswith("pos_embed") and there.ndim == 3:
         tokens = f"The file has positions for {there.shape[1]} tokens, this backbone for {here.shape[1]}"
         return f"{tokens}: set --backbone.image and the views' size (and --backbone.patch) to those of the file"

@@ -40,6 +40,12 @@ from resmom.recipes.dense import (
     mocov2_coco_r50_800ep,
 )
 from resmom.recipes.digits import mocov3_digits
+from resmom.recipes.ermolov import (
+    byol_stl10_r18,
+    byol_tinyimagenet_r18,
+    simclr_stl10_r18,
+    simclr_tinyimagenet_r18,
+)
 from resmom.recipes.imagenet import (
     dino_imagenet_vits,
     ibot_imagenet_vits,
@@ -60,6 +66,18 @@ from resmom.recipes.imagenet100 import (
     simclr_imagenet100_r18,
     simsiam_imagenet100_r18,
     vicreg_imagenet100_r18,
+)
+from resmom.recipes.imagenette import (
+    byol_imagenette_r18,
+    byol_imagenette_r18_800ep,
+    dino_imagenette_r18,
+    dino_imagenette_r18_800ep,
+    mocov2_imagenette_r18,
+    mocov2_imagenette_r18_800ep,
+    simclr_imagenette_r18,
+    simclr_imagenette_r18_800ep,
+    simsiam_imagenette_r18,
+    simsiam_imagenette_r18_800ep,
 )
 from resmom.recipes.queues import (
     mocov2_imagenet_r50,
@@ -123,6 +141,20 @@ RECIPES: dict[str, Recipe] = {
     "barlow_imagenet100_r18": barlow_imagenet100_r18,
     "vicreg_imagenet100_r18": vicreg_imagenet100_r18,
     "nnclr_imagenet100_r18": nnclr_imagenet100_r18,
+    "mocov2_imagenette_r18": mocov2_imagenette_r18,
+    "mocov2_imagenette_r18_800ep": mocov2_imagenette_r18_800ep,
+    "byol_imagenette_r18": byol_imagenette_r18,
+    "byol_imagenette_r18_800ep": byol_imagenette_r18_800ep,
+    "dino_imagenette_r18": dino_imagenette_r18,
+    "dino_imagenette_r18_800ep": dino_imagenette_r18_800ep,
+    "simclr_imagenette_r18": simclr_imagenette_r18,
+    "simclr_imagenette_r18_800ep": simclr_imagenette_r18_800ep,
+    "simsiam_imagenette_r18": simsiam_imagenette_r18,
+    "simsiam_imagenette_r18_800ep": simsiam_imagenette_r18_800ep,
+    "byol_stl10_r18": byol_stl10_r18,
+    "simclr_stl10_r18": simclr_stl10_r18,
+    "byol_tinyimagenet_r18": byol_tinyimagenet_r18,
+    "simclr_tinyimagenet_r18": simclr_tinyimagenet_r18,
 }
 
 TWIN = "_residual"

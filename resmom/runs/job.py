@@ -17,6 +17,7 @@ from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import holdout
 from resmom.method import Method
+from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
@@ -176,8 +177,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     started = start_from(run.init, method) if run.init and start else ""
     if method.teacher is None and run.residual.weight > 0:  # of the user's own: the others are refused above
         raise ConfigError("this method has no teacher, so there is no gap to close: set residual.weight to 0")
-    traits = None if own is not None and own.method is not None else run.method.traits
-    steady = Steady(traits.steady if traits else (), scaled(run.optim.lr, run.train.batch))
+    names = () if own is not None and own.method is not None else steady_of(run.method)
+    steady = Steady(names, scaled(run.optim.lr, run.train.batch))
     state = State(method, build_optimizer(run.optim, method.student, steady=steady))
     if run.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(device.type)

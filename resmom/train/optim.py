@@ -58,7 +58,20 @@ class AdamW:
             )
 
 
-OptimConfig = Sgd | Lars | AdamW
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980) with the decay as part of the gradient (L2), on all parameters.
+
+    As torch.optim.Adam has it: the decay is divided by the gradient's size too, which AdamW's is not.
+    """
+
+    lr: float = 1e-3
+    """Per 256 images."""
+    weight_decay: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+OptimConfig = Sgd | Lars | AdamW | Adam
 
 
 class LarsOptimizer(Optimizer):
@@ -193,6 +206,9 @@ def build_optimizer(
         case AdamW():
             groups = parameter_groups(network, decay, config.decay_vectors, steady, config.decay_tokens)
             return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
+        case Adam():
+            groups = parameter_groups(network, decay, True, steady)
+            return torch.optim.Adam(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
 
 
 def gated_step(optimizer: Optimizer, counts: Tensor) -> None:

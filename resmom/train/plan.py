@@ -5,7 +5,7 @@ from typing import Literal, assert_never
 
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import Ema
-from resmom.schedule import half_cosine, linear, warmup_cosine
+from resmom.schedule import half_cosine, linear, warmup_cosine, warmup_drops
 from resmom.train.optim import AdamW, OptimConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -32,6 +32,9 @@ class Train:
     """Learning rate at step 0; rises linearly to the scaled rate, then falls as half a cosine to `final_lr`."""
     final_lr: float = 0.0
     """Learning rate at the end."""
+    drops: tuple[float, ...] = ()
+    """Shares of the run from which on the rate is `drop_factor` of what it was, in place of the cosine."""
+    drop_factor: float = 0.1
     precision: Precision = "fp32"
     clip: float = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
@@ -61,6 +64,16 @@ class Train:
             )
         if self.micro_batch < 0 or self.clip < 0:
             raise ValueError("train.micro_batch and train.clip must be 0 (off) or positive")
+        if not all(0 < share < 1 for share in self.drops) or not 0 < self.drop_factor < 1:
+            raise ValueError(
+                f"train.drops are shares of the run and train.drop_factor one of the rate, all between 0 and 1; got "
+                f"{self.drops} and {self.drop_factor}"
+            )
+        if self.drops and self.final_lr:
+            raise ValueError(
+                f"train.final_lr is {self.final_lr}, where the cosine ends, and train.drops replace the cosine; leave "
+                "one of them out"
+            )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"train.seed must be in [0, 2^32); got {self.seed}")
 
@@ -113,10 +126,16 @@ def momentum(ema: Ema, step: int, steps: int) -> float:
 
 
 def learning_rate(train: Train, lr: float, step: int, per_epoch: int) -> float:
-    """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to `train.final_lr`."""
+    """The rate at a step for a rate `lr` per 256 images: linear warm-up, then half a cosine to `train.final_lr`.
+
+    With `train.drops` the rate stays and drops instead.
+    """
     steps = length(train, per_epoch)
     warmup = train.warmup_steps if train.steps else round(train.warmup_epochs * per_epoch)
-    return warmup_cosine(step, steps, warmup, scaled(lr, train.batch), start=train.warmup_start, end=train.final_lr)
+    base, start = scaled(lr, train.batch), train.warmup_start
+    if train.drops:
+        return warmup_drops(step, steps, warmup, base, train.drops, train.drop_factor, start)
+    return warmup_cosine(step, steps, warmup, base, start, end=train.final_lr)
 
 
 def weight_decay(optim: OptimConfig, step: int, steps: int) -> float | None:

@@ -130,16 +130,16 @@ def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
     return Policy((first, replace(first, blur=0.1, solarise=0.2)), *IMAGENET)
 
 
-def dino_imagenet(local: int, scale: float) -> Policy:
+def dino_imagenet(local: int, scale: float, sides: tuple[int, int] = (224, 96)) -> Policy:
     """DINO's multi-crop (arXiv 2104.14294, section 3.1): two global views of 224 pixels and `local` ones of 96.
 
-    `scale` divides the areas: global crops have from that part of the image on, local ones from .05 up to it. Source:
-    DataAugmentationDINO in main_dino.py of facebookresearch/dino; iBOT has the same. All crops are bicubic; the
-    global ones are BYOL's asymmetric pair.
+    `scale` divides the areas: global crops have from that part of the image on, local ones from .05 up to it. `sides`
+    replaces the two sizes. Source: DataAugmentationDINO in main_dino.py of facebookresearch/dino; iBOT has the same.
+    All crops are bicubic; the global ones are BYOL's asymmetric pair.
     """
-    first = View(scale=(scale, 1.0), interpolation="bicubic", saturation=0.2, blur=1.0)
+    first = View(sides[0], (scale, 1.0), interpolation="bicubic", saturation=0.2, blur=1.0)
     second = replace(first, blur=0.1, solarise=0.2)
-    small = replace(first, size=96, scale=(0.05, scale), blur=0.5)
+    small = replace(first, size=sides[1], scale=(0.05, scale), blur=0.5)
     return Policy((first, second, *[small] * local), *IMAGENET)
 
 
@@ -188,3 +188,22 @@ def ressl_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Poli
     """
     strong = View(size=32, scale=(0.08, 1.0), interpolation="bicubic", saturation=0.2)
     return Policy((strong, replace(strong, jitter=0.0, grey=0.0, blur=0.0)), mean, std)
+
+
+def equal_imagenette(min_scale: float) -> Policy:
+    """The two equal views of 128 pixels, with blur, that lightly runs its benchmark on Imagenette with.
+
+    Source: SimCLRTransform (at strength .5, crops from .08 of the image on) and SimSiamTransform (from .2 on) of
+    lightly-ai/lightly at commit 3ea0736.
+    """
+    view = View(size=128, scale=(min_scale, 1.0))
+    return Policy((view, view), *IMAGENET)
+
+
+def plain_ermolov(mean: Numbers, std: Numbers) -> Policy:
+    """The two equal views of 64 pixels, without blur, of Ermolov et al. 2021 (arXiv 2007.06346) on small data sets.
+
+    Source: cfg.py and datasets/transforms.py of htdt/self-supervised, which changes colours before it crops.
+    """
+    view = View(size=64, interpolation="bicubic", grey=0.1, blur=0.0)
+    return Policy((view, view), mean, std)

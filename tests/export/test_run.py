@@ -18,6 +18,7 @@ from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir, RunDirError
 from resmom.runs.environment import environment
 from resmom.runs.export import export
+from resmom.train.plan import Train
 
 RUN = Run(recipe="toy", method=MoCoV3(hidden=8, out=4), backbone=SmallResNet((4, 8)))
 KNN = "knn-v1 k=20 T=0.07 cosine, bank 2000, queries 400"
@@ -109,7 +110,7 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "## Licence and limitations",
     ):  # fmt: skip
         assert words in card, words
-    for words in ("/home/somebody", "88", "77.77"):
+    for words in ("/home/somebody", "| 88", "77.77"):
         assert words not in card, words
 
 
@@ -124,6 +125,20 @@ def test_without_labels_and_before_any_measurement(folder: Path) -> None:
     export(folder)
     card = (folder / "export" / "README.md").read_text()
     assert "Nothing was measured" in card and "## What was measured\n\nNothing." in card
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (Train(), "warm-up 10 epochs, then half a cosine to 0 |"),
+        (Train(final_lr=1e-6), "then half a cosine to 1e-06 |"),
+        (Train(drops=(0.975, 0.9875), drop_factor=0.2), "then times 0.2 from 0.975 and 0.9875 of the run on |"),
+    ],
+)
+def test_the_card_tells_how_the_rate_falls(train: Train, words: str, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", replace(RUN, train=train))
+    export(folder)
+    assert words in (folder / "export" / "README.md").read_text()
 
 
 def test_an_export_is_repeated_and_leaves_no_stale_file(folder: Path, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from resmom.config import ConfigError, Run, check
 from resmom.losses.neighbours import nearest
 from resmom.losses.residual import Residual
 from resmom.method import Method
-from resmom.methodconfig import METHODS
+from resmom.methodconfig import METHODS, steady_of
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.nnclr import NNCLR
-from resmom.methods.simclr import SimCLR
+from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd, Steady, build_optimizer, set_rate
+from resmom.nets.backbones import Backbone
+from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, Steady, build_optimizer, set_rate
 from resmom.train.plan import Plan, Train
 from resmom.train.state import State, load_state, state_dict
 from resmom.train.step import Rules, train_step
@@ -169,7 +170,7 @@ def test_a_short_run_learns(kind: str) -> None:
     assert spread(method) > before > 0.05  # a collapsed representation would close to 0
 
 
-@pytest.mark.parametrize("config", [Sgd(weight_decay=0.1), Lars(), AdamW()], ids=str)
+@pytest.mark.parametrize("config", [Sgd(weight_decay=0.1), Lars(), AdamW(), Adam(weight_decay=0.1)], ids=str)
 def test_the_predictor_of_simsiam_keeps_its_rate(config: OptimConfig) -> None:
     """Every parameter is in one group, with the decay it has without; the schedule moves all but the predictor's."""
     student = toy.method("simsiam").student
@@ -185,6 +186,28 @@ def test_the_predictor_of_simsiam_keeps_its_rate(config: OptimConfig) -> None:
         for name, p in student.named_parameters():
             assert found[p] == (0.4 if name.startswith("predictor.") else rate, decay[p]), name
         assert len(found) == sum(len(group["params"]) for group in made.param_groups)
+
+
+def test_the_predictor_of_simsiam_can_follow_the_schedule() -> None:
+    assert steady_of(SimSiam()) == ("predictor.",) and steady_of(SimSiam(steady_predictor=False)) == ()
+    assert steady_of(SimCLR()) == ()
+
+
+def test_simclrs_head_with_batch_norm() -> None:
+    """Normalised after both layers, with gains, each view by itself; the biases it would undo are left out."""
+    torch.manual_seed(0)
+    body = Backbone(toy.Flat(48, 12), 12)
+    made = SimCLRMethod(body, SimCLR(temperature=0.5, hidden=16, out=8, batch_norm=True)).double().train()
+    head = made.student.projector
+    assert [type(part).__name__ for part in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    assert head[0].bias is None and head[3].bias is None and head[4].weight is not None
+    outcome = made(toy.batch(), Targets(()), slice(0, 8))
+    one, two = (e.z.detach() for e in outcome.encodings)
+    for z in (one, two):  # of each view: gains 1, biases 0 at the start
+        torch.testing.assert_close(z.mean(0), torch.zeros(8).double(), atol=1e-12, rtol=0)
+        torch.testing.assert_close(z.var(0, correction=0), torch.ones(8).double(), atol=1e-3, rtol=0)
+    expected = oracle.simclr(one.numpy(), two.numpy(), 0.5)
+    assert sum(term.weight * term.value.item() for term in outcome.terms) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", WHOLE)

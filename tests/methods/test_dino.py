@@ -16,7 +16,7 @@ from resmom.methods.dino import Dino, DinoMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.heads import Prototypes
 from resmom.schedule import by_epoch
-from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd, build_optimizer
+from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
@@ -99,7 +99,7 @@ def test_the_teachers_temperature_rises_by_whole_epochs() -> None:
     assert total(made, given) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("config", [Sgd(), Lars(), Lars(form="clipped"), AdamW()], ids=str)
+@pytest.mark.parametrize("config", [Sgd(), Lars(), Lars(form="clipped"), AdamW(), Adam(weight_decay=0.1)], ids=str)
 @pytest.mark.parametrize("gated", [False, True])
 def test_frozen_prototypes_do_not_move_at_all(config: OptimConfig, gated: bool) -> None:
     """Neither by gradient nor by decay or momentum; and all else moves as with a learning rate of their own of 0."""
@@ -115,6 +115,22 @@ def test_frozen_prototypes_do_not_move_at_all(config: OptimConfig, gated: bool) 
         still = {name for name in start if ".prototypes." in name and name.startswith("student.")}
         assert moved >= {name for name in start if name.startswith("student.")} - still
         assert not moved & still if step < 4 else moved >= still, step
+
+
+def test_the_head_with_batch_norm_and_other_first_weights() -> None:
+    """Linear, BatchNorm, GELU twice, then linear; the teacher has the same, with statistics of its own."""
+    made = method(replace(CONFIG, hidden=64, batch_norm=True, deviation=0.2))
+    kinds = [type(part).__name__ for part in made.student.projector]
+    assert kinds == ["Linear", "BatchNorm1d", "GELU", "Linear", "BatchNorm1d", "GELU", "Linear"]
+    assert [type(part).__name__ for part in made.teacher.projector] == kinds
+    found = torch.cat([part.weight.flatten() for part in made.student.projector if isinstance(part, torch.nn.Linear)])
+    assert found.std().item() == pytest.approx(0.2, rel=0.05) and found.mean().abs() < 0.02
+    given = batch(local=2)
+    assert total(made, given) > 0
+    assert made.teacher.projector[1].num_batches_tracked == 2  # the two global views
+    assert made.student.projector[1].num_batches_tracked == 3  # those, and all local ones as one batch
+    with pytest.raises(ValueError, match=r"method\.deviation is 0\.0"):
+        Dino(deviation=0.0)
 
 
 def test_freezing_is_a_function_of_the_batch_alone() -> None:

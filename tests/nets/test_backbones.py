@@ -17,6 +17,7 @@ from resmom.nets.heads import mlp
         (ResNet(18), 64, (2, 512, 2, 2), 512),
         (ResNet(34, stem="small"), 32, (2, 512, 4, 4), 512),
         (ResNet(50, stem="small_pad2"), 32, (2, 2048, 5, 5), 2048),
+        (ResNet(18, stem="small_pool"), 64, (2, 512, 4, 4), 512),
         (SmallResNet((8, 16)), 32, (2, 16, 8, 8), 16),
         (SmallResNet((8, 16), blocks=2, stem_stride=1, channels=1), 32, (2, 16, 16, 16), 16),
         (MoCoViT("tiny", image=32, patch=8), 32, (2, 17, 192), 192),
@@ -34,7 +35,7 @@ def test_map_and_pooled_representation(
     assert features.shape == shape and h.shape == (2, width) and backbone.width == width
 
 
-@pytest.mark.parametrize(("stem", "side"), [("small", 32), ("small_pad2", 34), ("imagenet", 8)])
+@pytest.mark.parametrize(("stem", "side"), [("small", 32), ("small_pad2", 34), ("small_pool", 16), ("imagenet", 8)])
 def test_the_small_stem_keeps_the_map(stem: str, side: int) -> None:
     body = build_backbone(ResNet(18, stem=stem)).body
     assert body.maxpool(body.conv1(torch.randn(1, 3, 32, 32))).shape[-2:] == (side, side)

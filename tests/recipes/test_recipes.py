@@ -30,7 +30,7 @@ from resmom.types import Batch
 from resmom.views.apply import views
 from resmom.views.masks import Masks
 from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
-from tests.recipes import imagenet100, queues
+from tests.recipes import ermolov, imagenet100, imagenette, queues
 
 # The published settings: the authors' repository for ImageNet, solo-learn's tables for CIFAR. One line per field; a
 # field that no source states is not here.
@@ -267,7 +267,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
 for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
     for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
-PUBLISHED |= queues.PUBLISHED | imagenet100.PUBLISHED
+PUBLISHED |= queues.PUBLISHED | imagenet100.PUBLISHED | imagenette.PUBLISHED | ermolov.PUBLISHED
 OURS = {"nnclr_ema_cifar100_r18", "mocov3_cifar100_small", "mocov3_cifar100_tiny", "mocov3_digits"}
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
 

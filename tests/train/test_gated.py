@@ -10,14 +10,14 @@ from torch import Tensor
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.losses.residual import Residual
-from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd, build_optimizer
+from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State, read_skips
 from resmom.train.step import Rules, train_step
 from tests import toy
 
 PLAN = Plan(lr=0.1, momentum=0.9, residual=1.5)
-OPTIMISERS: list[OptimConfig] = [Sgd(), Lars(), Lars(form="clipped"), AdamW()]
+OPTIMISERS: list[OptimConfig] = [Sgd(), Lars(), Lars(form="clipped"), AdamW(), Adam(weight_decay=1e-2)]
 
 
 KINDS = ["mocov3", "dino"]  # without and with a memory

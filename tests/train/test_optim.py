@@ -1,17 +1,23 @@
 """Optimisers against slow loops; parameter groups; the rate at every step."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import MoCoViT, build_backbone
 from resmom.nets.teacher import Ema
-from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer, parameter_groups, set_decay, set_rate
-from resmom.train.plan import Train, learning_rate, plan, residual_weight, scaled
-from resmom.train.step import clip_each
-from tests import oracle
+from resmom.train.optim import Adam, AdamW, Lars, Sgd, build_optimizer, parameter_groups, set_decay, set_rate
+from resmom.train.plan import Plan, Train, learning_rate, plan, residual_weight, scaled
+from resmom.train.state import State, load_state, state_dict
+from resmom.train.step import Rules, clip_each, train_step
+from tests import oracle, toy
 
 
 @pytest.mark.parametrize("form", ["mocov3", "clipped"])
@@ -60,7 +66,12 @@ def test_groups_spare_vectors_and_tokens_and_leave_out_frozen_weights() -> None:
 
 
 def test_each_optimiser_lowers_a_quadratic() -> None:
-    for config, rate in ((Sgd(weight_decay=0.0), 0.05), (AdamW(weight_decay=0.0), 0.05), (Lars(trust=0.1), 0.1)):
+    for config, rate in (
+        (Sgd(weight_decay=0.0), 0.05),
+        (AdamW(weight_decay=0.0), 0.05),
+        (Adam(), 0.05),
+        (Lars(trust=0.1), 0.1),
+    ):
         torch.manual_seed(0)
         network = nn.Linear(4, 4)
         optimizer = build_optimizer(config, network)
@@ -91,10 +102,95 @@ def test_rate_follows_the_batch_and_the_schedule() -> None:
     assert residual_weight(Residual(2.0), 17, 50) == 2.0
 
 
+def adam_oracle(path: list[np.ndarray], w: np.ndarray, rates: tuple[float, ...], decay: float) -> np.ndarray:
+    """Kingma and Ba 2015, Algorithm 1, with the decay added to the gradient."""
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, (gradient, lr) in enumerate(zip(path, rates, strict=True), start=1):
+        g = gradient + decay * w
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return w
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_adam_is_torchs_and_the_papers_with_l2_on_everything(gated: bool) -> None:
+    torch.manual_seed(0)
+    rates = (0.0, 4e-6, 0.3, 0.2, 0.04)
+    ours, theirs = (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double() for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    start = {name: p.detach().numpy().copy() for name, p in ours.named_parameters()}
+    path: dict[str, list[np.ndarray]] = {name: [] for name in start}
+    optimizer = build_optimizer(Adam(weight_decay=0.1), ours, gated=gated)
+    reference = torch.optim.Adam(theirs.parameters(), lr=1.0, weight_decay=0.1)
+    for lr in rates:
+        for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+            path[name].append(p.grad.numpy().copy())
+        set_rate(optimizer, lr)
+        set_rate(reference, lr)
+        optimizer.step()
+        reference.step()
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(p.detach().numpy(), adam_oracle(path[name], start[name], rates, 0.1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_all_of_adams_state_is_in_the_checkpoint(gated: bool, tmp_path: Path) -> None:
+    """Two steps, the file, two more in a fresh run: bit for bit four steps in one go, moments and counts included."""
+
+    def fresh(seed: int) -> State:
+        made = toy.method("byol", seed)
+        return State(made, build_optimizer(Adam(weight_decay=0.01), made.student, gated=gated))
+
+    def go(state: State, *steps: int) -> None:
+        for step in steps:
+            train_step(
+                state, toy.batch(step), Plan(lr=0.01, momentum=0.9, residual=0.0), Rules(Residual(), gated=gated)
+            )
+
+    whole, first, second = fresh(0), fresh(0), fresh(1)
+    go(whole, 0, 1, 2, 3)
+    go(first, 0, 1)
+    save_checkpoint(tmp_path / "last.pt", {"state": state_dict(first)})
+    saved = load_checkpoint(tmp_path / "last.pt")["state"]
+    assert {key for slot in saved["optimizer"]["state"].values() for key in slot} == {"step", "exp_avg", "exp_avg_sq"}
+    load_state(second, saved)
+    go(second, 2, 3)
+    want, found = state_dict(whole), state_dict(second)
+    for part in ("student", "teacher"):
+        assert all(torch.equal(value, found[part][name]) for name, value in want[part].items())
+    for number, slot in want["optimizer"]["state"].items():
+        assert all(torch.equal(value, found["optimizer"]["state"][number][name]) for name, value in slot.items())
+
+
+def test_the_rate_drops_where_it_is_told() -> None:
+    train = Train(epochs=10, batch=512, warmup_epochs=2, drops=(0.5, 0.75), drop_factor=0.2)
+    found = [learning_rate(train, 1e-3, step, 5) for step in (0, 5, 10, 24, 25, 37, 38, 50)]
+    assert found == pytest.approx([0.0, 1e-3, 2e-3, 2e-3, 4e-4, 4e-4, 8e-5, 8e-5])
+    longer = replace(train, steps=1000, warmup_steps=20)  # a length in steps keeps the shares
+    assert [learning_rate(longer, 1e-3, step, 5) for step in (499, 500)] == pytest.approx([2e-3, 4e-4])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"drops": (0.5, 1.0)}, "between 0 and 1"),
+        ({"drops": (0.0,)}, "between 0 and 1"),
+        ({"drops": (0.5,), "drop_factor": 1.0}, "between 0 and 1"),
+        ({"drops": (0.5,), "final_lr": 1e-6}, "leave one of them out"),
+    ],
+)
+def test_impossible_drops_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Train(**change)
+
+
 def test_impossible_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match=r"lower train\.warmup_epochs"):
         Train(epochs=5, warmup_epochs=10)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="at least 2 images"):
         Train(batch=0)
 
 
