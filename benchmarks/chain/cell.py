@@ -108,7 +108,8 @@ def _detect(cell: Cell, chain: Chain, places: Places, out: Path, machine: Machin
 def _results(ended: Ended) -> Line:
     """`measures` of student and teacher, which are one network before any pretraining; the classes; the course."""
     networks = {row.network: row for row in ended.rows}
-    measures, courses = {}, {}
+    measures: dict[str, float] = {}
+    courses: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name in ("student", "teacher"):
         scores = networks[name if name in networks else RANDOM].scores
         measures |= {f"{score}/{name}": scores[score] for score in SCORES}
