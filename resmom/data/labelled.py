@@ -21,7 +21,7 @@ def cut(spec: str) -> tuple[Path, str]:
 def short(spec: str) -> str:
     """A place by the last part of its path, for names of data."""
     path, part = cut(spec)
-    return path.resolve().name + (f":{part}" if part else "")
+    return path.resolve().name + (f":{Path(part).name if '/' in part else part}" if part else "")
 
 
 def needed(read: Callable[[Path], T], path: Path) -> T:

@@ -1,6 +1,7 @@
 """Segmentation end to end: mIoU that rises, a restart that changes no bit, both networks, and the words of refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from resmom.rundir import read_lines
 from resmom.runs import segment
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
+from resmom.runs.report import report
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
@@ -162,6 +164,17 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         train(tiny_fcn(steps=1), place, out)
     with pytest.raises(UserError, match=r"no segment\.json"):
         segment_evaluate(place)
+
+
+def test_classes_that_nothing_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = write_scenes(tmp_path, "train", 4, 0)
+    (tmp_path / "classes.txt").unlink()
+    for quiet, said in ((True, ""), (False, "nothing names the 4 classes, so that every number of the masks but 255")):
+        machine = replace(MACHINE, quiet=quiet)
+        segment_train(tiny_fcn(steps=1), RANDOM, [place], [], tmp_path / f"out-{quiet}", machine)
+        assert capsys.readouterr().err.startswith(said) and quiet == (said == "")
+    with pytest.raises(UserError, match="holds segmentation networks, of which there is no page"):
+        report(tmp_path / "out-True", tmp_path / "r.html")
 
 
 def test_changed_masks_are_noticed(tmp_path: Path) -> None:
