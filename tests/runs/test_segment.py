@@ -188,6 +188,18 @@ def test_changed_masks_are_noticed(tmp_path: Path) -> None:
         segment_resume(tmp_path / "out", MACHINE)
 
 
+def test_changed_test_masks_are_noticed(place: Path, tmp_path: Path) -> None:
+    test = write_scenes(tmp_path, "test", 4, 1)
+    segment_train(tiny_fcn(steps=1), RANDOM, [f"{place}:train"], [test], tmp_path / "out", MACHINE)
+    masks = tmp_path / "testannot"
+    (masks / "000.png").write_bytes((masks / "001.png").read_bytes())
+    with pytest.raises(DataError, match="test images or their masks are not those"):
+        segment_resume(tmp_path / "out", MACHINE)
+    with pytest.raises(DataError, match="--data DATA"):
+        segment_evaluate(tmp_path / "out", [], MACHINE)
+    assert len(segment_evaluate(tmp_path / "out", [test], MACHINE)) == 1
+
+
 def test_an_image_cut_short_is_named(tmp_path: Path) -> None:
     places = [write_scenes(tmp_path, "train", 4, 0)]
     whole = (tmp_path / "train/002.png").read_bytes()
