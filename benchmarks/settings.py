@@ -31,7 +31,8 @@ from resmom.recipes.automatic import automatic, momentum_of, warmup
 from resmom.rundir import append_line, read_lines
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import gather
-from resmom.runs.pretrain import Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW
 
 Change = Callable[[Run], Run]

@@ -1,5 +1,6 @@
 """The command line: parse the verb, call one command. Torch is not imported before a command needs it."""
 
+import errno
 import importlib
 import os
 import sys
@@ -15,14 +16,19 @@ VERBS = {
     "detect": "a run's backbones as object detectors: train, resume, evaluate",
     "segment": "a run's backbones at naming every pixel: train, resume, evaluate",
     "gap": "the gap between student and teacher of a run",
+    "embed": "images to vectors, as arrays in one file",
     "compare": "arms of a grid over several seeds, and which differences are resolved",
     "export": "a run's backbones as files for torchvision and timm, with a model card",
     "report": "one HTML page about one or more runs",
     "data": "check the images of a data set, or pack them into few files",
     "profile": "where the time of a run goes, and what to do about it",
     "recipes": "list the recipes, or show one",
+    "doctor": "is this machine ready, and if not, what to do?",
     "demo": "the whole story on an embedded data set, in minutes",
 }
+
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG})
+"""What a system answers to reading or writing where one may not, or where there is no room."""
 
 HELP = """usage: resmom VERB ...
 
@@ -59,9 +65,25 @@ def main() -> None:
     except UserError as error:
         print(f"resmom {verb}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:  # outside of training, which saves and says how to go on
-        print(f"resmom {verb}: interrupted; no training was under way, nothing is lost", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # whoever read our output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        print(f"resmom {verb}: {_refused(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:  # outside of training, which saves and says how to go on
+        print(f"resmom {verb}: interrupted; no training was under way, nothing is lost", file=sys.stderr)
+        sys.exit(130)
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, in a sentence."""
+    where = f"{error.filename}: " if error.filename else ""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}{reason}; make room, or choose a place on another disk"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{where}{reason}; choose a shorter one"
+    return f"{where}{reason}; choose a place that you may read and write, or have its permissions changed"

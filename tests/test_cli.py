@@ -1,6 +1,8 @@
 """The command line: help without torch, suggestions, one-line errors that leave nothing behind, options that arrive."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -134,7 +136,9 @@ def test_recipes_lists_and_shows(call: Call) -> None:
 
 
 BAD = {
-    "no epochs": (["--train.epochs", "0"], "train.epochs and train.batch must be at least 1"),
+    "no epochs": (["--train.epochs", "0"], "train.epochs must be at least 1; got 0"),
+    "a batch of one": (["--train.batch", "1"], "at least 2 images are needed at a time"),
+    "micro-batches of one": (["--train.micro-batch", "1"], "at least 2 images are needed at a time"),
     "negative weight": (["--residual.weight", "-1"], "residual.weight is -1.0; it must be 0 (off) or positive"),
     "weight that is no number": (["--residual.weight", "nan"], "residual.weight is nan"),
     "no temperature": (["--method.temperature", "0"], "method.temperature is 0.0; it must be above 0"),
@@ -261,6 +265,30 @@ def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch:
             lines.write_text(json.dumps({"threads": began}) + "\n" + json.dumps({"threads": 1}) + "\n")
         assert resume.main([str(tmp_path), *asked]) == 0
         assert given[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "choose a place that you may read and write"),
+        (errno.EROFS, "choose a place that you may read and write"),
+        (errno.ENOSPC, "make room, or choose a place on another disk"),
+        (errno.ENAMETOOLONG, "choose a shorter one"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, words: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/closed/run.json")
+
+    monkeypatch.setattr("resmom.runs.pretrain.open_data", refused)
+    status, _, err = call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
+    assert status == 2 and err.startswith("resmom pretrain: /closed/run.json: ") and words in err
+    assert err.count("\n") == 1
+    monkeypatch.setattr("resmom.runs.pretrain.open_data", lambda *_, **__: Path("/nowhere/at/all").stat())
+    with pytest.raises(FileNotFoundError):  # what is no refusal is a fault of ours, and shows itself
+        call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
 
 
 def test_ctrl_c_outside_of_training_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_other_shapes_than_a_run_are_refused(plain: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("train.epochs", 0, "train.epochs and train.batch must be at least 1"),
+        ("train.epochs", 0, "train.epochs must be at least 1"),
         ("train.warmup_epochs", 100, "the warm-up must be shorter than the run"),
         ("residual.weight", -1, "residual.weight is -1.0"),
         ("ema.momentum", 1.5, "ema.momentum and ema.final must be in [0, 1]"),

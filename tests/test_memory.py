@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from resmom import commands
-from resmom.runs.pretrain import Machine
+from resmom.runs import machine
+from resmom.runs.machine import Machine
 
 FAULTS = """
 import resource, sys, torch
-from resmom.commands import keep_memory
+from resmom.runs.machine import keep_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_memory()
-for _ in range(3):
+for _ in range(10):  # the heap takes a few to settle
     torch.ones(48 * 2**18)  # 48 MiB, three times what is ever mapped apart at the default
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -46,7 +47,7 @@ def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert commands.keep_memory() is False
+    assert machine.keep_memory() is False
 
 
 def test_deterministic_algorithms_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

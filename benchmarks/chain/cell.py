@@ -22,9 +22,9 @@ from resmom.runs.detect import detect_resume, detect_train
 from resmom.runs.environment import shareable
 from resmom.runs.grid import Cell
 from resmom.runs.loop import Diverged
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.outcome import before_after
-from resmom.runs.pretrain import Machine
 from resmom.runs.results import Line
 from resmom.runs.tuned import Ended
 

@@ -21,7 +21,8 @@ from resmom.runs.environment import environment, shareable
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
 from resmom.runs.job import default_device, prepare
-from resmom.runs.pretrain import Machine, pretrain, resume
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain, resume
 from resmom.train.step import train_step
 from resmom.views.apply import views
 from resmom.views.policy import mocov3_cifar, mocov3_imagenet

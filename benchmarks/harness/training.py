@@ -20,8 +20,8 @@ from resmom.runs.cell import diverged_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of
 from resmom.runs.grid import Grid, read_grid
 from resmom.runs.loop import Diverged
+from resmom.runs.machine import Machine
 from resmom.runs.options import changed
-from resmom.runs.pretrain import Machine
 from resmom.runs.results import newest
 
 RESERVE = 60.0

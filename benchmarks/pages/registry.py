@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.pages.figure import dots
+from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
-from benchmarks.pages.tables import accuracies, correlations, cost, gaps, lines_of, tuning
+from benchmarks.pages.tables import accuracies, correlations, cost, courses_of, gaps, lines_of, tuning
 
 QUESTIONS = "questions/questions.jsonl"
 TUNING = "questions/tuning.jsonl"
@@ -15,14 +15,33 @@ ALL = [*KNN, ("online/student", "online classifier of the student")]
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
-PAIRING = {**PLAIN, "w1": "+ term, same view, weight 1", "cross": "+ other view, weight 1"}
+PAIRING = {
+    **PLAIN,
+    "w1": "+ term, same view, weight 1",
+    "cross": "+ other view, weight 1",
+    "w2": "+ term, same view, weight 2",
+    "cross2": "+ other view, weight 2",
+}
+SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2"}
 DISTANCE = {
     **PLAIN,
     "w2": "+ cosine, weight 2",
     "kd_feature": "+ distillation over features",
     "kd_relation": "+ distillation over relations",
 }
-EVERY = {**WEIGHT, "cross": "+ other view, weight 1", **DISTANCE}
+HEADLINE = {
+    **PLAIN,
+    "w1": "+ residual momentum, weight 1",
+    "w2": "+ residual momentum, weight 2",
+    "kd_feature": "+ distillation over features",
+    "kd_relation": "+ distillation over relations",
+}
+COURSES = {"plain": "MoCo-v3", "w2": "+ residual, weight 2", "kd_relation": "+ distillation, relations"}
+EVERY = {
+    **WEIGHT,
+    "cross": "+ other view, weight 1",
+    **DISTANCE,
+}
 TRIES = {
     "plain": "MoCo-v3",
     **{f"cosine-w{w}": f"cosine, weight {w}" for w in ("0.5", "1", "2", "4")},
@@ -39,20 +58,33 @@ TRIES = {
 }
 
 
-def _figure(docs: Path) -> str:
+def _runs(docs: Path, arms: Mapping[str, str]) -> str:
     runs = {
         called: [line["measures"]["knn/student"] for line in lines_of(docs, QUESTIONS, [arm])]
-        for arm, called in EVERY.items()
+        for arm, called in arms.items()
     }
     runs = {called: values for called, values in runs.items() if values}
     return dots("kNN of the student, small encoder, CIFAR-100: every run", "top-1, %", runs)
 
 
+def _gap(docs: Path) -> str:
+    title = "Gap at p between student and teacher on the same view, in training"
+    return courses(
+        title, "epochs (1 - cosine, every run and the means)", courses_of(docs, QUESTIONS, COURSES, "gap/p/intra")
+    )
+
+
 PAGES: Mapping[str, Mapping[str, Make]] = {
+    "results/cifar100.md": {
+        "cost": partial(cost, files=[QUESTIONS], arms=list(HEADLINE)),
+        "accuracy": partial(accuracies, file=QUESTIONS, names=HEADLINE, kinds=ALL),
+        "gaps": partial(gaps, file=QUESTIONS, names=HEADLINE),
+    },
     "results/questions.md": {
         "cost": partial(cost, files=[QUESTIONS, TUNING]),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
+        "site": partial(accuracies, file=QUESTIONS, names=SITE, kinds=KNN),
         "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
         "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
         "correlations": partial(
@@ -77,4 +109,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         ),
     },
 }
-FIGURES: Mapping[str, Make] = {"pictures/questions.svg": _figure}
+FIGURES: Mapping[str, Make] = {
+    "pictures/questions.svg": partial(_runs, arms=EVERY),
+    "pictures/cifar100.svg": partial(_runs, arms=HEADLINE),
+    "pictures/cifar100-gap.svg": _gap,
+}

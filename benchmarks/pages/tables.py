@@ -84,9 +84,10 @@ def correlations(docs: Path, file: str, arms: Sequence[str], pairs: Sequence[tup
     return "| | over runs | over the arms' means |\n|---|---|---|\n" + "\n".join(rows)
 
 
-def cost(docs: Path, files: Sequence[str]) -> str:
-    """What was spent: cells, hours of training, on what."""
+def cost(docs: Path, files: Sequence[str], arms: Sequence[str] = ()) -> str:
+    """What was spent, on all arms or on some: cells, hours of training, on what."""
     lines = [line for file in files for line in read_lines(docs / "results" / file)]
+    lines = [line for line in lines if not arms or line["arm"] in arms]
     hours = sum(line["seconds"] for line in lines) / 3600
     machines = sorted({f"{e['cpu']}, {e.get('threads')} thread" for e in _environments(lines)})
     versions = sorted({f"torch {e['packages']['torch']}" for e in _environments(lines)})
@@ -95,6 +96,16 @@ def cost(docs: Path, files: Sequence[str]) -> str:
         f"{len(lines)} runs, {hours:.1f} hours of training in all ({'; '.join(machines)} a run; {', '.join(versions)}; "
         f"commit {', '.join(commits)})."
     )
+
+
+def courses_of(docs: Path, file: str, names: Names, name: str) -> dict[str, list[list[tuple[float, float]]]]:
+    """A number of the training over its epochs, for every run of each arm, by what the arm is called."""
+    found: dict[str, list[list[tuple[float, float]]]] = {called: [] for called in names.values()}
+    for line in lines_of(docs, file, names):
+        if line["failed"] is None:
+            course = [(point["epoch"], point[name]) for point in line["curves"]["train"]]
+            found[names[line["arm"]]].append(course)
+    return {called: runs for called, runs in found.items() if runs}
 
 
 def told(value: Spread | None, digits: int = 2) -> str:

@@ -7,13 +7,13 @@ import torch
 
 from benchmarks.peers.case import Case
 from benchmarks.peers.worker import Gate
-from resmom.commands import keep_memory
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import ResNet, SmallResNet
 from resmom.recipes import recipe
 from resmom.runs.job import fresh_method, prepare
+from resmom.runs.machine import keep_memory
 from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State

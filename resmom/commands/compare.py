@@ -15,7 +15,7 @@ from resmom.runs.compare import Standing, compare, images_of, merge, standings, 
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resmom.commands import Flat, parse, print_json, set_process
 from resmom.runs.demo import demo, require_learning, tables
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 
 ABOUT = "Pretrain on an embedded data set without and with residual momentum, and compare. A few minutes on 2 cores."
 

@@ -1,23 +1,30 @@
 """resmom detect train|resume|evaluate"""
 
-from resmom.commands import Tuned
-from resmom.nets.backbones import BACKBONES
+from resmom.commands.tuned import Tuned
 from resmom.recipes.detection import DETECTION, detection_recipe
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.tuning import Measured
 
 
 def _say(rows: list[Measured]) -> None:
+    masks = "mask_ap" in rows[0].scores
     for row in rows:
-        s = row.scores
-        print(
-            f"{row.network:<9} AP {s['ap']:5.2f}  AP50 {s['ap50']:5.2f}  AP75 {s['ap75']:5.2f}  VOC07: "
-            f"AP {s['voc07_ap']:5.2f}  AP50 {s['voc07_ap50']:5.2f}  AP75 {s['voc07_ap75']:5.2f}  step {row.step}"
-        )
-    print(f"  {'AP by class':<16}" + "".join(f"{row.network:>9}" for row in rows))
-    for name in rows[0].scores["per_class"]:
-        print(f"  {name:<16.16}" + "".join(f"{row.scores['per_class'][name]:9.2f}" for row in rows))
+        both = f"{_three(row, '')}  masks: {_three(row, 'mask_')}" if masks else _three(row, "")
+        print(f"{row.network:<9} {both}  VOC07: {_three(row, 'voc07_')}  step {row.step}")
+    _by_class(rows, "per_class", "AP by class")
+    if masks:
+        _by_class(rows, "mask_per_class", "mask AP by class")
     print(rows[-1].protocol)
+
+
+def _three(row: Measured, kind: str) -> str:
+    return "  ".join(f"{name} {row.scores[kind + name.lower()]:5.2f}" for name in ("AP", "AP50", "AP75"))
+
+
+def _by_class(rows: list[Measured], key: str, words: str) -> None:
+    print(f"  {words:<16}" + "".join(f"{row.network:>9}" for row in rows))
+    for name in rows[0].scores[key]:
+        print(f"  {name:<16.16}" + "".join(f"{row.scores[key][name]:9.2f}" for row in rows))
 
 
 DETECT = Tuned(
@@ -25,7 +32,7 @@ DETECT = Tuned(
     summary="fine-tune a run's student and teacher as object detectors, and measure them.",
     about="Fine-tune backbones as detectors.",
     labels="boxes",
-    forms="VOC folders (FOLDER:LIST), COCO's .json, YOLO folders",
+    forms="VOC folders (FOLDER:LIST), COCO's .json (needed for masks), YOLO folders",
     things="detectors",
     random="a detector on random weights",
     usual="detect_small",
@@ -35,6 +42,6 @@ DETECT = Tuned(
     resume=detect_resume,
     evaluate=detect_evaluate,
     say=_say,
-    unfit=f" (of which {BACKBONES.partition(', vit')[0]} can become detectors)",
+    unfit=" (of which all but timm:NAME can become detectors)",
 )
 main = DETECT.main

@@ -1,4 +1,4 @@
-"""resmom export RUN [--out DIR]"""
+"""resmom export RUN [--to FORMAT] [--out DIR]"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Literal
 import tyro
 
 from resmom.commands import parse, print_json
-from resmom.runs.export import export
+from resmom.runs.export import Form, export
 
-ABOUT = "A run's backbones as files that torchvision and timm load, with a card that says what they are."
+ABOUT = "A run's backbones as files that torchvision, timm or Detectron2 load, with a card that says what they are."
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Arguments:
     run: tyro.conf.Positional[Path]
     """A run folder, or one checkpoint of it."""
     out: Path | None = None
-    """Where to write: a new folder, or that of an earlier export; RUN/export by default."""
+    """Where to write: a new folder, or that of an earlier export; RUN/export or RUN/detectron2 by default."""
     network: Literal["student", "teacher", "both"] = "both"
-    to: Literal["safetensors"] = "safetensors"
-    """The format of the files."""
+    to: Form = "safetensors"
+    """The format of the files: for torchvision and timm, or for Detectron2 (ResNet-18, -34, -50)."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -28,7 +28,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the files, and print where they are."""
     a = parse(Arguments, arguments, "resmom export", ABOUT)
-    result = export(a.run, a.out, a.network)
+    result = export(a.run, a.out, a.network, a.to)
     if a.json:
         files = [str(file) for file in result.files]
         print_json({"folder": str(result.folder), "files": files, "step": result.step, "chosen": result.chosen})

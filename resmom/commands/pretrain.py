@@ -13,7 +13,8 @@ from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, recipe
 from resmom.runs.budget import seconds_of
-from resmom.runs.pretrain import Asked, Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import Asked, pretrain
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
@@ -57,7 +58,9 @@ class Shared:
     """What every call has, whatever the run."""
 
     data: str
-    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
+    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER). With
+    FOLDER@shorter-side=448, large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, see docs/data.md.
+    """
     out: Path
     """The run folder: new, or empty."""
     time: str = ""

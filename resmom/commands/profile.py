@@ -12,7 +12,8 @@ from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
 from resmom.runs.facts import gather
 from resmom.runs.job import default_device
-from resmom.runs.pretrain import Machine, workers_for
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import workers_for
 from resmom.runs.profile import Profile, profile
 
 ABOUT = (

@@ -7,7 +7,8 @@ import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
 from resmom.runs.environment import threads_of
-from resmom.runs.pretrain import Machine, resume
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import resume
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
 

@@ -1,6 +1,6 @@
 """resmom segment train|resume|evaluate"""
 
-from resmom.commands import Tuned
+from resmom.commands.tuned import Tuned
 from resmom.recipes.segmentation import SEGMENTATION, segmentation_recipe
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train, told
 from resmom.runs.tuning import Measured

@@ -1,19 +1,19 @@
 """Images with boxes: the folders of Pascal VOC, the JSON of COCO, the folders of YOLO, read into one form."""
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
+from resmom.data.coco import coco
 from resmom.data.decode import header
 from resmom.data.folder import SUFFIXES
 from resmom.data.labelled import cut, needed, short
+from resmom.data.object import Listed, Object
 from resmom.data.source import DataError, digest
 from resmom.data.yolo import yolo_classes, yolo_files
 
@@ -40,6 +40,8 @@ class Boxed:
     labels: Int64[np.ndarray, " n"]
     difficult: Bool[np.ndarray, " n"]
     crowd: Bool[np.ndarray, " n"]
+    masks: tuple[bytes, ...] | None = None
+    """The objects' masks as run lengths (`data/runlength.py`), where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +53,16 @@ class BoxData:
     images: tuple[Boxed, ...]
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of classes, files' names, boxes and flags, by which a resumed run knows its data."""
+        """16 hexadecimal digits of names, classes, boxes, flags and masks, by which a resumed run knows its data."""
         parts = ["\n".join(self.classes).encode()]
         for image in self.images:
             arrays = (image.boxes, image.labels, image.difficult, image.crowd)
-            parts += [image.path.name.encode(), *(array.tobytes() for array in arrays)]
+            parts += [image.path.name.encode(), *(array.tobytes() for array in arrays), *(image.masks or ())]
         return digest(parts)
 
 
-@dataclass(frozen=True)
-class _Object:
-    """One object as a file has it."""
-
-    box: tuple[float, float, float, float]
-    name: str
-    difficult: bool = False
-    crowd: bool = False
-
-
-_Found = tuple[Path, tuple[int, int], list[_Object]]
-
-
-def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> BoxData:
-    """The images of one place or of several together, each in one of `FORMS`.
+def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = (), masks: bool = False) -> BoxData:
+    """The images of one place or of several together, each in one of `FORMS`; with `masks` COCO's alone.
 
     The classes are those of the data (VOC's sorted by name, COCO's by id, YOLO's as listed) unless `classes` gives
     them, as for test data. Raises DataError for anything that cannot be used, naming the file.
@@ -81,10 +70,10 @@ def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Box
     specs = [specs] if isinstance(specs, str) else list(specs)
     if not specs:
         raise DataError(f"no data were given; give one or more of {FORMS}")
-    found: list[_Found] = []
+    found: list[Listed] = []
     known = list(classes)
     for spec in specs:
-        names, its = _open(spec)
+        names, its = _open(spec, masks)
         new = [name for name in names if name not in known]
         if new and classes:
             raise DataError(
@@ -96,24 +85,31 @@ def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Box
     if not any(objects for _, _, objects in found):
         raise DataError(f"{' and '.join(specs)}: no image has a box; detection needs boxes ({FORMS})")
     number = {name: at for at, name in enumerate(known)}
-    images = tuple(_boxed(path, size, objects, number) for path, size, objects in found)
+    images = tuple(_boxed(path, size, objects, number, masks) for path, size, objects in found)
     return BoxData("+".join(short(spec) for spec in specs), tuple(known), images)
 
 
-def _open(spec: str) -> tuple[list[str], list[_Found]]:
+def _open(spec: str, masks: bool) -> tuple[list[str], list[Listed]]:
     """Names of the classes in their order, and the images, of one place."""
     path, part = cut(spec)
     if path.suffix == ".json" and path.is_file():
-        return _coco(path, part)
-    if (path / "Annotations").is_dir():
+        return coco(path, part, masks)
+    voc = (path / "Annotations").is_dir()
+    yolo = (path / "images").is_dir() or (part != "" and (path / part / "images").is_dir())
+    if (voc or yolo) and masks:
+        raise DataError(
+            f"{path} has boxes in the form of {'VOC' if voc else 'YOLO'}, which holds no instance masks; give COCO's "
+            ".json, whose annotations have a segmentation, or train on boxes alone with --detector.form fpn"
+        )
+    if voc:
         return _voc(path, part)
-    if (path / "images").is_dir() or (part and (path / part / "images").is_dir()):
+    if yolo:
         return _yolo(path, part)
     missing = "does not exist" if not path.exists() else "holds no boxes in a form that is known"
     raise DataError(f"{path} {missing}; give one of {FORMS}")
 
 
-def _boxed(path: Path, size: tuple[int, int], objects: list[_Object], number: dict[str, int]) -> Boxed:
+def _boxed(path: Path, size: tuple[int, int], objects: list[Object], number: dict[str, int], masks: bool) -> Boxed:
     boxes = np.array([one.box for one in objects], dtype=np.float64).reshape(-1, 4)
     bad = ~np.isfinite(boxes).all(1) | (boxes[:, 2:] < boxes[:, :2]).any(1)
     if bad.any():
@@ -137,10 +133,11 @@ def _boxed(path: Path, size: tuple[int, int], objects: list[_Object], number: di
         np.array([number[one.name] for one in objects], dtype=np.int64),
         np.array([one.difficult for one in objects], dtype=bool),
         np.array([one.crowd for one in objects], dtype=bool),
+        tuple(one.mask for one in objects if one.mask is not None) if masks else None,
     )
 
 
-def _voc(root: Path, part: str) -> tuple[list[str], list[_Found]]:
+def _voc(root: Path, part: str) -> tuple[list[str], list[Listed]]:
     """Pascal VOC: an XML file per image; pixels counted from 1, the last one included."""
     files = sorted((root / "Annotations").glob("*.xml"))
     if part:
@@ -160,7 +157,7 @@ def _listed(folder: Path, part: str) -> list[str]:
     return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
 
 
-def _voc_image(file: Path, by_stem: dict[str, Path]) -> _Found:
+def _voc_image(file: Path, by_stem: dict[str, Path]) -> Listed:
     try:
         root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError) as error:
@@ -180,10 +177,10 @@ def _voc_image(file: Path, by_stem: dict[str, Path]) -> _Found:
     return path, size if size and min(size) > 0 else needed(header, path), objects
 
 
-def _voc_object(one: ElementTree.Element) -> _Object:
+def _voc_object(one: ElementTree.Element) -> Object:
     x1, y1, x2, y2 = (float(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
     difficult = one.findtext("difficult", "0").strip() == "1"
-    return _Object((x1 - 1, y1 - 1, x2, y2), _text(one, "name").strip(), difficult)
+    return Object((x1 - 1, y1 - 1, x2, y2), _text(one, "name").strip(), difficult)
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
@@ -193,56 +190,10 @@ def _text(element: ElementTree.Element, name: str) -> str:
     return text
 
 
-def _coco(path: Path, part: str) -> tuple[list[str], list[_Found]]:
-    """COCO: x, y, width, height in pixels from 0."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(one["id"]): str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
-        objects: dict[int, list[_Object]] = {int(image["id"]): [] for image in content["images"]}
-        for one in content["annotations"]:
-            objects[int(one["image_id"])].append(_coco_object(one, names))
-    except (ValueError, KeyError, TypeError) as error:
-        words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f"{path} is not COCO's form: {words}. It has lists images (id, file_name, height, width), annotations "
-            "(image_id, category_id, bbox, iscrowd) and categories (id, name)"
-        ) from error
-    if len(set(names.values())) < len(names):
-        raise DataError(f"{path} has two categories of one name; give each its own")
-    if not content["images"]:
-        raise DataError(f"{path} lists no images")
-    folder = Path(part) if part else _coco_folder(path, str(content["images"][0]["file_name"]))
-    found: list[_Found] = []
-    for image in content["images"]:
-        file = folder / str(image["file_name"])
-        if not file.is_file():
-            raise DataError(f"{file} is missing, which {path.name} names; give the images' folder as {path}:FOLDER")
-        told = "height" in image and "width" in image
-        size = (int(image["height"]), int(image["width"])) if told else needed(header, file)
-        found.append((file, size, objects[int(image["id"])]))
-    return list(names.values()), found
-
-
-def _coco_object(one: dict[str, Any], names: dict[int, str]) -> _Object:
-    x, y, width, height = (float(value) for value in one["bbox"])
-    return _Object((x, y, x + width, y + height), names[int(one["category_id"])], crowd=bool(one.get("iscrowd", 0)))
-
-
-def _coco_folder(path: Path, first: str) -> Path:
-    """Where the images of a COCO file lie: beside it, in images/, or in the folder its name ends with (train2017)."""
-    ending = path.stem.rpartition("_")[2]
-    above = path.parent.parent
-    tried = [path.parent, path.parent / "images", above / ending, above / "images" / ending, above / "images", above]
-    for folder in tried:
-        if (folder / first).is_file():
-            return folder
-    raise DataError(f"the images of {path} were not found ({first}); say where they are: {path}:FOLDER")
-
-
-def _yolo(root: Path, part: str) -> tuple[list[str], list[_Found]]:
+def _yolo(root: Path, part: str) -> tuple[list[str], list[Listed]]:
     """YOLO: a text file per image, each line a class number and centre x, y, width, height as shares of the image."""
     names = yolo_classes(root)
-    found: list[_Found] = []
+    found: list[Listed] = []
     for path, labels in yolo_files(root, part):
         height, width = size = needed(header, path)
         objects = []
@@ -250,7 +201,7 @@ def _yolo(root: Path, part: str) -> tuple[list[str], list[_Found]]:
             if line.strip():
                 label, shares = _yolo_line(f"{labels}, line {number}", line, len(names))
                 box = shares * np.array([width, height, width, height])
-                objects.append(_Object(tuple(box.tolist()), names[label]))
+                objects.append(Object(tuple(box.tolist()), names[label]))
         found.append((path, size, objects))
     return names, found
 

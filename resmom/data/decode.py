@@ -27,7 +27,7 @@ from PIL import (
 )
 from torch import Tensor
 
-from resmom.data.jpeg import decode_jpeg, exif_block
+from resmom.data.jpeg import decode_jpeg, divisible, divisor, exif_block
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -92,7 +92,7 @@ class UnreadableImage(Exception):
         self.reason = reason
 
 
-def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
+def decode(file: Path | BytesIO, shorter_side: int = 0) -> UInt8[Tensor, "3 h w"]:
     """The pixels of an image file as uint8 RGB, 3 x H x W (channels last in memory), turned upright by its EXIF data.
 
     Grey is repeated over the three channels; transparent parts are laid over white, as a page would show them; 16-bit
@@ -101,11 +101,15 @@ def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
     Raises `UnreadableImage` where the file is missing, empty, cut short, damaged, of another format, of floating-point
     or 32-bit pixels (whose range nobody knows), or of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless
     the user sets another limit: a small file may else unpack into all the memory there is).
+
+    With a `shorter_side`, in pixels and at least `LEAST_SIDE`, a JPEG is decoded at 1/8, 1/4 or 1/2 of its size: the
+    smallest of them whose shorter side is no shorter. Sides are rounded up; other formats are not reduced.
     """
-    plain = _plain_jpeg(file)
+    plain = _plain_jpeg(file, shorter_side)
     if plain is not None:
         return torch.from_numpy(plain).permute(2, 0, 1)
     with _opened(file) as image:
+        _reduce(image, shorter_side)
         turn = _orientation(image)
         rgb = _rgb(image)
         if turn in _TURNS:
@@ -114,21 +118,21 @@ def decode(file: Path | BytesIO) -> UInt8[Tensor, "3 h w"]:
         return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1)
 
 
-def _plain_jpeg(file: Path | BytesIO) -> NDArray[np.uint8] | None:
+def _plain_jpeg(file: Path | BytesIO, shorter_side: int) -> NDArray[np.uint8] | None:
     """An H x W x 3 array of a plain JPEG, turned upright; None for what Pillow must open (or complain of)."""
     try:
         content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
     except OSError:
         return None
-    pixels = decode_jpeg(content, Image.MAX_IMAGE_PIXELS)
+    pixels = decode_jpeg(content, Image.MAX_IMAGE_PIXELS, shorter_side)
     if pixels is None:
         return None
     turn = _turn(exif_block(content) or b"")
     return pixels if turn == 1 else np.ascontiguousarray(_UPRIGHT[turn](pixels))
 
 
-def header(file: Path | BytesIO) -> tuple[int, int]:
-    """Height and width of what `decode` returns, in pixels, from the file's header alone.
+def header(file: Path | BytesIO, shorter_side: int = 0) -> tuple[int, int]:
+    """Height and width of what `decode` returns for `shorter_side`, in pixels, from the file's header alone.
 
     Raises `UnreadableImage` as `decode` does, as far as the header tells: a file cut short passes.
     """
@@ -137,8 +141,17 @@ def header(file: Path | BytesIO) -> tuple[int, int]:
             # Pillow turns TIFF itself while it loads it, and not before version 11 does `size` say so beforehand.
             width, height, turn = image.tag_v2[256], image.tag_v2[257], image.tag_v2.get(274, 1)
         else:
+            _reduce(image, shorter_side)
             width, height, turn = *image.size, _orientation(image)
         return (width, height) if turn in (5, 6, 7, 8) else (height, width)
+
+
+def _reduce(image: Image.Image, shorter_side: int) -> None:
+    """Have a JPEG that is not loaded yet decoded smaller, see `divisor`; its size is then the smaller one."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        by = divisor(image.height, image.width, shorter_side)
+        if by > 1 and image.fp is not None and divisible(image.fp):
+            image.draft(None, (image.width // by, image.height // by))
 
 
 def stored(file: Path) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _TEST_NAMES = ("test", "val", "validation")
 
 
-def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
+def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
     """The images in a folder, nested at any depth, sorted by their relative path.
 
     `train/` is the training split if it has a `test/`, `val/` or `validation/` beside it (of several, the first in this
@@ -27,7 +27,8 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
 
     The first folders below a split are the classes, if there are at least two and no image lies outside of them; a test
     split has labels if training has and every image lies in such a folder. Hidden files and `__MACOSX` are passed over;
-    links are followed, except back into a folder that they lie in. `ram_limit` is as in `FileSource`.
+    links are followed, except back into a folder that they lie in. `ram_limit` is as in `FileSource`, `shorter_side` as
+    in `decode`.
 
     Raises `DataError` if there is no image, none is readable, or a class of the test split is not one of training's.
     """
@@ -38,7 +39,12 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
     lists = [name for name in _TEST_NAMES if list_of(name) in found]
     train, test = _splits(images, lists)
     names, classes = _below(images, train), _classes(_below(images, train))
-    source = FileSource(_name(root, train), Files(root / train, names), _labels(names, classes), classes, ram_limit)
+
+    def source_of(split: str, names: list[str], labels: Index | None) -> FileSource:
+        store = Files(root / split, names, shorter_side)
+        return FileSource(_name(root, split, shorter_side), store, labels, classes, ram_limit)
+
+    source = source_of(train, names, _labels(names, classes))
     if test is None:
         return Data(source, None, f"{train}/ folder, no test split" if train else "no test split")
     names = _below(images, test)
@@ -48,8 +54,7 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT) -> Data:
         labels = _test_labels(root / test, names, classes)
     left_out = len(images) - len(_below(images, train)) - len(names)
     rest = f" ({left_out} images outside of them left out)" if left_out else ""
-    held_out = FileSource(_name(root, test), Files(root / test, names), labels, classes, ram_limit)
-    return Data(source, held_out, f"{train}/ and {test}/ folders{rest}")
+    return Data(source, source_of(test, names, labels), f"{train}/ and {test}/ folders{rest}")
 
 
 def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -120,9 +125,11 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _name(root: Path, split: str) -> str:
+def _name(root: Path, split: str, shorter_side: int) -> str:
     base = root.resolve().name or str(root)
-    return f"{base}/{split}" if split else base
+    # What results are recorded under: on reduced images they are others.
+    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
+    return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
 
 
 def _no_images(root: Path, found: list[str]) -> str:

@@ -8,64 +8,117 @@ from pathlib import Path
 from resmom.data.arrays import open_arrays
 from resmom.data.files import RAM_LIMIT
 from resmom.data.folder import open_folder
+from resmom.data.jpeg import LEAST_SIDE
 from resmom.data.named import NAMES, open_named
 from resmom.data.packed import is_pack, open_pack
 from resmom.data.source import Data, DataError
 from resmom.data.split import held_out
 
-HELD = re.compile(r"(?P<images>.+)@held-out=(?P<fraction>[^@/]*)")
-"""How a part of the training images is named that is tested on instead of the test split."""
+_MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value>[^@/]*)")
+"""What may stand behind the images, as often as one likes: another split, smaller photos."""
 
 
-def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT) -> Data:
+def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
     """What `spec` stands for: a folder of images, a pack of one, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. With `@held-out=0.1` behind it, a stratified tenth of the training images
-    is tested on and not trained on, and the test split is left alone. `ram_limit`: decoded bytes up to which a folder's
-    split is held in RAM.
+    is tested on and not trained on, and the test split is left alone. With `@shorter-side=448`, a folder's JPEGs are
+    decoded at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps 448 pixels, see `decode`. `ram_limit`:
+    decoded bytes up to which a folder's split is held in RAM. `download`: whether a public data set that is
+    not there is fetched.
 
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
     `open_named`, `held_out`.
     """
     # A path is no name, even where it looks like one.
     again = absolute(spec if isinstance(spec, str) else str(spec.expanduser().absolute()))
-    return replace(_opened(spec, ram_limit), spec=again)
+    place, modifiers = taken_apart(str(spec))
+    fractions = [_fraction(value) for name, value in modifiers if name == "held-out"]
+    sides = [_side(value) for name, value in modifiers if name == "shorter-side"]
+    if len(sides) > 1:
+        raise DataError(f"{spec} has @shorter-side {len(sides)} times; give it once")
+    data = _opened(place if isinstance(spec, str) else Path(place), ram_limit, sum(sides), download)
+    for fraction in fractions:
+        data = held_out(data, fraction)
+    return replace(data, spec=again)
 
 
-def _opened(spec: str | Path, ram_limit: int) -> Data:
-    if part := HELD.fullmatch(str(spec)):
-        return held_out(_opened(part["images"], ram_limit), _fraction(str(spec), part["fraction"]))
-    if isinstance(spec, str):
-        name, colon, root = spec.partition(":")
+def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool) -> Data:
+    if isinstance(place, str):
+        name, colon, root = place.partition(":")
         if name in NAMES:
-            return open_named(name, Path(root).expanduser() if colon and root else None)
-    path = Path(spec).expanduser()
+            _require_whole(place, shorter_side)
+            _require_known(place, Path(root).expanduser(), "=")  # a folder to download to need not be there
+            return open_named(name, Path(root).expanduser() if colon and root else None, download)
+    path = Path(place).expanduser()
     if path.is_dir() and is_pack(path):
+        _require_whole(str(place), shorter_side, packed=True)
         return open_pack(path, ram_limit)
     if path.is_dir():
-        return open_folder(path, ram_limit)
+        return open_folder(path, ram_limit, shorter_side)
     if path.is_file() and path.suffix.lower() == ".npz":
+        _require_whole(str(place), shorter_side)
         return open_arrays(path)
-    raise DataError(_unknown(str(spec), path))
+    _require_known(str(place), path)
+    raise DataError(_unknown(str(place), path))
 
 
 def absolute(spec: str) -> str:
     """The same data named so that it is found from any working directory; what is not a path stays as it is."""
-    if part := HELD.fullmatch(spec):
-        return f"{absolute(part['images'])}@held-out={part['fraction']}"
-    name, colon, root = spec.partition(":")
+    place, modifiers = taken_apart(spec)
+    name, colon, root = place.partition(":")
     if name in NAMES:
-        return f"{name}:{Path(root).expanduser().resolve()}" if colon and root else spec
-    path = Path(spec).expanduser()
-    return str(path.resolve()) if path.exists() else spec
+        place = f"{name}:{Path(root).expanduser().resolve()}" if colon and root else place
+    else:
+        path = Path(place).expanduser()
+        place = str(path.resolve()) if path.exists() else place
+    return place + "".join(f"@{name}={value}" for name, value in modifiers)
 
 
-def _fraction(spec: str, text: str) -> float:
+def taken_apart(spec: str) -> tuple[str, list[tuple[str, str]]]:
+    """The place, and (name, value) of the modifiers behind it, from left to right."""
+    modifiers: list[tuple[str, str]] = []
+    while part := _MODIFIER.fullmatch(spec):
+        modifiers.insert(0, (part["name"], part["value"]))
+        spec = part["place"]
+    return spec, modifiers
+
+
+def _fraction(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise DataError(f"{spec}: '{text}' is no share of the images; write @held-out=0.1 for a tenth") from error
+        raise DataError(f"@held-out: '{text}' is no share of the images; write @held-out=0.1 for a tenth") from error
+
+
+def _side(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= LEAST_SIDE):
+        raise DataError(
+            f"@shorter-side: '{text}' is no number of pixels; write a whole number from {LEAST_SIDE} up, as in "
+            "@shorter-side=448: twice the side of the views"
+        )
+    return int(text)
+
+
+def _require_whole(place: str, shorter_side: int, packed: bool = False) -> None:
+    if shorter_side:
+        what = "a pack, whose sizes are fixed" if packed else "arrays, with nothing to decode"
+        other = f", or pack the folder once more with --side {shorter_side}" if packed else ""
+        raise DataError(
+            f"@shorter-side={shorter_side} is for folders with JPEG files, and {place} is {what}; leave it out{other}"
+        )
+
+
+def _require_known(place: str, path: Path, sign: str = "@") -> None:
+    """Raise DataError where a place that is not there ends in something that could only be meant as a modifier."""
+    _, at, modifier = path.name.rpartition("@")
+    if at and sign in at + modifier and not path.exists():
+        raise DataError(
+            f"{place} does not exist, and @{modifier} is nothing that may stand behind images: that is @held-out=0.1, "
+            "the share of the training images to test on, and @shorter-side=448, the pixels that a JPEG's shorter side "
+            "keeps when it is decoded"
+        )
 
 
 def _unknown(spec: str, path: Path) -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from resmom.data.decode import UnreadableImage, decode
 from resmom.data.files import FileSource
+from resmom.data.jpeg import LEAST_SIDE
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data
 from resmom.data.packed import FORMAT, MARK, RECORD, about, is_pack, shard_name
@@ -31,7 +32,6 @@ PLAN = "packing.json"
 """What a pack in the making is of."""
 SHARD = 4096
 """Images of a shard."""
-_LEAST_SIDE = 16
 _PROBES = 32
 
 Tell = Callable[[str], None]
@@ -59,8 +59,8 @@ def pack(
     Raises DataError for data that are not files, a folder that holds something else, numbers out of range, and a disk
     that is too small.
     """
-    if side and side < _LEAST_SIDE:
-        raise DataError(f"side is {side}; it must be at least {_LEAST_SIDE} pixels, or 0 to keep the files as they are")
+    if side and side < LEAST_SIDE:
+        raise DataError(f"side is {side}; it must be at least {LEAST_SIDE} pixels, or 0 to keep the files as they are")
     if not 1 <= quality <= 100:
         raise DataError(f"quality is {quality}; it must be in 1 … 100")
     data = open_data(spec, ram_limit=0)
@@ -98,6 +98,11 @@ def _file_splits(data: Data) -> dict[str, FileSource]:
             continue
         if not isinstance(source, FileSource):
             raise DataError(f"{source.name} is not a folder of image files, so there is nothing to pack")
+        if source.store.shorter_side:
+            raise DataError(
+                f"{source.name} is decoded smaller, but a pack is made of the files themselves; leave @shorter-side "
+                f"out and say --side {source.store.shorter_side}"
+            )
         found[name] = source
     return found
 

@@ -55,6 +55,8 @@ class Store(ABC):
     names: Names
     sizes: Numbers | None
     """(N, 2) heights and widths in pixels where they are known without reading headers."""
+    shorter_side: int = 0
+    """Pixels that the shorter side of a JPEG keeps where it is decoded smaller, see `decode`; 0: none is."""
 
     @abstractmethod
     def content(self, at: int) -> bytes:
@@ -79,9 +81,9 @@ class Files(Store):
 
     sizes = None
 
-    def __init__(self, root: Path, names: Iterable[str]) -> None:
-        """`names` are paths relative to `root`."""
-        self.where, self.names = root, Names.of(names)
+    def __init__(self, root: Path, names: Iterable[str], shorter_side: int = 0) -> None:
+        """`names` are paths relative to `root`; `shorter_side` is as in `decode`."""
+        self.where, self.names, self.shorter_side = root, Names.of(names), shorter_side
 
     def content(self, at: int) -> bytes:
         try:
@@ -90,10 +92,10 @@ class Files(Store):
             raise UnreadableImage(f"it cannot be opened: {error.strerror}") from error
 
     def header(self, at: int) -> tuple[int, int]:
-        return header(self._path(at))
+        return header(self._path(at), self.shorter_side)
 
     def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        return decode(self._path(at))
+        return decode(self._path(at), self.shorter_side)
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The names; files changed under the same name are not seen."""

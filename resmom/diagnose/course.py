@@ -98,7 +98,8 @@ def frozen(seen: Lines) -> Finding | None:
     else:
         return None
     remedy = (
-        "Lower --ema.momentum (0.99 suits some thousand steps, 0.9 a few hundred), or train for more --train.epochs."
+        "Lower --ema.momentum (0.99 suits some thousand steps, 0.9 a few hundred), or train longer, by --train.steps "
+        "or --train.epochs, whichever the run counts in."
     )
     return Finding("teacher frozen", seen.step, words, remedy)
 
@@ -182,8 +183,9 @@ def loader_bound(seen: Lines) -> Finding | None:
         f"training waits for images: {waited:.0f} of the last {elapsed:.0f} seconds ({100 * waited / elapsed:.0f} %)."
     )
     remedy = (
-        "Raise --workers towards the number of cores; put the images on a faster disk, or reduce large ones once with "
-        "`resmom data pack`. If all cores are busy, a larger --backbone would cost little."
+        "Raise --workers towards the number of cores; put the images on a faster disk, have large JPEGs decoded "
+        "smaller (--data DATA@shorter-side=448), or reduce large images once with `resmom data pack`. If all cores are "
+        "busy, a larger --backbone would cost little."
     )
     return Finding("loader-bound", seen.step, words, remedy)
 

@@ -32,6 +32,8 @@ class Found:
     boxes: Float[np.ndarray, "n 4"]
     scores: Float[np.ndarray, " n"]
     labels: Int[np.ndarray, " n"]
+    masks: tuple[bytes, ...] | None = None
+    """Run lengths of the masks (`data/runlength.py`), where it says any."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,15 @@ class Precision:
         return [_mean(column) for column in self.table.T]
 
 
-def coco(found: Sequence[Found], truth: Sequence[Truth], classes: int) -> Precision:
+def coco(
+    found: Sequence[Found], truth: Sequence[Truth], classes: int, over: Sequence[Numbers] | None = None
+) -> Precision:
     """COCO's average precision, as pycocotools computes it over objects of all sizes.
 
+    `over`: for each image the overlaps (detection x object) that count instead of those of the boxes, as of masks.
     Raises ValueError where the two are not of the same images, or a number is not finite.
     """
-    return _over_classes(found, truth, classes, _coco_image, _interpolated_101)
+    return _over_classes(found, truth, classes, _coco_image, _interpolated_101, over)
 
 
 def voc07(found: Sequence[Found], truth: Sequence[Truth], classes: int) -> Precision:
@@ -107,21 +112,27 @@ class _Judged:
 
 
 def _over_classes(
-    found: Sequence[Found], truth: Sequence[Truth], classes: int, judge: Judge, interpolated: Interpolated
+    found: Sequence[Found],
+    truth: Sequence[Truth],
+    classes: int,
+    judge: Judge,
+    interpolated: Interpolated,
+    over: Sequence[Numbers] | None = None,
 ) -> Precision:
     _check(found, truth)
+    if over is None:
+        over = [overlaps(said.boxes, there.boxes, there.crowd) for said, there in zip(found, truth, strict=True)]
     table = np.full((len(THRESHOLDS), classes), np.nan)
     for label in range(classes):
         objects = 0
         judged = []
-        for said, there in zip(found, truth, strict=True):
+        for said, there, table_of in zip(found, truth, over, strict=True):
             mine, its = said.labels == label, there.labels == label
             void = (there.ignore | there.crowd)[its]
             objects += int((~void).sum())
             if mine.any():
                 order = np.argsort(-said.scores[mine], kind="stable")[:MOST]
-                over = overlaps(said.boxes[mine][order], there.boxes[its], there.crowd[its])
-                right, counts = judge(over, void, there.crowd[its])
+                right, counts = judge(table_of[mine][order][:, its], void, there.crowd[its])
                 judged.append(_Judged(said.scores[mine][order], right, counts))
         if objects:
             table[:, label] = 100 * _average(judged, objects, interpolated)

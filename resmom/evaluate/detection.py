@@ -1,6 +1,7 @@
 """Fine-tuning a backbone as a detector: settings, what is done to an image, and how the result is measured."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, final
 
@@ -9,15 +10,21 @@ import torch
 import tyro
 from jaxtyping import UInt8
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchvision.ops import FrozenBatchNorm2d
 
 from resmom.counter import uniforms
 from resmom.data.boxes import BoxData, Boxed
 from resmom.data.decode import decode
 from resmom.data.labelled import needed
 from resmom.data.order import Order
+from resmom.data.runlength import filled
 from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
+from resmom.evaluate.finetune import parameter_groups
+from resmom.evaluate.instances import found_masks, mask_overlap_tables, true_masks
 from resmom.evaluate.pixels import by_factor, factor
+from resmom.nets.depth import layer_rates
 from resmom.nets.detector import Detector
 
 _SIDE, _FLIP, _COLUMNS = 0, 1, 2
@@ -32,14 +39,18 @@ class Detect:
     detector: Detector = field(default_factory=Detector)
     steps: int = 24_000
     batch: int = 16
+    optim: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum .9; or AdamW, as Vision Transformers are fine-tuned."""
     lr: float = 0.02
     """As it is, for whatever batch."""
+    layer_decay: float = 1.0
+    """Of a Vision Transformer, with AdamW: each block learns at this share of the rate of the next."""
     drops: tuple[float, ...] = (0.75, 11 / 12)
     """Shares of the steps after which the learning rate is a tenth of what it was."""
     warmup_steps: int = 100
     """Steps in which the learning rate rises from a thousandth to its value."""
     weight_decay: float = 1e-4
-    """Gains and biases of BatchNorm are not decayed."""
+    """SGD: gains and biases of normalisations are not decayed. AdamW: no vector is, nor are positions and tokens."""
     clip: float = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -67,7 +78,7 @@ def learning_rate(config: Detect, step: int) -> float:
 
 
 Sample = tuple[UInt8[Tensor, "3 _ _"], dict[str, Tensor]]
-"""An image at its size of this epoch, and its `boxes` and `labels` (from 1) there."""
+"""An image at its size of this epoch, and its `boxes`, `labels` (from 1) and, for masks, `masks` there."""
 
 
 @final
@@ -97,21 +108,27 @@ class Samples:
     def _sample(self, image: Boxed, u: Any) -> Sample:
         sides = self._config.sides
         pixels, scale = resized(image, sides[int(u[_SIDE] * len(sides))], self._config.longest)
-        width = pixels.shape[2]
+        height, width = pixels.shape[1:]
         keep = _learned(image)
         boxes = np.clip(image.boxes[keep], 0, [image.size[1], image.size[0]] * 2) * np.concatenate([scale, scale])
+        target = {"labels": torch.from_numpy(image.labels[keep] + 1)}
+        if image.masks is not None:
+            target["masks"] = true_masks(image, keep, (height, width))
         if u[_FLIP] < self._config.flip:
             pixels = pixels.flip(2)
             boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-        labels = torch.from_numpy(image.labels[keep] + 1)
-        return pixels, {"boxes": torch.from_numpy(boxes).float(), "labels": labels}
+            target.update({name: masks.flip(2) for name, masks in target.items() if name == "masks"})
+        return pixels, target | {"boxes": torch.from_numpy(boxes).float()}
 
 
 def _learned(image: Boxed) -> Any:
-    """Which objects are learned from: difficult ones too, as in Detectron2; crowds and boxes without an area not."""
+    """Which objects are learned from: difficult ones too, as in Detectron2; crowds, boxes without an area and, where
+    there are masks, empty ones not.
+    """
     inside = np.clip(image.boxes, 0, [image.size[1], image.size[0]] * 2)
     # Half a pixel: what is thinner can become nothing in float32 once it is resized and mirrored.
-    return ~image.crowd & (inside[:, 2:] - inside[:, :2] > 0.5).all(1)
+    learned = ~image.crowd & (inside[:, 2:] - inside[:, :2] > 0.5).all(1)
+    return learned if image.masks is None else learned & filled(image.masks, image.size)
 
 
 def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _"], Any]:
@@ -132,7 +149,10 @@ def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _
 
 @torch.no_grad()
 def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.device) -> list[Found]:
-    """What a detector finds in every image, one image at a time so that none depends on another's padding."""
+    """What a detector finds in every image, one image at a time so that none depends on another's padding.
+
+    Masks are told where the detector has any and the data too.
+    """
     was = model.training
     model.eval()
     found = []
@@ -141,7 +161,9 @@ def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.de
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             (said,) = model([pixels.to(device).float() / 255])
         boxes = said["boxes"].double().cpu().numpy() / np.concatenate([scale, scale])
-        found.append(Found(boxes, said["scores"].double().cpu().numpy(), said["labels"].cpu().numpy() - 1))
+        with_masks = "masks" in said and image.masks is not None
+        masks = found_masks(said["masks"], said["boxes"], scale, image) if with_masks else None
+        found.append(Found(boxes, said["scores"].double().cpu().numpy(), said["labels"].cpu().numpy() - 1, masks))
     model.train(was)
     return found
 
@@ -153,47 +175,63 @@ class DetectionScore:
     coco: Precision
     voc07: Precision
     classes: tuple[str, ...]
+    masks: Precision | None = None
+    """COCO's, by the overlap of masks instead of boxes."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values; a class without an object in the test images is left out."""
-        named = zip(self.classes, self.coco.per_class, self.voc07.table[0].tolist(), strict=True)
-        known = [(name, ap, ap50) for name, ap, ap50 in named if not np.isnan(ap)]
-        return {
-            "ap": self.coco.ap,
-            "ap50": self.coco.at(0.5),
-            "ap75": self.coco.at(0.75),
-            "voc07_ap": self.voc07.ap,
-            "voc07_ap50": self.voc07.at(0.5),
-            "voc07_ap75": self.voc07.at(0.75),
-            "per_class": {name: ap for name, ap, _ in known},
-            "voc07_ap50_per_class": {name: ap50 for name, _, ap50 in known},
-        }
+        boxes, masks = _plain(self.coco, ""), {} if self.masks is None else _plain(self.masks, "mask_")
+        per_class = {"per_class": self._named(self.coco.per_class)}
+        if self.masks is not None:
+            per_class["mask_per_class"] = self._named(self.masks.per_class)
+        per_class["voc07_ap50_per_class"] = self._named(self.voc07.table[0].tolist())
+        return boxes | masks | _plain(self.voc07, "voc07_") | per_class
+
+    def _named(self, values: list[float]) -> dict[str, float]:
+        known = zip(self.classes, values, self.coco.per_class, strict=True)
+        return {name: value for name, value, ap in known if not np.isnan(ap)}
+
+
+def _plain(precision: Precision, prefix: str) -> dict[str, Any]:
+    values = {"ap": precision.ap, "ap50": precision.at(0.5), "ap75": precision.at(0.75)}
+    return {prefix + name: value for name, value in values.items()}
 
 
 def score(found: list[Found], data: BoxData) -> DetectionScore:
-    """Both scores; difficult objects count for nothing in either."""
+    """Both scores, and that of masks where there are any; difficult objects count for nothing in any."""
     truth = [Truth(image.boxes, image.labels, image.difficult, image.crowd) for image in data.images]
-    classes = len(data.classes)
-    return DetectionScore(coco(found, truth, classes), voc07(found, truth, classes), data.classes)
+    classes, tables = len(data.classes), mask_overlap_tables(found, data)
+    masks = None if tables is None else coco(found, truth, classes, tables)
+    return DetectionScore(coco(found, truth, classes), voc07(found, truth, classes), data.classes, masks)
 
 
-def protocol(config: Detect) -> str:
+def protocol(config: Detect, model: nn.Module) -> str:
     """How a number came about, in one line."""
     d = config.detector
     sides = f"{min(config.sides)}-{max(config.sides)}"
+    batchnorm = any(isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm2d)) for module in model.modules())
+    norm = f"BatchNorm {d.norm}" if batchnorm else "LayerNorm"
+    adamw = f"AdamW, layer decay {config.layer_decay:g}, " if config.optim == "adamw" else ""
+    masks = "; of boxes and of masks" if d.form == "mask" else ""
     return (
-        f"detect-v1: {d.form}, BatchNorm {d.norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
-        f"lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, difficult "
-        "objects ignored) and of VOC 2007 (11 recalls)"
+        f"detect-v1: {d.form}, {norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
+        f"{adamw}lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, "
+        f"difficult objects ignored{masks}) and of VOC 2007 (11 recalls)"
     )
 
 
-def optimizer(config: Detect, model: nn.Module) -> torch.optim.SGD:
-    """SGD with momentum .9; what BatchNorm learns is not decayed."""
+def optimizer(config: Detect, model: nn.Module) -> Optimizer:
+    """SGD or AdamW on all that learns, in groups whose `scale` is their share of the learning rate."""
+    if config.optim == "adamw":
+        rates: Mapping[str, float] = {}
+        if config.layer_decay < 1:
+            rates = layer_rates(model.get_submodule("backbone.body"), config.layer_decay, "backbone.body.")
+        groups = parameter_groups(model, rates, config.weight_decay, decay_vectors=False)
+        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999))
     norm = {
         id(p)
         for module in model.modules()
-        if isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm))
         for p in module.parameters(recurse=False)
     }
     learned = [p for p in model.parameters() if p.requires_grad]

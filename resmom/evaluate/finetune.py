@@ -1,7 +1,7 @@
 """Fine-tuning: the whole network learns to classify, starting from the pretrained weights."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -195,23 +195,23 @@ def _batches(
 
 
 def _optimizer(model: Classifier, settings: _Settings) -> Optimizer:
-    groups = parameter_groups(model, settings.layer_decay, settings.weight_decay, settings.optim == "sgd")
+    rates = layer_rates(model.backbone, settings.layer_decay, "backbone.")
+    groups = parameter_groups(model, rates, settings.weight_decay, settings.optim == "sgd")
     if settings.optim == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999))
 
 
 def parameter_groups(
-    model: Classifier, layer_decay: float, weight_decay: float, decay_vectors: bool
+    model: nn.Module, rates: Mapping[str, float], weight_decay: float, decay_vectors: bool
 ) -> list[dict[str, Any]]:
-    """The parameters by (share of the learning rate, weight decay); `scale` is the share.
+    """The parameters by (share of the learning rate, weight decay); `scale` is the share, 1 where `rates` has none.
 
     Biases, gains, positions and tokens are decayed only if `decay_vectors`.
     """
-    rates = layer_rates(model.backbone, layer_decay)
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, p in model.named_parameters():
-        scale = rates[name.removeprefix("backbone.")] if name.startswith("backbone.") else 1.0
+        scale = rates.get(name, 1.0)
         spared = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
         groups.setdefault((scale, 0.0 if spared and not decay_vectors else weight_decay), []).append(p)
     return [{"params": ps, "scale": scale, "weight_decay": decay} for (scale, decay), ps in groups.items()]

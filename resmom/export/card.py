@@ -34,10 +34,11 @@ class GapNumbers:
 
 @dataclass(frozen=True)
 class File:
-    """An exported file and the lines of Python that load it."""
+    """An exported file and the lines of Python that load it, or those of a Detectron2 configuration that do."""
 
     name: str
     loading: str
+    detectron2: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,26 @@ def _which(card: Card) -> list[str]:
 
 
 def _use(card: Card) -> list[str]:
+    return _use_detectron2(card) if any(file.detectron2 for file in card.files.values()) else _use_python(card)
+
+
+def _use_detectron2(card: Card) -> list[str]:
+    parts = [
+        "## Use",
+        "Weights under the names of Detectron2's ResNet, without a classifier. Lines to add to one of its "
+        "configurations; mean and deviation are those of pretraining, for pixels in [0, 255]. Other ones give other "
+        "features than those measured here.",
+    ]
+    for network, file in card.files.items():
+        parts += [f"The {network}:", _code(file.loading, "yaml")]
+    return [
+        *parts,
+        'With a feature pyramid, its new layers are normalised too: `MODEL.FPN.NORM: "SyncBN"`. On one device `BN` '
+        "computes the same.",
+    ]
+
+
+def _use_python(card: Card) -> list[str]:
     parts = [
         "## Use",
         f"Images of {card.side} x {card.side} pixels, {_channels(card.mean)}, scaled to [0, 1], then normalised by "
@@ -217,8 +238,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _code(lines: str) -> str:
-    return f"```python\n{lines}\n```"
+def _code(lines: str, language: str = "python") -> str:
+    return f"```{language}\n{lines}\n```"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from resmom.nets.backbones import BackboneConfig, SmallResNet
@@ -63,5 +63,12 @@ def exported(state: Mapping[str, Tensor], config: BackboneConfig | None) -> dict
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: About) -> None:
-    """Write the file. Not atomic: write it where nobody looks yet."""
-    save_file(weights, path, metadata=about.metadata())
+    """Write the file. Not atomic: write it where nobody looks yet. Equal content makes equal bytes.
+
+    By way of bytes: `save_file` makes files that only their owner may read, and orders the metadata by chance.
+    """
+    content = save(weights, metadata=about.metadata())
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors stay aligned, as the format wants them
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])

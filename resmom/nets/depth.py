@@ -35,10 +35,11 @@ def depths(backbone: nn.Module) -> tuple[dict[str, int], int]:
     return depth, last
 
 
-def layer_rates(backbone: nn.Module, decay: float) -> Mapping[str, float]:
+def layer_rates(backbone: nn.Module, decay: float, prefix: str = "") -> Mapping[str, float]:
     """The factor of each parameter's learning rate, decay^(L + 1 - depth): a classifier's is 1.
 
-    The rule of Clark et al. 2020 (ELECTRA, arXiv 2003.10555), counted as BEiT (arXiv 2106.08254) counts it.
+    By its name in the backbone, with `prefix` before it. The rule of Clark et al. 2020 (ELECTRA, arXiv 2003.10555),
+    counted as BEiT (arXiv 2106.08254) counts it.
     """
     depth, last = depths(backbone)
-    return {name: decay ** (last + 1 - level) for name, level in depth.items()}
+    return {prefix + name: decay ** (last + 1 - level) for name, level in depth.items()}

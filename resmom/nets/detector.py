@@ -1,130 +1,54 @@
-"""Detectors around a backbone: torchvision's Faster R-CNN and RetinaNet, in the forms that protocols ask for."""
+"""Detectors around a backbone: torchvision's Faster and Mask R-CNN and RetinaNet, in the forms of the protocols."""
 
-import copy
-import itertools
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops.poolers import initLevelMapper
 
 from resmom.nets.backbones import Backbone
+from resmom.nets.pyramid import Pyramid, StagePyramid
+from resmom.nets.stages import Stages, has_stages
 
 RATIOS = (0.5, 1.0, 2.0)
 SCORE, OVERLAP, DETECTIONS = 0.05, 0.5, 100
 """Detections below this score are dropped, of those that overlap more the best is kept, and so many of an image."""
-_FINEST = 4
-"""No pyramid level is finer than this stride: a map of every second pixel costs much and finds little."""
-_PROBE = 128
 
 
 @dataclass(frozen=True)
 class Detector:
     """What is put on the backbone.
 
-    `fpn`: Faster R-CNN on a feature pyramid (Lin et al. 2017, arXiv 1612.03144). `c4`: Faster R-CNN on the last stage
+    `fpn`: Faster R-CNN on a feature pyramid (Lin et al. 2017, arXiv 1612.03144; of a Vision Transformer the simple one
+    of ViTDet, arXiv 2203.16527). `c4`: Faster R-CNN on the last stage
     but one, the last stage being the head of each region, with a BatchNorm of its own after it (the protocol of MoCo,
-    arXiv 1911.05722). `retina`: RetinaNet (arXiv 1708.02002) on a feature pyramid.
+    arXiv 1911.05722). `retina`: RetinaNet (arXiv 1708.02002) on a feature pyramid. `mask`: Mask R-CNN (arXiv
+    1703.06870) on a feature pyramid, which is `fpn` and a mask for every object.
     """
 
-    form: Literal["fpn", "c4", "retina"] = "fpn"
+    form: Literal["fpn", "c4", "retina", "mask"] = "fpn"
     norm: Literal["trained", "frozen"] = "trained"
-    """BatchNorm of the backbone: trained, with BatchNorm in the new layers too, or fixed as pretraining left it."""
+    """BatchNorm of the backbone: trained, with BatchNorm in the new layers too, or fixed as pretraining left it. A
+    Vision Transformer has none."""
     width: int = 256
-    """Channels of the pyramid."""
+    """Channels of the pyramid, and of the head of masks."""
     hidden: int = 1024
-    """Width of the two layers on each region (fpn)."""
+    """Width of the two layers on each region (fpn, mask)."""
     proposals: int = 1000
     """Regions per image that the first stage hands on in testing; c4 takes twice as many in training."""
     samples: int = 512
     """Regions per image that the second stage learns from, a quarter of them objects."""
     anchor: float = 8.0
     """Side of a pyramid level's anchors, in strides of that level (c4: the middle one of five)."""
-
-
-class Stages(nn.Module):
-    """A backbone cut where its maps get smaller: an image in, the map of every stage out."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        """Copies the backbone. Raises ValueError for one without such stages."""
-        super().__init__()
-        stem, stages = _cut(copy.deepcopy(backbone.body))
-        self.stem, self.stages = stem, nn.ModuleList(stages)
-        self.train(backbone.training).requires_grad_(True)  # a teacher's parameters come without gradients
-        self.widths, self.strides = self._measured()
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(itertools.accumulate(self.stages, lambda x, stage: stage(x), initial=self.stem(images)))[1:]
-
-    def _measured(self) -> tuple[list[int], list[int]]:
-        was = self.training
-        self.eval()  # batch statistics must not see the probe
-        parameter = next(self.parameters())
-        with torch.no_grad():
-            maps = self(torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device))
-        self.train(was)
-        if any(_PROBE % one.shape[-1] for one in maps):
-            raise ValueError(
-                f"its maps of an image of side {_PROBE} have sides {[one.shape[-1] for one in maps]}, no divisors of "
-                "it (the stem small_pad2 pads them); take a backbone with the stem imagenet or small"
-            )
-        return [one.shape[1] for one in maps], [_PROBE // one.shape[-1] for one in maps]
-
-
-def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
-    if isinstance(body, resnet.ResNet):
-        stem = nn.Sequential(OrderedDict(conv1=body.conv1, bn1=body.bn1, relu=body.relu, maxpool=body.maxpool))
-        return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
-    layers = getattr(body, "layers", None)
-    if not isinstance(layers, nn.Sequential) or not any(isinstance(layer, resnet.BasicBlock) for layer in layers):
-        raise ValueError("maps of several sizes are needed, which only ResNets have here; this backbone has none")
-    stem_layers: list[nn.Module] = []
-    stages: list[list[nn.Module]] = []
-    for layer in layers:
-        if not isinstance(layer, resnet.BasicBlock):
-            stem_layers.append(layer)
-        elif not stages or layer.stride != 1:
-            stages.append([layer])
-        else:
-            stages[-1].append(layer)
-    return nn.Sequential(*stem_layers), [nn.Sequential(*stage) for stage in stages]
-
-
-class _Pyramid(nn.Module):
-    """A feature pyramid on the stages from stride `_FINEST` on."""
-
-    def __init__(self, body: Stages, config: Detector) -> None:
-        super().__init__()
-        self.body = body
-        self.first = next((n for n, stride in enumerate(body.strides) if stride >= _FINEST), len(body.strides) - 1)
-        norm = nn.BatchNorm2d if config.norm == "trained" else None
-        retina = config.form == "retina"
-        extra = LastLevelP6P7(config.width, config.width) if retina else LastLevelMaxPool()
-        self.fpn = FeaturePyramidNetwork(body.widths[self.first :], config.width, extra, norm)
-        self.out_channels = config.width
-        self.strides = body.strides[self.first :]
-        self.strides += [self.strides[-1] * 2, self.strides[-1] * 4] if retina else [self.strides[-1] * 2]
-
-    @property
-    def names(self) -> list[str]:
-        """The levels that belong to a stage."""
-        return [str(number) for number in range(len(self.body.strides) - self.first)]
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        maps = self.body(images)[self.first :]
-        levels: dict[str, Tensor] = self.fpn(OrderedDict(zip(self.names, maps, strict=True)))
-        return levels
 
 
 class _Trunk(nn.Module):
@@ -175,46 +99,108 @@ class _Ready(GeneralizedRCNNTransform):  # type: ignore[misc]
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
 
+    def postprocess(
+        self, result: list[dict[str, Tensor]], shapes: list[tuple[int, int]], original: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Boxes are in pixels of the images that came in; masks stay as they lie in their boxes, N x 1 x 28 x 28."""
+        return result
+
 
 def build_detector(
-    config: Detector, backbone: Backbone, classes: int, mean: tuple[float, ...], std: tuple[float, ...]
+    config: Detector,
+    backbone: Backbone,
+    classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    longest: int = 1333,
 ) -> nn.Module:
     """The detector on a copy of `backbone`, its new layers drawn from torch's generator; torchvision's interface.
 
-    Images are C x H x W in [0, 1], labels 1 … classes. Raises ValueError for a backbone that has no stages.
+    Images are C x H x W in [0, 1], no side longer than `longest`, labels 1 … classes, masks N x H x W of 0 and 1 in
+    training, and N x 1 x 28 x 28 in [0, 1] over the boxes in testing. Raises ValueError for a backbone that cannot
+    become one.
     """
+    # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
+    ready = _Ready(0, 0, list(mean), list(std))
+    if not has_stages(backbone):
+        return _on_pyramid(config, _of_transformer(config, backbone, longest), ready, classes)
     body = Stages(backbone)
     if config.norm == "frozen":
         _freeze(body)
-    # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
-    ready = _Ready(0, 0, list(mean), list(std))
     if config.form == "c4":
         if len(body.strides) < 2:
             raise ValueError("the form c4 needs two stages or more; this backbone has one: take --detector.form fpn")
-        return _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
-    pyramid = _Pyramid(body, config)
+        c4: nn.Module = _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
+        return c4
+    pyramid = StagePyramid(body, config.width, config.form == "retina", config.norm == "trained")
+    return _on_pyramid(config, pyramid, ready, classes)
+
+
+def _of_transformer(config: Detector, backbone: Backbone, longest: int) -> Pyramid:
+    from resmom.nets.simplepyramid import SimplePyramid  # imports timm, which a ResNet need not wait for
+
+    pyramid = SimplePyramid(backbone, config.width, config.form == "retina", longest)
+    if config.form == "c4":
+        raise ValueError(
+            "the head of the form c4 is the last stage of a ResNet, and a Vision Transformer has no stages: take "
+            "--detector.form fpn, retina or mask"
+        )
+    if config.norm == "frozen":
+        raise ValueError("a Vision Transformer has no BatchNorm that could stay frozen: leave --detector.norm out")
+    return pyramid
+
+
+def _on_pyramid(config: Detector, pyramid: Pyramid, ready: _Ready, classes: int) -> nn.Module:
     if config.form == "retina":
-        sizes = tuple(
-            (s * config.anchor / 2, s * config.anchor * 0.63, s * config.anchor * 0.794) for s in pyramid.strides
-        )
-        anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
-        made = RetinaNet(
-            pyramid,
-            classes + 1,
-            anchor_generator=anchors,
-            score_thresh=SCORE,
-            nms_thresh=OVERLAP,
-            detections_per_img=DETECTIONS,
-        )
-        made.transform = ready
-        return made  # type: ignore[no-any-return]
+        return _retina(config, pyramid, ready, classes)
     anchors = AnchorGenerator(tuple((s * config.anchor,) for s in pyramid.strides), (RATIOS,) * len(pyramid.strides))
-    pool = MultiScaleRoIAlign(pyramid.names, 7, sampling_ratio=2)
+    pool = _pool(pyramid, 7)
     head = TwoMLPHead(config.width * 49, config.hidden)
     for layer in (head.fc6, head.fc7):
         nn.init.kaiming_uniform_(layer.weight, a=1)
         nn.init.zeros_(layer.bias)
-    return _two_stages(config, pyramid, ready, anchors, pool, head, _predictor(config.hidden, classes))
+    made = _two_stages(config, pyramid, ready, anchors, pool, head, _predictor(config.hidden, classes))
+    return _with_masks(made, config, pyramid, classes) if config.form == "mask" else made
+
+
+def _pool(pyramid: Pyramid, side: int) -> MultiScaleRoIAlign:
+    """Regions of side x side bins, each from the level that fits its size.
+
+    Told the strides, because torchvision guesses them from its first batch, and guesses wrong where an image of 66
+    pixels was filled up to 96.
+    """
+    pool = MultiScaleRoIAlign(pyramid.names, side, sampling_ratio=2)
+    strides = pyramid.strides[: len(pyramid.names)]
+    levels = [stride.bit_length() - 1 for stride in (strides[0], strides[-1])]
+    pool.scales = [1 / stride for stride in strides]
+    pool.map_levels = initLevelMapper(*levels, pool.canonical_scale, pool.canonical_level)
+    return pool
+
+
+def _retina(config: Detector, pyramid: Pyramid, ready: _Ready, classes: int) -> nn.Module:
+    sizes = tuple((s * config.anchor / 2, s * config.anchor * 0.63, s * config.anchor * 0.794) for s in pyramid.strides)
+    made = RetinaNet(
+        pyramid,
+        classes + 1,
+        anchor_generator=AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
+        score_thresh=SCORE,
+        nms_thresh=OVERLAP,
+        detections_per_img=DETECTIONS,
+    )
+    made.transform = ready
+    return made  # type: ignore[no-any-return]
+
+
+def _with_masks(made: GeneralizedRCNN, config: Detector, pyramid: Pyramid, classes: int) -> nn.Module:
+    """Faster R-CNN and a mask of each class for each region: four convolutions, and one that doubles the size."""
+    heads = made.roi_heads
+    heads.mask_roi_pool = _pool(pyramid, 14)
+    heads.mask_head = MaskRCNNHeads(config.width, (config.width,) * 4, 1)
+    heads.mask_predictor = MaskRCNNPredictor(config.width, config.width, classes + 1)
+    nn.init.normal_(heads.mask_predictor.mask_fcn_logits.weight, std=0.001)
+    nn.init.zeros_(heads.mask_predictor.mask_fcn_logits.bias)
+    nn.init.zeros_(heads.mask_predictor.conv5_mask.bias)
+    return made  # type: ignore[no-any-return]
 
 
 def _c4_parts(
@@ -229,13 +215,13 @@ def _c4_parts(
 
 def _two_stages(
     config: Detector,
-    maps: _Trunk | _Pyramid,
+    maps: _Trunk | Pyramid,
     ready: _Ready,
     anchors: AnchorGenerator,
     pool: nn.Module,
     head: nn.Module,
     predictor: FastRCNNPredictor,
-) -> nn.Module:
+) -> GeneralizedRCNN:
     """Faster R-CNN with the numbers of Detectron2's base configurations."""
     c4 = config.form == "c4"
     before = {"training": 12 if c4 else 2, "testing": 6 if c4 else 1}
@@ -264,8 +250,7 @@ def _two_stages(
         nms_thresh=OVERLAP,
         detections_per_img=DETECTIONS,
     )
-    made: nn.Module = GeneralizedRCNN(maps, rpn, heads, ready)
-    return made
+    return GeneralizedRCNN(maps, rpn, heads, ready)
 
 
 def _predictor(width: int, classes: int) -> FastRCNNPredictor:

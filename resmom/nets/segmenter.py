@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from resmom.nets.backbones import Backbone
-from resmom.nets.detector import Stages
+from resmom.nets.stages import Stages
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -39,6 +40,22 @@ class ViTBody(VisionTransformer):
         x = torch.where(hidden[..., None], token.to(x.dtype), x)
         tokens: Tensor = self.norm(self.blocks(self.norm_pre(self._pos_embed(x))))
         return tokens
+
+    def forward_map(self, image: Float[Tensor, "n c height width"], canvas: int) -> Float[Tensor, "n d rows columns"]:
+        """The last map of an image, its positions being those of the upper left corner of `canvas` x `canvas` patches.
+
+        The learned positions are spread over that square, so that a place's position depends neither on the size of
+        the image nor on what it is filled up with in a batch; detectors that fill every image up to such a square
+        (ViTDet, arXiv 2203.16527) have the same. The class token goes along and is left out in the end.
+        """
+        x = self.patch_embed(image)
+        n, rows, columns, width = x.shape
+        spread = resample_abs_pos_embed(self.pos_embed, [canvas, canvas], old_size=self.patch_embed.grid_size)
+        places = spread[:, 1:].reshape(1, canvas, canvas, width)[:, :rows, :columns]
+        first = (self.cls_token + spread[:, :1]).expand(n, -1, -1)
+        tokens = torch.cat([first, (x + places).flatten(1, 2)], dim=1)
+        last: Tensor = self.norm(self.blocks(self.norm_pre(self.pos_drop(tokens))))
+        return last[:, 1:].transpose(1, 2).reshape(n, width, rows, columns)
 
 
 def dino_body(size: str, image: int, patch: int, drop_path: float) -> ViTBody:

@@ -26,7 +26,7 @@ def coco_fpn_1x() -> Detect:
     """Faster R-CNN with a feature pyramid on COCO, 90,000 steps ("1x").
 
     Source: Detectron2's base configuration for R-CNN with FPN, BatchNorm trained as in MoCo (arXiv 1911.05722); MoCo's
-    has masks too.
+    has masks too: coco_mask_1x.
     Command: resmom detect train RUN --recipe coco_fpn_1x --data COCO/annotations/instances_train2017.json
     --test COCO/annotations/instances_val2017.json --out OUT
     Ours: not measured yet.
@@ -48,6 +48,51 @@ def coco_fpn_2x() -> Detect:
     Command: as of coco_fpn_1x. Ours: not measured yet.
     """
     return replace(coco_fpn_1x(), steps=180_000)
+
+
+def coco_mask_1x() -> Detect:
+    """Mask R-CNN with a feature pyramid on COCO, 90,000 steps ("1x").
+
+    Source: as of coco_fpn_1x, with masks; no norm in the head of masks. MoCo's figures for R50-FPN are of Mask R-CNN.
+    Command: resmom detect train RUN --recipe coco_mask_1x --data COCO/annotations/instances_train2017.json
+    --test COCO/annotations/instances_val2017.json --out OUT
+    Ours: not measured yet.
+    """
+    base = coco_fpn_1x()
+    return replace(base, detector=replace(base.detector, form="mask"))
+
+
+def coco_mask_2x() -> Detect:
+    """The same for 180,000 steps ("2x").
+
+    Command: as of coco_mask_1x. Ours: not measured yet.
+    """
+    return replace(coco_mask_1x(), steps=180_000)
+
+
+def coco_vitdet() -> Detect:
+    """Mask R-CNN on a plain Vision Transformer, COCO, 184,375 steps of 64 images: optimiser and length of ViTDet.
+
+    Source: Li et al. (arXiv 2203.16527) and Detectron2's projects/ViTDet, mask_rcnn_vitdet_b_100ep, which has images
+    scaled by .1 to 2 and cut to 1024 x 1024 besides; docs/detection.md tells what else differs here. For a run of a
+    DinoViT, drop_path .1 is the source's, and belongs to the backbone.
+    Command: resmom detect train RUN --recipe coco_vitdet --data COCO/annotations/instances_train2017.json
+    --test COCO/annotations/instances_val2017.json --out OUT
+    Ours: not measured yet.
+    """
+    return Detect(
+        detector=Detector("mask"),
+        steps=184_375,
+        batch=64,
+        optim="adamw",
+        lr=1e-4,
+        layer_decay=0.7,
+        drops=(8 / 9, 26 / 27),
+        warmup_steps=250,
+        weight_decay=0.1,
+        precision="bf16",
+        save_steps=2000,
+    )
 
 
 def detect_small() -> Detect:
@@ -73,6 +118,9 @@ def detect_small() -> Detect:
 DETECTION: dict[str, Callable[[], Detect]] = {
     "coco_fpn_1x": coco_fpn_1x,
     "coco_fpn_2x": coco_fpn_2x,
+    "coco_mask_1x": coco_mask_1x,
+    "coco_mask_2x": coco_mask_2x,
+    "coco_vitdet": coco_vitdet,
     "detect_small": detect_small,
     "voc0712_c4": voc0712_c4,
 }

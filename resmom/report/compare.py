@@ -24,7 +24,8 @@ NETWORKS = ("student", "teacher")
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a configuration by their dotted names. Left out is what changes nothing of the training: the
-    recipe's name and how often is measured; and the seed, which tells runs of one configuration apart."""
+    recipe's name, how often is measured, and the epochs of a run whose length is given in steps or the other way round;
+    and the seed, which tells runs of one configuration apart."""
     found: dict[str, Any] = {}
 
     def walk(value: Any, path: str) -> None:
@@ -38,7 +39,9 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
             found[path] = value
 
     walk({name: part for name, part in config.items() if name not in ("recipe", "log")}, "")
-    found.pop("train.seed", None)
+    unused = ("epochs", "warmup_epochs") if found.get("train.steps") else ("steps", "warmup_steps")
+    for name in ("seed", *unused):
+        found.pop(f"train.{name}", None)
     return found
 
 

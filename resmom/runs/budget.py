@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shutil
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from resmom.rundir import RunDirError
 from resmom.runs.facts import free_memory
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare
+from resmom.runs.limits import free_disk
 from resmom.runs.monitor import monitor
 from resmom.schedule import every
 from resmom.train.optim import set_rate
@@ -137,9 +137,11 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
     if steps < LEAST_STEPS:
         needed = (LEAST_STEPS * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         raise ConfigError(
-            f"the time is too short: one step takes {cost.step_seconds:.2g} s here, a measurement "
+            f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
+            f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, or a smaller --backbone"
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views "
+            "(--policy.views.0.size and .1.size alike), or a smaller --backbone"
         )
     return steps
 
@@ -198,10 +200,7 @@ def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
 
 def require_disk(out: Path, needed: int) -> None:
     """Raise RunDirError if the disk of `out` has less than `needed` bytes free."""
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_disk(out)
     if free < needed:
         raise RunDirError(
             f"{out} will need about {needed / 2**30:.1f} GiB, and its disk has {free / 2**30:.1f} GiB free; free "

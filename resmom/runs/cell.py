@@ -17,9 +17,11 @@ from resmom.runs.environment import environment
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
 from resmom.runs.grid import Cell
+from resmom.runs.interrupt import Finished
 from resmom.runs.loop import Diverged
+from resmom.runs.machine import Machine
 from resmom.runs.options import differing, option_values
-from resmom.runs.pretrain import Finished, Machine, pretrain, resume
+from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.results import RESULTS, Line
 
 

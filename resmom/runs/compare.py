@@ -20,7 +20,7 @@ from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.job import default_device, fresh_method, require_batch
 from resmom.runs.loop import Diverged
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
 from resmom.train.plan import length
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from resmom.config import ConfigError, Run, from_json
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.runs.results import Line, newest
@@ -96,9 +97,14 @@ def has_learned(before: Sequence[float], after: Sequence[float], queries: int) -
     return rises.mean > LEARNED * max(rises.sd or 0.0, chance)
 
 
-def _without_seed(line: Line) -> str:
-    run = {name: part for name, part in line["run"].items() if name != "recipe"}
-    return repr(run | {"train": {name: value for name, value in run["train"].items() if name != "seed"}})
+def _without_seed(line: Line) -> Run | str:
+    """The run with the seed 0. By way of its type, so that a line from before an option existed has its default."""
+    try:
+        run = from_json(line["run"])
+    except ConfigError:  # a line of something that is more than a run, or of another version
+        plain = {name: part for name, part in line["run"].items() if name != "recipe"}
+        return repr(plain | {"train": {name: value for name, value in plain["train"].items() if name != "seed"}})
+    return replace(run, recipe="", train=replace(run.train, seed=0))
 
 
 def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:

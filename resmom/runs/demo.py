@@ -11,7 +11,8 @@ from resmom.errors import UserError
 from resmom.recipes import TWIN, recipe
 from resmom.runs.evaluate import Row, evaluate
 from resmom.runs.gap import GapResult, gap
-from resmom.runs.pretrain import Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain
 
 RECIPE = "mocov3_digits"
 MARGIN = 20.0

@@ -24,11 +24,11 @@ from resmom.evaluate.detection import (
     protocol,
     score,
 )
-from resmom.nets.backbones import Backbone
+from resmom.nets.backbones import Backbone, DinoViT, MoCoViT
 from resmom.nets.detector import build_detector
 from resmom.runs import tuned
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate
@@ -52,7 +52,7 @@ class Detection(Task[BoxData]):
         return part_to_json(self.config)
 
     def build(self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
-        return build_detector(self.config.detector, backbone, len(self.train.classes), mean, std)
+        return build_detector(self.config.detector, backbone, len(self.train.classes), mean, std, self.config.longest)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         return optimizer(self.config, model)
@@ -78,17 +78,23 @@ class Detection(Task[BoxData]):
 
     def words(self, scores: dict[str, Any]) -> str:
         s = scores
-        return f"AP {s['ap']:.2f}, AP50 {s['ap50']:.2f}, AP75 {s['ap75']:.2f}; VOC 2007's AP50 {s['voc07_ap50']:.2f}"
+        masks = f"; masks: AP {s['mask_ap']:.2f}, AP50 {s['mask_ap50']:.2f}" if "mask_ap" in s else ""
+        boxes = f"AP {s['ap']:.2f}, AP50 {s['ap50']:.2f}, AP75 {s['ap75']:.2f}"
+        return f"{boxes}; VOC 2007's AP50 {s['voc07_ap50']:.2f}{masks}"
 
     def protocol(self, model: nn.Module) -> str:
-        return protocol(self.config)
+        return protocol(self.config, model)
 
 
 def _restored(settings: dict[str, Any], train: BoxData, test: BoxData | None) -> Detection:
     return Detection(part_from_json(settings, Detect), train, test)
 
 
-WORDS = Words("detect", "detection", "detectors", "boxes", open_boxes, _restored)
+def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, Any]) -> BoxData:
+    return open_boxes(specs, classes, settings["detector"]["form"] == "mask")
+
+
+WORDS = Words("detect", "detection", "detectors", "boxes", _opened, _restored)
 
 
 def detect_train(
@@ -111,9 +117,12 @@ def detect_train(
             "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; "
             "use --detector.norm trained"
         )
+    if config.layer_decay != 1 and not isinstance(found.config, (MoCoViT, DinoViT)):
+        raise ConfigError("--layer-decay is for Vision Transformers; leave it at 1 for other backbones")
     require_fit(found, "detector", lambda one: build_detector(config.detector, one, 1, found.mean, found.std))
-    data = open_boxes(train)
-    task = Detection(config, data, open_boxes(test, data.classes) if test else None)
+    settings = part_to_json(config)
+    data = _opened(train, (), settings)
+    task = Detection(config, data, _opened(test, data.classes, settings) if test else None)
     return tuned.begin(task, WORDS, found, train, test, out, machine or Machine())
 
 
@@ -139,6 +148,11 @@ def _check(config: Detect) -> None:
     if not config.lr > 0 or not all(0 < drop <= 1 for drop in config.drops):
         raise ConfigError(
             f"--lr must be above 0, --drops shares of the steps in (0, 1]; got {config.lr}, {config.drops}"
+        )
+    if not 0 < config.layer_decay <= 1 or (config.layer_decay < 1 and config.optim == "sgd"):
+        raise ConfigError(
+            f"--layer-decay must be in (0, 1], and below 1 it goes with --optim adamw; got {config.layer_decay:g} with "
+            f"{config.optim}"
         )
     if not config.sides or min(*config.sides, config.test_side) < 32 or config.longest < max(config.sides):
         raise ConfigError(

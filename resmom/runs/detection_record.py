@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resmom.checkpoint import CheckpointError
 from resmom.config import backbone_from_json, part_from_json
-from resmom.data.boxes import BoxData, Boxed, open_boxes
+from resmom.data.boxes import BoxData, Boxed
 from resmom.data.decode import decode
 from resmom.data.source import DataError
 from resmom.errors import UserError
@@ -23,9 +23,9 @@ from resmom.nets.backbones import build_backbone
 from resmom.report.contents import DetectionRecord, Kind, Line, Mark, Photo, Picture, Rows, Start, TunedNetwork
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
-from resmom.runs.detect import Detection
+from resmom.runs.detect import WORDS, Detection
 from resmom.runs.environment import without_folders
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.tuned import measured_digest
 from resmom.runs.tuning import Job, fresh_tuning, load_tuning
 
@@ -63,20 +63,24 @@ def detection_record(folder: Path, name: str, starts: list[Start], images: bool)
 def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
     d, backbone = config.detector, dict(written["backbone"])
     kind = backbone.pop("kind")
-    form = {"fpn": "Faster R-CNN on a feature pyramid", "c4": "Faster R-CNN on the last stage but one"}
+    form = {
+        "fpn": "Faster R-CNN on a feature pyramid",
+        "c4": "Faster R-CNN on the last stage but one",
+        "mask": "Mask R-CNN on a feature pyramid",
+    }
+    norm = "LayerNorm" if kind in ("MoCoViT", "DinoViT") else f"BatchNorm {d.norm}"
+    optim = "" if config.optim == "sgd" else f"; AdamW, layer decay {config.layer_decay:g}"
+    drops = ", ".join(f"{round(share * config.steps):,}" for share in config.drops)
     sides = f"{min(config.sides)} to {max(config.sides)} in training, {config.test_side} in testing"
     return [
-        ("detector", f"{form.get(d.form, 'RetinaNet')}, BatchNorm {d.norm}"),
+        ("detector", f"{form.get(d.form, 'RetinaNet')}, {norm}"),
         ("backbone", f"{kind}, " + ", ".join(f"{k} {v}" for k, v in backbone.items())),
         *((f"{network} began as", without_folders(words)) for network, words in written["networks"].items()),
         ("learned from", f"{_places(written['data'])} ({written['images']:,} images)"),
         ("tested on", _places(written["test"]) or "nothing"),
         ("recipe", config.recipe),
         ("length", f"{config.steps:,} steps of {config.batch} images"),
-        (
-            "rate",
-            f"{config.lr:g}, a tenth after {', '.join(f'{round(x * config.steps):,}' for x in config.drops)} steps",
-        ),
+        ("rate", f"{config.lr:g}, a tenth after {drops} steps{optim}"),
         ("shorter sides", f"{sides}; no side above {config.longest}"),
         ("precision, seed", f"{config.precision}, {config.seed}"),
     ]
@@ -100,7 +104,7 @@ def _measured(folder: Path, networks: list[TunedNetwork]) -> dict[str, dict[str,
 
 def _with_photos(record: DetectionRecord, folder: Path, written: Mapping[str, Any], config: Detect) -> DetectionRecord:
     classes = tuple(written["classes"])
-    data = open_boxes(written["test"], classes)
+    data = WORDS.open(written["test"], classes, written["settings"])
     if "test_digest" not in written:
         raise DataError("it does not say which test images it was measured on; an older version made it")
     if written["test_digest"] != measured_digest(data):

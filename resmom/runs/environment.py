@@ -16,6 +16,7 @@ import torch
 import resmom
 from resmom import dist
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.machine import cpu_model
 
 
 def environment() -> dict[str, Any]:
@@ -28,7 +29,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": _versions(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -61,15 +62,6 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def _commit() -> str | None:

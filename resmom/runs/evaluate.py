@@ -152,7 +152,7 @@ def _measure(
 def labelled(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
     opened = data if isinstance(data, Data) else open_data(data or loaded.data)
-    split = labelled_split(opened)
+    split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
     if split is None:
         raise UserError(
             f"{opened.train.name} has no labels, and these protocols need them: use a folder with one sub-folder per "

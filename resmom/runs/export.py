@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
@@ -15,6 +15,7 @@ from resmom.diagnose.rules import findings
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
 from resmom.export.choice import Preference, prefer
+from resmom.export.detectron2 import configuration_lines, require_detectron2, save_detectron2
 from resmom.export.keep import FORMAT, preference
 from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
@@ -25,9 +26,11 @@ from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
 from resmom.train.plan import length
 from resmom.types import Network
+from resmom.views.policy import Policy
 
 CARD = "README.md"
 NETWORKS: tuple[Network, ...] = ("student", "teacher")
+Form = Literal["safetensors", "detectron2"]
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,23 @@ class Exported:
     """What `resmom evaluate --all` said, where it was gone by."""
 
 
-def export(path: Path, out: Path | None = None, network: Literal["student", "teacher", "both"] = "both") -> Exported:
+def export(
+    path: Path,
+    out: Path | None = None,
+    network: Literal["student", "teacher", "both"] = "both",
+    form: Form = "safetensors",
+) -> Exported:
     """Write the backbones of a run folder's last checkpoint, or of one checkpoint file, and their card to `out`.
 
     Where `resmom evaluate --all` chose a kept checkpoint of a run folder that has not gone on since, it is that one.
-    `out` is RUN/export by default and may hold an earlier export, which is replaced. All files are written under a
-    temporary name first. Neither images nor networks are needed, only the run's own files. Raises RunDirError or
-    CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run or a file, UserError
-    for the teacher of a run that has none.
+    `out` is RUN/export (RUN/detectron2 for that form) by default and may hold an earlier export, which is replaced.
+    All files are written under a temporary name first. Neither images nor networks are needed, only the run's own
+    files. Raises RunDirError or CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run
+    or a file, UserError for the teacher of a run that has none, and for a backbone that the form cannot hold.
     """
     folder, checkpoint = find_run(path)
-    out = folder.export if out is None else out
+    if out is None:
+        out = folder.export if form == "safetensors" else folder.path / form
     _require_ours(out)
     content, choice = _chosen(folder, checkpoint)
     written = json.loads(folder.config.read_text())
@@ -61,10 +70,12 @@ def export(path: Path, out: Path | None = None, network: Literal["student", "tea
     if network == "teacher" and network not in there:
         raise no_teacher(run)
     chosen = there if network == "both" else (network,)
+    if form == "detectron2":
+        require_detectron2(None if written.get("own", {}).get("backbone") else run.backbone)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
-        _write(draft, folder, run, written, content, chosen, choice)
+        _write(draft, folder, run, written, content, chosen, choice, form)
         names = _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -86,9 +97,9 @@ def _chosen(folder: RunDir, checkpoint: Path) -> tuple[dict[str, Any], dict[str,
     return content, choice if step == choice["step"] else None
 
 
-def file_of(network: Network) -> str:
+def file_of(network: Network, form: Form = "safetensors") -> str:
     """The name of a network's file in an exported folder."""
-    return f"backbone-{network}.safetensors"
+    return f"backbone-{network}.{'safetensors' if form == 'safetensors' else 'pth'}"
 
 
 def _require_ours(out: Path) -> None:
@@ -102,7 +113,8 @@ def _publish(draft: Path, out: Path) -> list[str]:
     """Move the finished files to their place; the card last, and what an earlier export left away first."""
     names = sorted((entry.name for entry in draft.iterdir()), key=lambda name: (name == CARD, name))
     out.mkdir(exist_ok=True)
-    for stale in {CARD, *map(file_of, NETWORKS)} - set(names):
+    ours = {file_of(network, form) for network in NETWORKS for form in get_args(Form)}
+    for stale in {CARD, *ours} - set(names):
         (out / stale).unlink(missing_ok=True)
     for name in names:
         (draft / name).replace(out / name)
@@ -117,6 +129,7 @@ def _write(
     content: dict[str, Any],
     chosen: Sequence[Network],
     choice: dict[str, Any] | None,
+    form: Form,
 ) -> None:
     own = written.get("own", {}).get("backbone")
     config: BackboneConfig | None = None if own else run.backbone
@@ -130,9 +143,17 @@ def _write(
             std=policy.std,
             side=policy.views[0].size,
         )
-        save_weights(draft / file_of(network), exported(state[network], config), about)
-    files = {network: File(file_of(network), loading_lines(config, file_of(network))) for network in chosen}
+        save = save_weights if form == "safetensors" else save_detectron2
+        save(draft / file_of(network, form), exported(state[network], config), about)
+    files = {network: _file(config, policy, file_of(network, form), form) for network in chosen}
     (draft / CARD).write_text(model_card(_card(folder, run, written, content, config, files, choice)), encoding="utf-8")
+
+
+def _file(config: BackboneConfig | None, policy: Policy, name: str, form: Form) -> File:
+    if form == "detectron2":
+        lines = configuration_lines(require_detectron2(config), policy.mean, policy.std, name)
+        return File(name, lines, detectron2=True)
+    return File(name, loading_lines(config, name))
 
 
 def _card(

@@ -1,7 +1,5 @@
 """What the automatic settings need to know of the images and of the machine."""
 
-import os
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +10,11 @@ from resmom.data.source import Data, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import Facts
 from resmom.runs.job import thinned
+from resmom.runs.limits import free_ram
 from resmom.runs.recognise import normalisation
 
 SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
-
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-"""Where the system tells a container's limits."""
 
 
 def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None) -> Facts:
@@ -84,26 +80,4 @@ def free_memory(device: torch.device) -> int:
     """Bytes that a run may still take: of the GPU, or of RAM within the limits that the system sets this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(_free_ram(), _control_group())
-
-
-def _free_ram() -> int:
-    info = Path("/proc/meminfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if platform.system() == "Darwin":
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _control_group() -> int:
-    """What a container may still take; a very large number where there is no limit."""
-    try:
-        limit, used = (int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no control group of this version, or "max"
-        return 2**62
-    # Files read and not in use count as used, but give way: without them a data set just read would fill the memory.
-    return limit - used + int(kept.get("inactive_file", 0))
+    return free_ram()

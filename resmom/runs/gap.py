@@ -183,7 +183,7 @@ def _rows(found: Mapping[str, Gap]) -> tuple[GapRow, ...]:
 
 def _accuracy(loaded: Loaded, opened: Data, checkpoint: Path) -> AccuracyGap | None:
     """kNN of both networks as training measures it, but in float32 whatever the run trained in."""
-    split = labelled_split(opened)
+    split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
     if split is None:
         return None
     bank, queries = thinned(split.train, loaded.run.log.knn_images), split.test

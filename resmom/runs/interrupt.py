@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,16 @@ class Interrupt:
     @property
     def asked(self) -> bool:
         return self.signal is not None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run ended: at its last step, or earlier by a signal."""
+
+    path: Path
+    step: int
+    steps: int
+    interrupted_by: int | None
 
 
 @contextmanager

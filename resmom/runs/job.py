@@ -246,8 +246,11 @@ class Split:
     origin: str
 
 
-def labelled_split(data: Data) -> Split | None:
-    """The data's own split, or a stratified fifth of the training images held out; None without labels."""
+def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
+    """The data's own split, or a stratified fifth of the training images held out; None without labels.
+
+    `trained_on`: whether these are the images of the run, which the split's words then say.
+    """
     train = _labelled(data.train)
     if train is None or train.labels is None:
         return None
@@ -258,7 +261,7 @@ def labelled_split(data: Data) -> Split | None:
     return Split(
         train.subset(bank),
         train.subset(queries),
-        "a fifth of the images held out, which pretraining saw unlabelled",
+        "a fifth of the images held out" + (", which pretraining saw unlabelled" if trained_on else ""),
     )
 
 

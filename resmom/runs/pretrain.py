@@ -13,54 +13,25 @@ from resmom import dist
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import open_data
+from resmom.data.open import open_data, taken_apart
+from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
-from resmom.runs.interrupt import interruptible
+from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, default_device, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
+from resmom.runs.machine import Machine
 from resmom.runs.outcome import before_after, table
 from resmom.runs.own import GIVEN, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Ask, Settled, settle
 from resmom.train.state import load_state
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a run uses of the machine. None of it changes what is computed, rounding apart."""
-
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 …"""
-    workers: int = -1
-    """Threads that prepare batches; -1: one for images in RAM of one size, else one per core."""
-    threads: int = 0
-    """CPU threads of one operation, set by the command line; 0 leaves torch's choice. Where other programs compete for
-    the cores, or the network is very small, 1 can be many times faster than 2."""
-    keep_memory: bool = True
-    """Keep freed memory for the next step instead of giving it back to the system each time; set by the command line
-    (Linux with glibc). Faster, and more memory is held while the run lasts."""
-    deterministic: bool = False
-    """On a GPU: only operations that give the same bits again, so that a run repeats and resumes exactly there too; set
-    by the command line. Slower; torch warns of an operation that has no such form. A CPU does so anyway."""
-    quiet: bool = False
-    """Say nothing while training."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a run ended: at its last step, or earlier by a signal."""
-
-    path: Path
-    step: int
-    steps: int
-    interrupted_by: int | None
 
 
 @dataclass(frozen=True)
@@ -205,12 +176,21 @@ def _tell(settled: Settled, machine: Machine, spec: str) -> None:
     if settled.estimate:
         lines.append(f"estimate: {settled.estimate}")
     if settled.pack_side:
-        lines.append(
-            "much of this machine's time goes into decoding large images; to reduce them once, stop here and use\n"
-            f"  resmom data pack {spec} --out {spec}.pack --side {settled.pack_side}\n"
-            f"and then --data {spec}.pack (views are then cut from reduced images, stored as JPEG)"
-        )
+        lines.append(_reducing(spec, settled.pack_side))
     print("\n".join(lines), file=sys.stderr)
+
+
+def _reducing(spec: str, side: int) -> str:
+    """How to spare the machine the decoding of large images."""
+    place, _ = taken_apart(spec)
+    smaller = f"  --data {place}@shorter-side={side}\nto have JPEGs decoded smaller, or\n"
+    if is_pack(Path(place)):
+        smaller = ""
+    return (
+        f"much of this machine's time goes into decoding large images; stop here and use\n{smaller}"
+        f"  resmom data pack {place} --out {place}.pack --side {side}\n"
+        f"to reduce all images once, and then --data {place}.pack (views are then cut from reduced images)"
+    )
 
 
 def _load(job: Job, folder: RunDir) -> None:

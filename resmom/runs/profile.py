@@ -139,8 +139,8 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
         if largest == "decode":
             side = 2 * max(view.size for view in job.run.policy.views)
             return what, (
-                f"reduce the images once (`resmom data pack DATA --out PACK --side {side}`), or give more --workers "
-                "and cores"
+                f"reduce the images once (`resmom data pack DATA --out PACK --side {side}`), have a folder's JPEGs "
+                f"decoded smaller (--data DATA@shorter-side={side}), or give more --workers and cores"
             )
         if largest == "views" and not fused.available() and job.device.type == "cpu":
             return what, "install the extra `fast` (pip install 'resmom[fast]'): its compiled views take a fifth"

@@ -26,8 +26,9 @@ from resmom.runs.comparison import Comparison
 from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.loaded import load_run
+from resmom.runs.machine import Machine
 from resmom.runs.outcome import Change, before_after, table
-from resmom.runs.pretrain import Asked, Machine
+from resmom.runs.pretrain import Asked
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 

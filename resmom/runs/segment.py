@@ -23,8 +23,8 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.patches import PatchProbe
 from resmom.nets.segmenter import FcnNetwork
 from resmom.runs import tuned
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured, Task
 from resmom.train.optim import set_rate
@@ -209,7 +209,11 @@ def _restored(settings: dict[str, Any], train: MaskData, test: MaskData | None) 
     return _task(config, train, test)
 
 
-WORDS = Words("segment", "segmentation", "segmentation networks", "masks", open_masks, _restored)
+def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, Any]) -> MaskData:
+    return open_masks(specs, classes)
+
+
+WORDS = Words("segment", "segmentation", "segmentation networks", "masks", _opened, _restored)
 
 
 def segment_train(

@@ -173,7 +173,7 @@ def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
             whole.append(choice.option)
     derived, asked = flat(to_json(offer.run)), flat(to_json(run))
     for name in differences([derived, asked]):
-        if name.split(".")[0] in whole or (name == "train.steps" and not run.train.steps):  # then in epochs
+        if name.split(".")[0] in whole or name not in asked:
             continue
         told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
     return tuple(told)

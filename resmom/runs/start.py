@@ -1,6 +1,6 @@
 """The weights a run starts from, kept so that its end can be compared with them."""
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
@@ -11,5 +11,5 @@ def save_start(job: Job, folder: RunDir) -> None:
     """Write the student's backbone; whole or not at all. Call it before the first step."""
     weights = backbone_of(student_of(job.state.method)).state_dict()
     draft = folder.start.with_name(folder.start.name + ".part")
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, draft)
+    draft.write_bytes(save({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}))
     draft.replace(folder.start)

@@ -22,8 +22,8 @@ from resmom.rundir import RunDir, RunDirError, append_line, write_json
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible
 from resmom.runs.job import default_device
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones
-from resmom.runs.pretrain import Machine
 from resmom.runs.tuning import Job, Labelled, Measured, Task, content, fresh_tuning, load_tuning, measured, tune
 
 D = TypeVar("D", bound=Labelled)
@@ -41,8 +41,8 @@ class Words(Generic[D]):
     """What the backbones become, in the plural."""
     labels: str
     """What belongs to each image, in the plural."""
-    open: Callable[[Sequence[str], tuple[str, ...]], D]
-    """The images of some places, with the given classes."""
+    open: Callable[[Sequence[str], tuple[str, ...], dict[str, Any]], D]
+    """The images of some places, with the given classes, for the task of the given settings."""
     restore: Callable[[dict[str, Any], D, D | None], Task[D]]
     """The task of settings as plain values, on images to train on and images to measure on."""
 
@@ -93,11 +93,11 @@ def begin(
 def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     """Continue every backbone of the folder where it stopped."""
     written = _read(out, words)
-    classes = tuple(written["classes"])
-    test = words.open(written["test"], classes) if written["test"] else None
+    classes, settings = tuple(written["classes"]), written["settings"]
+    test = words.open(written["test"], classes, settings) if written["test"] else None
     if test is not None:
         _require_same(out, written, test, words, "put them back, or start anew")
-    task = words.restore(written["settings"], words.open(written["data"], classes), test)
+    task = words.restore(settings, words.open(written["data"], classes, settings), test)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
         return _all(job, words, _described(written))
@@ -106,7 +106,7 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
 def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) -> list[Measured]:
     """Measure every backbone of the folder as it is: on `test`, else on the folder's own test images."""
     written = _read(out, words)
-    data = words.open(_places(out, written, test), tuple(written["classes"]))
+    data = words.open(_places(out, written, test), tuple(written["classes"]), written["settings"])
     if not test:
         _require_same(out, written, data, words, "put them back, or say that these are meant: --data DATA")
     task = words.restore(written["settings"], data, data)

@@ -17,7 +17,7 @@ from resmom.nets.backbones import Backbone
 from resmom.rundir import RunDir, append_line, drop_lines_after, read_lines
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.progress import Progress
 from resmom.schedule import due
 
@@ -246,9 +246,8 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
 
 def _noted(job: Job[D], tuning: Tuning) -> Measured | None:
     """The measurement that a finished training ended with, if its lines have it."""
-    lines = read_lines(RunDir(job.folder / tuning.name).metrics)
     own = {"kind", "network", "step", "epoch", "protocol"}
-    for line in lines if job.task.test is not None else ():
+    for line in read_lines(RunDir(job.folder / tuning.name).metrics):
         if line["kind"] == job.task.kind and line["step"] == tuning.step:
             scores = {name: value for name, value in line.items() if name not in own}
             return Measured(tuning.name, tuning.step, scores, line["protocol"])

@@ -207,9 +207,9 @@ def gated_step(optimizer: Optimizer, counts: Tensor) -> None:
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group the learning rate of this step, those apart that keep a steady one."""
+    """Give every group the learning rate of this step, or its share of it; those apart that keep a steady one."""
     for group in optimizer.param_groups:
-        group["lr"] = group.get("steady", lr)
+        group["lr"] = group.get("steady", lr * group.get("scale", 1.0))
 
 
 def set_decay(optimizer: Optimizer, weight_decay: float) -> None:

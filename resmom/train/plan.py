@@ -40,8 +40,13 @@ class Train:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1:
-            raise ValueError(f"train.epochs and train.batch must be at least 1; got {self.epochs} and {self.batch}")
+        if self.epochs < 1:
+            raise ValueError(f"train.epochs must be at least 1; got {self.epochs}")
+        if self.batch < 2 or self.micro_batch == 1:
+            raise ValueError(
+                f"train.batch is {self.batch}, train.micro_batch {self.micro_batch}; at least 2 images are needed at a "
+                "time, since batch normalisation has nothing to compare one with; 32 and more are usual"
+            )
         if self.steps < 0 or self.warmup_steps < 0:
             raise ValueError("train.steps and train.warmup_steps must be 0 (count in epochs) or positive")
         if self.steps and self.warmup_steps >= self.steps:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from resmom.data.boxes import open_boxes
+from resmom.data.runlength import decoded
 from resmom.data.source import DataError
 from resmom.data.yolo import yolo_classes
 
@@ -101,6 +102,45 @@ def test_coco_of_another_form_is_refused(tmp_path: Path) -> None:
     unknown = [{"image_id": 3, "category_id": 4, "bbox": [0, 0, 1, 1]}]
     with pytest.raises(DataError, match="not COCO's form: 4 is missing"):
         open_boxes(str(coco(tmp_path / "b.json", annotations=unknown)))
+
+
+def test_coco_with_masks(tmp_path: Path) -> None:
+    annotations = [
+        {"image_id": 3, "category_id": 9, "bbox": [1, 2, 10, 20], "iscrowd": 1}
+        | {"segmentation": {"size": [30, 40], "counts": [32, 20, 1148]}},
+        {"id": 5, "image_id": 3, "category_id": 2, "bbox": [4, 5, 10, 8]}
+        | {"segmentation": [[4, 5, 14, 5, 14, 13, 4, 13]]},
+    ]
+    path = coco(tmp_path / "a.json", annotations=annotations)
+    for name in ("one.png", "two.png"):
+        picture(tmp_path / name)
+    data = open_boxes(str(path), masks=True)
+    assert data.images[0].masks == () and data.images[1].masks is not None
+    crowd, plain = decoded(data.images[1].masks, (30, 40))
+    assert crowd[2:22, 1].all() and crowd.sum() == 20
+    assert plain[5:13, 4:14].all() and plain.sum() == 80
+    # Without masks the same boxes, and nothing of the segmentations; and the two are not mixed up by who resumes.
+    boxes = open_boxes(str(path))
+    assert boxes.images[1].masks is None and boxes.fingerprint() != data.fingerprint()
+    for change, words in (
+        ({}, "annotation 5 of 'boat' on image 3 has no segmentation"),
+        ({"segmentation": []}, "a list of polygons x1, y1, x2, y2, …, or run lengths"),
+        ({"segmentation": {"counts": [1200]}}, "has run lengths without 'size'"),
+        ({"segmentation": {"size": [40, 30], "counts": [1200]}}, "30 x 40 pixels, but its image has 40 x 30"),
+    ):
+        kept = {name: value for name, value in annotations[1].items() if name != "segmentation"}
+        bad = coco(tmp_path / "b.json", annotations=[annotations[0], kept | change])
+        with pytest.raises(DataError, match=words):
+            open_boxes(str(bad), masks=True)
+        assert len(open_boxes(str(bad)).images) == 2
+
+
+def test_voc_and_yolo_have_no_instance_masks(tmp_path: Path) -> None:
+    voc(tmp_path / "voc", "a", voc_object("dog", (1, 1, 9, 9)))
+    picture(tmp_path / "yolo" / "images" / "a.png")
+    for name in ("voc", "yolo"):
+        with pytest.raises(DataError, match=rf"{name.upper()}, which holds no instance masks; give COCO's \.json"):
+            open_boxes(str(tmp_path / name), masks=True)
 
 
 @pytest.mark.parametrize("layout", ["images/train", "train/images"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resmom.config import Run, field_names
 from resmom.diagnose.rules import findings
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 
 Line = dict[str, Any]
 Change = Callable[[int], Line]

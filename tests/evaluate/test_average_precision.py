@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from resmom.data.runlength import encoded, mask_overlaps
 from resmom.evaluate.average_precision import THRESHOLDS, Found, Truth, coco, overlaps, voc07
 
 
@@ -141,6 +143,64 @@ def test_coco_is_that_of_pycocotools(seed: int) -> None:
         reference.summarize()
     got = coco(said, there, 3)
     assert got.ap > 5
+    np.testing.assert_allclose([got.ap, got.at(0.5), got.at(0.75)], 100 * reference.stats[:3], rtol=0, atol=1e-9)
+    full = reference.eval["precision"][:, :, :, 0, 2]
+    np.testing.assert_allclose(got.table, 100 * full.mean(1), rtol=0, atol=1e-9)
+
+
+def silhouettes(boxes: np.ndarray, seed: int) -> list[bytes]:
+    """Ellipses in boxes, each shifted a little, on an image of 110 x 110."""
+    rows, columns = np.mgrid[:110, :110] + 0.5
+    shift = np.random.default_rng(seed).normal(0, 1.5, (len(boxes), 2))
+    masks = [
+        ((columns - (x1 + x2) / 2 - dx) / (x2 - x1)) ** 2 + ((rows - (y1 + y2) / 2 - dy) / (y2 - y1)) ** 2 <= 0.25
+        for (x1, y1, x2, y2), (dx, dy) in zip(boxes, shift, strict=True)
+    ]
+    return encoded(np.array(masks, dtype=np.uint8).reshape(-1, 110, 110)) if len(masks) else []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_coco_of_masks_is_that_of_pycocotools(seed: int) -> None:
+    pytest.importorskip("pycocotools")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    said, there = scene(seed)
+    found = [silhouettes(f.boxes, 100 * seed + i) for i, f in enumerate(said)]
+    true = [silhouettes(t.boxes, 100 * seed + 50 + i) for i, t in enumerate(there)]
+    said = [replace(f, masks=tuple(masks)) for f, masks in zip(said, found, strict=True)]
+
+    def shown(counts: bytes) -> dict[str, object]:
+        return {"size": [110, 110], "counts": counts}
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset = COCO()
+        dataset.dataset = {
+            "info": {},
+            "images": [{"id": i, "height": 110, "width": 110} for i in range(len(there))],
+            "annotations": [
+                {"id": 1000 * i + k + 1, "image_id": i, "category_id": int(t.labels[k]), "segmentation": shown(mask)}
+                | {"iscrowd": int(t.crowd[k]), "area": 1e11 if t.ignore[k] else 1.0}
+                for i, (t, masks) in enumerate(zip(there, true, strict=True))
+                for k, mask in enumerate(masks)
+            ],
+            "categories": [{"id": c} for c in range(3)],
+        }
+        dataset.createIndex()
+        results = [
+            {"image_id": i, "category_id": int(f.labels[k]), "segmentation": shown(mask), "score": float(f.scores[k])}
+            for i, (f, masks) in enumerate(zip(said, found, strict=True))
+            for k, mask in enumerate(masks)
+        ]
+        reference = COCOeval(dataset, dataset.loadRes(results), "segm")
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+    over = [
+        mask_overlaps(masks, others, t.crowd, (110, 110)) for masks, others, t in zip(found, true, there, strict=True)
+    ]
+    got = coco(said, there, 3, over)
+    assert got.ap > 3 and abs(got.ap - coco(said, there, 3).ap) > 0.1
     np.testing.assert_allclose([got.ap, got.at(0.5), got.at(0.75)], 100 * reference.stats[:3], rtol=0, atol=1e-9)
     full = reference.eval["precision"][:, :, :, 0, 2]
     np.testing.assert_allclose(got.table, 100 * full.mean(1), rtol=0, atol=1e-9)

@@ -12,9 +12,10 @@ from resmom.data.boxes import BoxData, Boxed
 from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found
 from resmom.evaluate.detection import Detect, Samples, learning_rate, optimizer, resized, score
-from resmom.nets.backbones import SmallResNet, build_backbone
+from resmom.nets.backbones import MoCoViT, SmallResNet, build_backbone
 from resmom.nets.detector import Detector, build_detector
 from resmom.recipes.detection import DETECTION, detection_recipe
+from resmom.train.optim import set_rate
 
 
 def boxed(path: Path, boxes: list[list[float]], size: tuple[int, int] = (40, 60), crowd: bool = False) -> Boxed:
@@ -117,6 +118,28 @@ def test_what_batch_norm_learns_is_not_decayed() -> None:
     assert len(free["params"]) == 2 * len(norms) and free["weight_decay"] == 0
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
     assert decayed["weight_decay"] == 1e-4
+
+
+def test_blocks_of_a_transformer_learn_at_the_rates_of_vitdet() -> None:
+    """Positions and patches as layer 0, block i as i + 1, all else at the full rate; what is no matrix not decayed."""
+    config = Detect(optim="adamw", layer_decay=0.7, weight_decay=0.1)
+    model = build_detector(Detector("mask", width=16), build_backbone(MoCoViT("tiny", 64)), 2, (0.5,) * 3, (0.5,) * 3)
+    adamw = optimizer(config, model)
+    assert isinstance(adamw, torch.optim.AdamW)
+    set_rate(adamw, 1e-3)
+    of = {id(p): group for group in adamw.param_groups for p in group["params"]}
+    assert len(of) == len(list(model.parameters()))
+    for name, p in model.named_parameters():
+        layer = 13
+        if name.startswith(("backbone.body.pos_embed", "backbone.body.patch_embed", "backbone.body.cls_token")):
+            layer = 0
+        elif name.startswith("backbone.body.blocks."):
+            layer = int(name.split(".")[3]) + 1
+        assert of[id(p)]["lr"] == pytest.approx(1e-3 * 0.7 ** (13 - layer)), name
+        spared = p.ndim == 1 or name.endswith(("pos_embed", "cls_token"))
+        assert of[id(p)]["weight_decay"] == (0 if spared else 0.1), name
+    equal = optimizer(replace(config, layer_decay=1.0), model)
+    assert {group["scale"] for group in equal.param_groups} == {1.0}
 
 
 def test_perfect_detections_score_a_hundred(data: BoxData) -> None:

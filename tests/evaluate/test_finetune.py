@@ -91,7 +91,7 @@ def test_every_layer_steps_at_the_rate_of_the_formula() -> None:
 
 def test_adamw_decays_matrices_alone() -> None:
     model = Classifier(tokens(), 32, 10)
-    decayed = {id(p) for g in parameter_groups(model, 0.75, 0.05, False) if g["weight_decay"] for p in g["params"]}
+    decayed = {id(p) for g in parameter_groups(model, {}, 0.05, False) if g["weight_decay"] for p in g["params"]}
     for name, p in model.named_parameters():
         assert (id(p) in decayed) == (p.ndim > 1 and not name.endswith(("pos_embed", "cls_token"))), name
 

@@ -162,3 +162,19 @@ def test_the_preparing_lines_see_images_as_the_evaluation_does(resize: Interpola
     ours = plain(image, 32, mean, std, resize)[0]
     assert space["prepare"](picture).shape == ours.shape
     assert (space["prepare"](picture) - ours).abs().max() <= 1.1 / 255 / min(std)
+
+
+def test_equal_content_is_an_equal_file_that_others_may_read(tmp_path: Path) -> None:
+    """`cmp` and checksums tell whether two runs ended alike; whoever is given a file need not be its maker."""
+    weights = {"b": torch.arange(3.0), "a": torch.ones(2, 2), "c": torch.zeros(1, dtype=torch.int64)}
+    (tmp_path / "plain").write_text("")
+    for name in ("one", "other"):
+        save_weights(tmp_path / name, weights, ABOUT)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert (tmp_path / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with safe_open(tmp_path / "one", framework="pt") as file:
+        assert file.metadata() == ABOUT.metadata()
+        assert all(torch.equal(file.get_tensor(name), value) for name, value in weights.items())
+    header = (tmp_path / "one").read_bytes()
+    length = int.from_bytes(header[:8], "little")
+    assert length % 8 == 0 and list(json.loads(header[8 : 8 + length])["__metadata__"]) == sorted(ABOUT.metadata())

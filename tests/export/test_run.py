@@ -53,12 +53,15 @@ LINES = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", RUN)
+
+
+def write_run(path: Path, run: Run) -> Path:
     """A run of 10 steps an epoch, stopped after 20 of 1,000 steps; a later measurement must not be told of it."""
-    path = tmp_path / "run"
-    method = build_method(RUN.method, RUN.backbone, 0, Own(), (3, 32, 32))
+    method = build_method(run.method, run.backbone, 0, Own(), (3, 32, 32))
     state = {"step": 20, "student": method.student.state_dict(), "teacher": method.teacher.state_dict()}
-    save_checkpoint(RunDir(path).last, {"run": to_json(RUN), "epoch": 2.0, "classes": [], "data": "f", "state": state})
-    written = {"format": 1, "data": "/home/somebody/holiday", "images": 2600, "origin": "a folder", "run": to_json(RUN)}
+    save_checkpoint(RunDir(path).last, {"run": to_json(run), "epoch": 2.0, "classes": [], "data": "f", "state": state})
+    written = {"format": 1, "data": "/home/somebody/holiday", "images": 2600, "origin": "a folder", "run": to_json(run)}
     (path / "run.json").write_text(json.dumps(written))
     (path / "environment.jsonl").write_text(json.dumps(environment()) + "\n")
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))

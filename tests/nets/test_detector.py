@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops import FrozenBatchNorm2d
 
-from resmom.nets.backbones import BackboneConfig, ResNet, SmallResNet, build_backbone
-from resmom.nets.detector import Detector, Stages, build_detector
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
+from resmom.nets.detector import Detector, build_detector
+from resmom.nets.stages import Stages
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -41,15 +43,25 @@ def test_measuring_the_stages_leaves_batch_statistics_alone() -> None:
     assert all(int(b) == 0 for name, b in stages.named_buffers() if name.endswith("num_batches_tracked"))
 
 
-@pytest.mark.parametrize("form", ["fpn", "c4", "retina"])
-@pytest.mark.parametrize("config", [SmallResNet((8, 16, 32)), ResNet(18)])
+@pytest.mark.parametrize(
+    ("form", "config"),
+    [
+        *((form, SmallResNet((8, 16, 32))) for form in ("fpn", "c4", "retina", "mask")),
+        *((form, ResNet(18)) for form in ("fpn", "c4", "retina", "mask")),
+        *((form, MoCoViT("tiny", 64)) for form in ("fpn", "retina", "mask")),
+    ],
+)
 def test_losses_and_detections(form: str, config: BackboneConfig) -> None:
     torch.manual_seed(0)
     settings = Detector(form, width=16, hidden=16, proposals=20, samples=16)  # type: ignore[arg-type]
     model = build_detector(settings, build_backbone(config), 3, HALF, HALF)
     images = [torch.rand(3, 64, 80), torch.rand(3, 70, 50)]
     target = {"boxes": torch.tensor([[4.0, 4, 40, 44]]), "labels": torch.tensor([3])}
-    losses = model(images, [target, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}])
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
+    if form == "mask":
+        target["masks"], empty["masks"] = torch.ones(1, 64, 80).byte(), torch.zeros(0, 70, 50).byte()
+    losses = model(images, [target, empty])
+    assert ("loss_mask" in losses) == (form == "mask")
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -62,6 +74,23 @@ def test_losses_and_detections(form: str, config: BackboneConfig) -> None:
             (one["boxes"] >= 0).all() and (one["boxes"][:, 2] <= width).all() and (one["boxes"][:, 3] <= height).all()
         )
         assert ((one["labels"] >= 1) & (one["labels"] <= 3)).all()
+        assert ("masks" in one) == (form == "mask")
+        if form == "mask":
+            assert tuple(one["masks"].shape) == (len(one["boxes"]), 1, 28, 28)
+            assert (one["masks"] >= 0).all() and (one["masks"] <= 1).all()
+
+
+def test_mask_r_cnn_is_torchvisions_with_the_same_faster_r_cnn() -> None:
+    """The form `mask` has the weights of the form `fpn` of the same draw, and torchvision's head of masks beside."""
+    models = {}
+    for form in ("fpn", "mask"):
+        torch.manual_seed(0)
+        models[form] = build_detector(Detector(form), build_backbone(ResNet(50)), 80, HALF, HALF)  # type: ignore[arg-type]
+    plain, masks = (models[form].state_dict() for form in ("fpn", "mask"))
+    assert all(torch.equal(value, masks[name]) for name, value in plain.items())
+    theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=81).state_dict()
+    shapes = {name: value.shape for name, value in theirs.items() if name.startswith("roi_heads.mask")}
+    assert {name: value.shape for name, value in masks.items() if name not in plain} == shapes
 
 
 def test_c4_has_a_norm_of_its_own_after_the_last_stage() -> None:
@@ -97,3 +126,17 @@ def test_anchors_grow_with_the_stride() -> None:
     assert model.get_submodule("rpn.anchor_generator").sizes == ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
     c4 = build_detector(Detector("c4"), build_backbone(ResNet(18)), 2, HALF, HALF)
     assert c4.get_submodule("rpn.anchor_generator").sizes == ((32.0, 64.0, 128.0, 256.0, 512.0),)
+
+
+def test_regions_are_cut_at_their_place_whatever_the_first_image_was_filled_up_to() -> None:
+    """66 pixels become 96, a third more than torchvision takes for the map's size."""
+    for form, pools in (("fpn", ["box"]), ("mask", ["box", "mask"])):
+        config = Detector(form, width=8, hidden=8)  # type: ignore[arg-type]
+        model = build_detector(config, build_backbone(SmallResNet((8, 16, 32))), 2, HALF, HALF)
+        ramp = 0.5 + torch.arange(24.0).repeat(24, 1)
+        maps = {"0": ramp.expand(1, 8, 24, 24), "1": torch.zeros(1, 8, 12, 12)}
+        for kind in pools:
+            pool = model.get_submodule(f"roi_heads.{kind}_roi_pool")
+            pooled = pool(maps, [torch.tensor([[20.0, 20, 40, 40]])], [(66, 66)])
+            # The centre of the region is at pixel 30, place 7.5 of the map.
+            assert pooled.mean() == pytest.approx(8.0, abs=0.01)

@@ -6,9 +6,9 @@ from torch import nn
 from torchvision.models import resnet50
 
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
-from resmom.nets.detector import Stages
 from resmom.nets.patches import PatchProbe
 from resmom.nets.segmenter import FcnNetwork, Segmenter, dilate
+from resmom.nets.stages import Stages
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -7,6 +7,7 @@ import pytest
 from resmom.config import Run, to_json
 from resmom.recipes import recipe
 from resmom.report.compare import differences, flat, scores, shared_protocol, table
+from resmom.train.plan import Train
 from tests.report import sample
 
 LINEAR = "linear-v1 (30 epochs, batch 64, lr {} and wd {} chosen on 10 held-out training images{}, last epoch)"
@@ -17,6 +18,12 @@ def test_a_configuration_flat() -> None:
     assert found["train.batch"] == 256 and found["policy.views.0.size"] == 224 and found["method.kind"] == "MoCoV3"
     assert found["policy.mean"] == [0.485, 0.456, 0.406]
     assert not [name for name in found if name.startswith(("log", "recipe")) or name == "train.seed"]
+
+
+def test_only_the_unit_that_a_length_is_given_in_is_an_option() -> None:
+    in_epochs, in_steps = flat(to_json(Run())), flat(to_json(Run(train=Train(steps=500, warmup_steps=20))))
+    assert {"train.epochs", "train.warmup_epochs"} <= in_epochs.keys() and "train.warmup_steps" not in in_epochs
+    assert {"train.steps", "train.warmup_steps"} <= in_steps.keys() and "train.warmup_epochs" not in in_steps
 
 
 def test_the_twin_differs_in_one_option() -> None:

@@ -18,7 +18,8 @@ from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.recipes import with_residual
-from resmom.runs.pretrain import Machine, pretrain, resume
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import AdamW, Lars
 from resmom.train.plan import Train
 from resmom.views.policy import mocov3_cifar

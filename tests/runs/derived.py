@@ -9,7 +9,7 @@ from resmom.config import Run
 from resmom.data.source import ArraySource, Data
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.settle import Ask
 from resmom.train.plan import Train
 

@@ -22,7 +22,8 @@ from resmom.rundir import RunDir, RunDirError, append_line, read_lines
 from resmom.runs.cell import claimed
 from resmom.runs.compare import Ended, compare, standings, time_left
 from resmom.runs.grid import Grid
-from resmom.runs.pretrain import Finished, resume
+from resmom.runs.interrupt import Finished
+from resmom.runs.pretrain import resume
 from resmom.runs.report import report
 from resmom.runs.results import RESULTS
 from tests.runs.crash import QUIET, write_images

@@ -140,3 +140,9 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         (tmp_path / "d.jsonl").write_text(text)
         with pytest.raises(UserError, match="holds no cells"):
             read_results([tmp_path / "d.jsonl"])
+
+
+def test_a_line_from_before_an_option_existed_has_its_default() -> None:
+    old = line("plain", 7, 0, knn__student=45.0)
+    del old["run"]["residual"]["pairs"]
+    assert comparison([*PLAIN, old]).arms[0].seeds == (0, 1, 2, 7)

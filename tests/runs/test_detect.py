@@ -14,11 +14,12 @@ from resmom.cli import main
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
-from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, build_backbone
+from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
 from resmom.runs import detect, tuning
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.detection_record import detection_record
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.tuned import Ended
@@ -67,6 +68,33 @@ def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkey
     """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
     config = tiny(detector=replace(tiny().detector, form=form), steps=7, measure_steps=3)
     restart_changes_no_bit(lambda out: train(config, place, out), detect_resume, tmp_path, monkeypatch)
+
+
+VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
+
+
+@pytest.mark.slow
+def test_a_restart_of_a_vision_transformer_changes_no_bit(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its paths that are dropped at random are functions of the step, too."""
+    config = tiny(steps=7, measure_steps=3, optim="adamw", lr=1e-3, layer_decay=0.7)
+    restart_changes_no_bit(lambda out: train(config, place, out, VIT), detect_resume, tmp_path, monkeypatch)
+    (row,) = detect_evaluate(tmp_path / "parts", [], MACHINE)
+    assert "fpn, LayerNorm, all layers" in row.protocol and "AdamW, layer decay 0.7, lr 0.001" in row.protocol
+    facts = dict(detection_record(tmp_path / "parts", "parts", [], False).facts)
+    assert facts["detector"].endswith("LayerNorm") and facts["rate"].endswith("AdamW, layer decay 0.7")
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(tmp_path: Path) -> None:
+    """From random weights, which need more images than this for others."""
+    shown = [str(write_rectangles(tmp_path / "shown", 8, 0))]
+    config = tiny(steps=100, batch=8, measure_steps=50, warmup_steps=10, drops=(0.8,), flip=0.0, sides=(64,))
+    config = replace(config, optim="adamw", lr=1e-3, layer_decay=0.9, weight_decay=0.05, clip=1.0)
+    origin = Origin(backbone=DinoViT("tiny", 64))
+    (row,) = detect_train(config, origin, shown, shown, tmp_path / "out", MACHINE).rows
+    assert row.scores["ap50"] > 50
 
 
 def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +190,10 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
 
     refused("give a RUN, or --backbone", Origin())
     refused("give a RUN, or --backbone", Origin(run=tmp_path, backbone=ResNet()))
-    refused("only ResNets have here", Origin(backbone=MoCoViT("tiny", 32)))
+    refused("this backbone is neither", Origin(backbone=Timm("vit_tiny_patch16_224", 32)))
+    refused("a Vision Transformer has no stages", Origin(backbone=MoCoViT("tiny", 32)), detector=Detector("c4"))
+    refused("--layer-decay is for Vision Transformers", optim="adamw", layer_decay=0.7)
+    refused("below 1 it goes with --optim adamw; got 0.7 with sgd", layer_decay=0.7)
     refused("small_pad2", Origin(backbone=ResNet(18, "small_pad2")))
     refused("no batch statistics", detector=Detector(norm="frozen"))
     refused("c4 needs two stages", Origin(backbone=SmallResNet((8,))), detector=Detector("c4"))

@@ -145,3 +145,14 @@ def test_the_command_prints_mean_spread_and_number(
     status, out, _ = command(monkeypatch, capsys, path, "--sweep", "--linear.epochs", 1, "--network", "student")
     lines = out.splitlines()
     assert status == 0 and lines[0].startswith("student") and sum(line.startswith(" * ") for line in lines) == 1
+
+
+def test_other_images_are_not_said_to_have_been_trained_on(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    path, images = trained
+    shutil.copytree(images / "train", tmp_path / "images")
+    (own,) = {row.score.protocol for row in evaluate(path, str(images / "train"), protocols=("knn",))}
+    for file in sorted((tmp_path / "images" / "a").iterdir())[:5]:
+        file.unlink()
+    (others,) = {row.score.protocol for row in evaluate(path, str(tmp_path / "images"), protocols=("knn",))}
+    assert "a fifth of the images held out, which pretraining saw unlabelled" in own
+    assert "a fifth of the images held out" in others and "pretraining" not in others

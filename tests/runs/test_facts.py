@@ -12,7 +12,6 @@ from PIL import Image
 from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.nets.backbones import ResNet
-from resmom.runs import facts
 from resmom.runs.facts import SAMPLE, emulates_bf16, fast_bf16, free_memory, gather
 
 CPU = torch.device("cpu")
@@ -148,17 +147,3 @@ class TestMachine:
     def test_free_memory_of_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 30, 16 << 30))
         assert free_memory(torch.device("cuda")) == 3 << 30
-
-    def test_free_memory_without_a_container(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(facts, "CONTROL_GROUP", tmp_path)
-        assert 2**20 < free_memory(CPU) < 2**50
-
-    def test_free_memory_within_a_container(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(facts, "CONTROL_GROUP", tmp_path)
-        (tmp_path / "memory.max").write_text("1000000\n")
-        (tmp_path / "memory.current").write_text("900000\n")
-        (tmp_path / "memory.stat").write_text("anon 300000\ninactive_file 500000\nactive_file 100000\n")
-        # Of what counts as used, half a million bytes are files just read, which make room when it is needed.
-        assert free_memory(CPU) == 600_000
-        (tmp_path / "memory.max").write_text("max\n")
-        assert free_memory(CPU) > 2**20

@@ -30,7 +30,8 @@ from resmom.rundir import RunDir, read_lines
 from resmom.runs.health import health_line, start_share
 from resmom.runs.job import Job, prepare
 from resmom.runs.loop import Diverged
-from resmom.runs.pretrain import Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain
 from resmom.schedule import half_cosine
 from resmom.train.optim import AdamW, Sgd, set_rate
 from resmom.train.plan import Train, plan
@@ -202,7 +203,8 @@ def test_at_the_precision_of_training() -> None:
 
 
 def test_one_image_has_no_gap_and_the_other_processes_measure_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = prepare(small(train=Train(epochs=2, batch=1, warmup_epochs=1)), shapes(1), CPU)
+    alone = prepare(small(train=Train(epochs=2, batch=2, warmup_epochs=1)), shapes(2), CPU)
+    alone = replace(alone, data=replace(alone.data, train=alone.data.train.subset(np.array([0]))))
     line = health_line(alone)
     assert line["images"] == 1 and not any(name.startswith("gap/") for name in line)
     assert math.isnan(line["student/uniformity"]) and line["student/retrieval"] == 100.0

@@ -86,7 +86,7 @@ def test_a_slow_disk_is_named(tmp_path: Path) -> None:
     inner = open_data(str(write_images(tmp_path / "images.npz"))).train
     found = profile(small_run(), Data(Slow(inner), None, "slow"), CPU, 1, 0.2)
     assert "waiting" in found.bottleneck and "decode" in found.bottleneck
-    assert "data pack" in found.remedy
+    assert "data pack" in found.remedy and "@shorter-side=32" in found.remedy
 
 
 def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

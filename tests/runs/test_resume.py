@@ -14,6 +14,8 @@ import torch
 
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run
+from resmom.data.open import open_data
+from resmom.data.source import DataError
 from resmom.losses.residual import Residual
 from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
@@ -23,7 +25,11 @@ from resmom.methods.ressl import ReSSL
 from resmom.nets.vit import VIT
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.pretrain import Finished, pretrain, resume
+from resmom.runs.evaluate import labelled
+from resmom.runs.interrupt import Finished
+from resmom.runs.loaded import load_run
+from resmom.runs.pretrain import pretrain, resume
+from tests.data.test_folder import draw
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
@@ -112,7 +118,7 @@ def test_killed_inside_a_checkpoint_write(
     assert_same_run(reference, tmp_path / "run")
 
 
-def stop_at(step: int, run: Run, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+def stop_at(step: int, run: Run, data: str | Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
     """Begin a run that is asked to stop during one of its steps."""
     import resmom.runs.loop as loop
 
@@ -224,3 +230,22 @@ def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
         resume(tmp_path, QUIET)
     text = json.loads((tmp_path / "run" / "run.json").read_text())
     assert text["data"] == str(data)
+
+
+def test_photos_decoded_smaller_resume_and_are_evaluated_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded at every reading at first, held in RAM after the stop; the size is part of what the images are."""
+    for number in range(24):
+        draw(tmp_path / f"photos/{'ab'[number % 2]}/{number:02}.jpg", number, 70 + number, 90)
+    photos = f"{tmp_path}/photos@shorter-side=16"
+    lazy, run = open_data(photos, ram_limit=0), small_run(epochs=3)
+    pretrain(run, lazy, tmp_path / "whole", QUIET)
+    assert stop_at(4, run, photos, tmp_path / "run", monkeypatch).step == 4
+    with pytest.raises(DataError, match="not those of the run"):
+        resume(tmp_path / "run", QUIET, str(tmp_path / "photos"))
+    resume(tmp_path / "run", QUIET)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert json.loads(RunDir(tmp_path / "run").config.read_text())["data"] == photos
+    split, _ = labelled(load_run(tmp_path / "run"), None)
+    assert (split.test.sizes[:, 1] == 23).all()  # 90 at a quarter

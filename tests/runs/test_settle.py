@@ -10,6 +10,7 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
+from resmom.data.packing import pack
 from resmom.data.source import Data
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet
@@ -18,7 +19,8 @@ from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
 from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
 from resmom.runs.facts import gather
-from resmom.runs.pretrain import Asked, Machine, pretrain
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import Asked, pretrain
 from resmom.runs.settle import Ask, Settled
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
@@ -328,6 +330,12 @@ def test_packing_is_told_where_it_pays(
     told = capsys.readouterr().err
     photos = (tmp_path / "photos").resolve()
     assert f"resmom data pack {photos} --out {photos}.pack --side 32" in told and f"--data {photos}.pack" in told
+    assert f"--data {photos}@shorter-side=32\n" in told
+    pack(photos, tmp_path / "pack")
+    with pytest.raises(Stopped):
+        pretrain(Asked(change=tiny), str(tmp_path / "pack"), tmp_path / "run", Machine(device="cpu"))
+    told = capsys.readouterr().err
+    assert "data pack" in told and "@shorter-side" not in told  # a pack's images have the sizes they were packed with
 
 
 class Stopped(Exception):

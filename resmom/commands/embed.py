@@ -1,0 +1,44 @@
+"""resmom embed RUN --data DATA --out FILE.npz"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from resmom.commands import parse, print_json
+from resmom.runs.embed import embed
+
+ABOUT = "Images to vectors: what a run's student and teacher say of every image, as arrays in one .npz file."
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: tyro.conf.Positional[Path]
+    """A run folder, or one checkpoint of it."""
+    out: Path
+    """The file to write: new, ending in .npz."""
+    data: str | None = None
+    """Images: a folder, an .npz file or a name; the run's own data by default."""
+    network: Literal["student", "teacher", "both"] = "both"
+    site: Literal["h", "z", "p"] = "h"
+    """h, the representation, is what other tools want; z the projection, p the student's prediction."""
+    device: str = "auto"
+    json: bool = False
+    """Print what was written as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file, and say what is in it."""
+    a = parse(Arguments, arguments, "resmom embed", ABOUT)
+    found = embed(a.run, a.out, a.data, a.network, a.site, a.device)
+    if a.json:
+        print_json({"path": str(found.path), "arrays": found.shapes, "protocol": found.protocol})
+        return 0
+    width = max(map(len, found.shapes))
+    print(f"{found.path}: {found.protocol}")
+    for name, shape in found.shapes.items():
+        print(f"  {name:<{width}}  {' x '.join(map(str, shape)) or 'a text'}")
+    if found.unreadable:
+        print(f"{found.unreadable} images could not be read: those rows, if any, are of the next one that could")
+    return 0

@@ -1,0 +1,159 @@
+"""What `resmom detect` and `resmom segment` share: one verb each, with train, resume and evaluate. No verb itself."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from resmom.commands import Flat, parse, print_json, set_process
+from resmom.errors import UserError
+from resmom.nets.backbones import backbone_named
+from resmom.runs.machine import Machine
+from resmom.runs.origin import Origin
+from resmom.runs.tuned import Ended
+from resmom.runs.tuning import Measured
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A verb `resmom VERB train|resume|evaluate` that makes a run's backbones ready for a task with labels."""
+
+    verb: str
+    summary: str
+    """What `train` does, a sentence of the usage."""
+    about: str
+    """The same as the title of its help."""
+    labels: str
+    """What belongs to each image: "boxes"."""
+    forms: str
+    """The forms of data, in short."""
+    things: str
+    """What comes out, in the plural."""
+    random: str
+    """What random weights are also made into."""
+    usual: str
+    """The recipe that counts where none is named."""
+    recipes: Iterable[str]
+    recipe: Callable[[str], Any]
+    train: Callable[[Any, Origin, Sequence[str], Sequence[str], Path, Machine], Ended]
+    resume: Callable[[Path, Machine], Ended]
+    evaluate: Callable[[Path, Sequence[str], Machine], list[Measured]]
+    say: Callable[[list[Measured]], None]
+    """Print one result or more."""
+    unfit: str = ""
+    """What the refusal of an unknown backbone says besides."""
+
+    @property
+    def usage(self) -> str:
+        verb = self.verb
+        return f"""usage: resmom {verb} train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
+       resmom {verb} train --backbone NAME [--init FILE] --data DATA … --test DATA … --out OUT [OPTIONS]
+       resmom {verb} resume OUT
+       resmom {verb} evaluate OUT [--data DATA …]
+
+train: {self.summary}
+recipes: {", ".join(self.recipes)}
+
+`resmom {verb} train --help` tells the options, with the defaults of a recipe: {self.usual} unless another is named.
+"""
+
+    def main(self, arguments: list[str]) -> int:
+        """Train, continue or measure; 128 + signal when stopped by one."""
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(self.usage, end="")
+            return 0
+        prog, rest = f"resmom {self.verb} {arguments[0]}", arguments[1:]
+        match arguments[0]:
+            case "train":
+                return self._train(rest)
+            case "resume":
+                a = parse(self._arguments(), rest, prog, f"Continue {self.things} that were stopped.")
+                set_process(a.machine)
+                return self._ended(self.resume(a.out, a.machine), a.json)
+            case "evaluate":
+                data = f"Images with {self.labels}; the folder's own test images by default."
+                a = parse(self._arguments(_told("data", tuple[str, ...], data)), rest, prog, f"Measure {self.things}.")
+                set_process(a.machine)
+                self._rows(self.evaluate(a.out, a.data, a.machine), a.json)
+                return 0
+            case other:
+                raise UserError(f"there is no '{other}'; it is `resmom {self.verb} train`, `resume` or `evaluate`")
+
+    def _train(self, arguments: list[str]) -> int:
+        name, options = named_recipe(arguments, self.usual)
+        a = parse(self._settings(self.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
+        if not a.data or a.out is None:
+            raise UserError(f"name --data and --out.\n{self.usage}")
+        try:
+            body = backbone_named(a.backbone) if a.backbone else None
+        except ValueError as error:
+            raise UserError(f"{error}{self.unfit}") from error
+        set_process(a.machine)
+        origin = Origin(a.run, a.network, a.random, body, a.init)
+        return self._ended(self.train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
+
+    def _settings(self, recipe: Any) -> type[Any]:
+        """The options of `train`: what a training has beside its settings, then these."""
+        images = f"Images with {self.labels} to"
+        return make_dataclass("Arguments", [
+            ("run", _help(Path | None, "A run folder, or one checkpoint of it.", tyro.conf.Positional), None),
+            _told("data", tuple[str, ...], f"{images} learn from, one place or several: {self.forms}."),
+            _told("test", tuple[str, ...], f"{images} measure on, likewise; none: nothing is measured."),
+            ("out", _help(Path | None, f"The folder for the {self.things}: new, or empty."), None),
+            ("network", Literal["student", "teacher", "both"], "both"),
+            ("random", _help(bool, f"Also {self.random} of the same backbone, for comparison."), False),
+            ("backbone", _help(str, "Instead of a run: a backbone by name."), ""),
+            ("init", _help(str, _INIT), ""),
+            *_ALWAYS,
+            ("settings", Flat[type(recipe)], field(default=recipe)),  # type: ignore[misc]
+        ], frozen=True)  # fmt: skip
+
+    def _arguments(self, *more: Any) -> type[Any]:
+        out = _help(Path, f"The folder of `resmom {self.verb} train`.", tyro.conf.Positional)
+        return make_dataclass("Arguments", [("out", out), *more, *_ALWAYS], frozen=True)
+
+    def _ended(self, ended: Ended, as_json: bool) -> int:
+        """Say what came out, and how to go on if a signal stopped it; return 0, or 128 + that signal."""
+        self._rows(ended.rows, as_json)
+        if ended.interrupted_by is None:
+            return 0
+        if not as_json:
+            print(f"saved; continue with:\n  resmom {self.verb} resume {ended.path}")
+        return 128 + ended.interrupted_by
+
+    def _rows(self, rows: list[Measured], as_json: bool) -> None:
+        if as_json:
+            print_json([row.plain() for row in rows])
+        elif rows:
+            self.say(rows)
+
+
+def _help(kind: Any, words: str, *more: Any) -> Any:
+    return Annotated[(kind, tyro.conf.arg(help=words), *more)]
+
+
+def _told(name: str, kind: Any, words: str) -> tuple[str, Any, Any]:
+    return name, _help(kind, words), ()
+
+
+_INIT = "The weights of that backbone (.safetensors, torch file, run's checkpoint); random ones without it."
+_ALWAYS: list[tuple[str, Any, Any]] = [
+    ("machine", Flat[Machine], field(default_factory=Machine)),
+    ("json", _help(bool, "Print the results as JSON."), False),
+]
+
+
+def named_recipe(arguments: list[str], usual: str) -> tuple[str, list[str]]:
+    """The name that --recipe gives, or the usual one, and the other arguments, whose defaults the recipe has."""
+    name, rest = usual, []
+    left = iter(arguments)
+    for option in left:
+        if option == "--recipe":
+            name = next(left, "")
+        elif option.startswith("--recipe="):
+            name = option.partition("=")[2]
+        else:
+            rest.append(option)
+    return name, rest

@@ -1,0 +1,99 @@
+"""Images to vectors: what a run's networks say of every image, as arrays in one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from resmom.build import Own
+from resmom.config import ConfigError
+from resmom.data.open import open_data
+from resmom.data.source import Data, Source
+from resmom.errors import UserError
+from resmom.evaluate.features import encodings, features
+from resmom.rundir import RunDirError
+from resmom.runs.job import clean_batches
+from resmom.runs.loaded import Loaded, load_run
+from resmom.types import Site
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written: the file, and the shapes of its arrays by name."""
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    protocol: str
+    unreadable: int
+
+
+def embed(
+    path: Path,
+    out: Path,
+    data: str | Data | None = None,
+    network: Literal["student", "teacher", "both"] = "both",
+    site: Site = "h",
+    device: str = "auto",
+    own: Own | None = None,
+) -> Embedded:
+    """Write what the networks of `path` (a run folder or checkpoint) say of clean images to the new file `out`, .npz.
+
+    Its arrays, for every split S (train, test) of the data: `S_student` and `S_teacher`, N x D float32, a row per image
+    in the order of the source; `S_names`, the images' paths below their folder, where they have any; `S_labels`, -1
+    for none, where there are labels; and `classes`, `protocol`. All rows are in RAM until they are written.
+
+    Raises RunDirError if `out` exists or is no .npz, UserError for a site or a network that the run does not have,
+    ConfigError for images of other channels, and what opening the run and the data raise.
+    """
+    if out.suffix != ".npz":
+        raise RunDirError(f"{out} must end in .npz, the form it is written in")
+    if out.exists():
+        raise RunDirError(f"{out} is there already; give another --out, or take it away")
+    loaded = load_run(path, device, own)
+    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
+    networks = loaded.networks(network)
+    if site == "p" and list(networks) != ["student"]:
+        raise UserError("only the student has a predictor: give --network student with --site p, or --site z or h")
+    splits = {"train": opened.train} | ({} if opened.test is None else {"test": opened.test})
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, source in splits.items():
+        if source.channels != len(loaded.run.policy.mean):
+            raise ConfigError(
+                f"the images have {source.channels} channel(s), the network was trained on "
+                f"{len(loaded.run.policy.mean)}; convert them"
+            )
+        for name, net in networks.items():
+            arrays[f"{split}_{name}"] = _vectors(net, source, loaded, site)
+        names = source.names()
+        if names is not None:
+            arrays[f"{split}_names"] = np.array(list(names))
+        if source.labels is not None:
+            arrays[f"{split}_labels"] = source.labels
+    side = loaded.run.policy.views[0].size
+    protocol = f"embed-v1 ({site}, eval mode, float32, clean images at {side} pixels, step {loaded.step})"
+    arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
+    _write(out, arrays)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return Embedded(out, shapes, protocol, sum(len(source.unreadable) for source in splits.values()))
+
+
+def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:
+    batches = clean_batches(source, loaded.run.policy, loaded.device)
+    if site == "h":
+        return features(network, batches).numpy()
+    said = encodings(network, batches)
+    if site == "p" and said.p is None:
+        raise UserError("this method has no predictor, so there is no p; use --site z or h")
+    return said.at(site).numpy()
+
+
+def _write(out: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(out.name + ".part")
+    with draft.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    draft.replace(out)

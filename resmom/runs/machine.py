@@ -1,0 +1,58 @@
+"""What a run uses of the machine, and what the command line tells the system for the whole process. No torch."""
+
+import ctypes
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run uses of the machine. None of it changes what is computed, rounding apart."""
+
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 …"""
+    workers: int = -1
+    """Threads that prepare batches; -1: one for images in RAM of one size, else one per core."""
+    threads: int = 0
+    """CPU threads of one operation, set by the command line; 0 leaves torch's choice. Where other programs compete for
+    the cores, or the network is very small, 1 can be many times faster than 2."""
+    keep_memory: bool = True
+    """Keep freed memory for the next step instead of giving it back to the system each time; set by the command line
+    (Linux with glibc). Faster, and more memory is held while the run lasts."""
+    deterministic: bool = False
+    """On a GPU: only operations that give the same bits again, so that a run repeats and resumes exactly there too; set
+    by the command line. Slower; torch warns of an operation that has no such form. A CPU does so anyway."""
+    quiet: bool = False
+    """Say nothing while training."""
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep freed memory for the next step; whether it could be told (only on Linux, with glibc).
+
+    Blocks over 32 MiB, a batch's activations, are otherwise mapped, filled with zeros and unmapped in every step.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    done = [mallopt(option, value) for option, value in _MALLOC]
+    return all(done)
+
+
+# M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h: nothing is mapped apart, nothing below 2 GiB is given back,
+# and the heap grows by 512 MiB at a time.
+_MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 2**29))
+
+
+def cpu_model() -> str:
+    """What the processor calls itself; empty where it does not."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,77 @@
+"""Images to vectors: the rows are those of the evaluation, in the order of the images, under the names they have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resmom import cli
+from resmom.data.open import open_data
+from resmom.errors import UserError
+from resmom.evaluate.features import features
+from resmom.rundir import RunDirError
+from resmom.runs.embed import embed
+from resmom.runs.job import clean_batches
+from resmom.runs.loaded import load_run
+from resmom.runs.pretrain import pretrain
+from tests.runs.crash import QUIET, small_run, write_images
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embed")
+    data = write_images(folder / "images.npz", n=40)
+    return pretrain(small_run(epochs=2), str(data), folder / "run", QUIET).path
+
+
+def test_the_rows_are_the_representations_of_the_evaluation(run: Path, tmp_path: Path) -> None:
+    found = embed(run, tmp_path / "new" / "vectors.npz", device="cpu")
+    arrays = np.load(found.path, allow_pickle=False)
+    loaded = load_run(run, "cpu")
+    data = open_data(loaded.data)
+    assert data.test is not None
+    for split, source in (("train", data.train), ("test", data.test)):
+        for name, network in loaded.networks("both").items():
+            h = features(network, clean_batches(source, loaded.run.policy, loaded.device))
+            assert torch.equal(torch.from_numpy(arrays[f"{split}_{name}"]), h)
+        assert source.labels is not None and np.array_equal(arrays[f"{split}_labels"], source.labels)
+        assert f"{split}_names" not in arrays  # images of an array have none
+    assert not np.array_equal(arrays["train_student"], arrays["train_teacher"])
+    assert str(arrays["protocol"]) == found.protocol and f"step {loaded.step}" in found.protocol
+    assert found.shapes["train_student"] == (40, 8) and list(tmp_path.glob("new/*")) == [found.path]
+
+
+def test_photos_without_labels_keep_their_names(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "photos"
+    place.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
+    for at, name in enumerate(("b.png", "a.png", "c.png")):
+        Image.fromarray(pixels[at]).save(place / name)
+    found = embed(run, tmp_path / "v.npz", str(place), "student", "z")
+    arrays = np.load(found.path)
+    assert arrays["train_names"].tolist() == ["a.png", "b.png", "c.png"]
+    assert arrays["train_student"].shape == (3, 4)
+    assert not {"train_teacher", "train_labels", "test_student"} & set(arrays)
+
+
+def test_on_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in (([], "train_teacher"), (["--json"], '"arrays"')):
+        out = tmp_path / f"v{len(arguments)}.npz"
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr("sys.argv", ["resmom", "embed", str(run), "--out", str(out), *arguments])
+            cli.main()
+        assert ended.value.code == 0 and words in capsys.readouterr().out and out.exists()
+
+
+def test_what_cannot_be_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.npz").write_bytes(b"mine")
+    with pytest.raises(RunDirError, match="there already"):
+        embed(run, tmp_path / "old.npz")
+    assert (tmp_path / "old.npz").read_bytes() == b"mine"
+    with pytest.raises(RunDirError, match=r"must end in \.npz"):
+        embed(run, tmp_path / "vectors")
+    with pytest.raises(UserError, match="only the student has a predictor"):
+        embed(run, tmp_path / "v.npz", site="p")
+    assert embed(run, tmp_path / "p.npz", network="student", site="p").shapes["train_student"] == (40, 4)
