@@ -22,7 +22,7 @@ from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.cell import claimed, steps_done
 from resmom.runs.environment import threads_of
-from resmom.runs.pretrain import Machine
+from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, keep, newest, read_results
 
 

@@ -22,9 +22,9 @@ from resmom.runs.detect import detect_resume, detect_train
 from resmom.runs.environment import shareable
 from resmom.runs.grid import Cell
 from resmom.runs.loop import Diverged
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.outcome import before_after
-from resmom.runs.pretrain import Machine
 from resmom.runs.results import Line
 from resmom.runs.tuned import Ended
 
@@ -108,7 +108,8 @@ def _detect(cell: Cell, chain: Chain, places: Places, out: Path, machine: Machin
 def _results(ended: Ended) -> Line:
     """`measures` of student and teacher, which are one network before any pretraining; the classes; the course."""
     networks = {row.network: row for row in ended.rows}
-    measures, courses = {}, {}
+    measures: dict[str, float] = {}
+    courses: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name in ("student", "teacher"):
         scores = networks[name if name in networks else RANDOM].scores
         measures |= {f"{score}/{name}": scores[score] for score in SCORES}

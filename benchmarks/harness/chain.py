@@ -11,8 +11,8 @@ from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
 from benchmarks.harness.training import TOY, alarm
 from resmom.rundir import append_line, read_lines
+from resmom.runs.machine import Machine
 from resmom.runs.options import changed
-from resmom.runs.pretrain import Machine
 from resmom.runs.results import newest
 
 RESERVE = 150.0

@@ -1,11 +1,11 @@
 """What places of labelled images have in common: PATH:PART, and images none of which may be left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from resmom.data.decode import UnreadableImage
-from resmom.data.source import DataError
+from resmom.data.source import DataError, digest
 
 T = TypeVar("T")
 
@@ -21,7 +21,14 @@ def cut(spec: str) -> tuple[Path, str]:
 def short(spec: str) -> str:
     """A place by the last part of its path, for names of data."""
     path, part = cut(spec)
-    return path.resolve().name + (f":{part}" if part else "")
+    return path.resolve().name + (f":{Path(part).name if '/' in part else part}" if part else "")
+
+
+def files_digest(fingerprint: str, paths: Iterable[Path]) -> str:
+    """16 hexadecimal digits by which images that were measured are known again, or are not: `fingerprint` of names and
+    labels, and the length of every image file. Files changed under the same name and length are not seen.
+    """
+    return digest([fingerprint.encode(), *(str(path.stat().st_size).encode() for path in paths)])
 
 
 def needed(read: Callable[[Path], T], path: Path) -> T:

@@ -36,14 +36,16 @@ def find(spec: str) -> tuple[Pairs, Names | None]:
     if (root / "leftImg8bit").is_dir():
         return _cityscapes(root, part), listed(CITYSCAPES)
     if root.is_file() and root.suffix == ".txt":
-        return _pairs(root), named_beside(root.parent) or _well_known(root.parent)
+        # The list, too, names the folder that the data once lay in.
+        once = (Path(word).parent.parent for word in root.read_text().split()[:2])
+        return _pairs(root), named_beside(root.parent) or _well_known(root.parent, *once)
     images, masks = _folders(root, part)
-    return _by_name(images, masks), named_beside(root, masks, masks.parent) or _well_known(root)
+    return _by_name(images, masks), named_beside(root, masks, masks.parent) or _well_known(root, masks.parent)
 
 
-def _well_known(root: Path) -> Names | None:
+def _well_known(*folders: Path) -> Names | None:
     """CamVid as SegNet's authors hand it out, 12 numbers of which the last is void, says nowhere what they mean."""
-    return listed(CAMVID) if "camvid" in root.resolve().name.lower() else None
+    return listed(CAMVID) if any("camvid" in folder.resolve().name.lower() for folder in folders) else None
 
 
 def _voc(root: Path, part: str) -> Pairs:
@@ -135,7 +137,22 @@ def _folders(root: Path, part: str) -> tuple[Path, Path]:
         if images.is_dir() and masks.is_dir():
             return images, masks
     missing = "does not exist" if not root.exists() else "holds no masks in a form that is known"
-    raise DataError(f"{root}{f' with the part {part}' if part else ''} {missing}; give one of {FORMS}")
+    raise DataError(f"{root}{f' with the part {part}' if part else ''} {missing}; {_instead(root)}")
+
+
+def _instead(root: Path) -> str:
+    """What to give in place of a folder without masks: its parts where it has some, or itself as a part of another."""
+    if parts := _parts(root):
+        return f"say which part as {root}:PART; there are {', '.join(parts)}"
+    if root.exists() and root.resolve().name in _parts(root.resolve().parent):
+        return f"it is a part of the folder above, give {root.resolve().parent}:{root.resolve().name}"
+    return f"give one of {FORMS}"
+
+
+def _parts(root: Path) -> list[str]:
+    """Folders of images that have a folder of masks beside them."""
+    there = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    return sorted(name for name in there if any(f"{name}{end}" in there for end in _BESIDE))
 
 
 def _by_name(images: Path, masks: Path, of_masks: bool = False) -> Pairs:

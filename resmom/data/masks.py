@@ -43,6 +43,11 @@ class MaskData:
     classes: tuple[str, ...]
     images: tuple[Masked, ...]
 
+    @property
+    def numbered(self) -> bool:
+        """Whether nothing named the classes, so that they are called by their numbers."""
+        return self.classes == tuple(map(str, range(len(self.classes))))
+
     def fingerprint(self) -> str:
         """16 hexadecimal digits of classes, files' names and labels, by which a resumed run knows its data."""
         parts = ["\n".join(self.classes).encode()]

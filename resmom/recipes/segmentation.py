@@ -62,7 +62,7 @@ def segment_small() -> Fcn:
     """An FCN that a CPU can train in minutes, for small backbones and small images. Our own protocol.
 
     Command: resmom segment train RUN --recipe segment_small --data CamVid:train --test CamVid:test --out OUT
-    Ours: not run yet.
+    Measured: random weights of the small ResNet on CamVid, one seed, 4 minutes of one core: docs/log.md.
     """
     return Fcn(
         segmenter=Segmenter("fcn", dilated=1, width=64, auxiliary=0.0),
@@ -82,7 +82,7 @@ def patch_linear() -> PatchLinear:
     """A linear probe per patch on the frozen backbone; also for Vision Transformers. Our own protocol.
 
     Command: resmom segment train RUN --recipe patch_linear --data CamVid:train --test CamVid:test --out OUT
-    Ours: not run yet.
+    Ours: not run at its length yet; a short try is in docs/log.md.
     """
     return PatchLinear()
 

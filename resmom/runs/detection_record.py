@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from resmom.checkpoint import CheckpointError
 from resmom.config import backbone_from_json, part_from_json
-from resmom.data.boxes import BoxData, Boxed, open_boxes
+from resmom.data.boxes import BoxData, Boxed
 from resmom.data.decode import decode
+from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.average_precision import Found, Truth
 from resmom.evaluate.detection import Detect, detections
@@ -22,9 +23,10 @@ from resmom.nets.backbones import build_backbone
 from resmom.report.contents import DetectionRecord, Kind, Line, Mark, Photo, Picture, Rows, Start, TunedNetwork
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
-from resmom.runs.detect import Detection
+from resmom.runs.detect import WORDS, Detection
 from resmom.runs.environment import without_folders
 from resmom.runs.machine import Machine
+from resmom.runs.tuned import measured_digest
 from resmom.runs.tuning import Job, fresh_tuning, load_tuning
 
 SHOWN = 12
@@ -55,7 +57,7 @@ def detection_record(folder: Path, name: str, starts: list[Start], images: bool)
     try:
         return _with_photos(record, folder, written, config)
     except UserError as error:
-        return replace(record, no_photos=f"No photos of {name}: {error}.")
+        return replace(record, no_photos=f"No photos of {name}: {without_folders(str(error))}.")
 
 
 def _facts(written: Mapping[str, Any], config: Detect) -> Rows:
@@ -102,7 +104,12 @@ def _measured(folder: Path, networks: list[TunedNetwork]) -> dict[str, dict[str,
 
 def _with_photos(record: DetectionRecord, folder: Path, written: Mapping[str, Any], config: Detect) -> DetectionRecord:
     classes = tuple(written["classes"])
-    data = open_boxes(written["test"], classes)
+    data = WORDS.open(written["test"], classes, written["settings"])
+    if "test_digest" not in written:
+        raise DataError("it does not say which test images it was measured on; an older version made it")
+    if written["test_digest"] != measured_digest(data):
+        where = _places(written["test"])
+        raise DataError(f"the test images in {where}, or their boxes, are no longer those that it was measured on")
     shown = BoxData(data.name, classes, tuple(_drawn(data)))
     truth = [Truth(image.boxes, image.labels, image.difficult, image.crowd) for image in shown.images]
     networks, marks = [], []

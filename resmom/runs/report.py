@@ -65,6 +65,11 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
     found: dict[Path, RunDir] = {}
     for path in paths:
         folder = RunDir(path.parent.parent if path.is_file() else path)
+        if (path / "segment.json").is_file():
+            raise RunDirError(
+                f"{path} holds segmentation networks, of which there is no page; "
+                f"`resmom segment evaluate {path}` tells their numbers"
+            )
         if not folder.config.exists():
             raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
         found.setdefault(folder.path.resolve(), folder)

@@ -3,6 +3,7 @@
 The folder, segment.json and all, is that of `runs/tuned.py`.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from resmom.config import ConfigError, part_from_json, part_to_json
-from resmom.data.masks import MaskData, open_masks
+from resmom.data.masks import IGNORE, MaskData, open_masks
 from resmom.evaluate import fcn, patchlinear
 from resmom.evaluate.fcn import Crops, Fcn
 from resmom.evaluate.patchlinear import Features, Images, PatchLinear
@@ -233,9 +234,15 @@ def segment_train(
     # Whether a backbone fits does not depend on the data, whose masks take a while to read.
     small = _task(config, MaskData("", ("one",), ()), None)
     require_fit(found, "segmentation network", lambda one: small.build(one, found.mean, found.std))
-    data = open_masks(train)
+    data, machine = open_masks(train), machine or Machine()
+    if data.numbered and not machine.quiet:
+        print(
+            f"nothing names the {len(data.classes)} classes, so that every number of the masks but {IGNORE} is one, "
+            "also where it stands for void; a classes.txt in the data's folder, a name per line, says what they are",
+            file=sys.stderr,
+        )
     task = _task(config, data, open_masks(test, data.classes) if test else None)
-    return tuned.begin(task, WORDS, found, train, test, out, machine or Machine())
+    return tuned.begin(task, WORDS, found, train, test, out, machine)
 
 
 def segment_resume(out: Path, machine: Machine | None = None) -> Ended:

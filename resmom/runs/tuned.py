@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, part_to_json
+from resmom.data.labelled import files_digest
 from resmom.data.source import DataError
 from resmom.nets.backbones import build_backbone
 from resmom.rundir import RunDir, RunDirError, append_line, write_json
@@ -94,6 +95,8 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     written = _read(out, words)
     classes, settings = tuple(written["classes"]), written["settings"]
     test = words.open(written["test"], classes, settings) if written["test"] else None
+    if test is not None:
+        _require_same(out, written, test, words, "put them back, or start anew")
     task = words.restore(settings, words.open(written["data"], classes, settings), test)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
@@ -104,6 +107,8 @@ def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) 
     """Measure every backbone of the folder as it is: on `test`, else on the folder's own test images."""
     written = _read(out, words)
     data = words.open(_places(out, written, test), tuple(written["classes"]), written["settings"])
+    if not test:
+        _require_same(out, written, data, words, "put them back, or say that these are meant: --data DATA")
     task = words.restore(written["settings"], data, data)
     found = _described(written)
     job = Job(task, out, default_device(machine.device), machine)
@@ -146,6 +151,7 @@ def _written(task: Task[D], found: Backbones, train: Sequence[str], test: Sequen
         "settings": task.settings(),
         "data": [_absolute(spec) for spec in train],
         "test": [_absolute(spec) for spec in test],
+        "test_digest": None if task.test is None else measured_digest(task.test),
         "images": len(task.train.images),
         "classes": list(task.train.classes),
         "backbone": {**part_to_json(found.config), "kind": type(found.config).__name__},
@@ -153,6 +159,17 @@ def _written(task: Task[D], found: Backbones, train: Sequence[str], test: Sequen
         "std": list(found.std),
         "networks": found.words,
     }
+
+
+def measured_digest(test: Labelled) -> str:
+    """What a folder keeps of the images that it is measured on."""
+    return files_digest(test.fingerprint(), (image.path for image in test.images))
+
+
+def _require_same(out: Path, written: dict[str, Any], test: D, words: Words[D], remedy: str) -> None:
+    """Raise DataError if the folder's test images are others than at its beginning."""
+    if written.get("test_digest") not in (None, measured_digest(test)):
+        raise DataError(f"the test images or their {words.labels} are not those that {out} was begun with; {remedy}")
 
 
 def _absolute(spec: str) -> str:

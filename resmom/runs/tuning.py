@@ -1,7 +1,7 @@
 """One backbone fine-tuned for a task with labels: its steps, its measurements, and what a restart carries."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -14,7 +14,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.backbones import Backbone
-from resmom.rundir import RunDir, append_line, drop_lines_after
+from resmom.rundir import RunDir, append_line, drop_lines_after, read_lines
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
@@ -46,6 +46,14 @@ class Pace(Protocol):
 
 
 @runtime_checkable
+class Pictured(Protocol):
+    """One image of these."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+@runtime_checkable
 class Labelled(Protocol):
     """Images with boxes or with masks."""
 
@@ -54,7 +62,7 @@ class Labelled(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def images(self) -> Sized: ...
+    def images(self) -> Sequence[Pictured]: ...
     def fingerprint(self) -> str: ...
 
 
@@ -207,6 +215,8 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
     task, pace, folder = job.task, job.task.pace, RunDir(job.folder / tuning.name)
     samples = task.samples()
     drop_lines_after(folder.metrics, tuning.step)
+    if tuning.step == pace.steps and (noted := _noted(job, tuning)) is not None:
+        return noted
     row: Measured | None = None
     with (
         Progress(pace.steps, samples.per_epoch, pace.batch, tuning.step, job.machine.quiet) as progress,
@@ -232,6 +242,16 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
             if interrupt.asked:
                 break
     return row if row is not None or task.test is None or interrupt.asked else measured(job, tuning, task.test)
+
+
+def _noted(job: Job[D], tuning: Tuning) -> Measured | None:
+    """The measurement that a finished training ended with, if its lines have it."""
+    own = {"kind", "network", "step", "epoch", "protocol"}
+    for line in read_lines(RunDir(job.folder / tuning.name).metrics):
+        if line["kind"] == job.task.kind and line["step"] == tuning.step:
+            scores = {name: value for name, value in line.items() if name not in own}
+            return Measured(tuning.name, tuning.step, scores, line["protocol"])
+    return None
 
 
 def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:

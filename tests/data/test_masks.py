@@ -84,6 +84,47 @@ def test_camvid_as_segnet_has_it(tmp_path: Path) -> None:
         open_masks(str(root / "train.txt"))
 
 
+def segnet(root: Path) -> Path:
+    """SegNet's layout with two parts and a list each: numbers 0 to 11, nothing that says what they mean."""
+    for part in ("train", "val"):
+        for name in ("0001TP_006690", "Seq05VD_f00000"):
+            picture(root / part / f"{name}.png")
+            mask(root / f"{part}annot" / f"{name}.png", numbers((0, 0, 10), (0, 1, 11)))
+        lines = [
+            f"/SegNet/CamVid/{part}/{name}.png /SegNet/CamVid/{part}annot/{name}.png" for name in ("0001TP_006690",)
+        ]
+        (root / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.parametrize("spec", ["{}:val", "{}/val.txt", "{}/val:{}/valannot"])
+def test_camvid_is_known_however_it_is_named(spec: str, tmp_path: Path) -> None:
+    data = open_masks(spec.format(*[segnet(tmp_path / "camvid")] * 2))
+    assert data.classes == tuple(CAMVID.split()[:-1]) and not data.numbered
+    assert int((labels(data.images[0]) == IGNORE).sum()) == 1
+    assert str(tmp_path) not in data.name  # it stands in protocols, which are passed on
+
+
+def test_camvid_under_another_name(tmp_path: Path) -> None:
+    """Its lists still say what it is; its folders do not, so void is a class until a file of names is there."""
+    root = segnet(tmp_path / "streets")
+    assert open_masks(f"{root}/val.txt").classes == tuple(CAMVID.split()[:-1])
+    data = open_masks(f"{root}:val")
+    assert data.numbered and data.classes[-1] == "11" and data.name == "streets:val"
+    (root / "classes.txt").write_text("\n".join(CAMVID.split()) + "\n")
+    named = open_masks(f"{root}:val")
+    assert not named.numbered and named.classes == tuple(CAMVID.split()[:-1])
+
+
+def test_a_folder_without_its_part_says_which_there_are(tmp_path: Path) -> None:
+    root = segnet(tmp_path / "CamVid")
+    for spec in (str(root), f"{root}:test"):
+        with pytest.raises(DataError, match=r"say which part as .*CamVid:PART; there are train, val$"):
+            open_masks(spec)
+    with pytest.raises(DataError, match=r"it is a part of the folder above, give .*CamVid:val$"):
+        open_masks(str(root / "val"))
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -53,7 +53,8 @@ def restart_changes_no_bit(
         assert kept.keys() == b[key].keys() and len(kept)
         assert all(torch.equal(value, b[key][name]) for name, value in kept.items())
     assert read_lines(whole / "random/metrics.jsonl") == read_lines(parts / "random/metrics.jsonl")
-    # What is finished is measured again and left as it is.
+    # What is finished is left as it is, and not measured again.
+    monkeypatch.setattr(tuning, "measured", None)
     assert resume(parts, MACHINE).rows == ended.rows
 
 

@@ -218,6 +218,20 @@ def test_changed_boxes_are_noticed(tmp_path: Path) -> None:
         detect_resume(tmp_path / "out", MACHINE)
 
 
+def test_changed_test_photos_are_noticed(place: Path, tmp_path: Path) -> None:
+    """The same names and boxes, but another file: what is finished is not mixed with what is measured now."""
+    test = write_rectangles(tmp_path / "test", 4, 1)
+    detect_train(tiny(steps=1), RANDOM, [str(place / "train")], [str(test)], tmp_path / "out", MACHINE)
+    assert json.loads((tmp_path / "out/detect.json").read_text())["test_digest"] is not None
+    photo = test / "JPEGImages/002.png"
+    photo.write_bytes((place / "train/JPEGImages/002.png").read_bytes())
+    with pytest.raises(DataError, match=r"test images or their boxes are not those .* start anew"):
+        detect_resume(tmp_path / "out", MACHINE)
+    with pytest.raises(DataError, match=r"are not those .* say that these are meant: --data DATA"):
+        detect_evaluate(tmp_path / "out", [], MACHINE)
+    assert len(detect_evaluate(tmp_path / "out", [str(test)], MACHINE)) == 1
+
+
 def test_the_detect_folder_can_be_moved_with_relative_data(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """A folder of detectors in a report: what is gathered, and what is said where photos are gone."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,30 @@ def test_the_page(folder: Path, tmp_path: Path) -> None:
     assert text.count('class="plate"') == 12 and "AP on the test images after 40 steps" in text
     bare = report([folder, folder], tmp_path / "bare.html", images=False).read_text()
     assert "data:image/jpeg" not in bare and 'class="plate"' not in bare and "AP50" in bare
+
+
+def test_photos_that_are_others_are_not_shown(folder: Path, tmp_path: Path) -> None:
+    """The same names and boxes: a photo of another length; boxes that moved; and the photos as they were."""
+    out, test = tmp_path / "out", tmp_path / "test"
+    shutil.copytree(folder, out)
+    shutil.copytree(folder.parent / "test", test)
+    text = (out / "detect.json").read_text().replace(str(folder.parent / "test"), str(test))
+    (out / "detect.json").write_text(text)
+    assert len(detection_record(out, "out", [], True).photos) == 12  # a copy is the same
+    photo, boxes = test / "JPEGImages/003.png", test / "Annotations/003.xml"
+    before = photo.read_bytes()
+    photo.write_bytes((test / "JPEGImages/004.png").read_bytes())
+    gone = "No photos of out: the test images in test, or their boxes, are no longer those that it was measured on."
+    for _ in range(2):
+        record = detection_record(out, "out", [], True)
+        assert (record.photos, record.no_photos) == ((), gone)
+        assert all(network.score is None for network in record.networks) and record.measured
+        photo.write_bytes(before)
+        boxes.write_text((test / "Annotations/004.xml").read_text())
+    assert gone in report(out, tmp_path / "r.html").read_text()
+    old = {k: v for k, v in json.loads(text).items() if k != "test_digest"}
+    (out / "detect.json").write_text(json.dumps(old))
+    assert "does not say which test images it was measured on" in detection_record(out, "out", [], True).no_photos
 
 
 def test_measured_elsewhere_and_images_that_are_gone(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Segmentation end to end: mIoU that rises, a restart that changes no bit, both networks, and the words of refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from resmom.rundir import read_lines
 from resmom.runs import segment
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
+from resmom.runs.report import report
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
@@ -164,6 +166,17 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         segment_evaluate(place)
 
 
+def test_classes_that_nothing_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = write_scenes(tmp_path, "train", 4, 0)
+    (tmp_path / "classes.txt").unlink()
+    for quiet, said in ((True, ""), (False, "nothing names the 4 classes, so that every number of the masks but 255")):
+        machine = replace(MACHINE, quiet=quiet)
+        segment_train(tiny_fcn(steps=1), RANDOM, [place], [], tmp_path / f"out-{quiet}", machine)
+        assert capsys.readouterr().err.startswith(said) and quiet == (said == "")
+    with pytest.raises(UserError, match="holds segmentation networks, of which there is no page"):
+        report(tmp_path / "out-True", tmp_path / "r.html")
+
+
 def test_changed_masks_are_noticed(tmp_path: Path) -> None:
     places = [write_scenes(tmp_path, "train", 5, 0)]
     segment_train(tiny_fcn(steps=1), RANDOM, places, [], tmp_path / "out", MACHINE)
@@ -173,6 +186,18 @@ def test_changed_masks_are_noticed(tmp_path: Path) -> None:
     (masks / "000.png").write_bytes((masks / "001.png").read_bytes())
     with pytest.raises(DataError, match="images or masks are not those"):
         segment_resume(tmp_path / "out", MACHINE)
+
+
+def test_changed_test_masks_are_noticed(place: Path, tmp_path: Path) -> None:
+    test = write_scenes(tmp_path, "test", 4, 1)
+    segment_train(tiny_fcn(steps=1), RANDOM, [f"{place}:train"], [test], tmp_path / "out", MACHINE)
+    masks = tmp_path / "testannot"
+    (masks / "000.png").write_bytes((masks / "001.png").read_bytes())
+    with pytest.raises(DataError, match="test images or their masks are not those"):
+        segment_resume(tmp_path / "out", MACHINE)
+    with pytest.raises(DataError, match="--data DATA"):
+        segment_evaluate(tmp_path / "out", [], MACHINE)
+    assert len(segment_evaluate(tmp_path / "out", [test], MACHINE)) == 1
 
 
 def test_an_image_cut_short_is_named(tmp_path: Path) -> None:
