@@ -38,6 +38,40 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
     return "\n\n".join(parts)
 
 
+def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
+    """A row per method: without the term, with it (the arm of that `ending`), and the difference with its verdict."""
+    rows = []
+    for arm, called in names.items():
+        lines = lines_of(docs, file, [arm, arm + ending])
+        if {line["arm"] for line in lines} != {arm, arm + ending}:
+            continue
+        plain, twin = comparison(lines).arms
+        said = verdict(twin, kind, 2) if plain.counts else "did not learn without the term"
+        before, after = told(plain.measures.get(kind)), told(twin.measures.get(kind))
+        rows.append(f"| {called} | {told(plain.before)} | {before} | {after} | {said} |")
+    return (
+        "| method | random weights | without the term | with it | difference, same seeds |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+    )
+
+
+def ahead(docs: Path, file: str, names: Names) -> str:
+    """kNN of the teacher minus that of the student, each time that both were measured; mean ± sd over seeds."""
+    courses: dict[str, dict[float, list[float]]] = {}
+    for line in lines_of(docs, file, names):
+        own = courses.setdefault(line["arm"], {})
+        for point in line["curves"]["knn"]:
+            if point["epoch"] > 0:  # before, both are one network
+                own.setdefault(point["epoch"], []).append(point["teacher"] - point["student"])
+    epochs = sorted({epoch for own in courses.values() for epoch in own})
+    rows = [
+        f"| {names[arm]} | " + " | ".join(told(spread(own[e])) if e in own else "–" for e in epochs) + " |"
+        for arm, own in courses.items()
+    ]
+    head = "| after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
+    return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
+
+
 def gaps(docs: Path, file: str, names: Names, site: str = "p") -> str:
     """The gaps at the end: at every site on the same view, and at `site` beside those that say what it means."""
     found = comparison(lines_of(docs, file, names))
