@@ -64,7 +64,7 @@ def keep(
         for loaded in _checkpoints(path, given, device, own):
             if split is None:
                 split = labelled(loaded, data)[0]
-                split = with_labels(split, labels, seed) if labels else split
+                split = with_labels(split, labels, seed)[0] if labels else split
             for name, net in loaded.networks(network).items():
                 found, held = _entries(loaded, name, net, split, config)
                 entries += found
