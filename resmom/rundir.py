@@ -6,6 +6,7 @@ RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
 RUN/start.safetensors   the backbone's weights before training
 RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
 RUN/choice.json         which network `resmom evaluate --all` says to keep, and all that it was chosen among
+RUN/probes/             linear layers of `resmom evaluate --linear-crop`, one per network, data and settings
 RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
@@ -54,6 +55,10 @@ class RunDir:
     @property
     def choice(self) -> Path:
         return self.path / "choice.json"
+
+    @property
+    def probes(self) -> Path:
+        return self.path / "probes"
 
     @property
     def gaps(self) -> Path:

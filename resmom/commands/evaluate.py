@@ -11,6 +11,7 @@ from resmom.commands import parse, print_json
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
@@ -30,6 +31,9 @@ class Arguments:
     protocols: tuple[Protocol, ...] | None = None
     """All three by default, or none where another kind of measurement is asked for."""
     linear: Linear = field(default_factory=Linear)
+    linear_crop: bool = False
+    """The linear probe of the published tables, trained on random crops; how, say the options --probe."""
+    probe: LinearCrop = field(default_factory=LinearCrop)
     baselines: bool = False
     """Add kNN of raw pixels, of normalised pixels, and of the untrained network."""
     low_shot: str | None = None
@@ -56,13 +60,14 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
-    others = a.low_shot is not None or a.finetune or a.sweep
+    others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
     protocols = a.protocols if a.protocols is not None else () if others or a.all else PROTOCOLS
     _require_used(a, protocols)
     if a.all:
         return _keep(a)
     draws = 1 if a.draws is None else a.draws
-    more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed, draws)
+    probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
+    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
         print_json([row.plain() for row in rows])
@@ -85,12 +90,14 @@ def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
         "--seed": a.seed == 0 or share or a.low_shot is not None,
         "--baselines": not a.baselines or a.all or "knn" in protocols,
         "--linear": a.linear == Linear() or a.all or a.sweep or "linear" in protocols,
+        "--probe": a.probe == LinearCrop() or a.linear_crop,
         "--tuning": a.tuning == Finetune() or a.finetune,
     }
     needs = {
-        "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings: --linear.seed, --tuning.seed)",
+        "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
         "--baselines": "--protocols knn, by which the baselines are measured",
         "--linear": "--protocols linear, --sweep or --all",
+        "--probe": "--linear-crop",
         "--tuning": "--finetune",
     }
     for option, there in used.items():
@@ -99,7 +106,8 @@ def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
 
 
 def _keep(a: Arguments) -> int:
-    if a.protocols is not None or a.baselines or a.low_shot is not None or a.finetune or a.sweep or a.draws is not None:
+    others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep or a.draws is not None
+    if a.protocols is not None or a.baselines or others:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )

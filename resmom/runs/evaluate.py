@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.open import open_data
@@ -12,6 +14,7 @@ from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.evaluate.score import Score
 from resmom.rundir import append_line
@@ -56,6 +59,7 @@ class More:
     """What may be measured beside the plain protocols, and of which labels all of them learn."""
 
     low_shot: LowShot | None = None
+    linear_crop: LinearCrop | None = None
     finetune: Finetune | None = None
     sweep: bool = False
     labels: str = ""
@@ -121,23 +125,40 @@ def _measure(
 ) -> None:
     ground = Ground(loaded, split, repeats)
     for name, net in loaded.networks(network).items():
-        bank, queries = ground.features(net)
-        if "knn" in protocols:
-            add(name, ground.knn(bank, queries))
-        if "linear" in protocols:
-            add(name, ground.linear(bank, queries, linear))
-        if "online" in protocols and name == "student" and label_sets:
-            add(name, ground.online(queries))
+        if protocols or more.low_shot is not None:
+            _plain(name, ground, ground.features(net), label_sets, protocols, linear, more, add)
+        if more.linear_crop is not None:
+            add(name, ground.linear_crop(name, net, more.linear_crop))
         if more.sweep:
             add(name, ground.sweep(net, linear))
         if more.finetune is not None:
             add(name, ground.finetune(net, more.finetune))
-        if more.low_shot is not None:
-            for found in ground.low_shot(bank, queries, more.low_shot):
-                add(name, found)
     if baselines and "knn" in protocols:
         for baseline, (bank, queries) in ground.without_learning().items():
             add(baseline, ground.knn(bank, queries))
+
+
+def _plain(
+    name: str,
+    ground: Ground,
+    features: tuple[Tensor, Tensor],
+    label_sets: bool,
+    protocols: Sequence[Protocol],
+    linear: Linear,
+    more: More,
+    add: Callable[..., None],
+) -> None:
+    """What needs nothing but h of the clean images, to learn from and to test on."""
+    bank, queries = features
+    if "knn" in protocols:
+        add(name, ground.knn(bank, queries))
+    if "linear" in protocols:
+        add(name, ground.linear(bank, queries, linear))
+    if "online" in protocols and name == "student" and label_sets:
+        add(name, ground.online(queries))
+    if more.low_shot is not None:
+        for found in ground.low_shot(bank, queries, more.low_shot):
+            add(name, found)
 
 
 def _check(more: More, protocols: Sequence[Protocol]) -> None:
@@ -147,7 +168,7 @@ def _check(more: More, protocols: Sequence[Protocol]) -> None:
     share = bool(more.labels) and is_share(more.labels)
     if more.low_shot is not None and share:
         raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
-    trained = "linear" in protocols or more.sweep or more.finetune is not None
+    trained = "linear" in protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
     if more.draws > 1 and not share and not trained and more.low_shot is None:
         raise UserError(
             f"--draws {more.draws} would give one number {more.draws} times: nothing is drawn and nothing trained; "

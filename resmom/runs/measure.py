@@ -15,12 +15,14 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import layer_features
 from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.linearcrop import LinearCrop, linear_crop
 from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.evaluate.sweep import sweep
 from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method
 from resmom.runs.loaded import Loaded, load_start
+from resmom.runs.probefile import probe_file
 from resmom.runs.repeats import Found, Once, Repeats
 from resmom.views.policy import Policy
 
@@ -112,6 +114,31 @@ class Ground:
             width, half = cast(int, backbone.width), run.train.precision != "fp32"
             return finetuning.finetune(
                 backbone, width, train, lambda: self._clean(self.split.test), self.asked, run.policy, seeded, half
+            )
+
+        return self.repeats.over(once, config.seed)
+
+    def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
+        """Of the network called `name`; its layer is kept in RUN/probes after every epoch."""
+        run, backbone, device = self.loaded.run, backbone_of(network), self.loaded.device
+        every = np.arange(len(self.split.train))
+        width, half, workers = cast(int, backbone.width), run.train.precision != "fp32", torch.get_num_threads()
+
+        def once(one: Once) -> Score:
+            train, seeded = self.split.train.subset(every[one.rows]), replace(config, seed=config.seed + one.number)
+            settings = (train.fingerprint(), run.policy, seeded, half)
+            memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
+            return linear_crop(
+                backbone,
+                width,
+                train,
+                lambda: self._clean(self.split.test),
+                self.asked,
+                run.policy,
+                seeded,
+                half,
+                workers,
+                memory,
             )
 
         return self.repeats.over(once, config.seed)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.job import clean_batches, labelled_split
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
+from resmom.runs.probefile import ProbeFile
 from tests.runs.crash import QUIET, small_run, write_images
 
 QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
@@ -162,6 +165,45 @@ def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
         assert row.score.top1 > 80  # the classes differ in colour
 
 
+def test_the_probe_on_crops_goes_on_where_it_was_stopped(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = LinearCrop(epochs=6, batch=8, lr=10.0)
+    given = (trained[0], None, "both", (), QUICK)
+    whole = evaluate(*given, device="cpu", more=More(linear_crop=config))
+    assert [row.network for row in whole] == ["student", "teacher"]
+    for row in whole:
+        assert row.score.protocol.startswith("linear-crop-v1 (frozen h, one linear layer, random crops of 0.08 to 1")
+        assert "6 epochs, batch 6, trained on 60, tested on 20, last epoch, seed 0); train/ and" in row.score.protocol
+        assert row.score.top1 > 80  # the classes differ in colour
+    assert "linear-crop-v1, teacher: epoch 6 of 6, loss" in capsys.readouterr().err
+    probes = RunDir(trained[0]).probes
+    assert sorted(file.name.split("-")[0] for file in probes.iterdir()) == ["student", "teacher"]
+    assert evaluate(*given, device="cpu", more=More(linear_crop=config)) == whole
+    told = capsys.readouterr().err
+    assert "student: goes on after epoch 6 of 6" in told and "loss" not in told
+
+    shutil.rmtree(probes)
+    save = ProbeFile.save
+
+    def dies(self: ProbeFile, state: dict[str, Any], epoch: int, loss: float) -> None:
+        save(self, state, epoch, loss)
+        if self.name == "teacher" and epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProbeFile, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(*given, device="cpu", more=More(linear_crop=config))
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert evaluate(*given, device="cpu", more=More(linear_crop=config)) == whole
+    assert "teacher: goes on after epoch 2 of 6" in capsys.readouterr().err
+    (other, *_) = evaluate(*given, device="cpu", more=More(linear_crop=replace(config, seed=1), labels="0.5", draws=2))
+    assert len(other.draws) == 2 and "seed 1); mean of 2 draws of the labels with training seeds 1 to 2" in (
+        other.score.protocol
+    )
+
+
 def test_a_sweep_of_both_networks(trained: tuple[Path, Path]) -> None:
     rows = evaluate(trained[0], protocols=(), linear=QUICK, more=More(sweep=True))
     assert [row.network for row in rows] == ["student", "teacher"]
@@ -217,6 +259,7 @@ def test_the_command_ignores_nothing(
     assert status == 0 and all(" ± " in line and "(n=2)" in line for line in (first, second))
     for options, words in (
         (("--seed", 1), "--seed has no effect on what this call measures; it goes with --low-shot or --labels SHARE"),
+        (("--probe.lr", 1), "--probe has no effect on what this call measures; it goes with --linear-crop"),
         (("--tuning.epochs", 1), "--tuning has no effect on what this call measures; it goes with --finetune"),
         (("--linear.epochs", 1, "--protocols", "knn"), "it goes with --protocols linear, --sweep or --all"),
         (("--finetune", "--baselines"), "it goes with --protocols knn, by which"),
