@@ -149,6 +149,21 @@ def _measure(
             add(baseline, knn(bank, known, queries, asked, loaded.run.knn))
 
 
+def pixel_features(split: Split, policy: Policy) -> dict[str, tuple[Tensor, Tensor]]:
+    """The pixels themselves as features of both parts, N x (C H W): in [0, 1], and normalised as for a network."""
+    channels = len(policy.mean)
+    raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
+
+    def pixels(source: Source, policy: Policy) -> Tensor:
+        cpu = torch.device("cpu")
+        return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, cpu)])
+
+    return {
+        "raw pixels": (pixels(split.train, raw), pixels(split.test, raw)),
+        "normalised pixels": (pixels(split.train, policy), pixels(split.test, policy)),
+    }
+
+
 def labelled(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
     opened = data if isinstance(data, Data) else open_data(data or loaded.data)
@@ -205,18 +220,7 @@ def _without_learning(loaded: Loaded, split: Split) -> dict[str, tuple[Tensor, T
 
     The last is called `random init` where the run began with random weights, and left out where nothing was kept.
     """
-    policy = loaded.run.policy
-    channels = len(policy.mean)
-    raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
-
-    def pixels(source: Source, policy: Policy) -> Tensor:
-        cpu = torch.device("cpu")
-        return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, cpu)])
-
-    found = {
-        "raw pixels": (pixels(split.train, raw), pixels(split.test, raw)),
-        "normalised pixels": (pixels(split.train, policy), pixels(split.test, policy)),
-    }
+    found = pixel_features(split, loaded.run.policy)
     start = load_start(loaded)
     own = bool(loaded.written.get("own"))
     if start is None and not own and not loaded.run.init:
