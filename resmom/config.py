@@ -47,6 +47,12 @@ class Log:
     knn_images: int = 50_000
     """Most training images in the bank of these measurements."""
 
+    def __post_init__(self) -> None:
+        if min(self.line_steps, self.save_epochs, self.keep_epochs, self.knn_epochs) < 0:
+            raise ConfigError("log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0 (never) or more")
+        if self.knn_images < 1:
+            raise ConfigError(f"log.knn_images must be at least 1; got {self.knn_images}")
+
 
 @dataclass(frozen=True)
 class Run:

@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> int:
         return _keep(a)
     more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed)
     others = more.low_shot is not None or a.finetune or a.sweep
+    if a.protocols == ():
+        raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:

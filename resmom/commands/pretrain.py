@@ -6,12 +6,12 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, set_process, tell_end
+from resmom.commands import Flat, parse, parse_known, set_process, take, tell_end
 from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
-from resmom.recipes import RECIPES, recipe
+from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import Asked, pretrain
@@ -85,9 +85,11 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     name = None if arguments[0].startswith("-") else arguments[0]
+    if name is not None and name not in names() and Path(name).exists():
+        raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
     base = None if name is None else recipe(name)
-    options, backbone = _take(arguments if name is None else arguments[1:], "--backbone")
-    options, method = _take(options, "--method")
+    options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
+    options, method = take(options, "--method")
     kind = None if method is None else method_named(method)
     body = None if backbone is None else _backbone(backbone)
 
@@ -103,32 +105,13 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     else:  # the rest is judged when the run is derived, whose options depend on what it is
-        first, _ = tyro.cli(Shared, args=options, prog="resmom pretrain", return_unknown_args=True)
-        init = _take(options, "--init")[1] or ""
+        first = parse_known(Shared, options, "resmom pretrain")
+        init = take(options, "--init")[1] or ""
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
     wish = Asked(base, lambda run: asked(run).run, init, seconds, body)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
-
-
-def _take(options: list[str], name: str) -> tuple[list[str], str | None]:
-    """The options without `name VALUE` or `name=VALUE`, and the value; the last one counts."""
-    rest: list[str] = []
-    value = None
-    waiting = False
-    for option in options:
-        if waiting:
-            value, waiting = option, False
-        elif option == name:
-            waiting = True
-        elif option.startswith(name + "="):
-            value = option.partition("=")[2]
-        else:
-            rest.append(option)
-    if waiting:
-        raise UserError(f"{name} needs a value")
-    return rest, value
 
 
 def _backbone(name: str) -> BackboneConfig:

@@ -1,13 +1,13 @@
 """A run with options set by their dotted names, from text or from plain values, typed and checked as its fields are."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nets.backbones import backbone_named
+from resmom.runs.nearest import nearest
 
 PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
@@ -89,10 +89,7 @@ def _key(place: Any, name: str) -> str | int | None:
 
 def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
     known = [name for name, _ in _walk(plain, "") if name != "recipe" and not name.endswith("kind")]
-    last = option.rpartition(".")[2]
-    near = [name for name in known if name.rpartition(".")[2] == last][:3]
-    near = near or difflib.get_close_matches(option, known, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = nearest(option, known)
     return ConfigError(f"this run has no option '{option}'{hint} (`resmom recipes show NAME` lists a recipe's)")
 
 
