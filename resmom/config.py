@@ -214,7 +214,7 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
                 f"backbone.image is {image}, but view {number} has side {view.size}; "
-                f"set --backbone.image or --policy.views.{number}.size so that they agree"
+                "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
             )
         if view.size % patch:
             raise ConfigError(
@@ -233,9 +233,7 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            + "set "
-            + " and ".join(f"--policy.views.{number}.size" for number in range(views))
-            + " alike"
+            f"set it for all with --image-size, or --policy.views.0.size to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
@@ -256,6 +254,7 @@ def _check_method(run: Run) -> None:
             raise ConfigError(
                 f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
+                + (", with --image-size" if what == "global" else "")
             )
     if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(

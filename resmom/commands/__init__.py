@@ -39,14 +39,15 @@ def take(options: list[str], name: str) -> tuple[list[str], str | None]:
     value = None
     waiting = False
     for option in options:
+        given, equals, behind = option.partition("=")
         if waiting:
             value, waiting = option, False
-        elif option == name:
-            waiting = True
-        elif option.startswith(name + "="):
-            value = option.partition("=")[2]
-        else:
+        elif given.replace("_", "-") != name:
             rest.append(option)
+        elif equals:
+            value = behind
+        else:
+            waiting = True
     if waiting:
         raise UserError(f"{name} needs a value")
     return rest, value

@@ -14,11 +14,14 @@ from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import Asked, pretrain
+from resmom.runs.options import IMAGE_SIZE, changed, parsed
+from resmom.runs.pretrain import pretrain
+from resmom.runs.settle import Asked
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
-    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)})."
+    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)}), "
+    "--image-size N views of so many pixels, local ones apart."
 )
 
 
@@ -34,7 +37,7 @@ Without a recipe all settings are derived from the images and the machine, and p
 The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
   --backbone NAME            {BACKBONES}
   --method NAME              {", ".join(METHODS)}
-  --policy.views.0.size N    --policy.views.1.size N: side of the two views in pixels
+  --image-size N             side of the views in pixels, and of the image that a transformer is made for
   --train.batch N            images per step; --train.micro-batch N: as many at once
   --train.epochs N           passes over the images; --train.steps N: steps instead
   --train.seed N             another seed is another run of the same
@@ -90,12 +93,14 @@ def main(arguments: list[str]) -> int:
     base = None if name is None else recipe(name)
     options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
     options, method = take(options, "--method")
+    options, size = take(options, "--image-size")
     kind = None if method is None else method_named(method)
     body = None if backbone is None else _backbone(backbone)
 
     def asked(run: Run) -> Arguments:
         run = run if kind is None else replace(run, method=kind)
         run = run if body is None else replace(run, backbone=body)
+        run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
         return parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
 
     if base is not None:

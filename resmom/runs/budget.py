@@ -140,8 +140,8 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views "
-            "(--policy.views.0.size and .1.size alike), or a smaller --backbone"
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views (--image-size), or a "
+            "smaller --backbone"
         )
     return steps
 
