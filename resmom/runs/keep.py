@@ -11,13 +11,15 @@ from torch import nn
 from resmom.build import Own
 from resmom.data.source import Data, Source
 from resmom.data.split import holdout
+from resmom.diagnose.rules import findings, too_short
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import LayerFeatures, layer_features
 from resmom.evaluate.linear import Linear, choose_linear, linear_probe
 from resmom.evaluate.score import Score
+from resmom.export.choice import refusal
 from resmom.export.keep import Entry, Picked, content, pick, sentence
-from resmom.rundir import append_line, find_run, write_json
+from resmom.rundir import append_line, find_run, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.evaluate import Row, labelled
 from resmom.runs.job import Split, clean_batches
@@ -35,10 +37,14 @@ class Kept:
     held: int
     row: Row
     file: Path
+    refused: str = ""
+    """Why not even the one to keep should be used, if so."""
+    short: str = ""
+    """That it was trained for too few steps to tell, if so."""
 
     @property
     def sentence(self) -> str:
-        return sentence(self.picked, self.row.score.top1)
+        return sentence(self.picked, self.row.score.top1, self.refused, self.short)
 
 
 def keep(
@@ -70,15 +76,24 @@ def keep(
                 entries += found
         assert split is not None
         picked = pick(entries, held)
-        row = _tested(load_run(_file(folder.last, given, picked), device, own), picked, split, config, len(entries))
+        chosen = load_run(_file(folder.last, given, picked), device, own)
+        row = _tested(chosen, picked, split, config, len(entries))
     except ValueError as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} cannot be evaluated: {error}") from error
     machine = environment()
     append_line(folder.evaluations, {**row.plain(), "environment": machine})
-    write_json(folder.choice, content(picked, entries, held, row.plain(), machine))
-    return Kept(tuple(entries), picked, held, row, folder.choice)
+    refused, short = _refused(chosen), too_short(chosen.step)
+    write_json(folder.choice, content(picked, entries, held, row.plain(), machine, refused, short))
+    return Kept(tuple(entries), picked, held, row, folder.choice, refused, short)
+
+
+def _refused(loaded: Loaded) -> str:
+    """Why no network of this checkpoint should be used, by what was measured up to its step; empty where it may be."""
+    lines = [line for line in read_lines(loaded.folder.metrics) if line["step"] <= loaded.step]
+    refused = refusal(findings(lines, loaded.steps))
+    return "" if refused is None else refused.evidence
 
 
 def _checkpoints(path: Path, given: Path, device: str, own: Own | None) -> Iterator[Loaded]:
@@ -124,7 +139,7 @@ def _tested(loaded: Loaded, picked: Picked, split: Split, config: Linear, candid
     known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
     score = linear_probe(train, known, test, asked, config).score
     protocol = (
-        f"keep-v1 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
+        f"keep-v2 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
     )
     return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step)
 

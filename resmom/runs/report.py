@@ -11,7 +11,7 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
-from resmom.diagnose.rules import findings
+from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import UserError
 from resmom.export import record
 from resmom.report.compare import flat
@@ -111,6 +111,8 @@ def _record(folder: RunDir, name: str) -> RunRecord:
         evaluations=read_lines(folder.evaluations),
         measures=_measures(lines),
         findings=findings(lines, steps or step),
+        unjudged=unjudged(lines, steps or step, step),
+        short=bool(too_short(step)),
     )
 
 

@@ -69,6 +69,7 @@ def test_on_the_command_line(
         steps = [line["step"] for line in lines if line["kind"] == kind]
         assert steps[0] == 0 and steps[-1] == 24
     assert "before against after:" in told.err and "kNN top-1 (%)" in told.err and "RankMe" in told.err
+    assert "Too early to use either network. After 24 steps a run is too short to be judged" in told.err
     assert sorted(path.suffix for path in folder.export.iterdir() if path.is_file()).count(".safetensors") == 2
 
     with pytest.raises(RunDirError, match="already holds a run"):
