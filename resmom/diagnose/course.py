@@ -87,6 +87,7 @@ def _margin(seen: Lines) -> float:
 
 
 def frozen(seen: Lines) -> Finding | None:
+    """Told before `LEAST_STEPS` too: how much of its start the teacher still is follows from the settings alone."""
     share = number(seen.newest, "start_share")
     if seen.first("momentum") == 1.0 and number(seen.train[-1], "momentum") == 1.0:
         words = "the teacher's momentum is 1 from the first step on, so it stays the random network it started as."

@@ -200,6 +200,21 @@ def test_frozen_by_its_share_or_by_a_momentum_of_one() -> None:
     assert names(run(train=lambda s: {"momentum": 1.0 if s == 1000 else 0.99})) == []
 
 
+def test_what_needs_no_statistics_is_told_before_the_50th_step() -> None:
+    """As docs/health.md says it: of the six, these three, and no other."""
+    short = 24
+    ill = run(
+        train=lambda s: (
+            at_chance(s) | {"gap/z/chance": 0.01, "grad_norm": 500.0, "loss": math.nan, "elapsed_seconds": s}
+        ),
+        health=lambda s: flat(s) | {"start_share": 0.9},
+        until=short,
+    )
+    ill.append({"kind": "health", "step": short, "images": 512, "width": 64, "student/rankme": 1.0, "start_share": 0.9})
+    ill += [{"kind": "train", "step": short, "loss": math.nan, "elapsed_seconds": 30.0, "waited_seconds": 20.0}]
+    assert set(names(ill, short)) == {"teacher frozen", "diverging", "loader-bound"}
+
+
 def test_skipped_steps() -> None:
     def ill(step: int) -> Line:
         return {"loss": math.nan, "loss/method": math.nan, "skipped": 1.0}

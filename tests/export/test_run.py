@@ -117,10 +117,10 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "made", "headline"),
     [
-        ("teacher", "the momentum teacher of a student, backbone only", "This is the teacher alone, the one to take."),
-        ("student", "the student of a momentum teacher, backbone only", "This is the student alone; the teacher is better."),
+        ("teacher", "the momentum teacher of a student, backbone", "This is the teacher alone, the one to take."),
+        ("student", "the student of a momentum teacher, backbone", "This is the student alone; the teacher is better."),
     ],
-)  # fmt: skip
+)
 def test_the_card_of_one_network_speaks_of_that_one(
     network: Literal["student", "teacher"], made: str, headline: str, folder: Path
 ) -> None:
