@@ -45,8 +45,9 @@ class File:
 class Card:
     """All that the card says.
 
-    `steps`: planned, None if not known. `measured`: at which steps. `width`: of h, as Python. `prepare`: lines.
-    `teacher`: whether the run has one, exported or not. `unjudged`: what the rules could not look for.
+    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1, protocol.
+    `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or not. `width`: of h,
+    as Python. `prepare`: lines.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Card:
     measured: str
     gaps: Sequence[GapNumbers]
     gap_protocol: str
-    evaluations: Sequence[tuple[str, float, str]]
+    evaluations: Sequence[tuple[str, str, float, str]]
     findings: Sequence[str]
     unjudged: Sequence[str]
     teacher: bool
@@ -198,8 +199,9 @@ def _measured(card: Card) -> list[str]:
             _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
     if card.evaluations:
-        rows3 = [(name, f"{top1:.2f}", protocol) for name, top1, protocol in card.evaluations]
-        parts += ["By `resmom evaluate`, of this checkpoint:", _table(("network", "top-1 (%)", "protocol"), rows3)]
+        scores = [(name, data or "not recorded", f"{top1:.2f}", how) for name, data, top1, how in card.evaluations]
+        evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
+        parts += ["By `resmom evaluate`, of this checkpoint:", evaluated]
     return parts
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
 
+from resmom.data.open import short_name
 from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Both, Evidence
@@ -67,8 +68,7 @@ def _plain(value: Any) -> str:
 
 def data(written: Line, per_epoch: int | None, batch: int) -> Rows:
     """The images, from run.json. A path is cut to its last part: a card may be published, a home folder need not be."""
-    spec = str(written["data"])
-    name = PurePath(spec).name if "/" in spec else spec
+    name = short_name(str(written["data"]))
     if "images" in written:
         number = str(written["images"])
     else:

@@ -22,6 +22,7 @@ from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
 from resmom.train.plan import length
@@ -178,7 +179,7 @@ def _card(
     health = record.newest(lines, "health")
     plain = to_json(run)
     teacher = content["state"]["teacher"] is not None
-    rows = [row for row in read_lines(folder.evaluations) if row["step"] == step]
+    rows = [row for row in evaluations([folder])[0] if row["step"] == step]
     return Card(
         title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
         made=_made(files, teacher),
@@ -191,7 +192,7 @@ def _card(
         measured=record.when(lines),
         gaps=record.gaps(health),
         gap_protocol=f"{health.get('protocol', 'no protocol recorded')}, step {health.get('step')}",
-        evaluations=[(row["network"], row["top1"], row["protocol"]) for row in rows],
+        evaluations=[(row["network"], row["data"], row["top1"], row["protocol"]) for row in rows],
         findings=[
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, planned)

@@ -21,7 +21,7 @@ from resmom.export.choice import refusal
 from resmom.export.keep import Entry, Picked, content, pick, sentence
 from resmom.rundir import append_line, find_run, read_lines, write_json
 from resmom.runs.environment import environment
-from resmom.runs.evaluate import Row, labelled
+from resmom.runs.evaluate import Row, labelled, name_and_fingerprint, opened_data
 from resmom.runs.job import Split, clean_batches
 from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
@@ -65,19 +65,20 @@ def keep(
     folder, given = find_run(path)
     config = linear or Linear()
     entries: list[Entry] = []
-    held, split = 0, None
+    held, opened, split = 0, None, None
     try:
         for loaded in _checkpoints(path, given, device, own):
             if split is None:
-                split = labelled(loaded, data)[0]
+                opened = opened_data(loaded, data)
+                split = labelled(loaded, opened)[0]
                 split = with_labels(split, labels, seed) if labels else split
             for name, net in loaded.networks(network).items():
                 found, held = _entries(loaded, name, net, split, config)
                 entries += found
-        assert split is not None
+        assert opened is not None and split is not None
         picked = pick(entries, held)
         chosen = load_run(_file(folder.last, given, picked), device, own)
-        row = _tested(chosen, picked, split, config, len(entries))
+        row = _tested(chosen, picked, split, config, len(entries), name_and_fingerprint(opened))
     except ValueError as error:
         if isinstance(error, UserError):
             raise
@@ -132,7 +133,9 @@ def _entries(
     return entries, len(held)
 
 
-def _tested(loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int) -> Row:
+def _tested(
+    loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int, named: tuple[str, str]
+) -> Row:
     entry = picked.entry
     network = loaded.networks(entry.network)[entry.network]
     train, test = (_features(loaded, network, part)[entry.features] for part in (split.train, split.test))
@@ -141,7 +144,7 @@ def _tested(loaded: Loaded, picked: Picked, split: Split, config: Linear, candid
     protocol = (
         f"keep-v2 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
     )
-    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step)
+    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step, *named)
 
 
 def _features(loaded: Loaded, network: nn.Module, source: Source) -> LayerFeatures:

@@ -20,6 +20,7 @@ from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.detection_record import detection_record, is_detection
+from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
@@ -46,7 +47,8 @@ def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images
 def gather(folders: Sequence[RunDir], images: bool = True, detectors: Sequence[Path] = ()) -> Contents:
     """All that the page will say of these run folders and folders of detectors."""
     names = _names([*(folder.path for folder in folders), *detectors])
-    gathered = [_record(folder, name) for folder, name in zip(folders, names, strict=False)]
+    measured = evaluations(folders)
+    gathered = [_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)]
     sheets: tuple[ViewSheet, ...] = ()
     if images:
         gathered, sheets = _with_pictures(folders, gathered)
@@ -86,7 +88,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path.resolve()) for path in paths]
 
 
-def _record(folder: RunDir, name: str) -> RunRecord:
+def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
     config = to_json(run)  # with the defaults of fields that the run is older than
@@ -108,7 +110,7 @@ def _record(folder: RunDir, name: str) -> RunRecord:
         steps=steps,
         seconds=record.trained_seconds(lines),
         lines=lines,
-        evaluations=read_lines(folder.evaluations),
+        evaluations=measured,
         measures=_measures(lines),
         findings=findings(lines, steps or step),
         unjudged=unjudged(lines, steps or step, step),
