@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from resmom.config import ConfigError, Log, Run
+from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
@@ -24,6 +25,9 @@ LEAST_SIDE = 16
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 MEASURES = 20
 """Checkpoints and measurements of health over a run, where they are cheap beside it."""
+KEPT = 6
+"""Checkpoints that are kept beside the last, evenly spaced, where the disk has room: what `resmom gap` and
+`resmom evaluate --all` look at over training."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,12 @@ class Facts:
 @dataclass(frozen=True)
 class Limits:
     """What a trial on the machine found possible: images of a batch held at once, steps within time, measurements that
-    are not too dear (0: no limit)."""
+    are not too dear (0: no limit), and checkpoints that the disk has room to keep."""
 
     batch: int = 0
     steps: int = 0
     measures: int = 0
+    kept: int = KEPT
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,6 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         0,
         "the published method; whether the term helps here is not known; --residual.weight 1 turns it on",
     )
-    epochs = steps * batch / facts.images
-    every = epochs / (limits.measures or MEASURES)
     run = Run(
         recipe="automatic",
         init=facts.init,
@@ -142,9 +145,16 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         ema=ema,
         train=Train(steps=steps, batch=batch, warmup_steps=warmup(steps), precision=precision),
         online=Online(lr=0.3),
-        log=Log(line_steps=max(1, min(20, steps // 200)), save_epochs=every, keep_epochs=epochs / 4, knn_epochs=every),
+        log=_log(steps, steps_per_epoch(facts.images, batch), limits),
     )
     return Automatic(run, tuple(choices))
+
+
+def _log(steps: int, per_epoch: int, limits: Limits) -> Log:
+    """How often is measured, and kept: one step more than an even share, so that none falls on the last checkpoint."""
+    measured = max(1, round(steps / (limits.measures or MEASURES))) / per_epoch
+    kept = math.ceil((steps + 1) / (limits.kept + 1)) / per_epoch if limits.kept else 0.0
+    return Log(line_steps=max(1, min(20, steps // 200)), save_epochs=measured, keep_epochs=kept, knn_epochs=measured)
 
 
 def warmup(steps: int) -> int:
