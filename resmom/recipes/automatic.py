@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from resmom.config import ConfigError, Log, Run
+from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
@@ -101,8 +102,6 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         0,
         "the published method; whether the term helps here is not known; --residual.weight 1 turns it on",
     )
-    epochs = steps * batch / facts.images
-    every = epochs / (limits.measures or MEASURES)
     run = Run(
         recipe="automatic",
         init=facts.init,
@@ -113,9 +112,16 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         ema=ema,
         train=Train(steps=steps, batch=batch, warmup_steps=warmup(steps), precision=precision),
         online=Online(lr=0.3),
-        log=Log(line_steps=max(1, min(20, steps // 200)), save_epochs=every, keep_epochs=epochs / 4, knn_epochs=every),
+        log=_log(steps, steps_per_epoch(facts.images, batch), limits),
     )
     return Automatic(run, tuple(choices))
+
+
+def _log(steps: int, per_epoch: int, limits: Limits) -> Log:
+    """How often is measured, and kept: one step more than an even share, so that none falls on the last checkpoint."""
+    measured = max(1, round(steps / (limits.measures or MEASURES))) / per_epoch
+    kept = math.ceil((steps + 1) / (limits.kept + 1)) / per_epoch if limits.kept else 0.0
+    return Log(line_steps=max(1, min(20, steps // 200)), save_epochs=measured, keep_epochs=kept, knn_epochs=measured)
 
 
 def warmup(steps: int) -> int:

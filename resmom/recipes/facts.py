@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from resmom.nets.backbones import BackboneConfig
 from resmom.views.policy import Numbers
 
+KEPT = 6
+"""Checkpoints that are kept beside the last, evenly spaced, where the disk has room: what `resmom gap` and
+`resmom evaluate --all` look at over training."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -44,8 +48,9 @@ class Facts:
 @dataclass(frozen=True)
 class Limits:
     """What a trial on the machine found possible: images of a batch held at once, steps within time, measurements that
-    are not too dear (0: no limit)."""
+    are not too dear (0: no limit), and checkpoints that the disk has room to keep."""
 
     batch: int = 0
     steps: int = 0
     measures: int = 0
+    kept: int = KEPT

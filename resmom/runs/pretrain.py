@@ -133,7 +133,7 @@ def _ending(folder: RunDir) -> str:
     return (
         f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\n"
         "(higher is better for kNN, own other view found and RankMe; the others only tell a collapse)\n"
-        f"backbones in {exported.folder}"
+        f"backbones in {exported.folder}" + (f"\n{exported.advice}" if exported.advice else "")
     )
 
 

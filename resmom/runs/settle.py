@@ -12,16 +12,18 @@ from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
-from resmom.recipes.facts import Facts, Limits
+from resmom.recipes.facts import KEPT, Facts, Limits
 from resmom.recipes.side import with_views
 from resmom.report.compare import differences, flat
-from resmom.report.numbers import setting
+from resmom.report.numbers import setting, small
 from resmom.runs.budget import (
     Trial,
     disk_of,
     fit_batch,
+    fit_kept,
     fit_measures,
     fit_time,
+    kept_of,
     measures_of,
     pack_side,
     require_disk,
@@ -103,7 +105,7 @@ def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: i
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     whole = length(run.train, per_epoch) * cost.step_seconds if budget is None else budget
-    limits = replace(limits, measures=fit_measures(cost, whole, MEASURES))
+    limits = replace(limits, measures=fit_measures(cost, whole, MEASURES), kept=fit_kept(cost, out, KEPT))
     if budget is not None:
         _, run = _offer(facts, limits, ask)
         steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
@@ -203,5 +205,6 @@ def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     require_disk(out, disk)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
-        f"{disk / 2**20:.0f} MiB of disk, {_held(run) * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
+        f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "
+        f"{_held(run) * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
     )

@@ -290,13 +290,16 @@ def test_the_precision_is_what_the_hardware_is_fast_at(gpu: bool, fast: bool) ->
     assert derived(facts).train.precision == ("bf16" if fast else "fp32")
 
 
-def test_twenty_measurements_and_four_kept_checkpoints() -> None:
-    for facts in (PHOTOS, replace(PHOTOS, gpu=True)):
-        run = derived(facts)
-        per_epoch = facts.images // run.train.batch
-        for epochs, expected in ((run.log.save_epochs, 20), (run.log.knn_epochs, 20), (run.log.keep_epochs, 4)):
-            # Epochs drop the images that fill no batch: a share of at most batch / images off, before rounding.
-            assert run.train.steps / every(epochs, per_epoch) == pytest.approx(expected, rel=0.1)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("steps", [0, 120, 1_000, 2_000, 7_813])
+def test_twenty_measurements_and_six_kept_checkpoints(kind: str, steps: int) -> None:
+    facts = replace(KINDS[kind], steps=steps)
+    run = derived(facts)
+    per_epoch = facts.images // run.train.batch
+    for epochs in (run.log.save_epochs, run.log.knn_epochs):
+        assert run.train.steps / every(epochs, per_epoch) == pytest.approx(20, rel=0.05)
+    kept = every(run.log.keep_epochs, per_epoch)
+    assert run.train.steps // kept == 6 and run.train.steps % kept > 0.9 * kept - 7  # and the last, about as far on
 
 
 class TestRefusals:
@@ -325,7 +328,7 @@ class TestLimits:
         assert limited.train.steps == 3_000 < free.train.steps
         assert limited.train.warmup_steps == 150
         assert half_life(limited.ema.momentum) == pytest.approx(30)
-        assert limited.log.save_epochs == pytest.approx(free.log.save_epochs * 3_000 / free.train.steps)
+        assert limited.log.save_epochs == pytest.approx(free.log.save_epochs * 3_000 / free.train.steps, rel=0.01)
         assert "fits into the given time" in choice(PHOTOS, "train.steps", Limits(steps=3_000)).reason
 
     @pytest.mark.parametrize("batch", [32, 64])
@@ -341,9 +344,16 @@ class TestLimits:
 
     def test_measures(self) -> None:
         free, limited = derived(PHOTOS), derived(PHOTOS, Limits(measures=2))
-        epochs = free.train.steps * free.train.batch / PHOTOS.images
-        assert limited.log.save_epochs == limited.log.knn_epochs == pytest.approx(epochs / 2)
-        assert free.log.save_epochs == pytest.approx(epochs / 20)
+        epochs = free.train.steps / (PHOTOS.images // free.train.batch)
+        assert limited.log.save_epochs == limited.log.knn_epochs == pytest.approx(epochs / 2, rel=0.01)
+        assert free.log.save_epochs == pytest.approx(epochs / 20, rel=0.01)
+        assert replace(limited, log=free.log) == free
+
+    @pytest.mark.parametrize("kept", [0, 1, 3])
+    def test_kept(self, kept: int) -> None:
+        free, limited = derived(PHOTOS), derived(PHOTOS, Limits(kept=kept))
+        interval = every(limited.log.keep_epochs, PHOTOS.images // free.train.batch)
+        assert (free.train.steps // interval if interval else 0) == kept
         assert replace(limited, log=free.log) == free
 
     def test_none_is_the_same_as_no_limits(self) -> None:

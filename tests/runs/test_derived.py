@@ -14,6 +14,7 @@ from resmom.errors import UserError
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs import settle
+from resmom.runs.gap import gap
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.settle import Asked
 from resmom.train.optim import Sgd
@@ -71,7 +72,12 @@ def test_on_the_command_line(
         steps = [line["step"] for line in lines if line["kind"] == kind]
         assert steps[0] == 0 and steps[-1] == 24
     assert "before against after:" in told.err and "kNN top-1 (%)" in told.err and "RankMe" in told.err
+    assert "Too early to use either network. After 24 steps a run is too short to be judged" in told.err
     assert sorted(path.suffix for path in folder.export.iterdir() if path.is_file()).count(".safetensors") == 2
+
+    # Kept checkpoints, evenly spaced whatever the measurements: the gap over training has a row of each.
+    assert [path.name for path in folder.all_kept()] == [f"step-{step:08d}.pt" for step in (4, 8, 12, 16, 20, 24)]
+    assert [found.step for found in gap(out, images=32).checkpoints] == [4, 8, 12, 16, 20, 24]
 
     with pytest.raises(RunDirError, match="already holds a run"):
         main(arguments)

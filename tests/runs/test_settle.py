@@ -94,11 +94,19 @@ class TestDerived:
         train = found.run.train
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
         assert len(found.choices) == 11 and len(tried) == 1
-        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, four kept ones, the exports.
-        assert (
-            found.estimate
-            == "about 14 min (0.1 s a step on this machine now), 130 MiB of disk, 1280 MiB of memory for a step"
+        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, six kept ones, the exports.
+        assert found.estimate == (
+            "about 14 min (0.1 s a step on this machine now), 140 MiB of disk with six kept checkpoints, 1280 MiB of "
+            "memory for a step"
         )
+
+    def test_where_the_disk_has_little_room_fewer_checkpoints_are_kept(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for free, words in ((199 * MIB, "with three kept checkpoints"), (49 * MIB, "with no kept checkpoints")):
+            monkeypatch.setattr(budget, "free_disk", lambda place, free=free: free)
+            monkeypatch.setattr(settle, "require_disk", lambda *_: None)
+            assert words in settled().estimate  # a tenth of what is free, at 5 MiB each
 
     def test_dear_measurements_are_made_less_often(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
         few = replace(COST, measure_seconds=20.0)
@@ -144,7 +152,7 @@ class TestAsked:
         told = next(choice.value for choice in found.choices if choice.option == "train.steps")
         assert told == "200 (5 passes over the images)"
         # As often as in a longer run, where the measurements are not too dear: here a tenth of 20 s is one.
-        assert found.run.log.save_epochs == pytest.approx(200 * 128 / 5_000)
+        assert found.run.log.save_epochs == pytest.approx(200 / (5_000 // 128))
 
     def test_a_batch_of_ones_own_sees_as_many_images(self, settled: Settle) -> None:
         found = settled(train_with(batch=32))
