@@ -2,7 +2,10 @@
 
 import importlib
 import importlib.util
+import sys
+from collections.abc import Callable
 
+import pytest
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401  the hook looks it up by name
@@ -15,3 +18,24 @@ install_import_hook("resmom", "tests.typecheck.check")
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
 
 torch.set_num_threads(1)
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `resmom ARGUMENTS` in this process: (exit status, standard output, standard error)."""
+    from resmom import cli
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resmom", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        status = end.value.code
+        return status if isinstance(status, int) else int(status is not None), told.out, told.err
+
+    return run

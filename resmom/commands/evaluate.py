@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> int:
         return _keep(a)
     more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed)
     others = more.low_shot is not None or a.finetune or a.sweep
+    if a.protocols == ():
+        raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
@@ -70,7 +72,8 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
             )
-    print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
+    where = find_run(a.run)[0].evaluations
+    print(f"on {rows[0].data}, step {rows[0].step}; also in {where}" if rows else f"nothing measured; see {where}")
     return 0
 
 
@@ -87,7 +90,7 @@ def _keep(a: Arguments) -> int:
     for e in kept.entries:
         mark = "*" if e is kept.picked.entry else " "
         print(f"{e.network:<8} {e.step:>6}  {e.knn:6.2f}  {e.linear:6.2f} {mark}{e.features}")
-    print(f"{kept.sentence}\nalso in {kept.file}")
+    print(f"{kept.sentence}\non {kept.row.data}; also in {kept.file}")
     return 0
 
 

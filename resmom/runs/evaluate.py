@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from resmom.build import Own
 from resmom.config import ConfigError
-from resmom.data.open import open_data
-from resmom.data.source import Data, Source
+from resmom.data.open import open_data, short_name
+from resmom.data.source import Data, Source, digest
 from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune, finetune
@@ -46,11 +46,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """One result: what was measured, how, and at which step of the run."""
+    """One result: what was measured, how, on which images, and at which step of the run."""
 
     network: str
     score: Score
     step: int
+    data: str
+    """The images in a word, see `short_name`."""
+    fingerprint: str
+    """Of all these images, training and test: it tells two sets of one name apart."""
     sd: float | None = None
     """Standard deviation over draws, where the score is a mean of several."""
     draws: tuple[float, ...] = ()
@@ -62,6 +66,7 @@ class Row:
         """As plain values for JSON; `sd` and `draws` only where there were draws, `candidates` only of a sweep."""
         s = self.score
         line = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        line |= {"data": self.data, "fingerprint": self.fingerprint}
         line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}
         return line | ({"candidates": [asdict(c) for c in self.candidates]} if self.candidates else {})
 
@@ -97,14 +102,16 @@ def evaluate(
     out then. Raises UserError if there are no labels, or if the images do not fit the network.
     """
     loaded, more = load_run(path, device, own), more or More()
-    split, label_sets = labelled(loaded, data)
+    opened = opened_data(loaded, data)
+    split, label_sets = labelled(loaded, opened)
     if more.labels:
         split, label_sets = with_labels(split, more.labels, more.seed), False
+    named = name_and_fingerprint(opened)
     rows: list[Row] = []
 
     def add(name: str, score: Score, **more: Any) -> None:
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step, **more))
+        rows.append(Row(name, stated, loaded.step, *named, **more))
 
     try:
         _measure(loaded, split, label_sets, network, protocols, linear or Linear(), baselines, more, add)
@@ -164,9 +171,19 @@ def pixel_features(split: Split, policy: Policy) -> dict[str, tuple[Tensor, Tens
     }
 
 
-def labelled(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
+def opened_data(loaded: Loaded, data: str | Data | None) -> Data:
+    """The images asked for; the run's own by default."""
+    return data if isinstance(data, Data) else open_data(data or loaded.data)
+
+
+def name_and_fingerprint(data: Data) -> tuple[str, str]:
+    """What a row says of its images."""
+    parts = [source.fingerprint().encode() for source in (data.train, data.test) if source is not None]
+    return short_name(data.spec) if data.spec else data.train.name, digest(parts)
+
+
+def labelled(loaded: Loaded, opened: Data) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
-    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
     split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
     if split is None:
         raise UserError(
