@@ -1,15 +1,12 @@
 """Comparisons of seconds, in processes of their own that can be killed, and lines of results made by hand."""
 
 import json
-import multiprocessing
 import os
 import signal
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
-
-import torch
 
 import resmom.runs.cell as cell
 import resmom.runs.loop as loop
@@ -19,6 +16,7 @@ from resmom.data.digits import write_digits
 from resmom.recipes import recipe
 from resmom.runs.compare import compare
 from resmom.runs.grid import Grid
+from tests import forked
 from tests.runs.crash import QUIET, small_run
 
 OPTIONS = {
@@ -53,15 +51,10 @@ def few_digits(folder: Path) -> str:
 
 def start(out: Path, data: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:
     """Begin or continue the small grid; the process kills itself at the `die_at`-th call of `die_in`, if given."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.runs.grids"])
-    process = context.Process(target=_work, args=(out, data, die_in, die_at))
-    process.start()
-    return process
+    return forked.start(_work, out, data, die_in, die_at)
 
 
 def _work(out: Path, data: Path, die_in: str, die_at: int) -> None:
-    torch.set_num_threads(1)
     if die_in:
         _arm(die_in, die_at)
     compare(small_grid(), str(data), out, QUIET)
