@@ -47,7 +47,7 @@ def small_run(**train: object) -> Run:
             backbone=SmallResNet((4, 8)),
             policy=replace(policy, views=tuple(replace(view, size=16) for view in policy.views)),
             optim=Lars(lr=1.0, trust=0.02, form="clipped"),
-            train=Train(**{"epochs": 6, "batch": 8, "warmup_epochs": 1, "seed": 3} | train),
+            train=Train(**{"epochs": 4, "batch": 8, "warmup_epochs": 1, "seed": 3} | train),
             online=Online(lr=1.0),
             log=Log(line_steps=2, save_epochs=1, knn_epochs=2),
         )
