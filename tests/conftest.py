@@ -5,15 +5,16 @@ import importlib.util
 import sys
 from collections.abc import Callable
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
-import tests.typecheck  # noqa: F401  the hook looks it up by name
+import tests.typecheck
 
 if importlib.util.find_spec("numba"):
     # Compiled functions cannot be wrapped; they carry no shapes to enforce either.
     importlib.import_module("resmom.views.kernels")
-install_import_hook("resmom", "tests.typecheck.check")
+jaxtyping.jaxtyped = tests.typecheck.jaxtyped  # type: ignore[assignment]
+jaxtyping.install_import_hook("resmom", "tests.typecheck.check")
 
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
 
