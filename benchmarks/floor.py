@@ -20,8 +20,8 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.recipes import recipe
 from resmom.runs.environment import environment, shareable
-from resmom.runs.evaluate import pixel_features
 from resmom.runs.job import labelled_split, thinned
+from resmom.runs.measure import pixel_features
 
 
 def measure(name: str, data: str) -> dict[str, Any]:

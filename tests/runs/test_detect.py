@@ -20,6 +20,7 @@ from resmom.rundir import RunDir, read_lines
 from resmom.runs import detect, tuning
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.detection_record import detection_record
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.tuned import Ended
@@ -68,6 +69,31 @@ def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkey
     """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
     config = tiny(detector=replace(tiny().detector, form=form), steps=7, measure_steps=3)
     restart_changes_no_bit(lambda out: train(config, place, out), detect_resume, tmp_path, monkeypatch)
+
+
+def test_batch_statistics_are_estimated_before_every_measurement(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At steps 3, 6 and 7, the same after a restart; a folder that was stopped at step 5 has running ones."""
+    said = "BatchNorm's statistics estimated anew on 2 training batches"
+    config = tiny(detector=replace(tiny().detector, form="c4"), steps=7, measure_steps=3, precise_bn=2)
+    stopped = []
+
+    def resume(out: Path, machine: Machine) -> Ended:
+        stopped.extend(detect_evaluate(out, [], MACHINE))
+        return detect_resume(out, machine)
+
+    restart_changes_no_bit(lambda out: train(config, place, out), resume, tmp_path, monkeypatch)
+    monkeypatch.undo()
+    lines = [x for x in read_lines(tmp_path / "parts/random/metrics.jsonl") if x["kind"] == "detection"]
+    assert [line["step"] for line in lines] == [3, 6, 7] and all(said in line["protocol"] for line in lines)
+    assert [row.step for row in stopped[:2]] == [2, 5] and not any(said in row.protocol for row in stopped[:2])
+    (row,) = detect_evaluate(tmp_path / "parts", [], MACHINE)
+    assert said in row.protocol and row.scores["ap50"] == lines[-1]["ap50"]
+    train(replace(config, precise_bn=0), place, tmp_path / "running")
+    one, other = weights(tmp_path / "parts"), weights(tmp_path / "running")
+    differ = {name.rpartition(".")[2] for name, value in one.items() if not torch.equal(value, other[name])}
+    assert differ == {"running_mean", "running_var"}
 
 
 VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
