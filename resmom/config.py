@@ -47,6 +47,12 @@ class Log:
     knn_images: int = 50_000
     """Most training images in the bank of these measurements."""
 
+    def __post_init__(self) -> None:
+        if min(self.line_steps, self.save_epochs, self.keep_epochs, self.knn_epochs) < 0:
+            raise ConfigError("log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0 (never) or more")
+        if self.knn_images < 1:
+            raise ConfigError(f"log.knn_images must be at least 1; got {self.knn_images}")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -208,7 +214,7 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
                 f"backbone.image is {image}, but view {number} has side {view.size}; "
-                f"set --backbone.image or --policy.views.{number}.size so that they agree"
+                "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
             )
         if view.size % patch:
             raise ConfigError(
@@ -227,9 +233,7 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            + "set "
-            + " and ".join(f"--policy.views.{number}.size" for number in range(views))
-            + " alike"
+            f"set it for all with --image-size, or --policy.views.0.size to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
@@ -250,6 +254,7 @@ def _check_method(run: Run) -> None:
             raise ConfigError(
                 f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
+                + (", with --image-size" if what == "global" else "")
             )
     if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(

@@ -109,6 +109,9 @@ class RunDir:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")
+        above = next(folder for folder in self.path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise RunDirError(f"{above} is a file, so there can be no folder below it; give another --out")
         if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
             raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
 

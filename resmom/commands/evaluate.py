@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     _require_used(a, protocols)
     if a.all:
         return _keep(a)
+    if a.protocols == ():
+        raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     draws = 1 if a.draws is None else a.draws
     probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
     more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws)
@@ -79,7 +81,8 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
             )
-    print(f"step {rows[0].step if rows else 0}; also in {find_run(a.run)[0].evaluations}")
+    where = find_run(a.run)[0].evaluations
+    print(f"on {rows[0].data}, step {rows[0].step}; also in {where}" if rows else f"nothing measured; see {where}")
     return 0
 
 
@@ -119,7 +122,7 @@ def _keep(a: Arguments) -> int:
     for e in kept.entries:
         mark = "*" if e is kept.picked.entry else " "
         print(f"{e.network:<8} {e.step:>6}  {e.knn:6.2f}  {e.linear:6.2f} {mark}{e.features}")
-    print(f"{kept.sentence}\nalso in {kept.file}")
+    print(f"{kept.sentence}\non {kept.row.data}; also in {kept.file}")
     return 0
 
 

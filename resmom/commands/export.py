@@ -31,10 +31,11 @@ def main(arguments: list[str]) -> int:
     result = export(a.run, a.out, a.network, a.to)
     if a.json:
         files = [str(file) for file in result.files]
-        print_json({"folder": str(result.folder), "files": files, "step": result.step, "chosen": result.chosen})
+        told = {"step": result.step, "chosen": result.chosen, "advice": result.advice}
+        print_json({"folder": str(result.folder), "files": files, **told})
     else:
         print("\n".join(map(str, result.files)))
-        if result.chosen:
-            print(result.chosen)
-        print("the last one says how to load them, and which of the networks to take")
+        if result.advice:
+            print(result.advice)
+        print("the last one says how to load them")
     return 0

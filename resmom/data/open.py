@@ -3,7 +3,7 @@
 import difflib
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from resmom.data.arrays import open_arrays
 from resmom.data.files import RAM_LIMIT
@@ -74,6 +74,20 @@ def absolute(spec: str) -> str:
         path = Path(place).expanduser()
         place = str(path.resolve()) if path.exists() else place
     return place + "".join(f"@{name}={value}" for name, value in modifiers)
+
+
+def short_name(spec: str) -> str:
+    """The data in a word that may be passed on: a path's last part, or the data set's name, and what stands behind it.
+
+    Where that part would be somebody's home folder, it is told as one.
+    """
+    place, modifiers = taken_apart(spec)
+    name = place.partition(":")[0]
+    if name not in NAMES:
+        path = PurePath(place)
+        at_home = path.parent.as_posix() in ("/home", "/Users") or path == Path.home()
+        name = "a home folder" if at_home else path.name or place
+    return name + "".join(f"@{option}={value}" for option, value in modifiers)
 
 
 def taken_apart(spec: str) -> tuple[str, list[tuple[str, str]]]:

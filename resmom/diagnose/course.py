@@ -49,7 +49,7 @@ WAITING_LINES = 20
 def stuck(seen: Lines) -> Finding | None:
     loss, chance = seen.recent("loss/method"), seen.recent("loss/chance")
     level = chance if chance is not None else seen.first("loss/method")
-    if loss is None or level is None or level <= 0 or not _settled(seen):
+    if loss is None or level is None or level <= 0 or not settled(seen):
         return None
     if loss < (1.0 - (AT_START if chance is None else AT_CHANCE)) * level or _margin(seen) >= KNOWS_ITS_IMAGES:
         return None
@@ -68,7 +68,7 @@ def stuck(seen: Lines) -> Finding | None:
     return Finding("stuck at chance", seen.step, words, remedy + ". Look whether the images are what you think.")
 
 
-def _settled(seen: Lines) -> bool:
+def settled(seen: Lines) -> bool:
     """Whether the run is old enough that its loss should have moved."""
     if seen.step < LEAST_STEPS:
         return False
@@ -87,6 +87,7 @@ def _margin(seen: Lines) -> float:
 
 
 def frozen(seen: Lines) -> Finding | None:
+    """Told before `LEAST_STEPS` too: how much of its start the teacher still is follows from the settings alone."""
     share = number(seen.newest, "start_share")
     if seen.first("momentum") == 1.0 and number(seen.train[-1], "momentum") == 1.0:
         words = "the teacher's momentum is 1 from the first step on, so it stays the random network it started as."

@@ -5,6 +5,13 @@ from typing import Literal
 
 Name = Literal["collapsed", "dimensional collapse", "stuck at chance", "teacher frozen", "diverging", "loader-bound"]
 
+SPOILT: dict[Name, str] = {
+    "collapsed": "has collapsed",
+    "stuck at chance": "is stuck at chance",
+    "diverging": "diverges",
+}
+"""What is wrong enough that no number of the run says anything good, as the verb of a sentence on the run."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -14,3 +21,8 @@ class Finding:
     step: int
     words: str
     remedy: str
+
+    @property
+    def spoils(self) -> bool:
+        """Whether no network of such a run should be used; of the others' it may be, with care."""
+        return self.name in SPOILT

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resmom.export.choice import Preference
+from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
 from resmom.types import Network
 
@@ -45,8 +45,9 @@ class File:
 class Card:
     """All that the card says.
 
-    `steps`: planned, None if not known. `measured`: at which steps. `width`: of h, as Python. `prepare`: lines.
-    `preference` is None where there is no teacher.
+    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1, protocol.
+    `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or not. `width`: of h,
+    as Python. `prepare`: lines.
     """
 
     title: str
@@ -60,17 +61,17 @@ class Card:
     measured: str
     gaps: Sequence[GapNumbers]
     gap_protocol: str
-    evaluations: Sequence[tuple[str, float, str]]
+    evaluations: Sequence[tuple[str, str, float, str]]
     findings: Sequence[str]
-    preference: Preference | None
+    unjudged: Sequence[str]
+    teacher: bool
+    preference: Preference
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
     prepare: str
     width: str
     files: Mapping[Network, File]
-    chosen: str = ""
-    """What `resmom evaluate --all` said of a method without a teacher; else it is the preference."""
     earlier: bool = False
     """Whether later weights exist, over which these were chosen."""
     candidates: Sequence[tuple[str, ...]] = ()
@@ -91,8 +92,7 @@ def model_card(card: Card) -> str:
         *_measured(card),
         *_gaps(card),
         "## Findings",
-        "\n".join(f"- {finding}" for finding in card.findings)
-        or "None of the rules found anything wrong (collapse, a loss at chance, a frozen teacher, divergence).",
+        _findings(card),
         "## Machine, time, versions",
         _table(("", ""), card.machine),
         *_limits(),
@@ -111,11 +111,12 @@ def _progress(card: Card) -> str:
 
 
 def _which(card: Card) -> list[str]:
-    if card.preference is None:
-        parts = ["## One network", "This method has no teacher: there is the student's backbone only.", card.chosen]
+    headline, why = advice(card.preference, card.files, card.teacher)
+    told = " ".join(part for part in (f"**{headline}**" if headline else "", why) if part)
+    if not card.teacher:
+        parts = ["## One network", "This method has no teacher: there is the student's backbone only.", told]
     else:
-        advice = f"**Take the {card.preference.network}.** {card.preference.why}"
-        parts = ["## Which of the two networks", advice]
+        parts = ["## Which of the two networks" if len(card.files) > 1 else "## Which network this is", told]
     if not card.candidates:
         return [part for part in parts if part]
     return [
@@ -124,6 +125,13 @@ def _which(card: Card) -> list[str]:
         "training images:",
         _table(HEAD, card.candidates),
     ]
+
+
+def _findings(card: Card) -> str:
+    found = [f"- {finding}" for finding in card.findings]
+    if not found and not card.unjudged:
+        return "None of the rules found anything wrong (collapse, a loss at chance, a frozen teacher, divergence)."
+    return "\n".join([*found, *(f"- **not judged**: {sentence}" for sentence in card.unjudged)])
 
 
 def _use(card: Card) -> list[str]:
@@ -180,7 +188,7 @@ def _measured(card: Card) -> list[str]:
     if not card.numbers and not card.evaluations:
         return [*parts, "Nothing."]
     if card.numbers:
-        both = card.preference is not None
+        both = card.teacher
         head = ("quantity", "at the start", "student", "teacher", "protocol")
         rows = [
             (n.quantity, _number(n.before), _number(n.student), _number(n.teacher), n.protocol) for n in card.numbers
@@ -191,8 +199,9 @@ def _measured(card: Card) -> list[str]:
             _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
     if card.evaluations:
-        rows3 = [(name, f"{top1:.2f}", protocol) for name, top1, protocol in card.evaluations]
-        parts += ["By `resmom evaluate`, of this checkpoint:", _table(("network", "top-1 (%)", "protocol"), rows3)]
+        scores = [(name, data or "not recorded", f"{top1:.2f}", how) for name, data, top1, how in card.evaluations]
+        evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
+        parts += ["By `resmom evaluate`, of this checkpoint:", evaluated]
     return parts
 
 

@@ -1,8 +1,10 @@
-"""Which of the two networks to take, and on what evidence."""
+"""Which of the two networks to take, on what evidence; or that neither should be used."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from resmom.diagnose.finding import SPOILT, Finding
 from resmom.types import Network
 
 Both = tuple[float, float]
@@ -10,14 +12,20 @@ Both = tuple[float, float]
 
 OLD = 0.1
 """A teacher in which its start still weighs more than this may only look better because it is less trained."""
+NOISE = 2.0
+"""Standard errors up to which a difference tells nothing: one of twenty is larger by chance alone."""
+
+DEFAULT = "The student is kept because it is the network that the loss trains, and the teacher an average of it."
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the newest measurements say of both networks; None where nothing was measured.
 
-    `knn` and `retrieval` are percentages, counted on `queries` and `views` images; RankMe is an effective number of
-    dimensions; `start_share` is the weight that the teacher's initial weights still have in it, in [0, 1].
+    `knn` and `retrieval` are percentages, counted on `queries` and `views` images, `knn_before` that of the network the
+    run started from; RankMe is an effective number of dimensions; `start_share` is the weight that the teacher's
+    initial weights still have in it, in [0, 1]. `findings` are what is wrong with the run; `short` says that it is too
+    short to be judged, if it is.
     """
 
     knn: Both | None = None
@@ -26,24 +34,91 @@ class Evidence:
     views: int | None = None
     rankme: Both | None = None
     start_share: float | None = None
+    knn_before: float | None = None
+    findings: Sequence[Finding] = ()
+    short: str = ""
 
 
 @dataclass(frozen=True)
 class Preference:
-    """The network to take; `decided` is False where the evidence prefers none, and the student is taken by default."""
+    """The network to take, None where that is neither.
 
-    network: Network
+    `decided` is False where the evidence prefers none: the student is then taken by default, or, where `network` is
+    None, nothing can be said yet.
+    """
+
+    network: Network | None
     decided: bool
-    why: str
+    evidence: str
+
+    @property
+    def headline(self) -> str:
+        """The advice in a few words."""
+        if self.network is None:
+            return "Use neither network." if self.decided else "Too early to use either network."
+        return f"Take the {self.network}." if self.decided else f"No preference: take the {self.network}."
+
+    @property
+    def why(self) -> str:
+        """The evidence, and what decides where it does not."""
+        by_default = self.network == "student" and not self.decided
+        return f"{self.evidence} {DEFAULT}" if by_default else self.evidence
 
 
 def prefer(evidence: Evidence) -> Preference:
-    """kNN decides where labels exist; else retrieval if RankMe agrees; the student where nothing does."""
+    """Neither of a run that is spoilt, too short, or worse than its start; else kNN decides where labels exist; else
+    retrieval if RankMe agrees; the student where nothing does."""
+    if (refused := refusal(evidence.findings)) is not None:
+        return refused
+    if evidence.short:
+        return Preference(None, False, evidence.short)
     if evidence.knn is not None and all(map(math.isfinite, evidence.knn)):
-        return _by_knn(evidence.knn, evidence.queries)
-    if evidence.retrieval is not None and all(map(math.isfinite, evidence.retrieval)):
-        return _without_labels(evidence, evidence.retrieval)
-    return Preference("student", False, "Nothing was measured that compares the two networks: take the student.")
+        found = _by_knn(evidence, evidence.knn)
+    elif evidence.retrieval is not None and all(map(math.isfinite, evidence.retrieval)):
+        found = _without_labels(evidence, evidence.retrieval)
+    else:
+        found = Preference("student", False, "Nothing was measured that compares the two networks.")
+    names = {finding.name for finding in evidence.findings}
+    if found.network == "teacher" and "teacher frozen" in names:
+        old = (
+            "But the teacher is frozen: it is mostly the network that the run started from, so training has not helped."
+        )
+        return Preference(None, True, f"{found.evidence} {old}")
+    if "dimensional collapse" in names:
+        care = "Use it with care: it lives in few of its dimensions (dimensional collapse), see the findings."
+        return replace(found, evidence=f"{found.evidence} {care}")
+    return found
+
+
+def refusal(findings: Sequence[Finding]) -> Preference | None:
+    """That neither network should be used, whatever was measured, and what to change; None where nothing forbids it."""
+    spoilt = [finding for finding in findings if finding.spoils]
+    if not spoilt:
+        return None
+    told = " ".join(f"This run {SPOILT[f.name]}: {f.words} What to change: {f.remedy}" for f in spoilt)
+    return Preference(None, True, told)
+
+
+def advice(preference: Preference, exported: Collection[Network], teacher: bool) -> tuple[str, str]:
+    """What to say beside the files of the `exported` networks: a headline, empty where nothing is advised, and why.
+
+    Beside one file of two it speaks of that file; where the run has no `teacher` it compares nothing.
+    """
+    if len(exported) > 1:
+        return preference.headline, preference.why
+    (own,) = exported
+    if preference.network is None:
+        headline = "Do not use this network." if preference.decided else "Too early to use this network."
+        return headline, preference.evidence
+    if not teacher:
+        return "", preference.evidence
+    alone = f"This is the {own} alone"
+    if not preference.decided:
+        return f"{alone}.", f"Beside the other network: {preference.evidence}"
+    if preference.network == own:
+        return f"{alone}, the one to take.", preference.evidence
+    other = f"`resmom export RUN --network {preference.network}` writes the other one."
+    return f"{alone}; the {preference.network} is better.", f"{preference.evidence} {other}"
 
 
 def standard_error(percentages: Both, images: int) -> float:
@@ -54,26 +129,44 @@ def standard_error(percentages: Both, images: int) -> float:
     return math.sqrt(sum(p * (100.0 - p) for p in percentages) / images)
 
 
-def _by_knn(knn: Both, queries: int | None) -> Preference:
+def noise(percentages: Both, images: int) -> float:
+    """Percentage points up to which two accuracies may differ by chance: `NOISE` standard errors."""
+    return NOISE * standard_error(percentages, images)
+
+
+def noise_words(points: float, images: int) -> str:
+    """How large the noise is, and where that comes from."""
+    return (
+        f"the noise of {points:.2f} points (two standard errors of the difference: binomial, {images} images, as if "
+        "each network had seen its own)"
+    )
+
+
+def _by_knn(evidence: Evidence, knn: Both) -> Preference:
     student, teacher = knn
-    told = f"kNN: student {student:.2f} %, teacher {teacher:.2f} %"
+    told, queries = f"kNN: student {student:.2f} %, teacher {teacher:.2f} %", evidence.queries
+    before, best = evidence.knn_before, max(knn)
     if queries is None:
+        unknown = "How large the noise is, is not known, since the number of test images is not: this may be chance."
         if student == teacher:
-            return Preference("student", False, f"{told}: no difference, take the student.")
+            return Preference("student", False, f"{told}: no difference.")
+        return Preference(_better(knn), True, f"{told}. {unknown}")
+    gain = ""
+    if before is not None and before - best > noise((before, best), queries):
+        worse = f"The network that the run started from had {before:.2f} %, more by more than noise"
         return Preference(
-            _better(knn),
-            True,
-            f"{told}. The number of test images is not known, so whether that is chance is not either.",
+            None, True, f"{told}. {worse}: training has made it worse. Lower --optim.lr, or train longer."
         )
-    error = standard_error(knn, queries)
-    counted = f"a standard error of the difference of at most about {error:.2f} points ({queries} test images)"
-    if abs(student - teacher) <= error:
-        return Preference("student", False, f"{told}: within {counted}. No preference; take the student.")
-    if error == 0:
-        return Preference(_better(knn), True, f"{told}, of {queries} test images.")
-    times = abs(student - teacher) / error
-    strength = "" if times >= 2 else " This is weak evidence: less than two of them."
-    return Preference(_better(knn), True, f"{told}: {times:.1f} times {counted}.{strength}")
+    if before is not None and best - before <= noise((before, best), queries):
+        gain = f" Before training it was {before:.2f} %: these images tell no gain from training either."
+    points, apart = noise(knn, queries), abs(student - teacher)
+    size = noise_words(points, queries)
+    if student == teacher:
+        return Preference("student", False, f"{told}: no difference on {queries} test images.{gain}")
+    if apart <= points:
+        same = f"no difference that these images can tell. {apart:.2f} points are within {size}."
+        return Preference("student", False, f"{told}: {same}{gain}")
+    return Preference(_better(knn), True, f"{told}: {apart:.2f} points are more than {size}.{gain}")
 
 
 def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
@@ -85,15 +178,21 @@ def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
         "This is weak evidence: without labels nobody knows which images should be alike, and an untrained network can "
         "score well on both."
     )
-    start = f"No preference on label-free measures ({told}); take the student. {weak}"
-    if evidence.views is None or abs(student - teacher) <= standard_error(retrieval, evidence.views):
-        return Preference("student", False, start)
+    if evidence.views is None:
+        unknown = "How large the noise is, is not known, since the number of images is not."
+        return Preference("student", False, f"Label-free measures: {told}. {unknown} {weak}")
+    points = noise(retrieval, evidence.views)
+    if abs(student - teacher) <= points:
+        within = f"the shares found are within {noise_words(points, evidence.views)}"
+        return Preference(
+            "student", False, f"Label-free measures: {told}; no difference that these images can tell: {within}. {weak}"
+        )
     better = _better(retrieval)
     if evidence.rankme is None or evidence.rankme[0] == evidence.rankme[1] or _better(evidence.rankme) != better:
-        return Preference("student", False, start)
+        return Preference("student", False, f"Label-free measures do not agree ({told}). {weak}")
     if better == "teacher" and evidence.start_share is not None and evidence.start_share > OLD:
         share = f"The teacher still holds {100 * evidence.start_share:.0f} % of its initial weights."
-        return Preference("student", False, f"{start} {share}")
+        return Preference("student", False, f"Label-free measures: {told}. {share} {weak}")
     return Preference(better, True, f"Both label-free measures agree ({told}). {weak}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from resmom.export.choice import Preference, standard_error
+from resmom.export.choice import Preference, noise, noise_words
 from resmom.types import Network
 
 FORMAT = 1
@@ -42,7 +42,7 @@ class Picked:
 
 
 def pick(entries: Sequence[Entry], held: int) -> Picked:
-    """The best linear probe, if it beats the default by more than a standard error on `held` images; else the default.
+    """The best linear probe, if it beats the default by more than noise on `held` images; else the default.
 
     The default is `h` of the last step, the student's where there is one. Equals: lower cross-entropy, then better kNN,
     then the earlier entry. Raises ValueError for no entries.
@@ -55,22 +55,27 @@ def pick(entries: Sequence[Entry], held: int) -> Picked:
     best = max(entries, key=lambda e: (e.linear, -e.loss, e.knn))
     told = f"a linear probe reached {best.linear:.2f} % on {held} held-out training images"
     if best is default:
-        return Picked(best, True, f"{told}, the best of {len(entries)} candidates.")
-    error = standard_error((best.linear, default.linear), held)
+        return Picked(best, True, f"{told[0].upper()}{told[1:]}, the best of {len(entries)} candidates.")
+    points = noise((best.linear, default.linear), held)
     margin = best.linear - default.linear
     beside = f"{told}, the best of {len(entries)} candidates, beside {default.linear:.2f} % of {default.words}"
-    if margin <= error:
-        within = f"within a standard error of the difference of at most about {error:.2f} points"
-        return Picked(default, False, f"With {best.words}, {beside}: {within}. No candidate is clearly better.")
-    times = f": {margin / error:.1f} times the standard error of the difference" if error else ""
-    weak = " This is weak evidence for the best of many." if error and margin < 2 * error else ""
-    return Picked(best, True, f"{beside[0].upper()}{beside[1:]}{times}.{weak}")
+    compared = f"{margin:.2f} points are {'within' if margin <= points else 'more than'} {noise_words(points, held)}"
+    if margin <= points:
+        same = "No difference that these images can tell, so the last network is kept."
+        return Picked(default, False, f"With {best.words}, {beside}: {compared}. {same}")
+    return Picked(best, True, f"{beside[0].upper()}{beside[1:]}: {compared}.")
 
 
 def content(
-    picked: Picked, entries: Sequence[Entry], held: int, test: Mapping[str, Any], environment: Mapping[str, Any]
+    picked: Picked,
+    entries: Sequence[Entry],
+    held: int,
+    test: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    refused: str = "",
+    short: str = "",
 ) -> dict[str, Any]:
-    """What choice.json says."""
+    """What choice.json says; `refused` and `short` as in `sentence`."""
     entry = picked.entry
     return {
         "format": FORMAT,
@@ -78,7 +83,7 @@ def content(
         "step": entry.step,
         "features": entry.features,
         "decided": picked.decided,
-        "sentence": sentence(picked, float(test["top1"])),
+        "sentence": sentence(picked, float(test["top1"]), refused, short),
         "test": dict(test),
         "held_out": held,
         "last_step": max(e.step for e in entries),
@@ -87,9 +92,16 @@ def content(
     }
 
 
-def sentence(picked: Picked, test: float) -> str:
-    """The advice, its evidence, and what the chosen one alone reached on the test images."""
-    return f"Keep {picked.entry.words}. {picked.why} On the test images, which had no part in this: {test:.2f} %."
+def sentence(picked: Picked, test: float, refused: str = "", short: str = "") -> str:
+    """The advice, its evidence, and what the chosen one alone reached on the test images.
+
+    `refused` says why the network picked should not be used at all, if it should not; `short` that its run was too
+    short to tell.
+    """
+    entry = picked.entry
+    start = f"Keep none of them. {refused} The best is {entry.words}" if refused else f"Keep {entry.words}"
+    told = f"{start}. {picked.why} On the test images, which had no part in this: {test:.2f} %."
+    return f"{told} {short}" if short else told
 
 
 def preference(choice: Mapping[str, Any]) -> Preference:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
 
+from resmom.data.open import short_name
+from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Both, Evidence
 from resmom.types import Site
@@ -66,8 +68,7 @@ def _plain(value: Any) -> str:
 
 def data(written: Line, per_epoch: int | None, batch: int) -> Rows:
     """The images, from run.json. A path is cut to its last part: a card may be published, a home folder need not be."""
-    spec = str(written["data"])
-    name = PurePath(spec).name if "/" in spec else spec
+    name = short_name(str(written["data"]))
     if "images" in written:
         number = str(written["images"])
     else:
@@ -131,9 +132,11 @@ def gaps(health: Line) -> list[GapNumbers]:
     return found
 
 
-def evidence(lines: Sequence[Line]) -> Evidence:
-    """What speaks for one network or the other, from the newest kNN and health lines after training began."""
+def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
+    """What speaks for or against the networks at `step` of `steps` planned ones, by the lines up to there: the newest
+    kNN and health after training began, and what the rules find."""
     trained = [line for line in lines if line["step"] > 0]
+    before = next((line for line in lines if line["kind"] == "knn" and line["step"] == 0), {})
     knn, health = newest(trained, "knn"), newest(trained, "health")
     queries = re.search(r"queries (\d+)", str(knn.get("protocol", "")))
     return Evidence(
@@ -143,6 +146,9 @@ def evidence(lines: Sequence[Line]) -> Evidence:
         views=health.get("images"),
         rankme=_both(health, "/rankme"),
         start_share=health.get("start_share"),
+        knn_before=before.get("student"),
+        findings=findings(lines, steps),
+        short=too_short(step),
     )
 
 

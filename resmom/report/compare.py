@@ -13,7 +13,7 @@ from resmom.report.numbers import setting
 
 Network = str
 Column = tuple[str, str, str]
-"""Protocol's short name, network, protocol in full."""
+"""Protocol's short name, network, protocol in full with the images it was measured on."""
 
 ORDER = ("knn", "linear", "online")
 TRAINING = "measured while training"
@@ -121,7 +121,8 @@ def scores(run: RunRecord) -> dict[Column, tuple[float, int]]:
                 add(network, f"{line.get('protocol', line['kind'])}; {TRAINING}", line.get(network), line["step"])
     for line in run.evaluations:
         if line["network"] in NETWORKS:
-            add(line["network"], line["protocol"], line["top1"], line["step"])
+            on = f"; on {line['data']}" if line.get("data") else ""
+            add(line["network"], line["protocol"] + on, line["top1"], line["step"])
     return found
 
 

@@ -95,8 +95,9 @@ class RunRecord:
     """All that the page says of one run.
 
     `config` are the options that make the run what it is, by their dotted names, the seed apart. `step` is how far it
-    came, `steps` its planned length, None if not known. `seconds` were spent in the training loop. `pictures` are left
-    out for the reason in `no_pictures`.
+    came, `steps` its planned length, None if not known. `seconds` were spent in the training loop. `unjudged` is what
+    could not be looked for, and why; `short` whether that is everything. `pictures` are left out for the reason in
+    `no_pictures`.
     """
 
     name: str
@@ -112,6 +113,8 @@ class RunRecord:
     evaluations: Sequence[Line]
     measures: Sequence[Measure]
     findings: Sequence[Finding]
+    unjudged: Sequence[str] = ()
+    short: bool = False
     pictures: RunPictures | None = None
     no_pictures: str = ""
 

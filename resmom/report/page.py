@@ -73,6 +73,7 @@ def page(contents: Contents) -> str:
         "differing": differing,
         "quantities": quantities,
         "sound": words.sound(runs),
+        "not_judged": words.not_judged(runs),
         "protocols": list(dict.fromkeys(m.protocol for run in runs for m in run.measures if m.protocol)),
         "compared": compared,
         "letters": _letters(compared),

@@ -1,7 +1,7 @@
 """The sentences of the page: what happened, what was looked at."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args, get_type_hints
 
 from resmom.diagnose.rules import Finding
@@ -14,9 +14,6 @@ HEADLINE = (
     ("own other view found (%)", "the share of images whose other view is nearest"),
 )
 """What the first sentence tells, the first of these that was measured."""
-
-SPOILT = ("collapsed", "stuck at chance", "diverging")
-"""Findings beside which no number of the run says anything good."""
 
 LOOKED_FOR: tuple[str, ...] = get_args(get_type_hints(Finding)["name"])
 
@@ -41,7 +38,8 @@ def title(runs: Sequence[RunRecord], compared: Table) -> str:
 
 def happened(run: RunRecord) -> str:
     """How far the run came, and what became of its networks."""
-    return f"{progress(run)}{_learned(run)}."
+    sentence = f"{progress(run)}{_learned(run)}."
+    return f"{sentence} Too short a run to be judged." if run.short and run.step else sentence
 
 
 def progress(run: RunRecord) -> str:
@@ -60,9 +58,9 @@ def steps(run: RunRecord) -> str:
 
 
 def _learned(run: RunRecord) -> str:
-    spoilt = [finding.name for finding in run.findings if finding.name in SPOILT]
+    spoilt = [finding.name for finding in run.findings if finding.spoils]
     if spoilt:  # a number that rose by a hair is no news then
-        return f", and something is wrong with it: {', '.join(spoilt)}"
+        return f", and something is wrong with it: {', '.join(spoilt)}. Use none of its networks"
     by_quantity = {measure.quantity: measure for measure in run.measures}
     for quantity, words in HEADLINE:
         found = by_quantity.get(quantity)
@@ -128,10 +126,18 @@ def spent(run: RunRecord) -> str:
 
 def sound(runs: Sequence[RunRecord]) -> list[tuple[str, list[int]]]:
     """What was looked at in the runs where nothing was found, and which runs these are, by their numbers."""
+    return _alike({index: looked_at(run) for index, run in enumerate(runs) if not run.findings and not run.unjudged})
+
+
+def not_judged(runs: Sequence[RunRecord]) -> list[tuple[str, list[int]]]:
+    """What could not be looked for, and in which runs."""
+    return _alike({index: " ".join(run.unjudged) for index, run in enumerate(runs) if run.unjudged})
+
+
+def _alike(sentences: Mapping[int, str]) -> list[tuple[str, list[int]]]:
     found: dict[str, list[int]] = {}
-    for index, run in enumerate(runs):
-        if not run.findings:
-            found.setdefault(looked_at(run), []).append(index)
+    for index, sentence in sentences.items():
+        found.setdefault(sentence, []).append(index)
     return list(found.items())
 
 
@@ -139,13 +145,10 @@ def looked_at(run: RunRecord) -> str:
     """What the rules were given and what they look for."""
     train = sum(line["kind"] == "train" for line in run.lines)
     health = sum(line["kind"] == "health" for line in run.lines)
-    sentence = (
+    return (
         f"Looked at: {small(train, 'line')} of training and {small(health, 'measurement')} of the representation, "
         f"for these signs: {', '.join(LOOKED_FOR)}."
     )
-    if not health:
-        sentence += " Without measurements of the representation its collapse cannot be seen."
-    return sentence
 
 
 def _finite(line: Line, name: str) -> float | None:

@@ -38,6 +38,8 @@ MEASURING = 0.1
 """Share of a run's time that its measurements may take."""
 MEMORY = 0.7
 """Share of the free memory that a step may take."""
+KEEPING = 0.1
+"""Share of the disk's free bytes that checkpoints kept beside the last may take."""
 DECODING = 0.2
 """Share of all cores' time in decoding from which it is worth packing the images first."""
 TRANSIENT = 1.6
@@ -140,8 +142,8 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views "
-            "(--policy.views.0.size and .1.size alike), or a smaller --backbone"
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views (--image-size), or a "
+            "smaller --backbone"
         )
     return steps
 
@@ -185,6 +187,17 @@ def fit_batch(run: Run, cost: Trial, device: torch.device) -> int:
     return batch
 
 
+def fit_kept(cost: Trial, out: Path, most: int) -> int:
+    """Checkpoints to keep beside the last: at most `most`, and no more than `KEEPING` of the disk of `out`."""
+    return min(most, int(KEEPING * free_disk(out) / cost.checkpoint_bytes))
+
+
+def kept_of(run: Run, steps: int, per_epoch: int) -> int:
+    """How many checkpoints a run keeps under their own names."""
+    interval = every(run.log.keep_epochs, per_epoch)
+    return steps // interval if interval else 0
+
+
 def measures_of(run: Run, steps: int, per_epoch: int) -> int:
     """How often a run measures or saves before its end."""
     interval = every(run.log.save_epochs, per_epoch)
@@ -193,9 +206,7 @@ def measures_of(run: Run, steps: int, per_epoch: int) -> int:
 
 def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
     """Bytes that the run folder will take: the last checkpoint, its draft, the kept ones, the exports."""
-    interval = every(run.log.keep_epochs, per_epoch)
-    kept = steps // interval if interval else 0
-    return cost.checkpoint_bytes * (2 + kept) + cost.weight_bytes
+    return cost.checkpoint_bytes * (2 + kept_of(run, steps, per_epoch)) + cost.weight_bytes
 
 
 def require_disk(out: Path, needed: int) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from resmom.build import Own
 from resmom.config import ConfigError
-from resmom.data.open import open_data
-from resmom.data.source import Data
+from resmom.data.open import open_data, short_name
+from resmom.data.source import Data, digest
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
@@ -31,11 +31,15 @@ PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
 
 @dataclass(frozen=True)
 class Row:
-    """One result: what was measured, how, and at which step of the run."""
+    """One result: what was measured, how, on which images, and at which step of the run."""
 
     network: str
     score: Score
     step: int
+    data: str
+    """The images in a word, see `short_name`."""
+    fingerprint: str
+    """Of all these images, training and test: it tells two sets of one name apart."""
     sd: float | None = None
     """Standard deviation over repetitions, where the score is a mean of several."""
     draws: tuple[float, ...] = ()
@@ -49,6 +53,7 @@ class Row:
         """As plain values for JSON; what only some results have is left out of others."""
         s = self.score
         line = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol, "step": self.step}
+        line |= {"data": self.data, "fingerprint": self.fingerprint}
         line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}
         line |= {"protocols": list(self.protocols)} if self.protocols else {}
         return line | ({"candidates": [asdict(c) for c in self.candidates]} if self.candidates else {})
@@ -89,7 +94,9 @@ def evaluate(
     nothing would differ.
     """
     loaded, more = load_run(path, device, own), more or More()
-    split, label_sets = labelled(loaded, data)
+    opened = opened_data(loaded, data)
+    split, label_sets = labelled(loaded, opened)
+    named = name_and_fingerprint(opened)
     _check(more, protocols)
     lent = None
     if more.labels:
@@ -100,7 +107,7 @@ def evaluate(
     def add(name: str, found: Found) -> None:
         score, more = found
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step, **more))
+        rows.append(Row(name, stated, loaded.step, *named, **more))
 
     try:
         _measure(loaded, split, repeats, label_sets, network, protocols, linear or Linear(), baselines, more, add)
@@ -176,9 +183,19 @@ def _check(more: More, protocols: Sequence[Protocol]) -> None:
         )
 
 
-def labelled(loaded: Loaded, data: str | Data | None) -> tuple[Split, bool]:
+def opened_data(loaded: Loaded, data: str | Data | None) -> Data:
+    """The images asked for; the run's own by default."""
+    return data if isinstance(data, Data) else open_data(data or loaded.data)
+
+
+def name_and_fingerprint(data: Data) -> tuple[str, str]:
+    """What a row says of its images."""
+    parts = [source.fingerprint().encode() for source in (data.train, data.test) if source is not None]
+    return short_name(data.spec) if data.spec else data.train.name, digest(parts)
+
+
+def labelled(loaded: Loaded, opened: Data) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
-    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
     split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
     if split is None:
         raise UserError(

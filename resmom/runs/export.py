@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.order import steps_per_epoch
-from resmom.diagnose.rules import findings
+from resmom.diagnose.rules import findings, unjudged
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
-from resmom.export.choice import Preference, prefer
+from resmom.export.choice import Evidence, Preference, advice, prefer, refusal
 from resmom.export.detectron2 import configuration_lines, require_detectron2, save_detectron2
 from resmom.export.keep import FORMAT, preference
 from resmom.export.keep import rows as rows_of
@@ -22,6 +22,7 @@ from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
 from resmom.train.plan import length
@@ -41,6 +42,8 @@ class Exported:
     files: tuple[Path, ...]
     step: int
     """Of the weights."""
+    advice: str
+    """Which network to take and why, or that none should be; as the card says it."""
     chosen: str = ""
     """What `resmom evaluate --all` said, where it was gone by."""
 
@@ -75,12 +78,13 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
-        _write(draft, folder, run, written, content, chosen, choice, form)
+        card = _write(draft, folder, run, written, content, chosen, choice, form)
         names = _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     files = tuple(out / name for name in names)
-    return Exported(out, files, content["state"]["step"], choice["sentence"] if choice else "")
+    told = " ".join(advice(card.preference, card.files, card.teacher)).strip()
+    return Exported(out, files, content["state"]["step"], told, choice["sentence"] if choice else "")
 
 
 def _chosen(folder: RunDir, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -130,7 +134,7 @@ def _write(
     chosen: Sequence[Network],
     choice: dict[str, Any] | None,
     form: Form,
-) -> None:
+) -> Card:
     own = written.get("own", {}).get("backbone")
     config: BackboneConfig | None = None if own else run.backbone
     state, policy = content["state"], run.policy
@@ -146,7 +150,9 @@ def _write(
         save = save_weights if form == "safetensors" else save_detectron2
         save(draft / file_of(network, form), exported(state[network], config), about)
     files = {network: _file(config, policy, file_of(network, form), form) for network in chosen}
-    (draft / CARD).write_text(model_card(_card(folder, run, written, content, config, files, choice)), encoding="utf-8")
+    card = _card(folder, run, written, content, config, files, choice)
+    (draft / CARD).write_text(model_card(card), encoding="utf-8")
+    return card
 
 
 def _file(config: BackboneConfig | None, policy: Policy, name: str, form: Form) -> File:
@@ -169,15 +175,14 @@ def _card(
     lines = [line for line in read_lines(folder.metrics) if line["step"] <= step]
     per_epoch = _per_epoch(run, written, content)
     steps = content.get("steps", None if per_epoch is None else length(run.train, per_epoch))
+    planned = step if steps is None else steps
     health = record.newest(lines, "health")
     plain = to_json(run)
     teacher = content["state"]["teacher"] is not None
-    rows = [row for row in read_lines(folder.evaluations) if row["step"] == step]
+    rows = [row for row in evaluations([folder])[0] if row["step"] == step]
     return Card(
         title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
-        made="Image encoders pretrained without labels: a student and its momentum teacher, backbones only."
-        if teacher
-        else "An image encoder pretrained without labels, backbone only.",
+        made=_made(files, teacher),
         step=step,
         steps=steps,
         data=record.data(written, per_epoch, run.train.batch),
@@ -187,26 +192,39 @@ def _card(
         measured=record.when(lines),
         gaps=record.gaps(health),
         gap_protocol=f"{health.get('protocol', 'no protocol recorded')}, step {health.get('step')}",
-        evaluations=[(row["network"], row["top1"], row["protocol"]) for row in rows],
+        evaluations=[(row["network"], row["data"], row["top1"], row["protocol"]) for row in rows],
         findings=[
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
-            for finding in findings(lines, step if steps is None else steps)
+            for finding in findings(lines, planned)
         ],
-        preference=_preference(lines, choice) if teacher else None,
+        unjudged=unjudged(lines, planned, step),
+        teacher=teacher,
+        preference=_preference(record.evidence(lines, planned, step), choice, teacher),
         mean=policy.mean,
         std=policy.std,
         side=policy.views[0].size,
         prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
         width=width_lines(config),
         files=files,
-        chosen="" if choice is None else str(choice["sentence"]),
         earlier=choice is not None and step < choice["last_step"],
         candidates=[] if choice is None else rows_of(choice),
     )
 
 
-def _preference(lines: Sequence[Mapping[str, Any]], choice: dict[str, Any] | None) -> Preference:
-    return prefer(record.evidence(lines)) if choice is None else preference(choice)
+def _made(files: Mapping[Network, File], teacher: bool) -> str:
+    if len(files) > 1:
+        return "Image encoders pretrained without labels: a student and its momentum teacher, backbones only."
+    whose = {"student": "student of a momentum teacher", "teacher": "momentum teacher of a student"}[next(iter(files))]
+    return f"An image encoder pretrained without labels{f', the {whose}' if teacher else ''}, backbone only."
+
+
+def _preference(evidence: Evidence, choice: dict[str, Any] | None, teacher: bool) -> Preference:
+    """What is wrong with a run goes before what anything measured of it says."""
+    if (refused := refusal(evidence.findings)) is not None:
+        return refused
+    if choice is not None:
+        return preference(choice)
+    return prefer(evidence) if teacher else Preference("student", True, "")
 
 
 def _per_epoch(run: Run, written: dict[str, Any], content: dict[str, Any]) -> int | None:

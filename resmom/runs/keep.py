@@ -11,15 +11,17 @@ from torch import nn
 from resmom.build import Own
 from resmom.data.source import Data, Source
 from resmom.data.split import holdout
+from resmom.diagnose.rules import findings, too_short
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import LayerFeatures, layer_features
 from resmom.evaluate.linear import Linear, choose_linear, linear_probe
 from resmom.evaluate.score import Score
+from resmom.export.choice import refusal
 from resmom.export.keep import Entry, Picked, content, pick, sentence
-from resmom.rundir import append_line, find_run, write_json
+from resmom.rundir import append_line, find_run, read_lines, write_json
 from resmom.runs.environment import environment
-from resmom.runs.evaluate import Row, labelled
+from resmom.runs.evaluate import Row, labelled, name_and_fingerprint, opened_data
 from resmom.runs.job import Split, clean_batches
 from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
@@ -35,10 +37,14 @@ class Kept:
     held: int
     row: Row
     file: Path
+    refused: str = ""
+    """Why not even the one to keep should be used, if so."""
+    short: str = ""
+    """That it was trained for too few steps to tell, if so."""
 
     @property
     def sentence(self) -> str:
-        return sentence(self.picked, self.row.score.top1)
+        return sentence(self.picked, self.row.score.top1, self.refused, self.short)
 
 
 def keep(
@@ -59,26 +65,36 @@ def keep(
     folder, given = find_run(path)
     config = linear or Linear()
     entries: list[Entry] = []
-    held, split = 0, None
+    held, opened, split = 0, None, None
     try:
         for loaded in _checkpoints(path, given, device, own):
             if split is None:
-                split = labelled(loaded, data)[0]
+                opened = opened_data(loaded, data)
+                split = labelled(loaded, opened)[0]
                 split = with_labels(split, labels, seed)[0] if labels else split
             for name, net in loaded.networks(network).items():
                 found, held = _entries(loaded, name, net, split, config)
                 entries += found
-        assert split is not None
+        assert opened is not None and split is not None
         picked = pick(entries, held)
-        row = _tested(load_run(_file(folder.last, given, picked), device, own), picked, split, config, len(entries))
+        chosen = load_run(_file(folder.last, given, picked), device, own)
+        row = _tested(chosen, picked, split, config, len(entries), name_and_fingerprint(opened))
     except ValueError as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} cannot be evaluated: {error}") from error
     machine = environment()
     append_line(folder.evaluations, {**row.plain(), "environment": machine})
-    write_json(folder.choice, content(picked, entries, held, row.plain(), machine))
-    return Kept(tuple(entries), picked, held, row, folder.choice)
+    refused, short = _refused(chosen), too_short(chosen.step)
+    write_json(folder.choice, content(picked, entries, held, row.plain(), machine, refused, short))
+    return Kept(tuple(entries), picked, held, row, folder.choice, refused, short)
+
+
+def _refused(loaded: Loaded) -> str:
+    """Why no network of this checkpoint should be used, by what was measured up to its step; empty where it may be."""
+    lines = [line for line in read_lines(loaded.folder.metrics) if line["step"] <= loaded.step]
+    refused = refusal(findings(lines, loaded.steps))
+    return "" if refused is None else refused.evidence
 
 
 def _checkpoints(path: Path, given: Path, device: str, own: Own | None) -> Iterator[Loaded]:
@@ -117,16 +133,18 @@ def _entries(
     return entries, len(held)
 
 
-def _tested(loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int) -> Row:
+def _tested(
+    loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int, named: tuple[str, str]
+) -> Row:
     entry = picked.entry
     network = loaded.networks(entry.network)[entry.network]
     train, test = (_features(loaded, network, part)[entry.features] for part in (split.train, split.test))
     known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
     score = linear_probe(train, known, test, asked, config).score
     protocol = (
-        f"keep-v1 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
+        f"keep-v2 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
     )
-    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step)
+    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step, *named)
 
 
 def _features(loaded: Loaded, network: nn.Module, source: Source) -> LayerFeatures:

@@ -126,7 +126,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             with progress.paused():
                 if planned:  # and not where a signal came: whoever sent it will not wait long
                     _health(job, journal, progress)
-                if planned or stopping:
+                if planned or stopping or due(state.step, every(log.keep_epochs, job.per_epoch)):
                     save(job, folder)
             if stopping:
                 return

@@ -149,10 +149,8 @@ class Ground:
 
         The last is called `random init` where the run began with random weights, and left out where nothing was kept.
         """
-        loaded, policy = self.loaded, self.loaded.run.policy
-        channels = len(policy.mean)
-        raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
-        found = {"raw pixels": self._pixels(raw), "normalised pixels": self._pixels(policy)}
+        loaded = self.loaded
+        found = pixel_features(self.split, loaded.run.policy)
         start = load_start(loaded)
         own = bool(loaded.written.get("own"))
         if start is None and not own and not loaded.run.init:
@@ -161,11 +159,20 @@ class Ground:
             found["before training" if own or loaded.run.init else "random init"] = self.features(start)
         return found
 
-    def _pixels(self, policy: Policy) -> tuple[Tensor, Tensor]:
-        def of(source: Source) -> Tensor:
-            return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, torch.device("cpu"))])
-
-        return of(self.split.train), of(self.split.test)
-
     def _clean(self, source: Source) -> Iterator[Tensor]:
         return clean_batches(source, self.loaded.run.policy, self.loaded.device)
+
+
+def pixel_features(split: Split, policy: Policy) -> dict[str, tuple[Tensor, Tensor]]:
+    """The pixels themselves as features of both parts, N x (C H W): in [0, 1], and normalised as for a network."""
+    channels = len(policy.mean)
+    raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
+
+    def pixels(source: Source, policy: Policy) -> Tensor:
+        cpu = torch.device("cpu")
+        return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, cpu)])
+
+    return {
+        "raw pixels": (pixels(split.train, raw), pixels(split.test, raw)),
+        "normalised pixels": (pixels(split.train, policy), pixels(split.test, policy)),
+    }

@@ -13,7 +13,7 @@ from resmom.build import Own
 from resmom.config import Run
 from resmom.data.dataset import as_data
 from resmom.data.source import Data
-from resmom.diagnose.rules import Finding, findings
+from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.method import Method
@@ -28,9 +28,9 @@ from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Machine
 from resmom.runs.outcome import Change, before_after, table
-from resmom.runs.pretrain import Asked
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
+from resmom.runs.settle import Asked
 
 Network = Literal["student", "teacher"]
 
@@ -92,6 +92,7 @@ class Result:
         state = "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
         lines = [f"{self.run.recipe}, {state}, in {self.path}", table(self.changes)]
         lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
+        lines += [f"attention, not judged: {sentence}" for sentence in unjudged(self.metrics, self.steps, self.step)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

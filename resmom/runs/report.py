@@ -11,7 +11,7 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
-from resmom.diagnose.rules import findings
+from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import UserError
 from resmom.export import record
 from resmom.report.compare import flat
@@ -20,6 +20,7 @@ from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.detection_record import detection_record, is_detection
+from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
@@ -46,7 +47,8 @@ def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images
 def gather(folders: Sequence[RunDir], images: bool = True, detectors: Sequence[Path] = ()) -> Contents:
     """All that the page will say of these run folders and folders of detectors."""
     names = _names([*(folder.path for folder in folders), *detectors])
-    gathered = [_record(folder, name) for folder, name in zip(folders, names, strict=False)]
+    measured = evaluations(folders)
+    gathered = [_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)]
     sheets: tuple[ViewSheet, ...] = ()
     if images:
         gathered, sheets = _with_pictures(folders, gathered)
@@ -86,7 +88,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path.resolve()) for path in paths]
 
 
-def _record(folder: RunDir, name: str) -> RunRecord:
+def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
     config = to_json(run)  # with the defaults of fields that the run is older than
@@ -108,9 +110,11 @@ def _record(folder: RunDir, name: str) -> RunRecord:
         steps=steps,
         seconds=record.trained_seconds(lines),
         lines=lines,
-        evaluations=read_lines(folder.evaluations),
+        evaluations=measured,
         measures=_measures(lines),
         findings=findings(lines, steps or step),
+        unjudged=unjudged(lines, steps or step, step),
+        short=bool(too_short(step)),
     )
 
 

@@ -36,6 +36,13 @@ def test_the_figure_has_a_dot_for_every_run() -> None:
     assert svg.count("<circle") == 3 and svg.count('class="mean"') == 2
 
 
+def test_a_mark_is_drawn_where_its_value_is() -> None:
+    svg = dots("t", "%", {"a": [1.0], "b": [3.0]}, {"floor": 3.0})
+    mark = next(part for part in svg.splitlines() if 'class="floor"' in part)
+    dot = [part for part in svg.splitlines() if "<circle" in part][-1]
+    assert mark.split('x1="')[1].split('"')[0] == dot.split('cx="')[1].split('"')[0] and ">floor<" in svg
+
+
 def test_the_courses_have_a_line_for_every_run_and_arm() -> None:
     svg = courses("t", "epochs", {"a": [[(1, 0.1), (2, 0.01)], [(1, 0.1), (2, 0.04)]], "b": [[(1, 0.1), (2, 0.02)]]})
     assert svg.count('class="one c0"') == 2 and svg.count('class="mean') == 2

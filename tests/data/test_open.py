@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import datasets
 
 from resmom.data.named import default_root, open_named
-from resmom.data.open import open_data
+from resmom.data.open import open_data, short_name
 from resmom.data.source import DataError
 
 CLASSES = ["plane", "car", "bird"]
@@ -109,3 +109,20 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
         open_data(tmp_path / "none")
     with pytest.raises(DataError, match=r"Did you mean cifar100\?"):
         open_data("CIFAR-100:/data")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("cifar100", "cifar100"),
+        ("cifar10:/home/me/data@held-out=0.1", "cifar10@held-out=0.1"),
+        ("/home/me/my photos@shorter-side=448", "my photos@shorter-side=448"),
+        ("/mnt/cifar10.npz", "cifar10.npz"),
+        ("/home/me", "a home folder"),
+        ("/Users/me@held-out=0.1", "a home folder@held-out=0.1"),
+        (str(Path.home()), "a home folder"),
+        ("given in Python: an array", "given in Python: an array"),
+    ],
+)
+def test_data_in_a_word_that_tells_no_folder(spec: str, name: str) -> None:
+    assert short_name(spec) == name

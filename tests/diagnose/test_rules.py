@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmom.config import Run, field_names
-from resmom.diagnose.rules import findings
+from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.runs.machine import Machine
 
 Line = dict[str, Any]
@@ -200,6 +200,21 @@ def test_frozen_by_its_share_or_by_a_momentum_of_one() -> None:
     assert names(run(train=lambda s: {"momentum": 1.0 if s == 1000 else 0.99})) == []
 
 
+def test_what_needs_no_statistics_is_told_before_the_50th_step() -> None:
+    """As docs/health.md says it: of the six, these three, and no other."""
+    short = 24
+    ill = run(
+        train=lambda s: (
+            at_chance(s) | {"gap/z/chance": 0.01, "grad_norm": 500.0, "loss": math.nan, "elapsed_seconds": s}
+        ),
+        health=lambda s: flat(s) | {"start_share": 0.9},
+        until=short,
+    )
+    ill.append({"kind": "health", "step": short, "images": 512, "width": 64, "student/rankme": 1.0, "start_share": 0.9})
+    ill += [{"kind": "train", "step": short, "loss": math.nan, "elapsed_seconds": 30.0, "waited_seconds": 20.0}]
+    assert set(names(ill, short)) == {"teacher frozen", "diverging", "loader-bound"}
+
+
 def test_skipped_steps() -> None:
     def ill(step: int) -> Line:
         return {"loss": math.nan, "loss/method": math.nan, "skipped": 1.0}
@@ -274,6 +289,37 @@ def test_clocks_that_begin_anew_with_a_restart() -> None:
     assert names(just_restarted) == []
 
 
+def test_what_cannot_be_judged_yet_is_said() -> None:
+    assert unjudged(run(), STEPS, STEPS) == []
+    (short,) = unjudged(run(until=40), STEPS, 40)
+    assert short == too_short(40) and "After 40 steps" in short and "from the 50th step on" in short
+    assert too_short(50) == ""
+    (early,) = unjudged(run(until=190), STEPS, 190)
+    assert early == "Whether it learns is judged from step 200 of 1000 on."
+    assert unjudged(run(until=200), STEPS, 200) == []
+    # Every rule that speaks of the representation or of the loss lacks its numbers.
+    assert [words.partition(" is ")[0] for words in unjudged([], STEPS, STEPS)] == [
+        "Whether it has collapsed", "Whether it learns",
+    ]  # fmt: skip
+    sparse = [line for line in run() if line["kind"] == "health" or line["step"] % 300 == 0]
+    assert unjudged(sparse, STEPS, STEPS) == [
+        "Whether it learns is not known: its loss was written down fewer than 5 times."
+    ]
+
+
+def test_what_spoils_a_run() -> None:
+    told = [
+        *findings(run(health=flat), STEPS),
+        *findings(run(train=at_chance), STEPS),
+        *findings(run(train=lambda s: {"skipped": 1.0, "momentum": 1.0}), STEPS),
+        *findings(run(health=lambda s: {"student/rankme": 1.0} if s else {}), STEPS),
+    ]
+    assert [(finding.name, finding.spoils) for finding in told] == [
+        ("collapsed", True), ("stuck at chance", True), ("teacher frozen", False), ("diverging", True),
+        ("dimensional collapse", False),
+    ]  # fmt: skip
+
+
 def test_every_option_that_a_remedy_names_exists() -> None:
     ill = [
         run(health=flat),
@@ -307,3 +353,4 @@ def test_nothing_in_the_lines_can_break_the_rules(odd: list[Line], steps: int, p
     for number, change in enumerate(odd):  # a healthy run with some values of some lines replaced by anything
         lines[(place + number) % len(lines)] |= change
     assert all(finding.words for finding in findings(lines, steps))
+    assert all(unjudged(lines, steps, steps))

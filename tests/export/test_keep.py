@@ -17,11 +17,22 @@ LAST = entry("student", 20, 60.0)
 @pytest.mark.parametrize(
     ("others", "held", "expected", "decided", "words"),
     [
-        ([entry("teacher", 20, 58.0)], 1000, LAST, True, r"60.00 % on 1000 held-out .* the best of 2 candidates\.$"),
-        ([entry("teacher", 10, 70.0)], 1000, None, True, r"beside 60.00 % of the student of step 20.*: 4.7 times"),
-        ([entry("teacher", 20, 63.0, "stage3")], 1000, None, True, "1.4 times.*weak evidence for the best of many"),
-        ([entry("teacher", 20, 61.0)], 1000, LAST, False, "within a standard error .*2.19 points. No candidate is"),
-        ([entry("student", 20, 60.0, "stage3", loss=0.5)], 1000, LAST, False, "within"),
+        ([entry("teacher", 20, 58.0)], 1000, LAST, True, r"^A linear probe reached 60.00 % .* best of 2 candidates\.$"),
+        (
+            [entry("teacher", 10, 70.0)],
+            1000,
+            None,
+            True,
+            r"beside 60.00 % of .* 10.00 points are more than the noise of 4.24",
+        ),
+        ([entry("teacher", 20, 63.0, "stage3")], 1000, LAST, False, "3.00 points are within the noise of 4.35 points"),
+        (
+            [entry("student", 20, 60.0, "stage3", loss=0.5)],
+            1000,
+            LAST,
+            False,
+            "No difference that these images can tell",
+        ),
         ([entry("student", 20, 80.0, "stage3"), entry("student", 20, 80.0, "stage2", knn=60.0)], 1000, None, True, ""),
     ],
 )
@@ -45,9 +56,17 @@ def test_the_file_says_all_that_the_card_needs() -> None:
         "teacher", 10, "stage3, mean", 20,
     )  # fmt: skip
     told = preference(written)
-    assert told.network == "teacher" and told.decided
+    assert told.headline == "Take the teacher." and told.decided
     assert told.why.startswith("Keep the teacher of step 10, features 'stage3, mean'. A linear probe reached 70.00 %")
     assert told.why.endswith("On the test images, which had no part in this: 71.50 %.")
     assert rows(written) == [
         ("teacher", "10", "stage3, mean", "50.00", "70.00"), ("student", "20", "h", "50.00", "60.00"),
     ]  # fmt: skip
+
+
+def test_of_a_spoilt_run_none_is_to_be_kept() -> None:
+    entries = [LAST, entry("teacher", 20, 59.0)]
+    written = content(pick(entries, 1000), entries, 1000, {"top1": 61.0}, {}, refused="This run has collapsed.")
+    assert written["sentence"].startswith(
+        "Keep none of them. This run has collapsed. The best is the student of step 20"
+    )

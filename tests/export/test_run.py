@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -42,13 +42,13 @@ def health(step: int, retrieval: tuple[float, float], **more: Any) -> dict[str, 
 LINES = [
     {"kind": "knn", "step": 0, "epoch": 0.0, "student": 10.0, "teacher": 10.0, "protocol": KNN},
     health(0, (20.0, 20.0)),
-    {"kind": "train", "step": 10, "epoch": 1.0, "loss": 1.0, "elapsed_seconds": 3000.0},
-    {"kind": "train", "step": 15, "epoch": 1.5, "loss": 1.0, "elapsed_seconds": 2000.0},
-    {"kind": "train", "step": 20, "epoch": 2.0, "loss": 1.0, "elapsed_seconds": 4200.0},
-    {"kind": "knn", "step": 20, "epoch": 2.0, "student": 30.0, "teacher": 41.25, "protocol": KNN},
-    {"kind": "online", "step": 20, "epoch": 2.0, "student": 33.125, "student_top5": 50.0, "protocol": "online"},
-    health(20, (60.0, 40.0), start_share=0.3, **GAPS),
-    {"kind": "knn", "step": 30, "epoch": 3.0, "student": 88.0, "teacher": 11.0, "protocol": KNN},
+    {"kind": "train", "step": 50, "epoch": 5.0, "loss": 1.0, "elapsed_seconds": 3000.0},
+    {"kind": "train", "step": 55, "epoch": 5.5, "loss": 1.0, "elapsed_seconds": 2000.0},
+    {"kind": "train", "step": 60, "epoch": 6.0, "loss": 1.0, "elapsed_seconds": 4200.0},
+    {"kind": "knn", "step": 60, "epoch": 6.0, "student": 30.0, "teacher": 41.25, "protocol": KNN},
+    {"kind": "online", "step": 60, "epoch": 6.0, "student": 33.125, "student_top5": 50.0, "protocol": "online"},
+    health(60, (60.0, 40.0), start_share=0.3, **GAPS),
+    {"kind": "knn", "step": 90, "epoch": 9.0, "student": 88.0, "teacher": 11.0, "protocol": KNN},
 ]
 
 
@@ -58,10 +58,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write_run(path: Path, run: Run) -> Path:
-    """A run of 10 steps an epoch, stopped after 20 of 1,000 steps; a later measurement must not be told of it."""
+    """A run of 10 steps an epoch, stopped after 60 of 1,000 steps; a later measurement must not be told of it."""
     method = build_method(run.method, run.backbone, 0, Own(), (3, 32, 32))
-    state = {"step": 20, "student": method.student.state_dict(), "teacher": method.teacher.state_dict()}
-    save_checkpoint(RunDir(path).last, {"run": to_json(run), "epoch": 2.0, "classes": [], "data": "f", "state": state})
+    state = {"step": 60, "student": method.student.state_dict(), "teacher": method.teacher.state_dict()}
+    save_checkpoint(RunDir(path).last, {"run": to_json(run), "epoch": 6.0, "classes": [], "data": "f", "state": state})
     written = {"format": 1, "data": "/home/somebody/holiday", "images": 2600, "origin": "a folder", "run": to_json(run)}
     (path / "run.json").write_text(json.dumps(written))
     (path / "environment.jsonl").write_text(json.dumps(environment()) + "\n")
@@ -89,18 +89,18 @@ def test_both_networks_and_a_card_in_the_run_folder(folder: Path) -> None:
 
 
 def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
-    evaluated = {"network": "teacher", "top1": 44.44, "protocol": "linear-v1", "step": 20}
+    evaluated = {"network": "teacher", "top1": 44.44, "protocol": "linear-v1", "step": 60}
     (folder / "evaluations.jsonl").write_text(
         json.dumps(evaluated) + "\n" + json.dumps(evaluated | {"top1": 77.77, "step": 10}) + "\n"
     )
     export(folder)
     card = (folder / "export" / "README.md").read_text()
     for words in (
-        "20 of 1000 planned steps: **the run was not finished**",
-        "**Take the teacher.**", "3.3 times a standard error", "400 test images",
+        "60 of 1000 planned steps: **the run was not finished**",
+        "**Take the teacher.**", "11.25 points are more than the noise of 6.73 points", "400 images",
         f"| kNN top-1 (%) | 10 | 30 | 41.25 | {KNN} |", "| own other view found (%) | 20 | 60 | 40 |", "33.1",
-        "| h | 0.0101 | 0.0202 | 0.0303 |", "health-v1, step 20", "knn at step 20",
-        "| teacher | 44.44 | linear-v1 |",
+        "| h | 0.0101 | 0.0202 | 0.0303 |", "health-v1, step 60", "knn at step 60",
+        "| teacher | not recorded | 44.44 | linear-v1 |",
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
         "| data | holiday |", "| images | 2600 |", "a folder", "random weights",
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",
@@ -114,12 +114,39 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         assert words not in card, words
 
 
+@pytest.mark.parametrize(
+    ("network", "made", "headline"),
+    [
+        ("teacher", "the momentum teacher of a student, backbone", "This is the teacher alone, the one to take."),
+        ("student", "the student of a momentum teacher, backbone", "This is the student alone; the teacher is better."),
+    ],
+)
+def test_the_card_of_one_network_speaks_of_that_one(
+    network: Literal["student", "teacher"], made: str, headline: str, folder: Path
+) -> None:
+    told = export(folder, network=network)
+    card = (told.folder / "README.md").read_text()
+    assert made in card and f"## Which network this is\n\n**{headline}** kNN: student 30.00 %" in card
+    assert told.advice.startswith(headline) and "Take the" not in card
+
+
+def test_a_run_too_short_to_be_judged_recommends_nothing(folder: Path) -> None:
+    content = torch.load(RunDir(folder).last, weights_only=True)
+    content["state"]["step"] = 40
+    save_checkpoint(RunDir(folder).kept(40), {k: v for k, v in content.items() if k != "format"})
+    told = export(RunDir(folder).kept(40))
+    card = (told.folder / "README.md").read_text()
+    assert "**Too early to use either network.** After 40 steps a run is too short to be judged" in card
+    assert "- **not judged**: After 40 steps" in card and "None of the rules" not in card
+
+
 def test_without_labels_and_before_any_measurement(folder: Path) -> None:
     metrics = folder / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(line) + "\n" for line in LINES if line["kind"] not in ("knn", "online")))
     export(folder)
     card = (folder / "export" / "README.md").read_text()
-    assert "**Take the student.** No preference on label-free measures" in card and "weak evidence" in card
+    assert "**Take the student.** Both label-free" not in card and "weak evidence" in card
+    assert "**No preference: take the student.** Label-free measures do not agree" in card
     metrics.unlink()
     (folder / "environment.jsonl").unlink()
     export(folder)
@@ -169,25 +196,25 @@ def test_an_export_that_fails_leaves_the_old_one(folder: Path, monkeypatch: pyte
 
 def test_a_kept_checkpoint_speaks_of_its_own_step(folder: Path) -> None:
     content = torch.load(RunDir(folder).last, weights_only=True)
-    content["state"]["step"] = 12
-    save_checkpoint(RunDir(folder).kept(12), {k: v for k, v in content.items() if k != "format"})
-    export(RunDir(folder).kept(12))
+    content["state"]["step"] = 54
+    save_checkpoint(RunDir(folder).kept(54), {k: v for k, v in content.items() if k != "format"})
+    export(RunDir(folder).kept(54))
     card = (folder / "export" / "README.md").read_text()
-    assert "after 12 of 1000" in card and "Nothing was measured" in card and "41.25" not in card
+    assert "after 54 of 1000" in card and "Nothing was measured" in card and "41.25" not in card
     assert "time in the training loop | 50 minutes" in card
 
 
 def test_an_older_run_without_the_number_of_images(folder: Path) -> None:
     written = json.loads((folder / "run.json").read_text())
     del written["images"], written["origin"]
-    run = replace(RUN, init="/home/somebody/imagenet.pth", train=replace(RUN.train, epochs=2, warmup_epochs=0))
+    run = replace(RUN, init="/home/somebody/imagenet.pth", train=replace(RUN.train, epochs=6, warmup_epochs=0))
     content = torch.load(RunDir(folder).last, weights_only=True)
     content["run"] = to_json(run)
     save_checkpoint(RunDir(folder).last, {k: v for k, v in content.items() if k != "format"})
     (folder / "run.json").write_text(json.dumps(written))
     export(folder)
     card = (folder / "export" / "README.md").read_text()
-    assert "after all 20 steps" in card and "| images | at least 2560 |" in card
+    assert "after all 60 steps" in card and "| images | at least 2560 |" in card
     assert "| started from | imagenet.pth |" in card
 
 

@@ -90,7 +90,7 @@ def test_a_run_that_stopped_early_and_one_that_never_began() -> None:
     found = Outline(page(sample.contents(empty)))
     assert found.headings[0][1] == "Not started."
     assert [words for tag, words in found.headings if tag == "h2"] == ["What was run", "Health", "Machine and versions"]
-    assert "collapse cannot be seen" in found.text and found.scripts == []
+    assert found.scripts == []
 
 
 def test_without_labels_the_other_view_speaks() -> None:
@@ -104,6 +104,19 @@ def test_findings_come_with_their_remedy() -> None:
     text = Outline(page(sample.contents(*runs))).text
     assert "collapsed, step 30. All images look alike to it." in text and "Lower the learning rate." in text
     assert "Nothing found in good." in text
+
+
+def test_a_spoilt_run_and_one_that_cannot_be_judged_are_said_to_be() -> None:
+    spoilt = page(sample.contents(sample.run(findings=[sample.finding()])))
+    assert Outline(spoilt).headings[0][1] == (
+        "Finished after 100 steps, and something is wrong with it: collapsed. Use none of its networks."
+    )
+    short = sample.run("short", step=40, steps=40, unjudged=["It is too short."], short=True)
+    found = Outline(page(sample.contents(short)))
+    assert found.headings[0][1].endswith(" in the teacher. Too short a run to be judged.")
+    assert "Not judged. It is too short." in found.text and "Nothing found" not in found.text
+    two = Outline(page(sample.contents(sample.run("a"), short, replace(short, name="c"))))
+    assert "Nothing found in a." in two.text and "Not judged in short and c. It is too short." in two.text
 
 
 def test_numbers_that_are_not_finite_do_no_harm() -> None:

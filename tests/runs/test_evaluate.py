@@ -22,12 +22,15 @@ from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.linear import Linear, linear_probe
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
+from resmom.report.compare import table
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.evaluate import More, evaluate
+from resmom.runs.export import export
 from resmom.runs.job import clean_batches, labelled_split
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from resmom.runs.probefile import ProbeFile
+from resmom.runs.report import gather
 from tests.runs.crash import QUIET, small_run, write_images
 
 QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
@@ -235,7 +238,8 @@ def test_the_command_prints_mean_spread_and_number(
     assert status == 0 and len(lines) == 9 and all(" ± " in line and "(n=2)" in line for line in lines[:8])
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
     (first, *_) = json.loads(out)
-    assert status == 0 and set(first) == {"network", "top1", "top5", "protocol", "step", "sd", "draws"}
+    about = {"network", "top1", "top5", "protocol", "step", "data", "fingerprint"}
+    assert status == 0 and set(first) == about | {"sd", "draws"}
     assert "(seed 4)" in first["protocol"]
     status, _, err = command(monkeypatch, capsys, path, "--low-shot", "one")
     assert status == 2 and "numbers of images per class, such as 1,5,10; got 'one'" in err and err.count("\n") == 1
@@ -248,6 +252,36 @@ def test_the_command_prints_mean_spread_and_number(
     status, out, _ = command(monkeypatch, capsys, path, "--sweep", "--linear.epochs", 1, "--network", "student")
     lines = out.splitlines()
     assert status == 0 and lines[0].startswith("student") and sum(line.startswith(" * ") for line in lines) == 1
+
+
+def test_scores_on_two_folders_are_told_apart(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other, alike = tmp_path / "run", tmp_path / "others", tmp_path / "elsewhere" / "others"
+    shutil.copytree(trained[0], run)
+    RunDir(run).evaluations.unlink(missing_ok=True)
+    for copied in (other, alike):
+        shutil.copytree(trained[1], copied)
+    for file in sorted((alike / "test" / "a").iterdir())[:3]:
+        file.unlink()
+    own, others, third = (
+        evaluate(run, data, "student", ("knn",)) for data in (None, str(other), str(alike) + "@held-out=0.5")
+    )
+    assert [rows[0].data for rows in (own, others, third)] == ["images", "others", "others@held-out=0.5"]
+    status, out, _ = command(monkeypatch, capsys, run, "--data", alike, "--protocols", "knn", "--network", "student")
+    assert status == 0 and out.splitlines()[-1].startswith("on others, step 14; also in ")
+    lines = read_lines(RunDir(run).evaluations)
+    assert len({line["fingerprint"] for line in lines}) == 3  # the run's own images and their copy are the same
+    assert str(tmp_path) not in json.dumps([{k: v for k, v in line.items() if k != "environment"} for line in lines])
+
+    # Where two folders have one name, their fingerprints tell them apart: on the card, and in the columns of a report.
+    names = {f"others ({lines[n]['fingerprint'][:6]})" for n in (1, 3)} | {"images", "others@held-out=0.5"}
+    assert len(names) == 4
+    export(run)
+    card = (RunDir(run).export / "README.md").read_text()
+    assert all(f"| student | {name} |" in card for name in names)
+    columns = table(gather([RunDir(run)], images=False).runs).columns
+    assert {protocol.rpartition("; on ")[2] for _, _, protocol in columns if "; on " in protocol} == names
 
 
 def test_the_command_ignores_nothing(

@@ -1,6 +1,8 @@
 """`resmom evaluate --all`: all are measured, one is tested, and export goes by the choice until it is stale."""
 
 import json
+import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir, append_line, read_lines
 from resmom.runs.export import export
 from resmom.runs.keep import keep
 from resmom.runs.pretrain import pretrain
@@ -43,7 +45,7 @@ def test_every_candidate_once_and_one_test(folder: RunDir) -> None:
         for features in ("h", "stage1, mean")
     ]
     line = read_lines(folder.evaluations)[-1]
-    assert len(read_lines(folder.evaluations)) == before + 1 and line["protocol"].startswith("keep-v1 (")
+    assert len(read_lines(folder.evaluations)) == before + 1 and line["protocol"].startswith("keep-v2 (")
     assert line["top1"] == found.row.score.top1 and "tested on 20" in line["protocol"]
     written = json.loads(folder.choice.read_text())
     assert written["sentence"] == found.sentence and written["held_out"] == found.held == 8
@@ -65,7 +67,7 @@ def choose(folder: RunDir, **values: object) -> None:
 
 
 def test_export_goes_by_the_choice(folder: RunDir, tmp_path: Path) -> None:
-    choose(folder, step=10, last_step=20, network="teacher", sentence="Keep the teacher of step 10.")
+    choose(folder, step=10, last_step=20, network="teacher", decided=True, sentence="Keep the teacher of step 10.")
     found = export(folder.path, tmp_path / "out")
     assert (found.step, found.chosen) == (10, "Keep the teacher of step 10.")
     teacher = load_checkpoint(folder.kept(10))["state"]["teacher"]
@@ -84,6 +86,19 @@ def test_a_stale_choice_and_another_checkpoint_are_left_alone(folder: RunDir, tm
     named = export(folder.kept(20), tmp_path / "b")
     assert (named.step, named.chosen) == (20, "") and "Another choice." not in (tmp_path / "b/README.md").read_text()
     assert export(folder.kept(10), tmp_path / "c").chosen == "Another choice."
+
+
+def test_of_a_run_that_diverged_none_is_kept_whatever_the_labels_say(folder: RunDir, tmp_path: Path) -> None:
+    ill = RunDir(tmp_path / "run")
+    shutil.copytree(folder.path, ill.path)
+    for step in range(17, 21):
+        append_line(ill.metrics, {"kind": "train", "step": step, "loss": math.nan, "skipped": 1.0})
+    found = keep(ill.path, linear=QUICK)
+    assert found.sentence.startswith("Keep none of them. This run diverges: 4 of the last")
+    assert "What to change: Lower --optim.lr" in found.sentence
+    told = export(ill.path, tmp_path / "out").advice
+    assert told.startswith("Use neither network. This run diverges")
+    assert "**Use neither network.** This run diverges" in (tmp_path / "out/README.md").read_text()
 
 
 def test_refusals(folder: RunDir, tmp_path: Path) -> None:
@@ -123,5 +138,6 @@ def test_a_method_without_a_teacher(tmp_path: Path) -> None:
     found = keep(tmp_path / "run", linear=QUICK)
     assert {e.network for e in found.entries} == {"student"}
     export(tmp_path / "run", tmp_path / "out")
+    assert "After 20 steps a run is too short to be judged" in found.sentence
     card = (tmp_path / "out/README.md").read_text()
     assert "This method has no teacher" in card and found.sentence in card and "| linear probe (%) |" in card

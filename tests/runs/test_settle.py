@@ -9,19 +9,23 @@ import torch
 from torch import nn
 
 from resmom.build import Own
-from resmom.config import ConfigError, Run
+from resmom.checkpoint import save_checkpoint
+from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.data.packing import pack
 from resmom.data.source import Data
+from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, half_life, momentum_of
+from resmom.recipes.side import with_side
 from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
 from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import Asked, pretrain
-from resmom.runs.settle import Ask, Settled
+from resmom.runs.options import changed
+from resmom.runs.pretrain import pretrain
+from resmom.runs.settle import Ask, Asked, Settled
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
@@ -63,9 +67,11 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         time: float | None = None,
         backbone: BackboneConfig | None = None,
         own: Own | None = None,
+        init: str = "",
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
-        return settle.settle(base, ask, data, tmp_path / "run", CPU, 1, own or Own(), "", time, backbone)
+        asked = Asked(base, ask, init, time, backbone)
+        return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
 
     return call
 
@@ -88,11 +94,19 @@ class TestDerived:
         train = found.run.train
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
         assert len(found.choices) == 11 and len(tried) == 1
-        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, four kept ones, the exports.
-        assert (
-            found.estimate
-            == "about 14 min (0.1 s a step on this machine now), 130 MiB of disk, 1280 MiB of memory for a step"
+        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, six kept ones, the exports.
+        assert found.estimate == (
+            "about 14 min (0.1 s a step on this machine now), 140 MiB of disk with six kept checkpoints, 1280 MiB of "
+            "memory for a step"
         )
+
+    def test_where_the_disk_has_little_room_fewer_checkpoints_are_kept(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for free, words in ((199 * MIB, "with three kept checkpoints"), (49 * MIB, "with no kept checkpoints")):
+            monkeypatch.setattr(budget, "free_disk", lambda place, free=free: free)
+            monkeypatch.setattr(settle, "require_disk", lambda *_: None)
+            assert words in settled().estimate  # a tenth of what is free, at 5 MiB each
 
     def test_dear_measurements_are_made_less_often(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
         few = replace(COST, measure_seconds=20.0)
@@ -138,7 +152,7 @@ class TestAsked:
         told = next(choice.value for choice in found.choices if choice.option == "train.steps")
         assert told == "200 (5 passes over the images)"
         # As often as in a longer run, where the measurements are not too dear: here a tenth of 20 s is one.
-        assert found.run.log.save_epochs == pytest.approx(200 * 128 / 5_000)
+        assert found.run.log.save_epochs == pytest.approx(200 / (5_000 // 128))
 
     def test_a_batch_of_ones_own_sees_as_many_images(self, settled: Settle) -> None:
         found = settled(train_with(batch=32))
@@ -303,7 +317,7 @@ class TestMemory:
         cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
         need = 40 * cost.kept_bytes * TRANSIENT + cost.weight_bytes
         monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY))
-        found = settle.settle(None, ask, data, tmp_path / "run", CPU, 1, Own())
+        found = settle.settle(Asked(change=ask), data, tmp_path / "run", CPU, 1, Own())
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
 
 
@@ -313,8 +327,53 @@ def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Pat
 
     with torch.random.fork_rng(devices=[]):
         torch.save(resnet18().state_dict(), tmp_path / "r18.pt")
-    found = settle.settle(None, same, images(), tmp_path / "run", CPU, 1, Own(), str(tmp_path / "r18.pt"))
+    found = settled(n=100, init=str(tmp_path / "r18.pt"))
     assert found.run.backbone == ResNet(18) and found.run.optim == Sgd(lr=0.03)
+
+
+class TestSize:
+    """The side of the views, and what follows from it."""
+
+    def exported(self, folder: Path, side: int) -> str:
+        """A file as `resmom export` writes it, of a run that saw views of that side."""
+        config = SmallResNet((4, 8))
+        about = About("student", part_to_json(config) | {"kind": "SmallResNet"}, 100, (0.5,) * 3, (0.2,) * 3, side)
+        weights = {name: value.clone() for name, value in build_backbone(config).body.state_dict().items()}
+        save_weights(folder / "student.safetensors", weights, about)
+        return str(folder / "student.safetensors")
+
+    @pytest.mark.parametrize("side", [24, 64, 72])
+    def test_follows_what_a_file_says_of_itself(self, settled: Settle, tmp_path: Path, side: int) -> None:
+        found = settled(n=100, init=self.exported(tmp_path, side))  # images of 32 pixels
+        assert [view.size for view in found.run.policy.views] == [side, side]
+        assert found.run.policy.views[0].blur == (0.5 if side > 64 else 0.0)
+        assert reasons(found)["image_size"].endswith("was trained at, as the file says")
+        assert found.run.policy.mean == (0.5,) * 3 and found.run.backbone == SmallResNet((4, 8))
+
+    def test_follows_a_checkpoint_too(self, settled: Settle, tmp_path: Path) -> None:
+        run = with_side(tiny(automatic(gather(images(), CPU)).run), 40)
+        assert run.policy.views[0].size == 40
+        save_checkpoint(tmp_path / "last.pt", {"run": to_json(run)})
+        assert settled(n=100, init=str(tmp_path / "last.pt")).run.policy.views[1].size == 40
+
+    def test_the_users_own_goes_before_the_files(self, settled: Settle, tmp_path: Path) -> None:
+        found = settled(lambda run: with_side(run, 96), n=100, init=self.exported(tmp_path, 64))
+        assert [view.size for view in found.run.policy.views] == [96, 96]
+        assert found.run.policy.views[0].blur == 0.5  # which follows
+        assert reasons(found)["image_size"] == "asked for; derived: 64"
+
+    def test_a_relative_change_is_made_once(self, settled: Settle) -> None:
+        found = settled(lambda run: with_side(run, 3 * run.policy.views[0].size), n=100)
+        assert [view.size for view in found.run.policy.views] == [96, 96]
+
+    def test_of_one_view_alone_is_refused(self, settled: Settle) -> None:
+        with pytest.raises(ConfigError, match=r"sides of 24 and 32 pixels.*--image-size"):
+            settled(lambda run: changed(run, {"policy.views.0.size": 24}), n=100)
+
+    def test_of_a_transformer(self, settled: Settle) -> None:
+        found = settled(lambda run: with_side(run, 48), n=100, backbone=MoCoViT("tiny", image=32, patch=8))
+        assert found.run.backbone == MoCoViT("tiny", image=48, patch=8)
+        assert reasons(found)["image_size"] == "asked for; derived: 32"
 
 
 def test_packing_is_told_where_it_pays(
