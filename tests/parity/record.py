@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import types
@@ -36,6 +37,13 @@ def load(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def keep(recorded: dict[str, Any]) -> None:
+    """Write everything that was recorded, lists of numbers on one line each."""
+    text = json.dumps(recorded, indent=1)
+    OUT.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
+    print(f"written: {OUT}")
 
 
 def commit(path: Path) -> str:
@@ -231,8 +239,7 @@ def main() -> None:
         if root is not None:
             before = found.get(repository, {})  # record_queues.py adds to some
             found[repository] = {**before, "commit": a[f"{name}_commit"] or commit(root), **record(root)}
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(found)
 
 
 if __name__ == "__main__":

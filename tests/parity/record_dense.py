@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.parity.record import OUT, commit
+from tests.parity.record import OUT, commit, keep
 from tests.parity.record_queues import alone, fill, norms
 from tests.parity.setting import DenseSetting
 
@@ -93,8 +93,7 @@ def main() -> None:
     with alone():
         stand_ins(given.path)
         recorded["WXinlong/DenseCL"] = {"commit": given.commit or commit(given.path), **densecl()}
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.parity.record import OUT, commit, load
+from tests.parity.record import OUT, commit, keep, load
 from tests.parity.record_queues import alone
 from tests.parity.setting import IbotSetting, numbers, weight
 
@@ -166,8 +166,7 @@ def main() -> None:
             "tokens": tokens(root),
             "masks": masks(root),
         }
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from tests.parity.record import OUT, commit, load
+from tests.parity.record import OUT, commit, keep, load
 from tests.parity.setting import QueueSetting, numbers, views, weight
 
 
@@ -148,8 +148,7 @@ def main() -> None:
                 head = given[f"{name}_commit"] or commit(path)
                 recorded[repository] = {**before, "commit": head, **record(path)}
                 sys.path.pop(0)
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":
