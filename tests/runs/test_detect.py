@@ -51,7 +51,8 @@ def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("form", "every", "final"), [("fpn", 40, 60), ("c4", 15, 40)])
 def test_average_precision_rises(form: str, every: int, final: float, place: Path, tmp_path: Path) -> None:
     detector = replace(tiny().detector, form=form, anchor=6.0)
-    config = tiny(detector=detector, steps=6 * every, batch=8, lr=0.05, measure_steps=every, warmup_steps=10)
+    pace = {"steps": 6 * every, "measure_steps": every, "save_steps": 6 * every, "warmup_steps": 10}
+    config = tiny(detector=detector, batch=4, lr=0.05, **pace)
     origin = Origin(backbone=SmallResNet((16, 32, 64)))
     ended = train(config, place, tmp_path / "out", origin)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
@@ -73,7 +74,7 @@ def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkey
 VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
 def test_a_restart_of_a_vision_transformer_changes_no_bit(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
