@@ -80,9 +80,10 @@ def test_five_mocov3_steps() -> None:
     backbone = build_backbone(ResNet(18, zero_init_residual=True))
     method = MoCoV3Method(backbone, MoCoV3(s.temperature, s.hidden, s.out)).double()
     with torch.no_grad():
-        for network in (method.student, method.teacher):
-            for name, p in network.named_parameters():
-                p.copy_(weight(canonical(name), p))
+        for name, p in method.student.named_parameters():
+            p.copy_(weight(canonical(name), p))
+        for name, p in method.teacher.named_parameters():
+            p.copy_(method.student.get_parameter(name))
     state = State(method, build_optimizer(Lars(weight_decay=s.weight_decay), method.student))
     for step in range(s.steps):
         batch = Batch(views(step, s), torch.arange(s.images))

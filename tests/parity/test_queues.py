@@ -35,9 +35,10 @@ def unit(name: str, *shape: int, dim: int = 1) -> Tensor:
 @torch.no_grad()
 def filled(method: Method, names: dict[str, str], queues: dict[str, Queue]) -> Method:
     """The method as the authors' code began; `names`: how our parameters' names begin, and how theirs do."""
-    for network in (method.student, method.teacher):
-        for name, p in network.named_parameters():
-            p.copy_(weight(theirs(name, names), p))
+    for name, p in method.student.named_parameters():
+        p.copy_(weight(theirs(name, names), p))
+    for name, p in method.teacher.named_parameters():
+        p.copy_(method.student.get_parameter(name))
     for name, queue in queues.items():  # there a key is a column
         queue.rows.copy_(unit(name, queue.rows.shape[1], queue.rows.shape[0], dim=0).T)
     return method

@@ -14,6 +14,7 @@ from resmom.cli import main
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
+from resmom.nets import backbones
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
@@ -52,7 +53,8 @@ def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("form", "every", "final"), [("fpn", 40, 60), ("c4", 15, 40)])
 def test_average_precision_rises(form: str, every: int, final: float, place: Path, tmp_path: Path) -> None:
     detector = replace(tiny().detector, form=form, anchor=6.0)
-    config = tiny(detector=detector, steps=6 * every, batch=8, lr=0.05, measure_steps=every, warmup_steps=10)
+    pace = {"steps": 6 * every, "measure_steps": every, "save_steps": 6 * every, "warmup_steps": 10}
+    config = tiny(detector=detector, batch=4, lr=0.05, **pace)
     origin = Origin(backbone=SmallResNet((16, 32, 64)))
     ended = train(config, place, tmp_path / "out", origin)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
@@ -99,7 +101,7 @@ def test_batch_statistics_are_estimated_before_every_measurement(
 VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
 def test_a_restart_of_a_vision_transformer_changes_no_bit(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,11 +115,14 @@ def test_a_restart_of_a_vision_transformer_changes_no_bit(
 
 
 @pytest.mark.slow
-def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(tmp_path: Path) -> None:
+def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From random weights, which need more images than this for others."""
+    monkeypatch.setitem(backbones.VIT, "tiny", (64, 3, 2))  # large enough for eight images
     shown = [str(write_rectangles(tmp_path / "shown", 8, 0))]
-    config = tiny(steps=100, batch=8, measure_steps=50, warmup_steps=10, drops=(0.8,), flip=0.0, sides=(64,))
-    config = replace(config, optim="adamw", lr=1e-3, layer_decay=0.9, weight_decay=0.05, clip=1.0)
+    config = tiny(steps=100, batch=8, save_steps=100, warmup_steps=10, drops=(0.8,), flip=0.0, sides=(64,))
+    config = replace(config, optim="adamw", lr=2e-3, layer_decay=0.9, weight_decay=0.05, clip=1.0)
     origin = Origin(backbone=DinoViT("tiny", 64))
     (row,) = detect_train(config, origin, shown, shown, tmp_path / "out", MACHINE).rows
     assert row.scores["ap50"] > 50

@@ -22,7 +22,6 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.msf import MSF
 from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
-from resmom.nets.vit import VIT
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.evaluate import labelled
@@ -163,9 +162,9 @@ def test_memory_schedules_and_local_views_resume_bitwise(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
 def test_masks_and_two_centres_resume_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of an epoch; resumed with another number of threads that make batches."""
-    monkeypatch.setitem(VIT, "tiny", (24, 2, 2))  # a transformer that a test can afford
     data = write_images(tmp_path / "images.npz")
     pretrain(ibot_run(), str(data), tmp_path / "whole", QUIET)
     assert stop_at(7, ibot_run(), data, tmp_path / "run", monkeypatch).step == 7
