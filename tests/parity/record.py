@@ -25,6 +25,7 @@ import torch
 from torchvision.models import resnet18
 
 from tests.parity.setting import Convolution, DinoSetting, Setting, numbers, views, weight
+from tests.parity.weights import fingerprints
 
 OUT = Path(__file__).parent.parent / "golden" / "parity.json"
 
@@ -90,12 +91,8 @@ def mocov3(root: Path) -> dict[str, Any]:
     last = schedule.adjust_moco_momentum(s.steps, arguments)
     found["momentum"].append(last)
     model._update_momentum_encoder(last)  # the move that ours has already made
-    found["student"] = {n: p.norm().item() for n, p in model.named_parameters() if "momentum" not in n}
-    found["teacher"] = {
-        n.replace("momentum_encoder", "base_encoder"): p.norm().item()
-        for n, p in model.named_parameters()
-        if "momentum_encoder" in n
-    }
+    found["student"] = fingerprints(model, "base_encoder", "predictor")
+    found["teacher"] = fingerprints(model, "momentum_encoder")
     q, k = numbers("query", (6, 10)), numbers("key", (6, 10))
     found["contrastive"] = {}
     for temperature in (0.2, 1.0):
@@ -208,7 +205,7 @@ def dino(root: Path) -> dict[str, Any]:
         found["losses"].append(loss.item())
         found["centres"].append(loss_of.center.flatten().tolist())
     for name, network in (("student", student), ("teacher", teacher)):
-        found[name] = {n: p.norm().item() for n, p in network.named_parameters()}
+        found[name] = fingerprints(network)
     normed = head(24, s.prototypes, norm_last_layer=True, **options).double()
     with torch.no_grad():
         for name, p in normed.named_parameters():
