@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resmom.diagnose.labelfree import GAP, MEANINGS
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
 from resmom.types import Network
@@ -198,6 +199,8 @@ def _measured(card: Card) -> list[str]:
             f"During training, the newest measurement up to this step ({card.measured}).{start}",
             _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
+        told = [f"- {n.quantity}: {MEANINGS[n.quantity]}" for n in card.numbers if n.quantity in MEANINGS]
+        parts += ["\n".join(told)] if told else []
     if card.evaluations:
         scores = [(name, data or "not recorded", f"{top1:.2f}", how) for name, data, top1, how in card.evaluations]
         evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
@@ -218,8 +221,8 @@ def _gaps(card: Card) -> list[str]:
     ]
     return [
         "## The gap between student and teacher",
-        f"Mean of 1 - cos between the two ({card.gap_protocol}). Same view (intra) beside the other view of the image "
-        "(inter) and different images (chance): a small intra gap alone proves nothing.",
+        f"Gap: {GAP} Means for the same view (intra), the other view of the image (inter) and different images "
+        f"(chance); {card.gap_protocol}.",
         _table(("site", "intra", "inter", "chance"), rows),
     ]
 
