@@ -24,7 +24,7 @@ from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare
 from resmom.runs.limits import free_disk
 from resmom.runs.monitor import monitor
-from resmom.schedule import every
+from resmom.schedule import every, times
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
 from resmom.train.state import state_dict, student_of
@@ -199,9 +199,8 @@ def kept_of(run: Run, steps: int, per_epoch: int) -> int:
 
 
 def measures_of(run: Run, steps: int, per_epoch: int) -> int:
-    """How often a run measures or saves before its end."""
-    interval = every(run.log.save_epochs, per_epoch)
-    return steps // interval if interval else 0
+    """How often a run measures or saves, its end included and its start not."""
+    return times(steps, every(run.log.save_epochs, per_epoch))
 
 
 def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
