@@ -202,7 +202,7 @@ def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     steps = length(run.train, per_epoch)
     seconds = steps * cost.step_seconds + (measures_of(run, steps, per_epoch) + 2) * cost.measure_seconds
     disk = disk_of(run, cost, steps, per_epoch)
-    require_disk(out, disk)
+    require_disk(out, disk + cost.checkpoint_bytes)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
         f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "

@@ -33,7 +33,7 @@ from tests.data.test_folder import draw
 from tests.runs.derived import CPU, images, tiny, train_with
 
 MIB = 2**20
-COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB)
+COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB, backbone_bytes=MIB)
 
 
 def same(run: Run) -> Run:
@@ -94,9 +94,9 @@ class TestDerived:
         train = found.run.train
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
         assert len(found.choices) == 11 and len(tried) == 1
-        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, six kept ones, the exports.
+        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, six kept ones, backbones, lines.
         assert found.estimate == (
-            "about 14 min (0.1 s a step on this machine now), 140 MiB of disk with six kept checkpoints, 1280 MiB of "
+            "about 14 min (0.1 s a step on this machine now), 36 MiB of disk with six kept checkpoints, 1280 MiB of "
             "memory for a step"
         )
 
