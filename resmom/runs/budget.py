@@ -147,15 +147,15 @@ def pack_side(run: Run, cost: Trial, data: Data) -> int:
     return side if float(np.median(source.sizes.min(axis=1))) >= 2 * side else 0
 
 
-def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
-    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError if they are too few."""
+def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = LEAST_STEPS) -> int:
+    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError below `least`."""
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
-    if steps < LEAST_STEPS:
-        needed = (LEAST_STEPS * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
+    if steps < least:
+        needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
-            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
+            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {least} are needed; give "
             f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views (--image-size), or a "
             "smaller --backbone"
         )
