@@ -202,6 +202,8 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
 
 
 def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
+    if 0 < limits.steps < facts.steps:
+        return limits.steps, f"what fits into the given time at the speed measured just now; asked for: {facts.steps}"
     if facts.steps:
         derived, _ = _steps(replace(facts, steps=0), limits, batch)
         return facts.steps, f"asked for; derived: {derived}"

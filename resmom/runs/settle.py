@@ -17,6 +17,7 @@ from resmom.recipes.side import with_views
 from resmom.report.compare import differences, flat
 from resmom.report.numbers import setting, small
 from resmom.runs.budget import (
+    LEAST_STEPS,
     Trial,
     disk_of,
     fit_batch,
@@ -86,8 +87,8 @@ def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: i
         if budget is None:
             return Settled(run, (), "")
         cost = trial(run, data, device, workers, own, seconds)
-        run = _within(run, cost, budget, len(data.train))
-        return Settled(run, (), _estimate(run, cost, data, out), pack_side(run, cost, data))
+        fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
+        return Settled(fitted, (), _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
@@ -108,7 +109,8 @@ def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: i
     limits = replace(limits, measures=fit_measures(cost, whole, MEASURES), kept=fit_kept(cost, out, KEPT))
     if budget is not None:
         _, run = _offer(facts, limits, ask)
-        steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
+        planned = length(run.train, per_epoch)
+        steps = fit_time(run, cost, budget, measures_of(run, planned, per_epoch), min(LEAST_STEPS, planned))
         limits = replace(limits, steps=steps)
     offer, run = _offer(facts, limits, ask)
     told = _told(offer, run, own)
@@ -143,8 +145,10 @@ def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     offer = automatic(facts, limits)
     run = ask(offer.run)
     train = replace(run.train, batch=wish.batch)
-    if facts.steps and train.steps:
-        train = replace(train, steps=facts.steps)
+    most = offer.run.train  # of what was asked for and what fits the smaller
+    if facts.steps and (train.steps or most.steps < facts.steps):
+        warm = min(train.warmup_steps if train.steps else most.warmup_steps, most.steps - 1)
+        train = replace(train, steps=most.steps, warmup_steps=warm)
     run = replace(run, train=train)
     return offer, replace(run, policy=with_views(run, view)) if view else run
 
@@ -160,17 +164,33 @@ def _held(run: Run) -> int:
     return min(run.train.batch, run.train.micro_batch or run.train.batch)
 
 
-def _within(run: Run, cost: Trial, budget: float, images: int) -> Run:
-    """The run with the length that fits into the budget, and fewer measurements where they would take most of it."""
+def _asks_for_length(base: Run, ask: Ask) -> bool:
+    """Whether the user set the length of a recipe, told by one that nobody would ask for."""
+    probe = replace(base.train, warmup_steps=0, epochs=UNASKED, steps=UNASKED if base.train.steps else 0)
+    wish = ask(replace(base, train=probe)).train
+    return (wish.epochs, wish.steps) != (probe.epochs, probe.steps)
+
+
+def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> tuple[Run, str]:
+    """The run with the length that fits into the budget, and fewer measurements where they would take most of it.
+
+    A length that the user asked for is not exceeded. Also the end of a sentence where the run became shorter.
+    """
     per_epoch = steps_per_epoch(images, run.train.batch)
-    planned = measures_of(run, length(run.train, per_epoch), per_epoch)
-    measures = fit_measures(cost, budget, planned) if planned else 0
+    whole = length(run.train, per_epoch)
+    # In a run that becomes shorter the intervals shrink, in one that becomes longer they are as they were.
+    longest = whole if asked else max(whole, int(budget / cost.step_seconds))
+    planned = measures_of(run, longest, per_epoch)
+    measures = fit_measures(cost, budget, planned)
     if measures < planned:
         log, wider = run.log, planned / measures
         log = replace(log, save_epochs=log.save_epochs * wider, knn_epochs=log.knn_epochs * wider)
-        # A kept checkpoint is one that is saved anyway, so both intervals are widened alike.
-        run = replace(run, log=replace(log, keep_epochs=log.keep_epochs * wider))
-    return with_steps(run, fit_time(run, cost, budget, measures), per_epoch)
+        run = replace(run, log=log)
+    steps = fit_time(run, cost, budget, measures, min(LEAST_STEPS, whole) if asked else LEAST_STEPS)
+    if asked and whole <= steps:
+        return run, ""
+    cut = f"; {steps} steps fit into the time, of {whole} that were {'asked for' if asked else 'planned'}"
+    return with_steps(run, steps, per_epoch), cut if steps < whole else ""
 
 
 def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
@@ -202,7 +222,7 @@ def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     steps = length(run.train, per_epoch)
     seconds = steps * cost.step_seconds + (measures_of(run, steps, per_epoch) + 2) * cost.measure_seconds
     disk = disk_of(run, cost, steps, per_epoch)
-    require_disk(out, disk)
+    require_disk(out, disk + cost.checkpoint_bytes)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
         f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "

@@ -256,3 +256,33 @@ def test_check_says_what_a_folder_holds(photos: Path) -> None:
     assert [name for name, _ in test.damaged] == ["a/0.png"]
     sides = sorted(min(image.shape[1:]) for image in every(open_data(photos, 2**30).train))
     assert train.sides[0] == sides[0] and train.sides[2] == sides[-1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_check_decodes_both_parts_where_some_images_are_held_out(photos: Path, tmp_path: Path, packed: bool) -> None:
+    """Of the training files, each once; the folder's own test split is not read, as a run does not read it."""
+    place = photos
+    if packed:
+        pack(photos, tmp_path / "pack")
+        place = tmp_path / "pack"
+        shard = place / "train-00000.bin"
+        shard.write_bytes(bytes(100) + shard.read_bytes()[100:])  # the first images of it
+    whole = check(place)[0]
+    train, test = check(f"{place}@held-out=0.5")
+    assert train.images + test.images == whole.images and whole.damaged
+    assert sorted(train.damaged + test.damaged) == whole.damaged
+    parts = open_data(f"{place}@held-out=0.5", 0)
+    assert parts.test is not None and {name for name, _ in test.damaged} <= set(parts.test.names() or [])
+
+
+def test_the_bytes_of_a_pack_are_compared_where_some_images_are_held_out(photos: Path, tmp_path: Path) -> None:
+    pack(photos, tmp_path / "pack")
+    shard = tmp_path / "pack/train-00000.bin"
+    index = np.fromfile(tmp_path / "pack/train.index", RECORD)
+    changed = bytearray(shard.read_bytes())
+    changed[-1] ^= 255
+    shard.write_bytes(changed)
+    index["crc"][-1] = zlib.crc32(changed[int(index["start"][-1]) :])
+    index.tofile(tmp_path / "pack/train.index")
+    train, test = check(f"{tmp_path / 'pack'}@held-out=0.5")
+    assert [name for name, _ in train.damaged + test.damaged] == ["train-00000.bin"]
