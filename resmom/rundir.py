@@ -147,12 +147,18 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out."""
+    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out.
+
+    Raises ValueError for a line that is no JSON object.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     complete = lines[:-1]  # what follows the last newline is empty or cut short
-    return [json.loads(line) for line in complete if line]
+    found = [json.loads(line) for line in complete if line]
+    if not all(isinstance(line, dict) for line in found):
+        raise ValueError(f"{path} has a line that is no JSON object")
+    return found
 
 
 def drop_lines_after(path: Path, step: int) -> None:

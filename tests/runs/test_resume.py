@@ -24,7 +24,7 @@ from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.evaluate import labelled
+from resmom.runs.evaluate import labelled, opened_data
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain, resume
@@ -254,5 +254,6 @@ def test_photos_decoded_smaller_resume_and_are_evaluated_as_such(
     resume(tmp_path / "run", QUIET)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
     assert json.loads(RunDir(tmp_path / "run").config.read_text())["data"] == photos
-    split, _ = labelled(load_run(tmp_path / "run"), None)
+    loaded = load_run(tmp_path / "run")
+    split, _ = labelled(loaded, opened_data(loaded, None))
     assert (split.test.sizes[:, 1] == 23).all()  # 90 at a quarter
