@@ -18,7 +18,7 @@ PLAIN_SECONDS = 20.0
 
 
 class Progress:
-    """Shows epoch, step, images per second, loss beside its chance level, gap, and the time left."""
+    """Shows epoch, step, images per second, loss with its chance level, gap, and the time left."""
 
     def __init__(self, steps: int, per_epoch: int, batch: int, start: int = 0, quiet: bool = False) -> None:
         self._steps, self._per_epoch, self._batch, self._first = steps, per_epoch, batch, start
@@ -86,12 +86,7 @@ class Progress:
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:
-            chance = self._values.get("loss/chance")
-            own = self._values["loss/method"]
-            residual = self._values.get("loss/residual")
-            parts.append(f"loss {own:.3f}" + (f" (chance {chance:.3f})" if chance is not None else ""))
-            if residual is not None:
-                parts.append(f"residual {residual:.4f}")
+            parts.append(f"loss {self._values['loss']:.3f}" + self._shares())
         for site in ("p", "z"):
             if f"gap/{site}/intra" in self._values:
                 parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
@@ -99,6 +94,15 @@ class Progress:
         if speed > 0 and step > self._first + 1:  # the first step of a process takes longer than the others
             parts.append(f"{_duration((self._steps - step) * self._batch / speed)} left")
         return "  ".join(parts)
+
+    def _shares(self) -> str:
+        """What the loss is made of, in the names of metrics.jsonl; the method's own only where it is not the whole."""
+        names = ("method", "chance", "residual") if "loss/residual" in self._values else ("chance",)
+        known = [name for name in names if f"loss/{name}" in self._values]
+        shares = ", ".join(
+            f"{name} {self._values[f'loss/{name}']:.{4 if name == 'residual' else 3}f}" for name in known
+        )
+        return f" ({shares})" if shares else ""
 
     def _row(self, step: int) -> Table:
         row = Table.grid(padding=(0, 1))

@@ -127,8 +127,7 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
             if due(tuning.step, pace.line_steps) or done or tuning.step == 1:
                 lines = {name: float(value) for name, value in values.items()}
                 _note(folder, samples, tuning.step, "train", lines)
-                # What Progress prints is the method's own loss, which here is all there is.
-                progress.update(tuning.step, {"loss": lines["loss"], "loss/method": lines["loss"]})
+                progress.update(tuning.step, {"loss": lines["loss"]})
             measuring = task.test is not None and due(tuning.step, pace.measure_steps)
             if measuring or done:
                 tuning.settled = task.settle(tuning.model, job.device, job.workers)

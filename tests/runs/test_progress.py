@@ -1,0 +1,49 @@
+"""What a run tells on the terminal: the numbers of metrics.jsonl, under their names."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resmom.config import Run
+from resmom.losses.residual import Residual
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import pretrain
+from resmom.runs.progress import Progress
+from resmom.train.plan import Train
+from tests.runs.derived import images, tiny
+
+VALUES = {"loss": 4.0521, "loss/method": 3.6341, "loss/chance": 3.8816, "loss/residual": 0.42042}
+
+
+def told(capsys: pytest.CaptureFixture[str], values: dict[str, float]) -> str:
+    with Progress(10, 5, 8) as progress:
+        progress.update(1, values)
+    return capsys.readouterr().err
+
+
+def test_the_loss_is_the_total_with_what_it_is_made_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, VALUES).endswith("  loss 4.052 (method 3.634, chance 3.882, residual 0.4204)\n")
+    alone = {name: VALUES[name] for name in ("loss", "loss/method", "loss/chance")}
+    assert told(capsys, alone).endswith("  loss 4.052 (chance 3.882)\n")
+    assert told(capsys, {"loss": 2.0}).endswith("  loss 2.000\n")
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_it_is_what_metrics_say(
+    weight: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
+    run = replace(tiny(Run()), train=Train(steps=6, batch=16, warmup_steps=0), residual=Residual(weight=weight))
+    pretrain(
+        replace(run, log=replace(run.log, line_steps=2)), images(), tmp_path / "run", Machine(device="cpu", workers=1)
+    )
+    words = {int(step): loss for step, loss in re.findall(r"step (\d+)/6 .*?loss (\S+)", capsys.readouterr().err)}
+    lines = {line["step"]: line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"}
+    assert list(lines) == [1, 2, 4, 6]
+    for step, line in lines.items():
+        assert words[step] == f"{line['loss']:.3f}"
+        own, residual = line["loss/method"], line.get("loss/residual", 0.0)
+        assert line["loss"] == pytest.approx(own + weight * residual)
