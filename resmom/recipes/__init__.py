@@ -91,7 +91,6 @@ from resmom.recipes.queues import (
     mocov2plus_cifar10_r18,
     mocov2plus_cifar100_r18,
     msf_imagenet_r50,
-    nnclr_ema_cifar100_r18,
     ressl_cifar10_r18,
     ressl_cifar100_r18,
 )
@@ -136,7 +135,6 @@ RECIPES: dict[str, Recipe] = {
     "vicreg_cifar10_r18": vicreg_cifar10_r18,
     "vicreg_cifar100_r18": vicreg_cifar100_r18,
     "msf_imagenet_r50": msf_imagenet_r50,
-    "nnclr_ema_cifar100_r18": nnclr_ema_cifar100_r18,
     "mocov3_imagenet100_r18": mocov3_imagenet100_r18,
     "byol_imagenet100_r18": byol_imagenet100_r18,
     "mocov2plus_imagenet100_r18": mocov2plus_imagenet100_r18,
