@@ -155,8 +155,8 @@ def kd_relation(s: Vector, t: Vector, bank: Vector, t_s: float, t_t: float) -> f
 def lars_step(
     w: Vector, g: Vector, v: Vector, lr: float, decay: float, momentum: float, trust: float, form: str
 ) -> tuple[Vector, Vector]:
-    """One LARS update of one tensor: (weight, velocity). arXiv 1708.03888, Algorithm 1, in both public forms."""
-    if w.ndim > 1:
+    """One LARS update of one tensor: (weight, velocity). arXiv 1708.03888, Algorithm 1, in its public forms."""
+    if w.ndim > 1 or form == "paper":
         norm_w, norm_g = math.sqrt((w * w).sum()), math.sqrt((g * g).sum())
         if form == "mocov3":
             g = g + decay * w
@@ -164,7 +164,7 @@ def lars_step(
             g = g * (trust * norm_w / norm if norm_w > 0 and norm > 0 else 1.0)
         elif norm_w > 0 and norm_g > 0:
             rate = trust * norm_w / (norm_g + decay * norm_w + 1e-8)
-            g = (g + decay * w) * min(rate / lr, 1.0)
+            g = (g + decay * w) * (rate if form == "paper" else min(rate / lr, 1.0))
     v = momentum * v + g
     return w - lr * v, v
 

@@ -57,7 +57,7 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "mocov3": ("mocov3", 0, False),
     "mocov3 in micro-batches": ("mocov3", 2, False),
     "byol": ("byol", 0, False),
-    **{kind: (kind, 0, False) for kind in ("simsiam", "simclr", "barlow", "vicreg", "nnclr")},
+    **{kind: (kind, 0, False) for kind in ("simsiam", "simclr", "barlow", "vicreg", "nnclr", "nnclr_nt_xent")},
     "dino": ("dino", 0, False),
     "dino in micro-batches": ("dino", 2, False),
     "ibot": ("ibot", 0, False),

@@ -92,6 +92,8 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
             made = VICRegMethod(body, VICReg(hidden=16, out=8))
         case "nnclr":
             made = NNCLRMethod(body, NNCLR(temperature=0.2, queue=20, hidden=16, out=8, predictor_hidden=16))
+        case "nnclr_nt_xent":
+            made = NNCLRMethod(body, NNCLR(0.2, queue=20, hidden=16, out=8, predictor_hidden=16, nt_xent=True))
         case "dino":
             made = DinoMethod(body, Dino(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
         case "ibot":

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmom import dist
-from resmom.losses.contrastive import info_nce
+from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.neighbours import nearest
 from resmom.losses.precision import exact
 from resmom.method import Method
@@ -38,6 +38,7 @@ class NNCLR:
     hidden: int = 2048
     out: int = 256
     predictor_hidden: int = 4096
+    nt_xent: bool = False  # SimCLR's loss between neighbours and predictions, as lightly has it
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -59,7 +60,7 @@ class NNCLRMethod(Method):
         g = mlp(config.out, config.predictor_hidden, config.out, 2, bias=True)
         self.student: nn.Module = Encoder(backbone, f, g)
         self.teacher = None
-        self.temperature = config.temperature
+        self.temperature, self.nt_xent = config.temperature, config.nt_xent
         self.register_buffer("queue", F.normalize(torch.randn(config.queue, config.out), dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
@@ -69,12 +70,20 @@ class NNCLRMethod(Method):
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         e1, e2 = (self.student(x[rows]) for x in batch.views)  # z1, z2 = f(x1), f(x2); p1, p2 = g(z1), g(z2)
         nn1, nn2 = (nearest(e.z, self.queue, 1)[:, 0] for e in (e1, e2))  # NN(z1, Q), NN(z2, Q)
-        p1, p2 = (dist.gather_with_gradient(e.p) for e in (e1, e2))
-        first = dist.rank() * len(nn1)
-        l12 = info_nce(nn1, p2, first, self.temperature)
-        l21 = info_nce(nn2, p1, first, self.temperature)
+        l12, l21 = self.contrast(nn1, e2.p), self.contrast(nn2, e1.p)
         terms = (Term("contrast_12", l12, 0.5), Term("contrast_21", l21, 0.5))  # L(NN1, p2)/2 + L(NN2, p1)/2
-        return Outcome(terms, (e1, e2), memory=(e1.z.detach(),), chance=math.log(len(p1)))
+        n = dist.world() * len(batch.index)
+        return Outcome(terms, (e1, e2), memory=(e1.z.detach(),), chance=math.log(2 * n - 1 if self.nt_xent else n))
+
+    def contrast(self, neighbours: Tensor, p: Tensor) -> Tensor:
+        """L of this process' images, against the predictions of the global batch."""
+        first, predicted = dist.rank() * len(p), dist.gather_with_gradient(p)
+        if not self.nt_xent:
+            return info_nce(neighbours, predicted, first, self.temperature)
+        found = dist.gather(neighbours)  # both are anchors, and both are among the negatives
+        forth = nt_xent(neighbours, predicted, found, first, self.temperature)
+        back = nt_xent(p, found, predicted, first, self.temperature)
+        return 0.5 * forth + 0.5 * back
 
     def remember(self, memory: tuple[Tensor, ...]) -> None:
         z1 = F.normalize(exact(dist.gather(memory[0])), dim=1)  # update_queue(Q, z1): of every rank

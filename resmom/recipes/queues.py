@@ -1,4 +1,4 @@
-"""Methods with a queue of keys: MoCo-v2, ReSSL, MSF and the momentum form of NNCLR."""
+"""Methods with a queue of keys: MoCo-v2, ReSSL and MSF."""
 
 from dataclasses import replace
 
@@ -7,18 +7,16 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.msf import MSF
-from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import ResNet
 from resmom.nets.teacher import Ema
-from resmom.train.optim import Lars, Sgd
+from resmom.train.optim import Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import (
     CIFAR10,
     CIFAR100,
     mocov2_imagenet,
     mocov2plus_cifar,
-    mocov3_cifar,
     msf_imagenet,
     ressl_cifar,
 )
@@ -143,24 +141,4 @@ def msf_imagenet_r50() -> Run:
         train=Train(epochs=200, batch=256, warmup_epochs=0, precision="fp16"),
         online=Online(lr=0.1),
         log=Log(knn_epochs=10, keep_epochs=50),
-    )
-
-
-def nnclr_ema_cifar100_r18() -> Run:
-    """NNCLR with a teacher on CIFAR-100, ResNet-18, 1000 epochs.
-
-    Source: ours; all that NNCLR has too as in nnclr_cifar100_r18, the teacher's momentum as in mocov3_cifar100_r18; the
-    support set fits the 50,000 images.
-    Command: resmom pretrain nnclr_ema_cifar100_r18 --data cifar100 --out RUN
-    Hours: not run yet. Result: not measured yet.
-    """
-    return Run(
-        method=NNCLREma(queue=32768),
-        backbone=_CIFAR_R18,
-        policy=mocov3_cifar(*CIFAR100),
-        optim=Lars(lr=0.4, weight_decay=1e-5, trust=0.02, form="clipped"),
-        ema=Ema(0.99, 1.0),
-        train=_CIFAR_TRAIN,
-        online=Online(lr=0.1),
-        log=_CIFAR_LOG,
     )

@@ -24,7 +24,8 @@ class Lars:
     """LARS (You et al. 2017, arXiv 1708.03888). Tensors of one dimension are neither decayed nor adapted.
 
     `mocov3` is moco-v3's form, trust x |w| / |g + wd w|; `clipped` is solo-learn's, trust x |w| / (|g| + wd |w|), never
-    above the plain learning rate.
+    above the plain learning rate. `paper` is Eq. 6, which Lightning Bolts has: the latter without the limit, and for
+    tensors of one dimension as well.
     """
 
     lr: float = 0.3
@@ -32,7 +33,7 @@ class Lars:
     weight_decay: float = 1e-6
     momentum: float = 0.9
     trust: float = 0.001
-    form: Literal["mocov3", "clipped"] = "mocov3"
+    form: Literal["mocov3", "clipped", "paper"] = "mocov3"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ OptimConfig = Sgd | Lars | AdamW | Adam
 
 
 class LarsOptimizer(Optimizer):
-    """Layer-wise adaptive rate scaling with momentum; see `Lars` for the two published forms."""
+    """Layer-wise adaptive rate scaling with momentum; see `Lars` for the published forms."""
 
     found_inf: Tensor | None
     """Where set to a tensor of 1, a step changes nothing: as torch's fused optimisers have it."""
@@ -109,8 +110,8 @@ class LarsOptimizer(Optimizer):
             torch._foreach_add_(parameters, torch._foreach_mul(velocity, counts.to(velocity[0].dtype) * -group["lr"]))
 
     def _adapted(self, parameters: list[Tensor], lr: float, weight_decay: float) -> list[Tensor]:
-        """The gradients, decayed and scaled where the parameter has more than one dimension. New tensors there."""
-        matrices = [p for p in parameters if p.ndim > 1]
+        """The gradients, decayed and scaled where the form says so. New tensors there."""
+        matrices = [p for p in parameters if self._scales(p)]
         if not matrices:
             return [_gradient(p) for p in parameters]
         raw = [_gradient(p) for p in matrices]
@@ -121,13 +122,18 @@ class LarsOptimizer(Optimizer):
         else:
             slopes = torch.stack(torch._foreach_norm(raw))
             rate = self.config.trust * weights / (slopes + weight_decay * weights + 1e-8)
-            # At a rate of 0 the step is 0 whatever the ratio; the clip would divide by it.
-            ratio = (rate / lr).clamp(max=1.0) if lr > 0 else torch.ones_like(rate)
+            if self.config.form == "paper":
+                ratio = rate
+            else:  # at a rate of 0 the step is 0 whatever the ratio; the clip would divide by it
+                ratio = (rate / lr).clamp(max=1.0) if lr > 0 else torch.ones_like(rate)
             untouched = (weights == 0) | (slopes == 0)
             ratio = torch.where(untouched, 1.0, ratio)
             decayed = [torch.where(u, g, d) for u, g, d in zip(untouched, raw, decayed, strict=True)]
         scaled = iter(torch._foreach_mul(decayed, list(ratio.unbind())))
-        return [next(scaled) if p.ndim > 1 else _gradient(p) for p in parameters]
+        return [next(scaled) if self._scales(p) else _gradient(p) for p in parameters]
+
+    def _scales(self, p: Tensor) -> bool:
+        return p.ndim > 1 or self.config.form == "paper"
 
 
 def _gradient(p: Tensor) -> Tensor:

@@ -200,6 +200,15 @@ def equal_imagenette(min_scale: float) -> Policy:
     return Policy((view, view), *IMAGENET)
 
 
+def vicreg_imagenette() -> Policy:
+    """The two equal views of 128 pixels that lightly runs VICReg's benchmark on Imagenette with.
+
+    Source: VICRegTransform of lightly-ai/lightly at commit 3ea0736, at strength .5; it solarises before it blurs.
+    """
+    view = View(size=128, scale=(0.08, 1.0), saturation=0.2, solarise=0.1)
+    return Policy((view, view), *IMAGENET)
+
+
 def plain_ermolov(mean: Numbers, std: Numbers) -> Policy:
     """The two equal views of 64 pixels, without blur, of Ermolov et al. 2021 (arXiv 2007.06346) on small data sets.
 

@@ -210,6 +210,16 @@ def test_simclrs_head_with_batch_norm() -> None:
     assert sum(term.weight * term.value.item() for term in outcome.terms) == pytest.approx(expected, rel=1e-9)
 
 
+def test_nnclr_with_nt_xent_is_simclrs_formula_on_neighbours_and_predictions() -> None:
+    method, batch = toy.method("nnclr_nt_xent"), toy.batch()
+    one, two = said(method)
+    nn1, nn2 = (nearest(e.z, method.queue, 1)[:, 0].numpy() for e in (one, two))
+    outcome = method(batch, Targets(()), slice(0, 8))
+    expected = oracle.simclr(nn1, two.p.numpy(), 0.2) / 2 + oracle.simclr(nn2, one.p.numpy(), 0.2) / 2
+    assert sum(term.weight * term.value.item() for term in outcome.terms) == pytest.approx(expected, rel=1e-9)
+    assert outcome.chance == pytest.approx(math.log(15))
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_losses_of_the_whole_batch_refuse_micro_batches(kind: str) -> None:
     run = Run(method=METHODS[kind](), train=Train(batch=64, micro_batch=32))

@@ -40,6 +40,17 @@ def load(path: Path, name: str) -> ModuleType:
     return module
 
 
+def stand_in(name: str, inside: dict[str, Any], root: Path | None = None) -> None:
+    """A module in the place of one that need not be installed, or of a package's `__init__` in the checkout `root`."""
+    module = types.ModuleType(name)
+    module.__path__ = [] if root is None else [str(root.joinpath(*name.split(".")))]
+    vars(module).update(inside)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+
+
 def keep(recorded: dict[str, Any]) -> None:
     """Write everything that was recorded, lists of numbers on one line each."""
     text = json.dumps(recorded, indent=1)
@@ -125,26 +136,29 @@ class Headed(torch.nn.Module):
 def sololearn(root: Path) -> dict[str, Any]:
     lars = load(root / "solo" / "utils" / "lars.py", "solo_lars")
     byol = load(root / "solo" / "losses" / "byol.py", "solo_byol")
+    path = lars_path(lars.LARS, eta=0.02, clip_lr=True, exclude_bias_n_norm=True)
+    p, z = numbers("p", (6, 10)), numbers("z", (6, 10))
+    return {"lars": path, "byol": byol.byol_loss_func(p, z).item(), **without_a_teacher(root / "solo" / "losses", p, z)}
+
+
+def lars_path(kind: Any, **options: Any) -> list[list[list[float]]]:
+    """A matrix and a vector after each of five steps of an optimiser, gradients being functions of names."""
     w, b = numbers("w", (5, 4)).requires_grad_(), numbers("b", (5,)).requires_grad_()
-    optimizer = lars.LARS(
-        [w, b], lr=0.3, momentum=0.9, weight_decay=1e-2, eta=0.02, clip_lr=True, exclude_bias_n_norm=True
-    )
+    optimizer = kind([w, b], lr=0.3, momentum=0.9, weight_decay=1e-2, **options)
     path = []
     for step, lr in enumerate((0.003, 0.3, 0.2, 0.1, 0.05)):
         w.grad, b.grad = numbers(f"gradient w {step}", (5, 4)), numbers(f"gradient b {step}", (5,))
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
         path.append([w.flatten().tolist(), b.tolist()])
-    p, z = numbers("p", (6, 10)), numbers("z", (6, 10))
-    return {"lars": path, "byol": byol.byol_loss_func(p, z).item(), **without_a_teacher(root / "solo" / "losses", p, z)}
+    return path
 
 
 def without_a_teacher(root: Path, a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
     """The losses of the methods without a teacher, on two views' outputs, in one process."""
-    misc = types.ModuleType("solo.utils.misc")
-    misc.__dict__.update(gather=lambda x: x, get_rank=lambda: 0)  # theirs needs a GPU stack of its time
-    sys.modules.update({"solo": types.ModuleType("solo"), "solo.utils": types.ModuleType("solo.utils")})
-    sys.modules["solo.utils.misc"] = misc
+    stand_in("solo", {})
+    stand_in("solo.utils", {})
+    stand_in("solo.utils.misc", {"gather": lambda x: x, "get_rank": lambda: 0})  # theirs needs packages of its time
     torch.set_default_dtype(torch.float64)  # Barlow Twins' loss makes a BatchNorm inside
     made = {
         name: load(root / f"{name}.py", f"solo_{name}") for name in ("simsiam", "simclr", "nnclr", "barlow", "vicreg")

@@ -11,14 +11,13 @@ import argparse
 import importlib
 import json
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from tests.parity.record import OUT, commit, keep
+from tests.parity.record import OUT, commit, keep, stand_in
 from tests.parity.record_queues import alone, fill
 from tests.parity.setting import DenseSetting
 from tests.parity.weights import fingerprints
@@ -42,11 +41,7 @@ def stand_ins(root: Path) -> None:
         "openselfsup.models.backbones": {},
     }
     for name, inside in contents.items():
-        module = types.ModuleType(name)
-        if name.startswith("openselfsup"):
-            module.__path__ = [str(root.joinpath(*name.split(".")))]
-        vars(module).update(inside)
-        sys.modules[name] = module
+        stand_in(name, inside, root if name.startswith("openselfsup") else None)
     utils, registry = sys.modules["openselfsup.utils"], importlib.import_module("openselfsup.utils.registry")
     utils.Registry, utils.build_from_cfg = registry.Registry, registry.build_from_cfg  # type: ignore[attr-defined]
     norm = importlib.import_module("openselfsup.models.utils.norm")

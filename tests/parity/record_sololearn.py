@@ -10,7 +10,6 @@ ResNet stands a small `Body`, except where the body itself is what is recorded.
 import argparse
 import importlib
 import json
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from tests.parity.record import OUT, commit, keep
+from tests.parity.record import OUT, commit, keep, stand_in
 from tests.parity.record_queues import alone
 from tests.parity.setting import Body, BodySetting, numbers, weight
 from tests.parity.weights import fingerprints
@@ -81,10 +80,9 @@ def stand_ins(root: Path) -> None:
     bodies = "convnext_base convnext_large convnext_small convnext_tiny poolformer_m36 poolformer_m48 poolformer_s12 "
     bodies += "poolformer_s24 poolformer_s36 resnet50 swin_base swin_large swin_small swin_tiny vit_base vit_large "
     bodies += "vit_small vit_tiny wide_resnet28w2 wide_resnet28w8"
-    pytorch: dict[str, Any] = {"LightningModule": Logged}
     contents: dict[str, dict[str, Any]] = {
         "lightning": {},
-        "lightning.pytorch": pytorch,
+        "lightning.pytorch": {"LightningModule": Logged},
         "omegaconf": {"DictConfig": Settings, "OmegaConf": Settings},
         "solo": {},
         "solo.backbones": {**dict.fromkeys(bodies.split()), "resnet18": lambda method: Body(S.width)},
@@ -94,11 +92,7 @@ def stand_ins(root: Path) -> None:
         "solo.utils.knn": {"WeightedKNNClassifier": None},
     }
     for name, inside in contents.items():
-        module = types.ModuleType(name)
-        module.__path__ = [str(root.joinpath(*name.split(".")))] if name.startswith("solo") else []
-        vars(module).update(inside)
-        sys.modules[name] = module
-    vars(sys.modules["lightning"])["pytorch"] = sys.modules["lightning.pytorch"]
+        stand_in(name, inside, root if name.startswith("solo") else None)
 
 
 def settings(method: str, optimizer: str, dataset: str) -> Settings:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
+from resmom.methods.nnclr import NNCLR, NNCLRMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone, ResNet, build_backbone
 from resmom.nets.heads import mlp
@@ -28,6 +29,7 @@ from tests.parity.weights import assert_same, fingerprints
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 MOCO, SOLO = RECORDED["facebookresearch/moco-v3"], RECORDED["vturrisi/solo-learn"]
+LIGHTLY = RECORDED["lightly-ai/lightly"]
 
 
 def canonical(name: str) -> str:
@@ -96,16 +98,21 @@ def test_five_mocov3_steps() -> None:
     assert_same({name.replace("base_", "momentum_"): values for name, values in ours.items()}, MOCO["teacher"])
 
 
-def test_sololearn_lars() -> None:
+@pytest.mark.parametrize(
+    ("form", "recorded"),
+    [("clipped", SOLO["lars"]), ("paper", RECORDED["Lightning-Universe/lightning-bolts"]["lars"])],
+    ids=["solo-learn", "lightning-bolts"],
+)
+def test_lars(form: Literal["clipped", "paper"], recorded: list[list[list[float]]]) -> None:
     w, b = nn.Parameter(numbers("w", (5, 4))), nn.Parameter(numbers("b", (5,)))
     network = nn.ParameterDict({"w": w, "b": b})
-    optimizer = build_optimizer(Lars(weight_decay=1e-2, trust=0.02, form="clipped"), network)
+    optimizer = build_optimizer(Lars(weight_decay=1e-2, trust=0.02, form=form), network)
     for step, lr in enumerate((0.003, 0.3, 0.2, 0.1, 0.05)):
         w.grad, b.grad = numbers(f"gradient w {step}", (5, 4)), numbers(f"gradient b {step}", (5,))
         set_rate(optimizer, lr)
         optimizer.step()
-        close(w, SOLO["lars"][step][0])
-        close(b, SOLO["lars"][step][1])
+        close(w, recorded[step][0])
+        close(b, recorded[step][1])
 
 
 def close(ours: Tensor, recorded: list[float]) -> None:
@@ -145,18 +152,34 @@ class Said(nn.Module):
         return Encoding(z, z)
 
 
-@pytest.mark.parametrize(
-    ("name", "made"),
-    [
-        ("barlow", BarlowTwinsMethod(Backbone(nn.Identity(), 4), BarlowTwins(redundancy=0.0051, scale=0.1, hidden=4))),
-        ("vicreg", VICRegMethod(Backbone(nn.Identity(), 4), VICReg(hidden=4))),
-    ],
-    ids=["barlow", "vicreg"],
-)
-def test_sololearn_decorrelating_losses(name: str, made: Method) -> None:
+def test_lightly_nnclr_loss() -> None:
+    """What `nt_xent` stands for, with neighbours in the place of `a`."""
+    a, b = numbers("p", (6, 10)), numbers("z", (6, 10))
+    made = NNCLRMethod(Backbone(nn.Identity(), 4), NNCLR(0.5, queue=6, hidden=4, nt_xent=True))
+    assert made.contrast(a, b).item() == pytest.approx(LIGHTLY["nt_xent"], rel=1e-12)
+
+
+def total(made: Method) -> dict[str, float]:
+    """The method's loss, and its terms by name, where the student says two recorded tensors."""
     made.student = Said(numbers("p", (6, 10)), numbers("z", (6, 10)))
-    batch = Batch(tuple(torch.zeros(2, 6, 3, 4, 4)), torch.arange(6))
-    outcome = made(batch, Targets(()), slice(0, 6))
-    assert sum(t.weight * t.value.item() for t in outcome.terms) == pytest.approx(SOLO[name], rel=1e-12)
-    for term in outcome.terms if name == "vicreg" else ():
-        assert term.value.item() == pytest.approx(SOLO[f"vicreg {term.name}"], rel=1e-12)
+    outcome = made(Batch(tuple(torch.zeros(2, 6, 3, 4, 4)), torch.arange(6)), Targets(()), slice(0, 6))
+    parts = {term.name: term.value.item() for term in outcome.terms}
+    return parts | {"": sum(term.weight * term.value.item() for term in outcome.terms)}
+
+
+NOTHING = Backbone(nn.Identity(), 4)
+
+
+def test_sololearn_barlow_loss() -> None:
+    ours = total(BarlowTwinsMethod(NOTHING, BarlowTwins(redundancy=0.0051, scale=0.1, hidden=4)))
+    assert ours[""] == pytest.approx(SOLO["barlow"], rel=1e-12)
+
+
+def test_vicreg_losses() -> None:
+    """solo-learn's parts and whole; lightly takes half of the variance."""
+    ours = total(VICRegMethod(NOTHING, VICReg(hidden=4)))
+    assert ours[""] == pytest.approx(SOLO["vicreg"], rel=1e-12)
+    for name in ("invariance", "variance", "covariance"):
+        assert ours[name] == pytest.approx(SOLO[f"vicreg {name}"], rel=1e-12)
+    half = total(VICRegMethod(NOTHING, VICReg(variance=12.5, hidden=4)))
+    assert half[""] == pytest.approx(LIGHTLY["vicreg"], rel=1e-12)

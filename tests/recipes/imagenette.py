@@ -1,12 +1,15 @@
 """lightly's settings for Imagenette: imagenette_benchmark.py at commit 3ea0736, and the classes that it uses."""
 
+from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.nnclr import NNCLR
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import ResNet
-from resmom.train.optim import Sgd
+from resmom.train.optim import Lars, Sgd
 from resmom.views.policy import IMAGENET
 from tests.recipes.queues import both_views
 
@@ -78,10 +81,21 @@ OWN: dict[str, dict[str, object]] = {
     "simclr": {"method": SimCLR(temperature=0.5, hidden=512, out=128, batch_norm=True)} | SIMCLR_VIEWS,
     "simsiam": {"method": SimSiam(hidden=2048, out=2048, predictor_hidden=512, steady_predictor=False)}
     | both_views(128, (0.2, 1.0), interpolation="bilinear"),
+    "barlow": {"method": BarlowTwins(redundancy=0.005, scale=1.0, hidden=2048, out=2048)} | SIMCLR_VIEWS,
+    "nnclr": {"method": NNCLR(0.5, queue=4096, hidden=2048, out=256, predictor_hidden=4096, nt_xent=True)}
+    | SIMCLR_VIEWS,
+    # Half of the paper's weight of the variance: so their loss has it, as the authors' code does.
+    "vicreg": {
+        "method": VICReg(invariance=25.0, variance=12.5, covariance=1.0, hidden=2048, out=2048),
+        "optim": Lars(lr=0.3, weight_decay=1e-4, momentum=0.9, trust=0.001, form="paper"),
+        "train.warmup_epochs": 20,
+    }
+    | both_views(128, (0.08, 1.0), interpolation="bilinear", saturation=0.2, solarise=0.1),
 }
+LONG: dict[str, dict[str, object]] = {"vicreg": {"train.warmup_epochs": 40}}
 
 PUBLISHED = {
-    f"{method}_imagenette_r18{ending}": SHARED | own | {"train.epochs": epochs}
+    f"{method}_imagenette_r18{ending}": SHARED | own | changes.get(method, {}) | {"train.epochs": epochs}
     for method, own in OWN.items()
-    for ending, epochs in (("", 200), ("_800ep", 800))
+    for ending, epochs, changes in (("", 200, {}), ("_800ep", 800, LONG))
 }

@@ -20,7 +20,7 @@ from resmom.train.step import Rules, clip_each, train_step
 from tests import oracle, toy
 
 
-@pytest.mark.parametrize("form", ["mocov3", "clipped"])
+@pytest.mark.parametrize("form", ["mocov3", "clipped", "paper"])
 @pytest.mark.parametrize("decay", [0.0, 1e-2])
 def test_lars_is_the_oracle_over_five_steps(form: str, decay: float) -> None:
     torch.manual_seed(0)
@@ -44,7 +44,7 @@ def test_lars_is_the_oracle_over_five_steps(form: str, decay: float) -> None:
 def test_lars_at_rate_zero_moves_nothing() -> None:
     network = nn.Linear(3, 2)
     before = network.weight.clone()
-    for form in ("mocov3", "clipped"):
+    for form in ("mocov3", "clipped", "paper"):
         optimizer = build_optimizer(Lars(form=form), network)
         network.weight.grad, network.bias.grad = torch.ones(2, 3), torch.ones(2)
         set_rate(optimizer, 0.0)

@@ -1,0 +1,57 @@
+"""As `record.py`, for the settings on Imagenette: two losses of lightly, and the LARS that it takes for VICReg.
+
+    python -m tests.parity.record_lightly --lightly PATH --bolts PATH
+
+PATHs are checkouts of lightly-ai/lightly at 3ea0736, whose package's own initialisation has a stand-in, and of
+Lightning-Universe/lightning-bolts. What is not given stays as it was recorded.
+"""
+
+import argparse
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.parity.record import OUT, commit, keep, lars_path, load, stand_in
+from tests.parity.setting import numbers
+
+
+def lightly(root: Path) -> dict[str, Any]:
+    for name in ("lightly", "lightly.loss", "lightly.utils"):
+        stand_in(name, {}, root)
+    a, b = numbers("p", (6, 10)), numbers("z", (6, 10))
+    nt_xent = importlib.import_module("lightly.loss.ntx_ent_loss").NTXentLoss()
+    vicreg = importlib.import_module("lightly.loss.vicreg_loss").VICRegLoss()
+    return {"nt_xent": nt_xent(a, b).item(), "vicreg": vicreg(a, b).item()}
+
+
+def bolts(root: Path) -> dict[str, Any]:
+    stand_in("pl_bolts", {})
+    stand_in("pl_bolts.utils", {})
+    stand_in("pl_bolts.utils.stability", {"under_review": lambda: lambda kind: kind})  # a warning
+    script = load(root / "src" / "pl_bolts" / "optimizers" / "lars.py", "bolts_lars")
+    return {"lars": lars_path(script.LARS, trust_coefficient=0.02)}
+
+
+SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    "lightly": ("lightly-ai/lightly", lightly),
+    "bolts": ("Lightning-Universe/lightning-bolts", bolts),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in SOURCES:
+        parser.add_argument(f"--{name}", type=Path)
+        parser.add_argument(f"--{name}-commit")
+    given = vars(parser.parse_args())
+    recorded: dict[str, Any] = json.loads(OUT.read_text())
+    for name, (repository, record) in SOURCES.items():
+        if (path := given[name]) is not None:
+            recorded[repository] = {"commit": given[f"{name}_commit"] or commit(path), **record(path)}
+    keep(recorded)
+
+
+if __name__ == "__main__":
+    main()
