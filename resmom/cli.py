@@ -27,8 +27,12 @@ VERBS = {
     "demo": "the whole story on an embedded data set, in minutes",
 }
 
-REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG})
-"""What a system answers to reading or writing where one may not, or where there is no room."""
+REFUSED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+    | {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+)
+"""What a system answers to reading or writing where one may not, where there is no room, or where a file stands for a
+folder or a folder for a file."""
 
 HELP = """usage: resmom VERB ...
 
@@ -86,4 +90,6 @@ def _refused(error: OSError) -> str:
         return f"{where}{reason}; make room, or choose a place on another disk"
     if error.errno == errno.ENAMETOOLONG:
         return f"{where}{reason}; choose a shorter one"
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return f"{where}{reason}; choose another place"
     return f"{where}{reason}; choose a place that you may read and write, or have its permissions changed"

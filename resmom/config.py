@@ -16,7 +16,7 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methodconfig import METHODS, MethodConfig, one_sided, pair_kinds, queue_of, with_pairs
+from resmom.methodconfig import METHODS, MethodConfig, one_sided, pair_kinds, queue_of, sites_of, with_pairs
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
@@ -46,6 +46,12 @@ class Log:
     start and the end."""
     knn_images: int = 50_000
     """Most training images in the bank of these measurements."""
+
+    def __post_init__(self) -> None:
+        if min(self.line_steps, self.save_epochs, self.keep_epochs, self.knn_epochs) < 0:
+            raise ConfigError("log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0 (never) or more")
+        if self.knn_images < 1:
+            raise ConfigError(f"log.knn_images must be at least 1; got {self.knn_images}")
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,7 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
                 f"backbone.image is {image}, but view {number} has side {view.size}; "
-                f"set --backbone.image or --policy.views.{number}.size so that they agree"
+                "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
             )
         if view.size % patch:
             raise ConfigError(
@@ -227,9 +233,7 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            + "set "
-            + " and ".join(f"--policy.views.{number}.size" for number in range(views))
-            + " alike"
+            f"set it for all with --image-size, or --policy.views.0.size to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
@@ -250,15 +254,17 @@ def _check_method(run: Run) -> None:
             raise ConfigError(
                 f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
+                + (", with --image-size" if what == "global" else "")
             )
     if run.residual.weight > 0 and not traits.teacher:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
             "with a teacher"
         )
-    if run.residual.weight > 0 and run.residual.site not in traits.sites:
+    if run.residual.weight > 0 and run.residual.site not in sites_of(run.method):
         raise ConfigError(
-            f"{name} has no site {run.residual.site}; residual.site is one of {', '.join(traits.sites)} for this method"
+            f"{name} as it is set has no site {run.residual.site}; residual.site is one of "
+            f"{', '.join(sites_of(run.method))} for it"
         )
     _check_pairs(run)
 

@@ -6,6 +6,7 @@ RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
 RUN/start.safetensors   the backbone's weights before training
 RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
 RUN/choice.json         which network `resmom evaluate --all` says to keep, and all that it was chosen among
+RUN/probes/             linear layers of `resmom evaluate --linear-crop`, one per network, data and settings
 RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
@@ -56,6 +57,10 @@ class RunDir:
         return self.path / "choice.json"
 
     @property
+    def probes(self) -> Path:
+        return self.path / "probes"
+
+    @property
     def gaps(self) -> Path:
         return self.path / "gaps.jsonl"
 
@@ -104,6 +109,9 @@ class RunDir:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")
+        above = next(folder for folder in self.path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise RunDirError(f"{above} is a file, so there can be no folder below it; give another --out")
         if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
             raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
 
@@ -139,12 +147,18 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out."""
+    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out.
+
+    Raises ValueError for a line that is no JSON object.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     complete = lines[:-1]  # what follows the last newline is empty or cut short
-    return [json.loads(line) for line in complete if line]
+    found = [json.loads(line) for line in complete if line]
+    if not all(isinstance(line, dict) for line in found):
+        raise ValueError(f"{path} has a line that is no JSON object")
+    return found
 
 
 def drop_lines_after(path: Path, step: int) -> None:

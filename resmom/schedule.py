@@ -55,3 +55,17 @@ def every(epochs: float, per_epoch: int) -> int:
 def due(step: int, every: int) -> bool:
     """Whether something that happens every `every` steps happens after `step` steps are done (never for every = 0)."""
     return every > 0 and step > 0 and step % every == 0
+
+
+def on_time(step: int, steps: int, every: int) -> bool:
+    """Whether something that happens every `every` steps, and at the end of `steps`, happens after `step` are done.
+
+    What would fall into the last half of an interval waits for the end, so that two do not crowd there; 0 is the end
+    alone.
+    """
+    return step == steps or (due(step, every) and 2 * (steps - step) >= every)
+
+
+def times(steps: int, every: int) -> int:
+    """For how many steps of a run `on_time` is true, its end included."""
+    return 1 + max(0, (2 * steps - every) // (2 * every)) if every > 0 else 1

@@ -2,16 +2,50 @@
 
 import importlib
 import importlib.util
+import sys
+from collections.abc import Callable
 
-from jaxtyping import install_import_hook
+import jaxtyping
 
-import tests.typecheck  # noqa: F401  the hook looks it up by name
+import tests.typecheck
 
 if importlib.util.find_spec("numba"):
     # Compiled functions cannot be wrapped; they carry no shapes to enforce either.
     importlib.import_module("resmom.views.kernels")
-install_import_hook("resmom", "tests.typecheck.check")
+jaxtyping.jaxtyped = tests.typecheck.jaxtyped  # type: ignore[assignment]
+jaxtyping.install_import_hook("resmom", "tests.typecheck.check")
 
+import pytest  # noqa: E402
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
 
+from resmom.nets.backbones import MOCO_VIT, VIT  # noqa: E402
+
 torch.set_num_threads(1)
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `resmom ARGUMENTS` in this process: (exit status, standard output, standard error)."""
+    from resmom import cli
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resmom", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        status = end.value.code
+        return status if isinstance(status, int) else int(status is not None), told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def small_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vision Transformers of size "tiny" have two blocks of width 24, which a test can afford."""
+    for sizes in (MOCO_VIT, VIT):
+        monkeypatch.setitem(sizes, "tiny", (24, 2, 2))

@@ -3,7 +3,7 @@
 A file is a grid file (docs/compare.md) with more fields:
 
     {"name": "voc_tiny", "about": "what is asked, and why",
-     "recipe": "mocov3_cifar100_small", "set": {"policy.views.0.size": 64},
+     "recipe": "mocov3_cifar100_small", "set": {"image_size": 64},
      "arms": {"mocov3": {}, "res-moco": {"residual.weight": 1}},
      "budgets": {"10ep": {"train.epochs": 10}, "40ep": {"train.epochs": 40}},
      "against": {"res-moco": "mocov3"},

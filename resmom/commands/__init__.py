@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from resmom.commands.mistakes import told_in_a_sentence
 from resmom.errors import UserError
 from resmom.runs.interrupt import Finished
 from resmom.runs.machine import Machine, keep_memory
@@ -21,11 +22,35 @@ Flat = Annotated[T, tyro.conf.arg(name="")]
 
 
 def parse(kind: type[T], arguments: list[str], prog: str, about: str) -> T:
-    """The command's arguments as its dataclass. Exits with help or tyro's message; UserError for impossible values."""
-    try:
+    """The command's arguments as its dataclass. Exits with help; raises UserError, with a sentence, for a mistake."""
+    with told_in_a_sentence(kind, arguments, prog):
         return tyro.cli(kind, args=arguments, prog=prog, description=about)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+
+
+def parse_known(kind: type[T], arguments: list[str], prog: str) -> T:
+    """The same of those options alone that `kind` has; the others are judged later."""
+    with told_in_a_sentence(kind, arguments, prog):
+        return tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True)[0]
+
+
+def take(options: list[str], name: str) -> tuple[list[str], str | None]:
+    """The options without `name VALUE` or `name=VALUE`, and the value; the last one counts."""
+    rest: list[str] = []
+    value = None
+    waiting = False
+    for option in options:
+        given, equals, behind = option.partition("=")
+        if waiting:
+            value, waiting = option, False
+        elif given.replace("_", "-") != name:
+            rest.append(option)
+        elif equals:
+            value = behind
+        else:
+            waiting = True
+    if waiting:
+        raise UserError(f"{name} needs a value")
+    return rest, value
 
 
 def print_json(content: Any) -> None:

@@ -73,7 +73,10 @@ def main(arguments: list[str]) -> int:
         case [first, *rest] if not first.startswith("-"):
             return _compare(first, rest)
         case _:
-            raise UserError(f"the recipe or the grid file comes first.\n{USAGE}")
+            raise UserError(
+                "the recipe or the grid file comes first, as in `resmom compare RECIPE --data DATA --out DIR --vary "
+                "OPTION=A,B` (`resmom compare --help` lists the forms)"
+            )
 
 
 @dataclass(frozen=True)

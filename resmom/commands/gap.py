@@ -12,6 +12,8 @@ from resmom.runs.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
 
 ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
 
+HEAD = "1 - cos between student and teacher, eval mode: not to be compared with the gaps of training in metrics.jsonl"
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -36,11 +38,10 @@ def main(arguments: list[str]) -> int:
     if a.json:
         print_json(dataclasses.asdict(gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy)))
         return 0
-    print(
-        "1 - cos between student and teacher, eval mode: not to be compared with the gaps of training in metrics.jsonl"
-    )
     found = None
-    for found in gap_by_checkpoint(a.run, a.data, a.images, a.device, a.layers, a.accuracy):
+    for number, found in enumerate(gap_by_checkpoint(a.run, a.data, a.images, a.device, a.layers, a.accuracy)):
+        if number == 0:
+            print(HEAD)
         print(_table(found), flush=True)
     if found is not None:
         print(f"\n{found.protocol}\nalso in {find_run(a.run)[0].gaps}")

@@ -6,19 +6,22 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, set_process, tell_end
+from resmom.commands import Flat, parse, parse_known, set_process, take, tell_end
 from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
-from resmom.recipes import RECIPES, recipe
+from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import Asked, pretrain
+from resmom.runs.options import IMAGE_SIZE, changed, parsed
+from resmom.runs.pretrain import pretrain
+from resmom.runs.settle import Asked
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
-    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)})."
+    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)}), "
+    "--image-size N views of so many pixels, local ones apart."
 )
 
 
@@ -34,7 +37,7 @@ Without a recipe all settings are derived from the images and the machine, and p
 The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
   --backbone NAME            {BACKBONES}
   --method NAME              {", ".join(METHODS)}
-  --policy.views.0.size N    --policy.views.1.size N: side of the two views in pixels
+  --image-size N             side of the views in pixels, and of the image that a transformer is made for
   --train.batch N            images per step; --train.micro-batch N: as many at once
   --train.epochs N           passes over the images; --train.steps N: steps instead
   --train.seed N             another seed is another run of the same
@@ -85,15 +88,19 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     name = None if arguments[0].startswith("-") else arguments[0]
+    if name is not None and name not in names() and Path(name).exists():
+        raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
     base = None if name is None else recipe(name)
-    options, backbone = _take(arguments if name is None else arguments[1:], "--backbone")
-    options, method = _take(options, "--method")
+    options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
+    options, method = take(options, "--method")
+    options, size = take(options, "--image-size")
     kind = None if method is None else method_named(method)
     body = None if backbone is None else _backbone(backbone)
 
     def asked(run: Run) -> Arguments:
         run = run if kind is None else replace(run, method=kind)
         run = run if body is None else replace(run, backbone=body)
+        run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
         return parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
 
     if base is not None:
@@ -103,32 +110,13 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     else:  # the rest is judged when the run is derived, whose options depend on what it is
-        first, _ = tyro.cli(Shared, args=options, prog="resmom pretrain", return_unknown_args=True)
-        init = _take(options, "--init")[1] or ""
+        first = parse_known(Shared, options, "resmom pretrain")
+        init = take(options, "--init")[1] or ""
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
     wish = Asked(base, lambda run: asked(run).run, init, seconds, body)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
-
-
-def _take(options: list[str], name: str) -> tuple[list[str], str | None]:
-    """The options without `name VALUE` or `name=VALUE`, and the value; the last one counts."""
-    rest: list[str] = []
-    value = None
-    waiting = False
-    for option in options:
-        if waiting:
-            value, waiting = option, False
-        elif option == name:
-            waiting = True
-        elif option.startswith(name + "="):
-            value = option.partition("=")[2]
-        else:
-            rest.append(option)
-    if waiting:
-        raise UserError(f"{name} needs a value")
-    return rest, value
 
 
 def _backbone(name: str) -> BackboneConfig:

@@ -5,7 +5,7 @@ from typing import Any
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, parse, parse_known, print_json, set_process
 from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.recipes import recipe
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     base = None if name is None else recipe(name)
     rest = arguments if name is None else arguments[1:]
     if base is None and not {"-h", "--help"} & set(rest):
-        first, _ = tyro.cli(Shared, args=rest, prog="resmom profile", return_unknown_args=True)
+        first = parse_known(Shared, rest, "resmom profile")
         base = automatic(gather(open_data(first.data), default_device(first.machine.device))).run
     option = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base or Run()))
     kind: Any = make_dataclass("Arguments", [option], bases=(Shared,), frozen=True)

@@ -21,13 +21,17 @@ def main(arguments: list[str]) -> int:
                 f"\nNAME{TWIN} is the same run with residual momentum, where the method has a teacher; "
                 "`resmom recipes show NAME` shows one whole."
             )
-        case ["-h" | "--help"]:
+        case ["-h" | "--help", *_] | ["show", "-h" | "--help", *_]:
             print(USAGE)
+        case ["show"]:
+            raise UserError("name the recipe to show, as in `resmom recipes show NAME` (`resmom recipes` lists all)")
         case ["show", name]:
             run = recipe(name)
             for line in (RECIPES[run.recipe.removesuffix(TWIN)].__doc__ or "").strip().splitlines():
                 print(f"# {line.strip()}".rstrip())
             print_json(to_json(run))
-        case _:
-            raise UserError(f"'{' '.join(arguments)}' is not a call of recipes.\n{USAGE}")
+        case ["show", _, other, *_]:
+            raise UserError(f"`resmom recipes show` shows one recipe, and takes no options; leave '{other}' out")
+        case [other, *_]:
+            raise UserError(f"there is no '{other}'; it is `resmom recipes`, or `resmom recipes show NAME`")
     return 0

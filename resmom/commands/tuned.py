@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, parse, print_json, set_process, take
 from resmom.errors import UserError
 from resmom.nets.backbones import backbone_named
 from resmom.runs.machine import Machine
@@ -82,10 +82,11 @@ recipes: {", ".join(self.recipes)}
                 raise UserError(f"there is no '{other}'; it is `resmom {self.verb} train`, `resume` or `evaluate`")
 
     def _train(self, arguments: list[str]) -> int:
-        name, options = named_recipe(arguments, self.usual)
+        options, named = take(arguments, "--recipe")
+        name = named or self.usual
         a = parse(self._settings(self.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
         if not a.data or a.out is None:
-            raise UserError(f"name --data and --out.\n{self.usage}")
+            raise UserError(f"name --data and --out (`resmom {self.verb} --help` lists the forms)")
         try:
             body = backbone_named(a.backbone) if a.backbone else None
         except ValueError as error:
@@ -143,17 +144,3 @@ _ALWAYS: list[tuple[str, Any, Any]] = [
     ("machine", Flat[Machine], field(default_factory=Machine)),
     ("json", _help(bool, "Print the results as JSON."), False),
 ]
-
-
-def named_recipe(arguments: list[str], usual: str) -> tuple[str, list[str]]:
-    """The name that --recipe gives, or the usual one, and the other arguments, whose defaults the recipe has."""
-    name, rest = usual, []
-    left = iter(arguments)
-    for option in left:
-        if option == "--recipe":
-            name = next(left, "")
-        elif option.startswith("--recipe="):
-            name = option.partition("=")[2]
-        else:
-            rest.append(option)
-    return name, rest

@@ -59,8 +59,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        # What numpy says of a file that is no archive advises to unpickle it.
+        reason = error if zipfile.is_zipfile(path) else "it is damaged, or of another format"
         raise DataError(
-            f"{path} cannot be read as an .npz file ({error}); write it with numpy.savez, without arrays of objects"
+            f"{path} cannot be read as an .npz file ({reason}); write it with numpy.savez, without arrays of objects"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Look at every image of a data set before a run does."""
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ import numpy as np
 
 from resmom.data.decode import UnreadableImage
 from resmom.data.files import FileSource
-from resmom.data.open import open_data
+from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import about, is_pack, shard_name
-from resmom.data.source import Source
+from resmom.data.source import Source, Subset
 
 _CHUNK = 64
 
@@ -35,19 +36,22 @@ class Checked:
 
 
 def check(spec: str | Path) -> list[Checked]:
-    """Decode every image, and compare all checksums of a pack. Raises DataError where the data cannot be opened."""
-    path = Path(spec).expanduser()
+    """Decode every image that a run would read, and compare all checksums of the packs that they lie in.
+
+    Raises DataError where the data cannot be opened.
+    """
     data = open_data(spec, ram_limit=0)
+    place = Path(taken_apart(str(spec))[0]).expanduser()
+    splits = {name: source for name, source in (("train", data.train), ("test", data.test)) if source is not None}
+    damaged = {name: _undecodable(source) for name, source in splits.items()}
     found = []
-    for name, source in (("train", data.train), ("test", data.test)):
-        if source is None:
+    for name, source in splits.items():
+        if name == "test" and isinstance(source, Subset):  # held out of the training files, which are told of already
+            found.append(_checked(name, source, damaged[name]))
             continue
-        damaged = list(source.unreadable)
-        if isinstance(source, FileSource):
-            damaged += _undecodable(source)
-        if is_pack(path):
-            damaged += _other_bytes(path, name, bool(damaged))
-        found.append(_checked(name, source, damaged))
+        explained = any(damaged.values()) if isinstance(source, Subset) else bool(damaged[name])
+        bytes_of = _other_bytes(place, name, explained) if is_pack(place) else []
+        found.append(_checked(name, source, source.unreadable + damaged[name] + bytes_of))
     return found
 
 
@@ -70,18 +74,34 @@ def _checked(name: str, source: Source, damaged: list[tuple[str, str]]) -> Check
     )
 
 
-def _undecodable(source: FileSource) -> list[tuple[str, str]]:
+def _undecodable(source: Source) -> list[tuple[str, str]]:
+    decode, names = _decoder(source), source.names()
+    if decode is None or names is None:
+        return []
+
     def some(start: int) -> list[tuple[str, str]]:
         failed = []
-        for row in source.rows[start : start + _CHUNK].tolist():
+        for at in range(start, min(start + _CHUNK, len(source))):
             try:
-                source.store.pixels(row)
+                decode(at)
             except UnreadableImage as error:
-                failed.append((source.store.names[row], error.reason))
+                failed.append((names[at], error.reason))
         return failed
 
     with ThreadPoolExecutor() as pool:
         return [each for failed in pool.map(some, range(0, len(source), _CHUNK)) for each in failed]
+
+
+def _decoder(source: Source) -> Callable[[int], object] | None:
+    """What decodes an image of a source from its file, by its number there; None where there are no files."""
+    match source:
+        case FileSource():
+            return source.decode
+        case Subset():
+            whole, index = _decoder(source.whole), source.index
+            return None if whole is None else lambda at: whole(int(index[at]))
+        case _:
+            return None
 
 
 def _other_bytes(path: Path, name: str, explained: bool) -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ class FileSource(Source):
         starts: Index = ends - 3 * self.sizes.prod(axis=1)
 
         def fill(at: int) -> None:
-            image = self._decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
+            image = self.decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
             flat[starts[at] : starts[at] + image.size] = image
 
         keep = self._keep(_in_threads(fill, len(self)))
@@ -150,7 +150,8 @@ class FileSource(Source):
     def _name(self, at: int) -> str:
         return self._store.names[int(self._rows[at])]
 
-    def _decode(self, at: int) -> UInt8[Tensor, "3 h w"]:
+    def decode(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        """Image `at` from its file, whatever is held in RAM. Raises UnreadableImage with the reason."""
         image = self._store.pixels(int(self._rows[at]))
         height, width = self.sizes[at].tolist()
         if image.shape[1:] != (height, width):
@@ -163,7 +164,7 @@ class FileSource(Source):
         for step in range(len(self)):
             at = (first + step) % len(self)
             try:
-                return self._decode(at)
+                return self.decode(at)
             except UnreadableImage as error:
                 with self._lock:
                     self._broken.setdefault(self._name(at), error.reason)

@@ -145,6 +145,16 @@ class Subset(Source):
     def fingerprint(self) -> str:
         return digest([self._source.fingerprint().encode(), self._index.tobytes()])
 
+    @property
+    def whole(self) -> Source:
+        """The source that this is a part of."""
+        return self._source
+
+    @property
+    def index(self) -> Index:
+        """(N,) numbers of these images in the whole."""
+        return self._index
+
 
 @dataclass(frozen=True)
 class Data:

@@ -46,9 +46,9 @@ class File:
 class Card:
     """All that the card says.
 
-    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1, protocol.
-    `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or not. `width`: of h,
-    as Python. `prepare`: lines.
+    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1 with its
+    spread, protocol. `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or
+    not. `width`: of h, as Python. `prepare`: lines.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Card:
     measured: str
     gaps: Sequence[GapNumbers]
     gap_protocol: str
-    evaluations: Sequence[tuple[str, str, float, str]]
+    evaluations: Sequence[tuple[str, str, str, str]]
     findings: Sequence[str]
     unjudged: Sequence[str]
     teacher: bool
@@ -202,7 +202,7 @@ def _measured(card: Card) -> list[str]:
         told = [f"- {n.quantity}: {MEANINGS[n.quantity]}" for n in card.numbers if n.quantity in MEANINGS]
         parts += ["\n".join(told)] if told else []
     if card.evaluations:
-        scores = [(name, data or "not recorded", f"{top1:.2f}", how) for name, data, top1, how in card.evaluations]
+        scores = [(name, data or "not recorded", top1, how) for name, data, top1, how in card.evaluations]
         evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
         parts += ["By `resmom evaluate`, of this checkpoint:", evaluated]
     return parts

@@ -14,6 +14,8 @@ from resmom.evaluate.online import Online
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.teacher import Ema
+from resmom.recipes.facts import Facts, Limits
+from resmom.recipes.side import with_image
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import IMAGENET, Numbers, Policy, View
@@ -25,50 +27,14 @@ LEAST_SIDE = 16
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 MEASURES = 20
 """Checkpoints and measurements of health over a run, where they are cheap beside it."""
-KEPT = 6
-"""Checkpoints that are kept beside the last, evenly spaced, where the disk has room: what `resmom gap` and
-`resmom evaluate --all` look at over training."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the settings are derived from.
-
-    `side` is the median of the images' shorter sides in pixels; `grey` whether all images looked at are without colour;
-    `mean` and `std` are of the pixels in [0, 1], per channel; `fast_bf16` whether the machine computes bfloat16 faster
-    than float32; `init` names a file of weights to start from, `known` the mean and deviation
-    that the file says its network was trained with, and `backbone` the architecture found in it, or the one that the
-    user asked for. `batch` and `steps` are those the user asked for (0: none), since others follow them.
-    """
-
-    images: int
-    side: int
-    mean: Numbers
-    std: Numbers
-    grey: bool = False
-    gpu: bool = False
-    fast_bf16: bool = False
-    init: str = ""
-    known: tuple[Numbers, Numbers] | None = None
-    backbone: BackboneConfig | None = None
-    batch: int = 0
-    steps: int = 0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a trial on the machine found possible: images of a batch held at once, steps within time, measurements that
-    are not too dear (0: no limit), and checkpoints that the disk has room to keep."""
-
-    batch: int = 0
-    steps: int = 0
-    measures: int = 0
-    kept: int = KEPT
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One derived setting: the option or part of the run it is, its value in words, and why."""
+    """One derived setting: the option or part of the run it is, its value in words, and why.
+
+    `image_size` is the option `--image-size`, the side of all views that are no local ones.
+    """
 
     option: str
     value: str
@@ -77,7 +43,8 @@ class Choice:
     def part(self, run: Run) -> object:
         """That part of a run, to see whether it was kept."""
         value: object = run
-        for name in self.option.split("."):
+        option = "policy.views.0.size" if self.option == "image_size" else self.option
+        for name in option.split("."):
             value = value[int(name)] if isinstance(value, tuple) else getattr(value, name)
         return value
 
@@ -111,7 +78,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         choices.append(Choice(option, str(value), reason))
 
     side, why = _side(facts)
-    chosen("policy.views.0.size", side, why)
+    chosen("image_size", side, why)
     backbone, why = _backbone(facts, side)
     chosen("backbone", _name(backbone), why)
     method, why = _method(backbone)
@@ -173,10 +140,15 @@ def momentum_of(half_life_steps: float) -> float:
 
 
 def _side(facts: Facts) -> tuple[int, str]:
+    if facts.view:
+        derived, _ = _side(replace(facts, view=0))
+        return facts.view, f"asked for; derived: {derived}"
+    if isinstance(facts.backbone, MoCoViT | DinoViT):
+        return facts.backbone.image, "the size that the transformer was made for"
+    if facts.seen is not None:
+        return facts.seen.side, f"what the network in {facts.init} was trained at, as the file says"
     cap = 224 if facts.gpu else (96 if facts.init else 64)
     side = max(s for s in SIDES if s == SIDES[0] or s <= min(cap, 1.15 * facts.side))
-    if isinstance(facts.backbone, MoCoViT | DinoViT):
-        return facts.backbone.image, "the size the transformer in the given file was made for"
     if side >= facts.side / 1.15:
         return side, f"the images' own size (median of the shorter sides {facts.side} pixels)"
     where = "a GPU" if facts.gpu else "a CPU"
@@ -184,8 +156,10 @@ def _side(facts: Facts) -> tuple[int, str]:
 
 
 def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
+    if facts.backbone is not None and facts.init:
+        return facts.backbone, f"the architecture found in {facts.init}"
     if facts.backbone is not None:
-        return facts.backbone, f"the architecture found in {facts.init}" if facts.init else "the one asked for"
+        return with_image(facts.backbone, side), "the one asked for"
     channels = len(facts.mean)
     if not facts.gpu:
         return SmallResNet((32, 64, 128, 256), channels=channels), "no GPU: a small ResNet sees ten times the images"
@@ -228,6 +202,8 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
 
 
 def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
+    if 0 < limits.steps < facts.steps:
+        return limits.steps, f"what fits into the given time at the speed measured just now; asked for: {facts.steps}"
     if facts.steps:
         derived, _ = _steps(replace(facts, steps=0), limits, batch)
         return facts.steps, f"asked for; derived: {derived}"
@@ -279,8 +255,8 @@ def _view(facts: Facts, side: int) -> tuple[View, str]:
 
 
 def _normalisation(facts: Facts) -> tuple[Numbers, Numbers, str]:
-    if facts.known is not None and len(facts.known[0]) == len(facts.mean):
-        return *facts.known, f"what the network in {facts.init} was trained with"
+    if facts.seen is not None and len(facts.seen.mean) == len(facts.mean):
+        return facts.seen.mean, facts.seen.std, f"what the network in {facts.init} was trained with"
     if facts.init and len(facts.mean) == 3:
         return *IMAGENET, "ImageNet's, which the weights you start from are most likely used to"
     return facts.mean, facts.std, "of a sample of the images"

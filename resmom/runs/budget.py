@@ -21,13 +21,13 @@ from resmom.data.source import Data
 from resmom.rundir import RunDirError
 from resmom.runs.facts import free_memory
 from resmom.runs.health import health_line
-from resmom.runs.job import Job, prepare
+from resmom.runs.job import Job, backbone_of, prepare
 from resmom.runs.limits import free_disk
 from resmom.runs.monitor import monitor
-from resmom.schedule import every
+from resmom.schedule import every, times
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
-from resmom.train.state import state_dict, student_of
+from resmom.train.state import networks_of, state_dict, student_of
 from resmom.train.step import autocast, train_step
 
 LEAST_STEPS = 100
@@ -38,6 +38,8 @@ MEASURING = 0.1
 """Share of a run's time that its measurements may take."""
 MEMORY = 0.7
 """Share of the free memory that a step may take."""
+TRAIN_LINE, MEASURED_LINES = 1_100, 1_400
+"""Bytes in metrics.jsonl of a line of training, and of the lines of one measurement, as runs have had them."""
 KEEPING = 0.1
 """Share of the disk's free bytes that checkpoints kept beside the last may take."""
 DECODING = 0.2
@@ -75,6 +77,8 @@ class Trial:
     weight_bytes: int
     """Weights of both networks, gradients and the optimiser's state."""
     checkpoint_bytes: int
+    backbone_bytes: int
+    """Backbones beside the checkpoints: the one of the start, and those that are exported at the end."""
     decode_share: float = 0.0
     """Share of all cores' time that goes into decoding images."""
 
@@ -117,7 +121,17 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     size = _bytes(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
     share = decoding / (per_step * (os.cpu_count() or 1))
-    return Trial(per_step, measured + size / 200e6, time.perf_counter() - began, kept, weights, size, share)
+    backbone = _bytes(backbone_of(student_of(job.state.method)).state_dict())
+    return Trial(
+        step_seconds=per_step,
+        measure_seconds=measured + size / 200e6,
+        spent_seconds=time.perf_counter() - began,
+        kept_bytes=kept,
+        weight_bytes=weights,
+        checkpoint_bytes=size,
+        backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
+        decode_share=share,
+    )
 
 
 def pack_side(run: Run, cost: Trial, data: Data) -> int:
@@ -133,17 +147,17 @@ def pack_side(run: Run, cost: Trial, data: Data) -> int:
     return side if float(np.median(source.sizes.min(axis=1))) >= 2 * side else 0
 
 
-def fit_time(run: Run, cost: Trial, budget: float, measures: int) -> int:
-    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError if they are too few."""
+def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = LEAST_STEPS) -> int:
+    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError below `least`."""
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
-    if steps < LEAST_STEPS:
-        needed = (LEAST_STEPS * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
+    if steps < least:
+        needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
-            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {LEAST_STEPS} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views "
-            "(--policy.views.0.size and .1.size alike), or a smaller --backbone"
+            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {least} are needed; give "
+            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views (--image-size), or a "
+            "smaller --backbone"
         )
     return steps
 
@@ -199,14 +213,18 @@ def kept_of(run: Run, steps: int, per_epoch: int) -> int:
 
 
 def measures_of(run: Run, steps: int, per_epoch: int) -> int:
-    """How often a run measures or saves before its end."""
-    interval = every(run.log.save_epochs, per_epoch)
-    return steps // interval if interval else 0
+    """How often a run measures or saves, its end included and its start not."""
+    return times(steps, every(run.log.save_epochs, per_epoch))
 
 
 def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:
-    """Bytes that the run folder will take: the last checkpoint, its draft, the kept ones, the exports."""
-    return cost.checkpoint_bytes * (2 + kept_of(run, steps, per_epoch)) + cost.weight_bytes
+    """Bytes of the run folder at its end: the last checkpoint, the kept ones, backbones, lines of metrics.
+
+    While a checkpoint is written, its draft lies beside it.
+    """
+    lines = steps // run.log.line_steps if run.log.line_steps else 0
+    text = TRAIN_LINE * (lines + 2) + MEASURED_LINES * (measures_of(run, steps, per_epoch) + 1)
+    return cost.checkpoint_bytes * (1 + kept_of(run, steps, per_epoch)) + cost.backbone_bytes + text
 
 
 def require_disk(out: Path, needed: int) -> None:

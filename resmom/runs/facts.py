@@ -8,10 +8,10 @@ from torch import Tensor
 
 from resmom.data.source import Data, Source
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import Facts
+from resmom.recipes.facts import Facts
 from resmom.runs.job import thinned
 from resmom.runs.limits import free_ram
-from resmom.runs.recognise import normalisation
+from resmom.runs.recognise import seen
 
 SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
@@ -32,7 +32,7 @@ def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneC
         gpu=device.type != "cpu",
         fast_bf16=fast_bf16(device),
         init=init,
-        known=normalisation(init) if init else None,
+        seen=seen(init) if init else None,
         backbone=backbone,
     )
 

@@ -294,4 +294,7 @@ def default_device(name: str = "auto") -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"there is no device '{name}' here: {error}; use --device cpu or auto") from error
+        reason = str(error).split("\n")[0].split(". ")[0]
+        if "device string" in reason:  # torch lists every kind of device that it has heard of
+            reason = "devices are called cpu, cuda, cuda:1 …"
+        raise ConfigError(f"there is no device '{name}' here: {reason}; use --device cpu or auto") from error

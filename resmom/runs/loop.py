@@ -21,7 +21,7 @@ from resmom.runs.journal import Journal
 from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.progress import Progress
 from resmom.runs.start import save_start
-from resmom.schedule import due, every
+from resmom.schedule import due, every, on_time
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
 from resmom.train.state import State, read_skips, state_dict, student_of
@@ -117,12 +117,11 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                     _health(replace(job, state=_as_begun(state, first)), journal, progress)
                 first = None
 
-            done = state.step == job.steps
-            if due(state.step, every(log.knn_epochs, job.per_epoch)) or done:
+            if on_time(state.step, job.steps, every(log.knn_epochs, job.per_epoch)):
                 with progress.paused():
                     _measure(job, journal, folder, progress)
             stopping = dist.anywhere(interrupt.asked)
-            planned = due(state.step, every(log.save_epochs, job.per_epoch)) or done
+            planned = on_time(state.step, job.steps, every(log.save_epochs, job.per_epoch))
             with progress.paused():
                 if planned:  # and not where a signal came: whoever sent it will not wait long
                     _health(job, journal, progress)

@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from resmom.errors import UserError
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -26,6 +28,12 @@ class Machine:
     by the command line. Slower; torch warns of an operation that has no such form. A CPU does so anyway."""
     quiet: bool = False
     """Say nothing while training."""
+
+    def __post_init__(self) -> None:
+        if self.workers < -1:
+            raise UserError(f"workers is {self.workers}; it is a number of threads, or -1 to let resmom choose")
+        if self.threads < 0:
+            raise UserError(f"threads is {self.threads}; it is a number of threads, or 0 for torch's choice")
 
 
 def keep_memory() -> bool:

@@ -1,27 +1,34 @@
 """A run with options set by their dotted names, from text or from plain values, typed and checked as its fields are."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nets.backbones import backbone_named
+from resmom.recipes.side import with_side
+from resmom.runs.nearest import nearest
 
 PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
+IMAGE_SIZE = "image_size"
+"""No field but several at once, as on the command line."""
 
 
 def changed(run: Run, settings: Mapping[str, Any]) -> Run:
     """The run with options set by names such as `residual.weight` or `policy.views.0.size`, all at once.
 
     A whole part may be given as an object (with its `kind`, where there are several), method and backbone also by their
-    short names; what is set after that speaks of the new part. Raises ConfigError for a name that the run does not
-    have, with the nearest ones, and for a value that does not fit.
+    short names; what is set after that speaks of the new part. `image_size` sets the views, and what is made for them,
+    as `with_side` does. Raises ConfigError for a name that the run does not have, with the nearest ones, and for a
+    value that does not fit.
     """
     plain = to_json(run)
     for option, value in settings.items():
+        if option == IMAGE_SIZE:
+            plain = to_json(_sized(from_json(plain), value))
+            continue
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
             place[last] = to_json(dataclasses.replace(run, **{option: _named(option, value)}))[option]
@@ -36,13 +43,13 @@ def parsed(run: Run, option: str, text: str) -> Any:
     """A value as typed on the command line, by the kind of value that the run has there. Raises as `changed` does."""
     if option in PARTS:
         return text
-    place, last = _place(to_json(run), option)
-    if isinstance(place[last], str):
+    here = _side(run) if option == IMAGE_SIZE else _value(run, option)
+    if isinstance(here, str):
         return text
     try:
         return json.loads({"True": "true", "False": "false"}.get(text, text))
     except json.JSONDecodeError as error:
-        example = json.dumps(place[last])
+        example = json.dumps(here)
         raise ConfigError(f"{option} cannot be '{text}'; it is {example} in this run, write it in this form") from error
 
 
@@ -64,6 +71,24 @@ def _named(part: str, name: str) -> Any:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _sized(run: Run, side: Any) -> Run:
+    if type(side) is not int:
+        raise ConfigError(f"{IMAGE_SIZE} is {side!r}; it takes a whole number of pixels, such as {_side(run)}")
+    try:
+        return with_side(run, side)
+    except ValueError as error:
+        raise ConfigError(f"{IMAGE_SIZE}: {error}") from error
+
+
+def _side(run: Run) -> int:
+    return run.policy.views[0].size
+
+
+def _value(run: Run, option: str) -> Any:
+    place, last = _place(to_json(run), option)
+    return place[last]
 
 
 def _place(plain: dict[str, Any], option: str) -> tuple[Any, Any]:
@@ -89,10 +114,7 @@ def _key(place: Any, name: str) -> str | int | None:
 
 def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
     known = [name for name, _ in _walk(plain, "") if name != "recipe" and not name.endswith("kind")]
-    last = option.rpartition(".")[2]
-    near = [name for name in known if name.rpartition(".")[2] == last][:3]
-    near = near or difflib.get_close_matches(option, known, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = nearest(option, known)
     return ConfigError(f"this run has no option '{option}'{hint} (`resmom recipes show NAME` lists a recipe's)")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
-from resmom.nets.backbones import BackboneConfig
 from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.export import export
@@ -30,24 +29,8 @@ from resmom.runs.outcome import before_after, table
 from resmom.runs.own import GIVEN, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
-from resmom.runs.settle import Ask, Settled, settle
+from resmom.runs.settle import Asked, Settled, settle
 from resmom.train.state import load_state
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A run that is not complete yet: a recipe or nothing, the user's changes, and what it may cost."""
-
-    base: Run | None = None
-    """The run to start from; None derives one from the data and the machine."""
-    change: Ask = lambda run: run
-    """The user's own changes to whatever run is offered."""
-    init: str = ""
-    """File of weights to start from, for a derived run."""
-    seconds: float | None = None
-    """The time the whole run may take."""
-    backbone: BackboneConfig | None = None
-    """The backbone that a derived run shall have."""
 
 
 def pretrain(
@@ -67,9 +50,7 @@ def pretrain(
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
     workers = workers_for(machine, opened)
-    settled = settle(
-        asked.base, asked.change, opened, out, device, workers, own, asked.init, asked.seconds, asked.backbone
-    )
+    settled = settle(asked, opened, out, device, workers, own)
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     if settled.choices or settled.estimate:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.build import Own
-from resmom.config import Run
+from resmom.config import ConfigError, Run
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.facts import emulates_bf16, fast_bf16
@@ -72,8 +72,10 @@ def profile(
 ) -> Profile:
     """Train a throw-away copy of a run for about so many seconds, and say where they went. Nothing is written.
 
-    Raises as `prepare` and `require_batch` do.
+    Raises ConfigError for seconds that are no time, and as `prepare` and `require_batch` do.
     """
+    if not seconds > 0:
+        raise ConfigError(f"--seconds is {seconds:g}; it must be above 0; 40 is usual")
     require_batch(run, data)
     job = prepare(run, data, device, own or Own())
     operations = _operations(job)

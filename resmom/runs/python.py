@@ -28,9 +28,9 @@ from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Machine
 from resmom.runs.outcome import Change, before_after, table
-from resmom.runs.pretrain import Asked
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
+from resmom.runs.settle import Asked
 
 Network = Literal["student", "teacher"]
 

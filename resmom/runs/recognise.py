@@ -11,7 +11,7 @@ from resmom.config import ConfigError, backbone_from_json, from_json
 from resmom.nets.backbones import BACKBONES, BackboneConfig, MoCoViT, ResNet, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.views.policy import Numbers
+from resmom.recipes.facts import Seen
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18),
@@ -51,17 +51,19 @@ def recognise(path: str) -> BackboneConfig:
     )
 
 
-def normalisation(path: str) -> tuple[Numbers, Numbers] | None:
-    """Mean and deviation per channel that the network of a file was trained with; None where the file does not say."""
+def seen(path: str) -> Seen | None:
+    """What the network of a file was trained to see; None where the file does not say."""
     file = Path(path)
     try:
         if file.suffix == ".safetensors":
             said = _metadata(file)
-            return (tuple(json.loads(said["mean"])), tuple(json.loads(said["std"]))) if "mean" in said else None
+            if "resmom_format" not in said:
+                return None
+            return Seen(tuple(json.loads(said["mean"])), tuple(json.loads(said["std"])), int(said["image_size"]))
         policy = from_json(load_checkpoint(file)["run"]).policy
     except (CheckpointError, ConfigError, KeyError):
         return None
-    return policy.mean, policy.std
+    return Seen(policy.mean, policy.std, policy.views[0].size)
 
 
 def _metadata(file: Path) -> dict[str, str]:

@@ -31,6 +31,8 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
 
     Raises UserError for what is missing, and for a cell that two of them have with different results.
     """
+    if not paths:
+        raise UserError(f"no result file was given; name result files ({RESULTS}) or folders of comparisons")
     found: dict[tuple[str, int], tuple[Line, Path]] = {}
     for path in paths:
         file = path / RESULTS if path.is_dir() else path
@@ -56,7 +58,7 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
 def _lines(file: Path) -> list[Line]:
     try:
         lines = read_lines(file)
-        if all(line["format"] == 1 and line["measures"] is not None for line in lines):
+        if lines and all(line["format"] == 1 and line["measures"] is not None for line in lines):
             return lines
     except (ValueError, KeyError, TypeError):
         pass

@@ -11,10 +11,13 @@ from resmom.config import Run, check, to_json
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import KEPT, MEASURES, Automatic, Choice, Facts, Limits, automatic
+from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
+from resmom.recipes.facts import KEPT, Facts, Limits
+from resmom.recipes.side import with_views
 from resmom.report.compare import differences, flat
 from resmom.report.numbers import setting, small
 from resmom.runs.budget import (
+    LEAST_STEPS,
     Trial,
     disk_of,
     fit_batch,
@@ -44,6 +47,22 @@ UNASKED = 2**31 - 1
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A run that is not complete yet: a recipe or nothing, the user's changes, and what it may cost."""
+
+    base: Run | None = None
+    """The run to start from; None derives one from the data and the machine."""
+    change: Ask = lambda run: run
+    """The user's own changes to whatever run is offered."""
+    init: str = ""
+    """File of weights to start from, for a derived run."""
+    seconds: float | None = None
+    """The time the whole run may take."""
+    backbone: BackboneConfig | None = None
+    """The backbone that a derived run shall have."""
+
+
+@dataclass(frozen=True)
 class Settled:
     """A run ready to start, its settings with their reasons where any were derived, and its cost in words."""
 
@@ -54,39 +73,26 @@ class Settled:
     """Where decoding dominates: the shorter side to which the images should be packed before."""
 
 
-def settle(
-    base: Run | None,
-    ask: Ask,
-    data: Data,
-    out: Path,
-    device: torch.device,
-    workers: int,
-    own: Own,
-    init: str = "",
-    budget: float | None = None,
-    backbone: BackboneConfig | None = None,
-) -> Settled:
-    """Complete a run: `base`, or where that is None one derived from data and machine, with the changes of `ask`.
+def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: int, own: Own) -> Settled:
+    """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
 
-    `budget` is the time the whole run may take, in seconds. Derived runs and those with a budget are tried for some
-    seconds first; a recipe without a budget is taken as it is. Raises ConfigError, DataError or RunDirError with the
-    rule that cannot be kept.
+    Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
+    it is. Raises ConfigError, DataError or RunDirError with the rule that cannot be kept.
     """
-    if base is not None and budget is None:
-        run = ask(base)
-        check(run)
-        return Settled(run, (), "")
+    base, ask, budget = asked.base, asked.change, asked.seconds
     seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
     if base is not None:
         run = ask(base)
         check(run)
+        if budget is None:
+            return Settled(run, (), "")
         cost = trial(run, data, device, workers, own, seconds)
-        assert budget is not None
-        run = _within(run, cost, budget, len(data.train))
-        return Settled(run, (), _estimate(run, cost, data, out), pack_side(run, cost, data))
-    if backbone is None and init and own.backbone is None:
-        backbone = recognise(init)
-    facts = gather(data, device, init, backbone)
+        fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
+        return Settled(fitted, (), _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
+    backbone = asked.backbone
+    if backbone is None and asked.init and own.backbone is None:
+        backbone = recognise(asked.init)
+    facts = gather(data, device, asked.init, backbone)
     _, run = _offer(facts, Limits(), ask)
     check(run)
     cost = trial(run, data, device, workers, own, seconds)
@@ -103,7 +109,8 @@ def settle(
     limits = replace(limits, measures=fit_measures(cost, whole, MEASURES), kept=fit_kept(cost, out, KEPT))
     if budget is not None:
         _, run = _offer(facts, limits, ask)
-        steps = fit_time(run, cost, budget, measures_of(run, length(run.train, per_epoch), per_epoch))
+        planned = length(run.train, per_epoch)
+        steps = fit_time(run, cost, budget, measures_of(run, planned, per_epoch), min(LEAST_STEPS, planned))
         limits = replace(limits, steps=steps)
     offer, run = _offer(facts, limits, ask)
     told = _told(offer, run, own)
@@ -117,26 +124,39 @@ def settle(
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     """What is derived, and that as the user wants it.
 
-    The user is asked twice: first for batch and length, then, when what follows from them is derived, for the rest. The
-    first answer counts for those two, so that a change that is relative, twice the batch, is not made twice.
+    The user is asked twice: first for the size of the views, batch and length, then, when what follows from them is
+    derived, for the rest. The first answer counts for those three, so that a change that is relative, twice the batch,
+    is not made twice.
     """
     offer = automatic(facts, limits)
     derived = offer.run.train
     # No warm-up in the question: the derived one may be longer than the run that the user wants.
-    wish = ask(replace(offer.run, train=replace(derived, warmup_steps=0, epochs=UNASKED))).train
+    first = ask(replace(offer.run, train=replace(derived, warmup_steps=0, epochs=UNASKED)))
+    wish = first.train
     in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
     epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
     steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
-    if (wish.batch, steps) == (derived.batch, derived.steps):
+    view = _side(first)
+    if (view, wish.batch, steps) == (_side(offer.run), derived.batch, derived.steps):
         return offer, ask(offer.run)
     batch = 0 if wish.batch == derived.batch else wish.batch
-    facts = replace(facts, batch=batch, steps=0 if steps == derived.steps else steps)
+    view = 0 if view == _side(offer.run) else view
+    facts = replace(facts, view=view, batch=batch, steps=0 if steps == derived.steps else steps)
     offer = automatic(facts, limits)
     run = ask(offer.run)
     train = replace(run.train, batch=wish.batch)
-    if facts.steps and train.steps:
-        train = replace(train, steps=facts.steps)
-    return offer, replace(run, train=train)
+    most = offer.run.train  # of what was asked for and what fits the smaller
+    if facts.steps and (train.steps or most.steps < facts.steps):
+        warm = min(train.warmup_steps if train.steps else most.warmup_steps, most.steps - 1)
+        train = replace(train, steps=most.steps, warmup_steps=warm)
+    run = replace(run, train=train)
+    return offer, replace(run, policy=with_views(run, view)) if view else run
+
+
+def _side(run: Run) -> int:
+    """The side of the views that are no local ones; 0 where they have several, which `check` judges."""
+    sides = {view.size for view in run.policy.views[: run.method.traits.views]}
+    return sides.pop() if len(sides) == 1 else 0
 
 
 def _held(run: Run) -> int:
@@ -144,17 +164,33 @@ def _held(run: Run) -> int:
     return min(run.train.batch, run.train.micro_batch or run.train.batch)
 
 
-def _within(run: Run, cost: Trial, budget: float, images: int) -> Run:
-    """The run with the length that fits into the budget, and fewer measurements where they would take most of it."""
+def _asks_for_length(base: Run, ask: Ask) -> bool:
+    """Whether the user set the length of a recipe, told by one that nobody would ask for."""
+    probe = replace(base.train, warmup_steps=0, epochs=UNASKED, steps=UNASKED if base.train.steps else 0)
+    wish = ask(replace(base, train=probe)).train
+    return (wish.epochs, wish.steps) != (probe.epochs, probe.steps)
+
+
+def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> tuple[Run, str]:
+    """The run with the length that fits into the budget, and fewer measurements where they would take most of it.
+
+    A length that the user asked for is not exceeded. Also the end of a sentence where the run became shorter.
+    """
     per_epoch = steps_per_epoch(images, run.train.batch)
-    planned = measures_of(run, length(run.train, per_epoch), per_epoch)
-    measures = fit_measures(cost, budget, planned) if planned else 0
+    whole = length(run.train, per_epoch)
+    # In a run that becomes shorter the intervals shrink, in one that becomes longer they are as they were.
+    longest = whole if asked else max(whole, int(budget / cost.step_seconds))
+    planned = measures_of(run, longest, per_epoch)
+    measures = fit_measures(cost, budget, planned)
     if measures < planned:
         log, wider = run.log, planned / measures
         log = replace(log, save_epochs=log.save_epochs * wider, knn_epochs=log.knn_epochs * wider)
-        # A kept checkpoint is one that is saved anyway, so both intervals are widened alike.
-        run = replace(run, log=replace(log, keep_epochs=log.keep_epochs * wider))
-    return with_steps(run, fit_time(run, cost, budget, measures), per_epoch)
+        run = replace(run, log=log)
+    steps = fit_time(run, cost, budget, measures, min(LEAST_STEPS, whole) if asked else LEAST_STEPS)
+    if asked and whole <= steps:
+        return run, ""
+    cut = f"; {steps} steps fit into the time, of {whole} that were {'asked for' if asked else 'planned'}"
+    return with_steps(run, steps, per_epoch), cut if steps < whole else ""
 
 
 def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
@@ -186,7 +222,7 @@ def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     steps = length(run.train, per_epoch)
     seconds = steps * cost.step_seconds + (measures_of(run, steps, per_epoch) + 2) * cost.measure_seconds
     disk = disk_of(run, cost, steps, per_epoch)
-    require_disk(out, disk)
+    require_disk(out, disk + cost.checkpoint_bytes)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
         f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "

@@ -1,7 +1,6 @@
 """Packs: the same images, labels and names as the folder, whole after any kill, and damage that is found."""
 
 import json
-import multiprocessing
 import os
 import signal
 import zlib
@@ -23,6 +22,8 @@ from resmom.data.packed import RECORD, open_pack
 from resmom.data.packing import pack
 from resmom.data.source import DataError, Source
 from resmom.data.store import Names
+from tests import forked
+from tests.data.mortal import pack_and_die
 from tests.data.test_folder import draw, every, labels
 
 ODD = ("train/a/é\n1.png", os.fsdecode(b"train/b/\xff.png"), "train/b/ 3.jpg")
@@ -108,32 +109,11 @@ def test_again_says_the_same_and_makes_nothing(photos: Path, tmp_path: Path, mon
     assert pack(photos, tmp_path / "pack") == first and content(tmp_path / "pack") == before
 
 
-def _die(photos: Path, out: Path, moment: int) -> None:
-    """Pack, and be killed at the `moment`-th write, rename or encoded image."""
-    left = [moment]
-    packing.SHARD = 8
-
-    def mortal(real: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **options)
-
-        return call
-
-    Path.replace = mortal(Path.replace)  # type: ignore[method-assign]
-    os.fsync = mortal(os.fsync)
-    packing.encoded = mortal(packing.encoded)
-    pack(photos, out)
-
-
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("moment", [1, 2, 3, 40, 45, 60, 80, 90, 96, 100, 104, 106])
 def test_killed_and_finished_it_is_the_same_pack(photos: Path, tmp_path: Path, moment: int) -> None:
     pack(photos, tmp_path / "whole")
-    process = multiprocessing.get_context("spawn").Process(target=_die, args=(photos, tmp_path / "pack", moment))
-    process.start()
+    process = forked.start(pack_and_die, photos, tmp_path / "pack", moment)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     pack(photos, tmp_path / "pack")
@@ -276,3 +256,33 @@ def test_check_says_what_a_folder_holds(photos: Path) -> None:
     assert [name for name, _ in test.damaged] == ["a/0.png"]
     sides = sorted(min(image.shape[1:]) for image in every(open_data(photos, 2**30).train))
     assert train.sides[0] == sides[0] and train.sides[2] == sides[-1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_check_decodes_both_parts_where_some_images_are_held_out(photos: Path, tmp_path: Path, packed: bool) -> None:
+    """Of the training files, each once; the folder's own test split is not read, as a run does not read it."""
+    place = photos
+    if packed:
+        pack(photos, tmp_path / "pack")
+        place = tmp_path / "pack"
+        shard = place / "train-00000.bin"
+        shard.write_bytes(bytes(100) + shard.read_bytes()[100:])  # the first images of it
+    whole = check(place)[0]
+    train, test = check(f"{place}@held-out=0.5")
+    assert train.images + test.images == whole.images and whole.damaged
+    assert sorted(train.damaged + test.damaged) == whole.damaged
+    parts = open_data(f"{place}@held-out=0.5", 0)
+    assert parts.test is not None and {name for name, _ in test.damaged} <= set(parts.test.names() or [])
+
+
+def test_the_bytes_of_a_pack_are_compared_where_some_images_are_held_out(photos: Path, tmp_path: Path) -> None:
+    pack(photos, tmp_path / "pack")
+    shard = tmp_path / "pack/train-00000.bin"
+    index = np.fromfile(tmp_path / "pack/train.index", RECORD)
+    changed = bytearray(shard.read_bytes())
+    changed[-1] ^= 255
+    shard.write_bytes(changed)
+    index["crc"][-1] = zlib.crc32(changed[int(index["start"][-1]) :])
+    index.tofile(tmp_path / "pack/train.index")
+    train, test = check(f"{tmp_path / 'pack'}@held-out=0.5")
+    assert [name for name, _ in train.damaged + test.damaged] == ["train-00000.bin"]

@@ -10,7 +10,8 @@ from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, check, from_json, to_json
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.recipes.automatic import Choice, Facts, Limits, automatic, half_life, momentum_of, warmup
+from resmom.recipes.automatic import Choice, automatic, half_life, momentum_of, warmup
+from resmom.recipes.facts import Facts, Limits, Seen
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.views.policy import IMAGENET
@@ -59,19 +60,19 @@ def test_every_choice_is_a_part_of_the_run_and_has_a_reason(kind: str) -> None:
     found = automatic(KINDS[kind])
     options = [c.option for c in found.choices]
     assert options == [
-        *("policy.views.0.size", "backbone", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
+        *("image_size", "backbone", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
         *("policy.views", "policy.mean", "train.precision", "residual.weight"),
     ]
     run = found.run
     parts = {c.option: c.part(run) for c in found.choices}
-    assert parts["policy.views.0.size"] == run.policy.views[0].size
+    assert parts["image_size"] == run.policy.views[0].size
     assert parts["backbone"] is run.backbone and parts["method"] is run.method
     assert parts["train.steps"] == run.train.steps and parts["optim.lr"] == run.optim.lr
     for c in found.choices:
         assert c.reason.strip() and c.value.strip(), c.option
     # Numbers told are the numbers of the run.
     told = {c.option: c.value for c in found.choices}
-    assert told["policy.views.0.size"] == str(run.policy.views[0].size)
+    assert told["image_size"] == str(run.policy.views[0].size)
     assert told["train.batch"] == str(run.train.batch)
     assert told["train.steps"].split()[0] == str(run.train.steps)
     assert float(told["optim.lr"].split()[0]) == run.optim.lr
@@ -111,12 +112,30 @@ def test_the_view_is_the_images_size_up_to_what_the_machine_bears(side: int, cpu
     ]
     assert found == [cpu, cpu_init, gpu]
     larger = side > 1.15 * cpu
-    assert ("the images are larger" in choice(facts, "policy.views.0.size").reason) == larger
+    assert ("the images are larger" in choice(facts, "image_size").reason) == larger
 
 
 def test_a_transformer_gets_the_size_it_was_made_for() -> None:
     facts = replace(PHOTOS, side=40, init="vit.safetensors", backbone=MoCoViT("small", image=96, patch=8))
     assert [view.size for view in derived(facts).policy.views] == [96, 96]
+
+
+def test_a_file_that_says_what_its_network_saw_is_followed() -> None:
+    facts = replace(PHOTOS, init="own.safetensors", backbone=ResNet(18), seen=Seen((0.1,) * 3, (0.2,) * 3, 160))
+    run = derived(facts)
+    assert [view.size for view in run.policy.views] == [160, 160]
+    assert (run.policy.mean, run.policy.std) == ((0.1,) * 3, (0.2,) * 3)
+    assert choice(facts, "image_size").reason == "what the network in own.safetensors was trained at, as the file says"
+    grey = replace(facts, mean=(0.3,), std=(0.3,))  # the file's three channels do not fit
+    assert derived(grey).policy.mean == (0.3,)
+
+
+def test_the_size_that_was_asked_for_brings_its_blur() -> None:
+    facts = replace(PHOTOS, view=96)
+    assert [(view.size, view.blur) for view in derived(facts).policy.views] == [(96, 0.5)] * 2
+    assert choice(facts, "image_size").reason == "asked for; derived: 64"
+    vit = derived(replace(PHOTOS, view=96, backbone=MoCoViT("tiny", image=224, patch=16)))
+    assert vit.backbone == MoCoViT("tiny", image=96, patch=16) and vit.policy.views[1].size == 96
 
 
 @pytest.mark.parametrize(

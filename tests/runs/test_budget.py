@@ -16,20 +16,24 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data, DataError
 from resmom.errors import UserError
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDirError
 from resmom.runs import budget
 from resmom.runs.budget import (
     LEAST_STEPS,
     MARGIN,
+    MEASURED_LINES,
     MEASURING,
     MEMORY,
+    TRAIN_LINE,
     TRANSIENT,
     Trial,
     disk_of,
     fit_batch,
     fit_measures,
     fit_time,
+    kept_of,
     measures_of,
     pack_side,
     require_disk,
@@ -39,10 +43,12 @@ from resmom.runs.budget import (
     words_of_time,
 )
 from resmom.runs.job import fresh_method
-from resmom.train.optim import Sgd
+from resmom.runs.pretrain import pretrain
+from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, View
 from tests.data.test_folder import draw
+from tests.runs.derived import QUIET
 
 CPU = torch.device("cpu")
 MIB, GIB = 2**20, 2**30
@@ -53,6 +59,7 @@ COST = Trial(
     kept_bytes=10 * MIB,
     weight_bytes=100 * MIB,
     checkpoint_bytes=50 * MIB,
+    backbone_bytes=6 * MIB,
 )
 VIEW = View(size=16, scale=(0.5, 1.0))
 RUN = Run(
@@ -188,10 +195,13 @@ class TestDisk:
 
     def test_measurements_and_kept_checkpoints_are_counted(self) -> None:
         assert measures_of(RUN, 1_000, per_epoch=10) == 10
-        assert measures_of(replace(RUN, log=Log(save_epochs=0)), 1_000, per_epoch=10) == 0
-        # Of 1,000 steps one checkpoint is kept every 250; the last one and its draft come on top, and the exports.
-        assert disk_of(RUN, COST, 1_000, per_epoch=10) == (2 + 4) * 50 * MIB + 100 * MIB
-        assert disk_of(replace(RUN, log=Log(keep_epochs=0)), COST, 1_000, per_epoch=10) == 200 * MIB
+        assert measures_of(replace(RUN, log=Log(save_epochs=0)), 1_000, per_epoch=10) == 1
+        # Of 1,000 steps one checkpoint is kept every 250; the last one comes on top, the backbones, and a line of
+        # training every 10 steps.
+        text = 102 * TRAIN_LINE + 11 * MEASURED_LINES
+        assert disk_of(RUN, COST, 1_000, per_epoch=10) == (1 + 4) * 50 * MIB + 6 * MIB + text
+        none = replace(RUN, log=Log(keep_epochs=0, save_epochs=0, line_steps=0))
+        assert disk_of(none, COST, 1_000, per_epoch=10) == 56 * MIB + 2 * TRAIN_LINE + 2 * MEASURED_LINES
 
     def test_a_full_disk_is_told_before_anything_is_written(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -270,6 +280,28 @@ class TestTrial:
     def test_a_batch_larger_than_the_data(self) -> None:
         with pytest.raises(DataError, match="40 images cannot fill a batch of 128"):
             trial(RUN, images(), CPU, 1, Own(), seconds=0.0)
+
+
+class TestTruth:
+    """What a run folder was said to take, and takes."""
+
+    @pytest.mark.parametrize(
+        "run",
+        [
+            replace(TINY, log=Log(line_steps=1, save_epochs=0.6, keep_epochs=1)),
+            replace(TINY, method=SimCLR(hidden=64), log=Log(line_steps=2, save_epochs=1)),
+            replace(TINY, optim=AdamW(), log=Log(line_steps=5, save_epochs=0, keep_epochs=0.7, knn_epochs=0)),
+        ],
+        ids=["MoCo-v3 and SGD", "no teacher", "AdamW"],
+    )
+    def test_of_the_disk(self, run: Run, tmp_path: Path) -> None:
+        run = replace(run, backbone=SmallResNet((32, 64, 128)), train=replace(run.train, steps=11))
+        data = images()
+        cost = trial(run, data, CPU, 1, Own(), seconds=0.0)
+        pretrain(run, data, tmp_path / "run", QUIET)
+        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+        assert disk_of(run, cost, 11, per_epoch=5) == pytest.approx(sum(path.stat().st_size for path in files), rel=0.1)
+        assert kept_of(run, 11, per_epoch=5) == len(list(tmp_path.rglob("step-*.pt")))
 
 
 class TestPackSide:

@@ -15,7 +15,8 @@ from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs import settle
 from resmom.runs.gap import gap
-from resmom.runs.pretrain import Asked, pretrain, resume
+from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.settle import Asked
 from resmom.train.optim import Sgd
 from tests.runs.derived import QUIET, images, tiny, train_with
 
@@ -57,7 +58,8 @@ def test_on_the_command_line(
     assert (run.train.batch, run.train.steps, run.train.warmup_steps) == (16, 24, 1)
     options = {choice["option"]: choice for choice in written["choices"]}
     derived = {"train.batch", "train.steps", "ema.momentum", "policy.mean", "train.precision", "residual.weight"}
-    asked = {"backbone.widths", "method.hidden", "method.out", "optim.lr"} | {f"policy.views.{v}.size" for v in (0, 1)}
+    derived |= {"image_size", "policy.views"}
+    asked = {"backbone.widths", "method.hidden", "method.out", "optim.lr"}
     assert set(options) == derived | asked
     assert options["optim.lr"]["value"] == "0.2" and options["optim.lr"]["reason"] == "asked for; derived: 0.3"
     for choice in options.values():
@@ -92,9 +94,7 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
     assert len(run.policy.mean) == 1 and run.policy.views[0].hue == 0.0
     assert {line["kind"] for line in read_lines(RunDir(tmp_path / "run").metrics)} == {"train", "health"}
     options = {choice["option"]: choice for choice in written["choices"]}
-    assert "policy.views" not in options  # tiny changed them
-    assert options["policy.views.1.size"]["value"] == "16"
-    assert options["policy.views.1.size"]["reason"] == "asked for; derived: 32"
+    assert (options["image_size"]["value"], options["image_size"]["reason"]) == ("16", "asked for; derived: 32")
     assert options["backbone.widths"]["value"] == "[4, 8]"
     assert options["backbone.widths"]["reason"] == "asked for; derived: [32, 64, 128, 256]"
 

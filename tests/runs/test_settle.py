@@ -9,19 +9,23 @@ import torch
 from torch import nn
 
 from resmom.build import Own
-from resmom.config import ConfigError, Run
+from resmom.checkpoint import save_checkpoint
+from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.data.packing import pack
 from resmom.data.source import Data
+from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, half_life, momentum_of
+from resmom.recipes.side import with_side
 from resmom.rundir import RunDirError
 from resmom.runs import budget, settle
-from resmom.runs.budget import MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
+from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import Asked, pretrain
-from resmom.runs.settle import Ask, Settled
+from resmom.runs.options import changed
+from resmom.runs.pretrain import pretrain
+from resmom.runs.settle import Ask, Asked, Settled
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
@@ -29,7 +33,7 @@ from tests.data.test_folder import draw
 from tests.runs.derived import CPU, images, tiny, train_with
 
 MIB = 2**20
-COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB)
+COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB, backbone_bytes=MIB)
 
 
 def same(run: Run) -> Run:
@@ -63,9 +67,11 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         time: float | None = None,
         backbone: BackboneConfig | None = None,
         own: Own | None = None,
+        init: str = "",
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
-        return settle.settle(base, ask, data, tmp_path / "run", CPU, 1, own or Own(), "", time, backbone)
+        asked = Asked(base, ask, init, time, backbone)
+        return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
 
     return call
 
@@ -88,9 +94,9 @@ class TestDerived:
         train = found.run.train
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
         assert len(found.choices) == 11 and len(tried) == 1
-        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, its draft, six kept ones, the exports.
+        # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, six kept ones, backbones, lines.
         assert found.estimate == (
-            "about 14 min (0.1 s a step on this machine now), 140 MiB of disk with six kept checkpoints, 1280 MiB of "
+            "about 14 min (0.1 s a step on this machine now), 36 MiB of disk with six kept checkpoints, 1280 MiB of "
             "memory for a step"
         )
 
@@ -235,9 +241,48 @@ class TestTime:
         with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give --time 1m"):
             settled(time=20.0)
 
-    def test_a_length_of_ones_own_wins(self, settled: Settle) -> None:
-        found = settled(train_with(steps=123), time=300.0)
-        assert found.run.train.steps == 123 and reasons(found)["train.steps"].startswith("asked for; derived: ")
+    @pytest.mark.parametrize("steps", [3, 123])
+    def test_a_shorter_length_of_ones_own_is_kept(self, settled: Settle, steps: int) -> None:
+        """Also one below the least that a length is derived for, and where the time is too short for that least."""
+        for seconds in (300.0, 25.0 if steps < LEAST_STEPS else 60.0):
+            found = settled(train_with(steps=steps), time=seconds)
+            assert found.run.train.steps == steps
+        assert reasons(settled(train_with(steps=steps), time=300.0))["train.steps"].startswith("asked for; derived: ")
+
+    @pytest.mark.parametrize("change", [{"steps": 100_000}, {"epochs": 2_000}, {"steps": 9_000, "warmup_steps": 8_000}])
+    def test_a_longer_one_is_cut_to_the_time(self, settled: Settle, change: dict[str, int]) -> None:
+        free, found = settled(time=300.0), settled(train_with(**change), time=300.0)
+        assert found.run.train.steps == free.run.train.steps
+        assert found.run.ema == free.run.ema and found.run.log == free.run.log
+        wish = change.get("steps", 2_000 * (5_000 // 128))
+        assert reasons(found)["train.steps"].endswith(f"measured just now; asked for: {wish}")
+
+    def test_a_whole_train_in_epochs_is_cut_too(self, settled: Settle) -> None:
+        free = settled(train_with(batch=64), time=300.0).run.train
+        found = settled(lambda run: replace(run, train=Train(epochs=5_000, batch=64, warmup_epochs=2)), time=300.0)
+        assert (found.run.train.steps, found.run.train.warmup_steps) == (free.steps, free.warmup_steps)
+
+    def test_a_time_too_short_for_what_was_asked(self, settled: Settle) -> None:
+        with pytest.raises(ConfigError, match=r"so 0 steps fit, and at least 3 are needed"):
+            settled(train_with(steps=3), time=10.0)
+
+    def test_the_length_of_a_recipe_is_kept_only_where_it_was_asked_for(self, settled: Settle) -> None:
+        base = replace(tiny(Run()), train=Train(epochs=20, batch=50, warmup_epochs=0))
+        assert settled(base=base, time=600.0).run.train.steps > 20 * 100  # stretched
+        for change in ({"epochs": 7}, {"steps": 3}, {"steps": 1_500}):
+            found = settled(train_with(**change), base=base, time=600.0)
+            assert found.run.train == replace(base.train, **change)
+            assert "fit into the time" not in found.estimate
+        found = settled(train_with(epochs=1_000), base=base, time=600.0)
+        steps = found.run.train.steps
+        assert 5_000 < steps < 5_100
+        assert found.estimate.endswith(f"; {steps} steps fit into the time, of 100000 that were asked for")
+
+    def test_a_recipe_that_becomes_longer_is_measured_in_a_tenth_of_the_time_too(self, settled: Settle) -> None:
+        base = replace(tiny(Run()), train=Train(epochs=2, batch=50, warmup_epochs=0))  # a measurement every 10 s
+        found = settled(base=base, time=600.0).run
+        made = found.train.steps / every(found.log.save_epochs, 100)
+        assert made == pytest.approx(MEASURING * 600 / COST.measure_seconds, rel=0.2)
 
     def test_a_recipe_keeps_everything_but_its_length(self, settled: Settle) -> None:
         base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
@@ -250,6 +295,7 @@ class TestTime:
         assert made == pytest.approx(30, abs=0.5)
         assert found.run.log.knn_epochs == pytest.approx(5 * found.run.log.save_epochs)
         assert found.choices == () and found.estimate.startswith("about 9 min")
+        assert found.estimate.endswith("steps fit into the time, of 100000 that were planned")
         assert replace(found.run, train=base.train, log=base.log) == base
 
 
@@ -311,7 +357,7 @@ class TestMemory:
         cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
         need = 40 * cost.kept_bytes * TRANSIENT + cost.weight_bytes
         monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY))
-        found = settle.settle(None, ask, data, tmp_path / "run", CPU, 1, Own())
+        found = settle.settle(Asked(change=ask), data, tmp_path / "run", CPU, 1, Own())
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
 
 
@@ -321,8 +367,53 @@ def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Pat
 
     with torch.random.fork_rng(devices=[]):
         torch.save(resnet18().state_dict(), tmp_path / "r18.pt")
-    found = settle.settle(None, same, images(), tmp_path / "run", CPU, 1, Own(), str(tmp_path / "r18.pt"))
+    found = settled(n=100, init=str(tmp_path / "r18.pt"))
     assert found.run.backbone == ResNet(18) and found.run.optim == Sgd(lr=0.03)
+
+
+class TestSize:
+    """The side of the views, and what follows from it."""
+
+    def exported(self, folder: Path, side: int) -> str:
+        """A file as `resmom export` writes it, of a run that saw views of that side."""
+        config = SmallResNet((4, 8))
+        about = About("student", part_to_json(config) | {"kind": "SmallResNet"}, 100, (0.5,) * 3, (0.2,) * 3, side)
+        weights = {name: value.clone() for name, value in build_backbone(config).body.state_dict().items()}
+        save_weights(folder / "student.safetensors", weights, about)
+        return str(folder / "student.safetensors")
+
+    @pytest.mark.parametrize("side", [24, 64, 72])
+    def test_follows_what_a_file_says_of_itself(self, settled: Settle, tmp_path: Path, side: int) -> None:
+        found = settled(n=100, init=self.exported(tmp_path, side))  # images of 32 pixels
+        assert [view.size for view in found.run.policy.views] == [side, side]
+        assert found.run.policy.views[0].blur == (0.5 if side > 64 else 0.0)
+        assert reasons(found)["image_size"].endswith("was trained at, as the file says")
+        assert found.run.policy.mean == (0.5,) * 3 and found.run.backbone == SmallResNet((4, 8))
+
+    def test_follows_a_checkpoint_too(self, settled: Settle, tmp_path: Path) -> None:
+        run = with_side(tiny(automatic(gather(images(), CPU)).run), 40)
+        assert run.policy.views[0].size == 40
+        save_checkpoint(tmp_path / "last.pt", {"run": to_json(run)})
+        assert settled(n=100, init=str(tmp_path / "last.pt")).run.policy.views[1].size == 40
+
+    def test_the_users_own_goes_before_the_files(self, settled: Settle, tmp_path: Path) -> None:
+        found = settled(lambda run: with_side(run, 96), n=100, init=self.exported(tmp_path, 64))
+        assert [view.size for view in found.run.policy.views] == [96, 96]
+        assert found.run.policy.views[0].blur == 0.5  # which follows
+        assert reasons(found)["image_size"] == "asked for; derived: 64"
+
+    def test_a_relative_change_is_made_once(self, settled: Settle) -> None:
+        found = settled(lambda run: with_side(run, 3 * run.policy.views[0].size), n=100)
+        assert [view.size for view in found.run.policy.views] == [96, 96]
+
+    def test_of_one_view_alone_is_refused(self, settled: Settle) -> None:
+        with pytest.raises(ConfigError, match=r"sides of 24 and 32 pixels.*--image-size"):
+            settled(lambda run: changed(run, {"policy.views.0.size": 24}), n=100)
+
+    def test_of_a_transformer(self, settled: Settle) -> None:
+        found = settled(lambda run: with_side(run, 48), n=100, backbone=MoCoViT("tiny", image=32, patch=8))
+        assert found.run.backbone == MoCoViT("tiny", image=48, patch=8)
+        assert reasons(found)["image_size"] == "asked for; derived: 32"
 
 
 def test_packing_is_told_where_it_pays(

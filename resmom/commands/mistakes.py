@@ -1,0 +1,140 @@
+"""What is wrong with a command's arguments, in one sentence: what was wrong, what is allowed, what to do.
+
+tyro, which reads the arguments, answers with boxes. Its hook for a refusal is young and may change, so nothing rests on
+it alone: where it is absent, or a case is unknown here, the words of the box are told in one line.
+"""
+
+import contextlib
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import tyro
+
+from resmom.errors import UserError
+from resmom.runs.nearest import nearest
+
+events: ModuleType | None
+try:
+    from tyro import _errors as events
+except ImportError:  # another version
+    events = None
+
+KINDS = {"INT": ("a whole number", "whole numbers"), "FLOAT": ("a number", "numbers"), "PATH": ("a path", "paths")}
+"""tyro's names of what an option takes: one, and several."""
+
+
+@contextlib.contextmanager
+def told_in_a_sentence(kind: Any, arguments: Sequence[str], prog: str) -> Iterator[None]:
+    """Where tyro refuses `arguments` for the dataclass `kind` inside the block, raise UserError with one sentence."""
+    help_of = f"(`{prog} --help` lists the options)"
+
+    def refuse(event: Any) -> None:
+        if type(event).__name__ == "InstantiationFailure" and event.argument is None:
+            raise UserError(str(event.message))  # of our own, from a dataclass's check
+        if (words := _sentence(event, kind, arguments)) is not None:
+            raise UserError(f"{words} {help_of}")
+
+    box = io.StringIO()
+    hook = contextlib.nullcontext() if events is None else events.on_parse_error(refuse)
+    try:
+        with contextlib.redirect_stderr(box), hook:
+            yield
+    except SystemExit as end:
+        if not end.code:  # help, on standard output
+            raise
+        raise UserError(f"{_unboxed(box.getvalue())} {help_of}") from end
+
+
+def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
+    """The refusal in words; None for a case that is not known here."""
+    match type(event).__name__:
+        case "MissingArgs":
+            missing = {_shown(each.arg): each.arg for each in event.missing_arguments}
+            for token in event.unrecognized_tokens:
+                if found := nearest(_name(token), missing):
+                    return f"there is no option {_name(token)}{found}"
+            if len(missing) == 1:
+                return "".join(f"{name} is missing: {_about(argument)}" for name, argument in missing.items())
+            return f"{' and '.join(missing)} are missing"
+        case "UnrecognizedArgs":
+            return _unknown(event.tokens, kind)
+        case "InvalidChoice":
+            form = str(event.argument.lowered.metavar)  # where they stand in the order of the code
+            choices = sorted((choice for choice in event.choices if choice != "None"), key=form.find)
+            return f"{_shown(event.argument)} is '{event.value}'; it is one of {', '.join(choices)}"
+        case "BadValue" if event.reason == "too_few_values":
+            return f"{_shown(event.argument)} needs {_wanted(event.argument)}"
+        case "InstantiationFailure":
+            given = _given(event.argument, arguments)
+            return f"{_shown(event.argument)} is '{given}'; it takes {_wanted(event.argument)}"
+        case _:
+            return None
+
+
+def _unknown(tokens: Sequence[str], kind: Any) -> str:
+    options = [token for token in tokens if token.startswith("-")]
+    if not options:
+        return f"'{tokens[0]}' is one word too many"
+    name = _name(options[0])
+    return f"there is no option {name}{nearest(name, _options(kind))}"
+
+
+def _options(kind: Any) -> list[str]:
+    """All options of a command, from its help: tyro has no other way of telling them."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], prog="resmom")
+    # The help may have columns, and speaks of options in sentences too; behind its own stands what they take.
+    found = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", text.getvalue(), flags=re.MULTILINE)
+    return [name for name in found if name.replace("--no-", "--") not in found or not name.startswith("--no-")]
+
+
+def _name(token: str) -> str:
+    return token.partition("=")[0]
+
+
+def _shown(argument: Any) -> str:
+    return str(argument.field.intern_name).upper() if argument.is_positional() else str(argument.display_name())
+
+
+def _about(argument: Any) -> str:
+    """The first sentence of what the help says of an option."""
+    text = argument.field.helptext
+    words = " ".join(str((text() if callable(text) else text) or "see the help").split())
+    first = re.split(r"[.;] ", words)[0].rstrip(".")
+    return first[:1].lower() + first[1:] if first[1:2].islower() or first[1:2] == " " else first
+
+
+def _wanted(argument: Any) -> str:
+    """What an option takes, in words."""
+    form = str(argument.lowered.metavar).removeprefix("{None}|")
+    if form in KINDS:
+        return KINDS[form][0]
+    names = re.findall(r"\w+", form)
+    if len(set(names)) == 1 and names[0] in KINDS:
+        many = KINDS[names[0]][1]
+        return many if form.startswith("[") else f"{len(names)} {many}"
+    return f"a value: {_about(argument)}" if form == "STR" else f"values of the form {form}"
+
+
+def _given(argument: Any, arguments: Sequence[str]) -> str:
+    """What stood behind an option, the last time that it was named."""
+    lowered, value = argument.lowered, ""
+    for place, token in enumerate(arguments):
+        name, equals, behind = token.partition("=")
+        if name.replace("_", "-") not in lowered.name_or_flags:
+            continue
+        rest = list(itertools.takewhile(lambda word: not word.startswith("--"), arguments[place + 1 :]))
+        most = lowered.nargs if isinstance(lowered.nargs, int) else len(rest)
+        value = behind if equals else " ".join(rest[:most])
+    return value
+
+
+def _unboxed(text: str) -> str:
+    """The words of a box in one line, without its frame and without the help that tyro appends."""
+    words = re.sub(r"[─-╿]|-{3,}", " ", text)
+    return " ".join(words.split("For full helptext")[0].split())

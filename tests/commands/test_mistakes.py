@@ -1,0 +1,143 @@
+"""Every mistake in a call is answered by one sentence on standard error, exit status 2, and leaves nothing behind."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resmom.commands import mistakes
+from tests.conftest import Call
+
+PRETRAIN = "pretrain mocov3_digits --data x.npz --out new"
+DERIVED = "pretrain --data x.npz --out new"
+COMPARE = "compare mocov3_digits --data x.npz --out new --vary residual.weight=0,1"
+
+MISTAKES = {
+    # values
+    f"{PRETRAIN} --train.epochs 0": "train.epochs must be at least 1; got 0",
+    f"{PRETRAIN} --train.batch 1": "at least 2 images are needed at a time",
+    f"{PRETRAIN} --train.micro-batch 1": "at least 2 images are needed at a time",
+    f"{PRETRAIN} --train.batch 100": "has 70 images, train.batch is 100",
+    f"{PRETRAIN} --residual.weight -1": "residual.weight is -1.0; it must be 0 (off) or positive",
+    f"{PRETRAIN} --residual.weight nan": "residual.weight is nan",
+    f"{PRETRAIN} --method.temperature 0": "method.temperature is 0.0; it must be above 0",
+    f"{PRETRAIN} --backbone.widths 0 8": "backbone.widths",
+    f"{PRETRAIN} --backbone.widths": "give at least one width",
+    f"{PRETRAIN} --policy.views.0.blur 3": "View.blur is a probability and must be in [0, 1], got 3.0",
+    f"{PRETRAIN} --log.save-epochs -1": "log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0",
+    f"{PRETRAIN} --log.knn-images 0": "log.knn_images must be at least 1; got 0",
+    f"{PRETRAIN} --device gpu": "no device 'gpu' here: devices are called cpu, cuda, cuda:1 …; use --device",
+    f"{PRETRAIN} --threads -3": "threads is -3; it is a number of threads, or 0 for torch's choice",
+    f"{PRETRAIN} --workers -2": "workers is -2; it is a number of threads, or -1 to let resmom choose",
+    f"{PRETRAIN} --time soon": "--time is 'soon'; write it as 90s, 45m, 6h, 1h30m or 2d",
+    "profile mocov3_digits --data x.npz --seconds 0": "--seconds is 0; it must be above 0",
+    # of another kind
+    f"{PRETRAIN} --train.epochs many": "--train.epochs is 'many'; it takes a whole number (`resmom pretrain mocov3_",
+    f"{PRETRAIN} --train.epochs=1.5": "--train.epochs is '1.5'; it takes a whole number",
+    f"{PRETRAIN} --train.warmup_epochs x": "--train.warmup-epochs is 'x'; it takes a number",
+    f"{PRETRAIN} --train.drops .5 x": "--train.drops is '.5 x'; it takes numbers",
+    f"{PRETRAIN} --policy.views.0.scale 1 x --quiet": "--policy.views.0.scale is '1 x'; it takes 2 numbers",
+    f"{PRETRAIN} --train.precision fp8": "--train.precision is 'fp8'; it is one of fp32, bf16, fp16",
+    f"{DERIVED} --train.epochs many": "--train.epochs is 'many'; it takes a whole number",
+    f"{PRETRAIN} --image-size large": "image_size cannot be 'large'; it is 32 in this run",
+    f"{PRETRAIN} --image-size 16.5": "image_size is 16.5; it takes a whole number of pixels, such as 32",
+    f"{DERIVED} --workers many": "--workers is 'many'; it takes a whole number",
+    "evaluate run --protocols linaer": "--protocols is 'linaer'; it is one of knn, linear, online",
+    "evaluate run --linear.epochs 0": "linear.epochs and linear.batch must be at least 1; got 0",
+    "gap run --images 1.5": "--images is '1.5'; it takes a whole number",
+    "embed run --out v.npz --site q": "--site is 'q'; it is one of h, z, p",
+    "export run --to onnx": "--to is 'onnx'; it is one of safetensors, detectron2",
+    "data pack x.npz --out new --side x": "--side is 'x'; it takes a whole number",
+    "demo --threads x": "--threads is 'x'; it takes a whole number",
+    "detect train run --data x --out new --batch x": "--batch is 'x'; it takes a whole number",
+    "segment train run --data x --out new --lr x": "--lr is 'x'; it takes a number",
+    # no value
+    f"{PRETRAIN} --train.epochs": "--train.epochs needs a whole number (`resmom pretrain mocov3_digits --help`",
+    f"{PRETRAIN} --policy.views.0.scale 1": "--policy.views.0.scale needs 2 numbers",
+    f"{PRETRAIN} --time": "--time needs a value: fit the run into this time, as in 45m, 6h or 1h30m",
+    f"{PRETRAIN} --backbone": "--backbone needs a value",
+    f"{PRETRAIN} --image-size": "--image-size needs a value",
+    "pretrain --data x.npz --out": "--out needs a path",
+    "detect train run --data x --out new --recipe": "--recipe needs a value",
+    f"{COMPARE} --seeds": "--seeds needs a value: the seeds of every arm",
+    # nothing of what must be there
+    "pretrain mocov3_digits": "--data and --out are missing (`resmom pretrain mocov3_digits --help` lists the options)",
+    "pretrain --data x.npz": "--out is missing: the run folder: new, or empty",
+    "resume": "RUN is missing: the run folder",
+    "profile": "--data is missing: a folder of images",
+    "detect train run": "name --data and --out (`resmom detect --help` lists the forms)",
+    "evaluate run --protocols": "--protocols needs at least one of knn, linear, online",
+    "recipes show": "name the recipe to show",
+    "compare show": "no result file was given",
+    "report": "no run was given",
+    # an option that there is not
+    f"{PRETRAIN} --epochs 3": "there is no option --epochs; did you mean --train.epochs? (`resmom pretrain mocov3_",
+    f"{DERIVED} --epochs 3": "there is no option --epochs; did you mean --train.epochs? (`resmom pretrain --help`",
+    f"{COMPARE} --epochs=3": "there is no option --epochs; did you mean --train.epochs?",
+    f"{PRETRAIN} --residul.weight 1": "there is no option --residul.weight; did you mean --residual.weight?",
+    "pretrain --dta x.npz --out new": "there is no option --dta; did you mean --data?",
+    "evaluate run --netwrk student": "there is no option --netwrk; did you mean --network?",
+    "doctor --jsn": "there is no option --jsn; did you mean --json?",
+    "recipes --helpp": "there is no '--helpp'; it is `resmom recipes`, or `resmom recipes show NAME`",
+    # a word that there is not, or too many
+    f"{PRETRAIN} more": "'more' is one word too many",
+    f"{PRETRAIN} --quiet yes": "'yes' is one word too many",
+    "recipes show mocov3_digits --json": "leave '--json' out",
+    "recipes shwo": "there is no 'shwo'",
+    "pretrain mocov3_digit --data x.npz --out new": "did you mean mocov3_digits",
+    "pretrain x.npz --out new": "there is no recipe 'x.npz'; images are named with --data x.npz",
+    "compare mocov3_digit": "did you mean mocov3_digits",
+    "data chek x.npz": "there is no 'chek'; it is `resmom data check PATH`",
+    "detect trian run": "there is no 'trian'; it is `resmom detect train`",
+    "segment train run --recipe nothing --data x --out new": "there is no segmentation recipe 'nothing'",
+    # places
+    "pretrain mocov3_digits --data x.npz --out file": "file is a file; --out must be a folder",
+    "pretrain mocov3_digits --data x.npz --out file/new": "file is a file, so there can be no folder below it",
+    "pretrain mocov3_digits --data broken.npz --out new": "broken.npz cannot be read as an .npz file (it is damaged",
+    f"{DERIVED} --init nowhere.pt": "init: there is no file of weights at nowhere.pt",
+    f"{DERIVED} --init file": "init: file is damaged or not a file of weights",
+    "demo --out file/new": "not a directory; choose another place",
+    "compare mocov3_digits --data x.npz --out file --vary residual.weight=0,1": "file exists; choose another place",
+    "resume file": "file is not a run folder",
+    "evaluate file": "file does not lie in the checkpoints/ folder of a run",
+    "gap nowhere": "nowhere is not a run folder",
+    "compare show file": "file holds no cells of a comparison",
+    "data check nowhere": "nowhere does not exist",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, with images, and files that are not what they should be."""
+    images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 1)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images)
+    (tmp_path / "broken.npz").write_text("no archive")
+    (tmp_path / "file").write_text("hello")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_sentence(call: Call, place: Path, line: str) -> None:
+    before = sorted(place.iterdir())
+    words = shlex.split(line)
+    status, out, err = call(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"resmom {words[0]}: ") and err.count("\n") == 1
+    assert MISTAKES[line] in err
+    assert "---" not in err and not any(frame in err for frame in "│─╭")
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("line", [f"{PRETRAIN} --train.epochs many", f"{PRETRAIN} --epochs 3", "evaluate run --draws"])
+def test_a_box_is_told_in_one_line_where_its_case_is_not_known(
+    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """As with a version of tyro that has no hook, or a kind of mistake that is new."""
+    option = line.split()[-1 if line.endswith("draws") else -2]
+    monkeypatch.setattr(mistakes, "events", None)
+    status, _, err = call(*line.split())
+    assert status == 2 and err.count("\n") == 1
+    assert option in err and "lists the options)" in err
+    assert "---" not in err and not any(frame in err for frame in "│─╭")
