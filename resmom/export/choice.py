@@ -74,11 +74,11 @@ def prefer(evidence: Evidence) -> Preference:
     else:
         found = Preference("student", False, "Nothing was measured that compares the two networks.")
     names = {finding.name for finding in evidence.findings}
-    if found.network == "teacher" and "teacher frozen" in names:
-        old = (
-            "But the teacher is frozen: it is mostly the network that the run started from, so training has not helped."
-        )
-        return Preference(None, True, f"{found.evidence} {old}")
+    if "teacher frozen" in names:
+        old = "The teacher is frozen: it is mostly the network that the run started from"
+        if found.network == "teacher":
+            return Preference(None, True, f"{found.evidence} {old}, so training has not helped.")
+        found = replace(found, evidence=f"{found.evidence} {old}.")
     if "dimensional collapse" in names:
         care = "Use it with care: it lives in few of its dimensions (dimensional collapse), see the findings."
         return replace(found, evidence=f"{found.evidence} {care}")

@@ -230,7 +230,9 @@ def _preference(evidence: Evidence, choice: dict[str, Any] | None, teacher: bool
         return refused
     if choice is not None:
         return preference(choice)
-    return prefer(evidence) if teacher else Preference("student", True, "")
+    if teacher:
+        return prefer(evidence)
+    return Preference(None, False, evidence.short) if evidence.short else Preference("student", True, "")
 
 
 def _per_epoch(run: Run, written: dict[str, Any], content: dict[str, Any]) -> int | None:

@@ -77,6 +77,7 @@ def test_it_is_evaluated_and_exported_alone(finished: dict[str, resmom.Result], 
     card = (tmp_path / "out" / "README.md").read_text()
     assert "This method has no teacher" in card and "| teacher | none |" in card
     assert "momentum teacher" not in card and "gap between" not in card and "Take the" not in card
+    assert f"**Too early to use this network.** After {made.step} steps a run is too short to be judged" in card
     assert load_file(made.files[0])
 
 
