@@ -16,7 +16,7 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methodconfig import METHODS, MethodConfig, one_sided, pair_kinds, queue_of, with_pairs
+from resmom.methodconfig import METHODS, MethodConfig, one_sided, pair_kinds, queue_of, sites_of, with_pairs
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.nets.teacher import Ema
@@ -261,9 +261,10 @@ def _check_method(run: Run) -> None:
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
             "with a teacher"
         )
-    if run.residual.weight > 0 and run.residual.site not in traits.sites:
+    if run.residual.weight > 0 and run.residual.site not in sites_of(run.method):
         raise ConfigError(
-            f"{name} has no site {run.residual.site}; residual.site is one of {', '.join(traits.sites)} for this method"
+            f"{name} as it is set has no site {run.residual.site}; residual.site is one of "
+            f"{', '.join(sites_of(run.method))} for it"
         )
     _check_pairs(run)
 

@@ -16,7 +16,7 @@ from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.types import PairKind
+from resmom.types import PairKind, Site
 from resmom.views.masks import Masks
 
 Taught = MoCoV3 | Byol | Dino | Ibot | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
@@ -67,6 +67,15 @@ def steady_of(method: MethodConfig) -> tuple[str, ...]:
             return ()
         case _:
             return method.traits.steady
+
+
+def sites_of(method: MethodConfig) -> tuple[Site, ...]:
+    """Where the method's same-view pairs can be compared, as it is set."""
+    match method:
+        case MoCoV3(predictor_layers=0):
+            return tuple(site for site in method.traits.sites if site != "p")
+        case _:
+            return method.traits.sites
 
 
 def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | MSF | None:

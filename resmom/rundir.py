@@ -6,6 +6,7 @@ RUN/metrics.jsonl       one line per measurement, `step` and `epoch` in each
 RUN/start.safetensors   the backbone's weights before training
 RUN/evaluations.jsonl   one line per result of `resmom evaluate`, with its protocol and environment
 RUN/choice.json         which network `resmom evaluate --all` says to keep, and all that it was chosen among
+RUN/probes/             linear layers of `resmom evaluate --linear-crop`, one per network, data and settings
 RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
@@ -54,6 +55,10 @@ class RunDir:
     @property
     def choice(self) -> Path:
         return self.path / "choice.json"
+
+    @property
+    def probes(self) -> Path:
+        return self.path / "probes"
 
     @property
     def gaps(self) -> Path:
@@ -142,12 +147,18 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out."""
+    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out.
+
+    Raises ValueError for a line that is no JSON object.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     complete = lines[:-1]  # what follows the last newline is empty or cut short
-    return [json.loads(line) for line in complete if line]
+    found = [json.loads(line) for line in complete if line]
+    if not all(isinstance(line, dict) for line in found):
+        raise ValueError(f"{path} has a line that is no JSON object")
+    return found
 
 
 def drop_lines_after(path: Path, step: int) -> None:

@@ -5,17 +5,20 @@ import importlib.util
 import sys
 from collections.abc import Callable
 
-import pytest
-from jaxtyping import install_import_hook
+import jaxtyping
 
-import tests.typecheck  # noqa: F401  the hook looks it up by name
+import tests.typecheck
 
 if importlib.util.find_spec("numba"):
     # Compiled functions cannot be wrapped; they carry no shapes to enforce either.
     importlib.import_module("resmom.views.kernels")
-install_import_hook("resmom", "tests.typecheck.check")
+jaxtyping.jaxtyped = tests.typecheck.jaxtyped  # type: ignore[assignment]
+jaxtyping.install_import_hook("resmom", "tests.typecheck.check")
 
+import pytest  # noqa: E402
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
+
+from resmom.nets.backbones import MOCO_VIT, VIT  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -39,3 +42,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return status if isinstance(status, int) else int(status is not None), told.out, told.err
 
     return run
+
+
+@pytest.fixture
+def small_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vision Transformers of size "tiny" have two blocks of width 24, which a test can afford."""
+    for sizes in (MOCO_VIT, VIT):
+        monkeypatch.setitem(sizes, "tiny", (24, 2, 2))

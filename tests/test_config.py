@@ -16,7 +16,7 @@ from resmom.methods.dino import Dino
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.recipes import recipe
+from resmom.recipes import recipe, with_residual
 from resmom.train.optim import Adam, AdamW, Lars, Sgd
 from resmom.types import Traits
 
@@ -235,11 +235,20 @@ def test_check_refuses_to_hide_patches_of_what_has_none() -> None:
             check(replace(run, method=Ibot(), backbone=backbone))
 
 
+def test_a_run_without_a_predictor_has_no_site_p() -> None:
+    run = replace(recipe("mocov3_digits"), method=MoCoV3(predictor_layers=0), residual=Residual(1.0, "p"))
+    with pytest.raises(UserError, match=r"MoCoV3 as it is set has no site p; residual\.site is one of h, z for it"):
+        check(run)
+    check(replace(run, residual=Residual(1.0, "z")))
+    check(replace(run, residual=Residual(0.0, "p")))
+    assert with_residual(run).residual.site == "z"
+
+
 def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is built, and with the sites there are."""
     run = replace(recipe("mocov3_digits"), residual=Residual(1.0, "p"))
     monkeypatch.setattr(MoCoV3, "traits", Traits(sites=("h", "z")))
-    with pytest.raises(UserError, match="MoCoV3 has no site p"):
+    with pytest.raises(UserError, match="MoCoV3 as it is set has no site p"):
         check(run)
     monkeypatch.setattr(MoCoV3, "traits", Traits(sites=()))
     with pytest.raises(UserError, match="MoCoV3 has no teacher, so there is no gap to close"):

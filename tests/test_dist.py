@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 
 from resmom import dist
 from resmom.losses.residual import Residual
@@ -15,7 +14,7 @@ from resmom.train.plan import Plan
 from resmom.train.state import State, memory_of, student_of
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
-from tests import toy
+from tests import forked, toy
 
 STEPS, N, WORLD = 3, 8, 2
 PLAN = Plan(lr=0.1, momentum=0.9, residual=1.0)
@@ -77,7 +76,6 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
 
 
 def _work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
     try:
         assert (dist.rank(), dist.world(), dist.active()) == (rank, WORLD, True)
@@ -103,7 +101,10 @@ def _gathered(rank: int) -> None:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
     """What each of two processes ends with, case by case."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(_work, (str(folder),), nprocs=WORLD)
+    processes = [forked.start(_work, rank, str(folder)) for rank in range(WORLD)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * WORLD
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 

@@ -1,7 +1,7 @@
 """The allocator is told only where there is one that listens, and only by the command line."""
 
 import os
-import subprocess
+import resource
 import sys
 
 import pytest
@@ -10,30 +10,25 @@ import torch
 from resmom import commands
 from resmom.runs import machine
 from resmom.runs.machine import Machine
-
-FAULTS = """
-import resource, sys, torch
-from resmom.runs.machine import keep_memory
-torch.set_num_threads(1)
-if sys.argv[1] == "keep":
-    assert keep_memory()
-for _ in range(10):  # the heap takes a few to settle
-    torch.ones(48 * 2**18)  # 48 MiB, three times what is ever mapped apart at the default
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    torch.ones(48 * 2**18)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
+from tests import forked
 
 
-@pytest.mark.slow
+def faults(how: str) -> int:
+    """Page faults of ten allocations, with and without being told to keep memory."""
+    if how == "keep":
+        assert machine.keep_memory()
+    for _ in range(10):  # the heap takes a few to settle
+        torch.ones(48 * 2**18)  # 48 MiB, three times what is ever mapped apart at the default
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(48 * 2**18)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_kept_memory_is_not_faulted_in_again() -> None:
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
-        for how in ("keep", "system")
-    }
-    assert faults["keep"] < faults["system"] / 10
+    found = {how: forked.answer(faults, how) for how in ("keep", "system")}
+    assert found["keep"] < found["system"] / 10
 
 
 def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:

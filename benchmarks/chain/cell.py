@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.chain.places import Places
 from benchmarks.chain.plan import RANDOM, Chain
-from resmom.config import part_to_json
+from resmom.config import part_from_json, part_to_json
+from resmom.evaluate.detection import Detect
 from resmom.export.record import trained_seconds
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.cell import bare_line, require_same, train_cell
@@ -44,9 +45,10 @@ def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int],
         require_same(cell, out, line, places.photos.train.fingerprint())
         file = _detectors(cell, out) / "detect.json"
         settings = json.loads(file.read_text())["settings"] if file.is_file() else None
-        wanted = part_to_json(chain.detector(cell.seed))
+        wanted = chain.detector(cell.seed)
         for where, found in (("its line", line and line["detect"]), (str(file), settings)):
-            if found is not None and found != json.loads(json.dumps(wanted)):
+            # Read as settings, so that an option that came later counts by its default.
+            if found is not None and part_from_json(found, Detect) != wanted:
                 raise RunDirError(f"{cell.arm}, seed {cell.seed}: {where} has other settings of the detector")
         if line is not None and line["boxes"] != places.written():
             raise RunDirError(

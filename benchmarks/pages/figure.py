@@ -6,8 +6,8 @@ from html import escape
 
 STYLE = """
 text{font:13px system-ui,sans-serif;fill:#222}.faint{fill:#666}.rule{stroke:#ddd}
-.run{fill:#2f6db3;fill-opacity:.65}.mean{stroke:#b3402f;stroke-width:3}
-@media(prefers-color-scheme:dark){text{fill:#ddd}.faint{fill:#999}.rule{stroke:#444}.run{fill:#7db2ee}.mean{stroke:#f0907f}}
+.run{fill:#2f6db3;fill-opacity:.65}.mean{stroke:#b3402f;stroke-width:3}.floor{stroke:#666;stroke-dasharray:4 4}
+@media(prefers-color-scheme:dark){text{fill:#ddd}.faint{fill:#999}.rule{stroke:#444}.floor{stroke:#999}.run{fill:#7db2ee}.mean{stroke:#f0907f}}
 """
 LINES = """
 text{font:13px system-ui,sans-serif;fill:#222}.faint{fill:#666}.rule{stroke:#ddd}polyline{fill:none}
@@ -19,7 +19,7 @@ text{font:13px system-ui,sans-serif;fill:#222}.faint{fill:#666}.rule{stroke:#ddd
 .t0{fill:#7db2ee}.t1{fill:#f0907f}.t2{fill:#7fd1a3}.t3{fill:#c3a5ee}}
 """
 COLOURS = 4
-LEFT, RIGHT, ROW, TOP = 230, 30, 30, 44
+LEFT, RIGHT, ROW, TOP = 230, 30, 30, 56
 WIDTH = 720
 PLOT = (60, 44, 480, 300)
 """Left, top, right and bottom of the area of the courses; the names stand right of it."""
@@ -28,11 +28,16 @@ Course = Sequence[tuple[float, float]]
 """Points (epoch, value) of one run."""
 
 
-def dots(title: str, unit: str, arms: Mapping[str, Sequence[float]]) -> str:
-    """A row per arm; `arms` maps what it is called to its runs' values. Raises ValueError without any value."""
+def dots(title: str, unit: str, arms: Mapping[str, Sequence[float]], marks: Mapping[str, float] | None = None) -> str:
+    """A row per arm; `arms` maps what it is called to its runs' values, `marks` what is drawn across all rows.
+
+    Raises ValueError without any value.
+    """
     values = [value for runs in arms.values() for value in runs]
     if not values:
         raise ValueError("a figure needs at least one value")
+    marks = marks or {}
+    values += marks.values()
     step = _step(max(values) - min(values))
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
     high += step if high == low else 0
@@ -53,6 +58,9 @@ def dots(title: str, unit: str, arms: Mapping[str, Sequence[float]]) -> str:
         parts.append(f'<line class="rule" x1="{x(mark)}" x2="{x(mark)}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="faint" x="{x(mark)}" y="{bottom + 18}" text-anchor="middle">{mark:g}</text>')
     parts.append(f'<text class="faint" x="10" y="{bottom + 18}">{escape(unit)}</text>')
+    for name, value in marks.items():
+        parts.append(f'<line class="floor" x1="{x(value)}" x2="{x(value)}" y1="{TOP - 6}" y2="{bottom}"/>')
+        parts.append(f'<text class="faint" x="{x(value)}" y="{TOP - 10}" text-anchor="middle">{escape(name)}</text>')
     for row, (name, runs) in enumerate(arms.items()):
         y = TOP + ROW * row + ROW // 2
         parts.append(f'<text x="10" y="{y + 4}">{escape(name)}</text>')

@@ -6,10 +6,23 @@ from pathlib import Path
 
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
-from benchmarks.pages.tables import accuracies, correlations, cost, courses_of, gaps, lines_of, tuning
+from benchmarks.pages.tables import (
+    accuracies,
+    correlations,
+    cost,
+    courses_of,
+    floor,
+    floors,
+    gaps,
+    lines_of,
+    pulls,
+    tuning,
+)
 
 QUESTIONS = "questions/questions.jsonl"
 TUNING = "questions/tuning.jsonl"
+FLOOR = "questions/floor.json"
+GRADIENTS = "questions/gradients.json"
 KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
 ALL = [*KNN, ("online/student", "online classifier of the student")]
 
@@ -19,10 +32,15 @@ PAIRING = {
     **PLAIN,
     "w1": "+ term, same view, weight 1",
     "cross": "+ other view, weight 1",
+    "cross0.5": "+ other view, weight 0.5",
     "w2": "+ term, same view, weight 2",
     "cross2": "+ other view, weight 2",
 }
-SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2"}
+VIEWS = {"cross": "other view, weight 1", "w1": "same view, weight 1"}
+PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
+SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
+FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
+DISTANCES = {"w2": "cosine, weight 2", "kd_relation": "over relations", "kd_feature": "over features"}
 DISTANCE = {
     **PLAIN,
     "w2": "+ cosine, weight 2",
@@ -39,8 +57,13 @@ HEADLINE = {
 COURSES = {"plain": "MoCo-v3", "w2": "+ residual, weight 2", "kd_relation": "+ distillation, relations"}
 EVERY = {
     **WEIGHT,
-    "cross": "+ other view, weight 1",
     **DISTANCE,
+    "z2": "+ term at z, weight 2",
+    "h2": "+ term at h, weight 2",
+    "cross0.5": "+ other view, weight 0.5",
+    "cross": "+ other view, weight 1",
+    "cross2": "+ other view, weight 2",
+    "fast-teacher": "momentum from .9",
 }
 TRIES = {
     "plain": "MoCo-v3",
@@ -64,7 +87,8 @@ def _runs(docs: Path, arms: Mapping[str, str]) -> str:
         for arm, called in arms.items()
     }
     runs = {called: values for called, values in runs.items() if values}
-    return dots("kNN of the student, small encoder, CIFAR-100: every run", "top-1, %", runs)
+    marks = {what: top1 for what, top1 in floors(docs, FLOOR).items() if what == "normalised pixels"}
+    return dots("kNN of the student, small encoder, CIFAR-100: every run", "top-1, %", runs, marks)
 
 
 def _gap(docs: Path) -> str:
@@ -78,14 +102,20 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
     "results/cifar100.md": {
         "cost": partial(cost, files=[QUESTIONS], arms=list(HEADLINE)),
         "accuracy": partial(accuracies, file=QUESTIONS, names=HEADLINE, kinds=ALL),
+        "floor": partial(floor, file=QUESTIONS, floors=FLOOR),
         "gaps": partial(gaps, file=QUESTIONS, names=HEADLINE),
     },
     "results/questions.md": {
         "cost": partial(cost, files=[QUESTIONS, TUNING]),
+        "floor": partial(floor, file=QUESTIONS, floors=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
+        "views": partial(accuracies, file=QUESTIONS, names=VIEWS, kinds=ALL),
+        "pulls": partial(pulls, file=GRADIENTS, names=PULLS),
         "site": partial(accuracies, file=QUESTIONS, names=SITE, kinds=KNN),
         "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
+        "distances": partial(accuracies, file=QUESTIONS, names=DISTANCES, kinds=ALL),
+        "faster": partial(accuracies, file=QUESTIONS, names=FASTER, kinds=KNN),
         "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
         "correlations": partial(
             correlations,

@@ -1,5 +1,6 @@
 """Tables in Markdown from the lines of result files."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from resmom.diagnose.paired import Spread, spread
+from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import Arm, comparison, verdict
 from resmom.runs.results import Line
@@ -36,6 +38,67 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
             f"| {title} | n | mean ± sd | against {first}, same seeds |\n|---|---|---|---|\n" + "\n".join(rows)
         )
     return "\n\n".join(parts)
+
+
+def floors(docs: Path, file: str) -> dict[str, float]:
+    """kNN of what learns nothing, from a file of benchmarks.floor: by what was compared, percent."""
+    found: dict[str, float] = json.loads((docs / "results" / file).read_text(encoding="utf-8"))["knn"]
+    return found
+
+
+def floor(docs: Path, file: str, floors: str) -> str:
+    """kNN without any learning: of pixels, from the file `floors`, and of all runs' random weights."""
+    found = json.loads((docs / "results" / floors).read_text(encoding="utf-8"))
+    lines = read_lines(docs / "results" / file)
+    if any(line["data"]["fingerprint"] != found["data"]["fingerprint"] for line in lines):
+        raise UserError(f"{floors} and {file} are of different images; measure the floor anew with benchmarks.floor")
+    starts = {line["seed"]: line["before"] for line in lines}
+    rows = [f"| {what} | {top1:.2f} |" for what, top1 in found["knn"].items()]
+    rows.append(f"| random weights of the encoder, {len(starts)} seeds | {told(spread(list(starts.values())))} |")
+    return "| kNN without learning | top-1, % |\n|---|---|\n" + "\n".join(rows)
+
+
+def pulls(docs: Path, file: str, names: Names) -> str:
+    """At the weights of finished runs: the weight at which each arm's term pulls as hard as the first one's at 1."""
+    rows = json.loads((docs / "results" / file).read_text("utf-8"))["rows"]
+    head = f"| at the weights of the run | {' | '.join(names.values())} |\n|---|{'---|' * len(names)}\n"
+    return head + "\n".join(
+        f"| {row['run']} | " + " | ".join(f"{row['weights'][arm]:.2f}" for arm in names) + " |" for row in rows
+    )
+
+
+def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
+    """A row per method: without the term, with it (the arm of that `ending`), and the difference with its verdict."""
+    rows = []
+    for arm, called in names.items():
+        lines = lines_of(docs, file, [arm, arm + ending])
+        if {line["arm"] for line in lines} != {arm, arm + ending}:
+            continue
+        plain, twin = comparison(lines).arms
+        said = verdict(twin, kind, 2) if plain.counts else "did not learn without the term"
+        before, after = told(plain.measures.get(kind)), told(twin.measures.get(kind))
+        rows.append(f"| {called} | {told(plain.before)} | {before} | {after} | {said} |")
+    return (
+        "| method | random weights | without the term | with it | difference, same seeds |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+    )
+
+
+def ahead(docs: Path, file: str, names: Names) -> str:
+    """kNN of the teacher minus that of the student, each time that both were measured; mean ± sd over seeds."""
+    courses: dict[str, dict[float, list[float]]] = {}
+    for line in lines_of(docs, file, names):
+        own = courses.setdefault(line["arm"], {})
+        for point in line["curves"]["knn"]:
+            if point["epoch"] > 0:  # before, both are one network
+                own.setdefault(point["epoch"], []).append(point["teacher"] - point["student"])
+    epochs = sorted({epoch for own in courses.values() for epoch in own})
+    rows = [
+        f"| {names[arm]} | " + " | ".join(told(spread(own[e])) if e in own else "–" for e in epochs) + " |"
+        for arm, own in courses.items()
+    ]
+    head = "| after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
+    return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
 
 
 def gaps(docs: Path, file: str, names: Names, site: str = "p") -> str:

@@ -11,10 +11,12 @@ from resmom.commands import parse, print_json
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
+from resmom.runs.labels import is_share
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -29,12 +31,16 @@ class Arguments:
     protocols: tuple[Protocol, ...] | None = None
     """All three by default, or none where another kind of measurement is asked for."""
     linear: Linear = field(default_factory=Linear)
+    linear_crop: bool = False
+    """The linear probe of the published tables, trained on random crops; how, say the options --probe."""
+    probe: LinearCrop = field(default_factory=LinearCrop)
     baselines: bool = False
     """Add kNN of raw pixels, of normalised pixels, and of the untrained network."""
     low_shot: str | None = None
     """Labelled images per class, such as 1,5,10: logistic regression and kNN, mean and spread over draws."""
-    draws: int = 5
-    """How often the images of --low-shot are drawn."""
+    draws: int | None = None
+    """How often to measure, for mean and spread: with other images of --low-shot (5 by default) or --labels SHARE, and
+    with the next seed where a classifier is trained (1 by default)."""
     finetune: bool = False
     """Train the whole network with a classifier, a copy of each; how, say the options --tuning."""
     tuning: Finetune = field(default_factory=Finetune)
@@ -45,7 +51,7 @@ class Arguments:
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
-    """Of the images that --low-shot and --labels draw."""
+    """Of the images that --low-shot and --labels SHARE draw."""
     device: str = "auto"
     json: bool = False
     """Print the results as JSON."""
@@ -54,13 +60,16 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
+    others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
+    protocols = a.protocols if a.protocols is not None else () if others or a.all else PROTOCOLS
+    _require_used(a, protocols)
     if a.all:
         return _keep(a)
-    more = More(_low_shot(a), a.tuning if a.finetune else None, a.sweep, a.labels, a.seed)
-    others = more.low_shot is not None or a.finetune or a.sweep
     if a.protocols == ():
         raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
-    protocols = a.protocols if a.protocols is not None else () if others else PROTOCOLS
+    draws = 1 if a.draws is None else a.draws
+    probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
+    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
         print_json([row.plain() for row in rows])
@@ -68,7 +77,7 @@ def main(arguments: list[str]) -> int:
     for row in rows:
         print(_line(row))
         for c in row.candidates:
-            setting = f"lr {c.lr:g}, wd {c.weight_decay:g}"
+            setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
             print(
                 f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
             )
@@ -77,8 +86,31 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
+    """Refuse an option that nothing of what was asked for would look at."""
+    share = bool(a.labels) and is_share(a.labels)
+    used = {
+        "--seed": a.seed == 0 or share or a.low_shot is not None,
+        "--baselines": not a.baselines or a.all or "knn" in protocols,
+        "--linear": a.linear == Linear() or a.all or a.sweep or "linear" in protocols,
+        "--probe": a.probe == LinearCrop() or a.linear_crop,
+        "--tuning": a.tuning == Finetune() or a.finetune,
+    }
+    needs = {
+        "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
+        "--baselines": "--protocols knn, by which the baselines are measured",
+        "--linear": "--protocols linear, --sweep or --all",
+        "--probe": "--linear-crop",
+        "--tuning": "--finetune",
+    }
+    for option, there in used.items():
+        if not there:
+            raise UserError(f"{option} has no effect on what this call measures; it goes with {needs[option]}")
+
+
 def _keep(a: Arguments) -> int:
-    if a.protocols is not None or a.baselines or a.low_shot is not None or a.finetune or a.sweep:
+    others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep or a.draws is not None
+    if a.protocols is not None or a.baselines or others:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )
@@ -102,7 +134,7 @@ def _low_shot(a: Arguments) -> LowShot | None:
     except ValueError as error:
         raise UserError(f"--low-shot takes numbers of images per class, such as 1,5,10; got '{a.low_shot}'") from error
     try:
-        return LowShot(shots, a.draws, a.seed)
+        return LowShot(shots, LowShot.draws if a.draws is None else a.draws, a.seed)
     except ValueError as error:
         raise UserError(str(error)) from error
 

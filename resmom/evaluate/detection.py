@@ -60,6 +60,9 @@ class Detect:
     """No side is longer, in training or in testing."""
     flip: float = 0.5
     """Chance that an image is mirrored in training."""
+    precise_bn: int = 0
+    """Training batches on which BatchNorm's statistics are estimated anew before a measurement (TEST.PRECISE_BN of
+    Detectron2); 0 keeps the running averages. Where BatchNorm is frozen, or there is none, nothing is estimated."""
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
     line_steps: int = 20

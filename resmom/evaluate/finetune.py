@@ -1,8 +1,8 @@
 """Fine-tuning: the whole network learns to classify, starting from the pretrained weights."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from resmom.data.source import Source
+from resmom.evaluate.crops import Crops, light
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Score, score
 from resmom.nets.depth import layer_rates
 from resmom.schedule import warmup_cosine
-from resmom.views.apply import views
 from resmom.views.policy import Policy
 
 _LEAST_STEPS = 10
@@ -153,13 +153,13 @@ def _train(
     config: Finetune,
     half: bool,
 ) -> None:
-    device, per_epoch = model.head.weight.device, len(rows) // batch
+    crops = Crops(train, rows, batch, light(policy), config.seed, model.head.weight.device, whole=False)
+    device, per_epoch = model.head.weight.device, crops.per_epoch
     steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
     model.train()
     for epoch in range(config.epochs):
-        for number, (view, labels) in enumerate(
-            _batches(train, rows, batch, light(policy), config.seed, epoch, device)
-        ):
+        for number in range(per_epoch):
+            view, labels = crops.batch(epoch * per_epoch + number)
             # The first step of a warm-up from 0 would be lost.
             rate = warmup_cosine(epoch * per_epoch + number + 1, steps + 1, warmup, lr)
             for group in optimizer.param_groups:
@@ -172,26 +172,6 @@ def _train(
             optimizer.step()
         if not loss.isfinite():
             raise ValueError(f"fine-tuning diverged in epoch {epoch + 1} at rate {lr:g}; give a lower finetune.lr")
-
-
-def light(policy: Policy) -> Policy:
-    """Crop and flip of the first view and nothing else: flips stay off where pretraining had none, as for digits."""
-    return replace(policy, views=(replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0),))
-
-
-def _batches(
-    train: Source, rows: NDArray[np.int64], batch: int, policy: Policy, seed: int, epoch: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches in an order that is a function of (seed, epoch)."""
-    assert train.labels is not None
-    order = rows[np.random.default_rng([seed, epoch]).permutation(len(rows))]
-    for start in range(0, len(rows) - batch + 1, batch):
-        index = order[start : start + batch]
-        images = train.read(index)
-        placed = images.to(device) if isinstance(images, Tensor) else images
-        (view,) = views(placed, index, policy, seed, epoch)
-        labels = torch.from_numpy(train.labels[index]).long()
-        yield view.to(device).contiguous(memory_format=torch.channels_last), labels.to(device)
 
 
 def _optimizer(model: Classifier, settings: _Settings) -> Optimizer:

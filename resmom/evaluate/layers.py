@@ -1,7 +1,7 @@
 """Frozen features of several layers, each by the poolings that make sense of it, from one pass over the images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.evaluate.draw import Rows
 from resmom.evaluate.features import frozen
 from resmom.nets.backbones import Backbone
 from resmom.nets.layers import layers, reading
@@ -28,6 +29,10 @@ class LayerFeatures:
 
     def __getitem__(self, kind: str) -> Float[Tensor, "n d"]:
         return torch.cat([self.parts[name] for name in self.kinds[kind]], dim=1)
+
+    def of(self, rows: Rows | slice) -> "LayerFeatures":
+        """Those of some images."""
+        return replace(self, parts={name: values[rows] for name, values in self.parts.items()})
 
 
 def layer_features(network: nn.Module, batches: Iterable[Float[Tensor, "_ c height width"]]) -> LayerFeatures:

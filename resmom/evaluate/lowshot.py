@@ -1,7 +1,6 @@
 """What a few labelled images per class are worth: logistic regression and kNN, over several draws of the images."""
 
 import math
-import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from resmom.evaluate.draw import shots
 from resmom.evaluate.knn import Knn, knn
-from resmom.evaluate.score import Score, score
+from resmom.evaluate.score import Repeated, repeated, score
 from resmom.evaluate.standard import moments, require_sound, standardised
 
 _MOST_ITERATIONS = 1000
@@ -39,15 +38,6 @@ class LowShot:
             )
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The mean over draws and, of two draws or more, their standard deviation, in points."""
-
-    score: Score
-    sd: float | None
-    each: tuple[float, ...]
-
-
 def low_shot(
     features: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -56,7 +46,7 @@ def low_shot(
     config: LowShot,
     neighbours: Knn,
     classes: Sequence[str] = (),
-) -> list[Drawn]:
+) -> list[Repeated]:
     """Logistic regression, then kNN, for each number of images per class; a function of its arguments alone.
 
     The draws depend on labels and seed, not on the features: every network meets the same images. Raises ValueError for
@@ -82,7 +72,7 @@ def low_shot(
             of_knn.append(knn(x[rows], y[rows], tx, ty, Knn(min(n, neighbours.k), neighbours.temperature)))
         k = f"k={min(n, neighbours.k)} T={neighbours.temperature:g} cosine"
         for learner, scores in ((f"logistic regression C={config.c:g}", of_logistic), (f"kNN {k}", of_knn)):
-            found.append(_over(scores, _protocol(n, learner, config, len(ty))))
+            found.append(repeated(scores, _protocol(n, learner, config, len(ty))))
     return found
 
 
@@ -109,13 +99,6 @@ def logistic_votes(
     votes = np.full((len(test), classes), margins.min() - 1.0)
     votes[:, model.classes_] = margins
     return torch.from_numpy(votes)
-
-
-def _over(scores: Sequence[Score], protocol: str) -> Drawn:
-    each = tuple(s.top1 for s in scores)
-    top5 = [s.top5 for s in scores if s.top5 is not None]
-    mean = Score(statistics.fmean(each), statistics.fmean(top5) if top5 else None, protocol)
-    return Drawn(mean, statistics.stdev(each) if len(each) > 1 else None, each)
 
 
 def _protocol(n: int, learner: str, config: LowShot, tested: int) -> str:

@@ -1,5 +1,7 @@
-"""Top-1 and top-5 accuracy in percent."""
+"""Top-1 and top-5 accuracy in percent, once or over several repetitions."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +41,23 @@ def score(votes: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], protocol
     rank = ((votes > own) | ((votes == own) & lower)).sum(1)
     rank = rank.masked_fill(~votes.isfinite().all(1), classes)
     return Score(_percent(rank < 1), _percent(rank < 5) if classes > 5 else None, protocol)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The mean over repetitions and, of two or more, their sample standard deviation, in points."""
+
+    score: Score
+    sd: float | None
+    each: tuple[float, ...]
+
+
+def repeated(scores: Sequence[Score], protocol: str) -> Repeated:
+    """Mean, spread and number of one measurement's repetitions, of which there is at least one."""
+    each = tuple(s.top1 for s in scores)
+    top5 = [s.top5 for s in scores if s.top5 is not None]
+    mean = Score(statistics.fmean(each), statistics.fmean(top5) if top5 else None, protocol)
+    return Repeated(mean, statistics.stdev(each) if len(each) > 1 else None, each)
 
 
 def _percent(right: Tensor) -> float:

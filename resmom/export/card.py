@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resmom.diagnose.labelfree import GAP, MEANINGS
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
 from resmom.types import Network
@@ -45,9 +46,9 @@ class File:
 class Card:
     """All that the card says.
 
-    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1, protocol.
-    `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or not. `width`: of h,
-    as Python. `prepare`: lines.
+    `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1 with its
+    spread, protocol. `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or
+    not. `width`: of h, as Python. `prepare`: lines.
     """
 
     title: str
@@ -61,7 +62,7 @@ class Card:
     measured: str
     gaps: Sequence[GapNumbers]
     gap_protocol: str
-    evaluations: Sequence[tuple[str, str, float, str]]
+    evaluations: Sequence[tuple[str, str, str, str]]
     findings: Sequence[str]
     unjudged: Sequence[str]
     teacher: bool
@@ -198,8 +199,10 @@ def _measured(card: Card) -> list[str]:
             f"During training, the newest measurement up to this step ({card.measured}).{start}",
             _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
+        told = [f"- {n.quantity}: {MEANINGS[n.quantity]}" for n in card.numbers if n.quantity in MEANINGS]
+        parts += ["\n".join(told)] if told else []
     if card.evaluations:
-        scores = [(name, data or "not recorded", f"{top1:.2f}", how) for name, data, top1, how in card.evaluations]
+        scores = [(name, data or "not recorded", top1, how) for name, data, top1, how in card.evaluations]
         evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
         parts += ["By `resmom evaluate`, of this checkpoint:", evaluated]
     return parts
@@ -218,8 +221,8 @@ def _gaps(card: Card) -> list[str]:
     ]
     return [
         "## The gap between student and teacher",
-        f"Mean of 1 - cos between the two ({card.gap_protocol}). Same view (intra) beside the other view of the image "
-        "(inter) and different images (chance): a small intra gap alone proves nothing.",
+        f"Gap: {GAP} Means for the same view (intra), the other view of the image (inter) and different images "
+        f"(chance); {card.gap_protocol}.",
         _table(("site", "intra", "inter", "chance"), rows),
     ]
 

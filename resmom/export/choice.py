@@ -5,16 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from resmom.diagnose.finding import SPOILT, Finding
+from resmom.diagnose.noise import Both, noise, noise_words
 from resmom.types import Network
-
-Both = tuple[float, float]
-"""A number of the student, and the same of the teacher."""
 
 OLD = 0.1
 """A teacher in which its start still weighs more than this may only look better because it is less trained."""
-NOISE = 2.0
-"""Standard errors up to which a difference tells nothing: one of twenty is larger by chance alone."""
-
 DEFAULT = "The student is kept because it is the network that the loss trains, and the teacher an average of it."
 
 
@@ -119,27 +114,6 @@ def advice(preference: Preference, exported: Collection[Network], teacher: bool)
         return f"{alone}, the one to take.", preference.evidence
     other = f"`resmom export RUN --network {preference.network}` writes the other one."
     return f"{alone}; the {preference.network} is better.", f"{preference.evidence} {other}"
-
-
-def standard_error(percentages: Both, images: int) -> float:
-    """Of the difference of two accuracies in percent, each counted on so many images: binomial, as if independent.
-
-    Both networks see the same images, which makes the true one smaller as a rule.
-    """
-    return math.sqrt(sum(p * (100.0 - p) for p in percentages) / images)
-
-
-def noise(percentages: Both, images: int) -> float:
-    """Percentage points up to which two accuracies may differ by chance: `NOISE` standard errors."""
-    return NOISE * standard_error(percentages, images)
-
-
-def noise_words(points: float, images: int) -> str:
-    """How large the noise is, and where that comes from."""
-    return (
-        f"the noise of {points:.2f} points (two standard errors of the difference: binomial, {images} images, as if "
-        "each network had seen its own)"
-    )
 
 
 def _by_knn(evidence: Evidence, knn: Both) -> Preference:

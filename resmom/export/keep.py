@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from resmom.export.choice import Preference, noise, noise_words
+from resmom.diagnose.noise import noise, noise_words
+from resmom.export.choice import Preference
 from resmom.types import Network
 
 FORMAT = 1

@@ -1,15 +1,15 @@
 """What a run's own records say, as the plain values that the model card is made of."""
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_args
 
 from resmom.data.open import short_name
+from resmom.diagnose.noise import Both, images_of
 from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
-from resmom.export.choice import Both, Evidence
+from resmom.export.choice import Evidence
 from resmom.types import Site
 
 Line = Mapping[str, Any]
@@ -138,10 +138,9 @@ def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
     trained = [line for line in lines if line["step"] > 0]
     before = next((line for line in lines if line["kind"] == "knn" and line["step"] == 0), {})
     knn, health = newest(trained, "knn"), newest(trained, "health")
-    queries = re.search(r"queries (\d+)", str(knn.get("protocol", "")))
     return Evidence(
         knn=_both(knn, ""),
-        queries=int(queries[1]) if queries else None,
+        queries=images_of(str(knn.get("protocol", ""))),
         retrieval=_both(health, "/retrieval"),
         views=health.get("images"),
         rankme=_both(health, "/rankme"),

@@ -30,6 +30,7 @@ class MoCoV3:
     hidden: int = 4096
     out: int = 256
     projector_layers: int = 2  # ViT: 3
+    predictor_layers: int = 2  # 0: no predictor, as an ablation of the paper has it
     predictor_norm: LastNorm = "none"  # ViT: "plain", a last BatchNorm without gain and bias
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class MoCoV3:
         for name in ("hidden", "out", "projector_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.predictor_layers < 0:
+            raise ValueError(f"method.predictor_layers is {self.predictor_layers}; it must be 0 (no predictor) or more")
 
 
 class MoCoV3Method(Method):
@@ -46,8 +49,7 @@ class MoCoV3Method(Method):
     def __init__(self, backbone: Backbone, config: MoCoV3) -> None:
         super().__init__()
         projector = mlp(backbone.width, config.hidden, config.out, config.projector_layers, last_norm="plain")
-        predictor = mlp(config.out, config.hidden, config.out, 2, last_norm=config.predictor_norm)
-        self.student: nn.Module = Encoder(backbone, projector, predictor)
+        self.student: nn.Module = Encoder(backbone, projector, _predictor(config))
         self.teacher: nn.Module = make_teacher(self.student)
         self.temperature = config.temperature
 
@@ -60,8 +62,8 @@ class MoCoV3Method(Method):
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         q1, q2 = (self.student(x[rows]) for x in batch.views)  # q1, q2 = f_q(x1), f_q(x2)
         k1, k2 = targets.keys
-        ctr12 = self.ctr(q1.p, k2, targets.offset + rows.start)
-        ctr21 = self.ctr(q2.p, k1, targets.offset + rows.start)  # loss = ctr(q1, k2) + ctr(q2, k1)
+        ctr12 = self.ctr(q1.at("p"), k2, targets.offset + rows.start)
+        ctr21 = self.ctr(q2.at("p"), k1, targets.offset + rows.start)  # loss = ctr(q1, k2) + ctr(q2, k1)
         pairs = tuple(Pair("global", q, k.rows(rows), bank=k) for q, k in zip((q1, q2), targets.views, strict=True))
         chance = 4 * self.temperature * math.log(len(k1))
         return Outcome((Term("contrast_12", ctr12), Term("contrast_21", ctr21)), (q1, q2), pairs, chance=chance)
@@ -71,3 +73,9 @@ class MoCoV3Method(Method):
 
     def remember(self, memory: tuple[Tensor, ...]) -> None:
         """Nothing: the negatives are the batch's own."""
+
+
+def _predictor(config: MoCoV3) -> nn.Module | None:
+    if not config.predictor_layers:
+        return None
+    return mlp(config.out, config.hidden, config.out, config.predictor_layers, last_norm=config.predictor_norm)

@@ -12,14 +12,14 @@ from resmom.nets.detector import Detector
 def voc0712_c4() -> Detect:
     """Faster R-CNN R50-C4 on Pascal VOC, 24,000 steps: the protocol of MoCo.
 
-    Source: He et al. (arXiv 1911.05722), appendix, and the Detectron2 configuration of its code; docs/detection.md
-    tells what differs here.
+    Source: He et al. (arXiv 1911.05722), appendix, and facebookresearch/moco, detection/configs/Base-RCNN-C4-BN.yaml,
+    with Detectron2's 200 batches for precise BatchNorm; docs/detection.md tells what differs here.
     Command: resmom detect train RUN --recipe voc0712_c4 --data VOC2007:trainval VOC2012:trainval --test VOC2007:test
     --out OUT
     Published (VOC 2007's metric, mean of 5): MoCo-v2 of 200 epochs AP 57.0, AP50 82.4, AP75 63.6.
     Ours: not measured yet.
     """
-    return Detect(detector=Detector("c4"), measure_steps=6000)
+    return Detect(detector=Detector("c4"), measure_steps=6000, precise_bn=200)
 
 
 def coco_fpn_1x() -> Detect:

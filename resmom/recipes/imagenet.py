@@ -1,4 +1,7 @@
-"""ImageNet-1k."""
+"""ImageNet-1k.
+
+MoCo-v3's offline linear numbers are those of `resmom evaluate RUN --linear-crop`; docs/evaluation.md says what differs.
+"""
 
 from dataclasses import replace
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from resmom.diagnose.labelfree import GAP, MEASURES
 from resmom.report.contents import Line, RunRecord
 from resmom.report.curves import DENSE, Series, extremes, series, smoothed, thinned
 from resmom.report.numbers import percent, plain, small
@@ -40,6 +41,8 @@ class Section:
 
     title: str
     charts: tuple[Chart, ...]
+    note: str = ""
+    """How to read them all."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ def _gaps(kind: str) -> tuple[Chart, ...]:
     )
 
 
+def _sentence(meaning: str) -> str:
+    return meaning[0].upper() + meaning[1:]
+
+
 SECTIONS = (
     Section(
         "What the networks know",
@@ -93,11 +100,8 @@ SECTIONS = (
             Chart("kNN", "Top-1 on clean images, %.", _networks("knn"), digits=percent),
             Chart("Online classifier", "Top-1 of the linear layer trained beside the student, %.",
                   (Curve("online", "student", "student"),), digits=percent),
-            Chart("RankMe", "Effective number of dimensions of the representation.", _networks("health", "/rankme")),
-            Chart("Feature sd", "Spread of the directions, 0 to 1; 0 is collapse.",
-                  _networks("health", "/feature_sd")),
-            Chart("Own other view found", "Images whose other view is nearest to them, %.",
-                  _networks("health", "/retrieval"), digits=percent),
+            *(Chart(m.name[0].upper() + m.name[1:], _sentence(m.meaning), _networks("health", f"/{m.key}"),
+                    digits=percent if "%" in m.name else plain) for m in MEASURES),
         ),
     ),
     Section(
@@ -108,8 +112,8 @@ SECTIONS = (
             Chart("Residual term", "Before its weight.", (Curve("train", "loss/residual", "residual term"),)),
         ),
     ),
-    Section("The gap while training", _gaps("train")),
-    Section("The gap in evaluation mode", _gaps("health")),
+    Section("The gap while training", _gaps("train"), f"The gap is {GAP}"),
+    Section("The gap in evaluation mode", _gaps("health"), f"The gap is {GAP}"),
     Section(
         "The course of training",
         (

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from resmom.diagnose.labelfree import Better
 from resmom.diagnose.rules import Finding
 
 Line = Mapping[str, Any]
@@ -75,8 +76,17 @@ class Measure:
     before: float | None
     student: float | None
     teacher: float | None
-    better: Literal["higher", "lower", "neither"]
+    better: Better
     protocol: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that was derived or asked for at the start of a run without a recipe, and why it is so."""
+
+    option: str
+    value: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,8 @@ class Start:
 class RunRecord:
     """All that the page says of one run.
 
-    `config` are the options that make the run what it is, by their dotted names, the seed apart. `step` is how far it
+    `config` are the options that make the run what it is, by their dotted names, the seed apart; `choices` are those of
+    a run without a recipe, with their reasons. `step` is how far it
     came, `steps` its planned length, None if not known. `seconds` were spent in the training loop. `unjudged` is what
     could not be looked for, and why; `short` whether that is everything. `pictures` are left out for the reason in
     `no_pictures`.
@@ -105,6 +116,7 @@ class RunRecord:
     seed: int
     data: Rows
     settings: Rows
+    choices: Sequence[Choice]
     starts: Sequence[Start]
     step: int
     steps: int | None

@@ -9,12 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from resmom.diagnose.labelfree import MEANINGS
 from resmom.errors import UserError
 from resmom.report import detection, numbers, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
 from resmom.report.compare import Table, differences, table
-from resmom.report.contents import Contents, Measure, Picture, RunPictures, RunRecord
+from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.rundir import write_whole
 
@@ -72,6 +73,8 @@ def page(contents: Contents) -> str:
         "shared": shared,
         "differing": differing,
         "quantities": quantities,
+        "meanings": [(name, MEANINGS[name]) for name, _ in quantities if name in MEANINGS],
+        "derived": _derived(runs),
         "sound": words.sound(runs),
         "not_judged": words.not_judged(runs),
         "protocols": list(dict.fromkeys(m.protocol for run in runs for m in run.measures if m.protocol)),
@@ -176,6 +179,18 @@ def _settings(runs: Sequence[RunRecord]) -> tuple[list[tuple[str, str]], list[st
     if len({run.seed for run in runs}) == 1:
         shared.append(("seed", str(runs[0].seed)))
     return shared, differences([run.config for run in runs])
+
+
+def _derived(runs: Sequence[RunRecord]) -> list[tuple[list[int], Sequence[Choice]]]:
+    """The settings of runs without a recipe, with their reasons, and the numbers of the runs that have just these."""
+    found: list[tuple[list[int], Sequence[Choice]]] = []
+    for index, run in enumerate(runs):
+        alike = next((indices for indices, choices in found if choices == run.choices), None)
+        if alike is not None:
+            alike.append(index)
+        elif run.choices:
+            found.append(([index], run.choices))
+    return found
 
 
 def _quantities(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[int, Measure]]]]:

@@ -4,10 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import get_args, get_type_hints
 
+from resmom.diagnose import paired
+from resmom.diagnose.labelfree import MEASURES
+from resmom.diagnose.noise import images_of, noise
 from resmom.diagnose.rules import Finding
-from resmom.report.compare import Cell, Group, Table
+from resmom.report.compare import NETWORKS, Cell, Group, Table
 from resmom.report.contents import Line, RunRecord
-from resmom.report.numbers import MINUS, count, percent, plain, small
+from resmom.report.numbers import MINUS, count, of_quantity, percent, plain, small
 
 HEADLINE = (
     ("kNN top-1 (%)", "kNN accuracy"),
@@ -70,7 +73,11 @@ def _learned(run: RunRecord) -> str:
         if found.before is None:
             return f": {words} is {percent(found.student)} % in the student{teacher}"
         verb = "rose" if found.student > found.before else "fell" if found.student < found.before else "went"
-        return f": {words} {verb} from {percent(found.before)} % to {percent(found.student)} % in the student{teacher}"
+        after = f"from {percent(found.before)} % to {percent(found.student)} % in the student{teacher}"
+        images = images_of(found.protocol)
+        if images is not None and abs(found.student - found.before) <= noise((found.student, found.before), images):
+            return f": {words} went {after}, which {count(images)} images cannot tell from no change"
+        return f": {words} {verb} {after}"
     return ""
 
 
@@ -88,16 +95,44 @@ def gap(run: RunRecord) -> str:
 
 
 def group_line(group: Group, compared: Table) -> str:
-    """The kNN of a configuration, the first protocol of both networks, with its spread."""
+    """What a configuration came to: kNN, else the label-free measures of which more is better; both networks."""
+    seeds = "one seed" if len(group.runs) == 1 else f"{len(group.runs)} seeds"
+    seeds = f"({seeds}){''.join(map(_minded, group.runs))}"
     parts = []
-    for network in ("student", "teacher"):
+    for network in NETWORKS:
         column = next((c for c in compared.columns if c[0] == "knn" and c[1] == network and c in group.cells), None)
         if column is not None:
             parts.append(f"{network} {spread(group.cells[column])} %")
-    seeds = "one seed" if len(group.runs) == 1 else f"{len(group.runs)} seeds"
-    if not parts:
-        return f"no kNN was measured ({seeds})"
-    return f"kNN {', '.join(parts)} ({seeds})"
+    if parts:
+        return f"kNN {', '.join(parts)} {seeds}"
+    told = [line for line in (_label_free(group, measure.name) for measure in MEASURES[:2]) if line]
+    return f"{'; '.join(told) if told else 'nothing was measured'} {seeds}"
+
+
+def _minded(run: RunRecord) -> str:
+    """What makes the numbers of a run mean little."""
+    spoilt = ", ".join(finding.name for finding in run.findings if finding.spoils)
+    if spoilt:
+        return f"; something is wrong with {run.name}: {spoilt}, use none of its networks"
+    return f"; {run.name} is too short to be judged" if run.short else ""
+
+
+def _label_free(group: Group, quantity: str) -> str:
+    """A label-free measure of both networks over the runs that have it, and of the start."""
+    found = [measure for run in group.runs for measure in run.measures if measure.quantity == quantity]
+    parts = []
+    for name, values in (
+        ("student", [m.student for m in found]),
+        ("teacher", [m.teacher for m in found]),
+        ("before", [m.before for m in found]),
+    ):
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if known:
+            seeds = paired.spread(known)
+            sd = "" if seeds.sd is None else f" ± {of_quantity(quantity, seeds.sd)}"
+            parts.append(f"{name} {of_quantity(quantity, seeds.mean)}{sd}")
+    name, percent_sign = quantity.removesuffix(" (%)"), " %" if "(%)" in quantity else ""
+    return f"{name} {', '.join(part + percent_sign for part in parts)}" if parts else ""
 
 
 def spread(cell: Cell) -> str:

@@ -24,13 +24,15 @@ from resmom.evaluate.detection import (
     protocol,
     score,
 )
+from resmom.evaluate.precise import precise_statistics
 from resmom.nets.backbones import Backbone, DinoViT, MoCoViT
 from resmom.nets.detector import build_detector
 from resmom.runs import tuned
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
+from resmom.runs.task import Task
 from resmom.runs.tuned import Ended, Words
-from resmom.runs.tuning import Measured, Task
+from resmom.runs.tuning import Measured
 from resmom.train.optim import set_rate
 
 
@@ -67,6 +69,9 @@ class Detection(Task[BoxData]):
 
     def prepare(self, model: nn.Module, device: torch.device, step: int) -> None:
         pass
+
+    def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
+        return precise_statistics(model, self.samples(), self.config, device, workers)
 
     def loss_terms(
         self, model: nn.Module, batch: list[Sample], device: torch.device, step: int
@@ -141,9 +146,13 @@ def detect_evaluate(out: Path, test: Sequence[str] = (), machine: Machine | None
 
 def _check(config: Detect) -> None:
     """Refuse numbers that cannot train."""
-    if min(config.steps, config.batch, config.line_steps) < 1 or min(config.warmup_steps, config.save_steps) < 0:
+    if (
+        min(config.steps, config.batch, config.line_steps) < 1
+        or min(config.warmup_steps, config.save_steps, config.precise_bn) < 0
+    ):
         raise ConfigError(
-            "--steps, --batch and --line-steps must be 1 or more, --warmup-steps and --save-steps 0 or more"
+            "--steps, --batch and --line-steps must be 1 or more, --warmup-steps, --save-steps and --precise-bn 0 or "
+            "more"
         )
     if not config.lr > 0 or not all(0 < drop <= 1 for drop in config.drops):
         raise ConfigError(

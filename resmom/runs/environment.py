@@ -43,8 +43,11 @@ def shareable(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_folders(words: str) -> str:
-    """Paths cut to their last part: what is passed on (a report, a result file) need not tell a home folder."""
-    return re.sub(r"\S*/(?=\S)", "", words)
+    """Paths cut to their last part: what is passed on (a report, a result file) need not tell a home folder.
+
+    Nor whose home it is, where that folder itself is meant.
+    """
+    return re.sub(r"\S*/(?=\S)", "", re.sub(r"\S*/(home|Users)/[^/\s]+/?(?!\S)", "~", words))
 
 
 def threads_of(run: Path) -> int:

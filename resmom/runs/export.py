@@ -192,7 +192,7 @@ def _card(
         measured=record.when(lines),
         gaps=record.gaps(health),
         gap_protocol=f"{health.get('protocol', 'no protocol recorded')}, step {health.get('step')}",
-        evaluations=[(row["network"], row["data"], row["top1"], row["protocol"]) for row in rows],
+        evaluations=[(row["network"], row["data"], _top1(row), row["protocol"]) for row in rows],
         findings=[
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, planned)
@@ -209,6 +209,12 @@ def _card(
         earlier=choice is not None and step < choice["last_step"],
         candidates=[] if choice is None else rows_of(choice),
     )
+
+
+def _top1(row: Mapping[str, Any]) -> str:
+    """In percent; of repetitions their mean, sample standard deviation and number."""
+    each = row.get("draws") or ()
+    return f"{row['top1']:.2f}" + (f" ± {row['sd']:.2f} (n={len(each)})" if len(each) > 1 else "")
 
 
 def _made(files: Mapping[Network, File], teacher: bool) -> str:

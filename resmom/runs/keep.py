@@ -71,7 +71,7 @@ def keep(
             if split is None:
                 opened = opened_data(loaded, data)
                 split = labelled(loaded, opened)[0]
-                split = with_labels(split, labels, seed) if labels else split
+                split = with_labels(split, labels, seed)[0] if labels else split
             for name, net in loaded.networks(network).items():
                 found, held = _entries(loaded, name, net, split, config)
                 entries += found

@@ -3,39 +3,54 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows, listed, share
 from resmom.runs.job import Split
 
 
-def with_labels(split: Split, labels: str, seed: int) -> Split:
-    """The split with the training images that lend their labels, and no others; `origin` says which.
+def is_share(labels: str) -> bool:
+    """Whether `labels` asks for images that are drawn, and not for those of a list."""
+    try:
+        float(labels)
+    except ValueError:
+        return False
+    return True
+
+
+def with_labels(split: Split, labels: str, seed: int, draws: int = 1) -> tuple[Split, tuple[Rows, ...]]:
+    """The split with the training images that lend their labels in any draw, and which of them do in each draw.
 
     `labels`: a share in (0, 1], drawn from every class, or a text file with a file name per line, as the published
-    subsets of ImageNet come. Raises UserError for what is neither, and for names of no image or of several.
+    subsets of ImageNet come: that is one draw, whatever `draws` says. `origin` tells which images they are. Raises
+    UserError for what is neither, and for names of no image or of several.
     """
-    rows, words = _rows(split, labels, seed)
+    if is_share(labels):
+        each, words = _drawn(split, float(labels), seed, draws)
+    else:
+        each, words = (_named(split, Path(labels)),), f"those that {Path(labels).name} lists, one draw"
     total, known = len(split.train), split.train.labels
     assert known is not None  # of a labelled split
-    with_some = len(set(known[rows].tolist()))
+    with_some = len(set(known[each[0]].tolist()))
     of_classes = "" if with_some == len(set(known.tolist())) else f" of only {with_some} classes"
-    told = f"learned from the labels of {len(rows)} of {total} images{of_classes}, {words}"
-    return replace(split, train=split.train.subset(rows), origin=f"{split.origin}; {told}")
+    told = f"learned from the labels of {len(each[0])} of {total} images{of_classes}, {words}"
+    union = np.unique(np.concatenate(each))
+    lent = replace(split, train=split.train.subset(union), origin=f"{split.origin}; {told}")
+    return lent, tuple(np.searchsorted(union, rows) for rows in each)
 
 
-def _rows(split: Split, labels: str, seed: int) -> tuple[Rows, str]:
+def _drawn(split: Split, fraction: float, seed: int, draws: int) -> tuple[tuple[Rows, ...], str]:
     assert split.train.labels is not None
     try:
-        fraction = float(labels)
-    except ValueError:
-        return _named(split, Path(labels))
-    try:
-        return share(split.train.labels, fraction, seed), f"{100 * fraction:g} % of each class, seed {seed}"
+        each = tuple(share(split.train.labels, fraction, seed, draw) for draw in range(draws))
     except ValueError as error:
         raise UserError(f"--labels: {error}") from error
+    which = "" if draws == 1 else f", draws 0 to {draws - 1}"
+    return each, f"{100 * fraction:g} % of each class, seed {seed}{which}"
 
 
-def _named(split: Split, path: Path) -> tuple[Rows, str]:
+def _named(split: Split, path: Path) -> Rows:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +64,6 @@ def _named(split: Split, path: Path) -> tuple[Rows, str]:
             f"{split.train.name} has no file names for {path} to name; give --labels as a share such as 0.01"
         )
     try:
-        rows = listed(names, [line.strip() for line in lines if line.strip()])
+        return listed(names, [line.strip() for line in lines if line.strip()])
     except ValueError as error:
         raise UserError(f"--labels {path}: {error}") from error
-    return rows, f"those that {path.name} lists"

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from resmom.diagnose.labelfree import MEASURES, Better
+
 Network = Literal["student", "teacher"]
 
 
@@ -19,17 +21,8 @@ class Change:
     network: Network
     before: float | None
     after: float
-    better: Literal["higher", "lower", "neither"]
+    better: Better
     protocol: str
-
-
-_LABEL_FREE: tuple[tuple[str, str, Literal["higher", "lower", "neither"]], ...] = (
-    ("retrieval", "own other view found (%)", "higher"),
-    ("rankme", "RankMe", "higher"),
-    ("feature_sd", "feature sd", "neither"),
-    ("alignment", "alignment", "neither"),
-    ("uniformity", "uniformity", "neither"),
-)
 
 
 def before_after(lines: Sequence[Mapping[str, Any]]) -> list[Change]:
@@ -43,9 +36,9 @@ def before_after(lines: Sequence[Mapping[str, Any]]) -> list[Change]:
     health = [line for line in lines if line["kind"] == "health"]
     for network in networks:
         changes += _change(knn, network, "kNN top-1 (%)", network, "higher")
-    for key, words, better in _LABEL_FREE:
+    for measure in MEASURES:
         for network in networks:
-            changes += _change(health, f"{network}/{key}", words, network, better)
+            changes += _change(health, f"{network}/{measure.key}", measure.name, network, measure.better)
     return changes
 
 
@@ -54,7 +47,7 @@ def _change(
     key: str,
     quantity: str,
     network: Network,
-    better: Literal["higher", "lower", "neither"],
+    better: Better,
 ) -> list[Change]:
     known = [line for line in lines if math.isfinite(line.get(key, math.nan))]
     if not known or known[-1]["step"] == 0:

@@ -15,14 +15,16 @@ from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import UserError
 from resmom.export import record
 from resmom.report.compare import flat
-from resmom.report.contents import Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
+from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.detection_record import detection_record, is_detection
+from resmom.runs.environment import without_folders
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
+from resmom.runs.passedon import names_of, without_places
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
 from resmom.train.plan import length
 from resmom.version import VERSION
@@ -46,9 +48,9 @@ def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images
 
 def gather(folders: Sequence[RunDir], images: bool = True, detectors: Sequence[Path] = ()) -> Contents:
     """All that the page will say of these run folders and folders of detectors."""
-    names = _names([*(folder.path for folder in folders), *detectors])
+    names = names_of([*(folder.path for folder in folders), *detectors])
     measured = evaluations(folders)
-    gathered = [_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)]
+    gathered = without_places([_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)])
     sheets: tuple[ViewSheet, ...] = ()
     if images:
         gathered, sheets = _with_pictures(folders, gathered)
@@ -78,16 +80,6 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
     return list(found.values())
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The folders' own names, with as many of the folders above as it takes to tell them apart."""
-    parts = [path.resolve().parts for path in paths]
-    for depth in range(1, max(map(len, parts))):
-        names = ["/".join(part[-depth:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path.resolve()) for path in paths]
-
-
 def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
@@ -105,6 +97,10 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         seed=run.train.seed,
         data=record.data(written, per_epoch, run.train.batch),
         settings=_settings(config, written, run.method.traits.teacher),
+        choices=[
+            Choice(*(without_folders(str(choice[part])) for part in ("option", "value", "reason")))
+            for choice in written.get("choices", ())
+        ],
         starts=[_start(line) for line in starts],
         step=step,
         steps=steps,
@@ -150,7 +146,7 @@ def _start(line: Line) -> Start:
         versions=", ".join(
             [f"Python {line.get('python', '?')}", *(f"{name} {v}" for name, v in line.get("packages", {}).items())]
         ),
-        command=" ".join(map(str, line.get("command", ()))),
+        command=" ".join(without_folders(str(word)) for word in line.get("command", ())),
     )
 
 
@@ -183,7 +179,7 @@ class _Opened:
             try:
                 self.data[spec] = open_data(spec)
             except UserError as error:
-                self.data[spec] = f"its images cannot be read ({error})"
+                self.data[spec] = f"its images cannot be read ({without_folders(str(error))})"
         found = self.data[spec]
         if isinstance(found, Data) and found.train.fingerprint() != loaded.content["data"]:
             return "its images are no longer those that it was trained on"
@@ -212,7 +208,7 @@ def _pictures(folder: RunDir, name: str, opened: _Opened, sheets: dict[str, View
     try:
         loaded = load_run(folder.path)
     except UserError as error:
-        return f"its networks cannot be loaded ({error})"
+        return f"its networks cannot be loaded ({without_folders(str(error))})"
     data = opened.open(loaded)
     if isinstance(data, str):
         return data

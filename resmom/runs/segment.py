@@ -25,8 +25,9 @@ from resmom.nets.segmenter import FcnNetwork
 from resmom.runs import tuned
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
+from resmom.runs.task import Task
 from resmom.runs.tuned import Ended, Words
-from resmom.runs.tuning import Measured, Task
+from resmom.runs.tuning import Measured
 from resmom.train.optim import set_rate
 
 
@@ -63,6 +64,9 @@ class FcnTask(Task[MaskData]):
 
     def prepare(self, model: nn.Module, device: torch.device, step: int) -> None:
         pass
+
+    def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
+        return ""
 
     def loss_terms(
         self, model: nn.Module, batch: list[fcn.Sample], device: torch.device, step: int
@@ -159,6 +163,9 @@ class PatchLinearTask(Task[MaskData]):
             features.standardise()
         if step == self.config.steps:
             features.choose(self.samples().held.tolist())
+
+    def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
+        return ""
 
     def loss_terms(
         self, model: nn.Module, batch: list[int], device: torch.device, step: int

@@ -24,7 +24,8 @@ from resmom.runs.interrupt import interruptible
 from resmom.runs.job import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones
-from resmom.runs.tuning import Job, Labelled, Measured, Task, content, fresh_tuning, load_tuning, measured, tune
+from resmom.runs.task import Labelled, Task
+from resmom.runs.tuning import Job, Measured, content, fresh_tuning, load_tuning, measured, tune
 
 D = TypeVar("D", bound=Labelled)
 

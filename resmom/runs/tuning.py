@@ -1,10 +1,8 @@
 """One backbone fine-tuned for a task with labels: its steps, its measurements, and what a restart carries."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic
 
 import torch
 from torch import nn
@@ -19,117 +17,11 @@ from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.progress import Progress
+from resmom.runs.task import Batches, D, Task
 from resmom.schedule import due
 
 SKIPS = 20
 """So many steps in a row without a finite loss end the training."""
-
-
-@runtime_checkable
-class Pace(Protocol):
-    """What the settings of every task have."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def clip(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def line_steps(self) -> int: ...
-    @property
-    def measure_steps(self) -> int: ...
-    @property
-    def save_steps(self) -> int: ...
-
-
-@runtime_checkable
-class Pictured(Protocol):
-    """One image of these."""
-
-    @property
-    def path(self) -> Path: ...
-
-
-@runtime_checkable
-class Labelled(Protocol):
-    """Images with boxes or with masks."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def images(self) -> Sequence[Pictured]: ...
-    def fingerprint(self) -> str: ...
-
-
-D = TypeVar("D", bound=Labelled)
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """The training images, in an order and with changes that depend on (seed, epoch, image) alone."""
-
-    def __len__(self) -> int: ...
-    @property
-    def per_epoch(self) -> int: ...
-    def batch(self, step: int) -> Any: ...
-
-
-class Task(ABC, Generic[D]):
-    """What is made of a backbone, how it is trained and measured; `train` and `test` are its images."""
-
-    kind: ClassVar[str]
-    """Of the lines that measurements leave in metrics.jsonl."""
-
-    def __init__(self, train: D, test: D | None) -> None:
-        self.train, self.test = train, test
-
-    @property
-    @abstractmethod
-    def pace(self) -> Pace: ...
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """The settings as plain values for JSON."""
-
-    @abstractmethod
-    def build(self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
-        """The network around a copy of `backbone`, its new layers drawn from torch's generator; else ValueError."""
-
-    @abstractmethod
-    def optimizer(self, model: nn.Module) -> Optimizer: ...
-
-    @abstractmethod
-    def samples(self) -> Batches:
-        """Raises DataError where the images do not fill a batch."""
-
-    @abstractmethod
-    def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
-        """Give every group its learning rate of this step; the one to note."""
-
-    @abstractmethod
-    def prepare(self, model: nn.Module, device: torch.device, step: int) -> None:
-        """What must be known before this step, a function of data and weights: it is done again by a restart."""
-
-    @abstractmethod
-    def loss_terms(self, model: nn.Module, batch: Any, device: torch.device, step: int) -> dict[str, torch.Tensor]:
-        """The named losses of a batch. They leave torch's generators as they were."""
-
-    @abstractmethod
-    def scores(self, model: nn.Module, data: D, device: torch.device) -> dict[str, Any]:
-        """The measurement as plain values. Raises ValueError for outputs that are not finite."""
-
-    @abstractmethod
-    def words(self, scores: dict[str, Any]) -> str:
-        """A measurement in a line."""
-
-    @abstractmethod
-    def protocol(self, model: nn.Module) -> str:
-        """How a number came about, in one line."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +48,15 @@ class Tuning:
     step: int = 0
     skipped: int = 0
     in_a_row: int = 0
+    settled: str = ""
+    """What was estimated for a measurement since the last step, in words."""
 
     def state(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "skipped": self.skipped,
             "in_a_row": self.in_a_row,
+            "settled": self.settled,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -170,6 +65,7 @@ class Tuning:
         self.model.load_state_dict(saved["model"], strict=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.skipped, self.in_a_row = saved["step"], saved["skipped"], saved["in_a_row"]
+        self.settled = saved.get("settled", "")  # older checkpoints have none
 
 
 @dataclass(frozen=True)
@@ -226,12 +122,16 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
         for batch in batches:
             values = _step(job, tuning, batch)
             tuning.step += 1
+            tuning.settled = ""
             done = tuning.step == pace.steps
             if due(tuning.step, pace.line_steps) or done or tuning.step == 1:
                 lines = {name: float(value) for name, value in values.items()}
                 _note(folder, samples, tuning.step, "train", lines)
                 progress.update(tuning.step, {"loss": lines["loss"]})
-            if task.test is not None and (due(tuning.step, pace.measure_steps) or done):
+            measuring = task.test is not None and due(tuning.step, pace.measure_steps)
+            if measuring or done:
+                tuning.settled = task.settle(tuning.model, job.device, job.workers)
+            if task.test is not None and (measuring or done):
                 with progress.paused():
                     row = measured(job, tuning, task.test)
                 _note(folder, samples, tuning.step, task.kind, row.plain())
@@ -294,5 +194,6 @@ def measured(job: Job[D], tuning: Tuning, data: D) -> Measured:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{tuning.name} cannot be measured: {error}") from error
-    protocol = f"{job.task.protocol(tuning.model)}; {data.name}, {len(data.images)} images"
+    settled = f"; {tuning.settled}" if tuning.settled else ""
+    protocol = f"{job.task.protocol(tuning.model)}{settled}; {data.name}, {len(data.images)} images"
     return Measured(tuning.name, tuning.step, scores, protocol)

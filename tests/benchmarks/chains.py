@@ -1,20 +1,18 @@
 """A chain of seconds on drawn rectangles, in processes of their own that can be killed at chosen moments."""
 
 import json
-import multiprocessing
 import os
 import signal
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import benchmarks.chain.__main__ as command
 import resmom.runs.loop as loop
 import resmom.runs.results as results
 import resmom.runs.tuned as tuned
 import resmom.runs.tuning as tuning
+from tests import forked
 from tests.runs.rectangles import write_rectangles
 
 VIEW = {"policy.views.0.size": 16, "policy.views.1.size": 16}
@@ -58,15 +56,10 @@ def write_chain(folder: Path, **changes: object) -> list[str]:
 
 def start(arguments: list[str], die_in: str = "", die_at: int = 0) -> ForkServerProcess:
     """The command; the process kills itself at the `die_at`-th call of `die_in`, if given."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.chains"])
-    process = context.Process(target=_work, args=(arguments, die_in, die_at))
-    process.start()
-    return process
+    return forked.start(_work, arguments, die_in, die_at)
 
 
 def _work(arguments: list[str], die_in: str, die_at: int) -> None:
-    torch.set_num_threads(1)
     if die_in:
         _arm(die_in, die_at)
     status = command.main([*arguments, "--device", "cpu", "--workers", "0", "--threads", "1", "--quiet"])

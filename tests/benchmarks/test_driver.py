@@ -161,8 +161,8 @@ def test_missing_peers_are_named_with_the_reason(tmp_path: Path, capsys: pytest.
 
 @pytest.mark.slow
 def test_the_worker_names_the_import_that_fails() -> None:
-    """solo-learn without a checkout: its packages are nowhere."""
-    command = [sys.executable, "-m", "benchmarks.peers.worker", "solo-learn", Case("step", 2, 32).text()]
+    """moco-v3 without a checkout: its packages are nowhere."""
+    command = [sys.executable, "-m", "benchmarks.peers.worker", "moco-v3", Case("step", 2, 32).text()]
     done = subprocess.run(command, cwd=repository(), capture_output=True, text=True, check=True)
     assert '"missing": "ModuleNotFoundError' in done.stdout
 

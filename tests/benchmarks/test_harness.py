@@ -2,12 +2,19 @@
 
 import json
 import re
+import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+import resmom.runs.loop as loop
+import resmom.runs.tuning as tuning
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, training
 from benchmarks.harness.throughput import Case, measure
@@ -51,13 +58,37 @@ def work(grid: Path, data: str, seconds: float) -> int:
     return training.work(grid, data, place / "state", place / "results", "cpu", True, time.monotonic() + seconds)
 
 
+def cut_off(monkeypatch: pytest.MonkeyPatch, module: ModuleType, steps: int) -> None:
+    """Have the time of a cell be up whenever it has taken so many steps, of whatever kind."""
+
+    @contextmanager
+    def alarm(until: float) -> Iterator[None]:
+        taken: list[str] = []
+
+        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+            def step(*arguments: Any) -> Any:
+                taken.append("step")
+                if len(taken) == steps:
+                    signal.raise_signal(signal.SIGTERM)
+                return real(*arguments)
+
+            return step
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "train_step", counted(loop.train_step))
+            patch.setattr(tuning, "_step", counted(tuning._step))
+            yield
+
+    monkeypatch.setattr(module, "alarm", alarm)
+
+
 @pytest.mark.slow
-def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str) -> None:
+def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert work(grid, data, 0.0) == 3  # no time at all: nothing is begun
-    calls = 0
-    while work(grid, data, 6.0):
-        calls += 1
-        assert calls < 20
+    cut_off(monkeypatch, training, steps=4)
+    for _ in range(4):  # once in each cell
+        assert work(grid, data, 60.0) == 3
+    assert work(grid, data, 60.0) == 0
     file = grid.parent / "results" / "tiny-toy.jsonl"
     lines = read_lines(file)
     assert sorted((line["arm"], line["seed"]) for line in lines) == [
@@ -96,7 +127,7 @@ def test_a_stopped_cell_goes_on(
 
 
 @pytest.mark.slow
-def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path) -> None:
+def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = write_chain(tmp_path, seeds=[0])
     named = call[2:4], call[5:6], call[7:8]
     state, results = tmp_path / "state", tmp_path / "results"
@@ -107,10 +138,11 @@ def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path) -> None:
         return chain.work(Path(call[0]), named, state, results, "cpu", True, until)
 
     assert go_on(0.0) == 3 and not state.exists()  # no time at all: nothing is begun
+    cut_off(monkeypatch, chain, steps=5)  # of six of pretraining, and of four of each detector
     calls = 0
-    while go_on(4.0):
+    while go_on(60.0):
         calls += 1
-        assert calls < 30
+    assert calls == 4
     lines = read_lines(results / "drawn-toy.jsonl")
     assert [line["arm"] for line in lines] == ["random", "mocov3-2ep", "densecl+res-2ep"]
     assert all(line["detect"]["steps"] == 4 for line in lines) and [line["steps"] for line in lines] == [0, 6, 6]
@@ -126,6 +158,6 @@ def test_throughput_and_checks_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     line = measure(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
     assert set(line["images_per_second"]) == {"ours", "plain", "ours, with loader"}
     assert all(speed > 0 for speed in line["images_per_second"].values()) and line["ratio_to_plain"] > 0
-    found = check.check_losses(torch.device("cpu"))
+    found = check.check_losses(torch.device("cpu"), toy=True)
     assert found["holds"] and found["fp32_to_cpu"] == 0.0
     assert check.check_views(torch.device("cpu"))["holds"]

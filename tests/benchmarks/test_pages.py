@@ -1,13 +1,16 @@
 """The result pages: what is committed is what the result files say, and a block that is wrong is found."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import filled, stale
 from benchmarks.pages.registry import FIGURES, PAGES
+from benchmarks.pages.tables import ahead, twins
 from resmom.errors import UserError
+from resmom.rundir import append_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,6 +36,13 @@ def test_the_figure_has_a_dot_for_every_run() -> None:
     assert svg.count("<circle") == 3 and svg.count('class="mean"') == 2
 
 
+def test_a_mark_is_drawn_where_its_value_is() -> None:
+    svg = dots("t", "%", {"a": [1.0], "b": [3.0]}, {"floor": 3.0})
+    mark = next(part for part in svg.splitlines() if 'class="floor"' in part)
+    dot = [part for part in svg.splitlines() if "<circle" in part][-1]
+    assert mark.split('x1="')[1].split('"')[0] == dot.split('cx="')[1].split('"')[0] and ">floor<" in svg
+
+
 def test_the_courses_have_a_line_for_every_run_and_arm() -> None:
     svg = courses("t", "epochs", {"a": [[(1, 0.1), (2, 0.01)], [(1, 0.1), (2, 0.04)]], "b": [[(1, 0.1), (2, 0.02)]]})
     assert svg.count('class="one c0"') == 2 and svg.count('class="mean') == 2
@@ -48,3 +58,41 @@ def test_the_courses_have_a_line_for_every_run_and_arm() -> None:
 def test_courses_that_cannot_be_drawn_are_refused(arms: dict[str, list[list[tuple[float, float]]]]) -> None:
     with pytest.raises(ValueError):
         courses("t", "epochs", arms)
+
+
+def line(arm: str, seed: int, knn: float, before: float = 10.0) -> dict[str, Any]:
+    """A line of a result file with what the tables read."""
+    measures = {"knn/student": knn, "knn/teacher": knn - 1}
+    course = [{"epoch": e, "student": knn, "teacher": knn + e - 1} for e in (0.0, 0.5, 1.0)]
+    return {
+        **{"format": 1, "arm": arm, "place": 0, "seed": seed, "digest": f"{arm} {seed}", "failed": None},
+        **{"settings": {}, "before": before, "queries": 10_000, "measures": measures, "protocols": {}},
+        **{"data": {"name": "toy", "origin": "", "fingerprint": "f"}, "run": {"train": {"seed": seed}}},
+        **{"curves": {"train": [], "knn": course}},
+    }
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    (tmp_path / "results").mkdir()
+    for seed, shift in enumerate((0.0, 0.5, 1.0)):
+        append_line(tmp_path / "results" / "m.jsonl", line("a", seed, 20 + shift))
+        append_line(tmp_path / "results" / "m.jsonl", line("a+t", seed, 22 + 1.1 * shift))
+        append_line(tmp_path / "results" / "m.jsonl", line("b", seed, 10.1))
+        append_line(tmp_path / "results" / "m.jsonl", line("b+t", seed, 20 + shift))
+    append_line(tmp_path / "results" / "m.jsonl", line("c", 0, 20))
+    return tmp_path
+
+
+def test_twins_are_compared_with_themselves(docs: Path) -> None:
+    """What did not learn without the term says nothing of the term, and half a pair nothing at all."""
+    told = twins(docs, "m.jsonl", {"a": "A", "b": "B", "c": "C"}, "knn/student", "+t")
+    _, _, first, second = told.splitlines()
+    assert first.startswith("| A | 10.00 ± 0.00 | 20.50 ± 0.50 | 22.55 ± 0.55 | +2.05 [") and "resolved" in first
+    assert second.endswith("| did not learn without the term |")
+
+
+def test_the_teacher_is_ahead_where_its_knn_is_higher(docs: Path) -> None:
+    told = ahead(docs, "m.jsonl", {"a": "A", "c": "C"}).splitlines()
+    assert told[0] == "| after epoch | 0.5 | 1 |"
+    assert told[2] == "| A | -0.50 ± 0.00 | 0.00 ± 0.00 |" and told[3] == "| C | -0.50 | 0.00 |"

@@ -1,9 +1,12 @@
 """The grids of the questions and of the harness: every cell is a run that could start."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.floor import main as floor
 from resmom.config import check
 from resmom.runs.grid import read_grid
 
@@ -56,3 +59,24 @@ def test_the_readme_counts_right() -> None:
         grid = read_grid(file)
         row = next(line for line in table.splitlines() if line.startswith(f"| `{file.name}`"))
         assert row.endswith(f"| {len(grid.arms)} x {len(grid.seeds)} |")
+
+
+def test_the_floor_is_what_pixels_find(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On images of one colour per class, which raw pixels tell apart, and on noise, where nothing is found."""
+    random = np.random.default_rng(0)
+    labels = np.arange(400) % 4
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]], dtype=np.uint8)
+    told = np.broadcast_to(colours[labels][:, None, None, :], (400, 8, 8, 3)).copy()
+    noise = random.integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)
+    for name, images in (("told", told), ("noise", noise)):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            **{"train_images": images[:200], "train_labels": labels[:200]},
+            **{"test_images": images[200:], "test_labels": labels[200:]},
+        )
+        out = tmp_path / f"{name}.json"
+        assert floor(["mocov3_cifar100_tiny", "--data", str(tmp_path / f"{name}.npz"), "--out", str(out)]) == 0
+    assert "raw pixels           100.00 %" in capsys.readouterr().out
+    found = [json.loads((tmp_path / f"{name}.json").read_text())["knn"] for name in ("told", "noise")]
+    assert found[0] == {"raw pixels": 100.0, "normalised pixels": 100.0}
+    assert all(10 < top1 < 45 for top1 in found[1].values())

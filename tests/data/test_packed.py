@@ -1,7 +1,6 @@
 """Packs: the same images, labels and names as the folder, whole after any kill, and damage that is found."""
 
 import json
-import multiprocessing
 import os
 import signal
 import zlib
@@ -23,6 +22,8 @@ from resmom.data.packed import RECORD, open_pack
 from resmom.data.packing import pack
 from resmom.data.source import DataError, Source
 from resmom.data.store import Names
+from tests import forked
+from tests.data.mortal import pack_and_die
 from tests.data.test_folder import draw, every, labels
 
 ODD = ("train/a/é\n1.png", os.fsdecode(b"train/b/\xff.png"), "train/b/ 3.jpg")
@@ -108,32 +109,11 @@ def test_again_says_the_same_and_makes_nothing(photos: Path, tmp_path: Path, mon
     assert pack(photos, tmp_path / "pack") == first and content(tmp_path / "pack") == before
 
 
-def _die(photos: Path, out: Path, moment: int) -> None:
-    """Pack, and be killed at the `moment`-th write, rename or encoded image."""
-    left = [moment]
-    packing.SHARD = 8
-
-    def mortal(real: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **options)
-
-        return call
-
-    Path.replace = mortal(Path.replace)  # type: ignore[method-assign]
-    os.fsync = mortal(os.fsync)
-    packing.encoded = mortal(packing.encoded)
-    pack(photos, out)
-
-
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("moment", [1, 2, 3, 40, 45, 60, 80, 90, 96, 100, 104, 106])
 def test_killed_and_finished_it_is_the_same_pack(photos: Path, tmp_path: Path, moment: int) -> None:
     pack(photos, tmp_path / "whole")
-    process = multiprocessing.get_context("spawn").Process(target=_die, args=(photos, tmp_path / "pack", moment))
-    process.start()
+    process = forked.start(pack_and_die, photos, tmp_path / "pack", moment)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     pack(photos, tmp_path / "pack")

@@ -9,7 +9,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from resmom.data.source import ArraySource
-from resmom.evaluate.finetune import Classifier, Finetune, _optimizer, _settled, finetune, light, parameter_groups
+from resmom.evaluate.crops import light
+from resmom.evaluate.finetune import Classifier, Finetune, _optimizer, _settled, finetune, parameter_groups
 from resmom.evaluate.score import Score
 from resmom.nets.backbones import Backbone, SmallResNet, build_backbone
 from resmom.views.apply import plain

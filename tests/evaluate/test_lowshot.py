@@ -9,7 +9,8 @@ from torch import Tensor
 
 from resmom.evaluate.draw import shots
 from resmom.evaluate.knn import Knn
-from resmom.evaluate.lowshot import Drawn, LowShot, logistic_votes, low_shot
+from resmom.evaluate.lowshot import LowShot, logistic_votes, low_shot
+from resmom.evaluate.score import Repeated
 
 QUICK = LowShot(shots=(1, 5), draws=3)
 
@@ -21,7 +22,7 @@ def clusters(n: int, classes: int, apart: float, seed: int) -> tuple[Tensor, Ten
     return centres[labels] + torch.randn(n, 8, generator=random), labels
 
 
-def measure(apart: float, config: LowShot = QUICK, classes: int = 7) -> list[Drawn]:
+def measure(apart: float, config: LowShot = QUICK, classes: int = 7) -> list[Repeated]:
     return low_shot(*clusters(210, classes, apart, 0), *clusters(210, classes, apart, 1), config, Knn())
 
 

@@ -7,14 +7,7 @@ from dataclasses import replace
 import pytest
 
 from resmom.diagnose.finding import SPOILT, Finding, Name
-from resmom.export.choice import Evidence, Preference, advice, prefer, standard_error
-
-
-def test_the_standard_error_by_hand() -> None:
-    """Two accuracies of one half on 100 images each: sqrt(2 x 0.25 / 100) = 7.07 points."""
-    assert standard_error((50.0, 50.0), 100) == pytest.approx(7.0711, abs=1e-4)
-    assert standard_error((0.0, 100.0), 100) == 0.0
-    assert standard_error((90.0, 80.0), 400) == pytest.approx(100 * math.sqrt((0.09 + 0.16) / 400))
+from resmom.export.choice import Evidence, Preference, advice, prefer
 
 
 @pytest.mark.parametrize(

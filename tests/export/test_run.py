@@ -90,8 +90,14 @@ def test_both_networks_and_a_card_in_the_run_folder(folder: Path) -> None:
 
 def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
     evaluated = {"network": "teacher", "top1": 44.44, "protocol": "linear-v1", "step": 60}
+    several = {"network": "student", "protocol": "finetune-v1", "top1": 50.0, "sd": 1.234, "draws": [49.0, 51.0]}
     (folder / "evaluations.jsonl").write_text(
-        json.dumps(evaluated) + "\n" + json.dumps(evaluated | {"top1": 77.77, "step": 10}) + "\n"
+        json.dumps(evaluated)
+        + "\n"
+        + json.dumps(several | {"step": 60})
+        + "\n"
+        + json.dumps(evaluated | {"top1": 77.77, "step": 10})
+        + "\n"
     )
     export(folder)
     card = (folder / "export" / "README.md").read_text()
@@ -101,6 +107,7 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         f"| kNN top-1 (%) | 10 | 30 | 41.25 | {KNN} |", "| own other view found (%) | 20 | 60 | 40 |", "33.1",
         "| h | 0.0101 | 0.0202 | 0.0303 |", "health-v1, step 60", "knn at step 60",
         "| teacher | not recorded | 44.44 | linear-v1 |",
+        "| student | not recorded | 50.00 ± 1.23 (n=2) | finetune-v1 |",
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
         "| data | holiday |", "| images | 2600 |", "a folder", "random weights",
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",

@@ -133,6 +133,20 @@ def test_rows_of_a_micro_batch_meet_their_own_targets(kind: str) -> None:
         torch.testing.assert_close(pair.bank.z, t.z)
 
 
+def test_without_a_predictor_projections_meet_the_keys() -> None:
+    """The paper's formula on z1, z2 in the place of p1, p2; nothing is left at p."""
+    torch.manual_seed(0)
+    config = MoCoV3(temperature=0.2, hidden=16, out=8, predictor_layers=0)
+    method, batch = MoCoV3Method(Backbone(toy.Flat(48, 12), 12), config).double(), toy.batch()
+    (s1, s2), (t1, t2) = encodings(method, batch)
+    outcome = method(batch, method.teach(batch), slice(0, 8))
+    expected = oracle.mocov3(*(x.z.numpy() for x in (s1, s2, t1, t2)), 0.2)
+    assert sum(term.value.item() for term in outcome.terms) == pytest.approx(expected, rel=1e-12)
+    assert [encoding.sites for encoding in outcome.encodings] == [("h", "z")] * 2
+    names = {name.split(".")[0] for name, _ in method.student.named_parameters()}
+    assert names == {"backbone", "projector"} == {name.split(".")[0] for name, _ in method.teacher.named_parameters()}
+
+
 def written(method: Method) -> dict[str, Tensor]:
     """All weights and buffers but the batch statistics."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import types
@@ -24,6 +25,7 @@ import torch
 from torchvision.models import resnet18
 
 from tests.parity.setting import Convolution, DinoSetting, Setting, numbers, views, weight
+from tests.parity.weights import fingerprints
 
 OUT = Path(__file__).parent.parent / "golden" / "parity.json"
 
@@ -36,6 +38,13 @@ def load(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def keep(recorded: dict[str, Any]) -> None:
+    """Write everything that was recorded, lists of numbers on one line each."""
+    text = json.dumps(recorded, indent=1)
+    OUT.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
+    print(f"written: {OUT}")
 
 
 def commit(path: Path) -> str:
@@ -82,12 +91,8 @@ def mocov3(root: Path) -> dict[str, Any]:
     last = schedule.adjust_moco_momentum(s.steps, arguments)
     found["momentum"].append(last)
     model._update_momentum_encoder(last)  # the move that ours has already made
-    found["student"] = {n: p.norm().item() for n, p in model.named_parameters() if "momentum" not in n}
-    found["teacher"] = {
-        n.replace("momentum_encoder", "base_encoder"): p.norm().item()
-        for n, p in model.named_parameters()
-        if "momentum_encoder" in n
-    }
+    found["student"] = fingerprints(model, "base_encoder", "predictor")
+    found["teacher"] = fingerprints(model, "momentum_encoder")
     q, k = numbers("query", (6, 10)), numbers("key", (6, 10))
     found["contrastive"] = {}
     for temperature in (0.2, 1.0):
@@ -200,7 +205,7 @@ def dino(root: Path) -> dict[str, Any]:
         found["losses"].append(loss.item())
         found["centres"].append(loss_of.center.flatten().tolist())
     for name, network in (("student", student), ("teacher", teacher)):
-        found[name] = {n: p.norm().item() for n, p in network.named_parameters()}
+        found[name] = fingerprints(network)
     normed = head(24, s.prototypes, norm_last_layer=True, **options).double()
     with torch.no_grad():
         for name, p in normed.named_parameters():
@@ -231,8 +236,7 @@ def main() -> None:
         if root is not None:
             before = found.get(repository, {})  # record_queues.py adds to some
             found[repository] = {**before, "commit": a[f"{name}_commit"] or commit(root), **record(root)}
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(found)
 
 
 if __name__ == "__main__":

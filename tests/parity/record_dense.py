@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.parity.record import OUT, commit
-from tests.parity.record_queues import alone, fill, norms
+from tests.parity.record import OUT, commit, keep
+from tests.parity.record_queues import alone, fill
 from tests.parity.setting import DenseSetting
+from tests.parity.weights import fingerprints
 
 
 def stand_ins(root: Path) -> None:
@@ -80,7 +81,7 @@ def densecl() -> dict[str, Any]:
         found["losses"].append(loss.item())
         found["dense"].append(losses["loss_contra_dense"].item())
     model._momentum_update_key_encoder()
-    found |= {"student": norms(model, "encoder_q"), "teacher": norms(model, "encoder_k")}
+    found |= {"student": fingerprints(model, "encoder_q"), "teacher": fingerprints(model, "encoder_k")}
     return found | {name: getattr(model, name).T.flatten().tolist() for name in ("queue", "queue2")}
 
 
@@ -93,8 +94,7 @@ def main() -> None:
     with alone():
         stand_ins(given.path)
         recorded["WXinlong/DenseCL"] = {"commit": given.commit or commit(given.path), **densecl()}
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":

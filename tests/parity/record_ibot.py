@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.parity.record import OUT, commit, load
+from tests.parity.record import OUT, commit, keep, load
 from tests.parity.record_queues import alone
 from tests.parity.setting import IbotSetting, numbers, weight
+from tests.parity.weights import fingerprints
 
 REPOSITORY = "bytedance/ibot"
 
@@ -115,7 +116,7 @@ def five_steps(root: Path, shared: bool) -> dict[str, Any]:
         found["centres"].append(loss_of.center.flatten().tolist())
         found["patch_centres"].append(loss_of.center2.flatten().tolist())
     for name, made in (("student", student), ("teacher", teacher)):
-        found[name] = {n: p.norm().item() for n, p in made.named_parameters()}
+        found[name] = fingerprints(made)
     return found
 
 
@@ -166,8 +167,7 @@ def main() -> None:
             "tokens": tokens(root),
             "masks": masks(root),
         }
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":

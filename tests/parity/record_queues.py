@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from tests.parity.record import OUT, commit, load
+from tests.parity.record import OUT, commit, keep, load
 from tests.parity.setting import QueueSetting, numbers, views, weight
+from tests.parity.weights import fingerprints
 
 
 @contextmanager
@@ -43,10 +44,6 @@ def fill(model: nn.Module, teacher: str, student: str) -> None:
             buffer.copy_(nn.functional.normalize(numbers(name, tuple(buffer.shape)), dim=0))
 
 
-def norms(model: nn.Module, part: str) -> dict[str, float]:
-    return {n: p.norm().item() for n, p in model.named_parameters() if n.startswith(part)}
-
-
 def five_steps(
     model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor], move: Callable[[], None], teacher: str, student: str
 ) -> dict[str, Any]:
@@ -64,8 +61,8 @@ def five_steps(
         optimizer.step()
         found["losses"].append(loss.item())
     move()
-    found["student"] = norms(model, student)
-    found["teacher"] = norms(model, teacher)
+    found["student"] = fingerprints(model, student)
+    found["teacher"] = fingerprints(model, teacher)
     return found
 
 
@@ -110,7 +107,7 @@ def msf(root: Path) -> dict[str, Any]:
         return model(im_q=x_q, im_t=x_t, labels=torch.zeros(len(x_q), dtype=torch.long))[0]
 
     found = five_steps(model, loss, model._momentum_update_target_encoder, "encoder_t", "encoder_q")
-    found["student"] |= norms(model, "predict_q")
+    found["student"] |= fingerprints(model, "predict_q")
     found["queue"] = model.queue[:, :4].flatten().tolist()
     return found
 
@@ -148,8 +145,7 @@ def main() -> None:
                 head = given[f"{name}_commit"] or commit(path)
                 recorded[repository] = {**before, "commit": head, **record(path)}
                 sys.path.pop(0)
-    OUT.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(f"written: {OUT}")
+    keep(recorded)
 
 
 if __name__ == "__main__":

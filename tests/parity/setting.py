@@ -71,6 +71,62 @@ class Convolution(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+class Body(nn.Module):
+    """Two convolutions with BatchNorm for images of 16 x 16, under the names by which the authors' codes ask a ResNet.
+
+    `fc` is what they replace by a head or by nothing, `inplanes` the width that they read.
+    """
+
+    def __init__(self, width: int, fc: nn.Module | None = None) -> None:
+        super().__init__()
+        inside = 16
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(3, inside, 3, stride=2, bias=False), nn.BatchNorm2d(inside), nn.ReLU()),
+            *(nn.Conv2d(inside, width, 3, stride=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+        )
+        self.fc = nn.Identity() if fc is None else fc
+        self.inplanes = width
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
+        return features.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.forward_head(self.forward_features(x)))
+
+
+@dataclass(frozen=True)
+class BodySetting:
+    """A small run of a method's own parts, heads, loss, optimiser, teacher and queue, on a `Body`: float64, five steps.
+
+    One step an epoch, so that the schedules change within them; the queue goes round.
+    """
+
+    steps: int = 5
+    images: int = 8
+    width: int = 24
+    hidden: int = 32
+    out: int = 16
+    predictor: int = 20
+    queue: int = 24
+    temperature: float = 0.2
+    lr: float = 0.1
+    lars_lr: float = 0.01  # which vectors have unadapted; matrices move by `trust` of their own size at a rate of 1
+    trust: float = 0.1
+    clipped_trust: float = 0.001  # small enough for the clip to leave some matrices alone
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    warmup: int = 2
+    written_warmup: int = 10  # epochs, which Barlow Twins' and VICReg's schedule cannot do otherwise
+
+    def views(self, step: int) -> tuple[Tensor, Tensor]:
+        """The two views of a step."""
+        first, second = (numbers(f"view {v} of step {step}", (self.images, 3, 16, 16)) for v in (1, 2))
+        return first, second
+
+
 @dataclass(frozen=True)
 class QueueSetting:
     """A small run of a method with a queue: ResNet-18, 32x32 images, float64, SGD, five steps; the queue goes round."""

@@ -17,6 +17,7 @@ from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from tests.parity.setting import DenseSetting
 from tests.parity.test_queues import filled, theirs
+from tests.parity.weights import assert_same, fingerprints
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 NAMES = {"backbone.body.": "encoder_q.0.", "projector.": "encoder_q.1.mlp.", "dense.": "encoder_q.1.mlp2."}
@@ -37,12 +38,10 @@ def test_five_densecl_steps() -> None:
         dense = s.dense_weight * metrics["loss/dense"].item()
         assert dense == pytest.approx(recorded["dense"][step], rel=1e-9), f"step {step}"
     for network, part in ((method.student, "student"), (method.teacher, "teacher")):
-        ours = {theirs(name, NAMES): p.norm().item() for name, p in network.named_parameters()}
+        ours = {theirs(name, NAMES): values for name, values in fingerprints(network).items()}
         if part == "teacher":
-            ours = {name.replace("encoder_q", "encoder_k"): norm for name, norm in ours.items()}
-        assert ours.keys() == recorded[part].keys()
-        for name, norm in ours.items():
-            assert norm == pytest.approx(recorded[part][name], rel=1e-8, abs=1e-12), name
+            ours = {name.replace("encoder_q", "encoder_k"): values for name, values in ours.items()}
+        assert_same(ours, recorded[part])
     for name, queue in (("queue", method.queue), ("queue2", method.queue_dense)):
         torch.testing.assert_close(queue.rows.flatten().tolist(), recorded[name], rtol=1e-7, atol=1e-9)
         assert queue.pointer == s.steps * s.images % s.queue

@@ -19,6 +19,7 @@ from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from tests.parity.setting import Convolution, DinoSetting, numbers, weight
+from tests.parity.weights import assert_same, fingerprints
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 DINO = RECORDED["facebookresearch/dino"]
@@ -86,7 +87,4 @@ def test_five_steps(micro: int) -> None:
         assert metrics["loss"].item() == pytest.approx(DINO["losses"][step], rel=1e-9), f"step {step}"
         torch.testing.assert_close(method.centre.tolist(), DINO["centres"][step], rtol=1e-9, atol=1e-12)
     for network, recorded in ((method.student, DINO["student"]), (method.teacher, DINO["teacher"])):
-        ours = {canonical(name): p.norm().item() for name, p in network.named_parameters()}
-        assert ours.keys() == recorded.keys()
-        for name, norm in ours.items():
-            assert norm == pytest.approx(recorded[name], rel=1e-8, abs=1e-12), name
+        assert_same({canonical(name): values for name, values in fingerprints(network).items()}, recorded)

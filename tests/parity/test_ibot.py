@@ -19,6 +19,7 @@ from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.masks import Masks, draw_masks
 from tests.parity.setting import IbotSetting, numbers, weight
+from tests.parity.weights import assert_same, fingerprints
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 IBOT = RECORDED["bytedance/ibot"]
@@ -97,10 +98,7 @@ def test_five_steps(head: str, micro: int) -> None:
         torch.testing.assert_close(method.centre.tolist(), theirs["centres"][step], rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(method.patch_centre.tolist(), theirs["patch_centres"][step], rtol=1e-9, atol=1e-12)
     for network, recorded in ((method.student, theirs["student"]), (method.teacher, theirs["teacher"])):
-        ours = {canonical(name): p.norm().item() for name, p in network.named_parameters()}
-        assert ours.keys() == recorded.keys()
-        for name, norm in ours.items():
-            assert norm == pytest.approx(recorded[name], rel=1e-8, abs=1e-12), name
+        assert_same({canonical(name): values for name, values in fingerprints(network).items()}, recorded)
 
 
 def test_masks_are_distributed_as_the_authors() -> None:

@@ -23,6 +23,7 @@ from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from tests.parity.setting import QueueSetting, numbers, views, weight
+from tests.parity.weights import assert_same, fingerprints
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 S = QueueSetting()
@@ -35,9 +36,10 @@ def unit(name: str, *shape: int, dim: int = 1) -> Tensor:
 @torch.no_grad()
 def filled(method: Method, names: dict[str, str], queues: dict[str, Queue]) -> Method:
     """The method as the authors' code began; `names`: how our parameters' names begin, and how theirs do."""
-    for network in (method.student, method.teacher):
-        for name, p in network.named_parameters():
-            p.copy_(weight(theirs(name, names), p))
+    for name, p in method.student.named_parameters():
+        p.copy_(weight(theirs(name, names), p))
+    for name, p in method.teacher.named_parameters():
+        p.copy_(method.student.get_parameter(name))
     for name, queue in queues.items():  # there a key is a column
         queue.rows.copy_(unit(name, queue.rows.shape[1], queue.rows.shape[0], dim=0).T)
     return method
@@ -56,12 +58,10 @@ def five_steps(method: Method, recorded: dict[str, Any], names: dict[str, str], 
         metrics = train_step(state, batch, Plan(S.lr, S.momentum, 0.0), Rules(Residual()))
         assert metrics["loss"].item() == pytest.approx(recorded["losses"][step], rel=1e-9), f"step {step}"
     for network, part in ((method.student, "student"), (method.teacher, "teacher")):
-        ours = {theirs(name, names): p.norm().item() for name, p in network.named_parameters()}
+        ours = {theirs(name, names): values for name, values in fingerprints(network).items()}
         if part == "teacher":
-            ours = {name.replace(*teacher): norm for name, norm in ours.items()}
-        assert ours.keys() == recorded[part].keys()
-        for name, norm in ours.items():
-            assert norm == pytest.approx(recorded[part][name], rel=1e-8, abs=1e-12), name
+            ours = {name.replace(*teacher): values for name, values in ours.items()}
+        assert_same(ours, recorded[part])
 
 
 MOCO = {"backbone.body.": "encoder_q.", "projector.": "encoder_q.fc."}

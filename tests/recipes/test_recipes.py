@@ -355,6 +355,7 @@ def shrunken(run: Run) -> Run:
     )
 
 
+@pytest.mark.usefixtures("small_transformers")
 @pytest.mark.parametrize("name", names())
 def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     run = shrunken(recipe(name))

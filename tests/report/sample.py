@@ -90,6 +90,7 @@ def run(name: str = "run", seed: int = 0, weight: float = 0.0, student: float = 
         "seed": seed,
         "data": [("data", "digits"), ("images", "100")],
         "settings": [("recipe", "mocov3_digits"), ("method", "MoCoV3")],
+        "choices": [],
         "starts": [
             Start("2026-01-01 12:00:00 UTC", "a processor", "0.1.0, commit abc", "Python 3.11", "resmom pretrain")
         ],

@@ -92,6 +92,14 @@ def test_charts_are_drawn_and_nothing_is_wider_than_the_window(
     assert min(sizes) > 150 and max(sizes) <= width
     pictures = chromium.evaluate("[...document.querySelectorAll('details[open] .pic')].map(s => s.clientWidth)")
     assert len(pictures) >= 14 and min(pictures) > 15
+    # Every neighbour, after as well as before, can be seen without scrolling sideways, and so can the map.
+    rights = chromium.evaluate(
+        "[...document.querySelectorAll('details[open] .neighbours .pic, details[open] .map span')]"
+        ".map(p => p.getBoundingClientRect()).map(r => [r.left, r.right])"
+    )
+    assert len(rights) >= 14 and all(0 <= left < right <= width for left, right in rights)
+    scrolled = "[...document.querySelectorAll('.wide')].filter(w => w.querySelector('.views, .starts, .map'))"
+    assert chromium.evaluate(f"{scrolled}.every(w => w.scrollWidth <= w.clientWidth + 2)")
 
 
 @pytest.mark.parametrize("dark", [False, True])

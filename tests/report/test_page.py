@@ -6,13 +6,16 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resmom.report.contents import Contents
+from resmom.diagnose.labelfree import GAP, MEASURES
+from resmom.report.contents import Choice, Contents, RunRecord
 from resmom.report.page import MARKER, ReportError, neighbour_words, page, require_ours, write_page
 from tests.report import sample
 
+RANKME = next(measure for measure in MEASURES if measure.name == "RankMe")
 EVIL = "</script><b>\"'&<!-- {{ 7*7 }}"
 
 
@@ -97,6 +100,61 @@ def test_without_labels_the_other_view_speaks() -> None:
     measure = sample.Measure("own other view found (%)", 20.0, 80.0, None, "higher", "health-v1")
     found = Outline(page(sample.contents(sample.run(measures=[measure]))))
     assert "whose other view is nearest rose from 20.0 % to 80.0 % in the student." in found.headings[0][1]
+
+
+def test_what_the_images_cannot_tell_from_no_change_did_not_rise() -> None:
+    title = Outline(page(sample.contents(sample.run(student=20.0)))).headings[0][1]  # 20 queries: a noise of 22 points
+    assert "kNN accuracy went from 10.0 % to 20.0 %" in title
+    assert title.endswith("22.0 % in the teacher, which 20 images cannot tell from no change.")
+
+
+def test_runs_without_labels_are_told_by_label_free_measures() -> None:
+    def unlabelled(name: str, seed: int, weight: float, found: float, **more: Any) -> RunRecord:
+        lines = [line for line in sample.run().lines if line["kind"] != "knn"]
+        measures = [
+            sample.Measure("own other view found (%)", 5.0, found, found + 1, "higher", "health-v1"),
+            sample.Measure("RankMe", 3.0, 20.0, None, "higher", "health-v1"),
+        ]
+        return sample.run(name, seed, weight, lines=lines, measures=measures, **more)
+
+    runs = [
+        unlabelled("a", 0, 0.0, 50.0),
+        unlabelled("b", 1, 0.0, 54.0),
+        unlabelled("c", 0, 1.0, 70.0, findings=[sample.finding()]),
+        unlabelled("d", 0, 2.0, 80.0, short=True),
+        sample.run("e", 0, 3.0, lines=[], measures=[]),
+    ]
+    text = " ".join(Outline(page(sample.contents(*runs))).text.split())
+    assert (
+        "residual.weight 0: own other view found student 52.0 ± 2.8 %, teacher 53.0 ± 2.8 %, before 5.0 ± 0.0 %; "
+        "RankMe student 20.0 ± 0, before 3.00 ± 0 (2 seeds)"
+    ) in text
+    assert "before 3.00 (one seed); something is wrong with c: collapsed, use none of its networks" in text
+    assert "(one seed); d is too short to be judged" in text and "nothing was measured (one seed)" in text
+    assert "no kNN" not in text
+
+
+def test_label_free_measures_are_explained_where_they_are_shown() -> None:
+    measures = [sample.Measure(m.name, 1.0, 2.0, 3.0, m.better, "health-v1") for m in MEASURES]
+    text = Outline(page(sample.contents(sample.run(measures=measures)))).text
+    for measure in MEASURES:
+        assert f"{measure.name}: {measure.meaning}" in text
+        assert measure.meaning.endswith(".") and measure.meaning.count(". ") == 0  # a sentence
+    assert text.count(f"The gap is {GAP}") == 2  # while training, and in evaluation mode
+    assert RANKME.meaning[1:] in Outline(page(sample.contents())).text  # at the chart
+
+
+def test_derived_settings_come_with_their_reasons() -> None:
+    choices = [Choice("train.batch", "128", "enough negatives"), Choice("optim.lr", "0.3", "as most")]
+    one = page(sample.contents(sample.run(choices=choices)))
+    assert "<details open>" in one and "train.<wbr>batch" in one
+    assert "128enough negatives" in Outline(one).text and "0.3as most" in Outline(one).text
+    others = [sample.run(name, seed, choices=choices) for seed, name in enumerate("ab")]
+    third = sample.run("c", 2, choices=choices[:1])
+    found = Outline(page(sample.contents(*others, third, sample.run("d", 3))))
+    heads = [line for line in found.text.splitlines() if line.strip().startswith("Settings derived")]
+    assert [line.rpartition(": ")[2].strip() for line in heads] == ["a and b", "c"]
+    assert "Settings derived" not in Outline(page(sample.contents())).text
 
 
 def test_findings_come_with_their_remedy() -> None:

@@ -1,6 +1,5 @@
 """Runs in processes of their own, which can be killed at any moment."""
 
-import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -23,6 +22,7 @@ from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import AdamW, Lars
 from resmom.train.plan import Train
 from resmom.views.policy import mocov3_cifar
+from tests import forked
 
 QUIET = Machine(device="cpu", quiet=True)
 
@@ -47,7 +47,7 @@ def small_run(**train: object) -> Run:
             backbone=SmallResNet((4, 8)),
             policy=replace(policy, views=tuple(replace(view, size=16) for view in policy.views)),
             optim=Lars(lr=1.0, trust=0.02, form="clipped"),
-            train=Train(**{"epochs": 6, "batch": 8, "warmup_epochs": 1, "seed": 3} | train),
+            train=Train(**{"epochs": 4, "batch": 8, "warmup_epochs": 1, "seed": 3} | train),
             online=Online(lr=1.0),
             log=Log(line_steps=2, save_epochs=1, knn_epochs=2),
         )
@@ -81,15 +81,10 @@ def ibot_run() -> Run:
 
 def start(out: Path, data: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:
     """Begin or continue the run in `out`; the process kills itself at the `die_at`-th call of `die_in`, if given."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.runs.crash"])
-    process = context.Process(target=_work, args=(out, data, die_in, die_at))
-    process.start()
-    return process
+    return forked.start(_work, out, data, die_in, die_at)
 
 
 def _work(out: Path, data: Path, die_in: str, die_at: int) -> None:
-    torch.set_num_threads(1)
     if die_in:
         _arm(die_in, die_at)
     if (out / "run.json").exists():

@@ -1,24 +1,24 @@
 """Comparisons of seconds, in processes of their own that can be killed, and lines of results made by hand."""
 
+import contextlib
 import json
-import multiprocessing
 import os
 import signal
+import sys
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import resmom.runs.cell as cell
 import resmom.runs.loop as loop
 import resmom.runs.results as results
+from resmom import cli
 from resmom.config import Log, Run, to_json
-from resmom.data.digits import write_digits
 from resmom.recipes import recipe
 from resmom.runs.compare import compare
 from resmom.runs.grid import Grid
+from tests import forked
 from tests.runs.crash import QUIET, small_run
 
 OPTIONS = {
@@ -35,36 +35,32 @@ TINY = [
 
 def small_grid(seeds: tuple[int, ...] = (3, 4)) -> Grid:
     """Two arms, with the residual term and without."""
-    base = replace(small_run(epochs=3), recipe="small", log=Log(line_steps=2, save_epochs=1, knn_epochs=1))
+    base = replace(small_run(epochs=2), recipe="small", log=Log(line_steps=2, save_epochs=1, knn_epochs=1))
     return Grid("small", base, {"plain": {"residual.weight": 0}, "residual": {"residual.weight": 1.0}}, seeds)
-
-
-def few_digits(folder: Path) -> str:
-    """Digits, twenty to train on and ten to test on of each of three classes, as a folder of images."""
-    write_digits(folder / "all", copies=1)
-    for split, count in (("train", 20), ("test", 10)):
-        for label in "012":
-            place = folder / "few" / split / label
-            place.mkdir(parents=True)
-            for file in sorted((folder / "all" / split / label).iterdir())[:count]:
-                file.rename(place / file.name)
-    return str(folder / "few")
 
 
 def start(out: Path, data: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:
     """Begin or continue the small grid; the process kills itself at the `die_at`-th call of `die_in`, if given."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.runs.grids"])
-    process = context.Process(target=_work, args=(out, data, die_in, die_at))
-    process.start()
-    return process
+    return forked.start(_work, out, data, die_in, die_at)
 
 
 def _work(out: Path, data: Path, die_in: str, die_at: int) -> None:
-    torch.set_num_threads(1)
     if die_in:
         _arm(die_in, die_at)
     compare(small_grid(), str(data), out, QUIET)
+
+
+def command(arguments: list[str], told: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:
+    """As `start`, with `resmom compare ARGUMENTS`, whose words go to the file `told`."""
+    return forked.start(_command, arguments, told, die_in, die_at)
+
+
+def _command(arguments: list[str], told: Path, die_in: str, die_at: int) -> None:
+    if die_in:
+        _arm(die_in, die_at)
+    sys.argv = ["resmom", "compare", *arguments]
+    with told.open("w") as file, contextlib.redirect_stdout(file):
+        cli.main()
 
 
 def _arm(where: str, at: int) -> None:

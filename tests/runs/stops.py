@@ -33,14 +33,13 @@ def restart_changes_no_bit(
     """Seven steps, a checkpoint every two: killed between two of these, and stopped by a signal, they end the same."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(whole)
-    die_at(3, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        die_at(3, patch)
         train(parts)
     assert state(parts)["step"] == 2
-    monkeypatch.undo()
-    stop_after(5, monkeypatch)
-    assert resume(parts, MACHINE).interrupted_by == 15
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        assert resume(parts, MACHINE).interrupted_by == 15
     assert state(parts)["step"] == 5
     ended = resume(parts, MACHINE)
     one, other = state(whole), state(parts)

@@ -14,12 +14,14 @@ from resmom.cli import main
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
+from resmom.nets import backbones
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
 from resmom.runs import detect, tuning
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.detection_record import detection_record
+from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.tuned import Ended
@@ -51,7 +53,8 @@ def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("form", "every", "final"), [("fpn", 40, 60), ("c4", 15, 40)])
 def test_average_precision_rises(form: str, every: int, final: float, place: Path, tmp_path: Path) -> None:
     detector = replace(tiny().detector, form=form, anchor=6.0)
-    config = tiny(detector=detector, steps=6 * every, batch=8, lr=0.05, measure_steps=every, warmup_steps=10)
+    pace = {"steps": 6 * every, "measure_steps": every, "save_steps": 6 * every, "warmup_steps": 10}
+    config = tiny(detector=detector, batch=4, lr=0.05, **pace)
     origin = Origin(backbone=SmallResNet((16, 32, 64)))
     ended = train(config, place, tmp_path / "out", origin)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
@@ -70,10 +73,35 @@ def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkey
     restart_changes_no_bit(lambda out: train(config, place, out), detect_resume, tmp_path, monkeypatch)
 
 
+def test_batch_statistics_are_estimated_before_every_measurement(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At steps 3, 6 and 7, the same after a restart; a folder that was stopped at step 5 has running ones."""
+    said = "BatchNorm's statistics estimated anew on 2 training batches"
+    config = tiny(detector=replace(tiny().detector, form="c4"), steps=7, measure_steps=3, precise_bn=2)
+    stopped = []
+
+    def resume(out: Path, machine: Machine) -> Ended:
+        stopped.extend(detect_evaluate(out, [], MACHINE))
+        return detect_resume(out, machine)
+
+    restart_changes_no_bit(lambda out: train(config, place, out), resume, tmp_path, monkeypatch)
+    monkeypatch.undo()
+    lines = [x for x in read_lines(tmp_path / "parts/random/metrics.jsonl") if x["kind"] == "detection"]
+    assert [line["step"] for line in lines] == [3, 6, 7] and all(said in line["protocol"] for line in lines)
+    assert [row.step for row in stopped[:2]] == [2, 5] and not any(said in row.protocol for row in stopped[:2])
+    (row,) = detect_evaluate(tmp_path / "parts", [], MACHINE)
+    assert said in row.protocol and row.scores["ap50"] == lines[-1]["ap50"]
+    train(replace(config, precise_bn=0), place, tmp_path / "running")
+    one, other = weights(tmp_path / "parts"), weights(tmp_path / "running")
+    differ = {name.rpartition(".")[2] for name, value in one.items() if not torch.equal(value, other[name])}
+    assert differ == {"running_mean", "running_var"}
+
+
 VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
 def test_a_restart_of_a_vision_transformer_changes_no_bit(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,11 +115,14 @@ def test_a_restart_of_a_vision_transformer_changes_no_bit(
 
 
 @pytest.mark.slow
-def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(tmp_path: Path) -> None:
+def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From random weights, which need more images than this for others."""
+    monkeypatch.setitem(backbones.VIT, "tiny", (64, 3, 2))  # large enough for eight images
     shown = [str(write_rectangles(tmp_path / "shown", 8, 0))]
-    config = tiny(steps=100, batch=8, measure_steps=50, warmup_steps=10, drops=(0.8,), flip=0.0, sides=(64,))
-    config = replace(config, optim="adamw", lr=1e-3, layer_decay=0.9, weight_decay=0.05, clip=1.0)
+    config = tiny(steps=100, batch=8, save_steps=100, warmup_steps=10, drops=(0.8,), flip=0.0, sides=(64,))
+    config = replace(config, optim="adamw", lr=2e-3, layer_decay=0.9, weight_decay=0.05, clip=1.0)
     origin = Origin(backbone=DinoViT("tiny", 64))
     (row,) = detect_train(config, origin, shown, shown, tmp_path / "out", MACHINE).rows
     assert row.scores["ap50"] > 50

@@ -29,7 +29,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.mark.slow
 def test_mask_average_precision_rises(places: tuple[str, str], tmp_path: Path) -> None:
-    config = tiny_masks(steps=150, batch=8, lr=0.05, measure_steps=30, warmup_steps=10)
+    config = tiny_masks(steps=100, batch=4, lr=0.05, measure_steps=25, save_steps=100, warmup_steps=10)
     origin = Origin(backbone=SmallResNet((16, 32, 64)))
     detect_train(config, origin, [places[0]], [places[1]], tmp_path / "out", MACHINE)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]

@@ -15,6 +15,9 @@ RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("*.json*
     [
         ("/home/me/photos", "photos"),
         ("--data=../a/photos.npz", "photos.npz"),
+        ("/home/me/My Photos/2024/", "My 2024/"),
+        ("/home/me", "~"),
+        ("kept in /Users/me/ for now", "kept in ~ for now"),
         ("start of /home/me/a.pt, step 3", "start of a.pt, step 3"),
         ("train/ and test/ folders", "train/ and test/ folders"),
         ("--train.batch", "--train.batch"),

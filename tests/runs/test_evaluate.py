@@ -5,21 +5,31 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from resmom import cli
+from resmom.data.open import open_data
 from resmom.errors import UserError
+from resmom.evaluate.draw import share
+from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linear import Linear
+from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.report.compare import table
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.export import export
+from resmom.runs.job import clean_batches, labelled_split
+from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
+from resmom.runs.probefile import ProbeFile
 from resmom.runs.report import gather
 from tests.runs.crash import QUIET, small_run, write_images
 
@@ -71,7 +81,9 @@ def test_the_labels_that_a_list_names(trained: tuple[Path, Path], tmp_path: Path
     names = tmp_path / "few.txt"
     names.write_text("020.png\na/022.png\n\n021.png\n023.png\n")
     rows = evaluate(trained[0], protocols=("knn",), more=More(labels=str(names)))
-    assert rows[0].score.protocol.endswith("learned from the labels of 4 of 60 images, those that few.txt lists")
+    assert rows[0].score.protocol.endswith(
+        "learned from the labels of 4 of 60 images, those that few.txt lists, one draw"
+    )
     assert "bank 4," in rows[0].score.protocol
     names.write_text("020.png\n")
     rows = evaluate(trained[0], protocols=("knn",), more=More(labels=str(names)))
@@ -79,6 +91,58 @@ def test_the_labels_that_a_list_names(trained: tuple[Path, Path], tmp_path: Path
     names.write_text("020.png\n000.png\n")  # the second is a test image
     with pytest.raises(UserError, match=r"--labels .*few\.txt: 1 of its 2 names are no labelled training image"):
         evaluate(trained[0], more=More(labels=str(names)))
+
+
+def test_draws_of_a_share_are_those_of_single_calls(trained: tuple[Path, Path]) -> None:
+    """Every draw has images of its own, of which a classifier is trained with a seed of its own."""
+    images = open_data(str(trained[1]))
+    split = labelled_split(images)
+    assert split is not None and split.train.labels is not None
+    net = load_run(trained[0], "cpu").networks("student")["student"]
+    policy, cpu = load_run(trained[0], "cpu").run.policy, torch.device("cpu")
+    bank, queries = (features(net, clean_batches(source, policy, cpu)) for source in (split.train, split.test))
+    known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
+    of_knn, of_linear = [], []
+    for draw in range(3):
+        rows = share(split.train.labels, 0.2, seed=4, draw=draw)
+        of_knn.append(knn(bank[rows], known[rows], queries, asked, Knn()).top1)
+        of_linear.append(linear_probe(bank[rows], known[rows], queries, asked, replace(QUICK, seed=draw)).score.top1)
+    more = More(labels="0.2", seed=4, draws=3)
+    rows_ = evaluate(trained[0], None, "student", ("knn", "linear"), QUICK, device="cpu", more=more)
+    assert [row.draws for row in rows_] == [tuple(of_knn), tuple(of_linear)]
+    assert [row.score.top1 for row in rows_] == [pytest.approx(np.mean(of)) for of in (of_knn, of_linear)]
+    assert [row.sd for row in rows_] == [pytest.approx(np.std(of, ddof=1)) for of in (of_knn, of_linear)]
+    near, probe = (row.score.protocol for row in rows_)
+    assert "bank 12, queries 20; mean of 3 draws of the labels;" in near
+    assert near.endswith("learned from the labels of 12 of 60 images, 20 % of each class, seed 4, draws 0 to 2")
+    assert "last epoch); mean of 3 draws of the labels with training seeds 0 to 2" in probe
+
+
+def test_trainings_are_repeated_with_the_next_seeds(trained: tuple[Path, Path]) -> None:
+    tuning = Finetune(epochs=1, batch=8, lr=0.1)
+    given = (trained[0], None, "teacher", (), QUICK)
+    fine, swept = evaluate(*given, device="cpu", more=More(finetune=tuning, sweep=True, draws=2))[::-1]
+    (second,) = evaluate(*given, device="cpu", more=More(finetune=replace(tuning, seed=1)))
+    assert fine.draws[1] == second.score.top1 and len(fine.draws) == len(swept.draws) == 2
+    assert "seed 0); mean of 2 training seeds 0 to 1, of which this is the first's; train/" in fine.score.protocol
+    assert [text[-7:] for text in fine.protocols] == ["seed 0)", "seed 1)"]
+    assert [(c.features, c.draw) for c in swept.candidates] == [(f, d) for d in (0, 1) for f in ("h", "stage1, mean")]
+    assert read_lines(RunDir(trained[0]).evaluations)[-2]["protocols"] == list(fine.protocols)
+
+
+def test_repetitions_that_would_not_differ_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--draws 3 would give one number 3 times"):
+        evaluate(trained[0], protocols=("knn",), more=More(draws=3))
+    names = tmp_path / "few.txt"
+    names.write_text("".join(f"{at:03d}.png\n" for at in range(20, 40)))
+    with pytest.raises(UserError, match="--draws 2 would give one number"):  # a list is one draw
+        evaluate(trained[0], protocols=("knn",), more=More(labels=str(names), draws=2))
+    near, probe = evaluate(trained[0], None, "teacher", ("knn", "linear"), QUICK, more=More(labels=str(names), draws=2))
+    assert near.sd is None and len(probe.draws) == 2 and "mean of 2 training seeds 0 to 1" in probe.score.protocol
+    with pytest.raises(UserError, match="must be 1 or more; got 0"):
+        evaluate(trained[0], more=More(labels="0.5", draws=0))
+    with pytest.raises(UserError, match="both draw images; ask for them in two calls"):
+        evaluate(trained[0], more=More(LowShot((1,)), labels="0.5"))
 
 
 def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -102,6 +166,45 @@ def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
         assert row.score.protocol.startswith("finetune-v1 (whole network, sgd lr 1 per 256 images, layer decay 1,")
         assert "trained on 30, tested on 20" in row.score.protocol and "50 % of each class" in row.score.protocol
         assert row.score.top1 > 80  # the classes differ in colour
+
+
+def test_the_probe_on_crops_goes_on_where_it_was_stopped(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = LinearCrop(epochs=6, batch=8, lr=10.0)
+    given = (trained[0], None, "both", (), QUICK)
+    whole = evaluate(*given, device="cpu", more=More(linear_crop=config))
+    assert [row.network for row in whole] == ["student", "teacher"]
+    for row in whole:
+        assert row.score.protocol.startswith("linear-crop-v1 (frozen h, one linear layer, random crops of 0.08 to 1")
+        assert "6 epochs, batch 6, trained on 60, tested on 20, last epoch, seed 0); train/ and" in row.score.protocol
+        assert row.score.top1 > 80  # the classes differ in colour
+    assert "linear-crop-v1, teacher: epoch 6 of 6, loss" in capsys.readouterr().err
+    probes = RunDir(trained[0]).probes
+    assert sorted(file.name.split("-")[0] for file in probes.iterdir()) == ["student", "teacher"]
+    assert evaluate(*given, device="cpu", more=More(linear_crop=config)) == whole
+    told = capsys.readouterr().err
+    assert "student: goes on after epoch 6 of 6" in told and "loss" not in told
+
+    shutil.rmtree(probes)
+    save = ProbeFile.save
+
+    def dies(self: ProbeFile, state: dict[str, Any], epoch: int, loss: float) -> None:
+        save(self, state, epoch, loss)
+        if self.name == "teacher" and epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProbeFile, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(*given, device="cpu", more=More(linear_crop=config))
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert evaluate(*given, device="cpu", more=More(linear_crop=config)) == whole
+    assert "teacher: goes on after epoch 2 of 6" in capsys.readouterr().err
+    (other, *_) = evaluate(*given, device="cpu", more=More(linear_crop=replace(config, seed=1), labels="0.5", draws=2))
+    assert len(other.draws) == 2 and "seed 1); mean of 2 draws of the labels with training seeds 1 to 2" in (
+        other.score.protocol
+    )
 
 
 def test_a_sweep_of_both_networks(trained: tuple[Path, Path]) -> None:
@@ -179,6 +282,26 @@ def test_scores_on_two_folders_are_told_apart(
     assert all(f"| student | {name} |" in card for name in names)
     columns = table(gather([RunDir(run)], images=False).runs).columns
     assert {protocol.rpartition("; on ")[2] for _, _, protocol in columns if "; on " in protocol} == names
+
+
+def test_the_command_ignores_nothing(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = trained
+    status, out, _ = command(monkeypatch, capsys, path, "--labels", "0.2", "--draws", 2, "--protocols", "knn")
+    first, second, _ = out.splitlines()
+    assert status == 0 and all(" ± " in line and "(n=2)" in line for line in (first, second))
+    for options, words in (
+        (("--seed", 1), "--seed has no effect on what this call measures; it goes with --low-shot or --labels SHARE"),
+        (("--probe.lr", 1), "--probe has no effect on what this call measures; it goes with --linear-crop"),
+        (("--tuning.epochs", 1), "--tuning has no effect on what this call measures; it goes with --finetune"),
+        (("--linear.epochs", 1, "--protocols", "knn"), "it goes with --protocols linear, --sweep or --all"),
+        (("--finetune", "--baselines"), "it goes with --protocols knn, by which"),
+        (("--protocols", "knn", "--draws", 2), "--draws 2 would give one number 2 times"),
+        (("--all", "--draws", 2), "--all is a measurement of its own"),
+    ):
+        status, _, err = command(monkeypatch, capsys, path, *options)
+        assert status == 2 and words in err and err.count("\n") == 1
 
 
 def test_other_images_are_not_said_to_have_been_trained_on(trained: tuple[Path, Path], tmp_path: Path) -> None:

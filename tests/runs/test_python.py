@@ -2,9 +2,9 @@
 
 import os
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import resmom
+import resmom.runs.loop as loop
 from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError, Log
 from resmom.data.source import DataError
@@ -177,21 +178,25 @@ def test_a_result_is_plain_and_shows_itself(tmp_path: Path) -> None:
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 
 
-def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(tmp_path: Path) -> None:
-    run = replace(small_run(epochs=30), log=Log(line_steps=2, save_epochs=0, knn_epochs=0))
+def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(small_run(), log=Log(line_steps=2, save_epochs=0, knn_epochs=0))
     options = {"device": "cpu", "quiet": True}
     whole = resmom.pretrain(pixels(), tmp_path / "whole", run, **options)  # type: ignore[arg-type]
-    lines = tmp_path / "halved" / "metrics.jsonl"
+    train_step, steps = loop.train_step, []
 
-    def stop() -> None:
-        while not (lines.exists() and '"kind": "train"' in lines.read_text()):
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
+    def stepping(*arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        return train_step(*arguments)
 
-    threading.Thread(target=stop, daemon=True).start()
-    halved = resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
-    assert not halved.finished and 0 < halved.step < whole.steps
-    assert f"stopped at step {halved.step} of 150" in str(halved)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", stepping)
+        halved = resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
+    assert not halved.finished and halved.step == 7
+    assert f"stopped at step 7 of {whole.steps}" in str(halved)
     with pytest.raises(DataError, match="pass them again"):
         resmom.resume(tmp_path / "halved", device="cpu", quiet=True)
     with pytest.raises(DataError, match="images are not those"):

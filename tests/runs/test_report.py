@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from resmom.report.page import ReportError
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.environment import environment
 from resmom.runs.loaded import load_run
+from resmom.runs.passedon import names_of
 from resmom.runs.pictures import NEIGHBOURS, QUERIES, draw_images, run_pictures, view_rows
 from resmom.runs.report import gather, report
 from resmom.train.plan import Train
@@ -109,6 +111,46 @@ def test_without_images_no_pixel_of_them_is_in_the_page(tmp_path: Path, data: Pa
     own = text[: text.index("<script>")] + text[text.rindex("</script>") :]
     assert "data:image/" not in own and "<image" not in own and "base64" not in own
     assert "Made without pictures" in text and "<h2>Pictures" not in text and "Finished after 10 steps" in text
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_no_path_and_no_home_is_in_the_page(
+    images: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "somebody"
+    monkeypatch.setattr(Path, "home", lambda: home)
+    runs = []
+    for number, place in enumerate(("photos", "old/photos", "photos")):
+        own = home / place / "data.npz"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(data, own)
+        run = replace(RUN, init=f"{own.parent}/weights.pt", train=replace(RUN.train, seed=number % 2))
+        folder = RunDir(write(home / f"{number}" / "run", own, run))
+        said = {"command": ["/opt/resmom", "pretrain", "--data", str(own), "--out", f"{home}/run", str(home)]}
+        folder.environment.write_text(json.dumps(environment() | said) + "\n")
+        choice = {"option": "backbone", "value": "ResNet", "reason": f"the architecture found in {own}"}
+        folder.config.write_text(json.dumps(json.loads(folder.config.read_text()) | {"choices": [choice]}))
+        runs.append(folder.path)
+    RunDir(runs[0]).last.write_bytes(b"half a checkpoint")
+    (home / "old" / "photos" / "data.npz").unlink()
+    text = report(runs, tmp_path / "report.html", images=images).read_text()
+    own_text = text[: text.index("<script>")] + text[text.rindex("</script>") :]
+    assert "somebody" not in own_text and str(tmp_path) not in own_text and "/home" not in own_text
+    for words in ("0/run", "data.npz (1)", "data.npz (2)", "weights.pt (2)", "pretrain --data data.npz --out run",
+                  "the architecture found in data.npz"):  # fmt: skip
+        assert words in own_text, words
+    # Two folders of one name are two configurations.
+    assert "Three runs of two configurations, all finished" in own_text
+
+
+def test_runs_of_one_name_are_told_apart_without_their_home() -> None:
+    def names(*folders: str) -> list[str]:
+        return names_of([Path(folder) for folder in folders])
+
+    assert names("/data/a/run", "/data/b/run") == ["a/run", "b/run"]
+    assert names("/home/me/run", "/data/run") == ["run", "data/run"]
+    assert names("/home/me/run", "/home/you/run") == ["run (1)", "run (2)"]
+    assert names("/home/me", "/data/run") == ["a home folder", "run"]
 
 
 def test_what_is_gathered(tmp_path: Path, data: Path) -> None:

@@ -22,13 +22,13 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.msf import MSF
 from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
-from resmom.nets.vit import VIT
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.evaluate import labelled
+from resmom.runs.evaluate import labelled, opened_data
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain, resume
+from tests import forked
 from tests.data.test_folder import draw
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
 
@@ -69,7 +69,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, f
     """The run that was never stopped: its folder, its data, and its seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     data = write_images(folder / "images.npz")
-    start(folder / "warm", data).join()  # the first process also starts the server that forks all others
+    forked.start(int).join()  # the first process also starts the server that forks all others
     began = time.monotonic()
     process = start(folder / "run", data)
     process.join()
@@ -135,18 +135,25 @@ def stop_at(step: int, run: Run, data: str | Path, out: Path, monkeypatch: pytes
         return pretrain(run, str(data), out, QUIET)
 
 
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run with a memory that was never stopped, and its data."""
+    folder = tmp_path_factory.mktemp("dino")
+    data = write_images(folder / "images.npz")
+    return pretrain(dino_run(), str(data), folder / "whole", QUIET).path, data
+
+
 @pytest.mark.parametrize("step", [3, 12])
 def test_memory_schedules_and_local_views_resume_bitwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    dino: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Stopped while the prototypes are frozen, and after."""
-    data = write_images(tmp_path / "images.npz")
-    pretrain(dino_run(), str(data), tmp_path / "whole", QUIET)
+    whole, data = dino
     assert stop_at(step, dino_run(), data, tmp_path / "run", monkeypatch).step == step
     kept = load_checkpoint(RunDir(tmp_path / "run").last)["state"]
     assert kept["memory"]["centre"].any()
     resume(tmp_path / "run", QUIET)
-    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert_same_run(whole, tmp_path / "run")
     assert not torch.equal(
         load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]["centre"], kept["memory"]["centre"]
     )
@@ -155,9 +162,9 @@ def test_memory_schedules_and_local_views_resume_bitwise(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
 def test_masks_and_two_centres_resume_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of an epoch; resumed with another number of threads that make batches."""
-    monkeypatch.setitem(VIT, "tiny", (24, 2, 2))  # a transformer that a test can afford
     data = write_images(tmp_path / "images.npz")
     pretrain(ibot_run(), str(data), tmp_path / "whole", QUIET)
     assert stop_at(7, ibot_run(), data, tmp_path / "run", monkeypatch).step == 7
@@ -247,5 +254,6 @@ def test_photos_decoded_smaller_resume_and_are_evaluated_as_such(
     resume(tmp_path / "run", QUIET)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
     assert json.loads(RunDir(tmp_path / "run").config.read_text())["data"] == photos
-    split, _ = labelled(load_run(tmp_path / "run"), None)
+    loaded = load_run(tmp_path / "run")
+    split, _ = labelled(loaded, opened_data(loaded, None))
     assert (split.test.sizes[:, 1] == 23).all()  # 90 at a quarter

@@ -1,0 +1,69 @@
+"""What kNN finds without any learning: in the pixels, by the protocol and with the bank of a recipe's own runs.
+
+    python -m benchmarks.floor RECIPE --data DATA --out FILE
+
+A number of a pretrained network means something where it is above these. Nothing is trained.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resmom.data.open import open_data
+from resmom.errors import UserError
+from resmom.evaluate.knn import knn
+from resmom.recipes import recipe
+from resmom.runs.environment import environment, shareable
+from resmom.runs.job import labelled_split, thinned
+from resmom.runs.measure import pixel_features
+
+
+def measure(name: str, data: str) -> dict[str, Any]:
+    """kNN top-1 in percent by what is compared, and what it was measured with. Raises UserError without labels."""
+    run, opened = recipe(name), open_data(data)
+    split = labelled_split(opened)
+    if split is None:
+        raise UserError(f"{opened.train.name} has no labels, and kNN needs them; give labelled data")
+    split = replace(split, train=thinned(split.train, run.log.knn_images))
+    known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
+    scores = {
+        what: knn(bank, known, queries, asked, run.knn)
+        for what, (bank, queries) in pixel_features(split, run.policy).items()
+    }
+    return {
+        "recipe": name,
+        "knn": {what: round(score.top1, 2) for what, score in scores.items()},
+        "protocol": next(iter(scores.values())).protocol,
+        "data": {"name": opened.train.name, "fingerprint": opened.train.fingerprint()},
+        "environment": shareable(environment()),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and write; 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__.partition("\n")[0])
+    parser.add_argument("recipe")
+    parser.add_argument("--data", required=True, help="labelled images, as for resmom pretrain")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    options = parser.parse_args(arguments)
+    found = measure(options.recipe, options.data)
+    for what, top1 in found["knn"].items():
+        print(f"{what:20} {top1:.2f} %")
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"floor: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,62 @@
+"""The measures that need no labels, by the names that readers meet, each with a sentence on what it says. No torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class LabelFree:
+    """A measure of `health.py`: its key in the health lines, its name, which way is good, and what it says."""
+
+    key: str
+    name: str
+    better: Better
+    meaning: str
+
+
+MEASURES = (
+    LabelFree(
+        "retrieval",
+        "own other view found (%)",
+        "higher",
+        "how many images have, as the nearest of all, their own other view; by chance 100 / images, so more means that "
+        "the network tells the images apart whatever the augmentation does to them.",
+    ),
+    LabelFree(
+        "rankme",
+        "RankMe",
+        "higher",
+        "how many dimensions the representation really uses, at most its width or the number of images; a value far "
+        "below the start's is dimensional collapse.",
+    ),
+    LabelFree(
+        "feature_sd",
+        "feature sd",
+        "neither",
+        "how far the directions of different images spread: 0 is one and the same for all (collapse), healthy networks "
+        "have about 0.5 to 0.8.",
+    ),
+    LabelFree(
+        "alignment",
+        "alignment",
+        "neither",
+        "how far apart two views of one image lie on the sphere, 0 to 4: small is good only where different images are "
+        "not close together too.",
+    ),
+    LabelFree(
+        "uniformity",
+        "uniformity",
+        "neither",
+        "how evenly different images lie on the sphere: 0 is all at one point (collapse), about -4 as even as can be.",
+    ),
+)
+
+MEANINGS = {measure.name: measure.meaning for measure in MEASURES}
+
+GAP = (
+    "how differently student and teacher represent the same view, as 1 - cos: 0 is not at all. A small one alone "
+    "proves nothing, since collapse has it too; read it beside the other view of the image and other images."
+)
+"""What the gap says."""

@@ -1,0 +1,49 @@
+"""Labelled images as a classifier learns from them: cropped and flipped, in an order by seed and epoch alone."""
+
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resmom.data.source import Source
+from resmom.evaluate.draw import Rows
+from resmom.views.apply import views
+from resmom.views.policy import Policy
+
+
+def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
+    """Crop and flip of the first view and nothing else: flips stay off where pretraining had none, as for digits.
+
+    `scale`: the crops' areas as parts of the image's, where they are not to be those of pretraining.
+    """
+    first = replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0)
+    return replace(policy, views=(first if scale is None else replace(first, scale=scale),))
+
+
+@final
+class Crops:
+    """Batches of (view, labels) by step: a function of (seed, step), the views of (seed, epoch, image)."""
+
+    def __init__(
+        self, source: Source, rows: Rows, batch: int, policy: Policy, seed: int, device: torch.device, whole: bool
+    ) -> None:
+        """`rows`: the labelled images of `source`. `whole`: an epoch ends with the images that fill no batch; else they
+        are left out of it."""
+        assert source.labels is not None
+        self._source, self._labels, self._rows, self._batch = source, source.labels, rows, batch
+        self._policy, self._seed, self._device = policy, seed, device
+        self.per_epoch = -(-len(rows) // batch) if whole else len(rows) // batch
+        """Steps of an epoch."""
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Views n x C x S x S and labels n of a step, counted from 0, on the device."""
+        epoch, at = divmod(step, self.per_epoch)
+        order = self._rows[np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))]
+        index = order[at * self._batch : (at + 1) * self._batch]
+        images = self._source.read(index)
+        placed = images.to(self._device) if isinstance(images, Tensor) else images
+        (view,) = views(placed, index, self._policy, self._seed, epoch)
+        labels = torch.from_numpy(self._labels[index]).long()
+        return view.to(self._device).contiguous(memory_format=torch.channels_last), labels.to(self._device)

@@ -1,0 +1,183 @@
+"""The linear probe of the published tables: one linear layer on a frozen network, trained on random crops and flips."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from resmom.data.loader import prefetch
+from resmom.data.source import Source
+from resmom.evaluate.crops import Crops, light
+from resmom.evaluate.features import frozen
+from resmom.evaluate.score import Score, score
+from resmom.schedule import half_cosine, warmup_drops
+from resmom.views.policy import Policy
+
+AREAS = (0.08, 1.0)
+"""Of the crops, whatever pretraining's are: torchvision's RandomResizedCrop, which all the sources leave as it is."""
+DROPS = (0.6, 0.8)
+"""Shares of the epochs after which the schedule `steps` goes on at a tenth of the rate."""
+_LEAST_STEPS = 10
+"""Steps of an epoch on small sets, whose batches are made smaller for it."""
+
+
+@dataclass(frozen=True)
+class LinearCrop:
+    """Schedule of MoCo-v3 (arXiv 2104.02057; main_lincls.py of its code): SGD with momentum .9 and no weight decay, 90
+    epochs of batches of 1024, the rate falling as half a cosine from epoch to epoch.
+
+    MoCo v1 and v2 (main_lincls.py): lr 30, schedule steps, 100 epochs, batch 256. solo-learn on ImageNet-100
+    (scripts/linear/imagenet-100): lr .3, steps, 100, 256.
+    """
+
+    epochs: int = 90
+    batch: int = 1024
+    lr: float | None = None
+    """Per 256 images; unset: .1 for convolutional networks and 3 for networks of tokens, as MoCo-v3 has it."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """`steps`: a tenth after 60 and after 80 % of the epochs."""
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.seed < 0:
+            raise ValueError(
+                f"probe needs at least 1 epoch, batches of 1 and a seed of 0 or more; got {self.epochs}, {self.batch}, "
+                f"{self.seed}"
+            )
+        if (self.lr is not None and not self.lr > 0) or not self.weight_decay >= 0:
+            raise ValueError(
+                f"probe.lr must be above 0 and probe.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
+            )
+
+    def rate(self, lr: float, epoch: int) -> float:
+        """The learning rate in an epoch, counted from 0, if `lr` is that of the first."""
+        if self.schedule == "cosine":
+            return half_cosine(epoch, self.epochs, lr, 0.0)
+        return warmup_drops(epoch, self.epochs, 0, lr, DROPS, 0.1)
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Where a probe keeps what a restart needs, after every epoch."""
+
+    def load(self) -> dict[str, Any] | None:
+        """What was kept last, if anything was."""
+
+    def save(self, state: dict[str, Any], epoch: int, loss: float) -> None:
+        """Keep `state` after so many epochs; `loss` is the mean cross-entropy of the last one."""
+
+
+class Forgetful:
+    """Keeps nothing."""
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+    def save(self, state: dict[str, Any], epoch: int, loss: float) -> None:
+        pass
+
+
+def linear_crop(
+    backbone: nn.Module,
+    width: int,
+    train: Source,
+    test: Callable[[], Iterable[Float[Tensor, "_ c height width"]]],
+    test_labels: Int[Tensor, " m"],
+    policy: Policy,
+    config: LinearCrop,
+    half: bool = False,
+    workers: int = 0,
+    memory: Memory | None = None,
+) -> Score:
+    """Train a linear layer on h of random crops of the labelled images of `train`; test its last epoch on clean images.
+
+    The network (view -> map or tokens, h of `width` numbers) is frozen, its BatchNorm in evaluation mode; h is neither
+    standardised nor kept. Views are functions of (seed, epoch, image), made by `workers` threads; size, ratio and flips
+    are those of the policy's first view. `half`: h under bfloat16 in training; the layer and the test are in float32.
+    Begins where `memory` says, on a CPU with the same result as without a stop. Raises ValueError for fewer than two
+    labelled images, none to test on, and if training diverged.
+    """
+    labels = torch.full((0,), -1) if train.labels is None else torch.from_numpy(train.labels)
+    rows = np.flatnonzero(labels.numpy() >= 0)
+    known = test_labels >= 0
+    if len(rows) < 2 or not known.any():
+        raise ValueError(
+            f"a linear probe needs two labelled images to learn from and one to test on; got {len(rows)} and "
+            f"{int(known.sum())}; give data with labels of 0 or more"
+        )
+    device = next(backbone.parameters()).device
+    batch = min(config.batch, max(1, len(rows) // _LEAST_STEPS))
+    shown = light(policy, AREAS)
+    crops = Crops(train, rows, batch, shown, config.seed, device, whole=True)
+    head = _fresh(width, int(max(labels.max(), test_labels.max())) + 1, config.seed).to(device)
+    with frozen(backbone):
+        lr = _rate(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
+        _train(backbone, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
+        votes = torch.cat([head(backbone(view)[1].float()).cpu() for view in test()])
+    falling = "half a cosine" if config.schedule == "cosine" else "a tenth after 60 and 80 %"
+    protocol = (
+        f"linear-crop-v1 (frozen h, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the area, flip "
+        f"{shown.views[0].flip:g}, sgd lr {lr:g} per 256 images, {falling} by epoch, wd {config.weight_decay:g}, "
+        f"{config.epochs} epochs, batch {batch}, trained on {len(rows)}, tested on {int(known.sum())}, last epoch, "
+        f"seed {config.seed})"
+    )
+    return score(votes[known], test_labels[known], protocol)
+
+
+def _rate(config: LinearCrop, tokens: bool) -> float:
+    return (3.0 if tokens else 0.1) if config.lr is None else config.lr
+
+
+def _fresh(width: int, classes: int, seed: int) -> nn.Linear:
+    """Weights of deviation .01 and no bias, as at the source."""
+    # Built without a draw from torch's own generator, which stays as it is.
+    head: nn.Linear = nn.utils.skip_init(nn.Linear, width, classes)  # type: ignore[no-untyped-call]
+    nn.init.normal_(head.weight, std=0.01, generator=torch.Generator().manual_seed(seed))
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _train(
+    backbone: nn.Module,
+    head: nn.Linear,
+    crops: Crops,
+    lr: float,
+    config: LinearCrop,
+    half: bool,
+    workers: int,
+    memory: Memory,
+) -> None:
+    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9, weight_decay=config.weight_decay)
+    epoch = 0
+    if (state := memory.load()) is not None:
+        head.load_state_dict(state["head"])
+        optimizer.load_state_dict(state["optimizer"])
+        epoch = int(state["epoch"])
+    device, per_epoch = head.weight.device, crops.per_epoch
+    total = torch.zeros((), device=device)
+    with prefetch(crops.batch, epoch * per_epoch, config.epochs * per_epoch, workers) as batches:
+        for step, (view, labels) in enumerate(batches, epoch * per_epoch):
+            optimizer.param_groups[0]["lr"] = config.rate(lr, step // per_epoch)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                h = backbone(view)[1]
+            with torch.enable_grad():
+                loss = F.cross_entropy(head(h.float()), labels)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach()
+            if (step + 1) % per_epoch == 0:
+                mean, epoch = float(total) / per_epoch, (step + 1) // per_epoch
+                if not np.isfinite(mean):
+                    raise ValueError(
+                        f"the linear probe diverged in epoch {epoch} at rate {lr:g}; give a lower probe.lr"
+                    )
+                kept = {"head": head.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+                memory.save(kept, epoch, mean)
+                total.zero_()

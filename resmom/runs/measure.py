@@ -1,0 +1,178 @@
+"""What `resmom evaluate` measures of one network, each protocol with its repetitions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resmom.data.source import Source
+from resmom.evaluate import features as frozen_features
+from resmom.evaluate import finetune as finetuning
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.knn import knn
+from resmom.evaluate.layers import layer_features
+from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.linearcrop import LinearCrop, linear_crop
+from resmom.evaluate.lowshot import LowShot, low_shot
+from resmom.evaluate.online import OnlineClassifier, online_score
+from resmom.evaluate.score import Score
+from resmom.evaluate.sweep import sweep
+from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method
+from resmom.runs.loaded import Loaded, load_start
+from resmom.runs.probefile import probe_file
+from resmom.runs.repeats import Found, Once, Repeats
+from resmom.views.policy import Policy
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layer and pooling, with the best linear setting on held-out training images and its accuracy there."""
+
+    features: str
+    held_out: float
+    lr: float
+    weight_decay: float
+    chosen: bool
+    draw: int = 0
+    """Of several, the repetition in which it stood."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A run, the labelled images that it is measured on, and how often: what all protocols share."""
+
+    loaded: Loaded
+    split: Split
+    repeats: Repeats
+
+    @property
+    def known(self) -> Tensor:
+        """The labels to learn from, N."""
+        return torch.from_numpy(self.split.train.labels)
+
+    @property
+    def asked(self) -> Tensor:
+        """The labels to test on, M."""
+        return torch.from_numpy(self.split.test.labels)
+
+    def features(self, network: nn.Module) -> tuple[Tensor, Tensor]:
+        """h of the training images, N x D, and of the test images, M x D."""
+        train, test = (frozen_features.features(network, self._clean(s)) for s in (self.split.train, self.split.test))
+        return train, test
+
+    def knn(self, bank: Tensor, queries: Tensor) -> Found:
+        known, asked, config = self.known, self.asked, self.loaded.run.knn
+        return self.repeats.over(lambda once: knn(bank[once.rows], known[once.rows], queries, asked, config))
+
+    def linear(self, bank: Tensor, queries: Tensor, config: Linear) -> Found:
+        known, asked = self.known, self.asked
+
+        def once(one: Once) -> Score:
+            seeded = replace(config, seed=config.seed + one.number)
+            return linear_probe(bank[one.rows], known[one.rows], queries, asked, seeded).score
+
+        return self.repeats.over(once, config.seed)
+
+    def online(self, queries: Tensor) -> Found:
+        """Of the classifier that was trained beside the student."""
+        weights = self.loaded.content["state"]["online"]
+        classes, width = weights["linear.weight"].shape
+        classifier = OnlineClassifier(width, classes)
+        classifier.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        return online_score(classifier, queries, self.asked), {}
+
+    def low_shot(self, bank: Tensor, queries: Tensor, config: LowShot) -> Iterator[Found]:
+        """A result for each number of images per class and each learner; the draws are the protocol's own."""
+        classes = self.split.train.classes
+        for drawn in low_shot(bank, self.known, queries, self.asked, config, self.loaded.run.knn, classes):
+            yield drawn.score, {"sd": drawn.sd, "draws": drawn.each}
+
+    def sweep(self, network: nn.Module, config: Linear) -> Found:
+        bank, test = (layer_features(network, self._clean(s)) for s in (self.split.train, self.split.test))
+        known, asked = self.known, self.asked
+        candidates: list[Candidate] = []
+
+        def once(one: Once) -> Score:
+            seeded = replace(config, seed=config.seed + one.number)
+            found = sweep(bank.of(one.rows), known[one.rows], test, asked, seeded)
+            for kind, c in found.choices.items():
+                candidates.append(Candidate(kind, c.accuracy, c.lr, c.weight_decay, kind == found.kind, one.number))
+            return found.score
+
+        score, spread = self.repeats.over(once, config.seed)
+        return score, {**spread, "candidates": tuple(candidates)}
+
+    def finetune(self, network: nn.Module, config: Finetune) -> Found:
+        run, backbone = self.loaded.run, backbone_of(network)
+        every = np.arange(len(self.split.train))
+
+        def once(one: Once) -> Score:
+            train, seeded = self.split.train.subset(every[one.rows]), replace(config, seed=config.seed + one.number)
+            width, half = cast(int, backbone.width), run.train.precision != "fp32"
+            return finetuning.finetune(
+                backbone, width, train, lambda: self._clean(self.split.test), self.asked, run.policy, seeded, half
+            )
+
+        return self.repeats.over(once, config.seed)
+
+    def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
+        """Of the network called `name`; its layer is kept in RUN/probes after every epoch."""
+        run, backbone, device = self.loaded.run, backbone_of(network), self.loaded.device
+        every = np.arange(len(self.split.train))
+        width, half, workers = cast(int, backbone.width), run.train.precision != "fp32", torch.get_num_threads()
+
+        def once(one: Once) -> Score:
+            train, seeded = self.split.train.subset(every[one.rows]), replace(config, seed=config.seed + one.number)
+            settings = (train.fingerprint(), run.policy, seeded, half)
+            memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
+            return linear_crop(
+                backbone,
+                width,
+                train,
+                lambda: self._clean(self.split.test),
+                self.asked,
+                run.policy,
+                seeded,
+                half,
+                workers,
+                memory,
+            )
+
+        return self.repeats.over(once, config.seed)
+
+    def without_learning(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Features that cost nothing: pixels in [0, 1], pixels normalised as for the network, the network before
+        training.
+
+        The last is called `random init` where the run began with random weights, and left out where nothing was kept.
+        """
+        loaded = self.loaded
+        found = pixel_features(self.split, loaded.run.policy)
+        start = load_start(loaded)
+        own = bool(loaded.written.get("own"))
+        if start is None and not own and not loaded.run.init:
+            start = fresh_method(loaded.run, loaded.device).student
+        if start is not None:
+            found["before training" if own or loaded.run.init else "random init"] = self.features(start)
+        return found
+
+    def _clean(self, source: Source) -> Iterator[Tensor]:
+        return clean_batches(source, self.loaded.run.policy, self.loaded.device)
+
+
+def pixel_features(split: Split, policy: Policy) -> dict[str, tuple[Tensor, Tensor]]:
+    """The pixels themselves as features of both parts, N x (C H W): in [0, 1], and normalised as for a network."""
+    channels = len(policy.mean)
+    raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
+
+    def pixels(source: Source, policy: Policy) -> Tensor:
+        cpu = torch.device("cpu")
+        return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, cpu)])
+
+    return {
+        "raw pixels": (pixels(split.train, raw), pixels(split.test, raw)),
+        "normalised pixels": (pixels(split.train, policy), pixels(split.test, policy)),
+    }
