@@ -33,10 +33,11 @@ def told_in_a_sentence(kind: Any, arguments: Sequence[str], prog: str) -> Iterat
     help_of = f"(`{prog} --help` lists the options)"
 
     def refuse(event: Any) -> None:
-        if type(event).__name__ == "InstantiationFailure" and event.argument is None:
-            raise UserError(str(event.message))  # of our own, from a dataclass's check
-        if (words := _sentence(event, kind, arguments)) is not None:
-            raise UserError(f"{words} {help_of}")
+        with contextlib.suppress(AttributeError):  # another version may have other names
+            if type(event).__name__ == "InstantiationFailure" and event.argument is None:
+                raise UserError(str(event.message))  # of our own, from a dataclass's check
+            if (words := _sentence(event, kind, arguments)) is not None:
+                raise UserError(f"{words} {help_of}")
 
     box = io.StringIO()
     hook = contextlib.nullcontext() if events is None else events.on_parse_error(refuse)

@@ -130,13 +130,17 @@ def test_a_mistake_is_one_sentence(call: Call, place: Path, line: str) -> None:
     assert sorted(place.iterdir()) == before
 
 
+@pytest.mark.parametrize("missing", ["the hook", "a name"])
 @pytest.mark.parametrize("line", [f"{PRETRAIN} --train.epochs many", f"{PRETRAIN} --epochs 3", "evaluate run --draws"])
 def test_a_box_is_told_in_one_line_where_its_case_is_not_known(
-    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, line: str
+    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, line: str, missing: str
 ) -> None:
-    """As with a version of tyro that has no hook, or a kind of mistake that is new."""
+    """As with a version of tyro that has no hook or other names in it, or a kind of mistake that is new."""
     option = line.split()[-1 if line.endswith("draws") else -2]
-    monkeypatch.setattr(mistakes, "events", None)
+    if missing == "the hook":
+        monkeypatch.setattr(mistakes, "events", None)
+    else:
+        monkeypatch.setattr(mistakes, "_sentence", lambda *_: object().name)  # type: ignore[attr-defined]
     status, _, err = call(*line.split())
     assert status == 2 and err.count("\n") == 1
     assert option in err and "lists the options)" in err
