@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 
@@ -16,11 +17,14 @@ jaxtyping.jaxtyped = tests.typecheck.jaxtyped  # type: ignore[assignment]
 jaxtyping.install_import_hook("resmom", "tests.typecheck.check")
 
 import pytest  # noqa: E402
+import threadpoolctl  # noqa: E402
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
 
 from resmom.nets.backbones import MOCO_VIT, VIT  # noqa: E402
 
 torch.set_num_threads(1)
+threadpoolctl.threadpool_limits(1)  # NumPy's library is loaded already,
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # and SciPy's not yet
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -44,6 +44,13 @@ def agree(backbone: Backbone, state: State) -> None:
         assert torch.equal(value, state[name]), name
 
 
+@pytest.fixture(scope="module")
+def two() -> tuple[State, State]:
+    """The weights of two ResNet-18s."""
+    torch.manual_seed(0)
+    return resnet18().state_dict(), resnet18().state_dict()
+
+
 def save_zip(state: State, path: Path) -> None:
     torch.save(state, path)
 
@@ -60,8 +67,10 @@ def save_parameters(state: State, path: Path) -> None:
     ("save", "name"),
     [(save_file, "w.safetensors"), (save_zip, "w.pth"), (save_old, "w.pth.tar"), (save_parameters, "w.ckpt")],
 )
-def test_torchvisions_resnet_in_every_format(tmp_path: Path, save: Callable[[State, Path], None], name: str) -> None:
-    state = resnet18().state_dict()
+def test_torchvisions_resnet_in_every_format(
+    two: tuple[State, State], tmp_path: Path, save: Callable[[State, Path], None], name: str
+) -> None:
+    state = two[0]
     save(state, tmp_path / name)
     backbone = build_backbone(ResNet(18))
     taken = load_backbone(backbone, tmp_path / name)
@@ -127,9 +136,10 @@ def test_timm_and_torchvision_into_each_backbone(
     ],
     ids=["DataParallel", "nested", "moco-v3", "moco", "solo-learn", "DINO", "flat"],
 )  # fmt: skip
-def test_other_peoples_prefixes(tmp_path: Path, wrap: Callable[[State, State], object], prefix: str) -> None:
-    torch.manual_seed(0)
-    student, teacher = resnet18().state_dict(), resnet18().state_dict()
+def test_other_peoples_prefixes(
+    two: tuple[State, State], tmp_path: Path, wrap: Callable[[State, State], object], prefix: str
+) -> None:
+    student, teacher = two
     path = saved(tmp_path / "w.pth", wrap(student, teacher))
     backbone = build_backbone(ResNet(18))
     taken = load_backbone(backbone, path)

@@ -75,9 +75,9 @@ def expected(chromium: Browser) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["one", "many"])
+@pytest.mark.parametrize(
+    ("name", "width", "dark"), [("one", 1280, False), ("one", 390, True), ("many", 1280, True), ("many", 390, False)]
+)  # every page in every width, and dark with either: colours have no part in the layout
 def test_charts_are_drawn_and_nothing_is_wider_than_the_window(
     name: str, width: int, dark: bool, chromium: Browser, request: pytest.FixtureRequest
 ) -> None:

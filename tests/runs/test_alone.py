@@ -1,6 +1,7 @@
 """A whole run of a method without a teacher: what it writes, what is measured of it, and what is refused in words."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,8 +51,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, resmom.Result]:
-    folder = tmp_path_factory.mktemp("runs")
-    return {kind: resmom.pretrain(data, folder / kind, run_of(kind), device="cpu", quiet=True) for kind in KINDS}
+    """A run of each method, with the checkpoint after its first epoch kept."""
+    folder, log = tmp_path_factory.mktemp("runs"), replace(small_run().log, keep_epochs=1.0)
+    runs = {kind: replace(run_of(kind), log=log) for kind in KINDS}
+    return {kind: resmom.pretrain(data, folder / kind, run, device="cpu", quiet=True) for kind, run in runs.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,17 +106,13 @@ def test_the_report_shows_the_student(finished: dict[str, resmom.Result], tmp_pa
     assert "student and teacher differ" not in own
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished: dict[str, resmom.Result], tmp_path: Path) -> None:
     """From the checkpoint after one epoch: student and memory are the same to the last bit."""
-    for kind in KINDS:
-        run = run_of(kind)
-        run = replace(run, log=replace(run.log, keep_epochs=1.0))
-        whole = resmom.pretrain(data, tmp_path / kind, run, device="cpu", quiet=True)
-        folder = RunDir(whole.path)
-        middle = folder.kept(whole.steps // 2)
+    for kind, whole in finished.items():
+        folder = RunDir(shutil.copytree(whole.path, tmp_path / kind))
         last = load_checkpoint(folder.last)["state"]
-        folder.last.write_bytes(middle.read_bytes())
-        assert resmom.resume(whole.path, device="cpu", quiet=True).finished
+        folder.last.write_bytes(folder.kept(whole.steps // 2).read_bytes())
+        assert resmom.resume(folder.path, device="cpu", quiet=True).finished
         again = load_checkpoint(folder.last)["state"]
         for part in ("student", "memory"):
             assert all(bool((value == last[part][name]).all()) for name, value in again[part].items()), (kind, part)

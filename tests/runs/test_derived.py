@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from resmom.config import ConfigError, from_json
 from resmom.errors import UserError
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs import settle
+from resmom.runs import budget, settle
 from resmom.runs.gap import gap
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.settle import Asked
@@ -150,13 +151,14 @@ def test_from_the_weights_of_a_file(file: Path, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_a_time_is_kept(file: Path, tmp_path: Path) -> None:
-    """With room for a machine that others use too; what was planned is in run.json, and a resumed run keeps it."""
+def test_a_time_is_kept(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock of this process, so that others may use the machine; a resumed run keeps what was planned."""
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=time.process_time))
     out = tmp_path / "run"
-    began = time.monotonic()
-    assert main(["--data", str(file), "--out", str(out), *OPTIONS, "--time", "10s", "--quiet"]) == 0
-    taken = time.monotonic() - began
+    began = time.process_time()
+    assert main(["--data", str(file), "--out", str(out), *OPTIONS, "--time", "8s", "--quiet"]) == 0
+    taken = time.process_time() - began
     run = from_json(json.loads(RunDir(out).config.read_text())["run"])
-    assert run.train.steps >= 100 and 2 < taken < 30
+    assert run.train.steps >= 100 and 2 < taken < 24
     assert read_lines(RunDir(out).metrics)[-1]["step"] == run.train.steps
     assert resume(out, QUIET).steps == run.train.steps
