@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,8 @@ from torchvision.models import resnet18
 from tests.parity.setting import Convolution, DinoSetting, Setting, numbers, views, weight
 from tests.parity.weights import fingerprints
 
+Sources = Mapping[str, tuple[str, Callable[[Path], dict[str, Any]]]]
+"""By the name of an option: the repository, and what is recorded of a checkout of it."""
 OUT = Path(__file__).parent.parent / "golden" / "parity.json"
 
 
@@ -64,6 +66,35 @@ def commit(path: Path) -> str:
             ["git", "-C", str(path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
     return "unknown"
+
+
+@contextlib.contextmanager
+def importable(root: Path) -> Iterator[None]:
+    """Their modules import each other by bare names."""
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+
+
+def record_from(sources: Sources, about: str | None) -> None:
+    """Take a checkout of each source as an option, run those given, and write down what they say.
+
+    What is not given stays as it was recorded, and so does what another of these modules recorded of the same source.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in sources:
+        parser.add_argument(f"--{name}", type=Path)
+        parser.add_argument(f"--{name}-commit")
+    given = vars(parser.parse_args())
+    recorded: dict[str, Any] = json.loads(OUT.read_text())
+    for name, (repository, record) in sources.items():
+        if (root := given[name]) is not None:
+            head = given[f"{name}_commit"] or commit(root)
+            with importable(root):
+                recorded[repository] = {**recorded.get(repository, {}), "commit": head, **record(root)}
+    keep(recorded)
 
 
 def schedules(root: Path) -> ModuleType:
@@ -180,7 +211,6 @@ def without_a_teacher(root: Path, a: torch.Tensor, b: torch.Tensor) -> dict[str,
 
 def dino(root: Path) -> dict[str, Any]:
     """DINO's own step, written out of the parts of main_dino.py: crops, head, loss, clip, freezing, decay, teacher."""
-    sys.path.insert(0, str(root))  # its modules import each other by bare names
     main_dino = load(root / "main_dino.py", "main_dino")
     utils, head = main_dino.utils, main_dino.DINOHead
     s = DinoSetting()
@@ -226,11 +256,10 @@ def dino(root: Path) -> dict[str, Any]:
             if p.requires_grad:
                 p.copy_(weight(f"head.{name}", p))
     found["head"] = normed(numbers("input of head", (6, 24))).flatten().tolist()
-    sys.path.remove(str(root))
     return found
 
 
-SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+SOURCES: Sources = {
     "mocov3": ("facebookresearch/moco-v3", mocov3),
     "sololearn": ("vturrisi/solo-learn", sololearn),
     "dino": ("facebookresearch/dino", dino),
@@ -238,19 +267,8 @@ SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in SOURCES:
-        parser.add_argument(f"--{name}", type=Path)
-        parser.add_argument(f"--{name}-commit")
-    a = vars(parser.parse_args())
     torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
-    found = json.loads(OUT.read_text()) if OUT.exists() else {}
-    for name, (repository, record) in SOURCES.items():
-        root = a[name]
-        if root is not None:
-            before = found.get(repository, {})  # record_queues.py adds to some
-            found[repository] = {**before, "commit": a[f"{name}_commit"] or commit(root), **record(root)}
-    keep(found)
+    record_from(SOURCES, __doc__)
 
 
 if __name__ == "__main__":

@@ -6,35 +6,21 @@ PATHs are checkouts of the repositories named in `SOURCES`; what is not given st
 optimisers and schedules are the authors'; in place of their ResNet stands a small `Body`.
 """
 
-import argparse
 import importlib
-import json
-import sys
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tests.parity.record import OUT, commit, keep, load
+from tests.parity.record import Sources, load, record_from
 from tests.parity.record_queues import alone
 from tests.parity.setting import Body, BodySetting, weight
 from tests.parity.weights import fingerprints
 
 S = BodySetting()
-
-
-@contextmanager
-def importable(root: Path) -> Iterator[None]:
-    """Their modules import each other by bare names."""
-    sys.path.insert(0, str(root))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(root))
 
 
 def five_steps(
@@ -65,9 +51,8 @@ def filled(model: nn.Module) -> nn.Module:
 
 
 def simsiam(root: Path) -> dict[str, Any]:
-    with importable(root):
-        script = load(root / "main_simsiam.py", "main_simsiam")
-        builder = importlib.import_module("simsiam.builder")
+    script = load(root / "main_simsiam.py", "main_simsiam")
+    builder = importlib.import_module("simsiam.builder")
 
     def encoder(num_classes: int, zero_init_residual: bool) -> Body:
         return Body(S.width, nn.Linear(S.width, num_classes))
@@ -117,8 +102,7 @@ def barlow(root: Path) -> dict[str, Any]:
 
 
 def vicreg(root: Path) -> dict[str, Any]:
-    with importable(root):
-        script = load(root / "main_vicreg.py", "main_vicreg")
+    script = load(root / "main_vicreg.py", "main_vicreg")
     script.resnet.body = lambda zero_init_residual: (Body(S.width), S.width)
     given = types.SimpleNamespace(
         mlp=f"{S.hidden}-{S.hidden}-{S.out}",
@@ -139,7 +123,7 @@ def vicreg(root: Path) -> dict[str, Any]:
     return five_steps(model, optimizer, model, late(script, optimizer, "base_lr"))
 
 
-SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+SOURCES: Sources = {
     "simsiam": ("facebookresearch/simsiam", simsiam),
     "barlow": ("facebookresearch/barlowtwins", barlow),
     "vicreg": ("facebookresearch/vicreg", vicreg),
@@ -147,17 +131,8 @@ SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in SOURCES:
-        parser.add_argument(f"--{name}", type=Path)
-        parser.add_argument(f"--{name}-commit")
-    given = vars(parser.parse_args())
-    recorded: dict[str, Any] = json.loads(OUT.read_text())
     with alone():
-        for name, (repository, record) in SOURCES.items():
-            if (path := given[name]) is not None:
-                recorded[repository] = {"commit": given[f"{name}_commit"] or commit(path), **record(path)}
-    keep(recorded)
+        record_from(SOURCES, __doc__)
 
 
 if __name__ == "__main__":

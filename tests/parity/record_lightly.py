@@ -6,14 +6,11 @@ PATHs are checkouts of lightly-ai/lightly at 3ea0736, whose package's own initia
 Lightning-Universe/lightning-bolts. What is not given stays as it was recorded.
 """
 
-import argparse
 import importlib
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.parity.record import OUT, commit, keep, lars_path, load, stand_in
+from tests.parity.record import Sources, lars_path, load, record_from, stand_in
 from tests.parity.setting import numbers
 
 
@@ -34,23 +31,14 @@ def bolts(root: Path) -> dict[str, Any]:
     return {"lars": lars_path(script.LARS, trust_coefficient=0.02)}
 
 
-SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+SOURCES: Sources = {
     "lightly": ("lightly-ai/lightly", lightly),
     "bolts": ("Lightning-Universe/lightning-bolts", bolts),
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in SOURCES:
-        parser.add_argument(f"--{name}", type=Path)
-        parser.add_argument(f"--{name}-commit")
-    given = vars(parser.parse_args())
-    recorded: dict[str, Any] = json.loads(OUT.read_text())
-    for name, (repository, record) in SOURCES.items():
-        if (path := given[name]) is not None:
-            recorded[repository] = {"commit": given[f"{name}_commit"] or commit(path), **record(path)}
-    keep(recorded)
+    record_from(SOURCES, __doc__)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,7 @@
 PATHs are checkouts of the repositories named in `SOURCES`. What is not given stays as it was recorded.
 """
 
-import argparse
 import importlib
-import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from tests.parity.record import OUT, commit, keep, load
+from tests.parity.record import Sources, load, record_from
 from tests.parity.setting import QueueSetting, numbers, views, weight
 from tests.parity.weights import fingerprints
 
@@ -122,7 +119,7 @@ def sololearn(root: Path) -> dict[str, Any]:
     }
 
 
-SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+SOURCES: Sources = {
     "moco": ("facebookresearch/moco", moco),
     "ressl": ("KyleZheng1997/ReSSL", ressl),
     "msf": ("UMBCvision/MSF", msf),
@@ -131,21 +128,8 @@ SOURCES: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in SOURCES:
-        parser.add_argument(f"--{name}", type=Path)
-        parser.add_argument(f"--{name}-commit")
-    given = vars(parser.parse_args())
-    recorded: dict[str, Any] = json.loads(OUT.read_text())
     with alone():
-        for name, (repository, record) in SOURCES.items():
-            if (path := given[name]) is not None:
-                before = recorded.get(repository, {})
-                sys.path.insert(0, str(path))
-                head = given[f"{name}_commit"] or commit(path)
-                recorded[repository] = {**before, "commit": head, **record(path)}
-                sys.path.pop(0)
-    keep(recorded)
+        record_from(SOURCES, __doc__)
 
 
 if __name__ == "__main__":
