@@ -5,6 +5,7 @@ from typing import final
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from resmom.data.source import Source
@@ -20,6 +21,21 @@ def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
     """
     first = replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0)
     return replace(policy, views=(first if scale is None else replace(first, scale=scale),))
+
+
+def labelled_rows(train: Source, test_labels: Int[Tensor, " m"], what: str) -> tuple[Rows, int]:
+    """The images of `train` that have a label, and the number of classes of both parts.
+
+    Raises ValueError, which names `what` cannot be done, for fewer than two of them or none to test on.
+    """
+    labels = np.full(0, -1) if train.labels is None else train.labels
+    rows, asked = np.flatnonzero(labels >= 0), int((test_labels >= 0).sum())
+    if len(rows) < 2 or not asked:
+        raise ValueError(
+            f"{what} needs two labelled images to learn from and one to test on; got {len(rows)} and {asked}; give "
+            "data with labels of 0 or more"
+        )
+    return rows, max(int(labels.max()), int(test_labels.max())) + 1
 
 
 @final

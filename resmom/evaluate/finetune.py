@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from resmom.data.source import Source
-from resmom.evaluate.crops import Crops, light
+from resmom.evaluate.crops import Crops, labelled_rows, light
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Score, score
 from resmom.nets.depth import layer_rates
@@ -112,15 +112,8 @@ def finetune(
     images. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32.
     Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
     """
-    labels = torch.full((0,), -1) if train.labels is None else torch.from_numpy(train.labels)
-    rows = np.flatnonzero(labels.numpy() >= 0)
-    if len(rows) < 2 or not (test_labels >= 0).any():
-        raise ValueError(
-            f"fine-tuning needs two labelled images to learn from and one to test on; got {len(rows)} and "
-            f"{int((test_labels >= 0).sum())}; give data with labels of 0 or more"
-        )
+    rows, classes = labelled_rows(train, test_labels, "fine-tuning")
     device = next(backbone.parameters()).device
-    classes = int(max(labels.max(), test_labels.max())) + 1
     with frozen(backbone):
         settings = _settled(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
     batch = min(config.batch, len(rows), max(_LEAST_BATCH, len(rows) // _LEAST_STEPS))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resmom.data.loader import prefetch
 from resmom.data.source import Source
-from resmom.evaluate.crops import Crops, light
+from resmom.evaluate.crops import Crops, labelled_rows, light
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Score, score
 from resmom.schedule import half_cosine, warmup_drops
@@ -103,19 +103,13 @@ def linear_crop(
     Begins where `memory` says, on a CPU with the same result as without a stop. Raises ValueError for fewer than two
     labelled images, none to test on, and if training diverged.
     """
-    labels = torch.full((0,), -1) if train.labels is None else torch.from_numpy(train.labels)
-    rows = np.flatnonzero(labels.numpy() >= 0)
+    rows, classes = labelled_rows(train, test_labels, "a linear probe")
     known = test_labels >= 0
-    if len(rows) < 2 or not known.any():
-        raise ValueError(
-            f"a linear probe needs two labelled images to learn from and one to test on; got {len(rows)} and "
-            f"{int(known.sum())}; give data with labels of 0 or more"
-        )
     device = next(backbone.parameters()).device
     batch = min(config.batch, max(1, len(rows) // _LEAST_STEPS))
     shown = light(policy, AREAS)
     crops = Crops(train, rows, batch, shown, config.seed, device, whole=True)
-    head = _fresh(width, int(max(labels.max(), test_labels.max())) + 1, config.seed).to(device)
+    head = _fresh(width, classes, config.seed).to(device)
     with frozen(backbone):
         lr = _rate(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
         _train(backbone, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
