@@ -224,7 +224,7 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
 
 
 def _check_method(run: Run) -> None:
-    """Refuse views that the method does not take, and a residual term at a site that it does not have."""
+    """Refuse views, parts of batches and queues that a method does not take, and a term that it cannot have."""
     name, traits, views = type(run.method).__name__, run.method.traits, len(run.policy.views)
     if views < traits.views or (views > traits.views and not traits.more):
         few = f"at least {traits.views}" if traits.more else f"{traits.views}"
@@ -256,24 +256,22 @@ def _check_method(run: Run) -> None:
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
                 + (", with --image-size" if what == "global" else "")
             )
-    if run.residual.weight > 0 and not traits.teacher:
+    if run.residual.weight > 0:
+        _check_residual(run)
+
+
+def _check_residual(run: Run) -> None:
+    """Refuse a residual term where student and teacher never meet on what it compares."""
+    name, sites, kinds = type(run.method).__name__, sites_of(run.method), ("all", *pair_kinds(run.method))
+    if not run.method.traits.teacher:
         raise ConfigError(
             f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
             "with a teacher"
         )
-    if run.residual.weight > 0 and run.residual.site not in sites_of(run.method):
+    if run.residual.site not in sites:
         raise ConfigError(
-            f"{name} as it is set has no site {run.residual.site}; residual.site is one of "
-            f"{', '.join(sites_of(run.method))} for it"
+            f"{name} as it is set has no site {run.residual.site}; residual.site is one of {', '.join(sites)} for it"
         )
-    _check_pairs(run)
-
-
-def _check_pairs(run: Run) -> None:
-    """Refuse a residual term where student and teacher never meet on what it compares."""
-    if run.residual.weight == 0:
-        return
-    name, kinds = type(run.method).__name__, ("all", *pair_kinds(run.method))
     if run.residual.pairs not in kinds:
         raise ConfigError(
             f"{name} as it is set hands out no same-view pairs '{run.residual.pairs}'; residual.pairs is one of "

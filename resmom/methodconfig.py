@@ -78,6 +78,15 @@ def sites_of(method: MethodConfig) -> tuple[Site, ...]:
             return method.traits.sites
 
 
+def site_for(method: MethodConfig, asked: Site = "p") -> Site:
+    """Where the residual term of a method is taken: at `asked`, or at z where it has no such site.
+
+    A method without a teacher has none, and keeps what was asked.
+    """
+    sites = sites_of(method)
+    return asked if asked in sites or not sites else "z"
+
+
 def one_sided(method: MethodConfig) -> MoCoV2 | ReSSL | DenseCL | MSF | None:
     """The method, if its student sees one view and its teacher the other."""
     match method:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError, Run
-from resmom.methodconfig import sites_of, with_pairs
+from resmom.methodconfig import site_for, with_pairs
 from resmom.recipes.baselines import (
     barlow_cifar10_r18,
     barlow_cifar100_r18,
@@ -176,9 +176,7 @@ def with_residual(run: Run, weight: float = 1.0) -> Run:
 
     A method whose teacher does not see the student's view gets `same_view`: one more teacher forward a step.
     """
-    sites = sites_of(run.method)
-    site = run.residual.site if run.residual.site in sites or not sites else "z"
-    residual = replace(run.residual, weight=weight, site=site)
+    residual = replace(run.residual, weight=weight, site=site_for(run.method, run.residual.site))
     return replace(run, recipe=run.recipe + TWIN, method=with_pairs(run.method), residual=residual)
 
 

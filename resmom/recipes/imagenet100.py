@@ -8,7 +8,7 @@ from dataclasses import replace
 from resmom.config import Log, Run
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methodconfig import MethodConfig
+from resmom.methodconfig import MethodConfig, site_for
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
@@ -36,14 +36,13 @@ from resmom.views.policy import (
 
 def _run(method: MethodConfig, policy: Policy, optim: OptimConfig, online: float = 0.1, ema: Ema | None = None) -> Run:
     """What all of solo-learn's ImageNet-100 runs share: two processes of 128 images, so rates are per 256."""
-    sites = method.traits.sites
     return Run(
         method=method,
         backbone=ResNet(18),
         policy=policy,
         optim=optim,
         ema=ema or Ema(),
-        residual=Residual() if "p" in sites or not sites else Residual(site="z"),  # where there is no predictor
+        residual=Residual(site=site_for(method)),
         train=Train(epochs=400, batch=256, warmup_epochs=10, warmup_start=3e-5, precision="fp16"),
         online=Online(lr=online),
         log=Log(knn_epochs=10, keep_epochs=50),

@@ -14,7 +14,7 @@ from resmom.config import Log, Run
 from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
-from resmom.methodconfig import MethodConfig
+from resmom.methodconfig import MethodConfig, site_for
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
@@ -34,14 +34,13 @@ _SGD = Sgd(lr=0.06, weight_decay=5e-4)
 
 def _run(method: MethodConfig, policy: Policy, optim: OptimConfig = _SGD, warmup: float = 0) -> Run:
     """What all runs share; the teacher's momentum is the same throughout."""
-    sites = method.traits.sites
     return Run(
         method=method,
         backbone=ResNet(18),
         policy=policy,
         optim=optim,
         ema=Ema(0.99, 0.99),
-        residual=Residual() if "p" in sites or not sites else Residual(site="z"),  # where there is no predictor
+        residual=Residual(site=site_for(method)),
         train=Train(epochs=200, batch=256, warmup_epochs=warmup),
         online=Online(lr=0.1),
         knn=Knn(k=200, temperature=0.1),
