@@ -40,18 +40,17 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
     return "\n\n".join(parts)
 
 
-def floors(docs: Path, file: str) -> dict[str, float]:
-    """kNN of what learns nothing, from a file of benchmarks.floor: by what was compared, percent."""
-    found: dict[str, float] = json.loads((docs / "results" / file).read_text(encoding="utf-8"))["knn"]
+def result_of(docs: Path, file: str) -> dict[str, Any]:
+    """A result file that is one JSON object."""
+    found: dict[str, Any] = json.loads((docs / "results" / file).read_text(encoding="utf-8"))
     return found
 
 
-def floor(docs: Path, file: str, floors: str) -> str:
-    """kNN without any learning: of pixels, from the file `floors`, and of all runs' random weights."""
-    found = json.loads((docs / "results" / floors).read_text(encoding="utf-8"))
-    lines = read_lines(docs / "results" / file)
+def floor(docs: Path, file: str, pixels: str) -> str:
+    """kNN without any learning: of pixels, from the file `pixels`, and of all runs' random weights."""
+    found, lines = result_of(docs, pixels), read_lines(docs / "results" / file)
     if any(line["data"]["fingerprint"] != found["data"]["fingerprint"] for line in lines):
-        raise UserError(f"{floors} and {file} are of different images; measure the floor anew with benchmarks.floor")
+        raise UserError(f"{pixels} and {file} are of different images; measure the floor anew with benchmarks.floor")
     starts = {line["seed"]: line["before"] for line in lines}
     rows = [f"| {what} | {top1:.2f} |" for what, top1 in found["knn"].items()]
     rows.append(f"| random weights of the encoder, {len(starts)} seeds | {told(spread(list(starts.values())))} |")
@@ -60,7 +59,7 @@ def floor(docs: Path, file: str, floors: str) -> str:
 
 def pulls(docs: Path, file: str, names: Names) -> str:
     """At the weights of finished runs: the weight at which each arm's term pulls as hard as the first one's at 1."""
-    rows = json.loads((docs / "results" / file).read_text("utf-8"))["rows"]
+    rows = result_of(docs, file)["rows"]
     head = f"| at the weights of the run | {' | '.join(names.values())} |\n|---|{'---|' * len(names)}\n"
     return head + "\n".join(
         f"| {row['run']} | " + " | ".join(f"{row['weights'][arm]:.2f}" for arm in names) + " |" for row in rows

@@ -1,36 +1,22 @@
 """`resmom compare` as one types it: suggestions, one-line refusals, dry runs, lists, JSON, show and merge."""
 
+import functools
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from resmom import cli
 from resmom.rundir import read_lines
 from resmom.runs.results import RESULTS
+from tests.conftest import Call
 from tests.runs.crash import write_images
 from tests.runs.grids import OPTIONS, TINY
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call: Call) -> Call:
     """Run `resmom compare ARGUMENTS` in this process: (exit status, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["resmom", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
-        status = end.value.code
-        return status if isinstance(status, int) else int(status is not None), told.out, told.err
-
-    return run
+    return functools.partial(call, "compare")
 
 
 @pytest.fixture(scope="module")
