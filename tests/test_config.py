@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from resmom.config import ConfigError, Run, check, field_names, from_json, to_json
+from resmom.config import ConfigError, Run, field_names, from_json, to_json
+from resmom.configcheck import check
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from resmom.config import ConfigError, check
+from resmom.config import ConfigError
+from resmom.configcheck import check
 from resmom.losses.residual import Residual
 from resmom.methodconfig import queue_of, with_pairs
 from resmom.methods.byol import Byol

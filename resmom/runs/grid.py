@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resmom.config import ConfigError, Run, check, from_json, to_json
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
 from resmom.data.source import digest
 from resmom.recipes import recipe
 from resmom.runs.options import changed, differing, parsed

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from resmom import dist
 from resmom.build import Own, build_method, build_online
-from resmom.config import ConfigError, Run, check
+from resmom.config import ConfigError, Run
+from resmom.configcheck import check
 from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import holdout

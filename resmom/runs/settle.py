@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from resmom.build import Own
-from resmom.config import Run, check, to_json
+from resmom.config import Run, to_json
+from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.nets.backbones import BackboneConfig

@@ -12,7 +12,8 @@ from benchmarks.chain.places import open_photos, open_places
 from benchmarks.chain.plan import RANDOM, chain_of, read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.pages.collect import collect
-from resmom.config import ConfigError, check
+from resmom.config import ConfigError
+from resmom.configcheck import check
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.rundir import read_lines

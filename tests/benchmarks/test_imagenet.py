@@ -7,7 +7,7 @@ import pytest
 from benchmarks.imagenet import IMAGES, NAMES, Cost, few, options, seconds_per_step
 from resmom.commands import parse
 from resmom.commands.pretrain import _arguments
-from resmom.config import check
+from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.recipes import recipe
 from tests.data.test_folder import plant

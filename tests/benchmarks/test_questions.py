@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.floor import main as floor
-from resmom.config import check
+from resmom.configcheck import check
 from resmom.runs.grid import read_grid
 
 PLACE = Path(__file__).parents[2] / "benchmarks"

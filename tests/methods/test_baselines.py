@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from resmom.config import ConfigError, Run, check
+from resmom.config import ConfigError, Run
+from resmom.configcheck import check
 from resmom.losses.neighbours import nearest
 from resmom.losses.residual import Residual
 from resmom.method import Method

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resmom.build import Own, build_method
-from resmom.config import ConfigError, Run, check, from_json, to_json
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes.automatic import Choice, automatic, half_life, momentum_of, warmup

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from resmom.build import Own, build_method
-from resmom.config import ConfigError, Run, check, from_json, to_json
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
 from resmom.counter import uniforms
 from resmom.methodconfig import queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins

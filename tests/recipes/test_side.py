@@ -2,7 +2,7 @@
 
 import pytest
 
-from resmom.config import check
+from resmom.configcheck import check
 from resmom.nets.backbones import DinoViT
 from resmom.recipes import names, recipe
 from resmom.recipes.side import with_side

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 import resmom
 from resmom.build import Own
 from resmom.checkpoint import load_checkpoint
-from resmom.config import ConfigError, Run, check
+from resmom.config import ConfigError, Run
+from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual

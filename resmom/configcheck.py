@@ -1,0 +1,128 @@
+"""Which runs can train: what numbers may be, and which parts go together, each refusal with what to set instead."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from resmom.config import ConfigError, Run
+from resmom.methodconfig import one_sided, pair_kinds, queue_of, sites_of, with_pairs
+from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet
+
+
+def check(run: Run) -> None:
+    """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError."""
+    for path, value in _floats(run):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} is {value}; it must be a finite number")
+    if run.optim.lr <= 0:
+        raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
+    _check_method(run)
+    if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
+        raise ConfigError(
+            f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
+            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -tiny, -base), or vit-small"
+        )
+    match run.backbone:
+        case SmallResNet(widths=widths) if not widths or min(widths) < 1:
+            raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
+        case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
+            _check_patches(run, image, patch)
+        case _:
+            pass
+
+
+def _check_patches(run: Run, image: int, patch: int) -> None:
+    """Refuse views that a transformer does not take: the first have its size, local ones a whole number of patches."""
+    if patch < 1 or image < patch or image % patch:
+        raise ConfigError(f"backbone.image {image} is not a multiple of backbone.patch {patch}")
+    for number, view in enumerate(run.policy.views):
+        if number < run.method.traits.views and view.size != image:
+            raise ConfigError(
+                f"backbone.image is {image}, but view {number} has side {view.size}; "
+                "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
+            )
+        if view.size % patch:
+            raise ConfigError(
+                f"view {number} has side {view.size}, which is not a multiple of backbone.patch {patch}; "
+                f"set --policy.views.{number}.size"
+            )
+
+
+def _check_method(run: Run) -> None:
+    """Refuse views, parts of batches and queues that a method does not take, and a term that it cannot have."""
+    name, traits, views = type(run.method).__name__, run.method.traits, len(run.policy.views)
+    if views < traits.views or (views > traits.views and not traits.more):
+        few = f"at least {traits.views}" if traits.more else f"{traits.views}"
+        raise ConfigError(f"{name} takes {few} views, policy.views has {views}")
+    sides = [view.size for view in run.policy.views]
+    if not traits.more and len(set(sides)) > 1:
+        raise ConfigError(
+            f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
+            f"set it for all with --image-size, or --policy.views.0.size to .{views - 1}.size alike"
+        )
+    if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
+        raise ConfigError(
+            f"the loss of {name} is one of the whole batch, whose images it sets against each other as the student "
+            "sees them now, so it cannot be computed in parts: set train.micro_batch to 0, and lower train.batch if "
+            "the memory is too small"
+        )
+    if 0 < queue_of(run.method) < run.train.batch:
+        raise ConfigError(
+            f"method.queue is {queue_of(run.method)}, train.batch {run.train.batch}: it must hold a batch at least; "
+            "raise method.queue or lower train.batch"
+        )
+    for what, sizes in (
+        ("global", {view.size for view in run.policy.views[: traits.views]}),
+        ("local", {view.size for view in run.policy.views[traits.views :]}),
+    ):
+        if traits.more and len(sizes) > 1:
+            raise ConfigError(
+                f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
+                f"{', '.join(map(str, sorted(sizes)))}; give them all one"
+                + (", with --image-size" if what == "global" else "")
+            )
+    if run.residual.weight > 0:
+        _check_residual(run)
+
+
+def _check_residual(run: Run) -> None:
+    """Refuse a residual term where student and teacher never meet on what it compares."""
+    name, sites, kinds = type(run.method).__name__, sites_of(run.method), ("all", *pair_kinds(run.method))
+    if not run.method.traits.teacher:
+        raise ConfigError(
+            f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
+            "with a teacher"
+        )
+    if run.residual.site not in sites:
+        raise ConfigError(
+            f"{name} as it is set has no site {run.residual.site}; residual.site is one of {', '.join(sites)} for it"
+        )
+    if run.residual.pairs not in kinds:
+        raise ConfigError(
+            f"{name} as it is set hands out no same-view pairs '{run.residual.pairs}'; residual.pairs is one of "
+            f"{', '.join(kinds)} for it"
+        )
+    if one_sided(run.method) is None:
+        return
+    if run.method != with_pairs(run.method):
+        raise ConfigError(
+            f"in {name} the teacher does not see the student's view, so the residual term has nothing to compare: set "
+            "method.same_view (one more teacher forward a step), or residual.weight to 0"
+        )
+    if run.residual.pairing == "cross":
+        raise ConfigError(
+            f"residual.pairing 'cross' needs the student on both views, but in {name} it sees one; leave it at 'same'"
+        )
+
+
+def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """All floats in a tree of dataclasses and tuples, with their paths."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, tuple):
+        for number, part in enumerate(value):
+            yield from _floats(part, f"{path}.{number}")
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _floats(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)
