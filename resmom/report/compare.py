@@ -52,6 +52,16 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A run's score at a step; of several draws it is their mean, `sd` their sample standard deviation."""
+
+    value: float
+    step: int
+    sd: float | None = None
+    draws: int = 0
+
+
+@dataclass(frozen=True)
 class Cell:
     """Mean and sample standard deviation over seeds (None for one) of measurements at one step."""
 
@@ -59,6 +69,8 @@ class Cell:
     sd: float | None
     n: int
     step: int
+    only: Measured | None
+    """Of one seed, its measurement: its spread over draws is another one than that over seeds."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +117,15 @@ def table(runs: Sequence[RunRecord]) -> Table:
     return Table(tuple(names), tuple(columns), tuple(groups))
 
 
-def scores(run: RunRecord) -> dict[Column, tuple[float, int]]:
-    """The newest finite top-1 of each protocol and network with its step; measurements before training do not count."""
-    found: dict[Column, tuple[float, int]] = {}
+def scores(run: RunRecord) -> dict[Column, Measured]:
+    """The newest finite top-1 of each protocol and network; measurements before training do not count."""
+    found: dict[Column, Measured] = {}
 
-    def add(network: str, protocol: str, value: Any, step: int) -> None:
+    def add(network: str, protocol: str, value: Any, step: int, sd: float | None = None, draws: int = 0) -> None:
         column = (protocol.split("-")[0].split(" ")[0], network, shared_protocol(protocol))
         known = step > 0 and isinstance(value, int | float) and math.isfinite(value)
-        if known and (column not in found or found[column][1] <= step):
-            found[column] = (float(value), step)
+        if known and (column not in found or found[column].step <= step):
+            found[column] = Measured(float(value), step, sd, draws)
 
     for line in run.lines:
         if line["kind"] in ("knn", "online"):
@@ -122,7 +134,8 @@ def scores(run: RunRecord) -> dict[Column, tuple[float, int]]:
     for line in run.evaluations:
         if line["network"] in NETWORKS:
             on = f"; on {line['data']}" if line.get("data") else ""
-            add(line["network"], line["protocol"] + on, line["top1"], line["step"])
+            drawn = (line.get("sd"), len(line.get("draws", ())))
+            add(line["network"], line["protocol"] + on, line["top1"], line["step"], *drawn)
     return found
 
 
@@ -134,16 +147,16 @@ def shared_protocol(protocol: str) -> str:
 
 
 def _cells(runs: Sequence[RunRecord]) -> dict[Column, Cell]:
-    found: dict[Column, list[tuple[float, int]]] = {}
+    found: dict[Column, list[Measured]] = {}
     for run in runs:
-        for column, value in scores(run).items():
-            found.setdefault(column, []).append(value)
+        for column, measured in scores(run).items():
+            found.setdefault(column, []).append(measured)
     cells = {}
-    for column, measured in found.items():
-        newest = max(step for _, step in measured)
-        values = [value for value, step in measured if step == newest]
-        seeds = spread(values)
-        cells[column] = Cell(seeds.mean, seeds.sd, seeds.n, newest)
+    for column, all_measured in found.items():
+        newest = max(measured.step for measured in all_measured)
+        counted = [measured for measured in all_measured if measured.step == newest]
+        seeds = spread([measured.value for measured in counted])
+        cells[column] = Cell(seeds.mean, seeds.sd, seeds.n, newest, counted[0] if len(counted) == 1 else None)
     return cells
 
 

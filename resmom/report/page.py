@@ -122,6 +122,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.globals.update(
         count=numbers.count,
+        percent=numbers.percent,
         of_quantity=numbers.of_quantity,
         setting=numbers.setting,
         duration=numbers.duration,

@@ -113,6 +113,8 @@ def evaluate(
         _measure(loaded, split, repeats, label_sets, network, protocols, linear or Linear(), baselines, more, add)
     except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
         raise UserError(f"{path} cannot be evaluated on {split.train.name}: {error}") from error
+    if not rows:
+        raise UserError(f"{path} has nothing to measure: {_no_online(loaded, network, more)}; ask for knn or linear")
     for row in rows:
         append_line(loaded.folder.evaluations, {**row.plain(), "environment": environment()})
     return rows
@@ -166,6 +168,17 @@ def _plain(
     if more.low_shot is not None:
         for found in ground.low_shot(bank, queries, more.low_shot):
             add(name, found)
+
+
+def _no_online(loaded: Loaded, network: str, more: More) -> str:
+    """Why the online classifier, which alone was asked for, says nothing of these images."""
+    if network == "teacher":
+        return "the online classifier learns from the student, so there is none of the teacher"
+    if loaded.content["state"]["online"] is None:
+        return "the run trained no online classifier, which needs labels"
+    if more.labels:
+        return "the online classifier learnt from all labels, and --labels asks for some"
+    return "the online classifier names the classes of its training images, and these have others"
 
 
 def _check(more: More, protocols: Sequence[Protocol]) -> None:

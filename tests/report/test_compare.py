@@ -6,7 +6,8 @@ import pytest
 
 from resmom.config import Run, to_json
 from resmom.recipes import recipe
-from resmom.report.compare import differences, flat, scores, shared_protocol, table
+from resmom.report.compare import Measured, differences, flat, scores, shared_protocol, table
+from resmom.report.page import page
 from resmom.train.plan import Train
 from tests.report import sample
 
@@ -90,6 +91,19 @@ def test_scores_are_the_newest_finite_ones_of_student_and_teacher_after_training
     lines = [sample.knn_line(0, 1.0, 1.0), sample.knn_line(50, 20.0, 30.0), sample.knn_line(100, 40.0, math.nan)]
     found = scores(sample.run(lines=lines, evaluations=[sample.evaluation("raw pixels", "knn-v1", 15.0, 100)]))
     assert {column[:2]: value for column, value in found.items()} == {
-        ("knn", "student"): (40.0, 100), ("knn", "teacher"): (30.0, 50),
+        ("knn", "student"): Measured(40.0, 100), ("knn", "teacher"): Measured(30.0, 50),
     }  # fmt: skip
     assert scores(sample.run(lines=lines[:1])) == {}
+
+
+def test_the_spread_over_draws_is_that_of_one_seed_and_no_spread_over_seeds() -> None:
+    few = [
+        {**sample.evaluation("student", "linear-v1", top1, 100), "sd": 1.5, "draws": [top1] * 5} for top1 in (40, 44)
+    ]
+    one, two = (sample.run(name, seed, evaluations=[few[seed]]) for seed, name in enumerate("ab"))
+    linear = ("linear", "student", "linear-v1")
+    alone = table([one]).groups[0].cells[linear]
+    assert alone.sd is None and alone.only == Measured(40.0, 100, 1.5, 5)
+    both = table([one, two]).groups[0].cells[linear]
+    assert both.sd == pytest.approx(math.sqrt(8)) and both.only is None
+    assert "± 1.5 over 5 draws" in page(sample.contents(one)) and "over 5 draws" not in page(sample.contents(one, two))

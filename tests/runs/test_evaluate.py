@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -143,6 +143,22 @@ def test_repetitions_that_would_not_differ_are_refused(trained: tuple[Path, Path
         evaluate(trained[0], more=More(labels="0.5", draws=0))
     with pytest.raises(UserError, match="both draw images; ask for them in two calls"):
         evaluate(trained[0], more=More(LowShot((1,)), labels="0.5"))
+
+
+@pytest.mark.parametrize(
+    ("network", "more", "reason"),
+    [
+        ("teacher", More(), "learns from the student"),
+        ("student", More(labels="0.5"), "learnt from all labels"),
+    ],
+)
+def test_an_online_classifier_that_says_nothing_is_not_passed_over(
+    trained: tuple[Path, Path], network: Literal["student", "teacher"], more: More, reason: str
+) -> None:
+    before = len(read_lines(RunDir(trained[0]).evaluations))
+    with pytest.raises(UserError, match=reason):
+        evaluate(trained[0], network=network, protocols=("online",), more=more)
+    assert len(read_lines(RunDir(trained[0]).evaluations)) == before
 
 
 def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -> None:
