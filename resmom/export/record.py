@@ -18,8 +18,8 @@ Line = Mapping[str, Any]
 def settings(run: Line, teacher: bool = True) -> Rows:
     """The settings that matter, from a run's configuration as plain values."""
     train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
-    length = f"{train['steps']} steps" if train["steps"] else f"{train['epochs']} epochs"
-    warmup = f"{train['warmup_steps']} steps" if train["steps"] else f"{train['warmup_epochs']:g} epochs"
+    unit = "steps" if train["steps"] else "epochs"
+    length, warmup = _many(train[unit], unit), _many(train[f"warmup_{unit}"], unit)
     term = (
         f"weight {residual['weight']:g} ({residual['schedule']}), {residual['distance']} at site {residual['site']}, "
         f"{residual['pairing']} view" + ("" if residual["pairs"] == "all" else f", {residual['pairs']} pairs only")
@@ -39,6 +39,11 @@ def settings(run: Line, teacher: bool = True) -> Rows:
         ("crops (size, share of the area)", crops),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
+
+
+def _many(value: float, unit: str) -> str:
+    """12,000 steps; 1 epoch"""
+    return f"{value:{',' if isinstance(value, int) else 'g'}} {unit.removesuffix('s') if value == 1 else unit}"
 
 
 def _decline(train: Line) -> str:
@@ -70,9 +75,9 @@ def data(written: Line, per_epoch: int | None, batch: int) -> Rows:
     """The images, from run.json. A path is cut to its last part: a card may be published, a home folder need not be."""
     name = short_name(str(written["data"]))
     if "images" in written:
-        number = str(written["images"])
+        number = f"{written['images']:,}"
     else:
-        number = "not recorded" if per_epoch is None else f"at least {per_epoch * batch}"
+        number = "not recorded" if per_epoch is None else f"at least {per_epoch * batch:,}"
     rows = [("data", name), ("images", number)]
     return [*rows, ("origin", str(written["origin"]))] if "origin" in written else rows
 

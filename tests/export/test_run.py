@@ -109,7 +109,7 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "| teacher | not recorded | 44.44 | linear-v1 |",
         "| student | not recorded | 50.00 ± 1.23 (n=2) | finetune-v1 |",
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
-        "| data | holiday |", "| images | 2600 |", "a folder", "random weights",
+        "| data | holiday |", "| images | 2,600 |", "a folder", "random weights",
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",
         "2.0 hours", f"commit {environment()['commit'] or 'not known'}", "Python 3",
         'load_file("backbone-student.safetensors")', 'load_file("backbone-teacher.safetensors")',
@@ -165,7 +165,7 @@ def test_without_labels_and_before_any_measurement(folder: Path) -> None:
     ("train", "words"),
     [
         (Train(), "warm-up 10 epochs, then half a cosine to 0 |"),
-        (Train(final_lr=1e-6), "then half a cosine to 1e-06 |"),
+        (Train(final_lr=1e-6, warmup_epochs=1), "warm-up 1 epoch, then half a cosine to 1e-06 |"),
         (Train(drops=(0.975, 0.9875), drop_factor=0.2), "then times 0.2 from 0.975 and 0.9875 of the run on |"),
     ],
 )
@@ -221,7 +221,7 @@ def test_an_older_run_without_the_number_of_images(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps(written))
     export(folder)
     card = (folder / "export" / "README.md").read_text()
-    assert "after all 60 steps" in card and "| images | at least 2560 |" in card
+    assert "after all 60 steps" in card and "| images | at least 2,560 |" in card
     assert "| started from | imagenet.pth |" in card
 
 
