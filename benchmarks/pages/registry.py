@@ -10,6 +10,7 @@ from benchmarks.pages.tables import (
     accuracies,
     correlations,
     cost,
+    costs,
     courses_of,
     floor,
     gaps,
@@ -100,6 +101,7 @@ def _gap(docs: Path) -> str:
 
 
 PAGES: Mapping[str, Mapping[str, Make]] = {
+    "results/imagenet.md": {"costs": partial(costs, file="imagenet/costs.jsonl")},
     "results/cifar100.md": {
         "cost": partial(cost, files=[QUESTIONS], arms=list(HEADLINE)),
         "accuracy": partial(accuracies, file=QUESTIONS, names=HEADLINE, kinds=ALL),

@@ -7,6 +7,7 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
+from benchmarks.imagenet import IMAGES
 from resmom.diagnose.paired import Spread, spread
 from resmom.errors import UserError
 from resmom.rundir import read_lines
@@ -157,6 +158,19 @@ def cost(docs: Path, files: Sequence[str], arms: Sequence[str] = ()) -> str:
     return (
         f"{len(lines)} runs, {hours:.1f} hours of training in all ({'; '.join(machines)} a run; {', '.join(versions)}; "
         f"commit {', '.join(commits)})."
+    )
+
+
+def costs(docs: Path, file: str) -> str:
+    """What each ImageNet recipe was measured to take, and what it would, from the lines of `benchmarks.imagenet`."""
+    rows = [
+        f"| `{line['recipe']}` | {line['seconds_per_step']:.1f} | {line['batch'] / line['seconds_per_step']:.2f} | "
+        f"{line['epochs']:,} | {IMAGES * line['epochs'] / 1e6:,.0f} | {line['hours'] / 24:,.0f} |"
+        for line in read_lines(docs / "results" / file)
+    ]
+    return (
+        "| recipe | seconds a step | images/s | epochs | images in all, millions | days here |\n"
+        "|---|---|---|---|---|---|\n" + "\n".join(rows)
     )
 
 

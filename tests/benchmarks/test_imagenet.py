@@ -10,6 +10,7 @@ from resmom.commands.pretrain import _arguments
 from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.recipes import recipe
+from resmom.rundir import read_lines
 from tests.data.test_folder import plant
 
 
@@ -46,3 +47,11 @@ def test_the_cost_is_that_of_all_images_in_all_epochs() -> None:
     assert cost.hours == pytest.approx(IMAGES * 100 / 2.0 / 3600)
     lines = [{"elapsed_seconds": end} for end in (50.0, 60.0, 64.0, 68.0, 90.0)]
     assert seconds_per_step(lines) == 4.0  # the first step, and one that something else held up, do not count
+
+
+def test_every_recipe_has_been_run_from_end_to_end() -> None:
+    file = Path(__file__).parents[2] / "docs" / "results" / "imagenet" / "costs.jsonl"
+    lines = read_lines(file)
+    assert {line["recipe"] for line in lines} == set(NAMES)
+    for line in lines:
+        assert line["epochs"] == recipe(line["recipe"]).train.epochs
