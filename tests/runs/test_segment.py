@@ -17,11 +17,11 @@ from resmom.evaluate.patchlinear import PatchLinear
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.nets.segmenter import Segmenter
 from resmom.rundir import read_lines
-from resmom.runs import segment
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.report import report
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
+from resmom.runs.segment_tasks import told
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
@@ -225,4 +225,4 @@ def test_the_choice_is_that_of_the_best_rate(place: Path, tmp_path: Path) -> Non
         out = tmp_path / str(lrs[0])
         row = train(tiny_linear(lrs=lrs, steps=8), place, out).rows[0]
         assert row.scores["lr"] == 0.3
-    assert segment.told(row.scores).startswith("mIoU ")
+    assert told(row.scores).startswith("mIoU ")
