@@ -270,7 +270,7 @@ def test_detectors_alone_and_beside_runs() -> None:
     record = sample.detection()
     alone = Outline(page(Contents((), (), "Made", True, (record,))))
     assert alone.headings[0][1] == (
-        "AP on the test images after 100 steps of fine-tuning: student 10.00, teacher 11.00, random 12.00."
+        "AP on the test images after 100 steps: student 10.00, teacher 11.00, random 12.00."
     )
     assert [words for tag, words in alone.headings if tag == "h2"] == ["Detection"]
     assert "2 of 4 objects found, 2 false" in alone.text and "missed: dog" in alone.text and "cat .93" in alone.text

@@ -19,7 +19,6 @@ from resmom.nets.segmenter import Segmenter
 from resmom.rundir import read_lines
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
-from resmom.runs.report import report
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.segment_tasks import told
 from resmom.runs.tuned import Ended
@@ -173,8 +172,6 @@ def test_classes_that_nothing_names(tmp_path: Path, capsys: pytest.CaptureFixtur
         machine = replace(MACHINE, quiet=quiet)
         segment_train(tiny_fcn(steps=1), RANDOM, [place], [], tmp_path / f"out-{quiet}", machine)
         assert capsys.readouterr().err.startswith(said) and quiet == (said == "")
-    with pytest.raises(UserError, match="holds segmentation networks, of which there is no page"):
-        report(tmp_path / "out-True", tmp_path / "r.html")
 
 
 def test_changed_masks_are_noticed(tmp_path: Path) -> None:
