@@ -8,16 +8,11 @@ from resmom.report.tuned import Record, Wording, digits
 
 NBSP = "\N{NO-BREAK SPACE}"
 SCORES = (("miou", "mIoU"), ("pixel_accuracy", "pixel accuracy"))
-MEASURED = tuple(
-    Chart(
-        f"{words[0].upper()}{words[1:]}" if words != "mIoU" else words,
-        "On the test images, %.",
-        (Curve("segmentation", key, words),),
-        digits=digits,
-        from_zero=True,
-    )
-    for key, words in SCORES
-)
+MEASURED = (
+    Chart("mIoU", "On the test images, %.", (Curve("segmentation", "miou", "mIoU"),), digits=digits, from_zero=True),
+    Chart("Pixel accuracy", "On the test images, %.", (Curve("segmentation", "pixel_accuracy", "pixel accuracy"),),
+          digits=digits, from_zero=True),
+)  # fmt: skip
 LOSS = Chart("Loss", "Mean cross-entropy of the pixels while it learns.", (Curve("train", "loss", "loss"),))
 PASSES = (
     Chart("Loss, first pass", "Sum over all learning rates tried.", (Curve("train", "loss/tried", "loss"),)),
