@@ -14,11 +14,12 @@ ABOUT = "One page about one or more runs: what happened, health, before against 
 @dataclass(frozen=True)
 class Arguments:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The run folders, and folders of `resmom detect train`."""
+    """The run folders, and folders of `resmom detect train` and `resmom segment train`."""
     out: Path = Path("report.html")
     """Where to write; an earlier report there is replaced."""
     images: bool = True
-    """Show images that the runs were trained on, and test photos with boxes; --no-images leaves out every pixel."""
+    """Show images that the runs were trained on, and test photos with boxes or masks; --no-images leaves out every
+    pixel."""
     json: bool = False
     """Print the result as JSON."""
 

@@ -2,7 +2,8 @@
 
 from resmom.commands.tuned import Tuned
 from resmom.recipes.segmentation import SEGMENTATION, segmentation_recipe
-from resmom.runs.segment import segment_evaluate, segment_resume, segment_train, told
+from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
+from resmom.runs.segment_tasks import told
 from resmom.runs.tuning import Measured
 
 

@@ -46,7 +46,8 @@ def judge(said: Found, there: Truth) -> Judged:
 def from_score(said: Found, score: float) -> Found:
     """The detections of that score or more."""
     keep = said.scores >= score
-    return Found(said.boxes[keep], said.scores[keep], said.labels[keep])
+    masks = None if said.masks is None else tuple(said.masks[at] for at in np.flatnonzero(keep))
+    return Found(said.boxes[keep], said.scores[keep], said.labels[keep], masks)
 
 
 def best_score(said: Sequence[Found], there: Sequence[Truth]) -> float:

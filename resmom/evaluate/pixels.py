@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
 
@@ -52,7 +52,6 @@ Votes = Callable[[Float[Tensor, "3 _ _"], tuple[int, int]], Tensor]
 """An image in [0, 1], and the size of its mask: the votes, classes x H x W."""
 
 
-@torch.no_grad()
 def overlap(votes: Votes, data: MaskData, side: int, longest: int, device: torch.device) -> Overlap:
     """The score over all images, whole and one by one, each shown at `side` and judged at its mask's own size.
 
@@ -60,12 +59,22 @@ def overlap(votes: Votes, data: MaskData, side: int, longest: int, device: torch
     """
     total = np.zeros((len(data.classes), len(data.classes)), dtype=np.int64)
     for image in data.images:
-        pixels = read(image, factor(image.size, side, longest))
-        found = votes(pixels.to(device).float() / 255, image.size)
-        if not found.isfinite().all():
-            raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
-        total += confusion(labels(image), found.argmax(0).cpu().numpy(), len(data.classes))
+        total += confusion(labels(image), named(votes, image, side, longest, device), len(data.classes))
     return Overlap(total)
+
+
+@torch.no_grad()
+def named(votes: Votes, image: Masked, side: int, longest: int, device: torch.device) -> Int64[np.ndarray, "h w"]:
+    """The class with most votes for every pixel of an image's mask, the image shown whole at `side`.
+
+    Raises ValueError for votes that are not finite.
+    """
+    pixels = read(image, factor(image.size, side, longest))
+    found = votes(pixels.to(device).float() / 255, image.size)
+    if not found.isfinite().all():
+        raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
+    said: Int64[np.ndarray, "h w"] = found.argmax(0).cpu().numpy()
+    return said
 
 
 def shown(side: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from resmom.diagnose.labelfree import Better
 from resmom.diagnose.rules import Finding
@@ -142,15 +142,17 @@ difficult objects and crowds, and the detections that they explain."""
 
 @dataclass(frozen=True)
 class Mark:
-    """A box on a photo: left, top, width, height as shares of its sides, and its class (and score) in words."""
+    """A box on a photo: left, top, width, height as shares of its sides, and its class (and score) in words; where
+    there is an instance mask, its `outline` as SVG's path in thousandths of the photo's sides."""
 
     kind: Kind
     box: tuple[float, float, float, float]
     words: str
+    outline: str = ""
 
 
 @dataclass(frozen=True)
-class Photo:
+class BoxPhoto:
     """A test photo, its sides' ratio, and the marks of each detector on it, in the order of the record's networks."""
 
     picture: Picture
@@ -159,9 +161,42 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A class in a mask: its name, the number of its colour, its share of the pixels in percent."""
+
+    name: str
+    colour: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A class for every pixel of a photo: a picture of it as a data URI, and its parts, the largest first.
+
+    `void`: percent of the pixels without a class, of the true mask. `right`: percent of the pixels that have a true
+    class and were called so; None for the true mask.
+    """
+
+    uri: str
+    parts: tuple[Part, ...]
+    void: float = 0.0
+    right: float | None = None
+
+
+@dataclass(frozen=True)
+class MaskPhoto:
+    """A test photo, its sides' ratio, its true mask, and what each network said, in the order of the record's."""
+
+    picture: Picture
+    aspect: float
+    truth: Mask
+    said: tuple[Mask, ...]
+
+
+@dataclass(frozen=True)
 class TunedNetwork:
-    """One fine-tuned backbone: what it began as in words, how far it is, its lines, and what the photos show of it:
-    detections from this score on (None without photos)."""
+    """One fine-tuned backbone: what it began as in words, how far it is, its lines, and what the photos show of a
+    detector: detections from this score on (else None)."""
 
     name: str
     words: str
@@ -170,9 +205,12 @@ class TunedNetwork:
     score: float | None = None
 
 
+Shown = TypeVar("Shown", BoxPhoto, MaskPhoto)
+
+
 @dataclass(frozen=True)
-class DetectionRecord:
-    """All that the page says of one folder of detectors.
+class TunedRecord(Generic[Shown]):
+    """All that the page says of one folder of fine-tuned backbones.
 
     `measured`: by protocol (which names the test images), the newest scores of each network, by its name. `photos` are
     left out for the reason in `no_photos`.
@@ -184,8 +222,12 @@ class DetectionRecord:
     networks: Sequence[TunedNetwork]
     measured: Mapping[str, Mapping[str, Line]]
     starts: Sequence[Start]
-    photos: Sequence[Photo] = ()
+    photos: Sequence[Shown] = ()
     no_photos: str = ""
+
+
+DetectionRecord = TunedRecord[BoxPhoto]
+SegmentationRecord = TunedRecord[MaskPhoto]
 
 
 @dataclass(frozen=True)
@@ -197,3 +239,9 @@ class Contents:
     made: str
     images: bool
     detections: Sequence[DetectionRecord] = ()
+    segmentations: Sequence[SegmentationRecord] = ()
+
+    @property
+    def tuned(self) -> Sequence[DetectionRecord | SegmentationRecord]:
+        """The folders of fine-tuned backbones, in the order of the page."""
+        return [*self.detections, *self.segmentations]

@@ -11,12 +11,13 @@ from plotly.offline import get_plotlyjs
 
 from resmom.diagnose.labelfree import MEANINGS
 from resmom.errors import UserError
-from resmom.report import detection, numbers, words
+from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
 from resmom.report.compare import Table, differences, table
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
+from resmom.report.maskcolours import class_colour
 from resmom.rundir import write_whole
 
 MARKER = "resmom report 1"
@@ -55,7 +56,7 @@ def page(contents: Contents) -> str:
     runs = contents.runs
     compared = table(runs)
     sections = drawn(runs)
-    plots = detection.drawn(contents.detections, sum(len(charts) for _, charts in sections), len(runs))
+    plots = _tuned_charts(contents, sum(len(charts) for _, charts in sections))
     pictured = [(index, run) for index, run in enumerate(runs) if run.pictures is not None]
     most = min(MOST_CLASSES, max((len(run.pictures.classes) for run in runs if run.pictures is not None), default=0))
     shared, differing = _settings(runs)
@@ -64,9 +65,9 @@ def page(contents: Contents) -> str:
     shows_pictures = contents.images and (bool(contents.sheets) or bool(pictured) or any(r.no_pictures for r in runs))
     values: dict[str, Any] = {
         "marker": MARKER,
-        "names": [*(run.name for run in runs), *(record.name for record in contents.detections)],
+        "names": [*(run.name for run in runs), *(record.name for record in contents.tuned)],
         "runs": runs,
-        "title": words.title(runs, compared) if runs else detection.title(contents.detections[0]),
+        "title": words.title(runs, compared) if runs else _tuned_title(contents),
         "gap": words.gap(runs[0]) if runs else "",
         "group_lines": [(group, words.group_line(group, compared)) for group in compared.groups],
         "contents": _sections(quantities, compared, bool(sections), shows_pictures, contents),
@@ -86,8 +87,10 @@ def page(contents: Contents) -> str:
         "sections": sections,
         "data": _data(contents, [chart for charts in [*(own for _, own in sections), *plots] for chart in charts]),
         "detections": contents.detections,
-        "detection_charts": plots,
-        "firsts": _firsts(contents),
+        "segmentations": contents.segmentations,
+        "photographed": any(record.photos for record in contents.tuned),
+        "tuned_charts": plots,
+        "firsts": tuned.firsts(contents),
         "images": shows_pictures,
         "sheets": contents.sheets,
         "pictured": pictured,
@@ -133,14 +136,10 @@ def _environment() -> Environment:
         neighbour_words=neighbour_words,
         kinds=KINDS,
         better=BETTER,
-        detection_title=detection.title,
-        detection_tables=detection.tables,
-        counted=detection.counted,
-        told=detection.told,
-        best_of=detection.best_of,
-        tag_place=detection.tag_place,
-        kinds_of_marks=detection.MARKS,
-        strokes=detection.STROKES,
+        tuned=tuned,
+        detection=detection,
+        segmentation=segmentation,
+        class_colour=class_colour,
     )
     return environment
 
@@ -166,6 +165,7 @@ def _sections(
         *([("scores", "Runs compared" if runs > 1 else "Scores")] if compared.columns else []),
         *([("curves", "Curves")] if curves else []),
         *([("detection", "Detection")] if contents.detections else []),
+        *([("segmentation", "Segmentation")] if contents.segmentations else []),
         *([("pictures", "Pictures")] if images else []),
         *([("machine", "Machine and versions")] if runs else []),
     ]
@@ -211,8 +211,8 @@ def _letters(compared: Table) -> dict[str, str]:
 
 
 def _data(contents: Contents, charts: Sequence[Drawn]) -> dict[str, Any]:
-    """What the script draws. Colours go by place in `runs`: the runs', then those of the detectors."""
-    names = [each.name for record in contents.detections for each in record.networks]
+    """What the script draws. Colours go by place in `runs`: the runs', then those of fine-tuned networks."""
+    names = [each.name for record in contents.tuned for each in record.networks]
     plain = [
         {"id": f"chart{chart.number}", "log": chart.logarithmic, "zero": chart.chart.from_zero, "over": chart.over,
          "traces": chart.traces}
@@ -222,15 +222,34 @@ def _data(contents: Contents, charts: Sequence[Drawn]) -> dict[str, Any]:
 
 
 def _colours(contents: Contents) -> int:
-    return len(contents.runs) + sum(len(record.networks) for record in contents.detections)
+    return len(contents.runs) + sum(len(record.networks) for record in contents.tuned)
 
 
-def _firsts(contents: Contents) -> list[int]:
-    """The number of the first colour of each folder of detectors."""
-    firsts = [len(contents.runs)]
-    for record in contents.detections:
-        firsts.append(firsts[-1] + len(record.networks))
-    return firsts[:-1]
+def _tuned(contents: Contents) -> list[tuple[tuned.Record, tuned.Wording]]:
+    """The folders of fine-tuned backbones in the order of the page, each with how its task is spoken of."""
+    return [
+        *((record, detection.WORDING) for record in contents.detections),
+        *((record, segmentation.WORDING) for record in contents.segmentations),
+    ]
+
+
+def _tuned_charts(contents: Contents, number: int) -> list[list[Drawn]]:
+    """The charts of each folder of fine-tuned backbones, numbered from `number` on."""
+    found = []
+    for (record, wording), first in zip(_tuned(contents), tuned.firsts(contents), strict=True):
+        found.append(tuned.drawn(record, wording, number, first))
+        number += len(found[-1])
+    return found
+
+
+def _tuned_title(contents: Contents) -> str:
+    """What the only folder reached; of several, how many there are."""
+    if len(contents.tuned) == 1:
+        return tuned.title(*_tuned(contents)[0])
+    things = [wording.thing for _, wording in _tuned(contents)]
+    kinds = [f"{numbers.small(things.count(thing), 'folder')} of {thing}s" for thing in dict.fromkeys(things)]
+    title = " and ".join(kinds)
+    return f"{title[0].upper()}{title[1:]}."
 
 
 def _gallery(contents: Contents) -> Mapping[str, str]:

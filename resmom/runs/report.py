@@ -26,40 +26,46 @@ from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
 from resmom.runs.passedon import names_of, without_places
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
+from resmom.runs.segmentation_record import is_segmentation, segmentation_record
 from resmom.train.plan import length
 from resmom.version import VERSION
 
 
 def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True) -> Path:
-    """Write a page about one or more run folders, or folders of detectors, to `out`; returns it.
+    """Write a page about one or more run folders, or folders of detectors or segmentation networks, to `out`; returns
+    it.
 
-    With `images` it shows some of the images a run was trained on, where they are still at hand; without, no pixel of
-    them. Raises RunDirError for what is no run folder, ReportError for an `out` that is something else than an earlier
-    report.
+    With `images` it shows some of the images a run was trained on, and some that detectors and segmentation networks
+    were measured on, where they are still at hand; without, no pixel of them. Raises RunDirError for what is no run
+    folder, ReportError for an `out` that is something else than an earlier report.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
-    detectors = list({path.resolve(): path for path in given if is_detection(path)}.values())
-    others = [path for path in given if not is_detection(path)]
-    folders = _folders(others) if others or not detectors else []
+    tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
+    others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
+    folders = _folders(others) if others or not tuned else []
     require_ours(out)
-    write_page(out, page(gather(folders, images, detectors)))
+    write_page(out, page(gather(folders, images, tuned)))
     return out
 
 
-def gather(folders: Sequence[RunDir], images: bool = True, detectors: Sequence[Path] = ()) -> Contents:
-    """All that the page will say of these run folders and folders of detectors."""
-    names = names_of([*(folder.path for folder in folders), *detectors])
+def gather(folders: Sequence[RunDir], images: bool = True, tuned: Sequence[Path] = ()) -> Contents:
+    """All that the page will say of these run folders and folders of detectors and of segmentation networks."""
+    names = names_of([*(folder.path for folder in folders), *tuned])
     measured = evaluations(folders)
     gathered = without_places([_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)])
     sheets: tuple[ViewSheet, ...] = ()
     if images:
         gathered, sheets = _with_pictures(folders, gathered)
     made = f"Made by resmom {VERSION} on {datetime.now(UTC).date().isoformat()}"
-    detections = [
-        detection_record(path, name, [_start(line) for line in read_lines(RunDir(path).environment)], images)
-        for path, name in zip(detectors, names[len(folders) :], strict=True)
-    ]
-    return Contents(gathered, sheets, made, images, detections)
+    named = [(path, name, _starts(path)) for path, name in zip(tuned, names[len(folders) :], strict=True)]
+    return Contents(
+        gathered,
+        sheets,
+        made,
+        images,
+        [detection_record(*of, images) for of in named if is_detection(of[0])],
+        [segmentation_record(*of, images) for of in named if is_segmentation(of[0])],
+    )
 
 
 def _folders(paths: Sequence[Path]) -> list[RunDir]:
@@ -69,11 +75,6 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
     found: dict[Path, RunDir] = {}
     for path in paths:
         folder = RunDir(path.parent.parent if path.is_file() else path)
-        if (path / "segment.json").is_file():
-            raise RunDirError(
-                f"{path} holds segmentation networks, of which there is no page; "
-                f"`resmom segment evaluate {path}` tells their numbers"
-            )
         if not folder.config.exists():
             raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
         found.setdefault(folder.path.resolve(), folder)
@@ -90,7 +91,6 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     steps = None if per_epoch is None else length(run.train, per_epoch)
     options = flat(config)
     own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
-    starts = read_lines(folder.environment)
     return RunRecord(
         name=name,
         config={"data": written["data"], "images": written.get("images"), **own, **options},
@@ -101,7 +101,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
             Choice(*(without_folders(str(choice[part])) for part in ("option", "value", "reason")))
             for choice in written.get("choices", ())
         ],
-        starts=[_start(line) for line in starts],
+        starts=_starts(folder.path),
         step=step,
         steps=steps,
         seconds=record.trained_seconds(lines),
@@ -132,6 +132,10 @@ def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bo
         else:
             rows.append((name, own.get(name, value)))
     return rows
+
+
+def _starts(folder: Path) -> list[Start]:
+    return [_start(line) for line in read_lines(RunDir(folder).environment)]
 
 
 def _start(line: Line) -> Start:

@@ -93,7 +93,7 @@ def begin(
 
 def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     """Continue every backbone of the folder where it stopped."""
-    written = _read(out, words)
+    written = described(out, words)
     classes, settings = tuple(written["classes"]), written["settings"]
     test = words.open(written["test"], classes, settings) if written["test"] else None
     if test is not None:
@@ -101,17 +101,17 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     task = words.restore(settings, words.open(written["data"], classes, settings), test)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
-        return _all(job, words, _described(written))
+        return _all(job, words, _found(written))
 
 
 def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) -> list[Measured]:
     """Measure every backbone of the folder as it is: on `test`, else on the folder's own test images."""
-    written = _read(out, words)
+    written = described(out, words)
     data = words.open(_places(out, written, test), tuple(written["classes"]), written["settings"])
     if not test:
         _require_same(out, written, data, words, "put them back, or say that these are meant: --data DATA")
     task = words.restore(written["settings"], data, data)
-    found = _described(written)
+    found = _found(written)
     job = Job(task, out, default_device(machine.device), machine)
     rows = []
     for name in found.words:
@@ -122,8 +122,8 @@ def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) 
     return rows
 
 
-def _read(out: Path, words: Words[D]) -> dict[str, Any]:
-    """What the folder says of itself."""
+def described(out: Path, words: Words[D]) -> dict[str, Any]:
+    """What the folder's file says. Raises RunDirError where there is none."""
     file = words.file(out)
     if not file.is_file():
         raise RunDirError(
@@ -140,7 +140,7 @@ def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str
     return specs
 
 
-def _described(written: dict[str, Any]) -> Backbones:
+def _found(written: dict[str, Any]) -> Backbones:
     """The backbones that a folder speaks of, without their weights, which lie in its checkpoints."""
     config = backbone_from_json(written["backbone"])
     return Backbones(config, tuple(written["mean"]), tuple(written["std"]), {}, written["networks"])

@@ -41,6 +41,8 @@ def test_the_score_that_serves_best() -> None:
     said = [found([BOX, [20, 0, 30, 10], FAR, [70, 0, 80, 9], [70, 9, 80, 19]], [0.9, 0.8, 0.7, 0.6, 0.5])]
     # F1 of the best 1, 2, 3, 4: 2/3, 2/4, 4/5, 4/6.
     assert best_score(said, objects) == 0.7
-    assert from_score(said[0], 0.7).scores.tolist() == [0.9, 0.8, 0.7]
+    assert from_score(said[0], 0.7).scores.tolist() == [0.9, 0.8, 0.7] and from_score(said[0], 0.7).masks is None
+    masked = Found(np.array([BOX, FAR]), np.array([0.2, 0.9]), np.zeros(2, int), (b"weak", b"strong"))
+    assert from_score(masked, 0.7).masks == (b"strong",)
     assert best_score([found([[20, 0, 30, 10]], [0.9])], objects) == 1.0
     assert best_score([Found(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))], objects) == 1.0

@@ -1,29 +1,34 @@
 """Runs that were never run: records with the lines that a real one has."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from resmom.diagnose.rules import Finding
 from resmom.report.contents import (
+    BoxPhoto,
     Contents,
     DetectionRecord,
     Line,
     Mark,
+    Mask,
+    MaskPhoto,
     Measure,
-    Photo,
+    Part,
     Picture,
     Point,
     Query,
     RunPictures,
     RunRecord,
+    SegmentationRecord,
     Start,
     TunedNetwork,
     ViewRow,
     ViewSheet,
 )
-from resmom.report.thumbnails import data_uri
+from resmom.report.thumbnails import data_uri, mask_uri
 
 
 def uri(number: int) -> str:
@@ -142,7 +147,7 @@ def detection_line(step: int, ap: float, **more: Any) -> Line:
 
 
 def detection(name: str = "det", networks: tuple[str, ...] = ("student", "teacher", "random"), classes: int = 2,
-              photos: bool = True) -> DetectionRecord:  # fmt: skip
+              photos: bool = True, masks: bool = False) -> DetectionRecord:  # fmt: skip
     """A folder of detectors: 100 steps, each backbone a point better than the last; two photos."""
     found, measured = [], {}
     for n, network in enumerate(networks):
@@ -156,14 +161,51 @@ def detection(name: str = "det", networks: tuple[str, ...] = ("student", "teache
         Mark("void", (0.8, 0.0, 0.2, 0.1), "dog, difficult"), Mark("right", (0.12, 0.1, 0.3, 0.5), "cat .93"),
         Mark("wrong", (0.6, 0.02, 0.4, 0.3), "dog .51"),
     )  # fmt: skip
+    if masks:
+        marks = tuple(replace(mark, outline="M100 100l300 0 0 400-300 0z") for mark in marks)
     shown = [
-        Photo(Picture(uri(80 + n), f"test photo {n + 1}"), ratio, (marks,) * len(networks))
+        BoxPhoto(Picture(uri(80 + n), f"test photo {n + 1}"), ratio, (marks,) * len(networks))
         for n, ratio in enumerate((1.5, 0.7))
     ]
     return DetectionRecord(
         name, [("recipe", "detect_small")], 100, found, {"detect-v1 toy": measured},
         [Start("2026-01-01", "a processor", "0.1.0", "Python", "resmom detect train")], shown if photos else (),
     )  # fmt: skip
+
+
+def segmentation(name: str = "seg", networks: tuple[str, ...] = ("student", "teacher", "random"), classes: int = 3,
+                 photos: bool = True) -> SegmentationRecord:  # fmt: skip
+    """A folder of segmentation networks: 100 steps, each backbone a point better than the last; two photos, one of
+    which has void pixels. The last class is neither there nor said."""
+    names = [f"class {c}" for c in range(classes)]
+    found, measured = [], {}
+    for n, network in enumerate(networks):
+        lines: list[Line] = [
+            {"kind": "train", "step": s, "epoch": s / 10, "loss": 2 - s / 100} for s in range(0, 101, 10)
+        ]
+        for step in (50, 100):
+            scores = {"miou": step / 4 + n, "pixel_accuracy": step / 2 + n, "left_out": names[-1:]}
+            per = {"per_class": {each: step / 4 + n - c for c, each in enumerate(names[:-1])}}
+            about = {"kind": "segmentation", "step": step, "epoch": step / 10, "protocol": "segment-v1 toy"}
+            lines.append({**about, **scores, **per})
+        found.append(TunedNetwork(network, f"{network} of run at step 10", 100, lines))
+        measured[network] = lines[-1]
+    shown = [_masks(n, names[:-1], len(networks)) for n in (0, 1)] if photos else ()
+    return SegmentationRecord(
+        name, [("recipe", "segment_small")], 100, found, {"segment-v1 toy": measured},
+        [Start("2026-01-01", "a processor", "0.1.0", "Python", "resmom segment train")], shown,
+    )  # fmt: skip
+
+
+def _masks(number: int, names: list[str], networks: int) -> MaskPhoto:
+    labels = np.arange(24).reshape(4, 6) % len(names)
+    colours = {n: n for n in range(len(names))}
+    parts = tuple(Part(name, n, 100 / len(names)) for n, name in enumerate(names))
+    truth = Mask(mask_uri(np.where(labels == 0, 255, labels) if number else labels, colours), parts, 40.0 * number)
+    said = tuple(
+        Mask(mask_uri((labels + n) % len(names), colours), parts, right=90.0 - 20 * n) for n in range(networks)
+    )
+    return MaskPhoto(Picture(uri(90 + number), f"test photo {number + 1}"), 1.5, truth, said)
 
 
 def finding() -> Finding:

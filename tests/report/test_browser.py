@@ -61,6 +61,16 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Boxes with instance masks, and two folders of masks, one of them with a long name and many classes."""
+    boxes = (sample.detection("det", ("student",), masks=True),)
+    records = (sample.segmentation(), sample.segmentation(LONG, ("init",), classes=25))
+    path = tmp_path_factory.mktemp("masks") / "report.html"
+    path.write_text(page(Contents((), (), "Made by resmom", True, boxes, records)))
+    return path
+
+
 def drawn(chromium: Browser) -> list[int]:
     """Lines that are really there, chart by chart."""
     script = "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg.main-svg path.js-line').length)"
@@ -128,6 +138,51 @@ def test_photos_with_boxes_fit_and_their_marks_differ_without_colour(
     assert {tag[0] for tag in tags} == {"cat .93", "wrong: dog .51", "missed: dog"}
     assert all(contrast(hexadecimal(c), hexadecimal(ground)) > 4.5 for _, c, ground, _, _ in tags)
     assert all(left >= 0 and over <= 1 for *_, left, over in tags)  # the words stay on the photo
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_masks_fit_and_lie_on_their_photos(width: int, dark: bool, chromium: Browser, masks: Path) -> None:
+    chromium.open(masks, width, dark=dark)
+    assert chromium.problems == []
+    assert drawn(chromium) == expected(chromium) and len(drawn(chromium)) == 4 + 3 + 3
+    size = chromium.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert size[0] <= size[1] == width
+    plates = chromium.evaluate(
+        "[...document.querySelectorAll('.masks .plate')].map(p => p.getBoundingClientRect())"
+        ".map(r => [r.left, r.right, r.width, r.height])"
+    )
+    assert len(plates) == 2 * (5 + 3) and all(left >= 0 and right <= width for left, right, *_ in plates)
+    assert all(w > 100 and abs(w / h - 1.5) < 0.02 for *_, w, h in plates)
+    # On a telephone two stand side by side, on a screen all of a row.
+    rows = chromium.evaluate(
+        "[...document.querySelectorAll('.photo.masks')].map(p => new Set([...p.querySelectorAll('.plate')]"
+        ".map(q => Math.round(q.getBoundingClientRect().top))).size)"
+    )
+    assert rows == ([1] * 4 if width == 1280 else [3, 3, 2, 2])
+    offsets = chromium.evaluate(
+        """[...document.querySelectorAll('image.mask')].map(m => [m, m.closest('.plate')].map(e =>
+        e.getBoundingClientRect())).flatMap(([m, p]) => [m.left - p.left, m.top - p.top, m.right - p.right,
+        m.bottom - p.bottom])"""
+    )
+    assert len(offsets) == 4 * 2 * (4 + 2) and max(map(abs, offsets)) < 1
+    # A mask's path lies in its thousandths: here .1 to .4 across, and .1 to .4 down.
+    box = "document.querySelector('.plate path.right:not(.under)').getBoundingClientRect()"
+    plate = "document.querySelector('.plate path.right').closest('.plate').getBoundingClientRect()"
+    across, down = chromium.evaluate(
+        f"((b, p) => [(b.left - p.left) / p.width, (b.top - p.top) / p.height])({box}, {plate})"
+    )
+    assert abs(across - 0.1) < 0.02 and abs(down - 0.1) < 0.02
+    # Void is striped, and every class of the legend has another colour.
+    patches = chromium.evaluate(
+        "[...document.querySelectorAll('.patch:not(.void)')].map(p => getComputedStyle(p).backgroundColor)"
+    )
+    assert len(patches) == 2 + 24 and len(set(patches)) == 24
+    striped = "getComputedStyle(document.querySelector('.patch.void')).backgroundImage"
+    assert chromium.evaluate(striped).startswith("repeating-linear-gradient")
+    for name in ("h4", ".masks .note", ".masks figcaption", ".marks-key"):
+        colour = chromium.evaluate(f"getComputedStyle(document.querySelector('{name}')).color")
+        assert contrast(hexadecimal(colour), PAPER["dark" if dark else "light"]) >= 4.5
 
 
 def test_the_tables_of_a_narrow_window_scroll_by_themselves(chromium: Browser, many: Path) -> None:

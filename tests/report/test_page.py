@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resmom.diagnose.labelfree import GAP, MEASURES
-from resmom.report.contents import Choice, Contents, RunRecord
+from resmom.report.contents import Choice, RunRecord
 from resmom.report.page import MARKER, ReportError, neighbour_words, page, require_ours, write_page
 from tests.report import sample
 
@@ -264,37 +264,3 @@ def test_where_the_time_went_is_told_where_it_was_written_down() -> None:
     lines = [*sample.run().lines, sample.train_line(101, **spent, **{"seconds/update": math.nan})]
     text = Outline(page(sample.contents(sample.run(lines=lines)))).text
     assert "2 % on waiting for images, 22 % on the teacher, 73 % on the student's forward and backward pass." in text
-
-
-def test_detectors_alone_and_beside_runs() -> None:
-    record = sample.detection()
-    alone = Outline(page(Contents((), (), "Made", True, (record,))))
-    assert alone.headings[0][1] == (
-        "AP on the test images after 100 steps of fine-tuning: student 10.00, teacher 11.00, random 12.00."
-    )
-    assert [words for tag, words in alone.headings if tag == "h2"] == ["Detection"]
-    assert "2 of 4 objects found, 2 false" in alone.text and "missed: dog" in alone.text and "cat .93" in alone.text
-    assert "Made without pictures" not in alone.text
-    data = json.loads(alone.scripts[0])
-    assert data["runs"] == ["student", "teacher", "random"] and {c["over"] for c in data["charts"]} == {"steps of det"}
-    assert data["charts"][0]["traces"][0]["x"] == [50, 100] and len(data["charts"]) == 4
-
-    both = Outline(page(Contents((sample.run(),), (), "Made", True, (record,))))
-    heads = [words for tag, words in both.headings if tag == "h2"]
-    assert heads[0] == "What was run" and "Detection" in heads and heads[-1] == "Machine and versions"
-    data = json.loads(both.scripts[0])
-    assert data["runs"] == ["run", "student", "teacher", "random"]
-    assert len({c["id"] for c in data["charts"]}) == len(data["charts"])  # no chart is drawn over another
-
-    plain = page(Contents((), (), "Made", False, (sample.detection(photos=False),)))
-    assert "data:image/jpeg" not in plain and "Made without pictures" in plain and "10.00" in plain
-
-
-def test_names_of_classes_stay_text() -> None:
-    record = sample.detection(EVIL)
-    marks = ((sample.Mark("right", (0.1, 0.1, 0.2, 0.2), EVIL),) * 3,) * 3
-    measured = {EVIL: {"student": {**record.measured["detect-v1 toy"]["student"], "per_class": {EVIL: 1.0}}}}
-    photos = [replace(photo, marks=marks) for photo in record.photos]
-    text = page(Contents((), (), "Made", True, (replace(record, photos=photos, measured=measured),)))
-    found = Outline(text)
-    assert "b" not in found.tags and EVIL in found.text and "not finished" not in found.text

@@ -36,6 +36,8 @@ def test_mask_average_precision_rises(places: tuple[str, str], tmp_path: Path) -
     assert lines[-1]["mask_ap50"] > 60 and lines[-1]["mask_ap"] > lines[0]["mask_ap"] + 20
     # A mask that is its whole box is half right of a triangle, and right at .5 … .75 of a disc.
     assert lines[-1]["mask_per_class"]["triangle"] > 20
+    marks = [m for photo in detection_record(tmp_path / "out", "out", [], True).photos for m in photo.marks[0]]
+    assert any(mark.kind == "right" for mark in marks) and all(mark.outline for mark in marks if mark.kind != "wrong")
     losses = [x["loss/loss_mask"] for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "train"]
     assert losses[-1] < 0.6 * losses[0]
 
@@ -63,7 +65,13 @@ def test_the_command_and_the_page(places: tuple[str, str], tmp_path: Path, capsy
     assert {"ap", "ap50", "mask_ap", "mask_ap50", "mask_ap75", "mask_per_class"} <= row.keys()
     record = detection_record(out, "out", [], True)
     assert dict(record.facts)["detector"].startswith("Mask R-CNN") and len(record.photos) == 12
-    assert "mask AP50" in report(out, tmp_path / "r.html").read_text()
+    # Every true object has its mask, and so has every detection.
+    assert all(mark.outline.startswith("M") for photo in record.photos for mark in photo.marks[0]
+               if mark.kind in ("found", "missed"))  # fmt: skip
+    text = report(out, tmp_path / "r.html").read_text()
+    assert "mask AP50" in text and '<path class="missed"' in text and "The masks of detections" in text
+    bare = report(out, tmp_path / "bare.html", images=False).read_text()
+    assert "<path class=" not in bare and 'class="plate"' not in bare
 
 
 def run_cli(arguments: list[str]) -> int:

@@ -93,7 +93,7 @@ def test_measured_elsewhere_and_images_that_are_gone(folder: Path, tmp_path: Pat
     text = (out / "detect.json").read_text().replace(str(folder.parent / "test"), str(tmp_path / "gone"))
     (out / "detect.json").write_text(text)
     record = detection_record(out, "moved", [], True)
-    assert record.photos == () and "does not exist" in record.no_photos
+    assert record.photos == () and "the test images in gone are gone or cannot be read" in record.no_photos
     (out / "random/checkpoints/last.pt").unlink()
     (out / "detect.json").write_text((folder / "detect.json").read_text())
     assert "checkpoint" in detection_record(out, "moved", [], True).no_photos

@@ -17,11 +17,10 @@ from resmom.evaluate.patchlinear import PatchLinear
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.nets.segmenter import Segmenter
 from resmom.rundir import read_lines
-from resmom.runs import segment
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
-from resmom.runs.report import report
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
+from resmom.runs.segment_tasks import told
 from resmom.runs.tuned import Ended
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
@@ -173,8 +172,6 @@ def test_classes_that_nothing_names(tmp_path: Path, capsys: pytest.CaptureFixtur
         machine = replace(MACHINE, quiet=quiet)
         segment_train(tiny_fcn(steps=1), RANDOM, [place], [], tmp_path / f"out-{quiet}", machine)
         assert capsys.readouterr().err.startswith(said) and quiet == (said == "")
-    with pytest.raises(UserError, match="holds segmentation networks, of which there is no page"):
-        report(tmp_path / "out-True", tmp_path / "r.html")
 
 
 def test_changed_masks_are_noticed(tmp_path: Path) -> None:
@@ -225,4 +222,4 @@ def test_the_choice_is_that_of_the_best_rate(place: Path, tmp_path: Path) -> Non
         out = tmp_path / str(lrs[0])
         row = train(tiny_linear(lrs=lrs, steps=8), place, out).rows[0]
         assert row.scores["lr"] == 0.3
-    assert segment.told(row.scores).startswith("mIoU ")
+    assert told(row.scores).startswith("mIoU ")

@@ -1,0 +1,148 @@
+"""A folder of fine-tuned backbones to what a report says of it, as far as that is the same for every task."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from resmom.checkpoint import CheckpointError
+from resmom.config import backbone_from_json
+from resmom.data.decode import decode
+from resmom.data.labelled import needed
+from resmom.data.source import DataError
+from resmom.errors import UserError
+from resmom.nets.backbones import build_backbone
+from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
+from resmom.report.thumbnails import data_uri
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.environment import without_folders
+from resmom.runs.machine import Machine
+from resmom.runs.task import Labelled, Task
+from resmom.runs.tuned import Words, described, measured_digest
+from resmom.runs.tuning import Job, fresh_tuning, load_tuning
+
+PHOTOS = 12
+"""Photos on the page, drawn at random from the test images that show something."""
+SIDE = 480
+"""Longest side of such a photo in pixels."""
+
+CPU = torch.device("cpu")
+
+D = TypeVar("D", bound=Labelled)
+
+
+class TunedFolder(Generic[D]):
+    """A folder of `runs/tuned.py`: `written` is what its file says."""
+
+    def __init__(self, path: Path, words: Words[D]) -> None:
+        self.path, self._words, self.written = path, words, described(path, words)
+
+    def networks(self) -> list[TunedNetwork]:
+        """Each backbone and its lines."""
+        found = []
+        for name, words in self.written["networks"].items():
+            lines = read_lines(RunDir(self.path / name).metrics)
+            step = max((line["step"] for line in lines), default=0)
+            found.append(TunedNetwork(name, without_folders(words), step, lines))
+        return found
+
+    def measured(self, kind: str, networks: Sequence[TunedNetwork]) -> dict[str, dict[str, Line]]:
+        """The newest scores by protocol and network: those of training, then what `resmom … evaluate` added."""
+        found: dict[str, dict[str, Line]] = {}
+        for network in networks:
+            for line in network.lines:
+                if line["kind"] == kind:
+                    found.setdefault(line["protocol"], {})[network.name] = line
+        for line in read_lines(self.path / "evaluations.jsonl"):
+            found.setdefault(line["protocol"], {})[line["network"]] = line
+        return found
+
+    def facts(self) -> Rows:
+        """Backbone and data in words, without a place."""
+        written, backbone = self.written, dict(self.written["backbone"])
+        kind = backbone.pop("kind")
+        return [
+            ("backbone", f"{kind}, " + ", ".join(f"{name} {value}" for name, value in backbone.items())),
+            *((f"{network} began as", without_folders(words)) for network, words in written["networks"].items()),
+            ("learned from", f"{_places(written['data'])} ({written['images']:,} images)"),
+            ("tested on", _places(written["test"]) or "nothing"),
+            ("recipe", written["settings"]["recipe"]),
+        ]
+
+    def test_images(self) -> D:
+        """The test images, if they are still those that were measured. Raises DataError if not; no file is named."""
+        written, where = self.written, _places(self.written["test"])
+        if not written["test"]:
+            raise DataError("it has no test images")
+        if "test_digest" not in written:
+            raise DataError("it does not say which test images it was measured on; an older version made it")
+        try:
+            data = self._words.open(written["test"], tuple(written["classes"]), written["settings"])
+            digest = measured_digest(data)
+        except (UserError, OSError) as error:
+            raise self._unreadable() from error
+        if written["test_digest"] != digest:
+            raise DataError(
+                f"the test images in {where}, or their {self._words.labels}, are no longer those that it was measured "
+                "on"
+            )
+        return data
+
+    def model(self, name: str, task: Task[D]) -> nn.Module:
+        """A network as its newest checkpoint has it, on the CPU."""
+        written = self.written
+        job = Job(task, self.path, CPU, Machine(device="cpu"))
+        backbone = build_backbone(backbone_from_json(written["backbone"]))
+        tuning = fresh_tuning(job, name, backbone, tuple(written["mean"]), tuple(written["std"]))
+        if not RunDir(self.path / name).last.exists():
+            raise CheckpointError(f"{name} has no checkpoint")
+        load_tuning(self.path / name, tuning, CPU, self._words.file(self.path))
+        return tuning.model
+
+    def photographed(
+        self,
+        record: TunedRecord[Shown],
+        add: Callable[[TunedRecord[Shown], D], TunedRecord[Shown]],
+    ) -> TunedRecord[Shown]:
+        """The record with the photos that `add` makes of the test images, or with the reason why there are none."""
+        try:
+            images = self.test_images()
+            try:
+                return add(record, images)
+            except DataError as error:
+                raise self._unreadable() from error
+        except UserError as error:
+            return replace(record, no_photos=f"No photos of {record.name}: {without_folders(str(error))}.")
+
+    def _unreadable(self) -> DataError:
+        """What is passed on names no file of the data; the command that is named does."""
+        return DataError(
+            f"the test images in {_places(self.written['test'])} are gone or cannot be read; "
+            f"`resmom {self._words.verb} evaluate` says what is wrong"
+        )
+
+
+def drawn(images: int) -> NDArray[np.int64]:
+    """The numbers of some images in a random order: the same for every folder with as many."""
+    order: NDArray[np.int64] = np.random.default_rng(0).permutation(images)
+    return order
+
+
+def picture(path: Path, number: int) -> Picture:
+    """A test photo, without its name."""
+    pixels = needed(decode, path).permute(1, 2, 0).contiguous().numpy()
+    return Picture(data_uri(pixels, SIDE), f"test photo {number}")
+
+
+def falling(lr: float, drops: Sequence[float], steps: int) -> str:
+    """A learning rate that is a tenth after each of some shares of the steps."""
+    return f"{lr:g}, a tenth after {', '.join(f'{round(share * steps):,}' for share in drops)} steps"
+
+
+def _places(specs: Sequence[str]) -> str:
+    return ", ".join(map(without_folders, specs))
