@@ -16,6 +16,9 @@ AT_CHANCE = 0.02
 AT_START = 0.1
 """The same for a loss without a chance level, by its value in the first step, which is of one batch and scatters by
 some percent. BYOL halves it within some ten steps."""
+TELLS_NOTHING = 0.05
+"""A prediction that is nearer to the other view of its image by less than this share tells no image from another. A
+loss without a chance level falls then too, where all predictions are drawn to the same point."""
 KNOWS_ITS_IMAGES = 0.1
 """A prediction that is nearer to the other view of its image than to other images, by this share of the distance, has
 learnt something, whatever the loss says: at a high temperature the loss hardly leaves its chance level."""
@@ -38,6 +41,9 @@ GAINED = 0.05
 GRADIENT_GROWTH = 100.0
 """Times its median that the gradient norm may grow; decay of the weights alone makes it grow a few times."""
 
+AT_ONE_POINT = 0.01
+"""1 - cos of representations that are all alike, of which none jumps anywhere."""
+
 WAITING = 0.3
 """Share of the time that may be spent waiting for batches: with less, faster loading would save less than a third."""
 WAITING_SECONDS = 5.0
@@ -51,9 +57,18 @@ def stuck(seen: Lines) -> Finding | None:
     level = chance if chance is not None else seen.first("loss/method")
     if loss is None or level is None or level <= 0 or not settled(seen):
         return None
-    if loss < (1.0 - (AT_START if chance is None else AT_CHANCE)) * level or _margin(seen) >= KNOWS_ITS_IMAGES:
+    margin = _margin(seen)
+    moved = loss < (1.0 - (AT_START if chance is None else AT_CHANCE)) * level
+    if margin is not None and margin >= KNOWS_ITS_IMAGES:
         return None
-    if chance is not None:
+    if moved and (chance is not None or margin is None or margin >= TELLS_NOTHING):
+        return None
+    if moved:
+        words = (
+            f"the loss has come from {level:.4g} to {loss:.4g}, but predictions are no nearer to their own image than "
+            "to others: they are drawn together, and nothing is being learnt."
+        )
+    elif chance is not None:
         words = (
             f"the loss is {loss:.4g} after {seen.step} steps, and a network that knows nothing has {chance:.4g}: "
             "nothing is being learnt."
@@ -77,13 +92,13 @@ def settled(seen: Lines) -> bool:
     return seen.step >= SETTLED * seen.steps or (past_peak and seen.step >= SETTLED_STEPS)
 
 
-def _margin(seen: Lines) -> float:
-    """By which share the prediction (or projection) is nearer to the other view of its image; 0: not known."""
+def _margin(seen: Lines) -> float | None:
+    """By which share the prediction (or projection) is nearer to the other view of its image; None: not known."""
     for site in ("p", "z"):
         inter, chance = seen.recent(f"gap/{site}/inter"), seen.recent(f"gap/{site}/chance")
         if inter is not None and chance is not None:
             return (chance - inter) / chance if chance > 0 else 0.0
-    return 0.0
+    return None
 
 
 def frozen(seen: Lines) -> Finding | None:
@@ -106,7 +121,9 @@ def frozen(seen: Lines) -> Finding | None:
 
 
 def diverging(seen: Lines) -> Finding | None:
-    words = _not_finite(seen) or (_loss_rose(seen) or _gradient_grew(seen) if seen.step >= LEAST_STEPS else None)
+    words = _not_finite(seen)
+    if words is None and seen.step >= LEAST_STEPS:
+        words = _loss_rose(seen) or _gradient_grew(seen) or _torn_apart(seen)
     if words is None:
         return None
     remedy = "Lower --optim.lr, lengthen --train.warmup-epochs, or set --train.clip 1"
@@ -168,6 +185,17 @@ def _gradient_grew(seen: Lines) -> str | None:
     if before <= 0 or now < GRADIENT_GROWTH * before:
         return None
     return f"the norm of the gradient has grown to {now:.2g}, {now / before:.0f} times what it was over the run."
+
+
+def _torn_apart(seen: Lines) -> str | None:
+    """A student that jumps further with every step than its average follows; if the teacher moves at all."""
+    same, other = seen.recent("gap/h/intra"), seen.recent("gap/h/chance")
+    if same is None or other is None or same < max(other, AT_ONE_POINT) or frozen(seen) is not None:
+        return None
+    return (
+        f"shown the same view, student and teacher differ by {same:.2g} at the representation, no less than shown "
+        f"different images ({other:.2g}): the student jumps further than the teacher can follow."
+    )
 
 
 def loader_bound(seen: Lines) -> Finding | None:

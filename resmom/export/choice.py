@@ -17,10 +17,10 @@ DEFAULT = "The student is kept because it is the network that the loss trains, a
 class Evidence:
     """What the newest measurements say of both networks; None where nothing was measured.
 
-    `knn` and `retrieval` are percentages, counted on `queries` and `views` images, `knn_before` that of the network the
-    run started from; RankMe is an effective number of dimensions; `start_share` is the weight that the teacher's
-    initial weights still have in it, in [0, 1]. `findings` are what is wrong with the run; `short` says that it is too
-    short to be judged, if it is.
+    `knn` and `retrieval` are percentages, counted on `queries` and `views` images, `knn_before` and
+    `retrieval_before` those of the network the run started from; RankMe is an effective number of dimensions;
+    `start_share` is the weight that the teacher's initial weights still have in it, in [0, 1]. `findings` are what
+    is wrong with the run; `short` says that it is too short to be judged, if it is.
     """
 
     knn: Both | None = None
@@ -30,6 +30,7 @@ class Evidence:
     rankme: Both | None = None
     start_share: float | None = None
     knn_before: float | None = None
+    retrieval_before: float | None = None
     findings: Sequence[Finding] = ()
     short: str = ""
 
@@ -155,6 +156,7 @@ def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
     if evidence.views is None:
         unknown = "How large the noise is, is not known, since the number of images is not."
         return Preference("student", False, f"Label-free measures: {told}. {unknown} {weak}")
+    told += _since_the_start(evidence.retrieval_before, max(retrieval), evidence.views)
     points = noise(retrieval, evidence.views)
     if abs(student - teacher) <= points:
         within = f"the shares found are within {noise_words(points, evidence.views)}"
@@ -168,6 +170,16 @@ def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
         share = f"The teacher still holds {100 * evidence.start_share:.0f} % of its initial weights."
         return Preference("student", False, f"Label-free measures: {told}. {share} {weak}")
     return Preference(better, True, f"Both label-free measures agree ({told}). {weak}")
+
+
+def _since_the_start(before: float | None, best: float, images: int) -> str:
+    """Whether the better network finds its own other view more often than before training did."""
+    if before is None or best - before > noise((before, best), images):
+        return ""
+    told = f"; before training it was found of {before:.2f} %, so that "
+    if before - best > noise((before, best), images):
+        return told + "by this measure training has made it worse: lower --optim.lr, or train longer"
+    return told + "these images tell no gain from training"
 
 
 def _better(both: Both) -> Network:

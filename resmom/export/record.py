@@ -141,7 +141,7 @@ def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
     """What speaks for or against the networks at `step` of `steps` planned ones, by the lines up to there: the newest
     kNN and health after training began, and what the rules find."""
     trained = [line for line in lines if line["step"] > 0]
-    before = next((line for line in lines if line["kind"] == "knn" and line["step"] == 0), {})
+    start = {line["kind"]: line for line in lines if line["kind"] in ("knn", "health") and line["step"] == 0}
     knn, health = newest(trained, "knn"), newest(trained, "health")
     return Evidence(
         knn=_both(knn, ""),
@@ -150,7 +150,8 @@ def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
         views=health.get("images"),
         rankme=_both(health, "/rankme"),
         start_share=health.get("start_share"),
-        knn_before=before.get("student"),
+        knn_before=start.get("knn", {}).get("student"),
+        retrieval_before=start.get("health", {}).get("student/retrieval"),
         findings=findings(lines, steps),
         short=too_short(step),
     )

@@ -51,6 +51,8 @@ def run(
             "gap/p/inter": 1.0 - 0.6 * done,
             "gap/p/chance": 1.0,
             "gap/z/chance": 0.9,
+            "gap/h/intra": 0.05,
+            "gap/h/chance": 0.4,
             "grad_norm": 2.0,
             "skipped": 0.0,
             "lr": 0.3 * min(1.0, step / 50) * (1 - step / STEPS),
@@ -172,6 +174,29 @@ def test_stuck_without_a_chance_level_is_judged_by_the_first_step() -> None:
     assert "was 4 in the first" in found[0].words and "temperature" not in found[0].remedy
     later = [line for line in run(train=same, contrastive=False) if line["step"] != 1]
     assert names(later) == []  # what the loss was at first is not known
+
+
+def test_a_loss_that_falls_while_all_predictions_are_drawn_together_is_no_learning() -> None:
+    def drawn(step: int) -> Line:
+        return {"loss/method": 4.0 - min(3.0, step / 200), "gap/p/inter": 0.39, "gap/p/chance": 0.4}
+
+    found = findings(run(train=drawn, contrastive=False), STEPS)
+    assert [f.name for f in found] == ["stuck at chance"] and "to 1, but predictions" in found[0].words
+    apart = run(train=lambda step: drawn(step) | {"gap/p/inter": 0.3}, contrastive=False)
+    assert names(apart) == [] == names(run(train=drawn))  # below its chance level a loss has learnt something
+
+
+def test_a_student_that_jumps_away_from_its_teacher() -> None:
+    def torn(step: int) -> Line:
+        return {"gap/h/intra": 0.5, "gap/h/chance": 0.48}
+
+    found = findings(run(train=torn), STEPS)
+    assert [f.name for f in found] == ["diverging"] and "differ by 0.5 at the representation" in found[0].words
+    assert names(run(train=torn, until=40)) == []
+    assert names(run(train=lambda step: torn(step) | {"momentum": 1.0})) == ["teacher frozen"]
+    assert (
+        names(run(train=lambda step: {"gap/h/intra": 1e-4, "gap/h/chance": 1e-4})) == []
+    )  # of one point nothing jumps
 
 
 def test_a_long_run_is_told_before_a_fifth_of_it_but_not_in_its_warm_up() -> None:

@@ -290,6 +290,7 @@ ILL: dict[str, tuple[Run, str]] = {
     "BYOL that does not move": (small(method=BYOL, optim=Sgd(lr=1e-9), train=SHORT), "stuck at chance"),
     "a teacher that never moves": (small(ema=Ema(1.0, 1.0), train=SHORTEST), "teacher frozen"),
     "a teacher too slow for the run": (small(ema=Ema(0.996, 1.0), train=SHORTEST), "teacher frozen"),
+    "BYOL drawn to one point": (small(method=BYOL, optim=Sgd(lr=100.0), train=SHORT), "stuck at chance"),
     "steps beyond all numbers": (small(optim=Sgd(lr=1e25)), "diverging"),
     "the term outweighs the method": (small(residual=Residual(100.0), ema=Ema(0.5, 0.5), train=SHORT), "diverging"),
 }
