@@ -59,13 +59,14 @@ def export(
     Where `resmom evaluate --all` chose a kept checkpoint of a run folder that has not gone on since, it is that one.
     `out` is RUN/export (RUN/detectron2 for that form) by default and may hold an earlier export, which is replaced.
     All files are written under a temporary name first. Neither images nor networks are needed, only the run's own
-    files. Raises RunDirError or CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run
-    or a file, UserError for the teacher of a run that has none, and for a backbone that the form cannot hold.
+    files. Raises RunDirError or CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run,
+    a file, or a folder of other files, UserError for the teacher of a run that has none, and for a backbone that the
+    form cannot hold.
     """
     folder, checkpoint = find_run(path)
-    if out is None:
-        out = folder.export if form == "safetensors" else folder.path / form
-    _require_ours(out)
+    own = folder.export if form == "safetensors" else folder.path / form
+    _require_free(out or own, own)
+    out = out or own
     content, choice = _chosen(folder, checkpoint)
     written = json.loads(folder.config.read_text())
     run = from_json(content["run"])
@@ -106,19 +107,28 @@ def file_of(network: Network, form: Form = "safetensors") -> str:
     return f"backbone-{network}.{'safetensors' if form == 'safetensors' else 'pth'}"
 
 
-def _require_ours(out: Path) -> None:
+def _require_free(out: Path, own: Path) -> None:
     if out.exists() and not out.is_dir():
         raise RunDirError(f"{out} is a file; --out must be a folder: a new one, or that of an earlier export")
     if RunDir(out).config.exists():
         raise RunDirError(f"{out} is a run folder (`resmom resume` continues it); give another --out")
+    if out != own and out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in _ours()):
+        raise RunDirError(
+            f"{out} holds other files, and an export would replace a {CARD} there; --out must be a new or empty folder, "
+            "or that of an earlier export"
+        )
+
+
+def _ours() -> set[str]:
+    """The weights that an export may hold."""
+    return {file_of(network, form) for network in NETWORKS for form in get_args(Form)}
 
 
 def _publish(draft: Path, out: Path) -> list[str]:
     """Move the finished files to their place; the card last, and what an earlier export left away first."""
     names = sorted((entry.name for entry in draft.iterdir()), key=lambda name: (name == CARD, name))
     out.mkdir(exist_ok=True)
-    ours = {file_of(network, form) for network in NETWORKS for form in get_args(Form)}
-    for stale in {CARD, *ours} - set(names):
+    for stale in {CARD, *_ours()} - set(names):
         (out / stale).unlink(missing_ok=True)
     for name in names:
         (draft / name).replace(out / name)
