@@ -114,8 +114,8 @@ def _require_free(out: Path, own: Path) -> None:
         raise RunDirError(f"{out} is a run folder (`resmom resume` continues it); give another --out")
     if out != own and out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in _ours()):
         raise RunDirError(
-            f"{out} holds other files, and an export would replace a {CARD} there; --out must be a new or empty folder, "
-            "or that of an earlier export"
+            f"{out} holds other files, and an export would replace a {CARD} there; --out must be a new or empty "
+            "folder, or that of an earlier export"
         )
 
 

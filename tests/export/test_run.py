@@ -236,7 +236,7 @@ def test_places_that_are_not_for_exports_are_refused(folder: Path, tmp_path: Pat
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "README.md").write_text("my own")
-    with pytest.raises(RunDirError, match="holds other files, and an export would replace a README.md there"):
+    with pytest.raises(RunDirError, match=r"would replace a README\.md there"):
         export(folder, mine)
     assert names_in(mine) == ["README.md"] and (mine / "README.md").read_text() == "my own"
 
