@@ -40,5 +40,5 @@ def main(arguments: list[str]) -> int:
     for name, shape in found.shapes.items():
         print(f"  {name:<{width}}  {' x '.join(map(str, shape)) or 'a text'}")
     if found.unreadable:
-        print(f"{found.unreadable} images could not be read: those rows, if any, are of the next one that could")
+        print(f"{found.unreadable} images could not be read and are left out")
     return 0

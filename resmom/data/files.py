@@ -140,7 +140,8 @@ class FileSource(Source):
         keep = np.ones(len(self), dtype=bool)
         keep[list(failed)] = False
         if not keep.any():
-            raise DataError(self._hopeless(f"none of the {len(self)} images of {self.name} can be read"))
+            images = len(self) + len(self._broken) - len(failed)  # with those that were dropped earlier
+            raise DataError(self._hopeless(f"none of the {images} images of {self.name} can be read"))
         left = np.flatnonzero(keep)
         if failed:
             self._rows = self._rows[left]

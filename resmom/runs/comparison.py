@@ -209,7 +209,7 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
     if arm.diverged:
         return f"diverged (seed {', '.join(map(str, arm.diverged))})"
     if not arm.counts:
-        return "did not learn"
+        return "not shown to have learned"
     pair = arm.against.get(name)
     if pair is None:
         return ""
@@ -229,8 +229,10 @@ def _notes(found: Comparison) -> Iterator[str]:
         if arm.learned is False and not arm.diverged and arm.before is not None:
             after = arm.measures["knn/student"].mean
             yield (
-                f"\n{arm.name} did not learn: kNN of the student went from {arm.before.mean:.2f} to {after:.2f} %, "
-                f"which is not {LEARNED:g} deviations above the untrained network; nothing is concluded from it"
+                f"\n{arm.name} is not shown to have learned: kNN of the student went from {arm.before.mean:.2f} to "
+                f"{after:.2f} %, which is not {LEARNED:g} deviations above the untrained network; nothing is "
+                "concluded from it"
             )
     if not found.arms[0].counts:
-        yield f"\n{found.arms[0].name} is what the others are compared with, and it did not learn: do not read on"
+        base = found.arms[0].name
+        yield f"\n{base}, which the others are compared with, is not shown to have learned: do not read on"

@@ -43,7 +43,8 @@ def embed(
 
     Its arrays, for every split S (train, test) of the data: `S_student` and `S_teacher`, N x D float32, a row per image
     in the order of the source; `S_names`, the images' paths below their folder, where they have any; `S_labels`, -1
-    for none, where there are labels; and `classes`, `protocol`. All rows are in RAM until they are written.
+    for none, where there are labels; and `classes`, `protocol`. Images that cannot be read have no row. All rows are
+    in RAM until they are written.
 
     Raises RunDirError if `out` exists or is no .npz, UserError for a site or a network that the run does not have,
     ConfigError for images of other channels, and what opening the run and the data raise.
@@ -67,17 +68,31 @@ def embed(
             )
         for name, net in networks.items():
             arrays[f"{split}_{name}"] = _vectors(net, source, loaded, site)
-        names = source.names()
-        if names is not None:
-            arrays[f"{split}_names"] = np.array(list(names))
-        if source.labels is not None:
-            arrays[f"{split}_labels"] = source.labels
+        arrays |= _described(split, source)
+        arrays |= _without(arrays, split, _stand_ins(source))
     side = loaded.run.policy.views[0].size
     protocol = f"embed-v1 ({site}, eval mode, float32, clean images at {side} pixels, step {loaded.step})"
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
     _write(out, arrays)
     shapes = {name: array.shape for name, array in arrays.items()}
     return Embedded(out, shapes, protocol, sum(len(source.unreadable) for source in splits.values()))
+
+
+def _described(split: str, source: Source) -> dict[str, NDArray[Any]]:
+    names = source.names()
+    found: dict[str, NDArray[Any]] = {} if names is None else {f"{split}_names": np.array(list(names))}
+    return found if source.labels is None else {**found, f"{split}_labels": source.labels}
+
+
+def _stand_ins(source: Source) -> NDArray[np.bool_]:
+    """Which rows are of images that could not be decoded, for which the source gave another one."""
+    broken = {name for name, _ in source.unreadable}
+    return np.array([name in broken for name in source.names() or ()] or [False] * len(source))
+
+
+def _without(arrays: dict[str, NDArray[Any]], split: str, rows: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """The arrays of a split without some of their rows."""
+    return {name: array[~rows] for name, array in arrays.items() if name.startswith(f"{split}_")}
 
 
 def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:

@@ -14,6 +14,8 @@ PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
 IMAGE_SIZE = "image_size"
 """No field but several at once, as on the command line."""
+SMALLEST = 8
+"""Pixels: of less, no crop and no network tells anything."""
 
 
 def changed(run: Run, settings: Mapping[str, Any]) -> Run:
@@ -76,6 +78,10 @@ def _named(part: str, name: str) -> Any:
 def _sized(run: Run, side: Any) -> Run:
     if type(side) is not int:
         raise ConfigError(f"{IMAGE_SIZE} is {side!r}; it takes a whole number of pixels, such as {_side(run)}")
+    if side < SMALLEST:
+        raise ConfigError(
+            f"{IMAGE_SIZE} is {side}; it must be at least {SMALLEST} pixels, and 32 is usual for small images"
+        )
     try:
         return with_side(run, side)
     except ValueError as error:

@@ -57,6 +57,7 @@ MISTAKES = {
     f"{PRETRAIN} --policy.views.0.scale 1": "--policy.views.0.scale needs 2 numbers",
     f"{PRETRAIN} --time": "--time needs a value: fit the run into this time, as in 45m, 6h or 1h30m",
     f"{PRETRAIN} --backbone": "--backbone needs a value",
+    f"{PRETRAIN} --image-size 1": "image_size is 1; it must be at least 8 pixels",
     f"{PRETRAIN} --image-size": "--image-size needs a value",
     "pretrain --data x.npz --out": "--out needs a path",
     "detect train run --data x --out new --recipe": "--recipe needs a value",

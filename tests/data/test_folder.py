@@ -125,6 +125,14 @@ def test_no_readable_image_is_an_error(tmp_path: Path, ram_limit: int) -> None:
         open_folder(tmp_path, ram_limit)
 
 
+def test_those_that_fail_after_their_header_are_counted_with_the_others(tmp_path: Path) -> None:
+    plant(tmp_path, "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-60])
+    (tmp_path / "b.jpg").touch()
+    with pytest.raises(DataError, match="none of the 2 images"):
+        open_folder(tmp_path)
+
+
 def test_files_that_vanish_later(tmp_path: Path) -> None:
     plant(tmp_path, "a.png", "b.png", "c.png")
     source = open_folder(tmp_path, 0).train

@@ -49,7 +49,7 @@ def test_an_arm_that_did_not_learn_has_no_differences() -> None:
     lost = [line("lost", seed, 3, before=10.0, knn__student=value) for seed, value in enumerate((11.0, 9.0, 10.5))]
     found = comparison([*PLAIN, *lost])
     assert found.arms[1].learned is False and found.arms[1].against == {} and found.arms[0].learned is True
-    assert "did not learn" in str(found) and "went from 10.00 to 10.17 %" in str(found)
+    assert "not shown to have learned" in str(found) and "went from 10.00 to 10.17 %" in str(found)
     assert "do not read on" in str(comparison(lost))
 
 

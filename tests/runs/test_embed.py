@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+import resmom.runs.embed as embedding
 from resmom import cli
+from resmom.data.folder import open_folder
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.features import features
@@ -54,6 +56,29 @@ def test_photos_without_labels_keep_their_names(run: Path, tmp_path: Path) -> No
     assert arrays["train_names"].tolist() == ["a.png", "b.png", "c.png"]
     assert arrays["train_student"].shape == (3, 4)
     assert not {"train_teacher", "train_labels", "test_student"} & set(arrays)
+
+
+def test_an_image_that_cannot_be_decoded_has_no_row(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of images that are not held in RAM it is first seen when its row is made, of the image that stands in for it."""
+    monkeypatch.setattr(embedding, "open_data", lambda spec: open_folder(Path(spec), ram_limit=0))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
+    for at, name in enumerate(("x/a.jpg", "x/b.jpg", "y/c.jpg")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[at]).save(tmp_path / "photos" / name)
+    whole = np.load(embed(run, tmp_path / "whole.npz", str(tmp_path / "photos"), "student").path)
+    broken = tmp_path / "photos" / "x" / "b.jpg"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    places = ["--data", str(tmp_path / "photos"), "--out", str(tmp_path / "some.npz")]
+    monkeypatch.setattr("sys.argv", ["resmom", "embed", str(run), "--network", "student", *places])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "1 images could not be read and are left out" in capsys.readouterr().out
+    some = np.load(tmp_path / "some.npz")
+    assert some["train_names"].tolist() == ["x/a.jpg", "y/c.jpg"]
+    for name in ("train_student", "train_labels"):
+        assert np.array_equal(some[name], whole[name][[0, 2]])
 
 
 def test_on_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
