@@ -233,6 +233,8 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
 def _ema(steps: int) -> tuple[Ema, str]:
     life = min(700.0, max(20.0, steps / 100))
     share = "a hundredth of the run" if life == steps / 100 else "a hundredth of the run, within 20 to 700"
+    if life > steps / 10:  # a teacher that is still its random start is of no use
+        life, share = steps / 10, "a tenth of so short a run"
     return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"
 
 

@@ -20,6 +20,8 @@ TRAINING = "measured while training"
 """Said of what a run measured by itself: at its own precision, and perhaps on fewer images."""
 
 NETWORKS = ("student", "teacher")
+FEW = 4
+"""Settings that name a configuration; the table has all of them."""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +90,10 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The configuration in a few words: what sets it apart."""
-        return ", ".join(f"{name} {value}" for name, value in self.values.items())
+        """The configuration in a few words: what sets it apart, by what it has rather than by what it has not."""
+        had = [f"{name} {value}" for name, value in self.values.items() if value not in ("absent", "empty")]
+        more = f" and {len(had) - FEW} more" if len(had) > FEW + 1 else ""
+        return ", ".join(had[:FEW] if more else had) + more
 
 
 @dataclass(frozen=True)

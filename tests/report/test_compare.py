@@ -6,7 +6,7 @@ import pytest
 
 from resmom.config import Run, to_json
 from resmom.recipes import recipe
-from resmom.report.compare import Measured, differences, flat, scores, shared_protocol, table
+from resmom.report.compare import Group, Measured, differences, flat, scores, shared_protocol, table
 from resmom.report.page import page
 from resmom.train.plan import Train
 from tests.report import sample
@@ -107,3 +107,12 @@ def test_the_spread_over_draws_is_that_of_one_seed_and_no_spread_over_seeds() ->
     both = table([one, two]).groups[0].cells[linear]
     assert both.sd == pytest.approx(math.sqrt(8)) and both.only is None
     assert "± 1.5 over 5 draws" in page(sample.contents(one)) and "over 5 draws" not in page(sample.contents(one, two))
+
+
+def test_a_configuration_is_named_by_a_few_settings_that_it_has() -> None:
+    def label(**values: str) -> str:
+        return Group(values, (sample.run(),), (), {}).label
+
+    assert label(a="1", b="absent", c="empty", d="2") == "a 1, d 2"
+    assert label(**dict.fromkeys("abcde", "1")) == "a 1, b 1, c 1, d 1, e 1"
+    assert label(**dict.fromkeys("abcdef", "1")) == "a 1, b 1, c 1, d 1 and 2 more"
