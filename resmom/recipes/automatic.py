@@ -80,7 +80,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     side, why = _side(facts)
     chosen("image_size", side, why)
     backbone, why = _backbone(facts, side)
-    chosen("backbone", _name(backbone), why)
+    chosen("backbone", named(backbone), why)
     method, why = _method(backbone)
     chosen("method", f"MoCo-v3, temperature {method.temperature:g}, heads {method.hidden}/{method.out}", why)
     batch, why = _batch(facts, limits)
@@ -268,18 +268,19 @@ def _precision(facts: Facts) -> tuple[Literal["fp32", "bf16"], str]:
     return "fp32", "this machine has no fast bfloat16"
 
 
-def _name(backbone: BackboneConfig) -> str:
+def named(backbone: BackboneConfig) -> str:
+    """A backbone in words, for people."""
     match backbone:
-        case SmallResNet(widths=widths):
-            return f"SmallResNet {'-'.join(map(str, widths))}"
+        case SmallResNet(widths=widths, blocks=blocks):
+            return f"SmallResNet {'-'.join(map(str, widths))}" + (f", {blocks} blocks a stage" if blocks > 1 else "")
         case ResNet(depth=depth, stem=stem):
             return f"ResNet-{depth}, {stem} stem"
         case MoCoViT(size=size, patch=patch, image=image):
             return f"ViT-{size}/{patch} at {image} pixels"
         case DinoViT(size=size, patch=patch, image=image):
             return f"DINO's ViT-{size}/{patch} at {image} pixels"
-        case Timm(name=name):
-            return f"timm's {name}"
+        case Timm(name=name, image=image):
+            return f"timm's {name}" + (f" at {image} pixels" if image else "")
 
 
 def _numbers(values: Numbers) -> str:
