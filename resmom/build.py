@@ -8,6 +8,7 @@ from typing import assert_never
 import torch
 from torch import nn
 
+from resmom.errors import UserError
 from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
 from resmom.methodconfig import MethodConfig
@@ -40,6 +41,20 @@ class Own:
 
     backbone: nn.Module | None = None
     method: Callable[[Backbone], Method] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UserError for what is no module and no function, a module's class for instance."""
+        if isinstance(self.backbone, type):
+            name = self.backbone.__name__
+            raise UserError(f"backbone is the class {name}; give a module, which {name}(...) makes")
+        if self.backbone is not None and not isinstance(self.backbone, nn.Module):
+            raise UserError(f"backbone is a {type(self.backbone).__name__}; give a torch module, views to N x D")
+        method: object = self.method
+        if method is not None and not callable(method):
+            raise UserError(
+                f"method is {method!r}; give a function that makes a Method around a backbone. A method of resmom "
+                "is part of the run: change=lambda run: replace(run, method=...)"
+            )
 
 
 def build_method(
