@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, cast
 
 import torch
 from torch import nn
@@ -44,12 +44,13 @@ class Own:
 
     def __post_init__(self) -> None:
         """Raises UserError for what is no module and no function, a module's class for instance."""
-        if isinstance(self.backbone, type):
-            name = self.backbone.__name__
-            raise UserError(f"backbone is the class {name}; give a module, which {name}(...) makes")
-        if self.backbone is not None and not isinstance(self.backbone, nn.Module):
-            raise UserError(f"backbone is a {type(self.backbone).__name__}; give a torch module, views to N x D")
-        method: object = self.method
+        backbone, method = cast(object, self.backbone), cast(object, self.method)  # Python brings anything
+        if isinstance(backbone, type):
+            raise UserError(
+                f"backbone is the class {backbone.__name__}; give a module, which {backbone.__name__}(...) makes"
+            )
+        if backbone is not None and not isinstance(backbone, nn.Module):
+            raise UserError(f"backbone is a {type(backbone).__name__}; give a torch module, views to N x D")
         if method is not None and not callable(method):
             raise UserError(
                 f"method is {method!r}; give a function that makes a Method around a backbone. A method of resmom "
