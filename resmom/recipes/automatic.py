@@ -86,7 +86,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     batch, why = _batch(facts, limits)
     chosen("train.batch", batch, why)
     steps, why = _steps(facts, limits, batch)
-    chosen("train.steps", f"{steps} ({steps * batch / facts.images:.0f} passes over the images)", why)
+    chosen("train.steps", f"{steps} ({_passes(steps * batch / facts.images)})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
     ema, why = _ema(steps)
@@ -217,6 +217,12 @@ def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     if passes == 800.0:
         return steps, "800 passes at most: beyond that a small set is only learnt by heart"
     return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
+
+
+def _passes(number: float) -> str:
+    if number < 1:
+        return f"{number:.1g} of a pass over the images"
+    return f"{number:.0f} pass{'' if round(number) == 1 else 'es'} over the images"
 
 
 def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:

@@ -91,6 +91,13 @@ def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) 
     assert {row.network for row in rows} == {"student", "teacher"}
 
 
+def test_labels_inside_the_items_are_not_looked_at_and_the_way_to_give_them_is_told(tmp_path: Path) -> None:
+    items = [(Image.fromarray(image), int(label)) for image, label in zip(pixels(), LABELS, strict=True)]
+    result = train(items, tmp_path / "run")
+    with pytest.raises(UserError, match=r"list has no labels, .*as a pair, or a Dataset that has them as `targets`"):
+        result.evaluate(("knn",))
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
