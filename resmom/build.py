@@ -3,11 +3,12 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, cast
 
 import torch
 from torch import nn
 
+from resmom.errors import UserError
 from resmom.evaluate.online import OnlineClassifier
 from resmom.method import Method
 from resmom.methodconfig import MethodConfig
@@ -40,6 +41,21 @@ class Own:
 
     backbone: nn.Module | None = None
     method: Callable[[Backbone], Method] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UserError for what is no module and no function, a module's class for instance."""
+        backbone, method = cast(object, self.backbone), cast(object, self.method)  # Python brings anything
+        if isinstance(backbone, type):
+            raise UserError(
+                f"backbone is the class {backbone.__name__}; give a module, which {backbone.__name__}(...) makes"
+            )
+        if backbone is not None and not isinstance(backbone, nn.Module):
+            raise UserError(f"backbone is a {type(backbone).__name__}; give a torch module, views to N x D")
+        if method is not None and not callable(method):
+            raise UserError(
+                f"method is {method!r}; give a function that makes a Method around a backbone. A method of resmom "
+                "is part of the run: change=lambda run: replace(run, method=...)"
+            )
 
 
 def build_method(

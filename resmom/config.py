@@ -178,5 +178,5 @@ def method_named(name: str) -> MethodConfig:
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"there is no method '{name}'{hint}; methods are {', '.join(METHODS)}")
+        raise ConfigError(f"there is no method '{name}', methods are {', '.join(METHODS)}{hint}")
     return METHODS[name]()

@@ -14,9 +14,11 @@ RUN/checkpoints/        last.pt and the kept ones, step-00007800.pt …
 RUN/lock                held while a process works in the folder
 """
 
+import errno
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +104,7 @@ class RunDir:
             yield
 
     def refuse_if_used(self) -> None:
-        """Raise RunDirError if the folder already holds something."""
+        """Raise RunDirError if the folder already holds something, or cannot be written in."""
         if self.config.exists():
             raise RunDirError(
                 f"{self.path} already holds a run; continue it with `resmom resume {self.path}`, or give another --out"
@@ -114,6 +116,19 @@ class RunDir:
             raise RunDirError(f"{above} is a file, so there can be no folder below it; give another --out")
         if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
             raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
+        self._require_writable(above)
+
+    def _require_writable(self, above: Path) -> None:
+        """Raise RunDirError if the folder cannot be made or written in; a trial tells, which leaves nothing behind."""
+        try:
+            # A folder: what permissions alone say does not hold for root, nor for disks that are read only.
+            Path(tempfile.mkdtemp(".part", dir=self.path if self.path.is_dir() else above)).rmdir()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return  # how much is needed, and how much there is, is told where the run's size is known
+            raise RunDirError(
+                f"{self.path} cannot be written: the system says '{error.strerror}'; give another --out"
+            ) from error
 
 
 def _leftover(entry: Path) -> bool:

@@ -1,5 +1,7 @@
 """The run folder: lines, lock, refusals."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,32 @@ def test_used_folders_are_refused_with_the_way_out(tmp_path: Path) -> None:
     file.write_text("x")
     with pytest.raises(RunDirError, match="is a file"):
         RunDir(file).refuse_if_used()
+
+
+@pytest.mark.parametrize(("place", "exists"), [("new", False), ("a/b/new", False), ("empty", True)])
+def test_a_place_that_cannot_be_written_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, exists: bool
+) -> None:
+    """Root may write wherever the disk lets it, so the disk refuses here."""
+    run = RunDir(tmp_path / place)
+    if exists:
+        run.path.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    run.refuse_if_used()
+    assert sorted(tmp_path.rglob("*")) == before
+
+    def refusing(number: int) -> None:
+        def mkdir(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "mkdir", mkdir)
+
+    refusing(errno.EROFS)
+    with pytest.raises(RunDirError, match=f"{place} cannot be written: the system says 'Read-only file system'"):
+        run.refuse_if_used()
+    refusing(errno.ENOSPC)
+    run.refuse_if_used()  # how much is needed is told later
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_run_is_found_by_folder_and_by_checkpoint(tmp_path: Path) -> None:

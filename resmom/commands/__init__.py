@@ -53,6 +53,17 @@ def take(options: list[str], name: str) -> tuple[list[str], str | None]:
     return rest, value
 
 
+def require_one_length(options: list[str], steps: int = 0) -> None:
+    """Refuse epochs that would count for nothing: the options, which are valid, or the recipe set `steps` too."""
+    epochs, asked = (take(options, name)[1] for name in ("--train.epochs", "--train.steps"))
+    steps = steps if asked is None else int(asked)
+    if epochs is not None and steps:
+        raise UserError(
+            f"--train.epochs {epochs} has no effect beside --train.steps {steps}, which is the run's length; leave one "
+            "of them out (--train.steps 0 counts in epochs)"
+        )
+
+
 def print_json(content: Any) -> None:
     """Machine-readable results, on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False))

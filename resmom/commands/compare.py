@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, parse, print_json, require_one_length, set_process
 from resmom.config import Run
 from resmom.errors import UserError
 from resmom.recipes import recipe
@@ -105,6 +105,7 @@ def _compare(first: str, rest: list[str]) -> int:
     ]
     kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True)
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
+    require_one_length(rest, base.train.steps)
     if a.run.train.seed != base.train.seed:
         raise UserError("--train.seed is set by the grid; give --seeds")
     if grid is None:

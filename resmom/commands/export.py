@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
         told = {"step": result.step, "chosen": result.chosen, "advice": result.advice}
         print_json({"folder": str(result.folder), "files": files, **told})
     else:
-        print("\n".join(map(str, result.files)))
         if result.advice:
             print(result.advice)
+        print("\n".join(map(str, result.files)))
         print("the last one says how to load them")
     return 0

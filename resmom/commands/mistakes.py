@@ -68,10 +68,12 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
             choices = sorted((choice for choice in event.choices if choice != "None"), key=form.find)
             return f"{_shown(event.argument)} is '{event.value}'; it is one of {', '.join(choices)}"
         case "BadValue" if event.reason == "too_few_values":
-            return f"{_shown(event.argument)} needs {_wanted(event.argument)}"
+            given = _given(event.argument, arguments)
+            return f"{_shown(event.argument)} needs {_wanted(event.argument)}{_apart(event.argument, given)}"
         case "InstantiationFailure":
             given = _given(event.argument, arguments)
-            return f"{_shown(event.argument)} is '{given}'; it takes {_wanted(event.argument)}"
+            wanted = _wanted(event.argument)
+            return f"{_shown(event.argument)} is '{given}'; it takes {wanted}{_apart(event.argument, given)}"
         case _:
             return None
 
@@ -120,6 +122,14 @@ def _wanted(argument: Any) -> str:
         many = KINDS[names[0]][1]
         return many if form.startswith("[") else f"{len(names)} {many}"
     return f"a value: {_about(argument)}" if form == "STR" else f"values of the form {form}"
+
+
+def _apart(argument: Any, given: str) -> str:
+    """How several numbers are written, as the end of a sentence, where they were given as one word: 8,16 or [8, 16]."""
+    numbers = re.findall(r"[\w.+-]+", given)
+    if len(numbers) < 2 or not re.search(r"[,;\[(]", given):
+        return ""
+    return f", as words of their own: {_shown(argument)} {' '.join(numbers)}"
 
 
 def _given(argument: Any, arguments: Sequence[str]) -> str:

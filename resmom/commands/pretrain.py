@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, set_process, take, tell_end
+from resmom.commands import Flat, parse, parse_known, require_one_length, set_process, take, tell_end
 from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
@@ -39,13 +39,14 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --method NAME              {", ".join(METHODS)}
   --image-size N             side of the views in pixels, and of the image that a transformer is made for
   --train.batch N            images per step; --train.micro-batch N: as many at once
-  --train.epochs N           passes over the images; --train.steps N: steps instead
+  --train.epochs N           passes over the images; or --train.steps N: steps instead
   --train.seed N             another seed is another run of the same
   --train.precision NAME     fp32, bf16 or fp16
   --optim.lr X               learning rate per 256 images
   --ema.momentum X           the teacher's momentum at the start
   --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
-  --device NAME              cpu, cuda, ...; --workers N, --threads N; --deterministic: repeatable on a GPU
+  --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
+                             --deterministic: repeatable on a GPU
   --json                     print the result as JSON
 
 `resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
@@ -101,7 +102,9 @@ def main(arguments: list[str]) -> int:
         run = run if kind is None else replace(run, method=kind)
         run = run if body is None else replace(run, backbone=body)
         run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
-        return parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
+        found = parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
+        require_one_length(options, 0 if base is None else base.train.steps)
+        return found
 
     if base is not None:
         first: Shared = asked(base)

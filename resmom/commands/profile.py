@@ -5,7 +5,7 @@ from typing import Any
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, print_json, set_process
+from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, set_process
 from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.recipes import recipe
@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
     option = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base or Run()))
     kind: Any = make_dataclass("Arguments", [option], bases=(Shared,), frozen=True)
     a = parse(kind, rest, f"resmom profile {name or ''}".strip(), ABOUT)
+    require_one_length(rest)
     set_process(a.machine)
     data = open_data(a.data)
     found = profile(a.run, data, default_device(a.machine.device), workers_for(a.machine, data), a.seconds)

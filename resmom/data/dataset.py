@@ -96,11 +96,21 @@ def _source(images: object) -> Source:
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8 or images.ndim != 4:
             raise DataError(f"an array of images is N x H x W x C uint8; got {images.dtype} of shape {images.shape}")
+        if images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
+            raise DataError(
+                f"an array of images is N x H x W x C uint8; {images.shape} looks like N x C x H x W: use "
+                "numpy.moveaxis(images, 1, 3), or give a tensor: torch.from_numpy(images)"
+            )
         return ArraySource("an array", torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
     if isinstance(images, Tensor):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DataError(
                 f"a tensor of images is N x C x H x W uint8; got {images.dtype} of shape {tuple(images.shape)}"
+            )
+        if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+            raise DataError(
+                f"a tensor of images is N x C x H x W uint8; {tuple(images.shape)} looks like N x H x W x C: use "
+                "images.permute(0, 3, 1, 2)"
             )
         return ArraySource("a tensor", images)
     if isinstance(images, Sized) and hasattr(type(images), "__getitem__"):

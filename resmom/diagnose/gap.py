@@ -31,8 +31,8 @@ class Gap:
     chance: Float[Tensor, ""]
 
     def __repr__(self) -> str:
-        inter = "None" if self.inter is None else f"{self.inter.item():.4f}"
-        return f"Gap(intra={self.intra.item():.4f}, inter={inter}, chance={self.chance.item():.4f})"
+        inter = "None" if self.inter is None else f"{self.inter.item():z.4f}"  # z: no minus before a zero
+        return f"Gap(intra={self.intra.item():z.4f}, inter={inter}, chance={self.chance.item():z.4f})"
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,19 @@ class GapSums:
 def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
     """Both networks on each view: N x D tensors of one shape, a row per image in the same order.
 
-    Raises UserError for no views, another number of views on each side, or shapes that differ.
+    Raises UserError for what is no tensor, for no views, another number of views on each side, or shapes that differ.
     """
-    s, t = ([side] if isinstance(side, Tensor) else list(side) for side in (student, teacher))
+    s, t = (list(side) if isinstance(side, Sequence) else [side] for side in (student, teacher))
     if len(s) != len(t) or not s:
         raise UserError(
             f"student and teacher are compared on the same views; got {len(s)} view(s) of the student and {len(t)} of "
             "the teacher; give one tensor for each side, or as many for one side as for the other, in the same order"
+        )
+    other = next((type(side) for side in (*s, *t) if not isinstance(side, Tensor)), None)
+    if other is not None:
+        raise UserError(
+            f"student and teacher must be tensors; got {other.__name__}; make tensors of them, as "
+            "torch.from_numpy(array) does"
         )
     for a, b in zip(s, t, strict=True):
         # Without this check one row would broadcast against many and give a plausible number.

@@ -27,6 +27,10 @@ _COUNTER = "num_batches_tracked"
 """Absent from files of old; nothing depends on it while BatchNorm has a momentum."""
 
 
+class MisfitError(WeightsError):
+    """The file is sound, but its tensors are not this backbone's by name, number or shape."""
+
+
 @dataclass(frozen=True)
 class InitWeights:
     """What was taken from a file: so many tensors whose names began with `prefix`, and what stayed behind."""
@@ -69,7 +73,8 @@ def load_backbone(backbone: nn.Module, path: str | Path, network: Network = "stu
 
     Where a file holds several such networks (a momentum method's checkpoint), the one that `network` says is taken.
     Tensors of classifiers and heads may be left over, and are listed. Nothing is written unless everything fits: raises
-    WeightsError if a tensor is missing, has another shape, is not finite, or if the file's network has further parts.
+    MisfitError, a WeightsError, if a tensor is missing, has another shape, or if the file's network has further parts,
+    and WeightsError if one is not finite.
     """
     path = Path(path)
     weights = read_weights(path)
@@ -77,14 +82,14 @@ def load_backbone(backbone: nn.Module, path: str | Path, network: Network = "stu
     own = body.state_dict()
     fits = sorted(_fits(own, weights), key=lambda fit: fit.rank(network))
     if not fits:
-        raise WeightsError(
+        raise MisfitError(
             f"{path} holds {len(weights)} tensors, none of them named like one of this backbone's. Names there: "
             f"{_some(weights)}. Names here: {_some(own)}. Choose the backbone that the file was made with: "
             f"--backbone ({BACKBONES})"
         )
     best = fits[0]
     if best.differences:
-        raise WeightsError(_refusal(path, best, own, weights))
+        raise MisfitError(_refusal(path, best, own, weights))
     state = {name: weights[best.found[name]] if name in best.found else value for name, value in own.items()}
     _check_values(path, own, state)
     body.load_state_dict(state, strict=True)
@@ -186,7 +191,8 @@ def _advice(fit: _Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor])
     """What to change, as far as names and shapes tell."""
     name = fit.misshaped[0] if fit.misshaped else ""
     there, here = (weights[fit.found[name]], own[name]) if name else (torch.empty(0), torch.empty(0))
-    if name == "conv1.weight" and there.shape[2:] != here.shape[2:]:
+    another = fit.missing or fit.unknown or there.shape[:1] != here.shape[:1]  # no stem would make it fit
+    if name == "conv1.weight" and not another and there.shape[2:] != here.shape[2:]:
         if there.shape[-1] == 7:
             return "The file's first convolution is 7x7: use --backbone.stem imagenet (and views of 64 pixels or more)"
         if there.shape[-1] == 3:

@@ -80,13 +80,13 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     side, why = _side(facts)
     chosen("image_size", side, why)
     backbone, why = _backbone(facts, side)
-    chosen("backbone", _name(backbone), why)
+    chosen("backbone", named(backbone), why)
     method, why = _method(backbone)
     chosen("method", f"MoCo-v3, temperature {method.temperature:g}, heads {method.hidden}/{method.out}", why)
     batch, why = _batch(facts, limits)
     chosen("train.batch", batch, why)
     steps, why = _steps(facts, limits, batch)
-    chosen("train.steps", f"{steps} ({steps * batch / facts.images:.0f} passes over the images)", why)
+    chosen("train.steps", f"{steps} ({_passes(steps * batch / facts.images)})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
     ema, why = _ema(steps)
@@ -219,6 +219,12 @@ def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
 
 
+def _passes(number: float) -> str:
+    if number < 1:
+        return f"{number:.1g} of a pass over the images"
+    return f"{number:.0f} pass{'' if round(number) == 1 else 'es'} over the images"
+
+
 def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     convolutional = isinstance(backbone, ResNet | SmallResNet) or (
         isinstance(backbone, Timm) and "resnet" in backbone.name
@@ -270,18 +276,19 @@ def _precision(facts: Facts) -> tuple[Literal["fp32", "bf16"], str]:
     return "fp32", "this machine has no fast bfloat16"
 
 
-def _name(backbone: BackboneConfig) -> str:
+def named(backbone: BackboneConfig) -> str:
+    """A backbone in words, for people."""
     match backbone:
-        case SmallResNet(widths=widths):
-            return f"SmallResNet {'-'.join(map(str, widths))}"
+        case SmallResNet(widths=widths, blocks=blocks):
+            return f"SmallResNet {'-'.join(map(str, widths))}" + (f", {blocks} blocks a stage" if blocks > 1 else "")
         case ResNet(depth=depth, stem=stem):
             return f"ResNet-{depth}, {stem} stem"
         case MoCoViT(size=size, patch=patch, image=image):
             return f"ViT-{size}/{patch} at {image} pixels"
         case DinoViT(size=size, patch=patch, image=image):
             return f"DINO's ViT-{size}/{patch} at {image} pixels"
-        case Timm(name=name):
-            return f"timm's {name}"
+        case Timm(name=name, image=image):
+            return f"timm's {name}" + (f" at {image} pixels" if image else "")
 
 
 def _numbers(values: Numbers) -> str:

@@ -131,5 +131,5 @@ def detection_recipe(name: str) -> Detect:
     if name not in DETECTION:
         near = difflib.get_close_matches(name, DETECTION, n=2, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ConfigError(f"there is no detection recipe '{name}'{hint}; there are {', '.join(DETECTION)}")
+        raise ConfigError(f"there is no detection recipe '{name}', there are {', '.join(DETECTION)}{hint}")
     return replace(DETECTION[name](), recipe=name)

@@ -101,5 +101,5 @@ def segmentation_recipe(name: str) -> Fcn | PatchLinear:
     if name not in SEGMENTATION:
         near = difflib.get_close_matches(name, SEGMENTATION, n=2, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ConfigError(f"there is no segmentation recipe '{name}'{hint}; there are {', '.join(SEGMENTATION)}")
+        raise ConfigError(f"there is no segmentation recipe '{name}', there are {', '.join(SEGMENTATION)}{hint}")
     return replace(SEGMENTATION[name](), recipe=name)

@@ -18,6 +18,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
+from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.rundir import RunDirError
 from resmom.runs.facts import free_memory
 from resmom.runs.health import health_line
@@ -152,12 +153,12 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = L
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
     if steps < least:
         needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
+        *remedies, last = (f"--time {math.ceil(needed / 60)}m or more", "a smaller --train.batch", *_lighter(run))
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {least} are needed; give "
-            f"--time {math.ceil(needed / 60)}m or more, a smaller --train.batch, smaller views (--image-size), or a "
-            "smaller --backbone"
+            f"{', '.join(remedies)} or {last}"
         )
     return steps
 
@@ -195,10 +196,18 @@ def fit_batch(run: Run, cost: Trial, device: torch.device) -> int:
     if batch < least:
         raise ConfigError(
             f"the network does not fit into memory: {cost.weight_bytes / 2**30:.1f} GiB for weights and "
-            f"{cost.kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take a "
-            "smaller backbone or smaller views"
+            f"{cost.kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take "
+            + (" or ".join(_lighter(run)) or "a file of a smaller backbone")
         )
     return batch
+
+
+def _lighter(run: Run) -> list[str]:
+    """What makes a step cheaper at the same batch: not another backbone than that of the file that a run starts from,
+    nor other views than those that its transformer has positions for."""
+    if not run.init:
+        return ["smaller views (--image-size)", "a smaller --backbone"]
+    return [] if isinstance(run.backbone, MoCoViT | DinoViT) else ["smaller views (--image-size)"]
 
 
 def fit_kept(cost: Trial, out: Path, most: int) -> int:

@@ -212,8 +212,9 @@ def labelled(loaded: Loaded, opened: Data) -> tuple[Split, bool]:
     split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
     if split is None:
         raise UserError(
-            f"{opened.train.name} has no labels, and these protocols need them: use a folder with one sub-folder per "
-            "class, or an .npz with train_labels"
+            f"{opened.train.name} has no labels, and these protocols need them: name labelled images with --data "
+            "LABELLED, a folder with one sub-folder per class or an .npz with train_labels; in Python give images with "
+            "labels as a pair, or a Dataset that has them as `targets` or `labels`"
         )
     if split.train.channels != len(loaded.run.policy.mean):
         raise ConfigError(

@@ -20,10 +20,9 @@ from resmom.data.split import holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone
-from resmom.nets.init import load_backbone
-from resmom.nets.weightfile import WeightsError
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
+from resmom.runs.recognise import start_weights
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled
 from resmom.train.state import State
@@ -146,17 +145,15 @@ def _require_size(backbone: nn.Module, channels: int, side: int, other: int) -> 
         part.training = training
 
 
-def start_from(path: str, method: Method) -> str:
-    """Put the weights of a file into all backbones, so that student and teacher start equal as ever.
+def start_from(run: Run, method: Method, own: Own | None = None) -> str:
+    """Put the weights of the file `run.init` into all backbones, so that student and teacher start equal as ever.
 
     Returns what was used of the file, in words. Raises ConfigError for weights that do not fit.
     """
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
-    try:
-        taken = load_backbone(student, path)
-    except WeightsError as error:
-        raise ConfigError(f"init: {error}") from error
+    asked = run.backbone if own is None or own.backbone is None else None
+    taken = start_weights(student, run.init, asked, derived=run.recipe == "automatic")
     if method.teacher is not None:
         backbone_of(method.teacher).load_state_dict(student.state_dict(), strict=True)
     return taken.words
@@ -175,7 +172,7 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         )
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
     method = fresh_method(run, device, own)
-    started = start_from(run.init, method) if run.init and start else ""
+    started = start_from(run, method, own) if run.init and start else ""
     if method.teacher is None and run.residual.weight > 0:  # of the user's own: the others are refused above
         raise ConfigError("this method has no teacher, so there is no gap to close: set residual.weight to 0")
     names = () if own is not None and own.method is not None else steady_of(run.method)

@@ -18,9 +18,9 @@ from resmom.errors import UserError
 from resmom.method import Method
 from resmom.rundir import RunDir, find_run
 from resmom.runs.job import backbone_of, default_device, fresh_method
-from resmom.runs.own import require, written_data
+from resmom.runs.own import again, require, written_data
 from resmom.train.plan import length
-from resmom.train.state import networks_of
+from resmom.train.state import load_network, networks_of
 from resmom.types import Network
 
 
@@ -79,15 +79,15 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
     content = load_checkpoint(checkpoint, place)
     run = from_json(content["run"])
     method = fresh_method(run, place, own)
+    teacher = content["state"]["teacher"]
+    if (method.teacher is None) != (teacher is None):
+        raise CheckpointError(f"{checkpoint} does not fit its own configuration: a teacher is in only one of them")
     try:
-        method.student.load_state_dict(content["state"]["student"], strict=True)
-        teacher = content["state"]["teacher"]
-        if (method.teacher is None) != (teacher is None):
-            raise CheckpointError(f"{checkpoint} does not fit its own configuration: a teacher is in only one of them")
+        load_network(method.student, content["state"]["student"], "student")
         if method.teacher is not None:
-            method.teacher.load_state_dict(teacher, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}") from error
+            load_network(method.teacher, teacher, "teacher")
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}{again(written)}") from error
     return Loaded(run, folder, method, content, place, written)
 
 

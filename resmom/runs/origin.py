@@ -9,10 +9,9 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
-from resmom.nets.init import load_backbone
-from resmom.nets.weightfile import WeightsError
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
+from resmom.runs.recognise import start_weights
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of pixels, where no run says which ones it was trained with."""
@@ -84,11 +83,8 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
     weights: dict[str, Backbone] = {}
     words: dict[str, str] = {}
     if origin.init:
-        try:
-            weights["init"] = _fresh(origin.backbone, seed)
-            words["init"] = load_backbone(weights["init"], origin.init).words
-        except WeightsError as error:
-            raise ConfigError(f"init: {error}") from error
+        weights["init"] = _fresh(origin.backbone, seed)
+        words["init"] = start_weights(weights["init"], origin.init, origin.backbone).words
     if origin.random or not origin.init:
         weights["random"], words["random"] = _fresh(origin.backbone, seed), f"random weights, seed {seed}"
     return Backbones(origin.backbone, *IMAGENET, weights, words)

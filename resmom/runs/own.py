@@ -31,6 +31,12 @@ def require(own: Own, written: Mapping[str, Any]) -> None:
             raise ConfigError(f"this run was made with the {part} of its configuration; leave {part}= away")
 
 
+def again(written: Mapping[str, Any]) -> str:
+    """What to do, as the end of a sentence, where weights do not fit the modules that were brought; may be empty."""
+    parts = [f"{part}= as it was at the start ({name})" for part, name in dict(written.get("own", {})).items()]
+    return f"; give {' and '.join(parts)}" if parts else ""
+
+
 def written_data(written: Mapping[str, Any]) -> str:
     """The data that run.json names. Raises DataError for images that were given in Python."""
     data = str(written["data"])

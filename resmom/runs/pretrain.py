@@ -26,7 +26,7 @@ from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine
 from resmom.runs.outcome import before_after, table
-from resmom.runs.own import GIVEN, names, require, written_data
+from resmom.runs.own import GIVEN, again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Asked, Settled, settle
@@ -184,7 +184,8 @@ def _load(job: Job, folder: RunDir) -> None:
     try:
         load_state(job.state, content["state"])
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{folder.last} does not fit the run in {folder.config}: {error}") from error
+        hint = again(json.loads(folder.config.read_text()))
+        raise CheckpointError(f"{folder.last} does not fit the run in {folder.config}: {error}{hint}") from error
 
 
 def _summary(job: Job, folder: RunDir) -> str:

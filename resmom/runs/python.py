@@ -120,7 +120,7 @@ class Result:
 def pretrain(
     data: object,
     out: str | Path,
-    run: Run | None = None,
+    run: Run | str | None = None,
     *,
     test: object = None,
     backbone: nn.Module | None = None,
@@ -136,8 +136,8 @@ def pretrain(
 
     `data`: a path or name as on the command line, a uint8 N x H x W x C array or N x C x H x W tensor, such a one with
     N labels as a pair, or a map-style Dataset; `test` likewise, for the measurements, with `data` given in Python.
-    `run`: a configuration, for instance `recipe("mocov3_cifar100_small")`; without one all settings are derived from
-    the images and the machine, and `change` turns that run into the one you want. `backbone`: a module of your own
+    `run`: a configuration, or a recipe's name such as "mocov3_cifar100_small"; without one all settings are derived
+    from the images and the machine. `change` turns that run into the one you want. `backbone`: a module of your own
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
     backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h".
 
@@ -146,10 +146,38 @@ def pretrain(
     """
     own = Own(backbone, method)
     opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
-    asked = Asked(run, change, str(init or ""), None if time is None else seconds_of(time))
+    asked = Asked(
+        None if run is None else _run_of(run),
+        _checked(change),
+        str(init or ""),
+        None if time is None else seconds_of(time),
+    )
     machine = Machine(device=device, workers=workers, quiet=quiet)
     start_run(asked, opened, Path(out), machine, own)
     return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
+
+
+def _run_of(run: Run | str | Path) -> Run:
+    """A configuration as it is given, or by its recipe's name."""
+    if isinstance(run, Run):
+        return run
+    if isinstance(run, str | Path):
+        return recipe(str(run))
+    raise UserError(f"{run!r} is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it")
+
+
+def _checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
+    """The user's change, refused if it returns no run."""
+
+    def ask(run: Run) -> Run:
+        changed = change(run)
+        if not isinstance(changed, Run):
+            raise UserError(
+                f"change returned {changed!r}; it must return the run, as dataclasses.replace(run, ...) makes it"
+            )
+        return changed
+
+    return ask
 
 
 def resume(
@@ -218,7 +246,7 @@ def compare(
         if arms is not None or vary is not None:
             raise UserError(f"{base} has its own arms; leave arms and vary out")
     else:
-        run = base if isinstance(base, Run) else recipe(str(base))
+        run = _run_of(base)
         if (arms is None) == (vary is None):
             raise UserError('give either arms={"plain": {}, ...} or vary={"residual.weight": [0, 1]}')
         grid = Grid(run.recipe, run, combinations(run, vary) if arms is None and vary is not None else arms or {})

@@ -1,6 +1,7 @@
 """Which backbone a file of weights was made with."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -8,9 +9,21 @@ from safetensors import SafetensorError, safe_open
 
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
-from resmom.nets.backbones import BACKBONES, BackboneConfig, MoCoViT, ResNet, build_backbone
-from resmom.nets.init import load_backbone
+from resmom.nets.backbones import (
+    BACKBONES,
+    Backbone,
+    BackboneConfig,
+    DinoViT,
+    MoCoViT,
+    ResNet,
+    SmallResNet,
+    Timm,
+    backbone_named,
+    build_backbone,
+)
+from resmom.nets.init import InitWeights, MisfitError, load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
+from resmom.recipes.automatic import named
 from resmom.recipes.facts import Seen
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
@@ -51,6 +64,52 @@ def recognise(path: str) -> BackboneConfig:
     )
 
 
+def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, derived: bool = False) -> InitWeights:
+    """Put a file's weights into a backbone built from `asked` (None: a module of the user's own).
+
+    Raises ConfigError for weights that do not fit. Where the file says what it was made with, that is told, with the
+    options that ask for it; a `derived` run takes it by itself if no other one is asked for.
+    """
+    try:
+        return load_backbone(backbone, path)
+    except MisfitError as error:
+        said = _own_word(Path(path))
+        if said is None or asked is None or named(said) == named(asked):
+            raise ConfigError(f"init: {error}") from error
+        remedy = "leave --backbone out" if derived else f"use {_options(said)}"
+        raise ConfigError(f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy}") from error
+    except WeightsError as error:
+        raise ConfigError(f"init: {error}") from error
+
+
+def _options(backbone: BackboneConfig) -> str:
+    """What asks for this backbone on the command line."""
+    match backbone:
+        case SmallResNet():
+            name = "small"
+        case ResNet(depth=depth):
+            name = f"resnet{depth}"
+        case MoCoViT(size=size):
+            name = f"vit-{size}"
+        case DinoViT(size=size):
+            name = f"dino-vit-{size}"
+        case Timm(name=model):
+            name = f"timm:{model}"
+    options = [f"--backbone {name}"]
+    for field in fields(backbone):
+        value, option = getattr(backbone, field.name), field.name.replace("_", "-")
+        if value == getattr(backbone_named(name), field.name):
+            continue
+        match value:
+            case bool():
+                options.append(f"--backbone.{'' if value else 'no-'}{option}")
+            case tuple():
+                options.append(f"--backbone.{option} {' '.join(map(str, value))}")
+            case _:
+                options.append(f"--backbone.{option} {value}")
+    return " ".join(options)
+
+
 def seen(path: str) -> Seen | None:
     """What the network of a file was trained to see; None where the file does not say."""
     file = Path(path)
@@ -79,7 +138,7 @@ def _own_word(file: Path) -> BackboneConfig | None:
     """What a run's checkpoint, or a file exported from one, says of its backbone; None for other people's files."""
     if file.suffix == ".safetensors" and file.is_file():
         metadata = _metadata(file)
-        architecture = json.loads(metadata["architecture"]) if "architecture" in metadata else None
+        architecture = json.loads(metadata["architecture"]) if "resmom_format" in metadata else None
         return backbone_from_json(architecture) if isinstance(architecture, dict) else None
     try:
         return from_json(load_checkpoint(file)["run"]).backbone

@@ -1,5 +1,6 @@
 """What a run is made of between two steps, and what a restart carries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,10 +90,24 @@ def state_dict(state: State) -> dict[str, Any]:
     }
 
 
+def load_network(network: nn.Module, saved: Mapping[str, Any], name: str) -> None:
+    """Put saved weights into a network. Raises ValueError with the first tensor in which the two differ."""
+    own = network.state_dict()
+    for tensor in {**saved, **own}:
+        if tensor not in saved:
+            raise ValueError(f"the {name} saved there has no {tensor}, this one has")
+        if tensor not in own:
+            raise ValueError(f"the {name} saved there has {tensor}, this one has not")
+        there, here = (getattr(part[tensor], "shape", ()) for part in (saved, own))
+        if there != here:
+            raise ValueError(f"{tensor} of the {name} is {tuple(there)} there, {tuple(here)} in this one")
+    network.load_state_dict(saved, strict=True)
+
+
 @torch.no_grad()
 def load_state(state: State, saved: dict[str, Any]) -> None:
     """Put a saved state into a freshly built one. Raises RuntimeError or ValueError where the two do not match."""
-    student_of(state.method).load_state_dict(saved["student"], strict=True)
+    load_network(student_of(state.method), saved["student"], "student")
     memory = memory_of(state.method)
     if memory.keys() != saved["memory"].keys():
         raise ValueError(f"the checkpoint's memory has {sorted(saved['memory'])}, this method needs {sorted(memory)}")

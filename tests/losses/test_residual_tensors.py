@@ -1,5 +1,6 @@
 """`resmom.residual` on plain tensors: the definition, its gradient, its precision, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,22 @@ def test_exchanged_sides_are_told_where_they_would_train_nothing() -> None:
         resmom.residual(t, s)
     with torch.no_grad():  # where nobody wants a gradient it is only a number
         assert resmom.residual(t, s).item() == pytest.approx(resmom.residual(s, t).item())
+
+
+def arrays_refused(call: str) -> str:
+    rows = np.ones((4, 3), np.float32)
+    try:
+        getattr(resmom, call)(rows, rows)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("call", ["residual", "gap"])
+def test_arrays_are_told_to_become_tensors(call: str) -> None:
+    assert forked.answer(arrays_refused, call) == (
+        "student and teacher must be tensors; got ndarray; make tensors of them, as torch.from_numpy(array) does"
+    )
 
 
 def refusal() -> str:

@@ -1,5 +1,6 @@
 """Time, memory and disk: what fits of made-up costs, and the costs of one tiny run that is really tried."""
 
+import re
 import shutil
 import time
 from collections import namedtuple
@@ -17,7 +18,7 @@ from resmom.data.source import ArraySource, Data, DataError
 from resmom.errors import UserError
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
-from resmom.nets.backbones import SmallResNet
+from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.rundir import RunDirError
 from resmom.runs import budget
 from resmom.runs.budget import (
@@ -135,6 +136,19 @@ class TestTime:
             fit_time(RUN, cost, seconds, measures=4)
 
     @pytest.mark.parametrize(
+        ("run", "remedy"),
+        [
+            (RUN, ", a smaller --train.batch, smaller views (--image-size) or a smaller --backbone"),
+            (replace(RUN, init="r18.pt"), ", a smaller --train.batch or smaller views (--image-size)"),
+            (replace(RUN, init="vit.pt", backbone=DinoViT("tiny")), " or a smaller --train.batch"),
+        ],
+    )
+    def test_too_short_a_time_offers_what_the_run_can_change(self, run: Run, remedy: str) -> None:
+        """A file of weights says which backbone it is, and a transformer's which views."""
+        with pytest.raises(ConfigError, match=rf"give --time 1m or more{re.escape(remedy)}$"):
+            fit_time(run, COST, 5.0, measures=4)
+
+    @pytest.mark.parametrize(
         ("seconds", "expected"), [(1e5, 20), (400.0, 20), (300.0, 15), (60.0, 3), (10.0, 1), (0.1, 1)]
     )
     def test_measurements_take_a_tenth_at_most_but_one_is_made(self, seconds: float, expected: int) -> None:
@@ -177,7 +191,7 @@ class TestBatch:
     def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(budget, "free_memory", lambda device: 200 * MIB)
         with pytest.raises(
-            ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take a sm"
+            ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take smaller views"
         ):
             fit_batch(RUN, COST, CPU)
 

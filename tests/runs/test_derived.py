@@ -108,7 +108,7 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
         (["--train.batch", "101"], "100 images cannot fill a batch of 101"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--backbone", "rasnet18"], "resnet18"),
-        (["--method", "byul"], "did you mean byol"),
+        (["--method", "byul"], "; did you mean byol?"),
     ],
 )
 def test_refused_with_nothing_written(file: Path, tmp_path: Path, options: list[str], words: str) -> None:

@@ -104,7 +104,7 @@ def test_of_a_run_that_diverged_none_is_kept_whatever_the_labels_say(folder: Run
 def test_refusals(folder: RunDir, tmp_path: Path) -> None:
     arrays = np.load(write_images(tmp_path / "images.npz"))
     np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])
-    with pytest.raises(UserError, match="has no labels"):
+    with pytest.raises(UserError, match=r"has no labels, .* name labelled images with --data LABELLED, a folder with"):
         keep(folder.path, str(tmp_path / "bare.npz"), linear=QUICK)
     with pytest.raises(UserError, match=r"cannot be evaluated: .*no class has two"):
         keep(folder.path, linear=QUICK, labels="0.01")

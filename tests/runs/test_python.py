@@ -1,6 +1,7 @@
 """The Python interface: images and modules of the user's own, results as plain objects, stopping and going on."""
 
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,15 @@ from torch import Tensor, nn
 
 import resmom
 import resmom.runs.loop as loop
-from resmom.checkpoint import load_checkpoint
-from resmom.config import ConfigError, Log
+from resmom.checkpoint import CheckpointError, load_checkpoint
+from resmom.config import ConfigError, Log, Run
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.nets.backbones import Backbone
 from resmom.rundir import RunDir
+from tests import forked
 from tests.runs.crash import small_run
 
 LABELS = np.arange(40) % 2
@@ -89,19 +91,31 @@ def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) 
     assert {row.network for row in rows} == {"student", "teacher"}
 
 
+def test_labels_inside_the_items_are_not_looked_at_and_the_way_to_give_them_is_told(tmp_path: Path) -> None:
+    items = [(Image.fromarray(image), int(label)) for image, label in zip(pixels(), LABELS, strict=True)]
+    result = train(items, tmp_path / "run")
+    with pytest.raises(UserError, match=r"list has no labels, .*as a pair, or a Dataset that has them as `targets`"):
+        result.evaluate(("knn",))
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
         (pixels().astype(np.float32), "uint8; got float32"),
         (pixels()[0], "N x H x W x C"),
         (torch.zeros(4, 3, 8, 8), "uint8; got torch.float32"),
+        (pixels().transpose(0, 3, 1, 2), r"\(40, 3, 16, 16\) looks like N x C x H x W: use numpy.moveaxis"),
+        (torch.from_numpy(pixels()), r"\(40, 16, 16, 3\) looks like N x H x W x C: use images.permute"),
         ((pixels(), LABELS[:-1]), "N whole numbers"),
         ((pixels(), LABELS.astype(float)), "N whole numbers"),
         ([torch.zeros(3, 8, 8)], "without its transform"),
         ([], "the Dataset is empty"),
         (7, "int cannot be used as images"),
     ],
-    ids=["float array", "one image", "float tensor", "few labels", "float labels", "float items", "nothing", "number"],
+    ids=[
+        *("float array", "one image", "float tensor", "array as a tensor", "tensor as an array"),
+        *("few labels", "float labels", "float items", "nothing", "number"),
+    ],
 )
 def test_impossible_images_are_told_and_nothing_is_written(tmp_path: Path, data: object, told: str) -> None:
     with pytest.raises(DataError, match=told):
@@ -146,6 +160,62 @@ def test_a_module_that_gives_no_representation_is_told(tmp_path: Path, body: nn.
     with pytest.raises(UserError, match=told):
         train(pixels(), tmp_path / "run", backbone=body)
     assert not (tmp_path / "run").exists()
+
+
+def test_another_module_at_the_resume_is_told_in_one_sentence(tmp_path: Path) -> None:
+    train(pixels(), tmp_path / "run", backbone=Body())
+    for again in (
+        lambda: resmom.resume(tmp_path / "run", data=pixels(), backbone=Body(8), device="cpu", quiet=True),
+        lambda: resmom.result(tmp_path / "run", backbone=Body(8)),
+    ):
+        with pytest.raises(CheckpointError) as refused:
+            again()
+        assert re.search(
+            r"does not fit .*: backbone.body.layers.0.weight of the student is \(6, 3, 3, 3\) there, \(8, 3, 3, 3\) in "
+            r"this one; give backbone= as it was at the start \(.*Body\)$",
+            str(refused.value),
+        )
+
+
+def told(out: Path, option: str) -> str:
+    """What is said to a wrong argument, without the checks that tests have."""
+    options: dict[str, dict[str, Any]] = {
+        "class": {"backbone": Body},
+        "function": {"backbone": str.lower},
+        "method": {"method": "byol"},
+        "run": {"run": 3},
+        "name": {"run": "mocov3_digit"},
+        "change": {"run": "mocov3_digits", "change": lambda run: None},
+    }
+    try:
+        resmom.pretrain(pixels(), out, device="cpu", quiet=True, **options[option])
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("class", "backbone is the class Body; give a module, which Body(...) makes"),
+        ("function", "backbone is a method_descriptor; give a torch module"),
+        ("method", "method is 'byol'; give a function that makes a Method"),
+        ("run", "3 is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it"),
+        ("name", "there is no recipe 'mocov3_digit'; did you mean mocov3_digits"),
+        ("change", "change returned None; it must return the run"),
+    ],
+)
+def test_an_argument_of_another_kind_is_told(tmp_path: Path, option: str, words: str) -> None:
+    assert words in forked.answer(told, tmp_path / "run", option)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_may_be_a_recipes_name(tmp_path: Path) -> None:
+    def few(run: Run) -> Run:
+        return replace(run, train=replace(run.train, steps=2, warmup_steps=0, batch=16))
+
+    result = resmom.pretrain(pixels(), tmp_path / "run", "mocov3_digits", change=few, device="cpu", quiet=True)
+    assert (result.steps, result.run.recipe) == (2, "mocov3_digits")
 
 
 def own_method(backbone: Backbone) -> Method:

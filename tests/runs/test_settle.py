@@ -144,6 +144,13 @@ class TestAsked:
         assert (found.train.steps, found.train.warmup_steps) == (50_000, 1_000)
         assert half_life(found.ema.momentum) == pytest.approx(500)
 
+    @pytest.mark.parametrize(
+        ("steps", "told"), [(2, "0.05 of a pass"), (30, "0.8 of a pass"), (40, "1 pass"), (100, "3 passes")]
+    )
+    def test_a_length_is_told_in_passes(self, settled: Settle, steps: int, told: str) -> None:
+        (length,) = (c.value for c in settled(train_with(steps=steps)).choices if c.option == "train.steps")
+        assert length == f"{steps} ({told} over the images)"  # 5,000 images in batches of 128
+
     def test_a_shorter_run_than_the_derived_warm_up(self, settled: Settle) -> None:
         found = settled(train_with(steps=200))
         assert (found.run.train.steps, found.run.train.warmup_steps) == (200, 10)

@@ -1,0 +1,90 @@
+"""A file that says what it was made with is told so, where another backbone was asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from resmom.checkpoint import save_checkpoint
+from resmom.config import ConfigError, Run, part_to_json, to_json
+from resmom.export.weights import About, exported, save_weights
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
+from resmom.nets.init import load_backbone
+from resmom.nets.weightfile import WeightsError
+from resmom.runs.job import fresh_method, start_from
+from resmom.runs.origin import Origin, backbones
+from resmom.runs.recognise import recognise, start_weights
+from tests.runs.derived import CPU, tiny
+
+SMALL = SmallResNet((4, 8))
+
+
+def export_of(folder: Path, config: BackboneConfig) -> str:
+    """A file as `resmom export` writes it."""
+    with torch.random.fork_rng(devices=[]):
+        state = build_backbone(config).state_dict()
+    weights = exported({f"backbone.{name}": value for name, value in state.items()}, config)
+    architecture = part_to_json(config) | {"kind": type(config).__name__}
+    save_weights(folder / "w.safetensors", weights, About("student", architecture, 3, (0.5,) * 3, (0.2,) * 3, 32))
+    return str(folder / "w.safetensors")
+
+
+def checkpoint_of(folder: Path, config: BackboneConfig) -> str:
+    """A file as a run writes it, of its parts those that count here."""
+    with torch.random.fork_rng(devices=[]):
+        state = {f"student.backbone.{name}": value for name, value in build_backbone(config).state_dict().items()}
+    save_checkpoint(folder / "last.pt", {"run": to_json(replace(Run(), backbone=config)), "state": state})
+    return str(folder / "last.pt")
+
+
+@pytest.mark.parametrize("file", [export_of, checkpoint_of])
+def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
+    path = file(tmp_path, SMALL)
+    run = replace(tiny(Run()), backbone=ResNet(18), init=path)
+    says = rf"init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
+        start_from(run, fresh_method(run, CPU))
+    run = replace(run, recipe="automatic")
+    with pytest.raises(ConfigError, match=f"^{says}leave --backbone out$"):
+        start_from(run, fresh_method(run, CPU))
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
+        backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")
+    run = replace(run, backbone=recognise(path))  # the advice, followed
+    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (SmallResNet((4, 8), blocks=2), "--backbone small --backbone.widths 4 8 --backbone.blocks 2"),
+        (ResNet(18, "small", zero_init_residual=True), "--backbone resnet18 --backbone.stem small --backbone.zero-"),
+        (MoCoViT("tiny", 32, freeze_patch=False), "vit-tiny --backbone.image 32 --backbone.no-freeze-patch"),
+        (DinoViT("tiny", 32, 8), "--backbone dino-vit-tiny --backbone.image 32 --backbone.patch 8"),
+        (Timm("resnet10t"), "use --backbone timm:resnet10t"),
+    ],
+)
+def test_the_options_ask_for_that_backbone(
+    tmp_path: Path, small_transformers: None, config: BackboneConfig, options: str
+) -> None:
+    other = SmallResNet((4, 16))
+    with pytest.raises(ConfigError, match=options):
+        start_weights(build_backbone(other), export_of(tmp_path, config), other)
+
+
+def test_a_file_of_the_same_backbone_or_for_a_module_of_ones_own_keeps_the_words_of_its_tensors(tmp_path: Path) -> None:
+    path = export_of(tmp_path, SMALL)
+    with pytest.raises(ConfigError, match=r"init: .* does not fit this backbone"):
+        start_weights(build_backbone(SmallResNet((4, 16))), path, None)
+    with pytest.raises(ConfigError, match=r"init: .* does not fit this backbone"):
+        start_weights(build_backbone(SmallResNet((4, 16))), path, SMALL)
+
+
+def test_a_small_stem_is_advised_only_where_it_would_do(tmp_path: Path) -> None:
+    """SmallResNet's first convolution is 3x3 too, but no ResNet's."""
+    state = {f"backbone.{name}": value for name, value in build_backbone(SMALL).state_dict().items()}
+    path = tmp_path / "w.pth"
+    torch.save(exported(state, SMALL), path)
+    with pytest.raises(WeightsError, match=r"--backbone \(small, resnet18") as refused:
+        load_backbone(build_backbone(ResNet(18)), path)
+    assert "--backbone.stem" not in str(refused.value)
