@@ -50,6 +50,8 @@ def pretrain(
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
     workers = workers_for(machine, opened)
+    if asked.tried and not machine.quiet and dist.rank() == 0:
+        print(f"trying the run on this machine, {asked.tried:.2g} seconds and what loading takes ...", file=sys.stderr)
     settled = settle(asked, opened, out, device, workers, own)
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))

@@ -62,6 +62,13 @@ class Asked:
     backbone: BackboneConfig | None = None
     """The backbone that a derived run shall have."""
 
+    @property
+    def tried(self) -> float:
+        """Seconds for which the run is tried before; 0 for a recipe without a budget, which is taken as it is."""
+        if self.seconds is None:
+            return GLANCE if self.base is None else 0.0
+        return min(MINUTE, self.seconds / 20)
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -80,8 +87,7 @@ def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: i
     Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
     it is. Raises ConfigError, DataError or RunDirError with the rule that cannot be kept.
     """
-    base, ask, budget = asked.base, asked.change, asked.seconds
-    seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
+    base, ask, budget, seconds = asked.base, asked.change, asked.seconds, asked.tried
     if base is not None:
         run = ask(base)
         check(run)

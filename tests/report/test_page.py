@@ -83,6 +83,13 @@ def test_several_runs_are_compared_by_what_sets_them_apart() -> None:
     assert {trace["run"] for chart in data["charts"] for trace in chart["traces"]} == {0, 1, 2}
 
 
+def test_runs_of_different_images_are_said_to_be() -> None:
+    one, two = sample.run("a"), sample.run("b", 1)
+    other = replace(two, config={**two.config, "data": "elsewhere"})
+    assert "These runs saw different images" in page(sample.contents(one, other))
+    assert "These runs saw different images" not in page(sample.contents(one, two))
+
+
 def test_a_run_that_stopped_early_and_one_that_never_began() -> None:
     text = Outline(page(sample.contents(sample.run(step=60, steps=100)))).headings[0][1]
     assert text.startswith("At step 60 of 100, not finished:")

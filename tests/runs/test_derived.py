@@ -49,6 +49,7 @@ def test_on_the_command_line(
     assert main([*arguments, "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == {"path": str(out), "step": 24, "steps": 24, "interrupted_by": None}
+    assert "trying the run on this machine, 0.05 seconds" in told.err
     assert "settings derived from the images and this machine; give an option to change one:" in told.err
     assert "estimate: about " in told.err and "MiB of disk" in told.err
 
