@@ -25,7 +25,7 @@ from resmom.runs.job import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones
 from resmom.runs.task import Labelled, Task
-from resmom.runs.tuning import Job, Measured, content, fresh_tuning, load_tuning, measured, tune
+from resmom.runs.tuning import Job, Measured, Tuning, content, fresh_tuning, load_tuning, measured, tune
 
 D = TypeVar("D", bound=Labelled)
 
@@ -101,7 +101,7 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     task = words.restore(settings, words.open(written["data"], classes, settings), test)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
-        return _all(job, words, _found(written))
+        return _all(job, words, backbones_of(written))
 
 
 def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) -> list[Measured]:
@@ -111,12 +111,11 @@ def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) 
     if not test:
         _require_same(out, written, data, words, "put them back, or say that these are meant: --data DATA")
     task = words.restore(written["settings"], data, data)
-    found = _found(written)
+    found = backbones_of(written)
     job = Job(task, out, default_device(machine.device), machine)
     rows = []
     for name in found.words:
-        tuning = fresh_tuning(job, name, build_backbone(found.config), found.mean, found.std)
-        load_tuning(out / name, tuning, job.device, words.file(out))
+        tuning, _ = as_saved(job, words, found, name)
         rows.append(measured(job, tuning, data))
         append_line(out / "evaluations.jsonl", {**rows[-1].plain(), "environment": environment()})
     return rows
@@ -140,10 +139,16 @@ def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str
     return specs
 
 
-def _found(written: dict[str, Any]) -> Backbones:
+def backbones_of(written: dict[str, Any]) -> Backbones:
     """The backbones that a folder speaks of, without their weights, which lie in its checkpoints."""
     config = backbone_from_json(written["backbone"])
     return Backbones(config, tuple(written["mean"]), tuple(written["std"]), {}, written["networks"])
+
+
+def as_saved(job: Job[D], words: Words[D], found: Backbones, name: str) -> tuple[Tuning, dict[str, Any]]:
+    """The network called `name` as its newest checkpoint has it, and that checkpoint. Raises CheckpointError."""
+    tuning = fresh_tuning(job, name, build_backbone(found.config), found.mean, found.std)
+    return tuning, load_tuning(job.folder / name, tuning, job.device, words.file(job.folder))
 
 
 def _written(task: Task[D], found: Backbones, train: Sequence[str], test: Sequence[str]) -> dict[str, Any]:
@@ -188,8 +193,7 @@ def _all(job: Job[D], words: Words[D], found: Backbones) -> Ended:
     append_line(job.folder / "environment.jsonl", environment())
     with interruptible() as interrupt:
         for name in found.words:
-            tuning = fresh_tuning(job, name, build_backbone(found.config), found.mean, found.std)
-            saved = load_tuning(job.folder / name, tuning, job.device, words.file(job.folder))
+            tuning, saved = as_saved(job, words, found, name)
             if saved["data"] != job.task.train.fingerprint():
                 raise DataError(
                     f"the images or {words.labels} are not those that {job.folder} was begun with; put them back, "

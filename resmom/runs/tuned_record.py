@@ -11,20 +11,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from resmom.checkpoint import CheckpointError
-from resmom.config import backbone_from_json
 from resmom.data.decode import decode
 from resmom.data.labelled import needed
 from resmom.data.source import DataError
 from resmom.errors import UserError
-from resmom.nets.backbones import build_backbone
 from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.environment import without_folders
 from resmom.runs.machine import Machine
 from resmom.runs.task import Labelled, Task
-from resmom.runs.tuned import Words, described, measured_digest
-from resmom.runs.tuning import Job, fresh_tuning, load_tuning
+from resmom.runs.tuned import Words, as_saved, backbones_of, described, measured_digest
+from resmom.runs.tuning import Job
 
 PHOTOS = 12
 """Photos on the page, drawn at random from the test images that show something."""
@@ -95,14 +93,10 @@ class TunedFolder(Generic[D]):
 
     def model(self, name: str, task: Task[D]) -> nn.Module:
         """A network as its newest checkpoint has it, on the CPU."""
-        written = self.written
-        job = Job(task, self.path, CPU, Machine(device="cpu"))
-        backbone = build_backbone(backbone_from_json(written["backbone"]))
-        tuning = fresh_tuning(job, name, backbone, tuple(written["mean"]), tuple(written["std"]))
         if not RunDir(self.path / name).last.exists():
             raise CheckpointError(f"{name} has no checkpoint")
-        load_tuning(self.path / name, tuning, CPU, self._words.file(self.path))
-        return tuning.model
+        job = Job(task, self.path, CPU, Machine(device="cpu"))
+        return as_saved(job, self._words, backbones_of(self.written), name)[0].model
 
     def photographed(
         self,
