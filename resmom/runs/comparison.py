@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
+from resmom.diagnose.noise import standard_error
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.runs.results import Line, newest
@@ -92,8 +93,7 @@ def has_learned(before: Sequence[float], after: Sequence[float], queries: int) -
     m test images with accuracies p and q, which holds for one seed too.
     """
     rises = spread([b - a for a, b in zip(before, after, strict=True)])
-    p, q = spread(before).mean / 100, spread(after).mean / 100
-    chance = 100 * math.sqrt((p * (1 - p) + q * (1 - q)) / queries)
+    chance = standard_error((spread(before).mean, spread(after).mean), queries)
     return rises.mean > LEARNED * max(rises.sd or 0.0, chance)
 
 
