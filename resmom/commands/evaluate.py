@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
 
 def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
     """Refuse an option that nothing of what was asked for would look at."""
-    share = bool(a.labels) and is_share(a.labels)
+    share = is_share(a.labels)
     used = {
         "--seed": a.seed == 0 or share or a.low_shot is not None,
         "--baselines": not a.baselines or a.all or "knn" in protocols,

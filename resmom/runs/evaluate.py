@@ -185,7 +185,7 @@ def _check(more: More, protocols: Sequence[Protocol]) -> None:
     """Refuse what would be measured otherwise than asked for."""
     if more.draws < 1:
         raise UserError(f"--draws must be 1 or more; got {more.draws}")
-    share = bool(more.labels) and is_share(more.labels)
+    share = is_share(more.labels)
     if more.low_shot is not None and share:
         raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
     trained = "linear" in protocols or more.sweep or more.finetune is not None or more.linear_crop is not None

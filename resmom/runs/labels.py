@@ -11,7 +11,7 @@ from resmom.runs.job import Split
 
 
 def is_share(labels: str) -> bool:
-    """Whether `labels` asks for images that are drawn, and not for those of a list."""
+    """Whether `labels` asks for images that are drawn, and not for those of a list, nor for all ("")."""
     try:
         float(labels)
     except ValueError:

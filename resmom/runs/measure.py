@@ -1,7 +1,7 @@
 """What `resmom evaluate` measures of one network, each protocol with its repetitions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -71,8 +71,7 @@ class Ground:
         known, asked = self.known, self.asked
 
         def once(one: Once) -> Score:
-            seeded = replace(config, seed=config.seed + one.number)
-            return linear_probe(bank[one.rows], known[one.rows], queries, asked, seeded).score
+            return linear_probe(bank[one.rows], known[one.rows], queries, asked, one.seeded(config)).score
 
         return self.repeats.over(once, config.seed)
 
@@ -96,8 +95,7 @@ class Ground:
         candidates: list[Candidate] = []
 
         def once(one: Once) -> Score:
-            seeded = replace(config, seed=config.seed + one.number)
-            found = sweep(bank.of(one.rows), known[one.rows], test, asked, seeded)
+            found = sweep(bank.of(one.rows), known[one.rows], test, asked, one.seeded(config))
             for kind, c in found.choices.items():
                 candidates.append(Candidate(kind, c.accuracy, c.lr, c.weight_decay, kind == found.kind, one.number))
             return found.score
@@ -107,11 +105,10 @@ class Ground:
 
     def finetune(self, network: nn.Module, config: Finetune) -> Found:
         run, backbone = self.loaded.run, backbone_of(network)
-        every = np.arange(len(self.split.train))
+        width, half = cast(int, backbone.width), run.train.precision != "fp32"
 
         def once(one: Once) -> Score:
-            train, seeded = self.split.train.subset(every[one.rows]), replace(config, seed=config.seed + one.number)
-            width, half = cast(int, backbone.width), run.train.precision != "fp32"
+            train, seeded = self._lent(one), one.seeded(config)
             return finetuning.finetune(
                 backbone, width, train, lambda: self._clean(self.split.test), self.asked, run.policy, seeded, half
             )
@@ -121,11 +118,10 @@ class Ground:
     def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
         """Of the network called `name`; its layer is kept in RUN/probes after every epoch."""
         run, backbone, device = self.loaded.run, backbone_of(network), self.loaded.device
-        every = np.arange(len(self.split.train))
         width, half, workers = cast(int, backbone.width), run.train.precision != "fp32", torch.get_num_threads()
 
         def once(one: Once) -> Score:
-            train, seeded = self.split.train.subset(every[one.rows]), replace(config, seed=config.seed + one.number)
+            train, seeded = self._lent(one), one.seeded(config)
             settings = (train.fingerprint(), run.policy, seeded, half)
             memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
             return linear_crop(
@@ -158,6 +154,10 @@ class Ground:
         if start is not None:
             found["before training" if own or loaded.run.init else "random init"] = self.features(start)
         return found
+
+    def _lent(self, one: Once) -> Source:
+        """The training images that lend their labels in a repetition."""
+        return self.split.train.subset(np.arange(len(self.split.train))[one.rows])
 
     def _clean(self, source: Source) -> Iterator[Tensor]:
         return clean_batches(source, self.loaded.run.policy, self.loaded.device)

@@ -1,12 +1,16 @@
 """A measurement repeated: with other labelled images, and with other seeds where a classifier is trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from resmom.evaluate.draw import Rows
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.score import Score, repeated
 
+C = TypeVar("C", Finetune, Linear, LinearCrop)
 Found = tuple[Score, dict[str, Any]]
 """A score, or the mean of several, and what else its row says: see `Row` of runs/evaluate.py."""
 
@@ -17,6 +21,10 @@ class Once:
 
     rows: Rows | slice
     number: int
+
+    def seeded(self, config: C) -> C:
+        """The settings of a training with this repetition's seed."""
+        return replace(config, seed=config.seed + self.number)
 
 
 @dataclass(frozen=True)
