@@ -69,7 +69,7 @@ def embed(
         for name, net in networks.items():
             arrays[f"{split}_{name}"] = _vectors(net, source, loaded, site)
         arrays |= _described(split, source)
-        arrays |= _without(arrays, split, _stand_ins(source))
+        arrays |= _without_stand_ins(arrays, split, source)
     side = loaded.run.policy.views[0].size
     protocol = f"embed-v1 ({site}, eval mode, float32, clean images at {side} pixels, step {loaded.step})"
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
@@ -84,15 +84,17 @@ def _described(split: str, source: Source) -> dict[str, NDArray[Any]]:
     return found if source.labels is None else {**found, f"{split}_labels": source.labels}
 
 
-def _stand_ins(source: Source) -> NDArray[np.bool_]:
-    """Which rows are of images that could not be decoded, for which the source gave another one."""
-    broken = {name for name, _ in source.unreadable}
-    return np.array([name in broken for name in source.names() or ()] or [False] * len(source))
+def _without_stand_ins(arrays: dict[str, NDArray[Any]], split: str, source: Source) -> dict[str, NDArray[Any]]:
+    """The arrays of a split without the rows of images that could not be decoded, for which the source gave others.
 
-
-def _without(arrays: dict[str, NDArray[Any]], split: str, rows: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """The arrays of a split without some of their rows."""
-    return {name: array[~rows] for name, array in arrays.items() if name.startswith(f"{split}_")}
+    None where every image could be read: what is large is not copied.
+    """
+    names = arrays.get(f"{split}_names")
+    broken = [name for name, _ in source.unreadable]
+    if names is None or not broken:
+        return {}
+    kept = ~np.isin(names, broken)
+    return {name: array[kept] for name, array in arrays.items() if name.startswith(f"{split}_")}
 
 
 def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:
