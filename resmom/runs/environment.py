@@ -18,6 +18,9 @@ from resmom import dist
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.machine import cpu_model
 
+HOMES = ("home", "Users")
+"""Folders in which people's home folders lie."""
+
 
 def environment() -> dict[str, Any]:
     """One line for the run folder: when, what command, which versions, which machine."""
@@ -47,7 +50,7 @@ def without_folders(words: str) -> str:
 
     Nor whose home it is, where that folder itself is meant.
     """
-    return re.sub(r"\S*/(?=\S)", "", re.sub(r"\S*/(home|Users)/[^/\s]+/?(?!\S)", "~", words))
+    return re.sub(r"\S*/(?=\S)", "", re.sub(rf"\S*/({'|'.join(HOMES)})/[^/\s]+/?(?!\S)", "~", words))
 
 
 def threads_of(run: Path) -> int:

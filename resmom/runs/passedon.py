@@ -6,8 +6,7 @@ from pathlib import Path, PurePath
 
 from resmom.data.open import short_name
 from resmom.report.contents import RunRecord
-
-HOMES = ("home", "Users")
+from resmom.runs.environment import HOMES
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
