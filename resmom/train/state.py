@@ -122,6 +122,8 @@ def load_state(state: State, saved: dict[str, Any]) -> None:
     ):
         if (part is None) != (saved[name] is None):
             raise ValueError(f"'{name}' is in only one of the checkpoint and this run")
-        if part is not None:
+        if isinstance(part, nn.Module):
+            load_network(part, saved[name], name)
+        elif part is not None:
             part.load_state_dict(saved[name])
     state.step, state.skipped = saved["step"], saved["skipped"]
