@@ -263,6 +263,21 @@ def backbone_named(name: str) -> BackboneConfig:
             raise ValueError(f"there is no backbone '{name}'; backbones are {BACKBONES}")
 
 
+def name_of(backbone: BackboneConfig) -> str:
+    """The short name by which `backbone_named` finds a backbone of this kind and size."""
+    match backbone:
+        case SmallResNet():
+            return "small"
+        case ResNet(depth=depth):
+            return f"resnet{depth}"
+        case MoCoViT(size=size):
+            return f"vit-{size}"
+        case DinoViT(size=size):
+            return f"dino-vit-{size}"
+        case Timm(name=name):
+            return f"timm:{name}"
+
+
 def build_backbone(config: BackboneConfig) -> Backbone:
     """The backbone a config describes, with fresh weights from torch's generator.
 

@@ -13,13 +13,11 @@ from resmom.nets.backbones import (
     BACKBONES,
     Backbone,
     BackboneConfig,
-    DinoViT,
     MoCoViT,
     ResNet,
-    SmallResNet,
-    Timm,
     backbone_named,
     build_backbone,
+    name_of,
 )
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
@@ -84,17 +82,7 @@ def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, d
 
 def _options(backbone: BackboneConfig) -> str:
     """What asks for this backbone on the command line."""
-    match backbone:
-        case SmallResNet():
-            name = "small"
-        case ResNet(depth=depth):
-            name = f"resnet{depth}"
-        case MoCoViT(size=size):
-            name = f"vit-{size}"
-        case DinoViT(size=size):
-            name = f"dino-vit-{size}"
-        case Timm(name=model):
-            name = f"timm:{model}"
+    name = name_of(backbone)
     options = [f"--backbone {name}"]
     for field in fields(backbone):
         value, option = getattr(backbone, field.name), field.name.replace("_", "-")
