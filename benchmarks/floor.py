@@ -6,8 +6,6 @@ A number of a pretrained network means something where it is above these. Nothin
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +13,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.recipes import recipe
+from resmom.rundir import write_json
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import labelled_split, thinned
 from resmom.runs.measure import pixel_features
@@ -57,13 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{what:20} {top1:.2f} %")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, found)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"floor: {error}", file=sys.stderr)
-        sys.exit(2)
+    ended("floor", main)

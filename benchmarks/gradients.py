@@ -9,9 +9,7 @@ and the weight at which it equals that of the grid's first such arm at that arm'
 """
 
 import argparse
-import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +17,13 @@ from typing import Any
 
 import torch
 
+from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import set_mode
+from resmom.rundir import write_json
 from resmom.runs.environment import environment, shareable
 from resmom.runs.grid import read_grid
 from resmom.runs.job import Job, prepare
@@ -108,14 +108,9 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {name:<14} norm {row['norms'][name]:.4f} at weight 1; equal at weight {row['weights'][name]:.3f}")
     if a.out:
         a.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"rows": rows, "environment": shareable(environment())}
-        a.out.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(a.out, {"rows": rows, "environment": shareable(environment())})
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"gradients: {error}", file=sys.stderr)
-        sys.exit(2)
+    ended("gradients", main)

@@ -17,8 +17,8 @@ from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import add_places, open_places
 from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
+from benchmarks.ended import ended
 from resmom.commands import set_process
-from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.cell import claimed, steps_done
 from resmom.runs.environment import threads_of
@@ -82,8 +82,4 @@ def work(a: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"chain: {error}", file=sys.stderr)
-        sys.exit(2)
+    ended("chain", main)

@@ -8,13 +8,12 @@ A page is prose with blocks between `<!-- NAME -->` and `<!-- /NAME -->`; what s
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from benchmarks.ended import ended
 from benchmarks.pages.collect import collect
 from benchmarks.pages.page import stale
 from benchmarks.pages.registry import FIGURES, PAGES
-from resmom.errors import UserError
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,8 +39,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"pages: {error}", file=sys.stderr)
-        sys.exit(2)
+    ended("pages", main)
