@@ -16,6 +16,7 @@ from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methodconfig import METHODS, MethodConfig
 from resmom.methods.mocov3 import MoCoV3
+from resmom.nearest import similar
 from resmom.nets.backbones import BackboneConfig, ResNet
 from resmom.nets.teacher import Ema
 from resmom.train.optim import Lars, OptimConfig
@@ -176,7 +177,6 @@ def field_names(kind: Any) -> set[str]:
 def method_named(name: str) -> MethodConfig:
     """The method of that name with its own defaults. Raises ConfigError with the names there are."""
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = similar(name, METHODS, 1)
         raise ConfigError(f"there is no method '{name}', methods are {', '.join(METHODS)}{hint}")
     return METHODS[name]()

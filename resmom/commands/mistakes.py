@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from resmom.errors import UserError
-from resmom.runs.nearest import nearest
+from resmom.nearest import nearest
 
 events: ModuleType | None
 try:

@@ -5,12 +5,12 @@ measured yet" for ours. The residual twin of every recipe whose method has a tea
 named NAME_residual.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import site_for, with_pairs
+from resmom.nearest import similar
 from resmom.recipes.baselines import (
     barlow_cifar10_r18,
     barlow_cifar100_r18,
@@ -193,8 +193,7 @@ def recipe(name: str) -> Run:
     """The configuration of that name. Raises ConfigError with the nearest names for an unknown one."""
     base = name.removesuffix(TWIN)
     if base not in RECIPES:
-        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = similar(name, names(), 3, 0.4)
         raise ConfigError(f"there is no recipe '{name}'{hint} (`resmom recipes` lists all)")
     run = replace(RECIPES[base](), recipe=base)
     if not name.endswith(TWIN):

@@ -1,11 +1,11 @@
 """Detection with a pretrained backbone: settings by name for `resmom detect train`."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError
 from resmom.evaluate.detection import Detect
+from resmom.nearest import similar
 from resmom.nets.detector import Detector
 
 
@@ -129,7 +129,6 @@ DETECTION: dict[str, Callable[[], Detect]] = {
 def detection_recipe(name: str) -> Detect:
     """The settings of that name. Raises ConfigError with the nearest names for an unknown one."""
     if name not in DETECTION:
-        near = difflib.get_close_matches(name, DETECTION, n=2, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = similar(name, DETECTION, 2, 0.4)
         raise ConfigError(f"there is no detection recipe '{name}', there are {', '.join(DETECTION)}{hint}")
     return replace(DETECTION[name](), recipe=name)

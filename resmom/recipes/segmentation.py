@@ -1,12 +1,12 @@
 """Segmentation with a pretrained backbone: settings by name for `resmom segment train`."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.config import ConfigError
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
+from resmom.nearest import similar
 from resmom.nets.segmenter import Segmenter
 
 
@@ -99,7 +99,6 @@ SEGMENTATION: dict[str, Callable[[], Fcn | PatchLinear]] = {
 def segmentation_recipe(name: str) -> Fcn | PatchLinear:
     """The settings of that name. Raises ConfigError with the nearest names for an unknown one."""
     if name not in SEGMENTATION:
-        near = difflib.get_close_matches(name, SEGMENTATION, n=2, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = similar(name, SEGMENTATION, 2, 0.4)
         raise ConfigError(f"there is no segmentation recipe '{name}', there are {', '.join(SEGMENTATION)}{hint}")
     return replace(SEGMENTATION[name](), recipe=name)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
+from resmom.nearest import nearest
 from resmom.nets.backbones import backbone_named
 from resmom.recipes.side import with_side
-from resmom.runs.nearest import nearest
 
 PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
