@@ -50,13 +50,16 @@ def pretrain(
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
     workers = workers_for(machine, opened)
-    if asked.tried and not machine.quiet and dist.rank() == 0:
-        print(f"trying the run on this machine, {asked.tried:.2g} seconds and what loading takes ...", file=sys.stderr)
-    settled = settle(asked, opened, out, device, workers, own)
+
+    def say(words: str) -> None:
+        if not machine.quiet and dist.rank() == 0:
+            print(words, file=sys.stderr)
+
+    settled = settle(asked, opened, out, device, workers, own, say)
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     if settled.choices or settled.estimate:
-        _tell(settled, machine, spec)
+        say(_told(settled, spec))
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
     written = {
@@ -147,9 +150,8 @@ def workers_for(machine: Machine, data: Data) -> int:
     return 1 if in_ram else max(1, torch.get_num_threads())
 
 
-def _tell(settled: Settled, machine: Machine, spec: str) -> None:
-    if machine.quiet or dist.rank() != 0:
-        return
+def _told(settled: Settled, spec: str) -> str:
+    """The settings with their reasons, where any were derived, and the estimate."""
     lines = []
     if settled.choices:
         lines.append("settings derived from the images and this machine; give an option to change one:")
@@ -160,7 +162,7 @@ def _tell(settled: Settled, machine: Machine, spec: str) -> None:
         lines.append(f"estimate: {settled.estimate}")
     if settled.pack_side:
         lines.append(_reducing(spec, settled.pack_side))
-    print("\n".join(lines), file=sys.stderr)
+    return "\n".join(lines)
 
 
 def _reducing(spec: str, side: int) -> str:

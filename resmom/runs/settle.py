@@ -62,13 +62,6 @@ class Asked:
     backbone: BackboneConfig | None = None
     """The backbone that a derived run shall have."""
 
-    @property
-    def tried(self) -> float:
-        """Seconds for which the run is tried before; 0 for a recipe without a budget, which is taken as it is."""
-        if self.seconds is None:
-            return GLANCE if self.base is None else 0.0
-        return min(MINUTE, self.seconds / 20)
-
 
 @dataclass(frozen=True)
 class Settled:
@@ -81,18 +74,30 @@ class Settled:
     """Where decoding dominates: the shorter side to which the images should be packed before."""
 
 
-def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: int, own: Own) -> Settled:
+def settle(
+    asked: Asked,
+    data: Data,
+    out: Path,
+    device: torch.device,
+    workers: int,
+    own: Own,
+    say: Callable[[str], None] = lambda words: None,
+) -> Settled:
     """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
 
     Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
-    it is. Raises ConfigError, DataError or RunDirError with the rule that cannot be kept.
+    it is. `say` is told of a trial before it begins. Raises ConfigError, DataError or RunDirError with the rule that
+    cannot be kept.
     """
-    base, ask, budget, seconds = asked.base, asked.change, asked.seconds, asked.tried
+    base, ask, budget = asked.base, asked.change, asked.seconds
+    seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
+    trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
         run = ask(base)
         check(run)
         if budget is None:
             return Settled(run, (), "")
+        say(trying)
         cost = trial(run, data, device, workers, own, seconds)
         fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
         return Settled(fitted, (), _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
@@ -102,6 +107,7 @@ def settle(asked: Asked, data: Data, out: Path, device: torch.device, workers: i
     facts = gather(data, device, asked.init, backbone)
     _, run = _offer(facts, Limits(), ask)
     check(run)
+    say(trying)
     cost = trial(run, data, device, workers, own, seconds)
     fits, limits = fit_batch(run, cost, device), Limits()
     if fits < _held(run):
