@@ -194,9 +194,8 @@ def test_a_student_that_jumps_away_from_its_teacher() -> None:
     assert [f.name for f in found] == ["diverging"] and "differ by 0.5 at the representation" in found[0].words
     assert names(run(train=torn, until=40)) == []
     assert names(run(train=lambda step: torn(step) | {"momentum": 1.0})) == ["teacher frozen"]
-    assert (
-        names(run(train=lambda step: {"gap/h/intra": 1e-4, "gap/h/chance": 1e-4})) == []
-    )  # of one point nothing jumps
+    at_one_point = run(train=lambda step: {"gap/h/intra": 1e-4, "gap/h/chance": 1e-4})
+    assert names(at_one_point) == []  # where nothing jumps anywhere
 
 
 def test_a_long_run_is_told_before_a_fifth_of_it_but_not_in_its_warm_up() -> None:
