@@ -7,35 +7,78 @@ tested on its whole test split: weighted kNN of the student, last epoch. Finishe
 and not run again, so the command can be stopped at any time, and several can share the work with --part 0/2, --part
 1/2. At the end the table is printed. One seed per changed setting, three for the base and for what looked better than
 it: differences below about twice the base's spread say nothing.
+
+What changes the work that an image takes (backbone, view size) is compared at equal work, "for its work": as many
+images seen as make the same number of operations of the encoder, which is what a time on one machine comes down to.
 """
 
 import argparse
 import fcntl
+import math
+import re
 import shutil
 import statistics
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
 from resmom.nets.teacher import Ema
 from resmom.recipes import with_residual
 from resmom.recipes.automatic import automatic, momentum_of, warmup
+from resmom.recipes.facts import Facts
 from resmom.rundir import append_line, read_lines
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW
+from resmom.views.policy import IMAGENET
 
+Setting = Callable[[Facts], Run]
+"""From the facts, with the number of steps asked for, to the run of a cell."""
 Change = Callable[[Run], Run]
+
+
+def derived(facts: Facts) -> Run:
+    """The run that is derived from the facts, without measurements on its way."""
+    return replace(automatic(facts).run, log=Log(line_steps=50, save_epochs=0, knn_epochs=0))
+
+
+def but(change: Change) -> Setting:
+    """The derived run, changed."""
+    return lambda facts: change(derived(facts))
+
+
+def for_its_work(**given: object) -> Setting:
+    """The run derived with something given, as long as makes as many operations of the encoder as the base."""
+
+    def setting(facts: Facts) -> Run:
+        changed = replace(facts, **given)  # type: ignore[arg-type]
+        share = operations(derived(facts)) / operations(derived(changed))
+        return derived(replace(changed, steps=max(1, round(facts.steps * share))))
+
+    return setting
+
+
+def operations(run: Run) -> float:
+    """FLOP of the encoder for the first view of one image, forward."""
+    size = run.policy.views[0].size
+    network = build_backbone(run.backbone).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, len(run.policy.mean), size, size))
+    return float(counter.get_total_flops())
 
 
 def _steps(run: Run, steps: int) -> Run:
@@ -63,6 +106,10 @@ def _mocov3(run: Run) -> MoCoV3:
     return run.method
 
 
+def _normalisation(run: Run, mean: tuple[float, ...], std: tuple[float, ...]) -> Run:
+    return replace(run, policy=replace(run.policy, mean=mean, std=std))
+
+
 def _life(run: Run, share: float) -> Run:
     return replace(run, ema=Ema(momentum_of(run.train.steps * share), 1.0))
 
@@ -71,33 +118,39 @@ def _seed(run: Run, seed: int) -> Run:
     return replace(run, train=replace(run.train, seed=seed))
 
 
-CHANGES: dict[str, Change] = {
-    "base": lambda run: run,
-    "base, seed 1": lambda run: _seed(run, 1),
-    "base, seed 2": lambda run: _seed(run, 2),
-    "twice as long": lambda run: _steps(run, 2 * run.train.steps),
-    "four times as long": lambda run: _steps(run, 4 * run.train.steps),
-    "batch 64": lambda run: _batch(run, 64),
-    "batch 256": lambda run: _batch(run, 256),
-    "learning rate / 3": lambda run: _rate(run, 1 / 3),
-    "learning rate x 3": lambda run: _rate(run, 3.0),
-    "AdamW .001": lambda run: replace(run, optim=AdamW(lr=1e-3, weight_decay=0.05)),
-    "half-life 1/400 of the run": lambda run: _life(run, 1 / 400),
-    "half-life 1/25 of the run": lambda run: _life(run, 1 / 25),
-    "temperature .1": lambda run: replace(run, method=replace(_mocov3(run), temperature=0.1)),
-    "temperature .5": lambda run: replace(run, method=replace(_mocov3(run), temperature=0.5)),
-    "crops from .08": lambda run: _crops(run, 0.08),
-    "crops from .4": lambda run: _crops(run, 0.4),
-    "heads 256/64": lambda run: replace(run, method=replace(_mocov3(run), hidden=256, out=64)),
-    "residual term, weight 1": with_residual,
-    "BYOL": lambda run: replace(run, method=Byol(1024, 128, 1024)),
-    "BYOL, learning rate / 3": lambda run: _rate(replace(run, method=Byol(1024, 128, 1024)), 1 / 3),
+SETTINGS: dict[str, Setting] = {
+    "base": derived,
+    "base, seed 1": but(lambda run: _seed(run, 1)),
+    "base, seed 2": but(lambda run: _seed(run, 2)),
+    "twice as long": lambda facts: derived(replace(facts, steps=2 * facts.steps)),
+    "four times as long": lambda facts: derived(replace(facts, steps=4 * facts.steps)),
+    "batch 64": but(lambda run: _batch(run, 64)),
+    "batch 256": but(lambda run: _batch(run, 256)),
+    "learning rate / 3": but(lambda run: _rate(run, 1 / 3)),
+    "learning rate x 3": but(lambda run: _rate(run, 3.0)),
+    "AdamW .001": but(lambda run: replace(run, optim=AdamW(lr=1e-3, weight_decay=0.05))),
+    "half-life 1/400 of the run": but(lambda run: _life(run, 1 / 400)),
+    "half-life 1/100 of the run": but(lambda run: _life(run, 1 / 100)),
+    "half-life 1/25 of the run": but(lambda run: _life(run, 1 / 25)),
+    "temperature .1": but(lambda run: replace(run, method=replace(_mocov3(run), temperature=0.1))),
+    "temperature .5": but(lambda run: replace(run, method=replace(_mocov3(run), temperature=0.5))),
+    "crops from .08": but(lambda run: _crops(run, 0.08)),
+    "crops from .4": but(lambda run: _crops(run, 0.4)),
+    "heads 256/64": but(lambda run: replace(run, method=replace(_mocov3(run), hidden=256, out=64))),
+    "residual term, weight 1": but(with_residual),
+    "BYOL": but(lambda run: replace(run, method=Byol(1024, 128, 1024))),
+    "BYOL, learning rate / 3": but(lambda run: _rate(replace(run, method=Byol(1024, 128, 1024)), 1 / 3)),
+    "ImageNet's normalisation": but(lambda run: _normalisation(run, *IMAGENET)),
+    "half the width, for its work": for_its_work(backbone=SmallResNet((16, 32, 64, 128))),
+    "twice the width, for its work": for_its_work(backbone=SmallResNet((64, 128, 256, 512))),
+    "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
+    **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
 }
 
 # What came out more than two standard deviations of the base above it with one seed, once more with two others.
 CLOSER = ("half-life 1/400 of the run", "temperature .1", "residual term, weight 1")
-CHANGES |= {
-    f"{name}, seed {seed}": lambda run, name=name, seed=seed: _seed(CHANGES[name](run), seed)
+SETTINGS |= {
+    f"{name}, seed {seed}": lambda facts, name=name, seed=seed: _seed(SETTINGS[name](facts), seed)
     for name in CLOSER
     for seed in (1, 2)
 }
@@ -114,77 +167,84 @@ def subset(data: Data, images: int) -> Data:
 
 
 def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object]:
-    """One run, measured at its end."""
-    base = automatic(gather(data, torch.device("cpu"))).run
-    run = _steps(replace(base, log=Log(line_steps=50, save_epochs=0, knn_epochs=0)), seen // base.train.batch)
-    # The momentum follows the length, as in the rule.
-    run = CHANGES[name](_life(run, 1 / 100))
+    """One run, measured at its end. The processor's seconds are those of the whole run, all threads together."""
+    facts = gather(data, torch.device("cpu"))
+    run = SETTINGS[name](replace(facts, steps=seen // automatic(facts).run.train.batch))
+    began = time.process_time()
     finished = pretrain(run, data, out, Machine(device="cpu", quiet=True))
+    spent = time.process_time() - began
     knn = [line for line in read_lines(out / "metrics.jsonl") if line["kind"] == "knn"][-1]
-    return {"steps": finished.steps, "student": knn["student"], "teacher": knn["teacher"], "protocol": knn["protocol"]}
+    measured = {key: knn[key] for key in ("student", "teacher", "protocol")}
+    return {"steps": finished.steps, "cpu_seconds": round(spent, 1), **measured}
 
 
 def work(arguments: argparse.Namespace) -> None:
     data = open_data(arguments.data)
     part, parts = map(int, arguments.part.split("/"))
     cells = arguments.out / "cells.jsonl"
-    todo = [(images, name) for images in arguments.images for name in CHANGES if name in (arguments.only or CHANGES)]
+    todo = [(images, name) for images in arguments.images for name in SETTINGS if name in (arguments.only or SETTINGS)]
     for number, (images, name) in enumerate(todo):
-        done = {(line["images"], line["name"], line["seen"]) for line in read_lines(cells)}
-        if number % parts != part or (images, name, arguments.seen) in done:
+        own = subset(data, images)
+        done = {(images_of(line), line["name"], line["seen"]) for line in read_lines(cells)}
+        if number % parts != part or (own.origin, name, arguments.seen) in done:
             continue
-        folder = arguments.out / f"{images}-{arguments.seen}-{name.replace(' ', '-').replace('/', 'of')}"
-        if (
-            folder.exists()
-        ):  # cut off in the middle, or its line would be there; a cell takes minutes, so from its start
+        folder = arguments.out / re.sub(r"[^\w.]+", "-", f"{own.origin} {arguments.seen} {name}")
+        if folder.exists():  # cut off in the middle, or its line would be there; it takes minutes, so from its start
             shutil.rmtree(folder)
-        found = cell(subset(data, images), name, arguments.seen, folder)
+        found = cell(own, name, arguments.seen, folder)
+        line = {"images": images, "name": name, "seen": arguments.seen, **found}
         with (arguments.out / "cells.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            append_line(
-                cells,
-                {
-                    "images": images,
-                    "name": name,
-                    "seen": arguments.seen,
-                    **found,
-                    "environment": shareable(environment()),
-                },
-            )
-        print(f"{images} images, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
+            append_line(cells, {**line, "environment": shareable(environment())})
+        print(f"{own.origin}, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
 
 
-def table(cells: Path) -> Iterator[str]:
-    """Lines of Markdown: every setting against the base, over its seeds, for each number of images."""
-    lines = read_lines(cells)
-    for images, seen in sorted({(line["images"], line["seen"]) for line in lines}):
-        own: dict[str, list[float]] = {}
+def images_of(line: Mapping[str, Any]) -> str:
+    """The images of a cell in words, as `subset` has them: the last part of its protocol."""
+    return str(line["protocol"]).rpartition(", ")[2]
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of Markdown: every setting against the base, over its seeds, for each number of images.
+
+    Where they were recorded, the processor's seconds of a cell stand beside it as a multiple of the base's.
+    """
+    for images, of, seen in sorted({(line["images"], images_of(line), line["seen"]) for line in lines}):
+        own: dict[str, list[Mapping[str, Any]]] = {}
         for line in lines:
-            if (line["images"], line["seen"]) == (images, seen):
-                own.setdefault(line["name"].partition(", seed ")[0], []).append(line["student"])
-        base = statistics.fmean(own["base"])
-        yield f"\n{images:,} images, {seen:,} seen:\n"
-        yield "| setting | kNN student, mean ± sd (n) | against the base |\n|---|---|---|"
-        for name in (name for name in CHANGES if name in own):
-            found = own[name]
+            if (images_of(line), line["seen"]) == (of, seen):
+                own.setdefault(line["name"].partition(", seed ")[0], []).append(line)
+        base, time_of_base = _mean(own["base"], "student"), _mean(own["base"], "cpu_seconds")
+        timed = not math.isnan(time_of_base)
+        yield f"\n{images:,} images ({of}), {seen:,} seen:\n"
+        yield "| setting | kNN student, mean ± sd (n) | against the base |" + (" processor time |" if timed else "")
+        yield "|---|---|---|" + ("---|" if timed else "")
+        for name in (name for name in SETTINGS if name in own):
+            found = [line["student"] for line in own[name]]
+            mean, spent = statistics.fmean(found), _mean(own[name], "cpu_seconds") / time_of_base
             spread = f" ± {statistics.stdev(found):.2f} ({len(found)})" if len(found) > 1 else " (1)"
-            yield f"| {name} | {statistics.fmean(found):.2f}{spread} | {statistics.fmean(found) - base:+.2f} |"
+            yield f"| {name} | {mean:.2f}{spread} | {mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
 
 
-def main() -> None:
+def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float:
+    """Not a number where it was not recorded."""
+    return statistics.fmean(float(line.get(key, math.nan)) for line in lines)
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, help="labelled images with a test split")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--seen", type=int, default=60_000)
-    parser.add_argument("--only", nargs="+", choices=list(CHANGES))
+    parser.add_argument("--only", nargs="+", choices=list(SETTINGS))
     parser.add_argument("--part", default="0/1", help="this process's share, as 0/2 and 1/2 for two of them")
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     work(arguments)
-    print("\n".join(table(arguments.out / "cells.jsonl")))
+    print("\n".join(table(read_lines(arguments.out / "cells.jsonl"))))
 
 
 if __name__ == "__main__":

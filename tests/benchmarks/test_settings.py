@@ -1,0 +1,97 @@
+"""The measurements behind the automatic settings: what is compared at equal work, and going on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.settings import SETTINGS, derived, images_of, main, operations, table
+from resmom.recipes.facts import Facts
+from resmom.rundir import read_lines
+
+FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250)
+
+
+def test_every_setting_changes_the_derived_run() -> None:
+    base = derived(FACTS)
+    assert SETTINGS["base"](FACTS) == base
+    same = [name for name, setting in SETTINGS.items() if setting(FACTS) == base]
+    assert same == ["base", "views of 32, for its work"], "on photos, 32 pixels are not what is derived"
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name.endswith("for its work")])
+def test_at_equal_work_the_operations_of_the_encoder_are_those_of_the_base(name: str) -> None:
+    base, run = derived(FACTS), SETTINGS[name](FACTS)
+    least = 0.5 / run.train.steps  # steps are whole
+    ratio = operations(run) * run.train.steps / (operations(base) * base.train.steps)
+    assert ratio == pytest.approx(1.0, abs=least * 2)
+    assert run.train.batch == base.train.batch
+    assert run.ema == derived(replace(FACTS, steps=run.train.steps)).ema, (
+        "the teacher follows the length, as in the rule"
+    )
+
+
+def test_operations_of_a_convolution_grow_with_the_area() -> None:
+    large = replace(FACTS, side=64)
+    assert operations(derived(large)) == pytest.approx(4 * operations(derived(FACTS)), rel=0.01)
+
+
+def _photos(folder: Path, rng: np.random.Generator) -> None:
+    for part, number in (("train", 40), ("val", 10)):
+        for label in range(2):
+            own = folder / part / f"class{label}"
+            own.mkdir(parents=True)
+            for n in range(number):
+                pixels = rng.integers(100 * label, 100 * label + 120, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(own / f"{n}.png")
+
+
+def _call(folder: Path, out: Path, *names: str) -> None:
+    main(["--data", str(folder), "--out", str(out), "--images", "70", "--seen", "70", "--only", *names])
+
+
+def test_finished_cells_are_not_run_again_and_others_are_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _photos(tmp_path / "photos", np.random.default_rng(0))
+    out = tmp_path / "out"
+    _call(tmp_path / "photos", out, "base")
+    first = read_lines(out / "cells.jsonl")
+    capsys.readouterr()
+    _call(tmp_path / "photos", out, "base", "views of 24, for its work")
+    lines = read_lines(out / "cells.jsonl")
+    assert lines[:1] == first
+    assert [line["name"] for line in lines] == ["base", "views of 24, for its work"]
+    assert lines[1]["steps"] == 3, "two steps of the base at 32 pixels"
+    assert lines[0]["cpu_seconds"] > 0
+    printed = capsys.readouterr().out
+    assert "| base | " in printed
+    assert "| views of 24, for its work | " in printed
+
+
+def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times() -> None:
+    def line(name: str, student: float, of: str, **more: float) -> dict[str, object]:
+        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": f"knn-v1, {of}", **more}
+
+    lines = [
+        line("base", 10.0, "1000 of a"),
+        line("base, seed 1", 12.0, "1000 of a"),
+        line("batch 64", 13.0, "1000 of a", cpu_seconds=5.0),
+        line("base", 50.0, "1000 of b", cpu_seconds=10.0),
+        line("batch 64", 40.0, "1000 of b", cpu_seconds=15.0),
+    ]
+    text = "\n".join(table(lines)) + "\n"
+    assert "| base | 11.00 ± 1.41 (2) | +0.00 |\n" in text
+    assert "| batch 64 | 13.00 (1) | +2.00 |\n" in text
+    assert "| batch 64 | 40.00 (1) | -10.00 | x 1.50 |" in text
+    assert images_of(lines[-1]) == "1000 of b"
+
+
+def test_the_committed_cells_are_those_of_the_page() -> None:
+    """Every row of the tables in docs/automatic.md is what the script makes of the committed cells."""
+    page = Path("docs/automatic.md").read_text()
+    for row in "\n".join(table(read_lines(Path("docs/results/settings/cells.jsonl")))).splitlines():
+        if row.startswith("| ") and not row.startswith("| setting"):
+            assert row in page
