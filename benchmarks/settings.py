@@ -18,6 +18,7 @@ import math
 import re
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.ended import ended
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data
@@ -59,6 +61,11 @@ def derived(facts: Facts) -> Run:
 def but(change: Change) -> Setting:
     """The derived run, changed."""
     return lambda facts: change(derived(facts))
+
+
+def seeded(setting: Setting, seed: int) -> Setting:
+    """The run of a setting with another seed."""
+    return lambda facts: _seed(setting(facts), seed)
 
 
 def for_its_work(**given: object) -> Setting:
@@ -149,11 +156,7 @@ SETTINGS: dict[str, Setting] = {
 
 # What came out more than two standard deviations of the base above it with one seed, once more with two others.
 CLOSER = ("half-life 1/400 of the run", "temperature .1", "residual term, weight 1")
-SETTINGS |= {
-    f"{name}, seed {seed}": lambda facts, name=name, seed=seed: _seed(SETTINGS[name](facts), seed)
-    for name in CLOSER
-    for seed in (1, 2)
-}
+SETTINGS |= {f"{name}, seed {seed}": seeded(SETTINGS[name], seed) for name in CLOSER for seed in (1, 2)}
 
 
 def subset(data: Data, images: int) -> Data:
@@ -166,19 +169,25 @@ def subset(data: Data, images: int) -> Data:
     return Data(data.train.subset(np.sort(chosen)), data.test, f"{images} of {data.train.name}")
 
 
-def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object]:
-    """One run, measured at its end. The processor's seconds are those of the whole run, all threads together."""
+def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object] | int:
+    """One run, measured at its end, or the signal that stopped it.
+
+    The processor's seconds are those of the whole run, all threads together.
+    """
     facts = gather(data, torch.device("cpu"))
     run = SETTINGS[name](replace(facts, steps=seen // automatic(facts).run.train.batch))
     began = time.process_time()
     finished = pretrain(run, data, out, Machine(device="cpu", quiet=True))
     spent = time.process_time() - began
+    if finished.interrupted_by is not None:
+        return finished.interrupted_by
     knn = [line for line in read_lines(out / "metrics.jsonl") if line["kind"] == "knn"][-1]
     measured = {key: knn[key] for key in ("student", "teacher", "protocol")}
     return {"steps": finished.steps, "cpu_seconds": round(spent, 1), **measured}
 
 
-def work(arguments: argparse.Namespace) -> None:
+def work(arguments: argparse.Namespace) -> int | None:
+    """All cells of this process that are not done; the signal, if one stopped it."""
     data = open_data(arguments.data)
     part, parts = map(int, arguments.part.split("/"))
     cells = arguments.out / "cells.jsonl"
@@ -192,11 +201,14 @@ def work(arguments: argparse.Namespace) -> None:
         if folder.exists():  # cut off in the middle, or its line would be there; it takes minutes, so from its start
             shutil.rmtree(folder)
         found = cell(own, name, arguments.seen, folder)
+        if isinstance(found, int):
+            return found
         line = {"images": images, "name": name, "seen": arguments.seen, **found}
         with (arguments.out / "cells.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             append_line(cells, {**line, "environment": shareable(environment())})
         print(f"{own.origin}, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
+    return None
 
 
 def images_of(line: Mapping[str, Any]) -> str:
@@ -231,7 +243,7 @@ def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float:
     return statistics.fmean(float(line.get(key, math.nan)) for line in lines)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="labelled images with a test split")
     parser.add_argument("--out", type=Path, required=True)
@@ -243,9 +255,13 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    work(arguments)
+    stopped = work(arguments)
+    if stopped is not None:
+        print("stopped; the same command goes on with this cell", file=sys.stderr)
+        return 128 + stopped
     print("\n".join(table(read_lines(arguments.out / "cells.jsonl"))))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    ended("settings", main)

@@ -1,5 +1,6 @@
 """resmom report RUN... --out report.html"""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
-    written = report(a.runs, a.out, a.images)
+    written = report(a.runs, a.out, a.images, lambda words: print(words, file=sys.stderr, flush=True))
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:

@@ -21,8 +21,8 @@ MEASURES = (
         "retrieval",
         "own other view found (%)",
         "higher",
-        "how many images have, as the nearest of all, their own other view; by chance 100 / images, so more means that "
-        "the network tells the images apart whatever the augmentation does to them.",
+        "how many images have, as the nearest of all, their own other view; by chance {chance}, so more means that the "
+        "network tells the images apart whatever the augmentation does to them.",
     ),
     LabelFree(
         "rankme",
@@ -53,7 +53,12 @@ MEASURES = (
     ),
 )
 
-MEANINGS = {measure.name: measure.meaning for measure in MEASURES}
+
+def meanings(images: int | None = None) -> dict[str, str]:
+    """The sentence for each name. `images`: the number measured on, where it is known and one for all."""
+    chance = f"{100 / images:.2g} (one of {images})" if images else "100 / images"
+    return {measure.name: measure.meaning.replace("{chance}", chance) for measure in MEASURES}
+
 
 GAP = (
     "how differently student and teacher represent the same view, as 1 - cos: 0 is not at all. A small one alone "

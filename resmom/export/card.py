@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resmom.diagnose.labelfree import GAP, MEANINGS
+from resmom.diagnose.labelfree import GAP, meanings
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
 from resmom.types import Network
@@ -73,6 +73,8 @@ class Card:
     prepare: str
     width: str
     files: Mapping[Network, File]
+    images: int | None = None
+    """How many the label-free measures were taken on."""
     earlier: bool = False
     """Whether later weights exist, over which these were chosen."""
     candidates: Sequence[tuple[str, ...]] = ()
@@ -199,7 +201,8 @@ def _measured(card: Card) -> list[str]:
             f"During training, the newest measurement up to this step ({card.measured}).{start}",
             _table(head, rows) if both else _table(_but_teacher(head), [_but_teacher(row) for row in rows]),
         ]
-        told = [f"- {n.quantity}: {MEANINGS[n.quantity]}" for n in card.numbers if n.quantity in MEANINGS]
+        meaning = meanings(card.images)
+        told = [f"- {n.quantity}: {meaning[n.quantity]}" for n in card.numbers if n.quantity in meaning]
         parts += ["\n".join(told)] if told else []
     if card.evaluations:
         scores = [(name, data or "not recorded", top1, how) for name, data, top1, how in card.evaluations]

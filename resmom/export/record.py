@@ -24,9 +24,6 @@ def settings(run: Line, teacher: bool = True) -> Rows:
         f"weight {residual['weight']:g} ({residual['schedule']}), {residual['distance']} at site {residual['site']}, "
         f"{residual['pairing']} view" + ("" if residual["pairs"] == "all" else f", {residual['pairs']} pairs only")
     )
-    crops = ", ".join(
-        f"{view['size']} pixels, {view['scale'][0]:g} to {view['scale'][1]:g}" for view in policy["views"]
-    )
     return [
         ("recipe", run["recipe"]),
         ("method", _fields(run["method"])),
@@ -36,9 +33,43 @@ def settings(run: Line, teacher: bool = True) -> Rows:
         ("length, batch", f"{length}, {train['batch']} images a step"),
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),
         ("teacher", _teacher(run["ema"]) if teacher else "none"),
-        ("crops (size, share of the area)", crops),
+        *_views(policy),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
+
+
+def _views(policy: Line) -> Rows:
+    """A row for each run of equal views: what may happen to them, in the order in which it does."""
+    rows, first = [], 1
+    for words, group in itertools.groupby(map(_view, policy["views"])):
+        last = first + len(list(group)) - 1
+        joint = "and" if last == first + 1 else "to"
+        rows.append((f"view {first}" if first == last else f"views {first} {joint} {last}", words))
+        first = last + 1
+    return rows
+
+
+def _view(view: Line) -> str:
+    """A view in words: steps of no effect are left out."""
+    low, high = view["scale"]
+    parts = [f"{view['size']} pixels ({view['interpolation']}) of a crop of {low:g} to {high:g} of the area"]
+    if view["flip"]:
+        parts.append(f"flipped {_often(view['flip'])}")
+    shifts = [f"{name} {view[name]:g}" for name in ("brightness", "contrast", "saturation", "hue") if view[name]]
+    if view["jitter"] and shifts:
+        parts.append(f"jitter of {', '.join(shifts)} {_often(view['jitter'])}")
+    if view["grey"]:
+        parts.append(f"grey {_often(view['grey'])}")
+    if view["blur"]:
+        low, high = view["sigma"]
+        parts.append(f"blurred by {low:g} to {high:.3g} pixels {_often(view['blur'])}")
+    if view["solarise"]:
+        parts.append(f"solarised {_often(view['solarise'])}")
+    return "; ".join(parts)
+
+
+def _often(probability: float) -> str:
+    return "always" if probability == 1 else f"in {probability:.0%}"
 
 
 def _many(value: float, unit: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from resmom.diagnose.labelfree import MEANINGS
+from resmom.diagnose.labelfree import meanings
 from resmom.errors import UserError
 from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
@@ -74,7 +74,7 @@ def page(contents: Contents) -> str:
         "shared": shared,
         "differing": differing,
         "quantities": quantities,
-        "meanings": [(name, MEANINGS[name]) for name, _ in quantities if name in MEANINGS],
+        "meanings": _meanings(runs, [name for name, _ in quantities]),
         "derived": _derived(runs),
         "sound": words.sound(runs),
         "not_judged": words.not_judged(runs),
@@ -192,6 +192,13 @@ def _derived(runs: Sequence[RunRecord]) -> list[tuple[list[int], Sequence[Choice
         elif run.choices:
             found.append(([index], run.choices))
     return found
+
+
+def _meanings(runs: Sequence[RunRecord], quantities: Sequence[str]) -> list[tuple[str, str]]:
+    """What each of these says; chance by number where all runs were measured on as many images."""
+    counts = {line["images"] for run in runs for line in run.lines if line["kind"] == "health" and "images" in line}
+    known = meanings(counts.pop() if len(counts) == 1 else None)
+    return [(name, known[name]) for name in quantities if name in known]
 
 
 def _quantities(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[int, Measure]]]]:

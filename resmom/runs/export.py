@@ -216,6 +216,7 @@ def _card(
         prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
         width=width_lines(config),
         files=files,
+        images=health.get("images"),
         earlier=choice is not None and step < choice["last_step"],
         candidates=[] if choice is None else rows_of(choice),
     )

@@ -135,9 +135,12 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
 def _ending(folder: RunDir) -> str:
     """The files for other tools are written, and what the run made of its network is said."""
     exported = export(folder.path)
+    lines = read_lines(folder.metrics)
+    images = next((line["images"] for line in reversed(lines) if line["kind"] == "health"), 0)
+    chance = f"; by chance {100 / images:.2g} % find their own other view" if images else ""
     return (
-        f"before against after:\n{table(before_after(read_lines(folder.metrics)))}\n"
-        "(higher is better for kNN, own other view found and RankMe; the others only tell a collapse)\n"
+        f"before against after:\n{table(before_after(lines))}\n"
+        f"(higher is better for kNN, own other view found and RankMe; the others only tell a collapse{chance})\n"
         f"backbones in {exported.folder}" + (f"\n{exported.advice}" if exported.advice else "")
     )
 

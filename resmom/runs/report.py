@@ -1,7 +1,7 @@
 """Run folders to one page: gather what they say, add pictures where the images are at hand, write it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,13 +30,22 @@ from resmom.runs.segmentation_record import is_segmentation, segmentation_record
 from resmom.train.plan import length
 from resmom.version import VERSION
 
+Say = Callable[[str], None]
+"""Tells what is being worked on, before it is done."""
 
-def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True) -> Path:
+
+def _nothing(words: str) -> None: ...
+
+
+def report(
+    paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True, say: Say = _nothing
+) -> Path:
     """Write a page about one or more run folders, or folders of detectors or segmentation networks, to `out`; returns
     it.
 
     With `images` it shows some of the images a run was trained on, and some that detectors and segmentation networks
-    were measured on, where they are still at hand; without, no pixel of them. Raises RunDirError for what is no run
+    were measured on, where they are still at hand; without, no pixel of them. `say` is told of every folder for which
+    pictures are made, which takes some seconds each. Raises RunDirError for what is no run
     folder, ReportError for an `out` that is something else than an earlier report.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
@@ -44,27 +53,34 @@ def report(paths: Path | Sequence[Path], out: Path = Path("report.html"), images
     others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
     folders = _folders(others) if others or not tuned else []
     require_ours(out)
-    write_page(out, page(gather(folders, images, tuned)))
+    write_page(out, page(gather(folders, images, tuned, say)))
     return out
 
 
-def gather(folders: Sequence[RunDir], images: bool = True, tuned: Sequence[Path] = ()) -> Contents:
+def gather(folders: Sequence[RunDir], images: bool = True, tuned: Sequence[Path] = (), say: Say = _nothing) -> Contents:
     """All that the page will say of these run folders and folders of detectors and of segmentation networks."""
     names = names_of([*(folder.path for folder in folders), *tuned])
     measured = evaluations(folders)
     gathered = without_places([_record(*of) for of in zip(folders, names[: len(folders)], measured, strict=True)])
     sheets: tuple[ViewSheet, ...] = ()
     if images:
-        gathered, sheets = _with_pictures(folders, gathered)
+        gathered, sheets = _with_pictures(folders, gathered, say)
     made = f"Made by resmom {VERSION} on {datetime.now(UTC).date().isoformat()}"
     named = [(path, name, _starts(path)) for path, name in zip(tuned, names[len(folders) :], strict=True)]
+    detections, segmentations = [], []
+    for of in named:
+        say(f"{'photos' if images else 'numbers'} of {of[1]}")
+        if is_detection(of[0]):
+            detections.append(detection_record(*of, images))
+        else:
+            segmentations.append(segmentation_record(*of, images))
     return Contents(
         gathered,
         sheets,
         made,
         images,
-        [detection_record(*of, images) for of in named if is_detection(of[0])],
-        [segmentation_record(*of, images) for of in named if is_segmentation(of[0])],
+        detections,
+        segmentations,
     )
 
 
@@ -191,12 +207,13 @@ class _Opened:
 
 
 def _with_pictures(
-    folders: Sequence[RunDir], gathered: Sequence[RunRecord]
+    folders: Sequence[RunDir], gathered: Sequence[RunRecord], say: Say
 ) -> tuple[list[RunRecord], tuple[ViewSheet, ...]]:
     opened = _Opened()
     sheets: dict[str, ViewSheet] = {}
     records = []
     for folder, run in zip(folders, gathered, strict=True):
+        say(f"pictures of {run.name}: views, neighbours, map")
         made = _pictures(folder, run.name, opened, sheets)
         if isinstance(made, str):
             records.append(replace(run, no_pictures=f"No pictures of {run.name}: {made}."))

@@ -1,5 +1,6 @@
 """The measurements behind the automatic settings: what is compared at equal work, and going on."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import settings
 from benchmarks.settings import SETTINGS, derived, images_of, main, operations, table
 from resmom.recipes.facts import Facts
 from resmom.rundir import read_lines
+from resmom.runs.interrupt import Finished
 
 FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250)
 
@@ -48,8 +51,12 @@ def _photos(folder: Path, rng: np.random.Generator) -> None:
                 Image.fromarray(pixels).save(own / f"{n}.png")
 
 
+def _words(folder: Path, out: Path) -> list[str]:
+    return ["--data", str(folder), "--out", str(out), "--images", "70", "--seen", "70", "--only"]
+
+
 def _call(folder: Path, out: Path, *names: str) -> None:
-    main(["--data", str(folder), "--out", str(out), "--images", "70", "--seen", "70", "--only", *names])
+    assert main([*_words(folder, out), *names]) == 0
 
 
 def test_finished_cells_are_not_run_again_and_others_are_added(
@@ -69,6 +76,18 @@ def test_finished_cells_are_not_run_again_and_others_are_added(
     printed = capsys.readouterr().out
     assert "| base | " in printed
     assert "| views of 24, for its work | " in printed
+
+
+def test_a_stopped_cell_is_said_to_be_stopped_and_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _photos(tmp_path / "photos", np.random.default_rng(0))
+    stopped = Finished(tmp_path, 1, 2, signal.SIGTERM)
+    monkeypatch.setattr(settings, "pretrain", lambda *arguments: stopped)
+    out = tmp_path / "out"
+    assert main([*_words(tmp_path / "photos", out), "base"]) == 128 + signal.SIGTERM
+    assert not (out / "cells.jsonl").exists()
+    assert "goes on" in capsys.readouterr().err
 
 
 def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times() -> None:

@@ -111,6 +111,8 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
         "| data | holiday |", "| images | 2,600 |", "a folder", "random weights",
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",
+        "| view 1 | 224 pixels (bilinear) of a crop of 0.2 to 1 of the area; ", "solarised in 20%",
+        "by chance 0.2 (one of 512)",
         "2.0 hours", f"commit {environment()['commit'] or 'not known'}", "Python 3",
         'load_file("backbone-student.safetensors")', 'load_file("backbone-teacher.safetensors")',
         "nn.Linear(8, classes)",

@@ -303,17 +303,20 @@ def test_the_command(
 ) -> None:
     path, out = write(tmp_path / "run", data), tmp_path / "r.html"
 
-    def call(*arguments: str) -> str:
+    def call(*arguments: str, says: str = "") -> str:
         monkeypatch.setattr("sys.argv", ["resmom", "report", *arguments])
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 0
-        return capsys.readouterr().out
+        printed, told = capsys.readouterr()
+        assert told == says
+        return printed
 
     told = json.loads(call(str(path), "--out", str(out), "--no-images", "--json"))
     assert told == {"report": str(out), "bytes": out.stat().st_size}
     assert "Made without pictures" in out.read_text()
-    assert call(str(path), str(path), "--out", str(out)).strip() == str(out)
+    says = "pictures of run: views, neighbours, map\n"
+    assert call(str(path), str(path), "--out", str(out), says=says).strip() == str(out)
     assert "Made without pictures" not in out.read_text() and len(read_lines(RunDir(path).metrics)) == 5
 
 
