@@ -11,10 +11,8 @@ from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
-from resmom.runs.recognise import start_weights
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of pixels, where no run says which ones it was trained with."""
+from resmom.runs.recognise import seen, start_weights
+from resmom.views.policy import IMAGENET
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Backbones:
-    """Backbones of one kind by name (student, teacher, init, random), and what each is in words."""
+    """Backbones of one kind by name (student, teacher, init, random), and what each is in words.
+
+    `mean` and `std` of pixels in [0, 1] are what they were trained with: as the run says, or the file, else ImageNet's.
+    """
 
     config: BackboneConfig
     mean: tuple[float, ...]
@@ -87,7 +88,9 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
         words["init"] = start_weights(weights["init"], origin.init, origin.backbone).words
     if origin.random or not origin.init:
         weights["random"], words["random"] = _fresh(origin.backbone, seed), f"random weights, seed {seed}"
-    return Backbones(origin.backbone, *IMAGENET, weights, words)
+    said = seen(origin.init) if origin.init else None
+    mean, std = IMAGENET if said is None else (said.mean, said.std)
+    return Backbones(origin.backbone, mean, std, weights, words)
 
 
 def _fresh(config: BackboneConfig, seed: int) -> Backbone:

@@ -15,6 +15,7 @@ from resmom.nets.weightfile import WeightsError
 from resmom.runs.job import fresh_method, start_from
 from resmom.runs.origin import Origin, backbones
 from resmom.runs.recognise import recognise, start_weights
+from resmom.views.policy import IMAGENET
 from tests.runs.derived import CPU, tiny
 
 SMALL = SmallResNet((4, 8))
@@ -34,7 +35,8 @@ def checkpoint_of(folder: Path, config: BackboneConfig) -> str:
     """A file as a run writes it, of its parts those that count here."""
     with torch.random.fork_rng(devices=[]):
         state = {f"student.backbone.{name}": value for name, value in build_backbone(config).state_dict().items()}
-    save_checkpoint(folder / "last.pt", {"run": to_json(replace(Run(), backbone=config)), "state": state})
+    run = Run(backbone=config, policy=replace(Run().policy, mean=(0.4,) * 3))
+    save_checkpoint(folder / "last.pt", {"run": to_json(run), "state": state})
     return str(folder / "last.pt")
 
 
@@ -88,3 +90,13 @@ def test_a_small_stem_is_advised_only_where_it_would_do(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"--backbone \(small, resnet18") as refused:
         load_backbone(build_backbone(ResNet(18)), path)
     assert "--backbone.stem" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("file", "mean"), [(export_of, (0.5,) * 3), (checkpoint_of, (0.4,) * 3)])
+def test_what_is_fine_tuned_sees_pixels_as_its_file_says(tmp_path: Path, file: type, mean: tuple[float, ...]) -> None:
+    found = backbones(Origin(backbone=SMALL, init=file(tmp_path, SMALL), random=True), 0, "detection")
+    assert found.mean == mean, "for random weights beside them too, so that the two differ in the weights alone"
+    path = tmp_path / "plain.pth"
+    torch.save(build_backbone(SMALL).state_dict(), path)
+    assert (found := backbones(Origin(backbone=SMALL, init=str(path)), 0, "detection")).mean == IMAGENET[0]
+    assert found.std == IMAGENET[1]
