@@ -32,7 +32,7 @@ def test_every_cell_could_start(file: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "distances", "tries"),
     [
-        ("questions/tuning.json", ("cosine", "kd_feature", "kd_relation"), 4),
+        ("questions/tuning.json", ("cosine", "mse", "kd_feature", "kd_relation"), 4),
         ("harness/cifar100_tuning.json", ("cosine", "mse", "kd_feature", "kd_relation"), 8),
     ],
 )
