@@ -1,11 +1,13 @@
-"""A training step, side by side: what the residual term and the precision cost.
+"""A training step, side by side: what the residual term, the precision and torch.compile cost or save.
 
-    python -m benchmarks.step
+    python -m benchmarks.step [--compile]
 
+With --compile, both backbones are also compiled by torch's inductor (default mode), which needs a C++ compiler.
 Prints ratios of steps per second against the published method in fp32: minimum, median and maximum over interleaved
 rounds. On a shared machine only such ratios mean anything; the seconds do not.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from collections.abc import Callable
 import torch
 
 from resmom.losses.residual import Residual
+from resmom.nets.backbones import Backbone
+from resmom.nets.encoder import Encoder
 from resmom.recipes import recipe
 from resmom.runs.job import fresh_method
 from resmom.train.optim import build_optimizer
@@ -25,10 +29,13 @@ ROUNDS = 12
 BATCH = 128
 
 
-def contender(weight: float, precision: Precision) -> Callable[[], None]:
-    """One step of the small CIFAR recipe on random views."""
+def contender(weight: float, precision: Precision, compiled: bool = False) -> Callable[[], None]:
+    """One step of the small CIFAR recipe on random views, with both backbones compiled if so wanted."""
     run = recipe("mocov3_cifar100_small")
     method = fresh_method(run, torch.device("cpu"))
+    for network in (method.student, method.teacher) if compiled else ():
+        assert isinstance(network, Encoder) and isinstance(network.backbone, Backbone)
+        network.backbone.compile()
     state = State(method, build_optimizer(run.optim, method.student))
     views = tuple(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last) for _ in range(2))
     batch, plan = Batch(views, torch.arange(BATCH)), Plan(0.1, 0.99, weight)
@@ -41,25 +48,34 @@ def contender(weight: float, precision: Precision) -> Callable[[], None]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compile", action="store_true", help="also with the backbones compiled")
     contenders = {
         "published method, fp32": contender(0.0, "fp32"),
         "with the residual term, fp32": contender(1.0, "fp32"),
         "published method, bf16": contender(0.0, "bf16"),
         "with the residual term, bf16": contender(1.0, "bf16"),
     }
+    if parser.parse_args().compile:
+        contenders |= {
+            "published method, fp32, compiled": contender(0.0, "fp32", compiled=True),
+            "published method, bf16, compiled": contender(0.0, "bf16", compiled=True),
+        }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(ROUNDS + 2):
         for name, step in contenders.items():
             began = time.perf_counter()
             step()
+            if round_ == 0:
+                print(f"{name}: first step {time.perf_counter() - began:.1f} s", flush=True)
             if round_ >= 2:  # the first rounds pay for memory and kernels
                 seconds[name].append(time.perf_counter() - began)
     base = seconds["published method, fp32"]
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {ROUNDS} rounds")
-    print(f"{'speed against the first':<32}{'min':>7}{'median':>8}{'max':>7}")
+    print(f"{'speed against the first':<36}{'min':>7}{'median':>8}{'max':>7}")
     for name, own in seconds.items():
         ratios = [b / o for b, o in zip(base, own, strict=True)]
-        print(f"{name:<32}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}")
+        print(f"{name:<36}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}")
 
 
 if __name__ == "__main__":
