@@ -19,13 +19,22 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resmom.errors import UserError
+
+GIVEN = "given in Python: "
+"""How run.json begins to name images that were given as open ones, and that no path leads back to."""
+
+
+def given_parts(written: Mapping[str, Any]) -> list[str]:
+    """What of a run was given from Python and has to be given again: of data, backbone, method, by its run.json."""
+    data = ["data"] if str(written.get("data", "")).startswith(GIVEN) else []
+    return data + [part for part in ("backbone", "method") if part in written.get("own", {})]
 
 
 class RunDirError(UserError):
@@ -103,11 +112,22 @@ class RunDir:
                 ) from error
             yield
 
+    def continued_by(self) -> str:
+        """The command that continues this run, or the call in Python where a part of it was given there."""
+        try:
+            written = json.loads(self.config.read_text())
+        except (OSError, ValueError):
+            written = {}
+        parts = given_parts(written)
+        if not parts:
+            return f"`resmom resume {self.path}`"
+        return f"`resmom.resume({str(self.path)!r}, {', '.join(f'{part}=…' for part in parts)})` in Python"
+
     def refuse_if_used(self) -> None:
         """Raise RunDirError if the folder already holds something, or cannot be written in."""
         if self.config.exists():
             raise RunDirError(
-                f"{self.path} already holds a run; continue it with `resmom resume {self.path}`, or give another --out"
+                f"{self.path} already holds a run; continue it with {self.continued_by()}, or give another --out"
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")

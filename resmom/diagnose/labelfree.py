@@ -16,13 +16,16 @@ class LabelFree:
     meaning: str
 
 
+CHANCE = "100 / images"
+"""How the chance of finding the own other view reads where the number of images is not known."""
+
 MEASURES = (
     LabelFree(
         "retrieval",
         "own other view found (%)",
         "higher",
-        "how many images have, as the nearest of all, their own other view; by chance {chance}, so more means that the "
-        "network tells the images apart whatever the augmentation does to them.",
+        "how many images have, as the nearest of all, their own other view; by chance 100 / images, so more means that "
+        "the network tells the images apart whatever the augmentation does to them.",
     ),
     LabelFree(
         "rankme",
@@ -56,8 +59,8 @@ MEASURES = (
 
 def meanings(images: int | None = None) -> dict[str, str]:
     """The sentence for each name. `images`: the number measured on, where it is known and one for all."""
-    chance = f"{100 / images:.2g} (one of {images})" if images else "100 / images"
-    return {measure.name: measure.meaning.replace("{chance}", chance) for measure in MEASURES}
+    chance = f"{100 / images:.2g} (one of {images})" if images else CHANCE
+    return {measure.name: measure.meaning.replace(CHANCE, chance) for measure in MEASURES}
 
 
 GAP = (

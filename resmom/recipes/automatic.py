@@ -86,7 +86,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     batch, why = _batch(facts, limits)
     chosen("train.batch", batch, why)
     steps, why = _steps(facts, limits, batch)
-    chosen("train.steps", f"{steps} ({_passes(steps * batch / facts.images)})", why)
+    chosen("train.steps", f"{steps} ({_passes(steps / steps_per_epoch(facts.images, batch))})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
     ema, why = _ema(steps)
@@ -151,6 +151,8 @@ def _side(facts: Facts) -> tuple[int, str]:
     side = max(s for s in SIDES if s == SIDES[0] or s <= min(cap, 1.15 * facts.side))
     if side >= facts.side / 1.15:
         return side, f"the images' own size (median of the shorter sides {facts.side} pixels)"
+    if side < cap:
+        return side, f"the next smaller size to work with; the images have {facts.side} pixels (median, shorter sides)"
     where = "a GPU" if facts.gpu else "a CPU"
     return side, f"the images are larger (median {facts.side} pixels), but {where} sees most for its time at this size"
 
@@ -198,6 +200,8 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
         batch //= 2
     if batch == most:
         return batch, "enough negatives, and more steps than a larger one for the same images"
+    if batch > facts.images // 4:
+        return batch, f"the least that has enough negatives, though more than a quarter of the {facts.images} images"
     return batch, f"a quarter of the {facts.images} images at most, so that batches differ"
 
 
@@ -238,7 +242,11 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
 
 def _ema(steps: int) -> tuple[Ema, str]:
     life = min(700.0, max(20.0, steps / 100))
-    share = "a hundredth of the run" if life == steps / 100 else "a hundredth of the run, within 20 to 700"
+    share = "a hundredth of the run"
+    if life != steps / 100:
+        share = (
+            f"{'at least' if steps < 2000 else 'at most'} so many, where a hundredth of the run is {steps / 100:,.0f}"
+        )
     if life > steps / 10:  # a teacher that is still its random start is of no use
         life, share = steps / 10, "a tenth of so short a run"
     return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"

@@ -6,9 +6,7 @@ from typing import Any
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.source import DataError
-
-GIVEN = "given in Python: "
-"""How run.json begins to name images that were given as open ones, and that no path leads back to."""
+from resmom.rundir import GIVEN, given_parts
 
 
 def names(own: Own) -> dict[str, str]:
@@ -21,11 +19,12 @@ def names(own: Own) -> dict[str, str]:
 def require(own: Own, written: Mapping[str, Any]) -> None:
     """Raise ConfigError unless exactly the modules that run.json names were brought."""
     wanted, brought = dict(written.get("own", {})), names(own)
+    again = ", ".join(f"{part}=…" for part in given_parts(written))
     for part in ("backbone", "method"):
         if part in wanted and part not in brought:
             raise ConfigError(
                 f"this run has a {part} of its own, {wanted[part]}, that no configuration describes; continue or load "
-                f"it from Python and pass it again, as in resmom.resume(RUN, {part}=…) or resmom.result(RUN, {part}=…)"
+                f"it from Python and give it again, as in resmom.resume(RUN, {again}) or resmom.result(RUN, {part}=…)"
             )
         if part in brought and part not in wanted:
             raise ConfigError(f"this run was made with the {part} of its configuration; leave {part}= away")
@@ -41,7 +40,11 @@ def written_data(written: Mapping[str, Any]) -> str:
     """The data that run.json names. Raises DataError for images that were given in Python."""
     data = str(written["data"])
     if data.startswith(GIVEN):
-        raise DataError(f"the images of this run were {data}; pass them again, as data= in Python or with --data")
+        again = ", ".join(f"{part}=…" for part in given_parts(written))
+        raise DataError(
+            f"the images of this run were {data}; give them again from Python, as in resmom.resume(RUN, {again}); "
+            "`resmom evaluate` and `resmom gap` take others with --data"
+        )
     return data
 
 

@@ -16,7 +16,7 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
-from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
+from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
@@ -26,7 +26,7 @@ from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine
 from resmom.runs.outcome import before_after, table
-from resmom.runs.own import GIVEN, again, names, require, written_data
+from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Asked, Settled, settle

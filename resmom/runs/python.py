@@ -19,12 +19,13 @@ from resmom.evaluate.linear import Linear
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.recipes import recipe
-from resmom.rundir import read_lines
+from resmom.rundir import RunDir, read_lines
 from resmom.runs.budget import seconds_of
 from resmom.runs.compare import compare as compare_grid
 from resmom.runs.comparison import Comparison
 from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.grid import Grid, combinations, read_grid
+from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Machine
 from resmom.runs.outcome import Change, before_after, table
@@ -90,7 +91,8 @@ class Result:
 
     def __str__(self) -> str:
         state = "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
-        lines = [f"{self.run.recipe}, {state}, in {self.path}", table(self.changes)]
+        measured = table(self.changes) if self.changes else "nothing was measured after its start yet"
+        lines = [f"{self.run.recipe}, {state}, in {self.path}", measured]
         lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
         lines += [f"attention, not judged: {sentence}" for sentence in unjudged(self.metrics, self.steps, self.step)]
         return "\n".join(lines)
@@ -111,10 +113,10 @@ class Result:
         )
         notes = "".join(f"<p>{html.escape(line)}</p>" for line in rest if line.startswith("attention"))
         named = "".join(f"<th>{name}</th>" for name in heads)
-        return (
-            f"<p><b>{html.escape(head)}</b></p><table><thead><tr><th></th>{named}</tr></thead>"
-            f"<tbody>{rows}</tbody></table>{notes}"
-        )
+        measured = f"<table><thead><tr><th></th>{named}</tr></thead><tbody>{rows}</tbody></table>"
+        if not self.changes:
+            measured = f"<p>{html.escape(rest[0])}</p>"
+        return f"<p><b>{html.escape(head)}</b></p>{measured}{notes}"
 
 
 def pretrain(
@@ -153,8 +155,15 @@ def pretrain(
         None if time is None else seconds_of(time),
     )
     machine = Machine(device=device, workers=workers, quiet=quiet)
-    start_run(asked, opened, Path(out), machine, own)
+    _tell(start_run(asked, opened, Path(out), machine, own), quiet)
     return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
+
+
+def _tell(finished: Finished, quiet: bool) -> None:
+    """Where a run was stopped, how it goes on."""
+    if finished.interrupted_by is not None and not quiet:
+        again = RunDir(finished.path).continued_by()
+        print(f"saved at step {finished.step} of {finished.steps}; continue with {again}", file=sys.stderr)
 
 
 def _run_of(run: Run | str | Path) -> Run:
@@ -199,7 +208,8 @@ def resume(
     opened: str | Data | None = None
     if data is not None:
         opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
-    resume_run(Path(path), Machine(device=device, workers=workers, quiet=quiet), opened, Own(backbone, method))
+    machine = Machine(device=device, workers=workers, quiet=quiet)
+    _tell(resume_run(Path(path), machine, opened, Own(backbone, method)), quiet)
     return result(path, backbone=backbone, method=method, data=opened if isinstance(opened, Data) else None)
 
 

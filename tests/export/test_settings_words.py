@@ -36,4 +36,3 @@ def test_the_chance_of_finding_the_own_other_view_is_a_number_where_the_images_a
     name = "own other view found (%)"
     assert "by chance 0.39 (one of 256), so more" in meanings(256)[name]
     assert "by chance 100 / images, so more" in meanings()[name]
-    assert "{" not in "".join(meanings().values())

@@ -112,8 +112,9 @@ def test_the_view_is_the_images_size_up_to_what_the_machine_bears(side: int, cpu
         for f in (facts, replace(facts, init="r18.pt", backbone=ResNet(18)), replace(facts, gpu=True))
     ]
     assert found == [cpu, cpu_init, gpu]
-    larger = side > 1.15 * cpu
-    assert ("the images are larger" in choice(facts, "image_size").reason) == larger
+    reason = choice(facts, "image_size").reason
+    assert ("the images are larger" in reason) == (cpu == 64 and side > 1.15 * cpu)
+    assert ("the next smaller size" in reason) == (side == 41), "no machine's limit, so none is named"
 
 
 def test_a_transformer_gets_the_size_it_was_made_for() -> None:
@@ -182,6 +183,8 @@ def test_the_heads_follow_the_backbone(backbone: BackboneConfig | None, method: 
 def test_the_batch_is_a_quarter_of_the_images_at_most(images: int, cpu: int, gpu: int) -> None:
     facts = replace(PHOTOS, images=images)
     assert derived(facts).train.batch == cpu and derived(replace(facts, gpu=True)).train.batch == gpu
+    reason = choice(facts, "train.batch").reason
+    assert ("though more than a quarter" in reason) == (cpu == 32 and images < 4 * 32), "the reason is the true one"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,12 @@ def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: floa
     assert half_life(ema.momentum) == pytest.approx(life) and ema.final == 1.0
     told = choice(PHOTOS, "ema.momentum", Limits(steps=steps)).reason
     assert f"a half-life of {life:.0f} steps" in told
-    assert ("within 20 to 700" in told) == (life not in (steps / 100, steps / 10) or steps == 200)
+    share = {
+        60: "a tenth of so short a run",
+        200: "at least so many, where a hundredth of the run is 2",
+        500_000: "at most so many, where a hundredth of the run is 5,000",
+    }
+    assert told.endswith(share.get(steps, "steps: a hundredth of the run"))
 
 
 @pytest.mark.parametrize("facts", [DIGITS, SCANS])

@@ -22,7 +22,7 @@ from resmom.errors import UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.nets.backbones import Backbone
-from resmom.rundir import RunDir
+from resmom.rundir import RunDir, RunDirError
 from tests import forked
 from tests.runs.crash import small_run
 
@@ -267,7 +267,10 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
         halved = resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
     assert not halved.finished and halved.step == 7
     assert f"stopped at step 7 of {whole.steps}" in str(halved)
-    with pytest.raises(DataError, match="pass them again"):
+    again = rf"resmom.resume\({str(tmp_path / 'halved')!r}, data=…\)"
+    with pytest.raises(RunDirError, match=f"continue it with `{again}` in Python"):
+        resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"give them again from Python, as in resmom.resume\(RUN, data=…\)"):
         resmom.resume(tmp_path / "halved", device="cpu", quiet=True)
     with pytest.raises(DataError, match="images are not those"):
         resmom.resume(tmp_path / "halved", data=pixels()[:39], device="cpu", quiet=True)

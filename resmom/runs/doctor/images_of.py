@@ -27,7 +27,7 @@ def images_of(path: str) -> Answer:
     from resmom.checkpoint import load_checkpoint
     from resmom.data.open import open_data
     from resmom.data.source import DataError
-    from resmom.runs.own import GIVEN
+    from resmom.rundir import GIVEN
 
     run, checkpoint = find_run(Path(path))
     spec = str(json.loads(run.config.read_text())["data"])
