@@ -2,11 +2,11 @@
 
     python -m benchmarks.settings --data cifar100.npz --out DIR [--images 1000 5000] [--seen 60000] [--only NAME ...]
 
-Every run trains the derived configuration on the first images of a labelled data set (class by class in turn) and is
-tested on its whole test split: weighted kNN of the student, last epoch. Finished cells are read from DIR/cells.jsonl
-and not run again, so the command can be stopped at any time, and several can share the work with --part 0/2, --part
-1/2. At the end the table is printed. One seed per changed setting, three for the base and for what looked better than
-it: differences below about twice the base's spread say nothing.
+Every run trains the derived configuration, with a backbone of widths 32-64-128-256, on the first images of a labelled
+data set (class by class in turn) and is tested on its whole test split: weighted kNN of the student, last epoch.
+Finished cells are read from DIR/cells.jsonl and not run again, so the command can be stopped at any time, and several
+can share the work with --part 0/2, --part 1/2. At the end the table is printed. One seed per changed setting, three for
+the base and for what looked better than it: differences below about twice the base's spread say nothing.
 
 What changes the work that an image takes (backbone, view size) is compared at equal work, "for its work": as many
 images seen as make the same number of operations of the encoder, which is what a time on one machine comes down to.
@@ -47,6 +47,9 @@ from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW
 from resmom.views.policy import IMAGENET
+
+BASE = SmallResNet((32, 64, 128, 256))
+"""Of the base, and of all settings but those of the backbone: twice the width that is derived since it was measured."""
 
 Setting = Callable[[Facts], Run]
 """From the facts, with the number of steps asked for, to the run of a cell."""
@@ -148,8 +151,8 @@ SETTINGS: dict[str, Setting] = {
     "BYOL": but(lambda run: replace(run, method=Byol(1024, 128, 1024))),
     "BYOL, learning rate / 3": but(lambda run: _rate(replace(run, method=Byol(1024, 128, 1024)), 1 / 3)),
     "ImageNet's normalisation": but(lambda run: _normalisation(run, *IMAGENET)),
-    "half the width, for its work": for_its_work(backbone=SmallResNet((16, 32, 64, 128))),
-    "twice the width, for its work": for_its_work(backbone=SmallResNet((64, 128, 256, 512))),
+    "widths 16-32-64-128, for its work": for_its_work(backbone=SmallResNet((16, 32, 64, 128))),
+    "widths 64-128-256-512, for its work": for_its_work(backbone=SmallResNet((64, 128, 256, 512))),
     "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
     **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
 }
@@ -174,7 +177,7 @@ def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object] | int
 
     The processor's seconds are those of the whole run, all threads together.
     """
-    facts = gather(data, torch.device("cpu"))
+    facts = replace(gather(data, torch.device("cpu")), backbone=BASE)
     run = SETTINGS[name](replace(facts, steps=seen // automatic(facts).run.train.batch))
     began = time.process_time()
     finished = pretrain(run, data, out, Machine(device="cpu", quiet=True))

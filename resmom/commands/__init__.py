@@ -90,7 +90,7 @@ def tell_end(finished: Finished, as_json: bool) -> int:
         print(
             f"finished: {finished.path}\nlook at it with:\n  resmom report {finished.path} --out report.html\n"
             "with labelled images, its own or others, measure it with:\n"
-            f"  resmom evaluate {finished.path} [--data LABELLED]"
+            f"  resmom evaluate {finished.path} [--data LABELLED] --baselines"
         )
     else:
         print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")

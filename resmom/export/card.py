@@ -177,6 +177,7 @@ def _use_python(card: Card) -> list[str]:
         "To **fine-tune**: put a classifier behind it and train everything, the encoder at a tenth of the classifier's "
         "learning rate or less:",
         _code(
+            "classes = 10  # how many yours are\n"
             f"model = torch.nn.Sequential(network, torch.nn.Linear({card.width}, classes)).train()\n"
             "optimizer = torch.optim.SGD([\n"
             '    {"params": model[0].parameters(), "lr": 0.01},\n'

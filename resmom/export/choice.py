@@ -147,6 +147,8 @@ def _by_knn(evidence: Evidence, knn: Both) -> Preference:
 def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
     student, teacher = retrieval
     told = f"own other view found: student {student:.2f} %, teacher {teacher:.2f} %"
+    if evidence.retrieval_before is not None:
+        told += f", before training {evidence.retrieval_before:.2f} %"
     if evidence.rankme is not None:
         told += f"; RankMe: student {evidence.rankme[0]:.1f}, teacher {evidence.rankme[1]:.1f}"
     weak = (
@@ -156,30 +158,31 @@ def _without_labels(evidence: Evidence, retrieval: Both) -> Preference:
     if evidence.views is None:
         unknown = "How large the noise is, is not known, since the number of images is not."
         return Preference("student", False, f"Label-free measures: {told}. {unknown} {weak}")
-    told += _since_the_start(evidence.retrieval_before, max(retrieval), evidence.views)
+    since = _since_the_start(evidence.retrieval_before, max(retrieval), evidence.views)
     points = noise(retrieval, evidence.views)
     if abs(student - teacher) <= points:
         within = f"the shares found are within {noise_words(points, evidence.views)}"
-        return Preference(
-            "student", False, f"Label-free measures: {told}; no difference that these images can tell: {within}. {weak}"
-        )
+        alike = f"Between the two they tell no difference: {within}."
+        return Preference("student", False, f"Label-free measures: {told}.{since} {alike} {weak}")
     better = _better(retrieval)
     if evidence.rankme is None or evidence.rankme[0] == evidence.rankme[1] or _better(evidence.rankme) != better:
-        return Preference("student", False, f"Label-free measures do not agree ({told}). {weak}")
+        return Preference("student", False, f"Label-free measures do not agree ({told}).{since} {weak}")
     if better == "teacher" and evidence.start_share is not None and evidence.start_share > OLD:
         share = f"The teacher still holds {100 * evidence.start_share:.0f} % of its initial weights."
-        return Preference("student", False, f"Label-free measures: {told}. {share} {weak}")
-    return Preference(better, True, f"Both label-free measures agree ({told}). {weak}")
+        return Preference("student", False, f"Label-free measures: {told}.{since} {share} {weak}")
+    return Preference(better, True, f"Both label-free measures agree ({told}).{since} {weak}")
 
 
 def _since_the_start(before: float | None, best: float, images: int) -> str:
-    """Whether the better network finds its own other view more often than before training did."""
-    if before is None or best - before > noise((before, best), images):
+    """A sentence on whether the better network finds its own other view more often than before training did."""
+    if before is None:
         return ""
-    told = f"; before training it was found of {before:.2f} %, so that "
-    if before - best > noise((before, best), images):
-        return told + "by this measure training has made it worse: lower --optim.lr, or train longer"
-    return told + "these images tell no gain from training"
+    points = noise((before, best), images)
+    if best - before > points:
+        return f" The better one gained {best - before:.2f} points, more than noise ({points:.2f})."
+    if before - best > points:
+        return " By this measure training has made it worse: lower --optim.lr, or train longer."
+    return f" These {images} images tell no gain from training: train longer (--train.steps, or --time)."
 
 
 def _better(both: Both) -> Network:

@@ -119,7 +119,9 @@ def machine(starts: Sequence[Line], lines: Sequence[Line]) -> Rows:
         return [("records", "none")]
     last = starts[-1]
     device = (
-        ", ".join(last["gpu"]) if last["gpu"] else f"{last['cpu']}, {last['cores']} cores, {last['threads']} threads"
+        ", ".join(last["gpu"])
+        if last["gpu"]
+        else f"{last['cpu']}, {_many(last['cores'], 'cores')}, {_many(last['threads'], 'threads')}"
     )
     versions = ", ".join(f"{name} {number}" for name, number in last["packages"].items())
     rows = [

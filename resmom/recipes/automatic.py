@@ -164,7 +164,7 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
         return with_image(facts.backbone, side), "the one asked for"
     channels = len(facts.mean)
     if not facts.gpu:
-        return SmallResNet((32, 64, 128, 256), channels=channels), "no GPU: a small ResNet sees ten times the images"
+        return SmallResNet((16, 32, 64, 128), channels=channels), "no GPU: a small ResNet sees many more images"
     if channels != 3:
         raise ConfigError(
             f"the images have {channels} channel(s), and only SmallResNet takes other numbers than 3; convert the "

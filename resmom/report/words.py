@@ -106,7 +106,20 @@ def group_line(group: Group, compared: Table) -> str:
     if parts:
         return f"kNN {', '.join(parts)} {seeds}"
     told = [line for line in (_label_free(group, measure.name) for measure in MEASURES[:2]) if line]
-    return f"{'; '.join(told) if told else 'nothing was measured'} {seeds}"
+    return f"{'; '.join(told) if told else 'nothing was measured'} {seeds}{_no_gain(group)}"
+
+
+def _no_gain(group: Group) -> str:
+    """Which runs' images cannot tell what training brought, by the measure without labels; empty where they can."""
+    untold = []
+    for run in group.runs:
+        found = next((measure for measure in run.measures if measure.quantity == HEADLINE[1][0]), None)
+        images = None if found is None else images_of(found.protocol)
+        if found is None or found.before is None or found.student is None or images is None:
+            continue
+        if abs(found.student - found.before) <= noise((found.student, found.before), images):
+            untold.append(f"{run.name}'s {count(images)} images cannot tell this from no change")
+    return "".join(f"; {words}" for words in untold)
 
 
 def _minded(run: RunRecord) -> str:

@@ -189,7 +189,9 @@ def _card(
     health = record.newest(lines, "health")
     plain = to_json(run)
     teacher = content["state"]["teacher"] is not None
-    rows = [row for row in evaluations([folder])[0] if row["step"] == step]
+    measured = [row for row in evaluations([folder])[0] if row["step"] == step]
+    # What was measured again in the same way is told once, the newest.
+    rows = list({(row["network"], row["data"], row["protocol"]): row for row in measured}.values())
     return Card(
         title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
         made=_made(files, teacher),

@@ -74,7 +74,9 @@ def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, d
         said = _own_word(Path(path))
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
-        remedy = "leave --backbone, and what begins with --backbone., out" if derived else f"use {_options(said)}"
+        remedy = (
+            "leave out --backbone and every option that begins with --backbone." if derived else f"use {_options(said)}"
+        )
         raise ConfigError(f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy}") from error
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error

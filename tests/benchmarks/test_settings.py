@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from benchmarks import settings
-from benchmarks.settings import SETTINGS, derived, images_of, main, operations, table
+from benchmarks.settings import BASE, SETTINGS, derived, images_of, main, operations, table
 from resmom.recipes.facts import Facts
 from resmom.rundir import read_lines
 from resmom.runs.interrupt import Finished
 
-FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250)
+FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250, backbone=BASE)
 
 
 def test_every_setting_changes_the_derived_run() -> None:

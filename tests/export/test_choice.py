@@ -46,14 +46,15 @@ def test_knn_is_held_against_that_before_training() -> None:
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        (20.0, ""),
-        (48.0, "so that these images tell no gain from training"),
-        (80.0, "training has made it worse: lower --optim.lr"),
+        (None, ""),
+        (20.0, "The better one gained 30.00 points, more than noise (5.66)."),
+        (48.0, "These 512 images tell no gain from training: train longer"),
+        (80.0, "By this measure training has made it worse: lower --optim.lr"),
     ],
 )
-def test_without_labels_too_it_is_said_what_training_has_brought(before: float, words: str) -> None:
+def test_without_labels_too_it_is_said_what_training_has_brought(before: float | None, words: str) -> None:
     found = prefer(Evidence(retrieval=(50.0, 49.0), views=512, rankme=(10.0, 20.0), retrieval_before=before))
-    assert words in found.evidence and ("before training" in found.evidence) is bool(words)
+    assert words in found.evidence and ("before training" in found.evidence) is (before is not None)
     assert (found.network, found.decided) == ("student", False)
 
 

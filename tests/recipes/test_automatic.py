@@ -143,8 +143,8 @@ def test_the_size_that_was_asked_for_brings_its_blur() -> None:
 @pytest.mark.parametrize(
     ("facts", "backbone"),
     [
-        (PHOTOS, SmallResNet((32, 64, 128, 256))),
-        (DIGITS, SmallResNet((32, 64, 128, 256), channels=1)),
+        (PHOTOS, SmallResNet((16, 32, 64, 128))),
+        (DIGITS, SmallResNet((16, 32, 64, 128), channels=1)),
         (replace(PHOTOS, gpu=True, side=64), ResNet(18, stem="small")),
         (replace(PHOTOS, gpu=True, side=64, images=10**6), ResNet(18, stem="small")),
         (replace(PHOTOS, gpu=True, images=99_999), ResNet(18)),
@@ -167,7 +167,7 @@ def test_the_backbone_says_where_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("backbone", "method"),
     [
-        (None, MoCoV3(temperature=0.2, hidden=1024, out=128)),
+        (None, MoCoV3(temperature=0.2, hidden=512, out=128)),
         (SmallResNet((8, 16)), MoCoV3(temperature=0.2, hidden=64, out=128)),
         (ResNet(18), MoCoV3(temperature=0.2, hidden=2048, out=256)),
         (MoCoViT("small"), MoCoV3(temperature=0.2, projector_layers=3, predictor_norm="plain")),

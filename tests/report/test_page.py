@@ -141,6 +141,19 @@ def test_runs_without_labels_are_told_by_label_free_measures() -> None:
     assert "no kNN" not in text
 
 
+def test_of_several_runs_too_it_is_said_where_the_images_cannot_tell_a_change() -> None:
+    def unlabelled(name: str, found: float, weight: float) -> RunRecord:
+        lines = [line for line in sample.run().lines if line["kind"] != "knn"]
+        protocol = "health-v1 (eval mode, 512 training images)"
+        measures = [sample.Measure("own other view found (%)", 5.0, found, None, "higher", protocol)]
+        return sample.run(name, 0, weight, lines=lines, measures=measures)
+
+    runs = [unlabelled("a", 6.0, 0.0), unlabelled("b", 60.0, 1.0)]  # within and beyond a noise of 2.8 points
+    text = " ".join(Outline(page(sample.contents(*runs))).text.split())
+    assert "before 5.0 % (one seed); a's 512 images cannot tell this from no change" in text
+    assert "b's 512 images" not in text
+
+
 def test_label_free_measures_are_explained_where_they_are_shown() -> None:
     measures = [sample.Measure(m.name, 1.0, 2.0, 3.0, m.better, "health-v1") for m in MEASURES]
     text = Outline(page(sample.contents(sample.run(measures=measures)))).text

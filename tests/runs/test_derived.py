@@ -98,7 +98,7 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
     options = {choice["option"]: choice for choice in written["choices"]}
     assert (options["image_size"]["value"], options["image_size"]["reason"]) == ("16", "asked for; derived: 32")
     assert options["backbone.widths"]["value"] == "[4, 8]"
-    assert options["backbone.widths"]["reason"] == "asked for; derived: [32, 64, 128, 256]"
+    assert options["backbone.widths"]["reason"] == "asked for; derived: [16, 32, 64, 128]"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_nothing_given_at_all(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(settle, "GLANCE", 0.0)
     finished = pretrain(Asked(change=train_with(steps=6)), str(file), tmp_path / "run", QUIET)
     run = from_json(json.loads(RunDir(finished.path).config.read_text())["run"])
-    assert finished.step == 6 and run.backbone == SmallResNet((32, 64, 128, 256))
+    assert finished.step == 6 and run.backbone == SmallResNet((16, 32, 64, 128))
     assert run.train.batch == 32 and run.policy.views[0].size == 32
 
 

@@ -48,7 +48,9 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
         start_from(run, fresh_method(run, CPU))
     run = replace(run, recipe="automatic")
-    with pytest.raises(ConfigError, match=f"^{says}leave --backbone, and what begins with --backbone., out$"):
+    with pytest.raises(
+        ConfigError, match=f"^{says}leave out --backbone and every option that begins with --backbone.$"
+    ):
         start_from(run, fresh_method(run, CPU))
     with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
         backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")

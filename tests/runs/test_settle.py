@@ -221,7 +221,7 @@ class TestAsked:
         found = settled(lambda run: replace(run, method=Byol(8, 4, 8)))
         assert found.run.method == Byol(8, 4, 8)
         (told,) = [choice for choice in found.choices if choice.option.startswith("method")]
-        assert told == Choice("method", "Byol", "asked for; derived: MoCo-v3, temperature 0.2, heads 1024/128")
+        assert told == Choice("method", "Byol", "asked for; derived: MoCo-v3, temperature 0.2, heads 512/128")
 
     def test_what_cannot_be_used_is_refused_before_a_trial(self, settled: Settle, tried: list[Run]) -> None:
         with pytest.raises(ConfigError, match=r"optim\.lr is -1"):
