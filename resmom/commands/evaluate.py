@@ -17,6 +17,7 @@ from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
 from resmom.runs.labels import is_share
+from resmom.runs.verdict import verdict
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -81,6 +82,8 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
             )
+    if said := verdict(rows):
+        print(said)
     where = find_run(a.run)[0].evaluations
     print(f"on {rows[0].data}, step {rows[0].step}; also in {where}" if rows else f"nothing measured; see {where}")
     return 0

@@ -108,9 +108,10 @@ def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times
     assert images_of(lines[-1]) == "1000 of b"
 
 
-def test_the_committed_cells_are_those_of_the_page() -> None:
+@pytest.mark.parametrize("file", ["cells.jsonl", "work.jsonl"])
+def test_the_committed_cells_are_those_of_the_page(file: str) -> None:
     """Every row of the tables in docs/automatic.md is what the script makes of the committed cells."""
     page = Path("docs/automatic.md").read_text()
-    for row in "\n".join(table(read_lines(Path("docs/results/settings/cells.jsonl")))).splitlines():
+    for row in "\n".join(table(read_lines(Path("docs/results/settings") / file))).splitlines():
         if row.startswith("| ") and not row.startswith("| setting"):
             assert row in page
