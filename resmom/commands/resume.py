@@ -16,7 +16,7 @@ ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
 @dataclass(frozen=True)
 class Arguments:
     run: tyro.conf.Positional[Path]
-    """The run folder."""
+    """The run folder. Without --threads it goes on with as many as it began with."""
     machine: Flat[Machine] = field(default_factory=Machine)
     json: bool = False
     """Print the result as JSON."""

@@ -20,7 +20,8 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in a split. `damaged` are the names of what cannot be read, each with the reason.
+    """What was found in a split. `damaged` are the names of what cannot be read, each with the reason;
+    `images` counts the others.
 
     `sides`: shortest, median and longest shorter side of the readable images, in pixels. `per_class`: fewest and most
     images of a class that has any, None without labels. `unlabelled`: images without a label beside labelled ones.
@@ -47,31 +48,28 @@ def check(spec: str | Path) -> list[Checked]:
     found = []
     for name, source in splits.items():
         if name == "test" and isinstance(source, Subset):  # held out of the training files, which are told of already
-            found.append(_checked(name, source, damaged[name]))
+            found.append(_checked(name, source, damaged[name], damaged[name]))
             continue
         explained = any(damaged.values()) if isinstance(source, Subset) else bool(damaged[name])
         bytes_of = _other_bytes(place, name, explained) if is_pack(place) else []
-        found.append(_checked(name, source, source.unreadable + damaged[name] + bytes_of))
+        found.append(_checked(name, source, source.unreadable + damaged[name] + bytes_of, damaged[name]))
     return found
 
 
-def _checked(name: str, source: Source, damaged: list[tuple[str, str]]) -> Checked:
-    short = source.sizes.min(axis=1)
+def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: list[tuple[str, str]]) -> Checked:
+    """The numbers are those of the images of the source that could be decoded, all but the `lost` ones."""
+    names, without = source.names() if lost else None, {name for name, _ in lost}
+    there = np.ones(len(source), bool) if names is None else np.array([name not in without for name in names])
+    short = source.sizes.min(axis=1)[there]
     per_class, unlabelled = None, 0
     if source.labels is not None:
-        labelled = source.labels[source.labels >= 0]
+        own = source.labels[there]
+        labelled = own[own >= 0]
         counts = np.bincount(labelled)
         per_class = (int(counts[counts > 0].min()), int(counts.max())) if len(labelled) else None
-        unlabelled = len(source) - len(labelled)
-    return Checked(
-        name,
-        len(source),
-        len(source.classes),
-        unlabelled,
-        per_class,
-        (int(short.min()), int(np.median(short)), int(short.max())),
-        sorted(damaged),
-    )
+        unlabelled = len(own) - len(labelled)
+    sides = (int(short.min()), int(np.median(short)), int(short.max())) if len(short) else (0, 0, 0)
+    return Checked(name, len(short), len(source.classes), unlabelled, per_class, sides, sorted(damaged))
 
 
 def _undecodable(source: Source) -> list[tuple[str, str]]:

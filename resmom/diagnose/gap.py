@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resmom.errors import UserError
-from resmom.types import Pair, Site
+from resmom.types import Encoding, Pair, Site
 
 Views = Tensor | Sequence[Tensor]
 """One view as a tensor of N rows, a row per image, or several views as a sequence of such tensors."""
@@ -94,10 +94,10 @@ def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
         )
     other = next((type(side) for side in (*s, *t) if not isinstance(side, Tensor)), None)
     if other is not None:
-        raise UserError(
-            f"student and teacher must be tensors; got {other.__name__}; make tensors of them, as "
-            "torch.from_numpy(array) does"
-        )
+        remedy = "make tensors of them, as torch.from_numpy(array) does"
+        if issubclass(other, Encoding):
+            remedy = "give one of its vectors on both sides, such as its .h (or the student's .p and the teacher's .z)"
+        raise UserError(f"student and teacher must be tensors; got {other.__name__}; {remedy}")
     for a, b in zip(s, t, strict=True):
         # Without this check one row would broadcast against many and give a plausible number.
         if a.shape != b.shape or a.ndim != 2:

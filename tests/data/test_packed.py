@@ -251,7 +251,7 @@ def test_names_in_one_block() -> None:
 
 def test_check_says_what_a_folder_holds(photos: Path) -> None:
     (train, test) = check(photos)
-    assert (train.images, train.classes, train.per_class) == (36, 2, (17, 19))
+    assert (train.images, train.classes, train.per_class) == (35, 2, (17, 18)), "what a run would read"
     assert [name for name, _ in train.damaged] == ["a/00.jpg", "b/03.jpg"]
     assert [name for name, _ in test.damaged] == ["a/0.png"]
     sides = sorted(min(image.shape[1:]) for image in every(open_data(photos, 2**30).train))

@@ -82,7 +82,14 @@ def test_exchanged_sides_are_told_where_they_would_train_nothing() -> None:
 
 
 def arrays_refused(call: str) -> str:
-    rows = np.ones((4, 3), np.float32)
+    return refused(call, np.ones((4, 3), np.float32))
+
+
+def encodings_refused(call: str) -> str:
+    return refused(call, Encoding(torch.ones(4, 3), torch.ones(4, 3)))
+
+
+def refused(call: str, rows: object) -> str:
     try:
         getattr(resmom, call)(rows, rows)
     except UserError as error:
@@ -94,6 +101,14 @@ def arrays_refused(call: str) -> str:
 def test_arrays_are_told_to_become_tensors(call: str) -> None:
     assert forked.answer(arrays_refused, call) == (
         "student and teacher must be tensors; got ndarray; make tensors of them, as torch.from_numpy(array) does"
+    )
+
+
+@pytest.mark.parametrize("call", ["residual", "gap"])
+def test_of_encodings_it_is_told_to_give_their_vectors(call: str) -> None:
+    assert forked.answer(encodings_refused, call) == (
+        "student and teacher must be tensors; got Encoding; give one of its vectors on both sides, such as its .h (or "
+        "the student's .p and the teacher's .z)"
     )
 
 

@@ -150,6 +150,7 @@ def test_of_several_runs_too_it_is_said_where_the_images_cannot_tell_a_change() 
 
     runs = [unlabelled("a", 6.0, 0.0), unlabelled("b", 60.0, 1.0)]  # within and beyond a noise of 2.8 points
     text = " ".join(Outline(page(sample.contents(*runs))).text.split())
+    assert "a, residual.weight 0: own other view found student 6.0 %" in text
     assert "before 5.0 % (one seed); a's 512 images cannot tell this from no change" in text
     assert "b's 512 images" not in text
 
