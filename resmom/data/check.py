@@ -13,7 +13,7 @@ from resmom.data.decode import UnreadableImage
 from resmom.data.files import FileSource
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import about, is_pack, shard_name
-from resmom.data.source import Source, Subset
+from resmom.data.source import Source, Subset, decoded
 
 _CHUNK = 64
 
@@ -21,10 +21,11 @@ _CHUNK = 64
 @dataclass(frozen=True)
 class Checked:
     """What was found in a split. `damaged` are the names of what cannot be read, each with the reason;
-    `images` counts the others.
+    `images`, `per_class` and `unlabelled` count the others.
 
-    `sides`: shortest, median and longest shorter side of the readable images, in pixels. `per_class`: fewest and most
-    images of a class that has any, None without labels. `unlabelled`: images without a label beside labelled ones.
+    `sides`: shortest, median and longest shorter side of all whose header tells it, in pixels. `per_class`: fewest
+    and most images of a class that has any, None without labels. `unlabelled`: images without a label beside labelled
+    ones.
     """
 
     split: str
@@ -57,19 +58,18 @@ def check(spec: str | Path) -> list[Checked]:
 
 
 def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: list[tuple[str, str]]) -> Checked:
-    """The numbers are those of the images of the source that could be decoded, all but the `lost` ones."""
-    names, without = source.names() if lost else None, {name for name, _ in lost}
-    there = np.ones(len(source), bool) if names is None else np.array([name not in without for name in names])
-    short = source.sizes.min(axis=1)[there]
+    """What is counted are the images of the source that could be decoded, all but the `lost` ones."""
+    short, there = source.sizes.min(axis=1), decoded(source, lost)
+    images = int(there.sum())
     per_class, unlabelled = None, 0
     if source.labels is not None:
         own = source.labels[there]
         labelled = own[own >= 0]
         counts = np.bincount(labelled)
         per_class = (int(counts[counts > 0].min()), int(counts.max())) if len(labelled) else None
-        unlabelled = len(own) - len(labelled)
-    sides = (int(short.min()), int(np.median(short)), int(short.max())) if len(short) else (0, 0, 0)
-    return Checked(name, len(short), len(source.classes), unlabelled, per_class, sides, sorted(damaged))
+        unlabelled = images - len(labelled)
+    sides = (int(short.min()), int(np.median(short)), int(short.max()))
+    return Checked(name, images, len(source.classes), unlabelled, per_class, sides, sorted(damaged))
 
 
 def _undecodable(source: Source) -> list[tuple[str, str]]:

@@ -167,6 +167,13 @@ class Data:
     """The word or path, with which it is opened again from any folder; empty for images given in Python."""
 
 
+def decoded(source: Source, broken: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
+    """(N,) whether each image is none of the `broken` ones, names with reasons; all where images have no names."""
+    names = source.names() if broken else None
+    without = {name for name, _ in broken}
+    return np.array([name not in without for name in names]) if names else np.ones(len(source), dtype=bool)
+
+
 def digest(parts: Iterable[bytes]) -> str:
     """16 hexadecimal digits of SHA-256 over the parts, each with its length, so that no two lists run together."""
     total = hashlib.sha256()

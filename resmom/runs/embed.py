@@ -11,7 +11,7 @@ from torch import nn
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.open import open_data
-from resmom.data.source import Data, Source
+from resmom.data.source import Data, Source, decoded
 from resmom.errors import UserError
 from resmom.evaluate.features import encodings, features
 from resmom.rundir import RunDirError
@@ -89,11 +89,9 @@ def _without_stand_ins(arrays: dict[str, NDArray[Any]], split: str, source: Sour
 
     None where every image could be read: what is large is not copied.
     """
-    names = arrays.get(f"{split}_names")
-    broken = [name for name, _ in source.unreadable]
-    if names is None or not broken:
+    kept = decoded(source, source.unreadable)
+    if kept.all():
         return {}
-    kept = ~np.isin(names, broken)
     return {name: array[kept] for name, array in arrays.items() if name.startswith(f"{split}_")}
 
 
