@@ -33,6 +33,8 @@ from benchmarks.ended import ended
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data
+from resmom.diagnose.paired import spread
+from resmom.export.record import newest
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
@@ -68,7 +70,12 @@ def but(change: Change) -> Setting:
 
 def seeded(setting: Setting, seed: int) -> Setting:
     """The run of a setting with another seed."""
-    return lambda facts: _seed(setting(facts), seed)
+
+    def with_seed(facts: Facts) -> Run:
+        run = setting(facts)
+        return replace(run, train=replace(run.train, seed=seed))
+
+    return with_seed
 
 
 def for_its_work(**given: object) -> Setting:
@@ -124,14 +131,10 @@ def _life(run: Run, share: float) -> Run:
     return replace(run, ema=Ema(momentum_of(run.train.steps * share), 1.0))
 
 
-def _seed(run: Run, seed: int) -> Run:
-    return replace(run, train=replace(run.train, seed=seed))
-
-
 SETTINGS: dict[str, Setting] = {
     "base": derived,
-    "base, seed 1": but(lambda run: _seed(run, 1)),
-    "base, seed 2": but(lambda run: _seed(run, 2)),
+    "base, seed 1": seeded(derived, 1),
+    "base, seed 2": seeded(derived, 2),
     "twice as long": lambda facts: derived(replace(facts, steps=2 * facts.steps)),
     "four times as long": lambda facts: derived(replace(facts, steps=4 * facts.steps)),
     "batch 64": but(lambda run: _batch(run, 64)),
@@ -184,7 +187,7 @@ def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object] | int
     spent = time.process_time() - began
     if finished.interrupted_by is not None:
         return finished.interrupted_by
-    knn = [line for line in read_lines(out / "metrics.jsonl") if line["kind"] == "knn"][-1]
+    knn = newest(read_lines(out / "metrics.jsonl"), "knn")
     measured = {key: knn[key] for key in ("student", "teacher", "protocol")}
     return {"steps": finished.steps, "cpu_seconds": round(spent, 1), **measured}
 
@@ -235,10 +238,10 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield "| setting | kNN student, mean ± sd (n) | against the base |" + (" processor time |" if timed else "")
         yield "|---|---|---|" + ("---|" if timed else "")
         for name in (name for name in SETTINGS if name in own):
-            found = [line["student"] for line in own[name]]
-            mean, spent = statistics.fmean(found), _mean(own[name], "cpu_seconds") / time_of_base
-            spread = f" ± {statistics.stdev(found):.2f} ({len(found)})" if len(found) > 1 else " (1)"
-            yield f"| {name} | {mean:.2f}{spread} | {mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
+            found = spread([line["student"] for line in own[name]])
+            told = f"{found.mean:.2f}{'' if found.sd is None else f' ± {found.sd:.2f}'} ({found.n})"
+            spent = _mean(own[name], "cpu_seconds") / time_of_base
+            yield f"| {name} | {told} | {found.mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float:

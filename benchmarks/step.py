@@ -1,6 +1,6 @@
 """A training step, side by side: what the residual term, the precision and torch.compile cost or save.
 
-    python -m benchmarks.step [--compile]
+    python -m benchmarks.step [--compile] [--threads N] [--out FILE]
 
 With --compile, both backbones are also compiled by torch's inductor (default mode), which needs a C++ compiler.
 bf16 is left out on a processor that emulates it. Prints ratios of steps per second against the published method in
@@ -11,14 +11,18 @@ seconds do not.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
+from benchmarks.ended import ended
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.recipes import recipe
+from resmom.rundir import write_json
+from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.job import fresh_method
 from resmom.train.optim import build_optimizer
@@ -27,7 +31,8 @@ from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 
-ROUNDS = 12
+WARM, ROUNDS = 2, 12
+"""The first rounds pay for memory, kernels and compiling, and count for nothing."""
 BATCH = 128
 
 
@@ -49,32 +54,39 @@ def contender(weight: float, precision: Precision, compiled: bool = False) -> Ca
     return step
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compile", action="store_true", help="also with the backbones compiled")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's choice")
+    parser.add_argument("--out", type=Path, help="a JSON file for all seconds, the machine and the command")
+    options = parser.parse_args(words)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     precisions: tuple[Precision, ...] = ("fp32",) if emulates_bf16(torch.device("cpu")) else ("fp32", "bf16")
     contenders = {}
     for precision in precisions:
         contenders[f"published method, {precision}"] = contender(0.0, precision)
         contenders[f"with the residual term, {precision}"] = contender(1.0, precision)
-    if parser.parse_args().compile:
+    if options.compile:
         contenders |= {f"published method, {p}, compiled": contender(0.0, p, compiled=True) for p in precisions}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(ROUNDS + 2):
+    for _ in range(WARM + ROUNDS):
         for name, step in contenders.items():
             began = time.perf_counter()
             step()
-            if round_ == 0:
-                print(f"{name}: first step {time.perf_counter() - began:.1f} s", flush=True)
-            if round_ >= 2:  # the first rounds pay for memory and kernels
-                seconds[name].append(time.perf_counter() - began)
-    base = seconds["published method, fp32"]
+            seconds[name].append(time.perf_counter() - began)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {ROUNDS} rounds")
-    print(f"{'speed against the first':<36}{'min':>7}{'median':>8}{'max':>7}")
+    print(f"{'speed against the first':<36}{'min':>7}{'median':>8}{'max':>7}{'first step, s':>15}")
+    base = seconds["published method, fp32"]
     for name, own in seconds.items():
-        ratios = [b / o for b, o in zip(base, own, strict=True)]
-        print(f"{name:<36}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}")
+        ratios = [b / o for b, o in zip(base[WARM:], own[WARM:], strict=True)]
+        print(f"{name:<36}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}{own[0]:>15.1f}")
+    if options.out is not None:
+        settings = {"batch": BATCH, "warm": WARM, "rounds": ROUNDS}
+        content = {"what": "step of our own", "settings": settings, "seconds": seconds}
+        write_json(options.out, {**content, "environment": shareable(environment())})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    ended("step", main)

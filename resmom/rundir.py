@@ -31,10 +31,14 @@ GIVEN = "given in Python: "
 """How run.json begins to name images that were given as open ones, and that no path leads back to."""
 
 
-def given_parts(written: Mapping[str, Any]) -> list[str]:
-    """What of a run was given from Python and has to be given again: of data, backbone, method, by its run.json."""
-    data = ["data"] if str(written.get("data", "")).startswith(GIVEN) else []
-    return data + [part for part in ("backbone", "method") if part in written.get("own", {})]
+def given_again(written: Mapping[str, Any]) -> str:
+    """The arguments by which what a run was given from Python is given again, by its run.json: "data=…, backbone=…".
+
+    Empty where nothing was.
+    """
+    parts = ["data"] if str(written.get("data", "")).startswith(GIVEN) else []
+    parts += [part for part in ("backbone", "method") if part in written.get("own", {})]
+    return ", ".join(f"{part}=…" for part in parts)
 
 
 class RunDirError(UserError):
@@ -118,10 +122,8 @@ class RunDir:
             written = json.loads(self.config.read_text())
         except (OSError, ValueError):
             written = {}
-        parts = given_parts(written)
-        if not parts:
-            return f"`resmom resume {self.path}`"
-        return f"`resmom.resume({str(self.path)!r}, {', '.join(f'{part}=…' for part in parts)})` in Python"
+        again = given_again(written)
+        return f"`resmom.resume({str(self.path)!r}, {again})` in Python" if again else f"`resmom resume {self.path}`"
 
     def refuse_if_used(self) -> None:
         """Raise RunDirError if the folder already holds something, or cannot be written in."""

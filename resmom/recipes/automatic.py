@@ -16,6 +16,7 @@ from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, Smal
 from resmom.nets.teacher import Ema
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.side import with_image
+from resmom.recipes.words import named, numbers, passes
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import IMAGENET, Numbers, Policy, View
@@ -86,7 +87,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     batch, why = _batch(facts, limits)
     chosen("train.batch", batch, why)
     steps, why = _steps(facts, limits, batch)
-    chosen("train.steps", f"{steps} ({_passes(steps / steps_per_epoch(facts.images, batch))})", why)
+    chosen("train.steps", f"{steps} ({passes(steps / steps_per_epoch(facts.images, batch))})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
     ema, why = _ema(steps)
@@ -94,7 +95,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     view, why = _view(facts, side)
     chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
     mean, std, why = _normalisation(facts)
-    chosen("policy.mean", f"{_numbers(mean)}, std {_numbers(std)}", why)
+    chosen("policy.mean", f"{numbers(mean)}, std {numbers(std)}", why)
     precision, why = _precision(facts)
     chosen("train.precision", precision, why)
     chosen(
@@ -223,12 +224,6 @@ def _steps(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
 
 
-def _passes(number: float) -> str:
-    if number < 1:
-        return f"{number:.1g} of a pass over the images"
-    return f"{number:.0f} pass{'' if round(number) == 1 else 'es'} over the images"
-
-
 def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     convolutional = isinstance(backbone, ResNet | SmallResNet) or (
         isinstance(backbone, Timm) and "resnet" in backbone.name
@@ -241,14 +236,15 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
 
 
 def _ema(steps: int) -> tuple[Ema, str]:
-    life = min(700.0, max(20.0, steps / 100))
-    share = "a hundredth of the run"
-    if life != steps / 100:
-        share = (
-            f"{'at least' if steps < 2000 else 'at most'} so many, where a hundredth of the run is {steps / 100:,.0f}"
-        )
-    if life > steps / 10:  # a teacher that is still its random start is of no use
-        life, share = steps / 10, "a tenth of so short a run"
+    hundredth, tenth = steps / 100, steps / 10
+    life = min(700.0, max(20.0, hundredth), tenth)  # past a tenth the teacher is still its random start
+    if life == hundredth:
+        share = "a hundredth of the run"
+    elif life < 20:
+        share = "a tenth of so short a run"
+    else:
+        bound = "at least" if life > hundredth else "at most"
+        share = f"{bound} so many, where a hundredth of the run is {hundredth:,.0f}"
     return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"
 
 
@@ -282,22 +278,3 @@ def _precision(facts: Facts) -> tuple[Literal["fp32", "bf16"], str]:
     if facts.fast_bf16:
         return "bf16", "this machine computes bfloat16 faster than float32"
     return "fp32", "this machine has no fast bfloat16"
-
-
-def named(backbone: BackboneConfig) -> str:
-    """A backbone in words, for people."""
-    match backbone:
-        case SmallResNet(widths=widths, blocks=blocks):
-            return f"SmallResNet {'-'.join(map(str, widths))}" + (f", {blocks} blocks a stage" if blocks > 1 else "")
-        case ResNet(depth=depth, stem=stem):
-            return f"ResNet-{depth}, {stem} stem"
-        case MoCoViT(size=size, patch=patch, image=image):
-            return f"ViT-{size}/{patch} at {image} pixels"
-        case DinoViT(size=size, patch=patch, image=image):
-            return f"DINO's ViT-{size}/{patch} at {image} pixels"
-        case Timm(name=name, image=image):
-            return f"timm's {name}" + (f" at {image} pixels" if image else "")
-
-
-def _numbers(values: Numbers) -> str:
-    return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

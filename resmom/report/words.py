@@ -9,7 +9,7 @@ from resmom.diagnose.labelfree import MEASURES
 from resmom.diagnose.noise import images_of, noise
 from resmom.diagnose.rules import Finding
 from resmom.report.compare import NETWORKS, Cell, Group, Table
-from resmom.report.contents import Line, RunRecord
+from resmom.report.contents import Line, Measure, RunRecord
 from resmom.report.numbers import MINUS, count, of_quantity, percent, plain, small
 
 HEADLINE = (
@@ -74,11 +74,19 @@ def _learned(run: RunRecord) -> str:
             return f": {words} is {percent(found.student)} % in the student{teacher}"
         verb = "rose" if found.student > found.before else "fell" if found.student < found.before else "went"
         after = f"from {percent(found.before)} % to {percent(found.student)} % in the student{teacher}"
-        images = images_of(found.protocol)
-        if images is not None and abs(found.student - found.before) <= noise((found.student, found.before), images):
+        if (images := _untold(found)) is not None:
             return f": {words} went {after}, which {count(images)} images cannot tell from no change"
         return f": {words} {verb} {after}"
     return ""
+
+
+def _untold(measure: Measure) -> int | None:
+    """On how many images a share was measured that cannot tell its change from none; None where they can, or nobody
+    knows."""
+    images, before, after = images_of(measure.protocol), measure.before, measure.student
+    if images is None or before is None or after is None:
+        return None
+    return images if abs(after - before) <= noise((after, before), images) else None
 
 
 def gap(run: RunRecord) -> str:
@@ -111,15 +119,12 @@ def group_line(group: Group, compared: Table) -> str:
 
 def _no_gain(group: Group) -> str:
     """Which runs' images cannot tell what training brought, by the measure without labels; empty where they can."""
-    untold = []
-    for run in group.runs:
-        found = next((measure for measure in run.measures if measure.quantity == HEADLINE[1][0]), None)
-        images = None if found is None else images_of(found.protocol)
-        if found is None or found.before is None or found.student is None or images is None:
-            continue
-        if abs(found.student - found.before) <= noise((found.student, found.before), images):
-            untold.append(f"{run.name}'s {count(images)} images cannot tell this from no change")
-    return "".join(f"; {words}" for words in untold)
+    return "".join(
+        f"; {run.name}'s {count(images)} images cannot tell this from no change"
+        for run in group.runs
+        for measure in run.measures
+        if measure.quantity == HEADLINE[1][0] and (images := _untold(measure)) is not None
+    )
 
 
 def _minded(run: RunRecord) -> str:

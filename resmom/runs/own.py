@@ -6,7 +6,7 @@ from typing import Any
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.source import DataError
-from resmom.rundir import GIVEN, given_parts
+from resmom.rundir import GIVEN, given_again
 
 
 def names(own: Own) -> dict[str, str]:
@@ -19,12 +19,12 @@ def names(own: Own) -> dict[str, str]:
 def require(own: Own, written: Mapping[str, Any]) -> None:
     """Raise ConfigError unless exactly the modules that run.json names were brought."""
     wanted, brought = dict(written.get("own", {})), names(own)
-    again = ", ".join(f"{part}=…" for part in given_parts(written))
     for part in ("backbone", "method"):
         if part in wanted and part not in brought:
             raise ConfigError(
                 f"this run has a {part} of its own, {wanted[part]}, that no configuration describes; continue or load "
-                f"it from Python and give it again, as in resmom.resume(RUN, {again}) or resmom.result(RUN, {part}=…)"
+                f"it from Python and give it again, as in resmom.resume(RUN, "
+                f"{given_again(written)}) or resmom.result(RUN, {part}=…)"
             )
         if part in brought and part not in wanted:
             raise ConfigError(f"this run was made with the {part} of its configuration; leave {part}= away")
@@ -40,10 +40,9 @@ def written_data(written: Mapping[str, Any]) -> str:
     """The data that run.json names. Raises DataError for images that were given in Python."""
     data = str(written["data"])
     if data.startswith(GIVEN):
-        again = ", ".join(f"{part}=…" for part in given_parts(written))
         raise DataError(
-            f"the images of this run were {data}; give them again from Python, as in resmom.resume(RUN, {again}); "
-            "`resmom evaluate` and `resmom gap` take others with --data"
+            f"the images of this run were {data}; give them again from Python, as in resmom.resume(RUN, "
+            f"{given_again(written)}); `resmom evaluate` and `resmom gap` take others with --data"
         )
     return data
 

@@ -16,6 +16,7 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
+from resmom.export.record import newest
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
 from resmom.runs.environment import environment
 from resmom.runs.export import export
@@ -136,7 +137,7 @@ def _ending(folder: RunDir) -> str:
     """The files for other tools are written, and what the run made of its network is said."""
     exported = export(folder.path)
     lines = read_lines(folder.metrics)
-    images = next((line["images"] for line in reversed(lines) if line["kind"] == "health"), 0)
+    images = newest(lines, "health").get("images")
     chance = f"; by chance {100 / images:.2g} % find their own other view" if images else ""
     return (
         f"before against after:\n{table(before_after(lines))}\n"

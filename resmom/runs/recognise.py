@@ -21,8 +21,8 @@ from resmom.nets.backbones import (
 )
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.recipes.automatic import named
 from resmom.recipes.facts import Seen
+from resmom.recipes.words import named
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18),

@@ -45,8 +45,8 @@ def report(
 
     With `images` it shows some of the images a run was trained on, and some that detectors and segmentation networks
     were measured on, where they are still at hand; without, no pixel of them. `say` is told of every folder for which
-    pictures are made, which takes some seconds each. Raises RunDirError for what is no run
-    folder, ReportError for an `out` that is something else than an earlier report.
+    pictures are made, which takes some seconds each. Raises RunDirError for what is no run folder, ReportError for an
+    `out` that is something else than an earlier report.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
     tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
@@ -74,14 +74,7 @@ def gather(folders: Sequence[RunDir], images: bool = True, tuned: Sequence[Path]
             detections.append(detection_record(*of, images))
         else:
             segmentations.append(segmentation_record(*of, images))
-    return Contents(
-        gathered,
-        sheets,
-        made,
-        images,
-        detections,
-        segmentations,
-    )
+    return Contents(gathered, sheets, made, images, detections, segmentations)
 
 
 def _folders(paths: Sequence[Path]) -> list[RunDir]:

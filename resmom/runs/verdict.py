@@ -1,11 +1,11 @@
 """What a set of measurements says in a sentence: did training help, by kNN on labelled images, beyond their noise?"""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from resmom.diagnose.noise import images_of, noise, noise_words
 from resmom.runs.evaluate import Row
-
-NETWORKS = ("student", "teacher")
+from resmom.types import Network
 
 
 def verdict(rows: Sequence[Row]) -> str:
@@ -14,12 +14,12 @@ def verdict(rows: Sequence[Row]) -> str:
     Empty where no network's kNN was measured once on a known number of images.
     """
     knn = {row.network: row for row in rows if row.score.protocol.startswith("knn") and not row.draws}
-    own = [knn[name] for name in NETWORKS if name in knn]
+    own = [knn.pop(name) for name in get_args(Network) if name in knn]
     images = images_of(own[0].score.protocol) if own else None
     if not own or images is None:
         return ""
     best = max(own, key=lambda row: row.score.top1)
-    floor = max((row for name, row in knn.items() if name not in NETWORKS), key=lambda r: r.score.top1, default=None)
+    floor = max(knn.values(), key=lambda row: row.score.top1, default=None)
     if floor is None:
         return "whether that is better than no training: add --baselines"
     gain = best.score.top1 - floor.score.top1

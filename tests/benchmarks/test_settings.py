@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks import settings
 from benchmarks.settings import BASE, SETTINGS, derived, images_of, main, operations, table
+from resmom.nets.backbones import ResNet
 from resmom.recipes.facts import Facts
 from resmom.rundir import read_lines
 from resmom.runs.interrupt import Finished
@@ -39,6 +40,13 @@ def test_at_equal_work_the_operations_of_the_encoder_are_those_of_the_base(name:
 def test_operations_of_a_convolution_grow_with_the_area() -> None:
     large = replace(FACTS, side=64)
     assert operations(derived(large)) == pytest.approx(4 * operations(derived(FACTS)), rel=0.01)
+
+
+def test_how_much_more_work_a_resnet_18_is() -> None:
+    """The numbers of docs/automatic.md: of the base, and of what is derived now."""
+    large = operations(derived(replace(FACTS, backbone=ResNet(18, stem="small"))))
+    assert large / operations(derived(FACTS)) == pytest.approx(35, abs=0.5)
+    assert large / operations(derived(replace(FACTS, backbone=None))) == pytest.approx(140, abs=5)
 
 
 def _photos(folder: Path, rng: np.random.Generator) -> None:
