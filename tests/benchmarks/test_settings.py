@@ -116,6 +116,16 @@ def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times
     assert images_of(lines[-1]) == "1000 of b"
 
 
+def test_without_the_base_the_table_compares_with_the_first_setting_there() -> None:
+    def line(name: str, student: float) -> dict[str, object]:
+        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": "knn-v1, 1000 of a"}
+
+    text = "\n".join(table([line("batch 64", 13.0), line("batch 256", 12.0)])) + "\n"
+    assert "against the first" in text
+    assert "against the base" not in text
+    assert "| batch 256 | 12.00 (1) | -1.00 |\n" in text
+
+
 @pytest.mark.parametrize("file", ["cells.jsonl", "work.jsonl"])
 def test_the_committed_cells_are_those_of_the_page(file: str) -> None:
     """Every row of the tables in docs/automatic.md is what the script makes of the committed cells."""
