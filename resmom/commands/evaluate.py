@@ -13,6 +13,7 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
+from resmom.export.keep import DEFAULT, by_network
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
@@ -121,11 +122,13 @@ def _keep(a: Arguments) -> int:
     if a.json:
         print_json(json.loads(kept.file.read_text()))
         return 0
-    print("network    step     kNN  linear  features, on held-out training images")
-    for e in kept.entries:
-        mark = "*" if e is kept.picked.entry else " "
-        print(f"{e.network:<8} {e.step:>6}  {e.knn:6.2f}  {e.linear:6.2f} {mark}{e.features}")
-    print(f"{kept.sentence}\non {kept.row.data}; also in {kept.file}")
+    print(f"features '{DEFAULT}', on held-out training images:   best features:")
+    print("  network      step     kNN  linear          linear")
+    for m in by_network(kept.entries):
+        mark = "*" if kept.picked.entry in (m.default, m.best) else " "
+        usual = f"{mark} {m.default.network:<8} {m.default.step:>8}  {m.default.knn:6.2f}  {m.default.linear:6.2f}"
+        print(f"{usual}          {m.best.linear:6.2f}  {m.best.features}")
+    print(f"{kept.sentence}\non {kept.row.data}; all {len(kept.entries)} candidates are in {kept.file}")
     return 0
 
 

@@ -42,18 +42,38 @@ class Picked:
     why: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A network of a checkpoint: its candidate with the default features, and its best."""
+
+    default: Entry
+    best: Entry
+
+
+def best_of(entries: Sequence[Entry]) -> Entry:
+    """The best linear probe; of equals that with the lower cross-entropy, then with the better kNN, then the first."""
+    return max(entries, key=lambda e: (e.linear, -e.loss, e.knn))
+
+
+def by_network(entries: Sequence[Entry]) -> list[Measured]:
+    """The candidates in short, one line for each network of each checkpoint, in the order of `entries`."""
+    own: dict[tuple[Network, int], list[Entry]] = {}
+    for entry in entries:
+        own.setdefault((entry.network, entry.step), []).append(entry)
+    return [Measured(next(e for e in group if e.features == DEFAULT), best_of(group)) for group in own.values()]
+
+
 def pick(entries: Sequence[Entry], held: int) -> Picked:
     """The best linear probe, if it beats the default by more than noise on `held` images; else the default.
 
-    The default is `h` of the last step, the student's where there is one. Equals: lower cross-entropy, then better kNN,
-    then the earlier entry. Raises ValueError for no entries.
+    The default is `h` of the last step, the student's where there is one. Equals as in `best_of`. Raises ValueError for no entries.
     """
     if not entries:
         raise ValueError("there is nothing to choose from; measure at least one network of one checkpoint")
     last = max(entry.step for entry in entries)
     usual = [e for e in entries if e.step == last and e.features == DEFAULT]
     default = min(usual, key=lambda e: e.network != "student")
-    best = max(entries, key=lambda e: (e.linear, -e.loss, e.knn))
+    best = best_of(entries)
     told = f"a linear probe reached {best.linear:.2f} % on {held} held-out training images"
     if best is default:
         return Picked(best, True, f"{told[0].upper()}{told[1:]}, the best of {len(entries)} candidates.")

@@ -121,8 +121,11 @@ def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: py
     quick = ("--linear.epochs", 2, "--device", "cpu")
     status, out, _ = call("evaluate", folder.path, "--all", *quick)
     lines = out.splitlines()
-    assert status == 0 and len(lines) == 11 and lines[9].startswith("Keep the ") and lines[10].endswith("choice.json")
-    assert sum("*" in line for line in lines[1:9]) == 1
+    entries = json.loads(folder.choice.read_text())["candidates"]
+    networks = len({(e["network"], e["step"]) for e in entries})
+    assert status == 0 and len(lines) == 2 + networks + 2 and lines[-2].startswith("Keep the ")
+    assert lines[-1].endswith(f"all {len(entries)} candidates are in {folder.choice}") and len(entries) > networks
+    assert sum(line.startswith("* ") for line in lines[2:-2]) == 1
     status, out, _ = call("evaluate", folder.path, "--all", "--json", *quick)
     assert status == 0 and json.loads(out) == json.loads(folder.choice.read_text())
     status, _, err = call("evaluate", folder.path, "--all", "--sweep")
