@@ -17,8 +17,6 @@ the similarities to prototypes of methods that have these."""
 PairKind = Literal["global", "dense", "patch", "local"]
 """What a same-view pair compares: whole views, places of a view's feature map, masked patches, small local views."""
 
-Network = Literal["student", "teacher"]
-
 
 @dataclass(frozen=True)
 class Traits:
@@ -171,4 +169,4 @@ class Outcome:
 for _word in (Batch, Encoding, Targets, Pair, Term, Outcome):
     _pytree.register_dataclass(_word)
 
-__all__ = ["Batch", "Encoding", "Network", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]
+__all__ = ["Batch", "Encoding", "Outcome", "Pair", "Site", "Targets", "Term", "Traits"]

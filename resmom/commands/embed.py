@@ -8,6 +8,7 @@ import tyro
 
 from resmom.commands import parse, print_json
 from resmom.runs.embed import embed
+from resmom.which import Which
 
 ABOUT = "Images to vectors: what a run's student and teacher say of every image, as arrays in one .npz file."
 
@@ -20,7 +21,7 @@ class Arguments:
     """The file to write: new, ending in .npz."""
     data: str | None = None
     """Images: a folder, an .npz file or a name; the run's own data by default."""
-    network: Literal["student", "teacher", "both"] = "both"
+    network: Which = "both"
     site: Literal["h", "z", "p"] = "h"
     """h, the representation, is what other tools want; z the projection, p the student's prediction."""
     device: str = "auto"

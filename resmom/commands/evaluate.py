@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -19,6 +18,7 @@ from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
 from resmom.runs.labels import is_share
 from resmom.runs.verdict import verdict
+from resmom.which import Which
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -29,7 +29,7 @@ class Arguments:
     """A run folder, or one checkpoint of it."""
     data: str | None = None
     """Labelled images: a folder, an .npz file or a name; the run's own data by default."""
-    network: Literal["student", "teacher", "both"] = "both"
+    network: Which = "both"
     protocols: tuple[Protocol, ...] | None = None
     """All three by default, or none where another kind of measurement is asked for."""
     linear: Linear = field(default_factory=Linear)

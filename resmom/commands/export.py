@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from resmom.commands import parse, print_json
 from resmom.runs.export import Form, export
+from resmom.which import Which
 
 ABOUT = "A run's backbones as files that torchvision, timm or Detectron2 load, with a card that says what they are."
 
@@ -18,7 +18,7 @@ class Arguments:
     """A run folder, or one checkpoint of it."""
     out: Path | None = None
     """Where to write: a new folder, or that of an earlier export; RUN/export or RUN/detectron2 by default."""
-    network: Literal["student", "teacher", "both"] = "both"
+    network: Which = "both"
     to: Form = "safetensors"
     """The format of the files: for torchvision and timm, or for Detectron2 (ResNet-18, -34, -50)."""
     json: bool = False

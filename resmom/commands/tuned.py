@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,6 +14,7 @@ from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.tuned import Ended
 from resmom.runs.tuning import Measured
+from resmom.which import Which
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ recipes: {", ".join(self.recipes)}
             _told("data", tuple[str, ...], f"{images} learn from, one place or several: {self.forms}."),
             _told("test", tuple[str, ...], f"{images} measure on, likewise; none: nothing is measured."),
             ("out", _help(Path | None, f"The folder for the {self.things}: new, or empty."), None),
-            ("network", Literal["student", "teacher", "both"], "both"),
+            ("network", Which, "both"),
             ("random", _help(bool, f"Also {self.random} of the same backbone, for comparison."), False),
             ("backbone", _help(str, "Instead of a run: a backbone by name."), ""),
             ("init", _help(str, _INIT), ""),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from resmom.diagnose.labelfree import GAP, meanings
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
-from resmom.types import Network
+from resmom.which import Network
 
 Rows = Sequence[tuple[str, str]]
 """Names and values, in the order of the page."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from resmom.diagnose.finding import SPOILT, Finding
 from resmom.diagnose.noise import Both, noise, noise_words
-from resmom.types import Network
+from resmom.which import Network
 
 OLD = 0.1
 """A teacher in which its start still weighs more than this may only look better because it is less trained."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from resmom.diagnose.noise import noise, noise_words
 from resmom.export.choice import Preference
-from resmom.types import Network
+from resmom.which import Network
 
 FORMAT = 1
 """Of choice.json."""
@@ -66,7 +66,8 @@ def by_network(entries: Sequence[Entry]) -> list[Measured]:
 def pick(entries: Sequence[Entry], held: int) -> Picked:
     """The best linear probe, if it beats the default by more than noise on `held` images; else the default.
 
-    The default is `h` of the last step, the student's where there is one. Equals as in `best_of`. Raises ValueError for no entries.
+    The default is `h` of the last step, the student's where there is one. Equals as in `best_of`. Raises ValueError for
+    no entries.
     """
     if not entries:
         raise ValueError("there is nothing to choose from; measure at least one network of one checkpoint")

@@ -10,8 +10,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from resmom.nets.backbones import BackboneConfig, SmallResNet
-from resmom.types import Network
 from resmom.version import VERSION
+from resmom.which import Network
 
 FORMAT = "1"
 """Version of names and metadata in our files."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resmom.nets.backbones import BACKBONES, Backbone, sincos_positions
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.types import Network
+from resmom.which import Network
 
 HEADS = frozenset(
     {"classifier", "classifiers", "contrastive", "criterion", "decoder", "fc", "head", "heads", "linear", "logit"}

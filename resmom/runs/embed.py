@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from resmom.rundir import RunDirError
 from resmom.runs.job import clean_batches
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Site
+from resmom.which import Which
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def embed(
     path: Path,
     out: Path,
     data: str | Data | None = None,
-    network: Literal["student", "teacher", "both"] = "both",
+    network: Which = "both",
     site: Site = "h",
     device: str = "auto",
     own: Own | None = None,

@@ -24,6 +24,7 @@ from resmom.runs.labels import is_share, with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measure import Candidate, Ground
 from resmom.runs.repeats import Found, Repeats
+from resmom.which import Which
 
 Protocol = Literal["knn", "linear", "online"]
 PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
@@ -78,7 +79,7 @@ class More:
 def evaluate(
     path: Path,
     data: str | Data | None = None,
-    network: Literal["student", "teacher", "both"] = "both",
+    network: Which = "both",
     protocols: Sequence[Protocol] = PROTOCOLS,
     linear: Linear | None = None,
     baselines: bool = False,
@@ -125,7 +126,7 @@ def _measure(
     split: Split,
     repeats: Repeats,
     label_sets: bool,
-    network: Literal["student", "teacher", "both"],
+    network: Which,
     protocols: Sequence[Protocol],
     linear: Linear,
     baselines: bool,

@@ -26,8 +26,8 @@ from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
 from resmom.train.plan import length
-from resmom.types import Network
 from resmom.views.policy import Policy
+from resmom.which import Network, Which
 
 CARD = "README.md"
 NETWORKS: tuple[Network, ...] = ("student", "teacher")
@@ -51,7 +51,7 @@ class Exported:
 def export(
     path: Path,
     out: Path | None = None,
-    network: Literal["student", "teacher", "both"] = "both",
+    network: Which = "both",
     form: Form = "safetensors",
 ) -> Exported:
     """Write the backbones of a run folder's last checkpoint, or of one checkpoint file, and their card to `out`.

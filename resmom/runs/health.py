@@ -19,8 +19,9 @@ from resmom.runs.job import Job, thinned
 from resmom.train.plan import momentum
 from resmom.train.state import networks_of
 from resmom.train.step import autocast
-from resmom.types import Encoding, Network
+from resmom.types import Encoding
 from resmom.views.apply import views
+from resmom.which import Network
 
 IMAGES = 512
 """Most images that are measured: half a minute of a ViT on one core, and enough for a rank of some hundred."""

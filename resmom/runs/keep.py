@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ from resmom.runs.evaluate import Row, labelled, name_and_fingerprint, opened_dat
 from resmom.runs.job import Split, clean_batches
 from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
-from resmom.types import Network
+from resmom.which import Network, Which
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Kept:
 def keep(
     path: Path,
     data: str | Data | None = None,
-    network: Literal["student", "teacher", "both"] = "both",
+    network: Which = "both",
     linear: Linear | None = None,
     device: str = "auto",
     own: Own | None = None,

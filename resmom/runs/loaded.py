@@ -4,7 +4,7 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,7 @@ from resmom.runs.job import backbone_of, default_device, fresh_method
 from resmom.runs.own import again, require, written_data
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
-from resmom.types import Network
+from resmom.which import Network, Which
 
 
 def no_teacher(run: Run) -> UserError:
@@ -59,7 +59,7 @@ class Loaded:
         # A checkpoint from before this was kept: what an epoch is follows from how far it is.
         return length(self.run.train, round(self.step / self.content["epoch"]) if self.step else 0)
 
-    def networks(self, which: Literal["student", "teacher", "both"]) -> dict[Network, nn.Module]:
+    def networks(self, which: Which) -> dict[Network, nn.Module]:
         """The networks asked for, by name; `both` are those there are. Raises UserError for one that there is not."""
         there = networks_of(self.method)
         if which == "teacher" and which not in there:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -13,6 +12,7 @@ from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
 from resmom.runs.recognise import seen, start_weights
 from resmom.views.policy import IMAGENET
+from resmom.which import Which
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Origin:
     """Where backbones come from: a run, or a backbone by its configuration with a file's weights or random ones."""
 
     run: Path | None = None
-    network: Literal["student", "teacher", "both"] = "both"
+    network: Which = "both"
     random: bool = False
     """Also the same backbone with random weights."""
     backbone: BackboneConfig | None = None

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from resmom.diagnose.labelfree import MEASURES, Better
-
-Network = Literal["student", "teacher"]
+from resmom.which import Network
 
 
 @dataclass(frozen=True)

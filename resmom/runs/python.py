@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -32,8 +32,7 @@ from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.settle import Asked
-
-Network = Literal["student", "teacher"]
+from resmom.which import Network
 
 
 @dataclass(frozen=True)

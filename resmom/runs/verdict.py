@@ -5,7 +5,7 @@ from typing import get_args
 
 from resmom.diagnose.noise import images_of, noise, noise_words
 from resmom.runs.evaluate import Row
-from resmom.types import Network
+from resmom.which import Network
 
 
 def verdict(rows: Sequence[Row]) -> str:

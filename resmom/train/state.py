@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from resmom.clock import Clock
 from resmom.method import Method
-from resmom.types import Network
+from resmom.which import Network
 
 
 @dataclass

@@ -25,9 +25,10 @@ from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch, Network
+from resmom.types import Batch
 from resmom.views.apply import plain
 from resmom.views.policy import Interpolation
+from resmom.which import Network
 
 ABOUT = About("student", {"kind": "SmallResNet"}, 2, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), 32)
 NETWORKS: tuple[Network, Network] = ("student", "teacher")
