@@ -65,6 +65,7 @@ def test_an_unknown_verb_gets_a_suggestion(call: Call) -> None:
     assert "there is no verb 'pretrian'" in err and "Did you mean 'pretrain'?" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_help_of_each_verb(call: Call, verb: str) -> None:
     status, out, err = call(verb, "--help")
@@ -130,6 +131,7 @@ def test_a_folder_withruna_run_is_told(call: Call, tmp_path: Path, verb: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_options_reach_the_run_and_the_verbs_read_it(call: Call, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     overrides = ["--residual.weight", "0.5", "--policy.views.0.blur", "0.3", "--train.seed", "7"]
@@ -173,6 +175,7 @@ class TestData:
         (found,) = json.loads(out)
         assert (status, found["images"], found["per_class"], found["damaged"]) == (0, 6, [3, 3], [])
 
+    @pytest.mark.slow
     def test_pack_and_train(self, call: Call, folder: Path, tmp_path: Path) -> None:
         pack = tmp_path / "new" / "pack"
         status, out, err = call("data", "pack", folder, "--out", pack, "--side", 20)
@@ -216,6 +219,7 @@ def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch:
         assert given[-1] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "words"),
     [

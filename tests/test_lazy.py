@@ -22,6 +22,7 @@ def test_an_unknown_name_is_an_attribute_error_that_tells_the_known_ones() -> No
     assert not hasattr(resmom, "residul")
 
 
+@pytest.mark.slow
 def test_import_is_light_and_the_first_use_loads() -> None:
     code = (
         "import sys, resmom\n"

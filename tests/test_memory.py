@@ -25,6 +25,7 @@ def faults(how: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_kept_memory_is_not_faulted_in_again() -> None:
     found = {how: forked.answer(faults, how) for how in ("keep", "system")}

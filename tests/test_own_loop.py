@@ -25,6 +25,7 @@ def run(number: int, training: str) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "function"), [(0, "train_byol"), (1, "train_contrastive")])
 def test_the_loss_falls_and_the_term_closes_the_gap(
     number: int, function: str, capsys: pytest.CaptureFixture[str]

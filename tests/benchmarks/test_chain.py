@@ -124,6 +124,7 @@ def test_others_cells_are_refused(undisturbed: tuple[list[str], Path], tmp_path:
         main([str(tmp_path / "drawn.json"), *call[1:6], "--test", str(tmp_path / "train"), "--out", str(out), "--list"])
 
 
+@pytest.mark.slow
 def test_chains_that_cannot_be(tmp_path: Path) -> None:
     def refused(words: str, **changes: object) -> None:
         with pytest.raises(ConfigError, match=words):

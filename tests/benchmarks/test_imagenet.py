@@ -30,6 +30,7 @@ def test_the_first_images_of_each_class_are_linked(layout: Path, tmp_path: Path)
     assert len(open_data(few(layout, 2, tmp_path / "fewer")).train) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_changed_leaves_a_run_that_can_start_at_full_resolution(name: str) -> None:
     run = recipe(name)

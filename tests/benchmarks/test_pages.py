@@ -15,6 +15,7 @@ from resmom.rundir import append_line
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.mark.slow
 def test_every_number_is_that_of_the_result_files() -> None:
     assert stale(DOCS, PAGES, FIGURES) == {}
 

@@ -18,6 +18,7 @@ def test_there_are_grids() -> None:
     assert {file.stem for file in GRIDS} >= {"weight", "site", "pairing", "tuning", "questions", "momentum", "cifar100"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
 def test_every_cell_could_start(file: Path) -> None:
     grid = read_grid(file)
@@ -29,6 +30,7 @@ def test_every_cell_could_start(file: Path) -> None:
     assert grid.name == file.stem and len(grid.about) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "distances", "tries"),
     [

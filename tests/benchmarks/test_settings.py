@@ -18,6 +18,7 @@ from resmom.runs.interrupt import Finished
 FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250, backbone=BASE)
 
 
+@pytest.mark.slow
 def test_every_setting_changes_the_derived_run() -> None:
     base = derived(FACTS)
     assert SETTINGS["base"](FACTS) == base
@@ -25,6 +26,7 @@ def test_every_setting_changes_the_derived_run() -> None:
     assert same == ["base", "views of 32, for its work"], "on photos, 32 pixels are not what is derived"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name.endswith("for its work")])
 def test_at_equal_work_the_operations_of_the_encoder_are_those_of_the_base(name: str) -> None:
     base, run = derived(FACTS), SETTINGS[name](FACTS)
@@ -67,6 +69,7 @@ def _call(folder: Path, out: Path, *names: str) -> None:
     assert main([*_words(folder, out), *names]) == 0
 
 
+@pytest.mark.slow
 def test_finished_cells_are_not_run_again_and_others_are_added(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,6 +130,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_one_sentence(call: Call, place: Path, line: str) -> None:
     before = sorted(place.iterdir())
@@ -142,6 +143,7 @@ def test_a_mistake_is_one_sentence(call: Call, place: Path, line: str) -> None:
     assert sorted(place.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["the hook", "a name"])
 @pytest.mark.parametrize("line", [f"{PRETRAIN} --train.epochs many", f"{PRETRAIN} --epochs 3", "evaluate run --draws"])
 def test_a_box_is_told_in_one_line_where_its_case_is_not_known(

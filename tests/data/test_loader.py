@@ -80,6 +80,7 @@ def test_workers_work_at_the_same_time() -> None:
     assert list(prefetch(lambda step: meeting.wait(30) >= 0, 0, 6, workers=3)) == [True] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["close", "with", "break", "drop"])
 def test_ending_early_leaves_no_thread(way: str) -> None:
     items = prefetch(lambda step: time.sleep(0.01), 0, 1000, workers=3)

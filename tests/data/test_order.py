@@ -12,6 +12,7 @@ from resmom.data.source import DataError
 small = settings(max_examples=60, deadline=None)
 
 
+@pytest.mark.slow
 @small
 @given(batch=st.integers(1, 40), more=st.integers(0, 200), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
 def test_an_epoch_is_the_start_of_its_permutation(batch: int, more: int, seed: int, epoch: int) -> None:

@@ -62,6 +62,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("ram_limit", [0, 2**30])
 def test_a_pack_of_the_files_as_they_are_is_the_folder(photos: Path, tmp_path: Path, ram_limit: int) -> None:
@@ -109,6 +110,7 @@ def test_again_says_the_same_and_makes_nothing(photos: Path, tmp_path: Path, mon
     assert pack(photos, tmp_path / "pack") == first and content(tmp_path / "pack") == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("moment", [1, 2, 3, 40, 45, 60, 80, 90, 96, 100, 104, 106])
 def test_killed_and_finished_it_is_the_same_pack(photos: Path, tmp_path: Path, moment: int) -> None:

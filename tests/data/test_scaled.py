@@ -58,6 +58,7 @@ def test_the_largest_divisor_that_keeps_the_shorter_side(height: int, width: int
     assert divisor(height, width, 0) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", PLAIN)
 @pytest.mark.parametrize("turn", range(1, 9))

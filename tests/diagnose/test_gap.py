@@ -84,6 +84,7 @@ def test_both_are_the_slow_loops_in_one_batch_or_two(seed: int, n: int, d: int, 
     torch.testing.assert_close(summed.chance, whole.chance)
 
 
+@pytest.mark.slow
 def test_half_precision_is_computed_in_float32_even_under_autocast() -> None:
     s = (draw(0, 300, 16) + 2).bfloat16()
     t = (draw(1, 300, 16) + 2).bfloat16()

@@ -369,6 +369,7 @@ keys = st.sampled_from([*dict.fromkeys(key for line in run(until=10) for key in 
 wild = st.dictionaries(keys, values, max_size=8)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(wild, max_size=12), st.integers(-1, 2000), st.integers(0, 100))
 def test_nothing_in_the_lines_can_break_the_rules(odd: list[Line], steps: int, place: int) -> None:

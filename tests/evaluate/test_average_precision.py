@@ -236,6 +236,7 @@ def _top(f: Found, label: int) -> list[int]:
     return sorted(mine, key=lambda k: -f.scores[k])[:100]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_voc07_is_that_of_the_development_kit(seed: int) -> None:
     said, there = scene(seed)

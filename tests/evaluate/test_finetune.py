@@ -46,6 +46,7 @@ def tokens() -> Backbone:
     return vit()
 
 
+@pytest.mark.slow
 def test_it_learns_the_digits() -> None:
     found = tune(small(), Finetune(epochs=6, batch=32, lr=1.6))
     assert found.top1 > 90 and found.top5 is not None
@@ -55,12 +56,14 @@ def test_it_learns_the_digits() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_transformer_learns_too_by_other_settings() -> None:
     found = tune(tokens(), Finetune(epochs=8, batch=32, lr=2e-2))
     assert found.top1 > 60
     assert "adamw lr 0.02 per 256 images, layer decay 0.75, wd 0.05" in found.protocol
 
 
+@pytest.mark.slow
 def test_the_same_again_and_nothing_outside_is_touched() -> None:
     backbone = small().requires_grad_(False)
     before, state = copy.deepcopy(backbone.state_dict()), torch.get_rng_state()

@@ -10,6 +10,7 @@ from resmom.evaluate.linear import Linear, _judge, _train, linear_probe
 from tests.evaluate.test_linear import QUICK, clusters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 7, 40])
 @pytest.mark.parametrize("apart", [0.1, 0.4, 1.0])
 def test_a_rate_that_diverges_and_stays_finite_is_not_chosen(classes: int, apart: float) -> None:

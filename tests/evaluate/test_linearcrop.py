@@ -70,6 +70,7 @@ def probe(
     return linear_crop(network, width, source, lambda: clean.split(20), labels, POLICY, config, memory=memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", "steps"])
 def test_it_is_sgd_on_the_batches_as_slow_loops_have_it(schedule: str) -> None:
     """50 images in batches of 4, so that the last of an epoch has two; the rate per 256 images, moved once an epoch."""
@@ -96,6 +97,7 @@ def test_it_is_sgd_on_the_batches_as_slow_loops_have_it(schedule: str) -> None:
     np.testing.assert_allclose(kept.state["head"]["bias"].numpy(), bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_known_answers() -> None:
     found = probe(LinearCrop(epochs=20, batch=16, lr=30.0))
     assert found.top1 == 100.0

@@ -84,6 +84,7 @@ def lived_in(depth: int) -> Backbone:
     return backbone.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 34, 50])
 def test_names_shapes_and_values_are_those_that_are_documented(depth: int) -> None:
     backbone = lived_in(depth)
@@ -126,6 +127,7 @@ def run_cli(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_run(tmp_path / "run", replace(RUN, backbone=ResNet(18)))
     out = tmp_path / "out"

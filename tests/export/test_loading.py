@@ -119,6 +119,7 @@ def test_a_module_of_the_users_own_keeps_its_names(tmp_path: Path) -> None:
     torch.testing.assert_close(space["network"](images), method.student(images).h)
 
 
+@pytest.mark.slow
 def test_resnet_files_are_plain_torchvision_state_dicts(tmp_path: Path) -> None:
     method = trained(ResNet(18), 32)
     reference = resnet18()

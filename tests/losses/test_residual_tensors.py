@@ -97,6 +97,7 @@ def refused(call: str, rows: object) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["residual", "gap"])
 def test_arrays_are_told_to_become_tensors(call: str) -> None:
     assert forked.answer(arrays_refused, call) == (
@@ -104,6 +105,7 @@ def test_arrays_are_told_to_become_tensors(call: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["residual", "gap"])
 def test_of_encodings_it_is_told_to_give_their_vectors(call: str) -> None:
     assert forked.answer(encodings_refused, call) == (

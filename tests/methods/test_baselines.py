@@ -94,6 +94,7 @@ def test_there_is_no_teacher_and_nothing_is_written(kind: str) -> None:
     assert not any(name.startswith("teacher") for name in method.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gated_run_is_the_plain_run_and_a_skipped_step_leaves_nothing_behind(kind: str) -> None:
     plain, gated = state(kind), state(kind, gated=True)
@@ -119,6 +120,7 @@ def test_the_host_reads_nothing_inside_a_gated_step(kind: str, no_reading: None)
         train_step(made, toy.batch(step), PLAN, Rules(Residual(), gated=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restart_is_no_interruption(kind: str) -> None:
     """The state after two steps, put into a fresh run, and two more: bit for bit those of four in one go."""
@@ -163,6 +165,7 @@ def test_accumulation_is_exact(kind: str) -> None:
 RATES = {"simsiam": 2.0, "simclr": 0.3, "barlow": 0.3, "vicreg": 0.1, "nnclr": 0.3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_run_learns(kind: str) -> None:
     before = spread(golden.start(kind))

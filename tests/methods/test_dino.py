@@ -99,6 +99,7 @@ def test_the_teachers_temperature_rises_by_whole_epochs() -> None:
     assert total(made, given) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [Sgd(), Lars(), Lars(form="clipped"), AdamW(), Adam(weight_decay=0.1)], ids=str)
 @pytest.mark.parametrize("gated", [False, True])
 def test_frozen_prototypes_do_not_move_at_all(config: OptimConfig, gated: bool) -> None:
@@ -140,6 +141,7 @@ def test_freezing_is_a_function_of_the_batch_alone() -> None:
         assert (made(given, made.teach(given), slice(0, 8)).frozen != ()) == frozen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [1, 3, 4])
 def test_accumulation_with_local_views_is_exact(micro: int) -> None:
     results = []
@@ -188,6 +190,7 @@ def recognised(made: Method) -> float:
     return retrieval(h[0], h[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [0.0, 1.0])
 def test_a_short_run_learns(residual: float) -> None:
     """The representation opens up, and tells images apart across views; the loss alone says little of either.

@@ -75,6 +75,7 @@ QUEUES = {"mocov2": 40, "mocov2plus": 40, "ressl": 160, "densecl": 80, "msf": 80
 """Methods with a queue and the steps in which a tiny network learns."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [0.0, 1.0])
 @pytest.mark.parametrize("kind", [*KINDS, *QUEUES])
 def test_a_short_run_learns(kind: str, residual: float) -> None:

@@ -178,6 +178,7 @@ def test_temperatures_of_class_and_patches_rise_by_whole_epochs() -> None:
     assert sum(term.weight * term.value.item() for term in outcome.terms) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [1, 3, 5])
 @pytest.mark.parametrize("distance", ["cosine", "kd_relation"])
 def test_accumulation_is_exact(micro: int, distance: str) -> None:

@@ -11,6 +11,7 @@ from resmom.nets.encoder import Encoder
 from resmom.nets.heads import mlp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "image", "shape", "width"),
     [
@@ -35,12 +36,14 @@ def test_map_and_pooled_representation(
     assert features.shape == shape and h.shape == (2, width) and backbone.width == width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "side"), [("small", 32), ("small_pad2", 34), ("small_pool", 16), ("imagenet", 8)])
 def test_the_small_stem_keeps_the_map(stem: str, side: int) -> None:
     body = build_backbone(ResNet(18, stem=stem)).body
     assert body.maxpool(body.conv1(torch.randn(1, 3, 32, 32))).shape[-2:] == (side, side)
 
 
+@pytest.mark.slow
 def test_resnet_is_torchvisions_by_name_and_by_number() -> None:
     for depth, reference in ((18, resnet18()), (50, resnet50())):
         ours = build_backbone(ResNet(depth)).body
@@ -58,6 +61,7 @@ def test_zero_init_residual() -> None:
     assert all((block.bn2.weight == 1).all() for block in build_backbone(ResNet(18)).body.layer1)
 
 
+@pytest.mark.slow
 def test_moco_vit_is_the_papers() -> None:
     body = build_backbone(MoCoViT("small", image=64)).body
     assert body.blocks[0].attn.num_heads == 12

@@ -32,6 +32,7 @@ def test_the_rates_of_the_formula() -> None:
     assert set(layer_rates(vit(), 1.0).values()) == {1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [ResNet(18), ResNet(18, stem="small"), Timm("resnet18")])
 def test_a_resnet_stage_by_stage(config: ResNet | Timm) -> None:
     found, last = depths(build_backbone(config))

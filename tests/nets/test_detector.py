@@ -13,6 +13,7 @@ from resmom.nets.stages import Stages
 HALF = (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "widths", "strides"),
     [
@@ -43,6 +44,7 @@ def test_measuring_the_stages_leaves_batch_statistics_alone() -> None:
     assert all(int(b) == 0 for name, b in stages.named_buffers() if name.endswith("num_batches_tracked"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "config"),
     [
@@ -80,6 +82,7 @@ def test_losses_and_detections(form: str, config: BackboneConfig) -> None:
             assert (one["masks"] >= 0).all() and (one["masks"] <= 1).all()
 
 
+@pytest.mark.slow
 def test_mask_r_cnn_is_torchvisions_with_the_same_faster_r_cnn() -> None:
     """The form `mask` has the weights of the form `fpn` of the same draw, and torchvision's head of masks beside."""
     models = {}
@@ -93,6 +96,7 @@ def test_mask_r_cnn_is_torchvisions_with_the_same_faster_r_cnn() -> None:
     assert {name: value.shape for name, value in masks.items() if name not in plain} == shapes
 
 
+@pytest.mark.slow
 def test_c4_has_a_norm_of_its_own_after_the_last_stage() -> None:
     model = build_detector(Detector("c4"), build_backbone(ResNet(50)), 20, HALF, HALF)
     head = model.get_submodule("roi_heads.box_head")
@@ -121,6 +125,7 @@ def test_frozen_norms_keep_what_pretraining_left() -> None:
     assert isinstance(trained.get_submodule("backbone.fpn.inner_blocks.0.1"), nn.BatchNorm2d)
 
 
+@pytest.mark.slow
 def test_anchors_grow_with_the_stride() -> None:
     model = build_detector(Detector("fpn", width=16), build_backbone(ResNet(18)), 2, HALF, HALF)
     assert model.get_submodule("rpn.anchor_generator").sizes == ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))

@@ -63,6 +63,7 @@ def save_parameters(state: State, path: Path) -> None:
     torch.save({"model": {name: nn.Parameter(v, v.is_floating_point()) for name, v in state.items()}}, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save", "name"),
     [(save_file, "w.safetensors"), (save_zip, "w.pth"), (save_old, "w.pth.tar"), (save_parameters, "w.ckpt")],
@@ -79,6 +80,7 @@ def test_torchvisions_resnet_in_every_format(
     assert "not used" in taken.words and "fc (2)" in taken.words and name in taken.words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "make"), [(34, resnet34), (50, resnet50)])
 def test_the_deeper_resnets(tmp_path: Path, depth: int, make: Callable[[], nn.Module]) -> None:
     state = make().state_dict()
@@ -87,6 +89,7 @@ def test_the_deeper_resnets(tmp_path: Path, depth: int, make: Callable[[], nn.Mo
     agree(backbone, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "state"),
     [
@@ -108,6 +111,7 @@ def test_timm_and_torchvision_into_each_backbone(
     agree(backbone, there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrap", "prefix"),
     [
@@ -150,6 +154,7 @@ def test_other_peoples_prefixes(
         agree(backbone, teacher)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [True, False])
 def test_a_resnet_cut_into_a_sequential_as_lightly_does(tmp_path: Path, pool: bool) -> None:
     network = resnet18()
@@ -182,6 +187,7 @@ def test_old_files_without_batch_counters_and_half_precision(tmp_path: Path) -> 
     assert all(own[name].dtype == torch.float32 and torch.equal(own[name], v.float()) for name, v in state.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "state", "words"),
     [

@@ -23,6 +23,7 @@ def hooks(module: nn.Module) -> int:
     return sum(len(part._forward_hooks) for part in module.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "widths"),
     [

@@ -13,6 +13,7 @@ from resmom.nets.stages import Stages
 HALF = (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "count", "strides"),
     [
@@ -37,6 +38,7 @@ def test_dilation_keeps_the_former_values(config: BackboneConfig, count: int, st
     torch.testing.assert_close(fine[:, :, ::step, ::step], coarse, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dilations_of_bottlenecks_are_torchvisions() -> None:
     """And with them those of mmsegmentation's contract_dilation, which DenseCL's configuration asks for."""
     body = Stages(build_backbone(ResNet(50)))
@@ -82,6 +84,7 @@ def test_who_cannot_become_one() -> None:
         PatchProbe(build_backbone(Timm("vit_tiny_patch16_224", 32)), 2, 1, HALF, HALF)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [MoCoViT("tiny", 32), DinoViT("tiny", 32)])
 def test_patches_lie_where_they_are(config: BackboneConfig) -> None:
     """A change in one place of the image changes that patch of a one-block network's patch embedding most."""

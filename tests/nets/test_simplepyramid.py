@@ -18,6 +18,7 @@ def backbone_of(config: BackboneConfig) -> Backbone:
     return build_backbone(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, DinoViT("tiny", image=32, patch=8), MoCoViT("tiny", image=32, patch=4)])
 @pytest.mark.parametrize("retina", [False, True])
 @torch.no_grad()
@@ -45,6 +46,7 @@ def test_layers_are_those_of_the_paper() -> None:
     assert first[4].kernel_size == (1, 1) and first[4].bias is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, DinoViT("tiny", image=64)])
 @torch.no_grad()
 def test_the_map_at_the_size_of_pretraining_is_the_backbones_own(config: MoCoViT | DinoViT) -> None:
@@ -85,6 +87,7 @@ def test_everything_learns_what_pretraining_had_fixed_too() -> None:
     assert not any(p.requires_grad for p in backbone.parameters())  # a copy learns, not the backbone itself
 
 
+@pytest.mark.slow
 def test_what_has_no_simple_pyramid_is_said() -> None:
     for config, backbone, words in (
         (Detector("c4"), SMALL, "form c4 is the last stage of a ResNet"),

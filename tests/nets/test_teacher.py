@@ -48,6 +48,7 @@ def oracle(name: str, ours: Tensor, theirs: Tensor, momentum: float, rule: Ema, 
     return [momentum * t + (1 - momentum) * s for t, s in pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("flag", FLAGS, ids=["plain", "counts", "skipped"])
 def test_every_number_moves_as_the_papers_say(rule: Ema, flag: bool | None) -> None:

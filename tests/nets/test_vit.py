@@ -16,6 +16,7 @@ from resmom.views.policy import Policy, View
 SMALL = DinoViT("tiny", image=32, patch=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, MoCoViT("tiny", image=32, patch=8)])
 @torch.no_grad()
 def test_views_of_another_size_have_their_own_positions(config: DinoViT | MoCoViT) -> None:

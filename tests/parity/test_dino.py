@@ -58,6 +58,7 @@ def test_schedules() -> None:
         assert now.momentum == pytest.approx(DINO["momentum"][step], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [0, 4])
 def test_five_steps(micro: int) -> None:
     """Two sizes of crops, learned gains, frozen prototypes, gradients clipped one by one, changing decay, centre."""

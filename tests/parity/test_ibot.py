@@ -80,6 +80,7 @@ def test_a_masked_view_becomes_the_same_tokens() -> None:
     torch.testing.assert_close(read.tolist(), IBOT["tokens"], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [0, 4])
 @pytest.mark.parametrize("head", ["shared", "apart"])
 def test_five_steps(head: str, micro: int) -> None:

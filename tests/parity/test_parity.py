@@ -73,6 +73,7 @@ def test_mocov3_schedules() -> None:
         assert now.momentum == pytest.approx(MOCO["momentum"][step], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_five_mocov3_steps() -> None:
     """Five steps of forward, backward, LARS and teacher, ResNet-18 with BatchNorm, float64.
 

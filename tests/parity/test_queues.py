@@ -67,6 +67,7 @@ def five_steps(method: Method, recorded: dict[str, Any], names: dict[str, str], 
 MOCO = {"backbone.body.": "encoder_q.", "projector.": "encoder_q.fc."}
 
 
+@pytest.mark.slow
 def test_five_mocov2_steps() -> None:
     config = MoCoV2(S.temperature, hidden=512, out=S.out, queue=S.queue)
     method = MoCoV2Method(build_backbone(ResNet(18)), config).double()
@@ -84,6 +85,7 @@ RESSL = {
 }
 
 
+@pytest.mark.slow
 def test_five_ressl_steps() -> None:
     config = ReSSL(0.1, 0.04, hidden=4096, out=S.out, queue=S.queue)
     method = ReSSLMethod(build_backbone(ResNet(18)), config).double()
@@ -96,6 +98,7 @@ def test_five_ressl_steps() -> None:
 MSF_NAMES = {"backbone.body.": "encoder_q.", "projector.": "encoder_q.fc.", "predictor.": "predict_q."}
 
 
+@pytest.mark.slow
 def test_five_msf_steps() -> None:
     config = MSF(S.neighbours, S.queue, hidden=1024, out=128, predictor_hidden=1024)  # theirs for ResNet-18
     method = filled(MSFMethod(build_backbone(ResNet(18)), config).double(), MSF_NAMES, {})

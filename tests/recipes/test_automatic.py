@@ -81,6 +81,7 @@ def test_every_choice_is_a_part_of_the_run_and_has_a_reason(kind: str) -> None:
     assert told["train.precision"] == run.train.precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "GPU" not in kind and "ViT" not in kind])
 def test_the_networks_can_be_built_and_see_the_view(kind: str) -> None:
     run = derived(KINDS[kind])

@@ -358,6 +358,7 @@ def shrunken(run: Run) -> Run:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_transformers")
 @pytest.mark.parametrize("name", names())
 def test_two_steps_of_a_shrunken_copy(name: str) -> None:
@@ -386,6 +387,7 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
         assert not any("patch_embed" in key or "pos_embed" in key for key in moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_recipe_builds_at_full_size(name: str) -> None:
     """On the meta device, so nothing is computed: widths of h and of the heads, and the optimiser's groups."""

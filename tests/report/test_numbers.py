@@ -51,6 +51,7 @@ def test_lines_can_be_seen_on_both_papers(scheme: str) -> None:
         assert len(set(own)) == classes and min(contrast(colour, PAPER[scheme]) for colour in own) > 3.0
 
 
+@pytest.mark.slow
 def test_a_map_keeps_groups_together() -> None:
     random = np.random.default_rng(0)
     centres = 5 * np.eye(3, 8)

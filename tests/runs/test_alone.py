@@ -72,6 +72,7 @@ def test_a_run_leaves_no_word_of_a_teacher(finished: dict[str, resmom.Result], k
     assert "student after" in result._repr_html_() and "teacher" not in result._repr_html_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_evaluated_and_exported_alone(finished: dict[str, resmom.Result], kind: str, tmp_path: Path) -> None:
     path = finished[kind].path
@@ -107,6 +108,7 @@ def test_the_report_shows_the_student(finished: dict[str, resmom.Result], tmp_pa
     assert "student and teacher differ" not in own
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished: dict[str, resmom.Result], tmp_path: Path) -> None:
     """From the checkpoint after one epoch: student and memory are the same to the last bit."""
     for kind, whole in finished.items():
@@ -138,6 +140,7 @@ def test_the_term_is_refused(data: Path) -> None:
             check(replace(run_of(kind), residual=Residual(1.0, "z")))
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_may_do_without_a_teacher(data: Path, tmp_path: Path) -> None:
     def alone(backbone: Backbone) -> Method:
         return SimSiamMethod(backbone, SimSiam(hidden=16, out=8, predictor_hidden=8))
@@ -150,6 +153,7 @@ def test_a_method_of_ones_own_may_do_without_a_teacher(data: Path, tmp_path: Pat
         prepare(replace(run, residual=Residual(1.0)), images, CPU, Own(method=alone))
 
 
+@pytest.mark.slow
 def test_its_weights_are_a_start_for_others(finished: dict[str, resmom.Result], data: Path, tmp_path: Path) -> None:
     last = RunDir(finished["simsiam"].path).last
     for kind in ("simsiam", "byol"):

@@ -254,6 +254,7 @@ TINY = replace(RUN, train=Train(steps=200, batch=8, warmup_steps=0))
 class TestTrial:
     """A throw-away copy of a run, really trained."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("labels", [True, False])
     def test_costs_of_a_tiny_run(self, labels: bool) -> None:
         began = time.perf_counter()
@@ -268,6 +269,7 @@ class TestTrial:
         assert 2 * student + teacher < cost.checkpoint_bytes < 2 * (2 * student + teacher)
         assert cost.weight_bytes == cost.checkpoint_bytes + student
 
+    @pytest.mark.slow
     def test_the_same_memory_per_image_whatever_the_batch(self) -> None:
         data = images()
         small = trial(TINY, data, CPU, 1, Own(), seconds=0.0)
@@ -299,6 +301,7 @@ class TestTrial:
 class TestTruth:
     """What a run folder was said to take, and takes."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "run",
         [

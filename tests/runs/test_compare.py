@@ -77,6 +77,7 @@ def test_every_cell_is_a_run_and_a_line(undisturbed: tuple[Path, Path]) -> None:
         assert not any(name.startswith("linear") for name in line["measures"])
 
 
+@pytest.mark.slow
 def test_the_runs_of_an_arm_are_those_of_pretrain(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     from resmom.runs.pretrain import pretrain
 
@@ -148,6 +149,7 @@ def test_the_command_killed_in_the_middle_and_called_again(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_signal_stops_the_grid_and_the_next_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, steps = write_images(tmp_path / "images.npz"), []
     train_step = loop.train_step
@@ -184,6 +186,7 @@ def test_all_cells_are_checked_before_the_first_trains(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_not_what_the_folder_says_is_refused(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     out, data = undisturbed
     grid = small_grid()
@@ -199,6 +202,7 @@ def test_a_cell_that_is_not_what_the_folder_says_is_refused(undisturbed: tuple[P
         work(tmp_path / "out", data, other)
 
 
+@pytest.mark.slow
 def test_a_cell_in_other_hands_is_passed_over(tmp_path: Path) -> None:
     data, grid = write_images(tmp_path / "images.npz"), small_grid(seeds=(3,))
     out = tmp_path / "out"
@@ -211,6 +215,7 @@ def test_a_cell_in_other_hands_is_passed_over(tmp_path: Path) -> None:
     assert work(out, data, grid).comparison.left == 0
 
 
+@pytest.mark.slow
 def test_parts_are_done_apart_and_put_together(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     reference, data = undisturbed
     for part in ("1/2", "2/2"):
@@ -220,6 +225,7 @@ def test_parts_are_done_apart_and_put_together(undisturbed: tuple[Path, Path], t
     assert kept(tmp_path) == kept(reference)
 
 
+@pytest.mark.slow
 def test_the_probe_asked_for_later_is_measured_without_training(
     undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +240,7 @@ def test_the_probe_asked_for_later_is_measured_without_training(
     assert work(tmp_path / "out", data, grid).comparison == found  # and it is not lost by asking for less
 
 
+@pytest.mark.slow
 def test_an_arm_that_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz")
     grid = small_grid(seeds=(3,))
@@ -246,6 +253,7 @@ def test_an_arm_that_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
     assert again == found
 
 
+@pytest.mark.slow
 def test_held_out_images_are_not_trained_on_and_every_verb_knows(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz", n=60, classes=3)
     grid = dataclasses.replace(small_grid(seeds=(3,)), held_out=0.2)
@@ -263,6 +271,7 @@ def test_held_out_images_are_not_trained_on_and_every_verb_knows(tmp_path: Path)
     assert "residual.weight" in page.read_text()
 
 
+@pytest.mark.slow
 def test_from_python(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz", n=60, classes=3)
     base = small_grid().base
@@ -278,6 +287,7 @@ def test_from_python(tmp_path: Path) -> None:
     assert [arm.name for arm in found.arms] == ["weight=0", "weight=1"]
 
 
+@pytest.mark.slow
 def test_a_line_cut_short_is_no_result(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz")
     grid = small_grid(seeds=(3,))

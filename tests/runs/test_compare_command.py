@@ -24,6 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_images(tmp_path_factory.mktemp("data") / "images.npz", n=48, classes=3)
 
 
+@pytest.mark.slow
 def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     grid = ["mocov3_digits", "--data", data, "--out", out, *TINY, "--vary", "residual.weight=0,1", "--seeds", "0,5"]
@@ -72,6 +73,7 @@ def test_a_grid_from_a_file(call: Call, data: Path, tmp_path: Path) -> None:
     assert status == 0 and "--seeds STR" in told and "(default: 2)" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -40,6 +40,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_on_the_command_line(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_on_the_command_line(
     assert resume(out, QUIET).steps == 24
 
 
+@pytest.mark.slow
 def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "GLANCE", 0.0)
     data = images(80, channels=1, labels=False)
@@ -101,6 +103,7 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
     assert options["backbone.widths"]["reason"] == "asked for; derived: [16, 32, 64, 128]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -125,6 +128,7 @@ def test_too_few_images(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_nothing_given_at_all(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The derived network itself, for few steps."""
     monkeypatch.setattr(settle, "GLANCE", 0.0)
@@ -134,6 +138,7 @@ def test_nothing_given_at_all(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert run.train.batch == 32 and run.policy.views[0].size == 32
 
 
+@pytest.mark.slow
 def test_from_the_weights_of_a_file(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backbone file of one run starts another, whose architecture it tells."""
     monkeypatch.setattr(settle, "GLANCE", 0.0)

@@ -66,6 +66,7 @@ def test_average_precision_rises(form: str, every: int, final: float, place: Pat
     assert min(lines[-1]["per_class"].values()) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["fpn", "c4", "retina"])
 def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between two checkpoints (a kill) and by a signal; weights, optimiser and metrics end the same."""
@@ -73,6 +74,7 @@ def test_a_restart_changes_no_bit(form: str, place: Path, tmp_path: Path, monkey
     restart_changes_no_bit(lambda out: train(config, place, out), detect_resume, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_estimated_before_every_measurement(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ def test_batch_statistics_are_estimated_before_every_measurement(
 VIT = Origin(backbone=DinoViT("tiny", 64, drop_path=0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_transformers")
 def test_a_restart_of_a_vision_transformer_changes_no_bit(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -128,6 +131,7 @@ def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(
     assert row.scores["ap50"] > 50
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tiny(steps=1), place, tmp_path / "one")
     original = detect.loss_terms
@@ -146,6 +150,7 @@ def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, mo
         train(tiny(steps=4), place, tmp_path / "four")
 
 
+@pytest.mark.slow
 def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command line, on a run: both networks and random weights, each begun from what it says."""
     images = write_images(tmp_path / "images.npz")
@@ -201,6 +206,7 @@ def run_cli(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_weights_of_a_file(place: Path, tmp_path: Path) -> None:
     backbone = build_backbone(SmallResNet())
     save_file(backbone.body.state_dict(), tmp_path / "w.safetensors")
@@ -211,6 +217,7 @@ def test_weights_of_a_file(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/random/checkpoints/last.pt").exists()
 
 
+@pytest.mark.slow
 def test_refusals(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
@@ -263,6 +270,7 @@ def test_changed_test_photos_are_noticed(place: Path, tmp_path: Path) -> None:
     assert len(detect_evaluate(tmp_path / "out", [str(test)], MACHINE)) == 1
 
 
+@pytest.mark.slow
 def test_the_detect_folder_can_be_moved_with_relative_data(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

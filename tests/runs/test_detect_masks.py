@@ -42,6 +42,7 @@ def test_mask_average_precision_rises(places: tuple[str, str], tmp_path: Path) -
     assert losses[-1] < 0.6 * losses[0]
 
 
+@pytest.mark.slow
 def test_a_restart_changes_no_bit(places: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_masks(steps=7, measure_steps=3)
     restart_changes_no_bit(
@@ -52,6 +53,7 @@ def test_a_restart_changes_no_bit(places: tuple[str, str], tmp_path: Path, monke
     )
 
 
+@pytest.mark.slow
 def test_the_command_and_the_page(places: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     options = ["--steps", "2", "--batch", "4", "--sides", "48", "--test-side", "48", "--workers", "0", "--quiet"]
@@ -81,6 +83,7 @@ def run_cli(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_refusals(places: tuple[str, str], tmp_path: Path) -> None:
     boxes = str(write_rectangles(tmp_path / "voc", 6, 0))
     out = tmp_path / "out"

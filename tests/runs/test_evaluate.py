@@ -65,6 +65,7 @@ def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
         evaluate(path, protocols=(), more=More(LowShot((31,))))
 
 
+@pytest.mark.slow
 def test_a_share_of_the_labels(trained: tuple[Path, Path]) -> None:
     rows = evaluate(trained[0], linear=QUICK, more=More(labels="0.1"))
     assert [(row.network, row.score.protocol[:4]) for row in rows] == [
@@ -118,6 +119,7 @@ def test_draws_of_a_share_are_those_of_single_calls(trained: tuple[Path, Path]) 
     assert "last epoch); mean of 3 draws of the labels with training seeds 0 to 2" in probe
 
 
+@pytest.mark.slow
 def test_trainings_are_repeated_with_the_next_seeds(trained: tuple[Path, Path]) -> None:
     tuning = Finetune(epochs=1, batch=8, lr=0.1)
     given = (trained[0], None, "teacher", (), QUICK)
@@ -130,6 +132,7 @@ def test_trainings_are_repeated_with_the_next_seeds(trained: tuple[Path, Path]) 
     assert read_lines(RunDir(trained[0]).evaluations)[-2]["protocols"] == list(fine.protocols)
 
 
+@pytest.mark.slow
 def test_repetitions_that_would_not_differ_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--draws 3 would give one number 3 times"):
         evaluate(trained[0], protocols=("knn",), more=More(draws=3))
@@ -174,6 +177,7 @@ def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -
         evaluate(trained[0], arrays, more=More(labels=str(tmp_path / "few.txt")))
 
 
+@pytest.mark.slow
 def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
     config = Finetune(epochs=6, batch=8, lr=1.0)
     rows = evaluate(trained[0], protocols=(), more=More(finetune=config, labels="0.5"))
@@ -184,6 +188,7 @@ def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
         assert row.score.top1 > 80  # the classes differ in colour
 
 
+@pytest.mark.slow
 def test_the_probe_on_crops_goes_on_where_it_was_stopped(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +250,7 @@ def command(
     return int(end.value.code or 0), told.out, told.err
 
 
+@pytest.mark.slow
 def test_the_command_prints_mean_spread_and_number(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +276,7 @@ def test_the_command_prints_mean_spread_and_number(
     assert status == 0 and lines[0].startswith("student") and sum(line.startswith(" * ") for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_scores_on_two_folders_are_told_apart(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +307,7 @@ def test_scores_on_two_folders_are_told_apart(
     assert {protocol.rpartition("; on ")[2] for _, _, protocol in columns if "; on " in protocol} == names
 
 
+@pytest.mark.slow
 def test_the_command_ignores_nothing(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

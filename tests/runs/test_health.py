@@ -304,6 +304,7 @@ def test_an_ill_run_is_told_what_it_has(name: str, tmp_path: Path) -> None:
     assert illness in told(lines, steps)
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock on which reading a batch takes three times as long as a step, and nothing else takes any time."""
     read, train_step, now = ArraySource.read, loop.train_step, [0.0]

@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return RunDir(root / "run")
 
 
+@pytest.mark.slow
 def test_every_candidate_once_and_one_test(folder: RunDir) -> None:
     before = len(read_lines(folder.evaluations))
     found = keep(folder.path, linear=QUICK)
@@ -110,6 +111,7 @@ def test_refusals(folder: RunDir, tmp_path: Path) -> None:
         keep(folder.path, linear=QUICK, labels="0.01")
 
 
+@pytest.mark.slow
 def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["resmom", *map(str, arguments)])
@@ -134,6 +136,7 @@ def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert status == 0 and json.loads(out)["chosen"].startswith("Keep the ")
 
 
+@pytest.mark.slow
 def test_a_method_without_a_teacher(tmp_path: Path) -> None:
     data, run = write_images(tmp_path / "images.npz", n=80), small_run(epochs=2)
     alone = replace(run, method=SimSiam(hidden=8, out=8, predictor_hidden=4), residual=Residual(weight=0.0))

@@ -33,6 +33,7 @@ def write_photos(folder: Path, n: int = 500) -> list[str]:
     return broken
 
 
+@pytest.mark.slow
 def test_five_hundred_photos_with_five_broken(tmp_path: Path) -> None:
     broken = write_photos(tmp_path / "photos")
     run = replace(small_run(epochs=1, batch=64, warmup_epochs=0.5), log=Log(line_steps=1))
@@ -50,6 +51,7 @@ def test_five_hundred_photos_with_five_broken(tmp_path: Path) -> None:
     assert [row.site for row in measured.rows] == ["h", "z", "p"] and measured.accuracy is None
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_labelled_run_names_network_and_protocol(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz", n=60)
     pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)

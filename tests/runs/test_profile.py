@@ -82,6 +82,7 @@ class Slow(Source):
         return "slow"
 
 
+@pytest.mark.slow
 def test_a_slow_disk_is_named(tmp_path: Path) -> None:
     inner = open_data(str(write_images(tmp_path / "images.npz"))).train
     found = profile(small_run(), Data(Slow(inner), None, "slow"), CPU, 1, 0.2)
@@ -89,6 +90,7 @@ def test_a_slow_disk_is_named(tmp_path: Path) -> None:
     assert "data pack" in found.remedy and "@shorter-side=32" in found.remedy
 
 
+@pytest.mark.slow
 def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "fast_bf16", lambda device: True)
     monkeypatch.setattr(profiling, "WAITING", 1.0)
@@ -96,6 +98,7 @@ def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert "--train.precision bf16" in profile(small_run(), data, CPU, 0, 0.1).remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "emulated"), [("bf16", True), ("bf16", False), ("fp32", True)])
 def test_emulated_bf16_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, emulated: bool
@@ -117,6 +120,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
         profile(small_run(), data, CPU, 0, 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [[], ["mocov3_digits"]])
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], recipe: list[str]

@@ -31,6 +31,7 @@ def test_the_loss_is_the_total_with_what_it_is_made_of(capsys: pytest.CaptureFix
     assert told(capsys, {"loss": 2.0}).endswith("  loss 2.000\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_it_is_what_metrics_say(
     weight: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,7 @@ def weights(path: Path) -> dict[str, Tensor]:
     return {f"{part}/{name}": value for part in ("student", "teacher") for name, value in state[part].items()}
 
 
+@pytest.mark.slow
 def test_the_same_images_in_every_form_train_the_same_network(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     forms = {
@@ -81,6 +82,7 @@ def test_the_same_images_in_every_form_train_the_same_network(tmp_path: Path) ->
             assert torch.equal(value, first[key]), (name, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pair", "dataset"])
 def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) -> None:
     data = (pixels(), LABELS) if form == "pair" else Photos()
@@ -91,6 +93,7 @@ def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) 
     assert {row.network for row in rows} == {"student", "teacher"}
 
 
+@pytest.mark.slow
 def test_labels_inside_the_items_are_not_looked_at_and_the_way_to_give_them_is_told(tmp_path: Path) -> None:
     items = [(Image.fromarray(image), int(label)) for image, label in zip(pixels(), LABELS, strict=True)]
     result = train(items, tmp_path / "run")
@@ -134,6 +137,7 @@ class Body(nn.Module):
         return self.layers(x)
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_is_copied_trained_and_wanted_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
     body = Body()
@@ -162,6 +166,7 @@ def test_a_module_that_gives_no_representation_is_told(tmp_path: Path, body: nn.
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_another_module_at_the_resume_is_told_in_one_sentence(tmp_path: Path) -> None:
     train(pixels(), tmp_path / "run", backbone=Body())
     for again in (
@@ -194,6 +199,7 @@ def told(out: Path, option: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "words"),
     [
@@ -210,6 +216,7 @@ def test_an_argument_of_another_kind_is_told(tmp_path: Path, option: str, words:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_be_a_recipes_name(tmp_path: Path) -> None:
     def few(run: Run) -> Run:
         return replace(run, train=replace(run.train, steps=2, warmup_steps=0, batch=16))
@@ -222,6 +229,7 @@ def own_method(backbone: Backbone) -> Method:
     return ByolMethod(backbone, Byol(hidden=8, out=4, predictor_hidden=8))
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own(tmp_path: Path) -> None:
     result = train(pixels(), tmp_path / "run", method=own_method)
     assert result.finished and not [line for line in result.metrics if "loss/chance" in line]  # BYOL's has none
@@ -229,6 +237,7 @@ def test_a_method_of_ones_own(tmp_path: Path) -> None:
         resmom.resume(tmp_path / "run", data=pixels(), device="cpu", quiet=True)
 
 
+@pytest.mark.slow
 def test_a_result_is_plain_and_shows_itself(tmp_path: Path) -> None:
     result = train((pixels(), LABELS), tmp_path / "run", test=(pixels()[:10], LABELS[:10]))
     assert (result.step, result.steps, result.finished) == (10, 10, True)
@@ -248,6 +257,7 @@ def test_a_result_is_plain_and_shows_itself(tmp_path: Path) -> None:
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 
 
+@pytest.mark.slow
 def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +291,7 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.slow
 def test_settings_are_derived_and_changed(tmp_path: Path) -> None:
     images = np.concatenate([pixels(), 255 - pixels()])
     result = resmom.pretrain(

@@ -40,6 +40,7 @@ def checkpoint_of(folder: Path, config: BackboneConfig) -> str:
     return str(folder / "last.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [export_of, checkpoint_of])
 def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     path = file(tmp_path, SMALL)
@@ -58,6 +59,7 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "options"),
     [

@@ -94,6 +94,7 @@ def write(path: Path, data: Path, run: Run = RUN, lines: list[dict[str, Any]] = 
     return path
 
 
+@pytest.mark.slow
 def test_a_page_with_pictures(tmp_path: Path, data: Path) -> None:
     folder = write(tmp_path / "run", data)
     out = report(folder, tmp_path / "report.html")
@@ -113,6 +114,7 @@ def test_without_images_no_pixel_of_them_is_in_the_page(tmp_path: Path, data: Pa
     assert "Made without pictures" in text and "<h2>Pictures" not in text and "Finished after 10 steps" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [False, True])
 def test_no_path_and_no_home_is_in_the_page(
     images: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -202,6 +204,7 @@ def test_without_the_start_weights_there_is_no_before(tmp_path: Path, data: Path
     assert all(query.before is None and len(query.after) == NEIGHBOURS for query in found.queries)
 
 
+@pytest.mark.slow
 def test_a_collapsed_network_has_no_map_but_a_reason(tmp_path: Path, data: Path) -> None:
     loaded = load_run(write(tmp_path / "run", data), "cpu")
     with torch.no_grad():
@@ -216,6 +219,7 @@ def test_a_collapsed_network_has_no_map_but_a_reason(tmp_path: Path, data: Path)
     assert "not finite" in found.no_map and len(found.queries[0].after) == NEIGHBOURS
 
 
+@pytest.mark.slow
 def test_runs_on_the_same_images_share_one_sheet_of_views(tmp_path: Path, data: Path) -> None:
     one = write(tmp_path / "a", data)
     other = write(tmp_path / "b", data, replace(RUN, train=replace(RUN.train, seed=3)))
@@ -227,6 +231,7 @@ def test_runs_on_the_same_images_share_one_sheet_of_views(tmp_path: Path, data: 
     assert [query.picture for query in queries[0]] == [query.picture for query in queries[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
@@ -282,6 +287,7 @@ def test_a_checkpoint_stands_for_its_run_and_a_run_named_twice_is_one(tmp_path: 
     assert "Finished after 10 steps" in text and "Runs compared" not in text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reported_or_written_is_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(RunDirError, match="is not a run folder"):
         report(tmp_path)
@@ -298,6 +304,7 @@ def test_what_cannot_be_reported_or_written_is_refused(tmp_path: Path, data: Pat
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before  # a report changes nothing of a run
 
 
+@pytest.mark.slow
 def test_the_command(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

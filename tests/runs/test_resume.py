@@ -83,6 +83,7 @@ def finish(out: Path, data: Path) -> None:
     assert process.exitcode == 0
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_is_the_same(undisturbed: tuple[Path, Path, float], tmp_path: Path) -> None:
     finish(tmp_path / "run", undisturbed[1])
     assert_same_run(undisturbed[0], tmp_path / "run")
@@ -143,6 +144,7 @@ def dino(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return pretrain(dino_run(), str(data), folder / "whole", QUIET).path, data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 12])
 def test_memory_schedules_and_local_views_resume_bitwise(
     dino: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -186,6 +188,7 @@ QUEUES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", QUEUES, ids=str)
 def test_a_queue_resumes_where_it_was(method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of an epoch, with the pointer inside the queue; the whole checkpoint is compared."""
@@ -200,6 +203,7 @@ def test_a_queue_resumes_where_it_was(method: Any, tmp_path: Path, monkeypatch: 
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_resume_finishes(
     undisturbed: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +229,7 @@ def test_a_run_in_progress_is_not_taken_over(undisturbed: tuple[Path, Path, floa
         resume(undisturbed[0], QUIET)
 
 
+@pytest.mark.slow
 def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz")
     pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
@@ -239,6 +244,7 @@ def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     assert text["data"] == str(data)
 
 
+@pytest.mark.slow
 def test_photos_decoded_smaller_resume_and_are_evaluated_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def weights(out: Path, name: str = "random") -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_the_fcn_learns(place: Path, tmp_path: Path) -> None:
     config = tiny_fcn(steps=60, batch=8, lr=0.1, measure_steps=30, segmenter=Segmenter(dilated=1, width=16))
     ended = train(config, place, tmp_path / "out", Origin(backbone=SmallResNet((8, 16, 32))))
@@ -56,6 +57,7 @@ def test_the_fcn_learns(place: Path, tmp_path: Path) -> None:
     assert ended.rows[0].protocol.startswith("segment-v1: head fcn") and "6 images" in ended.rows[0].protocol
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", [SmallResNet((8, 16)), MoCoViT("tiny", 32, 8)])
 def test_the_linear_probe_learns(backbone: SmallResNet | MoCoViT, place: Path, tmp_path: Path) -> None:
     ended = train(tiny_linear(steps=12), place, tmp_path / "out", Origin(backbone=backbone))
@@ -69,6 +71,7 @@ def test_the_linear_probe_learns(backbone: SmallResNet | MoCoViT, place: Path, t
     assert {"loss/tried", "loss/chosen"} <= {key for line in lines for key in line}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [tiny_fcn(steps=7, measure_steps=3), tiny_linear()], ids=["fcn", "linear"])
 def test_a_restart_changes_no_bit(
     config: Fcn | PatchLinear, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,6 +80,7 @@ def test_a_restart_changes_no_bit(
     restart_changes_no_bit(lambda out: train(config, place, out), segment_resume, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_features_are_the_same_whether_kept_or_not(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +100,7 @@ def test_a_probe_is_not_measured_before_its_choice(
         segment_evaluate(tmp_path / "out", [], MACHINE)
 
 
+@pytest.mark.slow
 def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command line, on a run: both networks and random weights, each begun from what it says."""
     images = write_images(tmp_path / "images.npz")
@@ -141,6 +146,7 @@ def run_cli(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_refusals(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
@@ -205,6 +211,7 @@ def test_an_image_cut_short_is_named(tmp_path: Path) -> None:
         segment_train(tiny_fcn(steps=1), RANDOM, places, [], tmp_path / "out", MACHINE)
 
 
+@pytest.mark.slow
 def test_the_folder_can_be_moved_with_relative_data(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +223,7 @@ def test_the_folder_can_be_moved_with_relative_data(
     assert segment_resume(Path("out"), MACHINE).rows[0].scores == rows[0].scores
 
 
+@pytest.mark.slow
 def test_the_choice_is_that_of_the_best_rate(place: Path, tmp_path: Path) -> None:
     """A rate that hardly moves loses against one that learns, in whatever order they stand."""
     for lrs in ((1e-9, 0.3), (0.3, 1e-9)):

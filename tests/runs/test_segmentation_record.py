@@ -84,6 +84,7 @@ def test_the_linear_probe(linear: Path) -> None:
     assert "of 0.03, 0.3 the best" in facts["rate"]
 
 
+@pytest.mark.slow
 def test_the_share_of_right_pixels_is_that_of_the_measurement(fcn: Path, scenes: Path, tmp_path: Path) -> None:
     """On a data set of one photo the two are the same number."""
     for part in ("test", "testannot"):
@@ -96,6 +97,7 @@ def test_the_share_of_right_pixels_is_that_of_the_measurement(fcn: Path, scenes:
     assert photo.said[0].right == pytest.approx(scores["random"]["pixel_accuracy"])
 
 
+@pytest.mark.slow
 def test_the_page_holds_no_path_no_file_name_and_no_pixel_if_so_wanted(
     fcn: Path, linear: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +111,7 @@ def test_the_page_holds_no_path_no_file_name_and_no_pixel_if_so_wanted(
         assert str(scenes) not in page and str(scenes.parent) not in page and ".png" not in page
 
 
+@pytest.mark.slow
 def test_a_page_without_enough_photos_of_several_classes_shows_others(fcn: Path, scenes: Path, tmp_path: Path) -> None:
     """Eleven of several classes, one of one class; one that is all void never."""
     write_scenes(tmp_path, "test", 13, 1)
@@ -120,6 +123,7 @@ def test_a_page_without_enough_photos_of_several_classes_shows_others(fcn: Path,
     assert [photo.truth.parts[0].name for photo in photos[:1]] == ["red"]
 
 
+@pytest.mark.slow
 def test_photos_that_are_others_are_not_shown(fcn: Path, scenes: Path, tmp_path: Path) -> None:
     """A photo of another length, a mask that changed, one that is gone, another checkpoint; then none says why."""
     out, data = tmp_path / "out", tmp_path / "data"
@@ -164,6 +168,7 @@ def test_photos_that_are_others_are_not_shown(fcn: Path, scenes: Path, tmp_path:
     assert why() == "No photos of out: it has no test images."
 
 
+@pytest.mark.slow
 def test_a_probe_that_has_not_chosen_yet(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(2, monkeypatch)
     out = train(tiny_linear(), scenes, tmp_path / "out")

@@ -248,6 +248,7 @@ class TestTime:
         with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give --time 1m"):
             settled(time=20.0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("steps", [3, 123])
     def test_a_shorter_length_of_ones_own_is_kept(self, settled: Settle, steps: int) -> None:
         """Also one below the least that a length is derived for, and where the time is too short for that least."""
@@ -256,6 +257,7 @@ class TestTime:
             assert found.run.train.steps == steps
         assert reasons(settled(train_with(steps=steps), time=300.0))["train.steps"].startswith("asked for; derived: ")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("change", [{"steps": 100_000}, {"epochs": 2_000}, {"steps": 9_000, "warmup_steps": 8_000}])
     def test_a_longer_one_is_cut_to_the_time(self, settled: Settle, change: dict[str, int]) -> None:
         free, found = settled(time=300.0), settled(train_with(**change), time=300.0)
@@ -351,6 +353,7 @@ class TestMemory:
         with pytest.raises(ConfigError, match="does not fit into memory"):
             settled()
 
+    @pytest.mark.slow
     def test_really_tried(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """A first trial tells the needs of a tiny network; with less than that the batch is halved."""
         monkeypatch.setattr(settle, "GLANCE", 0.0)
@@ -368,6 +371,7 @@ class TestMemory:
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Path) -> None:
     """torchvision's ResNet-18 as torch saves it: no word of ours in the file."""
     from torchvision.models import resnet18
@@ -423,6 +427,7 @@ class TestSize:
         assert reasons(found)["image_size"] == "asked for; derived: 32"
 
 
+@pytest.mark.slow
 def test_packing_is_told_where_it_pays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [line for line in read_lines(RunDir(folder).metrics) if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_the_first_step_does_not_wait_for_accuracy(tmp_path: Path) -> None:
     pretrain(RUN, images(), tmp_path / "run", QUIET)
     order = [(line["kind"], line["step"]) for line in read_lines(RunDir(tmp_path / "run").metrics)]
@@ -41,6 +42,7 @@ def test_the_first_step_does_not_wait_for_accuracy(tmp_path: Path) -> None:
     assert [step for kind, step in order if kind == "knn"] == [0, 12, 20]
 
 
+@pytest.mark.slow
 def test_it_is_what_would_have_been_measured_before_the_first_step(tmp_path: Path) -> None:
     pretrain(RUN, hard(), tmp_path / "run", QUIET)
     (direct, *_) = monitor(prepare(RUN, hard(), CPU))
@@ -49,6 +51,7 @@ def test_it_is_what_would_have_been_measured_before_the_first_step(tmp_path: Pat
     assert lines(tmp_path / "run", "knn")[-1]["student"] != start["student"]  # the run went somewhere
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_first_measurement_measures_its_start_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +69,7 @@ def test_a_run_stopped_before_its_first_measurement_measures_its_start_later(
         assert lines(tmp_path / "run", "knn") == lines(tmp_path / "whole", "knn")
 
 
+@pytest.mark.slow
 def test_networks_that_differ_at_the_start_are_measured_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = loop.begin
 

@@ -59,6 +59,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 def test_a_gated_run_is_the_plain_run(config: OptimConfig, kind: str) -> None:
     plain, gated = (state(config, gates, online=True, kind=kind) for gates in (False, True))
@@ -81,6 +82,7 @@ def test_a_gated_run_is_the_plain_run(config: OptimConfig, kind: str) -> None:
     assert (gated.skipped, gated.in_a_row, gated.step) == (plain.skipped, plain.in_a_row, plain.step) == (1, 0, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 @pytest.mark.parametrize("first", [True, False], ids=["first step", "later step"])
 def test_a_skipped_step_leaves_nothing_behind(config: OptimConfig, first: bool, kind: str) -> None:
@@ -127,6 +129,7 @@ def test_memory_is_taken_back_where_the_step_does_not_count() -> None:
     torch.testing.assert_close(made.method.queue, toy.batch(0).views[0].mean((1, 2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "kind"), CASES, ids=str)
 def test_the_host_reads_nothing_inside_a_step(config: OptimConfig, kind: str, request: pytest.FixtureRequest) -> None:
     made = state(config, True, online=True, kind=kind)

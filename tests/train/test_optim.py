@@ -136,6 +136,7 @@ def test_adam_is_torchs_and_the_papers_with_l2_on_everything(gated: bool) -> Non
         np.testing.assert_allclose(p.detach().numpy(), adam_oracle(path[name], start[name], rates, 0.1), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gated", [False, True])
 def test_all_of_adams_state_is_in_the_checkpoint(gated: bool, tmp_path: Path) -> None:
     """Two steps, the file, two more in a fresh run: bit for bit four steps in one go, moments and counts included."""

@@ -28,6 +28,7 @@ def everything(method: Method) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in method.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", toy.TAUGHT)
 @pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
 def test_accumulation_is_exact(kind: str, distance: str) -> None:
@@ -55,6 +56,7 @@ def test_micro_batches_with_batch_norm_are_refused_to_be_the_same() -> None:
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", toy.TAUGHT)
 def test_weight_zero_is_the_published_method_bit_for_bit(kind: str) -> None:
     runs = []
@@ -101,6 +103,7 @@ def test_the_teacher_moves_once_after_the_optimiser() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", toy.TAUGHT)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_skipped_step_leaves_nothing_behind(bad: float, kind: str) -> None:

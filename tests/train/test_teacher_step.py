@@ -27,6 +27,7 @@ def numbers(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("gated", [False, True])
 def test_the_teacher_after_some_steps(rule: Ema, gated: bool) -> None:
@@ -55,6 +56,7 @@ def test_the_teacher_after_some_steps(rule: Ema, gated: bool) -> None:
     assert made.method.teacher.training == (rule.batch_norm != "averaged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_gated_is_plain(rule: Ema) -> None:
     plain, gated = state(False), state(True)
@@ -69,6 +71,7 @@ def test_gated_is_plain(rule: Ema) -> None:
         torch.testing.assert_close(value, want[name], rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_micro_batches_move_it_once(rule: Ema) -> None:
     """Without batch statistics, any micro-batch leaves the same teacher."""

@@ -43,6 +43,7 @@ def assert_equal_but_for_nan(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours[known], theirs[known], rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_list", [False, True])
 def test_the_whole_path_equals_torchvisions(as_list: bool) -> None:
     n = 64

@@ -32,6 +32,7 @@ def torchvision_boxes(view: View, height: int, width: int) -> NDArray[np.int64]:
     return np.array(boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (60, 200), (40, 30), (5, 4)])
 def test_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
     ours, theirs = draw(ALL, 1, 2, INDEX, 0, (height, width)).box.numpy(), torchvision_boxes(ALL, height, width)

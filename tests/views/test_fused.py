@@ -33,6 +33,7 @@ def both(images: list[torch.Tensor], parameters: Parameters, view: View) -> tupl
     return fused.fused_view(fused.channels_last(images), parameters, view, *unit), render(images, parameters, view)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [mocov3_imagenet(0.08), mocov2_imagenet(), mocov3_cifar()], ids=["v3", "v2", "cifar"]
 )
@@ -48,6 +49,7 @@ def test_whole_policies_agree_within_the_bound(policy: Policy, seed: int) -> Non
 QUIET = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "alone",
     [

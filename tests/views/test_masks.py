@@ -20,6 +20,7 @@ INDEX = np.arange(400)
 ALWAYS = Masks(share=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [(14, 14), (4, 4), (6, 9), (2, 3), (1, 1)])
 @pytest.mark.parametrize("masks", [Masks(), Masks(0.5, 0.5, 1.0)])
 def test_masks_are_the_loops_of_the_papers(masks: Masks, grid: tuple[int, int]) -> None:

@@ -33,6 +33,7 @@ def some_images(n: int, c: int, height: int, width: int, seed: int = 0) -> Tenso
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 32), (75, 50, 24), (16, 20, 48), (9, 90, 1), (1, 1, 7)])
 def test_equals_torchvision_on_floats(mode: Interpolation, height: int, width: int, size: int) -> None:

@@ -56,6 +56,7 @@ def test_one_that_hangs_is_ended(apart: Apart) -> None:
     assert told == Failure("there was no answer within 0.5 s", late=True)
 
 
+@pytest.mark.slow
 def test_after_every_failure_the_next_is_answered(apart: Apart) -> None:
     for probe, arguments in (("raises", []), ("dies", ["9"]), ("exits", []), ("hangs", [])):
         assert isinstance(apart.ask(probe, arguments, seconds=5.0 if probe != "hangs" else 0.2), Failure)
