@@ -77,8 +77,8 @@ def main() -> None:
             raise
         print(f"resmom {verb}: {_refused(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:  # outside of training, which saves and says how to go on
-        print(f"resmom {verb}: interrupted; no training was under way, nothing is lost", file=sys.stderr)
+    except KeyboardInterrupt:  # outside of training, which saves and says how to go on; or twice, and not waited for
+        print(f"resmom {verb}: interrupted; what is written is whole, the rest is not done", file=sys.stderr)
         sys.exit(130)
 
 

@@ -95,9 +95,16 @@ def _converter() -> cattrs.Converter:
 
 
 def to_json(run: Run) -> dict[str, Any]:
-    """The run as plain values; a union's member is named by `kind`."""
-    plain: dict[str, Any] = _converter().unstructure(run)
+    """The run as plain values, lists among them; a union's member is named by `kind`."""
+    plain: dict[str, Any] = _lists(_converter().unstructure(run))
     return plain
+
+
+def _lists(value: Any) -> Any:
+    """The same with a list for every tuple, so that what is changed in it can be changed in place."""
+    if isinstance(value, dict):
+        return {name: _lists(part) for name, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def from_json(plain: Any) -> Run:

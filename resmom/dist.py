@@ -32,9 +32,7 @@ def start() -> torch.device:
         distributed.init_process_group("nccl" if cuda else "gloo")
     if not cuda:
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def stop() -> None:

@@ -158,11 +158,11 @@ def _leftover(entry: Path) -> bool:
     return entry.name == "lock" or entry.name.endswith(".part")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a text file so that a crash leaves the old one or the new one."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file so that a crash leaves the old one or the new one. Text is written as UTF-8."""
     draft = path.with_name(path.name + ".part")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with draft.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -14,6 +14,9 @@ Site = Literal["h", "z", "p", "logits"]
 """Where a network is read: representation (what is kept), projection, prediction (student only; its partner is z), and
 the similarities to prototypes of methods that have these."""
 
+GAP_SITES = ("h", "z", "p", "logits", "dense/h", "dense/z")
+"""Where a gap is measured, in the order in which it is told: those of the views, then of methods that learn places."""
+
 PairKind = Literal["global", "dense", "patch", "local"]
 """What a same-view pair compares: whole views, places of a view's feature map, masked patches, small local views."""
 

@@ -52,6 +52,8 @@ class Chain:
         """
         trained = self.grid.cells()
         for cell in trained:
+            if not cell.run.method.traits.sites:
+                raise ConfigError(f"arm {cell.arm} has no teacher; a chain compares detectors of student and teacher")
             if cell.run.backbone != self.grid.base.backbone:
                 raise ConfigError(f"arm {cell.arm} has a backbone of its own; all must have one, set it for all")
             if (cell.run.policy.mean, cell.run.policy.std) != IMAGENET or cell.run.init:

@@ -18,10 +18,11 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.recipes import recipe, with_residual
 from resmom.rundir import RunDir, append_line
+from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
-from resmom.runs.job import default_device, prepare
+from resmom.runs.job import prepare
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain, resume
 from resmom.train.step import train_step

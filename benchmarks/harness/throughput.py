@@ -22,8 +22,9 @@ from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
 from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
+from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import Job, default_device, prepare
+from resmom.runs.job import Job, prepare
 from resmom.train.plan import Plan
 from resmom.train.step import train_step
 from resmom.types import Batch

@@ -10,8 +10,8 @@ from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
+from resmom.runs.device import default_device
 from resmom.runs.facts import gather
-from resmom.runs.job import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import workers_for
 from resmom.runs.profile import Profile, profile

@@ -1,7 +1,7 @@
 """What `resmom detect` and `resmom segment` share: one verb each, with train, resume and evaluate. No verb itself."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ import tyro
 from resmom.commands import Flat, parse, print_json, set_process, take
 from resmom.errors import UserError
 from resmom.nets.backbones import backbone_named
+from resmom.runs.environment import threads_of
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.tuned import Ended
@@ -71,7 +72,8 @@ recipes: {", ".join(self.recipes)}
                 return self._train(rest)
             case "resume":
                 a = parse(self._arguments(), rest, prog, f"Continue {self.things} that were stopped.")
-                set_process(a.machine)
+                # As many threads as it began with: their number decides the last bits of sums.
+                set_process(replace(a.machine, threads=a.machine.threads or threads_of(a.out)))
                 return self._ended(self.resume(a.out, a.machine), a.json)
             case "evaluate":
                 data = f"Images with {self.labels}; the folder's own test images by default."

@@ -218,7 +218,7 @@ def protocol(config: Detect, model: nn.Module) -> str:
     masks = "; of boxes and of masks" if d.form == "mask" else ""
     return (
         f"detect-v1: {d.form}, {norm}, all layers trained, {config.steps} steps of batch {config.batch}, "
-        f"{adamw}lr {config.lr:g}, sides {sides}, tested at {config.test_side}; last step; AP of COCO (101 recalls, "
+        f"{adamw}lr {config.lr:g}, sides {sides}, tested at {config.test_side}; AP of COCO (101 recalls, "
         f"difficult objects ignored{masks}) and of VOC 2007 (11 recalls)"
     )
 

@@ -201,6 +201,6 @@ def protocol(config: Fcn) -> str:
     return (
         f"segment-v1: head {s.head}, {rate}{s.width} channels{second}, {s.dilated} stages dilated, all layers trained, "
         f"{config.steps} steps of batch {config.batch}, lr {config.lr:g} {config.schedule}, images at {size} times "
-        f"{config.scales[0]:g}-{config.scales[1]:g}, crop {config.crop}; last step; {shown(config.side)}; mIoU of one "
+        f"{config.scales[0]:g}-{config.scales[1]:g}, crop {config.crop}; {shown(config.side)}; mIoU of one "
         "confusion matrix over all images, void left out"
     )

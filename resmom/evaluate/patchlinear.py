@@ -173,6 +173,6 @@ def protocol(config: PatchLinear, model: PatchProbe) -> str:
     return (
         "patch-linear-v1: backbone frozen, features of every place standardised by the training set, one linear "
         f"layer, bilinear to the pixels, images at {size}, no augmentation, {config.steps} steps of batch "
-        f"{config.batch}, {lr}, trained on all; last step; {shown(config.side)}; mIoU of one confusion matrix over all "
+        f"{config.batch}, {lr}, trained on all; {shown(config.side)}; mIoU of one confusion matrix over all "
         "images, void left out"
     )

@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, get_args
+from typing import Any
 
 from resmom.data.open import short_name
 from resmom.diagnose.noise import Both, images_of
 from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Evidence
-from resmom.types import Site
+from resmom.types import GAP_SITES
 
 Line = Mapping[str, Any]
 
@@ -163,7 +163,7 @@ def when(lines: Sequence[Line]) -> str:
 def gaps(health: Line) -> list[GapNumbers]:
     """The gaps of a health line, at each site that it has."""
     found = []
-    for site in (*get_args(Site), "dense/h", "dense/z"):
+    for site in GAP_SITES:
         intra, inter, chance = (health.get(f"gap/{site}/{kind}") for kind in ("intra", "inter", "chance"))
         if intra is not None and chance is not None:
             found.append(GapNumbers(site, float(intra), None if inter is None else float(inter), float(chance)))

@@ -28,8 +28,8 @@ Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
 class Residual:
     """The residual term of a run. Weight 0 is the published method, bit for bit.
 
-    The defaults of site, distance and pairing are provisional until measured: the abstract fixes the same view and the
-    cosine, and leaves site and weight open.
+    The defaults of site, distance and pairing are provisional (docs/results/questions.md tells what was measured): the
+    abstract fixes the same view and the cosine, and leaves site and weight open.
     """
 
     weight: float = 0.0

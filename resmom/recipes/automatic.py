@@ -130,11 +130,6 @@ def warmup(steps: int) -> int:
     return min(1000, steps // 20)
 
 
-def half_life(momentum: float) -> float:
-    """Steps after which the teacher has forgotten half of what it was: ln 1/2 / ln momentum."""
-    return math.inf if momentum >= 1 else math.log(0.5) / math.log(momentum)
-
-
 def momentum_of(half_life_steps: float) -> float:
     """The momentum whose half-life is so many steps."""
     return math.exp(math.log(0.5) / half_life_steps)

@@ -7,29 +7,26 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
-from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.rundir import RunDirError
-from resmom.runs.facts import free_memory
 from resmom.runs.health import health_line
-from resmom.runs.job import Job, backbone_of, prepare
+from resmom.runs.job import backbone_of, prepare
 from resmom.runs.limits import free_disk
+from resmom.runs.memory import bytes_of, kept_bytes_of, lighter, within_memory
 from resmom.runs.monitor import monitor
 from resmom.schedule import every, times
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
 from resmom.train.state import networks_of, state_dict, student_of
-from resmom.train.step import autocast, train_step
+from resmom.train.step import train_step
 
 LEAST_STEPS = 100
 """A run shorter than this learns nothing that is worth waiting for."""
@@ -37,16 +34,12 @@ MARGIN = 0.95
 """Share of a time budget that is planned for; the rest is for a machine that gets slower."""
 MEASURING = 0.1
 """Share of a run's time that its measurements may take."""
-MEMORY = 0.7
-"""Share of the free memory that a step may take."""
 TRAIN_LINE, MEASURED_LINES = 1_100, 1_400
 """Bytes in metrics.jsonl of a line of training, and of the lines of one measurement, as runs have had them."""
 KEEPING = 0.1
 """Share of the disk's free bytes that checkpoints kept beside the last may take."""
 DECODING = 0.2
 """Share of all cores' time in decoding from which it is worth packing the images first."""
-TRANSIENT = 1.6
-"""A step's peak as a multiple of what backward needs kept: gradients under way, the teacher's pass, fragmentation."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -87,11 +80,13 @@ class Trial:
 def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
     """Train a throw-away copy of the run for about `seconds` (two steps at least) and measure it once.
 
-    Nothing is written, and the run itself still starts from its first step. Raises as `prepare` does.
+    A batch that memory would not hold is trained on in parts, where the method can be. Nothing is written, and the run
+    itself still starts from its first step. Raises as `prepare` does.
     """
     began = time.perf_counter()
     job = prepare(run, data, device, own)
-    kept = _kept_bytes(job)
+    kept = kept_bytes_of(job)
+    rules = within_memory(job, kept)
     job.state.method.train()
     times: list[float] = []
     with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
@@ -102,7 +97,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
             labels = None if job.labels is None else job.labels[batch.index]
             if job.state.online_optimizer is not None:
                 set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
-            train_step(job.state, batch, now, job.rules, labels, measure=False)
+            train_step(job.state, batch, now, rules, labels, measure=False)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
@@ -119,10 +114,10 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     # Of the batches made ahead some are not finished: counting all of them errs on the side of silence.
     decoding = job.state.clock.read().get("decode", 0.0) / (len(times) + 2 * workers)
     content = state_dict(job.state)
-    size = _bytes(content)
+    size = bytes_of(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
     share = decoding / (per_step * (os.cpu_count() or 1))
-    backbone = _bytes(backbone_of(student_of(job.state.method)).state_dict())
+    backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
     return Trial(
         step_seconds=per_step,
         measure_seconds=measured + size / 200e6,
@@ -153,7 +148,7 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = L
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
     if steps < least:
         needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
-        *remedies, last = (f"--time {math.ceil(needed / 60)}m or more", "a smaller --train.batch", *_lighter(run))
+        *remedies, last = (f"--time {math.ceil(needed / 60)}m or more", "a smaller --train.batch", *lighter(run))
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
             f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
@@ -181,33 +176,6 @@ def with_steps(run: Run, steps: int, per_epoch: int) -> Run:
         keep_epochs=run.log.keep_epochs * min(1.0, share),
     )
     return replace(run, train=train, log=log)
-
-
-def fit_batch(run: Run, cost: Trial, device: torch.device) -> int:
-    """The largest batch that memory holds at once, at most the run's own, halved from it as often as needed.
-
-    Raises ConfigError if not even four images fit (or the batch, where that is smaller).
-    """
-    room = MEMORY * free_memory(device) - cost.weight_bytes
-    batch = run.train.batch
-    least = min(4, batch)
-    while batch >= least and batch * cost.kept_bytes * TRANSIENT > room:
-        batch //= 2
-    if batch < least:
-        raise ConfigError(
-            f"the network does not fit into memory: {cost.weight_bytes / 2**30:.1f} GiB for weights and "
-            f"{cost.kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take "
-            + (" or ".join(_lighter(run)) or "a file of a smaller backbone")
-        )
-    return batch
-
-
-def _lighter(run: Run) -> list[str]:
-    """What makes a step cheaper at the same batch: not another backbone than that of the file that a run starts from,
-    nor other views than those that its transformer has positions for."""
-    if not run.init:
-        return ["smaller views (--image-size)", "a smaller --backbone"]
-    return [] if isinstance(run.backbone, MoCoViT | DinoViT) else ["smaller views (--image-size)"]
 
 
 def fit_kept(cost: Trial, out: Path, most: int) -> int:
@@ -253,41 +221,3 @@ def words_of_time(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _kept_bytes(job: Job, images: int = 8) -> int:
-    """Bytes that one image's graph keeps for backward, counted where autograd saves them; weights do not count."""
-    own = {p.untyped_storage().data_ptr() for p in job.state.method.parameters()}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            seen[storage.data_ptr()] = storage.nbytes()
-        alive.append(tensor)  # or its address would be used again, and counted once
-        return tensor
-
-    alive: list[Tensor] = []
-    few = min(images, job.run.train.batch)
-    batch = job.batch(0)
-    # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
-    rows = replace(batch.rows(slice(0, few)), views=tuple(view[:few].clone() for view in batch.views))
-    method = job.state.method
-    buffers = [buffer.clone() for buffer in method.buffers()]
-    method.train()
-    with autocast(job.device, job.run.train.precision):
-        targets = method.teach(rows)
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            method(rows, targets, slice(0, few))
-    with torch.no_grad():
-        for buffer, value in zip(method.buffers(), buffers, strict=True):
-            buffer.copy_(value)
-    return sum(seen.values()) // few + sum(view[0].numel() * 4 for view in batch.views)
-
-
-def _bytes(content: Any) -> int:
-    if isinstance(content, Tensor):
-        return content.numel() * content.element_size()
-    if isinstance(content, dict):
-        return sum(_bytes(value) for value in content.values())
-    return sum(_bytes(value) for value in content) if isinstance(content, list | tuple) else 0

@@ -1,5 +1,6 @@
 """Compare arms over seeds: every cell of a grid checked, then trained, measured, and kept as one line."""
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.errors import UserError
-from resmom.rundir import append_line, read_lines
+from resmom.rundir import read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
 from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.device import default_device
 from resmom.runs.grid import Cell, Grid, part_of
-from resmom.runs.job import default_device, fresh_method, require_batch
+from resmom.runs.job import fresh_method, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
@@ -137,8 +139,8 @@ def merge(paths: Sequence[Path], out: Path) -> Comparison:
         raise UserError(f"{out} is there already; give another --out, or remove it")
     lines = read_results(paths)
     found = comparison(lines)
-    for line in lines:
-        append_line(out, line)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return found
 
 

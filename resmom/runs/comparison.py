@@ -10,6 +10,7 @@ from resmom.diagnose.noise import standard_error
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.runs.results import Line, newest
+from resmom.types import GAP_SITES
 
 LEARNED = 3.0
 """Standard deviations by which kNN must have risen above the start's."""
@@ -157,7 +158,6 @@ NAMES = {
     "linear/teacher": "linear probe of the teacher",
     "online/student": "online classifier of the student",
 }
-SITES = ("h", "z", "p", "dense/h", "dense/z")
 WIDTHS = {2: 14, 4: 17}
 """Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
 
@@ -175,7 +175,7 @@ def _words(found: Comparison) -> Iterator[str]:
             yield f"\n{title}, top-1 in % ({_protocol(found, name.partition('/')[0])})"
             yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {found.arms[0].name}"
             yield from (_row(arm, name, width, 2) for arm in found.arms)
-    for site in SITES:
+    for site in GAP_SITES:
         if f"gap/{site}/intra" in known:
             yield f"\ngap at {site}, 1 - cos ({_protocol(found, 'gap')})"
             head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}"

@@ -38,6 +38,7 @@ def demo(out: Path, say: Callable[[str], None], machine: Machine | None = None) 
 
     Raises UserError if `out` was used before, or if the runs were stopped.
     """
+    machine = machine or Machine()
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; remove it, or give another --out")
     images = out / "images"
@@ -49,9 +50,7 @@ def demo(out: Path, say: Callable[[str], None], machine: Machine | None = None) 
         say(f"$ resmom {' '.join(command)}")
     say("both at once, each on one core; this one shows the first")
     # A network this small gains nothing from a second core, so the twin gets it.
-    with Popen(
-        [sys.executable, "-m", "resmom", *commands[names[1]], "--quiet", "--threads", "1"], stdout=DEVNULL
-    ) as twin:
+    with Popen([sys.executable, "-m", "resmom", *commands[names[1]], *_same(machine)], stdout=DEVNULL) as twin:
         try:
             finished = pretrain(recipe(names[0]), str(images), out / names[0], machine)
         except BaseException:
@@ -61,9 +60,20 @@ def demo(out: Path, say: Callable[[str], None], machine: Machine | None = None) 
     if finished.interrupted_by is not None or status != 0:
         raise UserError(f"stopped; the runs in {out} can be continued with `resmom resume`")
     return [
-        Arm(name, out / name, evaluate(out / name, baselines=name == RECIPE), gap(out / name, accuracy=False))
+        Arm(
+            name,
+            out / name,
+            evaluate(out / name, baselines=name == RECIPE, device=machine.device),
+            gap(out / name, accuracy=False, device=machine.device),
+        )
         for name in names
     ]
+
+
+def _same(machine: Machine) -> list[str]:
+    """The options by which another process computes as this one does: two arms of a table must not differ in it."""
+    options = ["--device", machine.device, "--workers", str(machine.workers), "--threads", "1", "--quiet"]
+    return [*options, "--deterministic"] if machine.deterministic else options
 
 
 def require_learning(arms: list[Arm]) -> None:

@@ -89,6 +89,8 @@ def evaluate(
 ) -> list[Row]:
     """Measure a run on labelled images (its own data by default) and add the rows to RUN/evaluations.jsonl.
 
+    Each row is written when it is measured, so that what is stopped later is not lost.
+
     `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. `more` adds other
     protocols, or lets all of them learn from some of the labels; the online classifier, which learnt from all, is left
     out then. Raises UserError if there are no labels, if the images do not fit the network, and for repetitions where
@@ -104,11 +106,13 @@ def evaluate(
         (split, lent), label_sets = with_labels(split, more.labels, more.seed, more.draws), False
     repeats = Repeats.of(more.draws, lent)
     rows: list[Row] = []
+    machine = environment()
 
     def add(name: str, found: Found) -> None:
         score, more = found
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
         rows.append(Row(name, stated, loaded.step, *named, **more))
+        append_line(loaded.folder.evaluations, {**rows[-1].plain(), "environment": machine})
 
     try:
         _measure(loaded, split, repeats, label_sets, network, protocols, linear or Linear(), baselines, more, add)
@@ -116,8 +120,6 @@ def evaluate(
         raise UserError(f"{path} cannot be evaluated on {split.train.name}: {error}") from error
     if not rows:
         raise UserError(f"{path} has nothing to measure: {_no_online(loaded, network, more)}; ask for knn or linear")
-    for row in rows:
-        append_line(loaded.folder.evaluations, {**row.plain(), "environment": environment()})
     return rows
 
 

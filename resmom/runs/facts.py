@@ -79,5 +79,6 @@ def emulates_bf16(device: torch.device) -> bool:
 def free_memory(device: torch.device) -> int:
     """Bytes that a run may still take: of the GPU, or of RAM within the limits that the system sets this process."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, free again
+        return torch.cuda.mem_get_info(device)[0] + kept
     return free_ram()

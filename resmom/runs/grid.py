@@ -99,7 +99,7 @@ def read_grid(path: Path) -> Grid:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     try:
         return grid_of(content, path.stem)
@@ -116,6 +116,8 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
         raise ConfigError(f"unknown '{unknown[0]}'; a grid has {', '.join(FIELDS)}")
     if ("arms" in content) == ("vary" in content):
         raise ConfigError("give either 'arms' or 'vary'")
+    if not isinstance(content["recipe"], str):
+        raise ConfigError(f"recipe is the name of one, as `resmom recipes` lists them; got {content['recipe']!r}")
     base = changed(recipe(content["recipe"]), _object(content, "set"))
     if "vary" in content:
         lists = _object(content, "vary")

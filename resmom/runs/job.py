@@ -20,6 +20,7 @@ from resmom.data.split import holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone
+from resmom.runs.device import stream
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
 from resmom.runs.recognise import start_weights
@@ -81,7 +82,7 @@ class Job:
         index = self.order.index(step)
         if self.device.type != "cuda":
             return self._made(index, step)
-        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        aside = stream(self.device)
         with torch.cuda.stream(aside):
             batch = self._made(index, step)
         aside.synchronize()
@@ -279,20 +280,3 @@ def thinned(source: Source, most: int, seed: int = 0) -> Source:
         return source
     chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).choice(len(source), most, replace=False))
     return source.subset(chosen)
-
-
-def default_device(name: str = "auto") -> torch.device:
-    """`auto`: a CUDA GPU where there is one, else the CPU; anything else as torch names it.
-
-    Raises ConfigError for a device that is not there.
-    """
-    device = dist.start()
-    if name == "auto":
-        return device
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
-        if "device string" in reason:  # torch lists every kind of device that it has heard of
-            reason = "devices are called cpu, cuda, cuda:1 …"
-        raise ConfigError(f"there is no device '{name}' here: {reason}; use --device cpu or auto") from error

@@ -17,7 +17,8 @@ from resmom.config import Run, from_json
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.rundir import RunDir, find_run
-from resmom.runs.job import backbone_of, default_device, fresh_method
+from resmom.runs.device import default_device
+from resmom.runs.job import backbone_of, fresh_method
 from resmom.runs.own import again, require, written_data
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of

@@ -13,7 +13,7 @@ from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
-from resmom.rundir import RunDir, write_whole
+from resmom.rundir import RunDir, read_lines, write_whole
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
@@ -171,11 +171,14 @@ def save(job: Job, folder: RunDir) -> None:
         "steps": job.steps,
         "state": state_dict(job.state),
     }
-    save_checkpoint(folder.last, content)
     if due(step, every(job.run.log.keep_epochs, job.per_epoch)):
-        save_checkpoint(folder.kept(step), content)
+        save_checkpoint(folder.kept(step), content)  # before the last: a run that goes on from that is past this step
+    save_checkpoint(folder.last, content)
     if job.data.train.unreadable:
-        lines = [json.dumps({"path": p, "reason": r}, ensure_ascii=False) for p, r in job.data.train.unreadable]
+        # What an earlier process of this run met is kept: this one may not come to those files again.
+        found = {line["path"]: line["reason"] for line in read_lines(folder.unreadable)}
+        found |= dict(job.data.train.unreadable)
+        lines = [json.dumps({"path": p, "reason": r}, ensure_ascii=False) for p, r in found.items()]
         write_whole(folder.unreadable, "\n".join(lines) + "\n")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -55,7 +56,10 @@ def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
     if split is None or dist.rank() != 0:
         return []
     network = copy.deepcopy(student_of(job.state.method))
-    backbone_of(network).load_state_dict(load_file(start, device=str(job.device)), strict=True)
+    try:
+        backbone_of(network).load_state_dict(load_file(start, device=str(job.device)), strict=True)
+    except (SafetensorError, RuntimeError):
+        return []  # damaged: the comparison is left out, the run does not depend on it
     result, _ = _knn(job, split, network)
     line: dict[str, Any] = {"kind": "knn"}
     for name in networks_of(job.state.method):

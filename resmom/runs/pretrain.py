@@ -18,11 +18,12 @@ from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
+from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.interrupt import Finished, interruptible
-from resmom.runs.job import Job, default_device, prepare, require_batch
+from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine

@@ -49,7 +49,8 @@ class Result:
     metrics: tuple[dict[str, Any], ...]
     """The lines of metrics.jsonl; docs/run-folder.md tells what is in them."""
     own: Own = field(default_factory=Own, repr=False)
-    data: Data | None = field(default=None, repr=False)
+    data: str | Data | None = field(default=None, repr=False)
+    """Where its images are now, or they themselves; None: where run.json says."""
 
     @property
     def finished(self) -> bool:
@@ -146,7 +147,7 @@ def pretrain(
     what cannot be done, before anything is written.
     """
     own = Own(backbone, method)
-    opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+    opened = _opened(data, test)
     asked = Asked(
         None if run is None else _run_of(run),
         _checked(change),
@@ -163,6 +164,15 @@ def _tell(finished: Finished, quiet: bool) -> None:
     if finished.interrupted_by is not None and not quiet:
         again = RunDir(finished.path).continued_by()
         print(f"saved at step {finished.step} of {finished.steps}; continue with {again}", file=sys.stderr)
+
+
+def _opened(data: object, test: object) -> str | Data:
+    """A place as it is, which has its own test images; or the images given in Python."""
+    if not isinstance(data, str | Path):
+        return as_data(data, test)
+    if test is not None:
+        raise UserError(f"test goes with images given in Python; {data} is a place, and has its own (docs/data.md)")
+    return str(data)
 
 
 def _run_of(run: Run | str | Path) -> Run:
@@ -204,12 +214,10 @@ def resume(
     What was given in Python at its start (`data`, `backbone`, `method`) is to be given again; it is not stored. Raises
     as `pretrain` does, and DataError if the images are others.
     """
-    opened: str | Data | None = None
-    if data is not None:
-        opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+    opened = None if data is None else _opened(data, test)
     machine = Machine(device=device, workers=workers, quiet=quiet)
     _tell(resume_run(Path(path), machine, opened, Own(backbone, method)), quiet)
-    return result(path, backbone=backbone, method=method, data=opened if isinstance(opened, Data) else None)
+    return result(path, backbone=backbone, method=method, data=opened)
 
 
 def result(
@@ -222,7 +230,7 @@ def result(
     """What a run folder has to say. Raises RunDirError if it is none."""
     own = Own(backbone, method)
     loaded = load_run(Path(path), "cpu", own)
-    opened = None if data is None or isinstance(data, str | Path) else as_data(data)
+    opened = None if data is None else _opened(data, None)
     lines = tuple(read_lines(loaded.folder.metrics))
     return Result(Path(path), loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
@@ -264,7 +272,7 @@ def compare(
         seeds=grid.seeds if seeds is None else tuple(seeds),
         held_out=grid.held_out if held_out is None else held_out,
     )
-    opened = str(data) if isinstance(data, str | Path) else as_data(data, test)
+    opened = _opened(data, test)
 
     def say(text: str) -> None:
         if not quiet:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from resmom import dist
 from resmom.build import Own
-from resmom.config import Run, to_json
+from resmom.config import ConfigError, Run, to_json
 from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
@@ -21,7 +22,6 @@ from resmom.runs.budget import (
     LEAST_STEPS,
     Trial,
     disk_of,
-    fit_batch,
     fit_kept,
     fit_measures,
     fit_time,
@@ -34,6 +34,7 @@ from resmom.runs.budget import (
     words_of_time,
 )
 from resmom.runs.facts import gather
+from resmom.runs.memory import fit_batch
 from resmom.runs.recognise import recognise
 from resmom.train.plan import length
 
@@ -56,7 +57,7 @@ class Asked:
     change: Ask = lambda run: run
     """The user's own changes to whatever run is offered."""
     init: str = ""
-    """File of weights to start from, for a derived run."""
+    """File of weights to start from."""
     seconds: float | None = None
     """The time the whole run may take."""
     backbone: BackboneConfig | None = None
@@ -90,6 +91,13 @@ def settle(
     cannot be kept.
     """
     base, ask, budget = asked.base, asked.change, asked.seconds
+    if base is not None and asked.init:
+        base = replace(base, init=asked.init)
+    if dist.world() > 1 and (base is None or budget is not None):
+        raise ConfigError(
+            "several processes cannot derive settings or fit a time: each would measure another machine; give a recipe "
+            "without --time, or run `resmom pretrain` in one process and give what it derived as options"
+        )
     seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
@@ -109,7 +117,7 @@ def settle(
     check(run)
     say(trying)
     cost = trial(run, data, device, workers, own, seconds)
-    fits, limits = fit_batch(run, cost, device), Limits()
+    fits, limits = fit_batch(run, cost.kept_bytes, cost.weight_bytes, device), Limits()
     if fits < _held(run):
         limits = Limits(batch=fits)
         _, run = _offer(facts, limits, ask)

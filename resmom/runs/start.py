@@ -2,7 +2,7 @@
 
 from safetensors.torch import save
 
-from resmom.rundir import RunDir
+from resmom.rundir import RunDir, write_whole
 from resmom.runs.job import Job, backbone_of
 from resmom.train.state import student_of
 
@@ -10,6 +10,5 @@ from resmom.train.state import student_of
 def save_start(job: Job, folder: RunDir) -> None:
     """Write the student's backbone; whole or not at all. Call it before the first step."""
     weights = backbone_of(student_of(job.state.method)).state_dict()
-    draft = folder.start.with_name(folder.start.name + ".part")
-    draft.write_bytes(save({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}))
-    draft.replace(folder.start)
+    content = save({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()})
+    write_whole(folder.start, content)

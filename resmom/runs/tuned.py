@@ -7,6 +7,7 @@ OUT/NAME/checkpoints/last.pt what a restart carries
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ from resmom.data.labelled import files_digest
 from resmom.data.source import DataError
 from resmom.nets.backbones import build_backbone
 from resmom.rundir import RunDir, RunDirError, append_line, write_json
+from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible
-from resmom.runs.job import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones
 from resmom.runs.task import Labelled, Task
@@ -84,10 +85,16 @@ def begin(
     task.samples()  # whether the images fill a batch
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
-        for name, backbone in found.weights.items():
-            tuning = fresh_tuning(job, name, backbone, found.mean, found.std)
-            save_checkpoint(RunDir(out / name).last, content(job, tuning))
-        write_json(words.file(out), _written(task, found, train, test))
+        require_fresh(out, words)  # once more, now that nobody else can come between
+        try:
+            for name, backbone in found.weights.items():
+                tuning = fresh_tuning(job, name, backbone, found.mean, found.std)
+                save_checkpoint(RunDir(out / name).last, content(job, tuning))
+            write_json(words.file(out), _written(task, found, train, test))
+        except BaseException:  # without its file the folder could neither be continued nor begun in
+            for name in found.weights:
+                shutil.rmtree(out / name, ignore_errors=True)
+            raise
         return _all(job, words, found)
 
 

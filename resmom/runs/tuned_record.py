@@ -15,6 +15,7 @@ from resmom.data.decode import decode
 from resmom.data.labelled import needed
 from resmom.data.source import DataError
 from resmom.errors import UserError
+from resmom.export.record import newest
 from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
@@ -53,9 +54,8 @@ class TunedFolder(Generic[D]):
         """The newest scores by protocol and network: those of training, then what `resmom … evaluate` added."""
         found: dict[str, dict[str, Line]] = {}
         for network in networks:
-            for line in network.lines:
-                if line["kind"] == kind:
-                    found.setdefault(line["protocol"], {})[network.name] = line
+            if line := newest(network.lines, kind):
+                found.setdefault(line["protocol"], {})[network.name] = line
         for line in read_lines(self.path / "evaluations.jsonl"):
             found.setdefault(line["protocol"], {})[line["network"]] = line
         return found

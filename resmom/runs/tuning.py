@@ -195,5 +195,7 @@ def measured(job: Job[D], tuning: Tuning, data: D) -> Measured:
             raise
         raise UserError(f"{tuning.name} cannot be measured: {error}") from error
     settled = f"; {tuning.settled}" if tuning.settled else ""
-    protocol = f"{job.task.protocol(tuning.model)}{settled}; {data.name}, {len(data.images)} images"
+    whole = job.task.pace.steps
+    when = "last step" if tuning.step == whole else f"step {tuning.step} of {whole}, not the last"
+    protocol = f"{job.task.protocol(tuning.model)}{settled}; {when}; {data.name}, {len(data.images)} images"
     return Measured(tuning.name, tuning.step, scores, protocol)

@@ -1,6 +1,6 @@
 """Optimisers as the recipes name them, with their parameter groups."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -215,6 +215,19 @@ def build_optimizer(
         case Adam():
             groups = parameter_groups(network, decay, True, steady)
             return torch.optim.Adam(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
+
+
+def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Put a saved state into an optimiser just built. Raises ValueError where its groups are others.
+
+    How its step is computed stays that of this machine: a state saved on a CPU would otherwise undo the gate of a GPU,
+    and with it where the state has to lie.
+    """
+    own = [{name: group[name] for name in ("fused", "foreach") if name in group} for group in optimizer.param_groups]
+    if len(own) != len(saved["param_groups"]):
+        raise ValueError(f"the optimiser saved there has {len(saved['param_groups'])} groups, this one {len(own)}")
+    groups = [{**group, **how} for group, how in zip(saved["param_groups"], own, strict=True)]
+    optimizer.load_state_dict({**saved, "param_groups": groups})
 
 
 def gated_step(optimizer: Optimizer, counts: Tensor) -> None:

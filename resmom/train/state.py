@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from resmom.clock import Clock
 from resmom.method import Method
+from resmom.train.optim import load_optimizer
 from resmom.which import Network
 
 
@@ -113,7 +114,7 @@ def load_state(state: State, saved: dict[str, Any]) -> None:
         raise ValueError(f"the checkpoint's memory has {sorted(saved['memory'])}, this method needs {sorted(memory)}")
     for name, buffer in memory.items():
         buffer.copy_(saved["memory"][name])
-    state.optimizer.load_state_dict(saved["optimizer"])
+    load_optimizer(state.optimizer, saved["optimizer"])
     for part, name in (
         (state.method.teacher, "teacher"),
         (state.scaler, "scaler"),
@@ -124,6 +125,8 @@ def load_state(state: State, saved: dict[str, Any]) -> None:
             raise ValueError(f"'{name}' is in only one of the checkpoint and this run")
         if isinstance(part, nn.Module):
             load_network(part, saved[name], name)
+        elif isinstance(part, Optimizer):
+            load_optimizer(part, saved[name])
         elif part is not None:
             part.load_state_dict(saved[name])
     state.step, state.skipped = saved["step"], saved["skipped"]

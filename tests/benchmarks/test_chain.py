@@ -131,6 +131,7 @@ def test_chains_that_cannot_be(tmp_path: Path) -> None:
             chain_of(CHAIN | changes).cells()
 
     refused("has no 'vary'", vary={})
+    refused("arm alone-2ep has no teacher", arms={"alone": {"method": "simsiam"}}, against={})
     refused("must both be arms; there are mocov3", against={"densecl+res": "moco"})
     refused("budgets is an object such as", budgets=[10])
     refused("a backbone of its own", arms={"mocov3": {}, "wide": {"backbone.widths": [8, 8]}}, against={})

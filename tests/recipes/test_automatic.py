@@ -11,11 +11,12 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.recipes.automatic import Choice, automatic, half_life, momentum_of, warmup
+from resmom.recipes.automatic import Choice, automatic, momentum_of, warmup
 from resmom.recipes.facts import Facts, Limits, Seen
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.views.policy import IMAGENET
+from tests.halflife import half_life
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 PHOTOS = Facts(images=5_000, side=300, mean=MEAN, std=STD)

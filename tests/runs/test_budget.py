@@ -6,6 +6,7 @@ import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +21,15 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.rundir import RunDirError
-from resmom.runs import budget
+from resmom.runs import budget, memory
 from resmom.runs.budget import (
     LEAST_STEPS,
     MARGIN,
     MEASURED_LINES,
     MEASURING,
-    MEMORY,
     TRAIN_LINE,
-    TRANSIENT,
     Trial,
     disk_of,
-    fit_batch,
     fit_measures,
     fit_time,
     kept_of,
@@ -44,9 +42,13 @@ from resmom.runs.budget import (
     words_of_time,
 )
 from resmom.runs.job import fresh_method
+from resmom.runs.memory import MEMORY, TRANSIENT, fit_batch
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW, Sgd
-from resmom.train.plan import Train
+from resmom.train.plan import Plan, Train
+from resmom.train.state import State
+from resmom.train.step import Rules
+from resmom.types import Batch
 from resmom.views.policy import Policy, View
 from tests.data.test_folder import draw
 from tests.runs.derived import QUIET
@@ -185,23 +187,23 @@ class TestBatch:
     def test_halved_until_it_fits(self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int) -> None:
         """`share`: of what the whole batch needs, how much there is."""
         need = 128 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
-        monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY) + 2)
-        assert fit_batch(RUN, COST, CPU) == expected
+        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
+        assert fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU) == expected
 
     def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(budget, "free_memory", lambda device: 200 * MIB)
+        monkeypatch.setattr(memory, "free_memory", lambda device: 200 * MIB)
         with pytest.raises(
             ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take smaller views"
         ):
-            fit_batch(RUN, COST, CPU)
+            fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU)
 
     def test_a_batch_below_four_is_the_users_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = replace(RUN, train=replace(RUN.train, batch=2))
-        monkeypatch.setattr(budget, "free_memory", lambda device: GIB)
-        assert fit_batch(run, COST, CPU) == 2
-        monkeypatch.setattr(budget, "free_memory", lambda device: MIB)
+        monkeypatch.setattr(memory, "free_memory", lambda device: GIB)
+        assert fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU) == 2
+        monkeypatch.setattr(memory, "free_memory", lambda device: MIB)
         with pytest.raises(ConfigError, match="does not fit into memory"):
-            fit_batch(run, COST, CPU)
+            fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU)
 
 
 class TestDisk:
@@ -279,6 +281,22 @@ class TestTrial:
         assert small.kept_bytes > 2 * 4 * (3 * 16 * 16 + 2 * 4 * 8 * 8)
         wide = replace(TINY, policy=replace(TINY.policy, views=(replace(VIEW, size=32),) * 2))
         assert trial(wide, data, CPU, 1, Own(), seconds=0.0).kept_bytes == pytest.approx(4 * small.kept_bytes, rel=0.3)
+
+    def test_a_batch_that_memory_would_not_hold_is_tried_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or the trial itself would end the call, before it could say that the batch is too large."""
+        whole = trial(TINY, images(), CPU, 1, Own(), seconds=0.0)
+        parts: list[int] = []
+        step = budget.train_step
+
+        def watched(state: State, batch: Batch, now: Plan, rules: Rules, *rest: Any, **more: Any) -> Any:
+            parts.append(rules.micro_batch)
+            return step(state, batch, now, rules, *rest, **more)
+
+        monkeypatch.setattr(budget, "train_step", watched)
+        room = 5 * whole.kept_bytes * TRANSIENT + 2 * whole.weight_bytes
+        monkeypatch.setattr(memory, "free_memory", lambda device: int(room / MEMORY))
+        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept_bytes == whole.kept_bytes
+        assert set(parts) <= {2, 4, 8} and parts, "of a batch of 16"
 
     def test_it_may_be_longer_than_the_run(self) -> None:
         short = replace(TINY, train=replace(TINY.train, steps=2))

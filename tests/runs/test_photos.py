@@ -70,7 +70,8 @@ def test_evaluation_of_a_labelled_run_names_network_and_protocol(tmp_path: Path)
 def test_without_a_test_split_the_online_classifier_never_sees_the_held_out_labels(tmp_path: Path) -> None:
     from resmom.data.open import open_data
     from resmom.data.split import holdout
-    from resmom.runs.job import default_device, prepare
+    from resmom.runs.device import default_device
+    from resmom.runs.job import prepare
 
     data = write_images(tmp_path / "images.npz")
     arrays = np.load(data)

@@ -302,3 +302,11 @@ def test_settings_are_derived_and_changed(tmp_path: Path) -> None:
         quiet=True,
     )
     assert result.finished and result.steps == 6 and result.run.recipe == "automatic"
+
+
+def test_test_images_beside_a_place_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    place = folder_of(tmp_path / "photos")
+    with pytest.raises(UserError, match=r"test goes with images given in Python; .* is a place"):
+        train(place, tmp_path / "run", test=(pixels(), LABELS))
+    assert not (tmp_path / "run").exists()

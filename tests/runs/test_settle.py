@@ -16,13 +16,14 @@ from resmom.data.source import Data
 from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
-from resmom.recipes.automatic import MEASURES, Choice, automatic, half_life, momentum_of
+from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
 from resmom.rundir import RunDirError
-from resmom.runs import budget, settle
-from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, MEMORY, TRANSIENT, Trial
+from resmom.runs import budget, memory, settle
+from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, Trial
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
+from resmom.runs.memory import MEMORY, TRANSIENT
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Ask, Asked, Settled
@@ -30,6 +31,7 @@ from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
 from tests.data.test_folder import draw
+from tests.halflife import half_life
 from tests.runs.derived import CPU, images, tiny, train_with
 
 MIB = 2**20
@@ -79,7 +81,7 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
 def set_memory(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """Just enough free memory for so many images at once, at `COST`."""
     need = held * COST.kept_bytes * TRANSIENT + COST.weight_bytes
-    monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY) + 2)
+    monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
 
 
 def reasons(found: Settled) -> dict[str, str]:
@@ -366,7 +368,7 @@ class TestMemory:
         assert run.train.batch == 64
         cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
         need = 40 * cost.kept_bytes * TRANSIENT + cost.weight_bytes
-        monkeypatch.setattr(budget, "free_memory", lambda device: int(need / MEMORY))
+        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY))
         found = settle.settle(Asked(change=ask), data, tmp_path / "run", CPU, 1, Own())
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
 
@@ -455,3 +457,16 @@ class Stopped(Exception):
 
 def stop(*_: object) -> None:
     raise Stopped
+
+
+def test_weights_to_start_from_are_those_of_a_recipe_too(settled: Settle) -> None:
+    assert settled(base=tiny(Run()), init="there.safetensors").run.init == "there.safetensors"
+
+
+@pytest.mark.parametrize("base", [None, tiny(Run())], ids=["derived", "a recipe"])
+def test_several_processes_do_not_derive(settled: Settle, monkeypatch: pytest.MonkeyPatch, base: Run | None) -> None:
+    monkeypatch.setattr(settle.dist, "world", lambda: 2)
+    with pytest.raises(ConfigError, match="give a recipe without --time"):
+        settled(base=base, time=3600.0)
+    if base is not None:
+        assert settled(base=base).run == base

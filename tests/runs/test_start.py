@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from resmom.rundir import RunDir, read_lines
 from resmom.runs import loop
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare
-from resmom.runs.monitor import monitor
+from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.pretrain import pretrain, resume
 from tests.runs.derived import CPU, QUIET, images, tiny
 
@@ -112,3 +113,31 @@ def test_one_changed_number_is_a_difference() -> None:
     statistics: Tensor = next(b for name, b in method.teacher.named_buffers() if name.endswith("running_var"))
     statistics[0] += 1e-6
     assert not twins(method.teacher, method.student)
+
+
+@pytest.mark.slow
+def test_a_damaged_start_is_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
+    job = prepare(RUN, images(), CPU)
+    (tmp_path / "start.safetensors").write_bytes(b"")
+    assert monitor_start(job, tmp_path / "start.safetensors") == []
+
+
+def test_the_kept_checkpoint_is_there_before_the_last_moves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two, a run that goes on from the last one would be past the step that was to be kept."""
+    written: list[str] = []
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, content: written.append(path.name))
+    run = replace(RUN, log=replace(RUN.log, keep_epochs=1))
+    job = prepare(run, images(), CPU)
+    job.state.step = job.per_epoch
+    loop.save(job, RunDir(tmp_path))
+    assert written == [f"step-{job.per_epoch:08d}.pt", "last.pt"]
+
+
+def test_what_an_earlier_process_could_not_read_stays_listed(tmp_path: Path) -> None:
+    folder, job = RunDir(tmp_path), prepare(RUN, images(), CPU)
+    (tmp_path / "checkpoints").mkdir()
+    for path in ("a.jpg", "b.jpg"):
+        monkey = SimpleNamespace(**{"unreadable": [(path, "cut short")], "fingerprint": lambda: "f", "classes": ()})
+        job.data = cast(Data, SimpleNamespace(train=monkey))
+        loop.save(job, folder)
+    assert [line["path"] for line in read_lines(folder.unreadable)] == ["a.jpg", "b.jpg"]

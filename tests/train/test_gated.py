@@ -10,9 +10,9 @@ from torch import Tensor
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.losses.residual import Residual
-from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
+from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer, load_optimizer
 from resmom.train.plan import Plan
-from resmom.train.state import State, read_skips
+from resmom.train.state import State, load_state, read_skips, state_dict
 from resmom.train.step import Rules, train_step
 from tests import toy
 
@@ -158,3 +158,27 @@ def test_no_synchronisation_on_a_gpu(config: OptimConfig) -> None:
         train_step(held, batch, PLAN, rules(True), measure=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("config", OPTIMISERS, ids=str)
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False)])
+def test_a_state_of_another_kind_of_machine_is_taken_over(config: OptimConfig, before: bool, after: bool) -> None:
+    """A run begun on a CPU goes on on a GPU, whose steps obey a flag; and the other way round."""
+    one, other = state(config, before, online=True), state(config, after, online=True)
+    train_step(one, toy.batch(0), PLAN, rules(before), torch.zeros(8, dtype=torch.int64))
+    read_skips(one)
+    load_state(other, copy.deepcopy(state_dict(one)))
+    for made in (one, other):
+        train_step(made, toy.batch(1), PLAN, rules(before if made is one else after), torch.zeros(8, dtype=torch.int64))
+        read_skips(made)
+    for p, q in zip(one.method.student.parameters(), other.method.student.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+    kinds = [group.get("fused") for group in other.optimizer.param_groups]
+    fresh = state(config, after).optimizer
+    assert kinds == [group.get("fused") for group in fresh.param_groups]
+
+
+def test_an_optimiser_of_other_groups_is_refused() -> None:
+    one, other = state(AdamW(), False), state(Sgd(), False)
+    with pytest.raises(ValueError, match="groups, this one"):
+        load_optimizer(other.optimizer, one.optimizer.state_dict())

@@ -1,0 +1,102 @@
+"""What of a run must fit into memory, and what follows where it does not."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resmom.config import ConfigError, Run
+from resmom.nets.backbones import DinoViT, MoCoViT
+from resmom.runs.facts import free_memory
+from resmom.runs.job import Job
+from resmom.train.state import networks_of, student_of
+from resmom.train.step import Rules, autocast
+
+MEMORY = 0.7
+"""Share of the free memory that a step may take."""
+TRANSIENT = 1.6
+"""A step's peak as a multiple of what backward needs kept: gradients under way, the teacher's pass, fragmentation."""
+
+
+def fit_batch(run: Run, kept_bytes: int, weight_bytes: int, device: torch.device) -> int:
+    """The largest batch that memory holds at once, at most the run's own, halved from it as often as needed.
+
+    Raises ConfigError if not even four images fit (or the batch, where that is smaller).
+    """
+    batch = _halved(run.train.batch, kept_bytes, weight_bytes, device)
+    if batch < min(4, run.train.batch):
+        raise ConfigError(
+            f"the network does not fit into memory: {weight_bytes / 2**30:.1f} GiB for weights and "
+            f"{kept_bytes / 2**20:.0f} MiB per image, of {free_memory(device) / 2**30:.1f} GiB free; take "
+            + (" or ".join(lighter(run)) or "a file of a smaller backbone")
+        )
+    return batch
+
+
+def within_memory(job: Job, kept_bytes: int) -> Rules:
+    """The rules of the run's steps, cut into micro-batches where a whole batch would not fit into memory.
+
+    Looked at before the first step: on a GPU that step would end the call, on a CPU the system would.
+    """
+    if not job.run.method.traits.micro_batches:
+        return job.rules
+    trained = bytes_of(student_of(job.state.method).state_dict())
+    weights = bytes_of([network.state_dict() for network in networks_of(job.state.method).values()])
+    held = job.rules.micro_batch or job.run.train.batch
+    fits = max(1, _halved(held, kept_bytes, weights + 3 * trained, job.device))  # gradients, and an optimiser's two
+    return job.rules if fits == held else replace(job.rules, micro_batch=fits)
+
+
+def kept_bytes_of(job: Job, images: int = 8) -> int:
+    """Bytes that one image's graph keeps for backward, counted where autograd saves them; weights do not count."""
+    own = {p.untyped_storage().data_ptr() for p in job.state.method.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)  # or its address would be used again, and counted once
+        return tensor
+
+    alive: list[Tensor] = []
+    few = min(images, job.run.train.batch)
+    batch = job.batch(0)
+    # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
+    rows = replace(batch.rows(slice(0, few)), views=tuple(view[:few].clone() for view in batch.views))
+    method = job.state.method
+    buffers = [buffer.clone() for buffer in method.buffers()]
+    method.train()
+    with autocast(job.device, job.run.train.precision):
+        targets = method.teach(rows)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            method(rows, targets, slice(0, few))
+    with torch.no_grad():
+        for buffer, value in zip(method.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+    return sum(seen.values()) // few + sum(view[0].numel() * 4 for view in batch.views)
+
+
+def lighter(run: Run) -> list[str]:
+    """What makes a step cheaper at the same batch: not another backbone than that of the file that a run starts from,
+    nor other views than those that its transformer has positions for."""
+    if not run.init:
+        return ["smaller views (--image-size)", "a smaller --backbone"]
+    return [] if isinstance(run.backbone, MoCoViT | DinoViT) else ["smaller views (--image-size)"]
+
+
+def bytes_of(content: Any) -> int:
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(bytes_of(value) for value in content.values())
+    return sum(bytes_of(value) for value in content) if isinstance(content, list | tuple) else 0
+
+
+def _halved(batch: int, kept_bytes: int, weight_bytes: int, device: torch.device) -> int:
+    """The batch, halved until memory holds the graph of so many images; 0 where it does not hold one."""
+    room = MEMORY * free_memory(device) - weight_bytes
+    while batch and batch * kept_bytes * TRANSIENT > room:
+        batch //= 2
+    return batch
