@@ -8,6 +8,7 @@ from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
 from benchmarks.pages.tables import (
     accuracies,
+    ahead,
     correlations,
     cost,
     costs,
@@ -18,10 +19,12 @@ from benchmarks.pages.tables import (
     pulls,
     result_of,
     tuning,
+    twins,
 )
 
 QUESTIONS = "questions/questions.jsonl"
 TUNING = "questions/tuning.jsonl"
+METHODS = "questions/methods.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
 KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
@@ -66,9 +69,20 @@ EVERY = {
     "cross2": "+ other view, weight 2",
     "fast-teacher": "momentum from .9",
 }
+EACH = {
+    "mocov3": "MoCo-v3",
+    "nopredictor": "MoCo-v3 without a predictor, at z",
+    "byol": "BYOL",
+    "mocov2plus": "MoCo-v2+, at z",
+    "ressl": "ReSSL, at z",
+    "dino": "DINO, at z",
+    "nnclr_ema": "NNCLR with a teacher",
+}
+WITHOUT_AND_WITH = {"": "", "+res": ", with the term"}
 TRIES = {
     "plain": "MoCo-v3",
     **{f"cosine-w{w}": f"cosine, weight {w}" for w in ("0.5", "1", "2", "4")},
+    **{f"mse-w{w}": f"mean squared error, weight {w}" for w in ("0.1", "0.3", "1", "3")},
     **{
         f"kd_feature-w{w}-s1-t{t}": f"over features, weight {w}, temperatures 1, {t}"
         for w in ("0.1", "1")
@@ -109,7 +123,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "gaps": partial(gaps, file=QUESTIONS, names=HEADLINE),
     },
     "results/questions.md": {
-        "cost": partial(cost, files=[QUESTIONS, TUNING]),
+        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
@@ -130,6 +144,15 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ]
             + [("gap to the other view at p, kNN of the student", "gap/p/inter", "knn/student")],
         ),
+        "methods": partial(twins, file=METHODS, names=EACH, kind="knn/student", ending="+res"),
+        "methods-teacher": partial(twins, file=METHODS, names=EACH, kind="knn/teacher", ending="+res"),
+        "methods-gaps": partial(
+            gaps,
+            file=METHODS,
+            names={arm + end: called + more for arm, called in EACH.items() for end, more in WITHOUT_AND_WITH.items()},
+            site="z",
+        ),
+        "ahead": partial(ahead, file=METHODS, names=EACH),
         "tuning": partial(
             tuning,
             file=TUNING,
