@@ -252,7 +252,7 @@ def test_ctrl_c_outside_of_training_is_one_line(call: Call, monkeypatch: pytest.
 
     monkeypatch.setattr("resmom.runs.pretrain.open_data", interrupted)
     status, _, err = call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
-    assert status == 130 and err == "resmom pretrain: interrupted; no training was under way, nothing is lost\n"
+    assert status == 130 and err == "resmom pretrain: interrupted; what is written is whole, the rest is not done\n"
 
 
 def test_views_of_two_sizes_are_a_mistake(call: Call, tmp_path: Path) -> None:
