@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
@@ -18,8 +16,9 @@ from resmom.errors import UserError
 from resmom.method import Method
 from resmom.rundir import RunDir, find_run
 from resmom.runs.device import default_device
-from resmom.runs.job import backbone_of, fresh_method
+from resmom.runs.job import fresh_method
 from resmom.runs.own import again, require, written_data
+from resmom.runs.start import put_start
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
 from resmom.which import Network, Which
@@ -100,10 +99,5 @@ def load_start(loaded: Loaded) -> nn.Module | None:
     path = loaded.folder.start
     if not path.is_file():
         return None
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-        student = copy.deepcopy(loaded.method.student)
-        backbone_of(student).load_state_dict(weights, strict=True)
-    except (SafetensorError, RuntimeError):
-        return None  # cut short, or of another version: the comparison is left out, nothing depends on it
-    return student
+    student = copy.deepcopy(loaded.method.student)
+    return student if put_start(path, student) else None

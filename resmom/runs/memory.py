@@ -87,6 +87,7 @@ def lighter(run: Run) -> list[str]:
 
 
 def bytes_of(content: Any) -> int:
+    """Bytes of all tensors in nested dictionaries and lists."""
     if isinstance(content, Tensor):
         return content.numel() * content.element_size()
     if isinstance(content, dict):

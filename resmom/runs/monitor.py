@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from resmom import dist
@@ -14,7 +12,8 @@ from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
-from resmom.runs.job import Job, Split, backbone_of, clean_batches, labelled_split, thinned
+from resmom.runs.job import Job, Split, clean_batches, labelled_split, thinned
+from resmom.runs.start import put_start
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import autocast
 
@@ -56,10 +55,8 @@ def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
     if split is None or dist.rank() != 0:
         return []
     network = copy.deepcopy(student_of(job.state.method))
-    try:
-        backbone_of(network).load_state_dict(load_file(start, device=str(job.device)), strict=True)
-    except (SafetensorError, RuntimeError):
-        return []  # damaged: the comparison is left out, the run does not depend on it
+    if not put_start(start, network):
+        return []
     result, _ = _knn(job, split, network)
     line: dict[str, Any] = {"kind": "knn"}
     for name in networks_of(job.state.method):

@@ -115,7 +115,7 @@ def _place(plain: dict[str, Any], option: str) -> tuple[Any, Any]:
 def _key(place: Any, name: str) -> str | int | None:
     if isinstance(place, dict):
         return name if name in place else None
-    return int(name) if isinstance(place, list | tuple) and name.isdecimal() and int(name) < len(place) else None
+    return int(name) if isinstance(place, list) and name.isdecimal() and int(name) < len(place) else None
 
 
 def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
@@ -128,7 +128,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     parts: list[tuple[str, Any]] = []
     if isinstance(value, Mapping):
         parts = list(value.items())
-    elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+    elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
         parts = [(str(number), part) for number, part in enumerate(value)]
     else:
         yield path, value

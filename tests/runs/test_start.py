@@ -137,7 +137,7 @@ def test_what_an_earlier_process_could_not_read_stays_listed(tmp_path: Path) -> 
     folder, job = RunDir(tmp_path), prepare(RUN, images(), CPU)
     (tmp_path / "checkpoints").mkdir()
     for path in ("a.jpg", "b.jpg"):
-        monkey = SimpleNamespace(**{"unreadable": [(path, "cut short")], "fingerprint": lambda: "f", "classes": ()})
-        job.data = cast(Data, SimpleNamespace(train=monkey))
+        source = SimpleNamespace(**{"unreadable": [(path, "cut short")], "fingerprint": lambda: "f", "classes": ()})
+        job.data = cast(Data, SimpleNamespace(train=source))
         loop.save(job, folder)
     assert [line["path"] for line in read_lines(folder.unreadable)] == ["a.jpg", "b.jpg"]
