@@ -7,7 +7,7 @@ OUT/cells.jsonl         one line per finished cell, of the form of `resmom compa
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from resmom.runs.origin import Origin
 from resmom.runs.outcome import before_after
 from resmom.runs.results import Line
 from resmom.runs.tuned import Ended
+from resmom.which import Network
 
 SCORES = ("ap", "ap50", "ap75", "voc07_ap", "voc07_ap50", "voc07_ap75")
 """What is kept of a detector as measures; the classes one by one stand beside them."""
@@ -50,6 +51,11 @@ def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int],
             # Read as settings, so that an option that came later counts by its default.
             if found is not None and part_from_json(found, Detect) != wanted:
                 raise RunDirError(f"{cell.arm}, seed {cell.seed}: {where} has other settings of the detector")
+        if line is not None and line.get("network", "both") != chain.network:
+            raise RunDirError(
+                f"{cell.arm}, seed {cell.seed}: its line tells of {line.get('network', 'both')}, the grid asks for "
+                f"{chain.network}; say so there, or take another folder"
+            )
         if line is not None and line["boxes"] != places.written():
             raise RunDirError(
                 f"{cell.arm}, seed {cell.seed} was measured with other boxes; give the same --train and --test, or "
@@ -68,6 +74,7 @@ def run_cell(
         "against": chain.against.get(cell.arm),
         "boxes": places.written(),
         "detect": part_to_json(chain.detector(cell.seed)),
+        "network": chain.network,
     }
     try:
         if cell.arm != RANDOM:
@@ -89,7 +96,7 @@ def run_cell(
     if ended.interrupted_by is not None:
         say(f"{cell.arm}, seed {cell.seed}: stopped while detectors learn")
         return ended.interrupted_by
-    return line | _results(ended)
+    return line | _results(ended, chain.networks)
 
 
 def _detectors(cell: Cell, out: Path) -> Path:
@@ -103,16 +110,16 @@ def _detect(cell: Cell, chain: Chain, places: Places, out: Path, machine: Machin
     if folder.exists():  # killed before detect.json, which is written last, and before the first step
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    origin = Origin(backbone=cell.run.backbone) if cell.arm == RANDOM else Origin(run=cell.folder(out))
+    origin = Origin(backbone=cell.run.backbone) if cell.arm == RANDOM else Origin(cell.folder(out), chain.network)
     return detect_train(chain.detector(cell.seed), origin, places.train, places.test, folder, machine)
 
 
-def _results(ended: Ended) -> Line:
-    """`measures` of student and teacher, which are one network before any pretraining; the classes; the course."""
+def _results(ended: Ended, wanted: Sequence[Network]) -> Line:
+    """`measures` of the networks `wanted`, which are one network before any pretraining; the classes; the course."""
     networks = {row.network: row for row in ended.rows}
     measures: dict[str, float] = {}
     courses: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for name in ("student", "teacher"):
+    for name in wanted:
         scores = networks[name if name in networks else RANDOM].scores
         measures |= {f"{score}/{name}": scores[score] for score in SCORES}
     for name in networks:

@@ -8,17 +8,19 @@ A file is a grid file (docs/compare.md) with more fields:
      "budgets": {"10ep": {"train.epochs": 10}, "40ep": {"train.epochs": 40}},
      "against": {"res-moco": "mocov3"},
      "detect": {"recipe": "detect_small", "set": {"steps": 1200}},
+     "network": "student",
      "seeds": [0, 1, 2]}
 
 Every arm is trained in every budget, as `ARM-BUDGET`; `random`, the backbone without pretraining, comes by itself and
-first. `against` names pairs of arms that are compared within a budget. One seed is that of pretraining and detector.
+first. `against` names pairs of arms that are compared within a budget. `network` says what becomes a detector: student,
+teacher, or both, which is the usual. One seed is that of pretraining and detector.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from resmom.config import ConfigError, part_from_json, part_to_json
 from resmom.evaluate.detection import Detect
@@ -26,24 +28,32 @@ from resmom.recipes.detection import detection_recipe
 from resmom.runs.grid import FIELDS, Cell, Grid, grid_of
 from resmom.runs.options import changed
 from resmom.runs.origin import IMAGENET
+from resmom.which import Network, Which
 
 RANDOM = "random"
 """The arm without pretraining, which the others must exceed."""
-OWN = ("budgets", "against", "detect")
+OWN = ("budgets", "against", "detect", "network")
 """The fields that a chain has and a grid has not."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The pretraining runs, the settings of the detectors, and by arm the one that it is compared with."""
+    """The pretraining runs, the settings of the detectors, by arm the one that it is compared with, and which networks
+    become detectors."""
 
     grid: Grid
     detect: Detect
     against: Mapping[str, str]
+    network: Which = "both"
 
     @property
     def name(self) -> str:
         return self.grid.name
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that become detectors, by name."""
+        return get_args(Network) if self.network == "both" else (self.network,)
 
     def cells(self) -> list[Cell]:
         """Every cell, seed by seed, `random` first.
@@ -99,7 +109,10 @@ def chain_of(content: Any, name: str = "chain") -> Chain:
     }
     grid = grid_of({**{k: v for k, v in content.items() if k not in OWN}, "arms": product}, name)
     pairs = {f"{one}-{budget}": f"{other}-{budget}" for budget in budgets for one, other in against.items()}
-    return Chain(grid, _detect(content["detect"]), pairs)
+    network = content.get("network", "both")
+    if network not in get_args(Which):
+        raise ConfigError(f"network is one of {', '.join(get_args(Which))}; got {network!r}")
+    return Chain(grid, _detect(content["detect"]), pairs, network)
 
 
 def _objects(content: Mapping[str, Any], field: str) -> dict[str, Any]:

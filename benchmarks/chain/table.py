@@ -85,6 +85,8 @@ def _words(found: Found) -> Iterator[str]:
     yield f"{'PROTOCOLS DIFFER, not comparable: ' if len(protocols) > 1 else ''}{' / '.join(protocols)}"
     width = max(len(arm.name) for arm in arms)
     for measure, title in TABLES:
+        if not any(measure in arm.measures for arm in arms):
+            continue
         yield f"\n{title}, %"
         yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {RANDOM}"
         for arm in arms:

@@ -125,6 +125,21 @@ def test_others_cells_are_refused(undisturbed: tuple[list[str], Path], tmp_path:
 
 
 @pytest.mark.slow
+def test_a_chain_of_students_alone(undisturbed: tuple[list[str], Path], tmp_path: Path) -> None:
+    call = write_chain(tmp_path, seeds=[0], network="student")
+    out = tmp_path / "out"
+    assert main([*call, "--out", str(out), "--threads", "1", "--workers", "0", "--device", "cpu", "--quiet"]) == 0
+    for line, both in zip(kept(out), kept(undisturbed[1])[:3], strict=True):
+        own = {name: value for name, value in both["measures"].items() if name.endswith("/student")}
+        assert line["measures"] == own and "teacher" not in line["curves"] and line["network"] == "student"
+    table = str(found_in(read_lines(out / RESULTS)))
+    assert "AP of the student, %" in table and "of the teacher" not in table
+    (tmp_path / "drawn.json").write_text(json.dumps(CHAIN | {"seeds": [0]}))
+    with pytest.raises(UserError, match="its line tells of student, the grid asks for both"):
+        main([*call, "--out", str(out), "--list"])
+
+
+@pytest.mark.slow
 def test_chains_that_cannot_be(tmp_path: Path) -> None:
     def refused(words: str, **changes: object) -> None:
         with pytest.raises(ConfigError, match=words):
@@ -143,6 +158,7 @@ def test_chains_that_cannot_be(tmp_path: Path) -> None:
     refused("unknown 'stepz', did you mean 'steps'", detect={"recipe": "detect_small", "set": {"stepz": 1}})
     refused("no detection recipe 'x'", detect={"recipe": "x"})
     refused(r"detect is \{", detect="detect_small")
+    refused("network is one of student, teacher, both; got 'init'", network="init")
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"x\.json: a chain is an object with arms, budgets and detect"):
         read_chain(tmp_path / "x.json")
