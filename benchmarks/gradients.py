@@ -21,7 +21,7 @@ from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
-from resmom.losses.residual import Residual
+from resmom.losses.residual import Residual, residual_term
 from resmom.nets.teacher import set_mode
 from resmom.rundir import write_json
 from resmom.runs.environment import environment, shareable
@@ -29,7 +29,6 @@ from resmom.runs.grid import read_grid
 from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.train.state import load_state, student_of
-from resmom.train.step import residual_term
 
 
 def forms(file: Path) -> dict[str, Residual]:

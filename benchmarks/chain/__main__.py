@@ -10,6 +10,7 @@ benchmarks/chain/plan.py; benchmarks/chain/README.md tells how to read the table
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,9 @@ from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, keep, newest, read_results
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """0 when all is done, 3 if other processes hold some cells, 128 + signal if stopped."""
-    if arguments[:1] == ["show"]:
+    if list(arguments[:1]) == ["show"]:
         parser = argparse.ArgumentParser(prog="python -m benchmarks.chain show")
         parser.add_argument("files", type=Path, nargs="+")
         print(found_in(read_results(parser.parse_args(arguments[1:]).files)))

@@ -122,11 +122,11 @@ def _results(ended: Ended, wanted: Sequence[Network]) -> Line:
     for name in wanted:
         scores = networks[name if name in networks else RANDOM].scores
         measures |= {f"{score}/{name}": scores[score] for score in SCORES}
-    for name in networks:
-        lines = read_lines(RunDir(ended.path / name).metrics)
+    for trained in networks:
+        lines = read_lines(RunDir(ended.path / trained).metrics)
         losses = [{"step": one["step"], "loss": one["loss"]} for one in lines if one["kind"] == "train"]
         scored = [{k: one[k] for k in ("step", *SCORES)} for one in lines if one["kind"] == "detection"]
-        courses[name] = {"train": losses[:: max(1, len(losses) // 12)], "detection": scored}
+        courses[trained] = {"train": losses[:: max(1, len(losses) // 12)], "detection": scored}
     return {
         "measures": measures,
         "protocols": {"detect": next(iter(networks.values())).protocol},

@@ -27,7 +27,7 @@ from resmom.evaluate.detection import Detect
 from resmom.recipes.detection import detection_recipe
 from resmom.runs.grid import FIELDS, Cell, Grid, grid_of
 from resmom.runs.options import changed
-from resmom.runs.origin import IMAGENET
+from resmom.views.policy import IMAGENET
 from resmom.which import Network, Which
 
 RANDOM = "random"

@@ -123,8 +123,10 @@ class PlainLoop:
     """MoCo-v3 as one writes it first, with the job's own networks copied, in their usual memory order."""
 
     def __init__(self, job: Job, precision: Precision) -> None:
+        teacher = job.state.method.teacher
+        assert teacher is not None
         self.student: nn.Module = deepcopy(job.state.method.student).to(memory_format=torch.contiguous_format)
-        self.teacher: nn.Module = deepcopy(job.state.method.teacher).to(memory_format=torch.contiguous_format)
+        self.teacher: nn.Module = deepcopy(teacher).to(memory_format=torch.contiguous_format)
         self.optimizer = torch.optim.SGD(self.student.parameters(), lr=0.01, momentum=0.9)
         self.half, self.device, self.temperature = precision == "bf16", job.device, 0.2
 
@@ -140,7 +142,7 @@ class PlainLoop:
                 k1, k2 = self.teacher(x1).z, self.teacher(x2).z
         loss = self._loss(q1, k2) + self._loss(q2, k1)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         named = dict(self.student.named_parameters())
         with torch.no_grad():

@@ -8,6 +8,7 @@ A page is prose with blocks between `<!-- NAME -->` and `<!-- /NAME -->`; what s
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.ended import ended
@@ -18,8 +19,8 @@ from benchmarks.pages.registry import FIGURES, PAGES
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["collect"]:
+def main(arguments: Sequence[str]) -> int:
+    if list(arguments[:1]) == ["collect"]:
         parser = argparse.ArgumentParser(prog="python -m benchmarks.pages collect")
         parser.add_argument("out", type=Path, help="the folder of `resmom compare`")
         parser.add_argument("file", type=Path, help="the result file to write")

@@ -115,7 +115,7 @@ def courses(title: str, unit: str, arms: Mapping[str, Sequence[Course]]) -> str:
     for number, runs in enumerate(arms.values()):
         parts += [line(run, f"one c{number}") for run in runs]
     # Names stand at the ends of their lines, moved apart where lines end close to each other.
-    free = top
+    free: float = top
     for number, (name, run) in sorted(enumerate(means.items()), key=lambda item: -item[1][1][-1][1]):
         parts.append(line(run, f"mean c{number}"))
         free = max(free, y(run[-1][1]) + 4)
@@ -136,5 +136,5 @@ def _step(width: float) -> float:
     """Between four and ten marks at round numbers."""
     if width <= 0:
         return 1.0
-    power = 10 ** math.floor(math.log10(width / 4))
+    power: float = 10 ** math.floor(math.log10(width / 4))
     return next(power * factor for factor in (5, 2, 1) if width / (power * factor) >= 4)

@@ -29,7 +29,8 @@ class OnCpu(MoCo_ResNet):  # type: ignore[misc]
 
     def contrastive_loss(self, q: Tensor, k: Tensor) -> Tensor:
         logits = torch.einsum("nc,mc->nm", F.normalize(q, dim=1), F.normalize(k, dim=1)) / self.T
-        return F.cross_entropy(logits, torch.arange(len(q))) * (2 * self.T)
+        temperature: float = self.T
+        return F.cross_entropy(logits, torch.arange(len(q))) * (2 * temperature)
 
 
 def step(case: Case, gate: Gate) -> None:
