@@ -44,10 +44,17 @@ VIEWS = {"cross": "other view, weight 1", "w1": "same view, weight 1"}
 PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
 SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
 FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
-DISTANCES = {"w2": "cosine, weight 2", "kd_relation": "over relations", "kd_feature": "over features"}
+DISTANCES = {
+    "w2": "cosine, weight 2",
+    "mse": "mean squared error, weight 1",
+    "kd_relation": "over relations",
+    "kd_feature": "over features",
+}
+COSINES = {"w1": "cosine, weight 1", "mse": "mean squared error, weight 1"}
 DISTANCE = {
     **PLAIN,
     "w2": "+ cosine, weight 2",
+    "mse": "+ mean squared error, weight 1",
     "kd_feature": "+ distillation over features",
     "kd_relation": "+ distillation over relations",
 }
@@ -132,6 +139,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "site": partial(accuracies, file=QUESTIONS, names=SITE, kinds=KNN),
         "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
         "distances": partial(accuracies, file=QUESTIONS, names=DISTANCES, kinds=ALL),
+        "cosines": partial(accuracies, file=QUESTIONS, names=COSINES, kinds=ALL),
         "faster": partial(accuracies, file=QUESTIONS, names=FASTER, kinds=KNN),
         "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
         "correlations": partial(
