@@ -22,21 +22,25 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual, residual_term
+from resmom.methodconfig import MethodConfig
 from resmom.nets.teacher import set_mode
 from resmom.rundir import write_json
 from resmom.runs.environment import environment, shareable
-from resmom.runs.grid import read_grid
+from resmom.runs.grid import Grid, read_grid
 from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.train.state import load_state, student_of
 
 
-def forms(file: Path) -> dict[str, Residual]:
-    """The residual term of every arm that has one, in the order of the grid. Raises UserError where none has."""
-    found = {cell.arm: cell.run.residual for cell in read_grid(file).cells() if cell.run.residual.weight > 0}
+def forms(grid: Grid, method: MethodConfig | None = None) -> dict[str, Residual]:
+    """The residual term of every arm that has one, in the order of the grid; of one method's arms if it is given.
+
+    Raises UserError where no arm has the term.
+    """
+    found = {cell.arm: cell.run for cell in grid.cells() if cell.run.residual.weight > 0}
     if not found:
-        raise UserError(f"{file} has no arm with the residual term; give one arm a residual.weight above 0")
-    return found
+        raise UserError(f"{grid.name} has no arm with the residual term; give one arm a residual.weight above 0")
+    return {arm: run.residual for arm, run in found.items() if method is None or run.method == method}
 
 
 def norms(job: Job, terms: Mapping[str, Residual], batches: int) -> dict[str, float]:
@@ -66,14 +70,13 @@ def equal_weights(found: Mapping[str, float], terms: Mapping[str, Residual]) -> 
     return {name: pull / value if value else math.inf for name, value in found.items()}
 
 
-def measure(grid: Path, run: Path, data: Data, batches: int) -> dict[str, Any]:
-    """The norms and the equal weights at one run's last checkpoint."""
+def measure(terms: Mapping[str, Residual], run: Path, data: Data, batches: int) -> dict[str, Any]:
+    """The norms and the equal weights at one run's last checkpoint, on the device that it was trained on, if there."""
     loaded = load_run(run)
     if loaded.method.teacher is None:
         raise UserError(f"{run} has no teacher, so there is no residual term; name a run of a method that has one")
     job = prepare(replace(loaded.run, init=""), data, loaded.device, start=False)
     load_state(job.state, loaded.content["state"])
-    terms = forms(grid)
     found = norms(job, terms, batches)
     return {
         "step": loaded.step,
@@ -98,9 +101,9 @@ def main(arguments: Sequence[str]) -> int:
     a = parser.parse_args(arguments)
     if a.batches < 1:
         raise UserError(f"--batches is {a.batches}; it must be at least 1")
-    rows = []
+    rows, terms = [], forms(read_grid(a.grid))
     for run in a.runs:
-        row = measure(a.grid, run, open_data(a.data or load_run(run).data), a.batches)
+        row = measure(terms, run, open_data(a.data or load_run(run).data), a.batches)
         rows.append(row | {"run": f"{run.parent.name}/{run.name}"})
         print(f"{run}, step {row['step']}:")
         for name in row["norms"]:

@@ -1,9 +1,11 @@
 """What the finished cells of a chain say: which arms exceed random weights, and how arms differ within a budget."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.chain.plan import RANDOM
+from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
 from resmom.runs.comparison import Arm, Comparison, comparison, verdict
 from resmom.runs.results import Line
@@ -20,7 +22,8 @@ TABLES = tuple(
 @dataclass(frozen=True)
 class Standing:
     """An arm against random weights in one measure. `ratio`: the mean difference by seed over the larger of the two
-    standard deviations over seeds, the arm's and that of random weights; None where either has one seed only."""
+    standard deviations over seeds, the arm's and that of random weights; None where either has one seed only. Two that
+    do not vary at all are infinitely many apart, or none."""
 
     arm: Arm
     ratio: float | None
@@ -45,7 +48,8 @@ class Found:
         if pair is None or value is None or base is None or value.sd is None or base.sd is None:
             return Standing(own, None)
         sd = max(value.sd, base.sd)
-        return Standing(own, pair.difference.mean / sd if sd else None)
+        mean = pair.difference.mean
+        return Standing(own, mean / sd if sd else math.copysign(math.inf, mean) if mean else 0.0)
 
     def __str__(self) -> str:
         return "\n".join(_words(self))
@@ -101,13 +105,29 @@ def _words(found: Found) -> Iterator[str]:
 
 
 def judged(standing: Standing, measure: str) -> str:
-    """The difference from random weights, and whether the arm counts."""
+    """The difference from random weights, and whether the arm counts; if not, how many seeds it would take."""
     told = verdict(standing.arm, measure, 2)
-    if standing.arm.diverged or standing.arm.against.get(measure) is None:
+    pair = standing.arm.against.get(measure)
+    if standing.arm.diverged or pair is None:
         return told or "no seed in common"
     if standing.ratio is None:
         return f"{told}; one seed has no sd: not resolved"
-    return f"{told}; {standing.ratio:.1f} sd: {'counts' if standing.counts else f'below {LEAST:g}, does not count'}"
+    if standing.counts:
+        return f"{told}; {standing.ratio:.1f} sd: counts"
+    return (
+        f"not resolved: {pair.difference.mean:+.2f} is {standing.ratio:.1f} sd, {LEAST:g} are asked; {_wanting(pair)}"
+    )
+
+
+def _wanting(pair: Paired) -> str:
+    """What an arm that does not count lacks."""
+    if pair.difference.mean <= 0:
+        return f"it is not ahead of {RANDOM} weights, which more seeds do not change"
+    if pair.resolved:
+        return "its interval leaves 0 out, so not seeds are wanting but a larger difference or a smaller spread"
+    if pair.needed is None:
+        return "no number of seeds would tell such a difference from 0"
+    return f"to tell such a difference from 0 takes about {pair.needed} seeds (80 % power)"
 
 
 def between(found: Found, pair: Comparison, measure: str) -> str:
@@ -117,6 +137,4 @@ def between(found: Found, pair: Comparison, measure: str) -> str:
     weak = [one.name for one in (base, arm) if not found.standing(one.name, measure).counts]
     if not weak or arm.diverged:
         return told
-    needed = arm.against[measure].needed if measure in arm.against else None
-    seeds = "" if needed is None else f"; a difference as here would need about {needed} seeds"
-    return f"not resolved: {' and '.join(weak)} not {LEAST:g} sd above {RANDOM}{seeds}"
+    return f"not resolved: {' and '.join(weak)} not {LEAST:g} sd above {RANDOM}, see there"

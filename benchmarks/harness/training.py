@@ -1,7 +1,8 @@
 """Training comparisons on loan: the cells of a grid file, each trained until the time is up and then later further.
 
 The grid file, the cells and the lines are those of `resmom compare` (docs/compare.md), whose `show` and `merge` read
-the results. What is added to a line is the curves, since the run's folder is removed when it is finished.
+the results. What is added to a line, since the run's folder is removed when it is finished: the curves, and `pulls`,
+how hard the term of each arm pulls at the weights of this run (benchmarks.gradients).
 """
 
 import os
@@ -15,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gradients import forms, measure
+from resmom.data.source import Data
 from resmom.rundir import RunDir, append_line, read_lines
 from resmom.runs.cell import diverged_line, line_of, require_same, train_cell
-from resmom.runs.compare import images_of
-from resmom.runs.grid import Grid, read_grid
+from resmom.runs.compare import images_of, require_trainable
+from resmom.runs.grid import Cell, Grid, read_grid
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.options import changed
@@ -26,6 +29,8 @@ from resmom.runs.results import newest
 
 RESERVE = 60.0
 """Seconds kept free at the end for evaluation, which follows a finished run at once."""
+BATCHES = 8
+"""Batches over which the gradient's norms are averaged."""
 TOY = {"train.steps": 6, "train.warmup_steps": 1, "train.batch": 16, "log.save_epochs": 1}
 
 
@@ -37,6 +42,7 @@ def work(grid_file: Path, data: str, state: Path, results: Path, device: str, to
     cells, done = grid.cells(), newest(read_lines(lines))
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images.train.fingerprint())
+    require_trainable([cell for cell in cells if (cell.arm, cell.seed) not in done], images)
     reserve = 1.0 if toy else RESERVE
     for cell in cells:
         if (cell.arm, cell.seed) in done:
@@ -54,10 +60,20 @@ def work(grid_file: Path, data: str, state: Path, results: Path, device: str, to
         if ended.step < ended.steps:
             print(f"{cell.arm}, seed {cell.seed}: at step {ended.step} of {ended.steps}; call again to go on")
             return 3
-        append_line(lines, {**line_of(cell, images, out, linear=True, machine=machine), "curves": curves(folder)})
+        line = line_of(cell, images, out, linear=True, machine=machine)
+        append_line(lines, {**line, "curves": curves(folder), "pulls": pulls(grid, cell, folder, images)})
         print(f"{cell.arm}, seed {cell.seed}: done", flush=True)
         shutil.rmtree(folder)
     return 0
+
+
+def pulls(grid: Grid, cell: Cell, folder: Path, images: Data) -> dict[str, Any]:
+    """The gradient's norms of all arms' terms at the weights of a run with one of them; nothing if it is the only one.
+
+    For two arms to be compared at equal pull, not at equal weight: the weight that `weights` gives is the one to take.
+    """
+    terms = forms(grid, cell.run.method) if cell.run.residual.weight > 0 else {}
+    return measure(terms, folder, images, BATCHES) if len(terms) > 1 else {}
 
 
 def shrunk(grid: Grid) -> Grid:

@@ -1,5 +1,6 @@
 """Tables in Markdown of a chain's result file: pretraining, then detectors (benchmarks/chain)."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ Kinds = Sequence[tuple[str, str]]
 
 
 def detectors(docs: Path, file: str, names: Names, kinds: Kinds) -> str:
-    """A table for each measure: mean ± sd over seeds, the difference from random weights, and whether the arm counts."""
+    """A table for each measure: mean ± sd over seeds, the difference from random weights, and if the arm counts."""
     found = _found(docs, file, names)
     parts = []
     for kind, title in kinds:
@@ -70,10 +71,9 @@ def _found(docs: Path, file: str, names: Names) -> Found:
 
 def _said(found: Found, arm: str, kind: str, names: Names) -> str:
     words = between(found, next(pair for one, pair in found.within if one == arm), kind)
-    # The names of the grid are longer than those of the page, and some begin as others do.
-    for name in sorted(names, key=len, reverse=True):
-        words = words.replace(f" {name} ", f" {names[name]} ")
-    return words
+    # Whole words alone, since the names of some arms begin as those of others do.
+    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w+-])({pattern})(?![\w+-])", lambda name: names[name[1]], words)
 
 
 def _ends(lines: Sequence[Line], quantity: str) -> list[float]:

@@ -3,7 +3,7 @@
 from resmom.commands import print_json
 from resmom.config import to_json
 from resmom.errors import UserError
-from resmom.recipes import RECIPES, TWIN, recipe
+from resmom.recipes import RECIPES, TWIN, base_of, recipe
 
 USAGE = (
     "usage: resmom recipes          list them\n       resmom recipes show NAME    one, with its header and every field"
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
             raise UserError("name the recipe to show, as in `resmom recipes show NAME` (`resmom recipes` lists all)")
         case ["show", name]:
             run = recipe(name)
-            for line in (RECIPES[run.recipe.removesuffix(TWIN)].__doc__ or "").strip().splitlines():
+            for line in (RECIPES[base_of(run.recipe)].__doc__ or "").strip().splitlines():
                 print(f"# {line.strip()}".rstrip())
             print_json(to_json(run))
         case ["show", _, other, *_]:

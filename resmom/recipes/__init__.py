@@ -168,6 +168,13 @@ RECIPES: dict[str, Recipe] = {
 }
 
 TWIN = "_residual"
+FROM = ", from "
+"""Between the name of a grid's arm and that of the recipe it changes."""
+
+
+def base_of(name: str) -> str:
+    """The recipe that a run's name goes back to: what a twin or a grid's arm was made from, otherwise itself."""
+    return name.rpartition(FROM)[2].removesuffix(TWIN)
 
 
 def with_residual(run: Run, weight: float = 1.0) -> Run:

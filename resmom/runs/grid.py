@@ -21,7 +21,7 @@ from typing import Any
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.data.source import digest
-from resmom.recipes import recipe
+from resmom.recipes import FROM, recipe
 from resmom.runs.options import changed, differing, parsed
 
 SEEDS = (0, 1, 2)
@@ -90,7 +90,7 @@ class Grid:
         except ValueError as error:
             raise ConfigError(f"arm {arm}: {error}") from error
         init = str(Path(run.init).resolve()) if run.init else ""  # as the run folder will have it
-        return replace(run, recipe=f"{self.name}: {arm}", init=init)
+        return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
 
 
 def read_grid(path: Path) -> Grid:

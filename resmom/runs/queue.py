@@ -3,7 +3,7 @@
 from resmom.config import Run
 from resmom.data.source import Data, DataError
 from resmom.methodconfig import queue_of
-from resmom.recipes import RECIPES, TWIN
+from resmom.recipes import RECIPES, base_of
 
 
 def require_queue(run: Run, data: Data) -> None:
@@ -18,7 +18,7 @@ def require_queue(run: Run, data: Data) -> None:
 
 def stale_keys(run: Run, data: Data) -> str:
     """A warning, where the queue is longer than the data set because the recipe states that length; else nothing."""
-    queue, base = queue_of(run.method), run.recipe.removesuffix(TWIN)
+    queue, base = queue_of(run.method), base_of(run.recipe)
     if queue <= len(data.train) or base not in RECIPES or queue_of(RECIPES[base]().method) != queue:
         return ""
     return (

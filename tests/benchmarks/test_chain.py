@@ -1,6 +1,7 @@
 """The chain: killed anywhere and called again it ends as if undisturbed; what is refused, and what the table says."""
 
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from benchmarks.chain.__main__ import main
 from benchmarks.chain.places import open_photos, open_places
 from benchmarks.chain.plan import RANDOM, chain_of, read_chain
 from benchmarks.chain.table import found_in
+from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.collect import collect
 from resmom.config import ConfigError
 from resmom.configcheck import check
 from resmom.data.source import DataError
 from resmom.errors import UserError
-from resmom.rundir import read_lines
+from resmom.rundir import append_line, read_lines
 from resmom.runs.results import RESULTS
 from tests.benchmarks.chains import CHAIN, start, write_chain
 
@@ -207,19 +209,36 @@ def test_an_arm_counts_only_three_deviations_above_random() -> None:
     assert found.standing("a", "ap/student").counts and not found.standing("b", "ap/student").counts
     text = str(found).split("\n\n")[1].splitlines()
     assert text[0] == "AP of the student, %" and "random   3  1.20 ± 0.20" in text[2]
-    assert text[3].endswith("resolved; 5.0 sd: counts") and text[4].endswith(
-        "resolved; 1.5 sd: below 3, does not count"
+    assert text[3] == "  a        3  2.20 ± 0.20     +1.00 [+1.00, +1.00], n = 3: resolved; 5.0 sd: counts"
+    short = (
+        "not resolved: +0.30 is 1.5 sd, 3 are asked; its interval leaves 0 out, so not seeds are wanting but a larger "
     )
-    assert text[6].startswith("  a -> b: not resolved: b not 3 sd above random")
+    assert text[4] == f"  b        3  1.50 ± 0.20     {short}difference or a smaller spread"
+    assert text[6] == "  a -> b: not resolved: b not 3 sd above random, see there"
     assert text[7].startswith("  a -> c: +0.30 [+0.05, +0.55], n = 3: resolved")
 
 
 def test_how_many_seeds_it_would_take() -> None:
-    values = {RANDOM: (1.0, 1.2, 1.4), "a": (2.0, 2.2, 2.4), "b": (1.0, 1.5, 1.4)}
-    text = str(found_in(lines(values, {"b": "a"})))
-    assert "not resolved; a difference of this size needs about" in text
-    # b - a: -1.0, -0.7, -1.0; mean -0.9, sd .173; by hand n = 3: ((4.303 + 1.061) .173 / .9)^2 = 1.06, n = 2: 7.3.
-    assert "a -> b: not resolved: b not 3 sd above random; a difference as here would need about 3 seeds" in text
+    values = {RANDOM: (1.0, 1.2, 1.4), "a": (1.6, 1.3, 1.9), "b": (1.0, 1.1, 0.9), "c": (1.0, 1.2, 1.4)}
+    text = str(found_in(lines(values))).split("\n\n")[1].splitlines()
+    # a - random: .6, .1, .5; mean .4, sd .265; by hand n = 5: ((2.776 + .941) .265 / .4)^2 = 6.05, n = 6: 5.3.
+    assert text[3].endswith(
+        "+0.40 is 1.3 sd, 3 are asked; to tell such a difference from 0 takes about 6 seeds (80 % power)"
+    )
+    assert text[4].endswith(
+        "-0.20 is -1.0 sd, 3 are asked; it is not ahead of random weights, which more seeds do not change"
+    )
+    assert text[5].endswith(
+        "+0.00 is 0.0 sd, 3 are asked; it is not ahead of random weights, which more seeds do not change"
+    )
+
+
+def test_what_does_not_vary_is_infinitely_far_from_what_is_lower() -> None:
+    found = found_in(lines({RANDOM: (1.0, 1.0), "a": (2.0, 2.0), "b": (1.0, 1.0), "c": (0.5, 0.5)}))
+    assert [found.standing(arm, "ap/student").ratio for arm in "abc"] == [math.inf, 0.0, -math.inf]
+
+
+def test_what_nothing_can_be_said_of() -> None:
     one = found_in(lines({RANDOM: (1.0,), "a": (9.0,)}))
     assert (
         "one seed: no interval; one seed has no sd: not resolved" in str(one)
@@ -237,6 +256,36 @@ def test_a_diverged_arm_says_so() -> None:
     made = lines({RANDOM: (1.0, 1.2), "a": (2.0, 2.2), "b": (2.0, 2.2)}, {"b": "a"})
     made[-1] |= {"failed": "the loss", "measures": {}}
     assert str(found_in(made)).count("diverged (seed 1)") == 12  # six tables, against random and against a
+
+
+def test_the_tables_of_a_page(tmp_path: Path) -> None:
+    values = {RANDOM: (1.0, 1.2, 1.4), "a-1ep": (2.0, 2.2, 2.4), "a+res-1ep": (2.3, 2.6, 2.6), "b-1ep": (1.3, 1.5, 1.7)}
+    ends = [
+        {"quantity": "RankMe", "network": n, "before": 1.0, "after": v} for n, v in (("student", 4.0), ("teacher", 9.0))
+    ]
+    (tmp_path / "results").mkdir()
+    for one in lines(values, {"a+res-1ep": "a-1ep", "b-1ep": "a-1ep"}):
+        networks = [RANDOM] if one["arm"] == RANDOM else ["student"]
+        extra = {} if one["arm"] == RANDOM else {"pretraining": ends}
+        scores = {"cat": one["measures"]["ap/student"], "dog": 5.0 - one["seed"]}
+        per_class = {name: {"voc07_ap50_per_class": scores} for name in networks}
+        append_line(tmp_path / "results/x.jsonl", one | extra | {"per_class": per_class})
+    names = {RANDOM: "random weights", "a-1ep": "A", "a+res-1ep": "A with the term", "b-1ep": "B"}
+    kinds = [("ap/student", "AP"), ("ap50/student", "AP50")]
+    first, second = detectors(tmp_path, "x.jsonl", names, kinds).split("\n\n")
+    assert first.startswith("| AP, % | n |") and second.startswith("| AP50, % | n |")
+    rows = first.splitlines()
+    assert rows[2] == "| random weights | 3 | 1.20 ± 0.20 |  |" and rows[3].startswith("| A | 3 | 2.20 ± 0.20 | +1.00")
+    assert rows[3].endswith("5.0 sd: counts |") and rows[5].startswith(
+        "| B | 3 | 1.50 ± 0.20 | not resolved: +0.30 is 1.5 sd, 3 are asked; its interval"
+    )
+    rows = pairs(tmp_path, "x.jsonl", names, kinds).splitlines()
+    assert rows[2].startswith("| A with the term minus A | AP | +0.30 [+0.05, +0.55], n = 3: resolved")
+    assert rows[4] == "| B minus A | AP | not resolved: B not 3 sd above random weights, see there |"
+    assert pretrained(tmp_path, "x.jsonl", names, {"RankMe": "rank"}).splitlines()[2] == "| A | 4.000 ± 0.000 |"
+    rows = classes(tmp_path, "x.jsonl", names, "student").splitlines()
+    assert rows[0] == "| class | random weights | A | A with the term | B |"
+    assert rows[2:] == ["| dog | 4.0 | 4.0 | 4.0 | 4.0 |", "| cat | 1.2 | 2.2 | 2.5 | 1.5 |"]
 
 
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)

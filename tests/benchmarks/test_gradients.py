@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gradients import equal_weights, forms, main, measure, norms
+from benchmarks.gradients import equal_weights, forms, main, norms
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
+from resmom.methods.byol import Byol
+from resmom.runs.grid import read_grid
 from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
@@ -68,7 +70,9 @@ def test_weights_make_the_pull_equal(job: Job) -> None:
 def test_from_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "g.json").write_text(GRID)
     before = (run / "checkpoints" / "last.pt").read_bytes()
-    assert list(forms(tmp_path / "g.json")) == ["w2", "cross"]
+    grid = read_grid(tmp_path / "g.json")
+    assert list(forms(grid)) == list(forms(grid, grid.base.method)) == ["w2", "cross"]
+    assert forms(grid, Byol()) == {}
     assert main([str(tmp_path / "g.json"), str(run), "--batches", "2", "--out", str(tmp_path / "o" / "g.json")]) == 0
     assert "equal at weight 2.000" in capsys.readouterr().out
     assert (run / "checkpoints" / "last.pt").read_bytes() == before
@@ -80,4 +84,4 @@ def test_what_has_no_term_is_refused(run: Path, tmp_path: Path) -> None:
     grid = tmp_path / "g.json"
     grid.write_text('{"name": "g", "recipe": "mocov3_digits", "arms": {"plain": {}}, "seeds": [0]}')
     with pytest.raises(UserError, match="no arm with the residual term"):
-        measure(grid, run, open_data(load_run(run).data), 1)
+        main([str(grid), str(run)])

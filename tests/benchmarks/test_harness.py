@@ -28,7 +28,11 @@ GRID = {
     "name": "tiny",
     "recipe": "mocov3_digits",
     "set": {"policy.mean": [0.5, 0.5, 0.5]},
-    "arms": {"mocov3": {}, "residual": {"residual.weight": 1.0}},
+    "arms": {
+        "mocov3": {},
+        "residual": {"residual.weight": 1.0},
+        "cross": {"residual.weight": 1, "residual.pairing": "cross"},
+    },
     "seeds": [0, 1],
 }
 
@@ -86,24 +90,29 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, module: ModuleType, steps: int) -> 
 def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert work(grid, data, 0.0) == 3  # no time at all: nothing is begun
     cut_off(monkeypatch, training, steps=4)
-    for _ in range(4):  # once in each cell
+    for _ in range(6):  # once in each cell
         assert work(grid, data, 60.0) == 3
     assert work(grid, data, 60.0) == 0
     file = grid.parent / "results" / "tiny-toy.jsonl"
     lines = read_lines(file)
     assert sorted((line["arm"], line["seed"]) for line in lines) == [
-        ("mocov3", 0), ("mocov3", 1), ("residual", 0), ("residual", 1),
+        ("cross", 0), ("cross", 1), ("mocov3", 0), ("mocov3", 1), ("residual", 0), ("residual", 1),
     ]  # fmt: skip
     for line in lines:
         names = {"knn/student", "knn/teacher", "linear/student", "linear/teacher", "online/student"}
         assert names | {"gap/h/intra", "gap/z/inter", "gap/p/chance"} <= line["measures"].keys()
         assert line["run"]["train"]["steps"] == 6 and line["seconds"] > 0
         assert line["curves"]["knn"] and line["curves"]["train"]
+        if line["arm"] == "mocov3":  # at its weights nothing is to be made equal
+            assert line["pulls"] == {}
+        else:
+            assert line["pulls"]["step"] == 6 and line["pulls"]["weights"]["residual"] == 1
+            assert line["pulls"]["norms"].keys() == {"residual", "cross"}
     assert not list((grid.parent / "state").rglob("*.pt"))  # nothing large is left
     assert work(grid, data, 60.0) == 0  # and nothing is done twice
-    assert len(read_lines(file)) == 4
+    assert len(read_lines(file)) == 6
     table = comparison(read_results([file]))  # `resmom compare show` reads it
-    assert [arm.name for arm in table.arms] == ["mocov3", "residual"] and table.arms[1].seeds == (0, 1)
+    assert [arm.name for arm in table.arms] == ["mocov3", "residual", "cross"] and table.arms[1].seeds == (0, 1)
     other = grid.with_name("other.json")
     other.write_text(json.dumps(GRID | {"set": {"policy.mean": [0.4, 0.5, 0.5]}}))
     with pytest.raises(UserError, match=r"another configuration: policy\.mean was"):

@@ -5,13 +5,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.floor import main as floor
 from resmom.configcheck import check
+from resmom.data.source import ArraySource, Data
+from resmom.recipes import base_of
+from resmom.runs.compare import images_of
 from resmom.runs.grid import read_grid
+from resmom.runs.job import require_batch
+from tests.recipes.test_lengths import IMAGES
 
 PLACE = Path(__file__).parents[2] / "benchmarks"
 GRIDS = sorted([*(PLACE / "questions").glob("*.json"), *(PLACE / "harness").glob("*.json")])
+
+
+def training_images(grid: str, recipe: str) -> Data:
+    """As many images as the data set has that a grid is for, by its name or by its recipe's; of one pixel each."""
+    [data] = {part for part in grid.split("_") if part in IMAGES} or {
+        part for part in base_of(recipe).split("_") if part in IMAGES
+    }
+    pixels = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(IMAGES[data], 3, 1, 1)
+    labels = np.arange(IMAGES[data]) % 10
+    return Data(ArraySource(data, pixels, labels, tuple("0123456789")), None, "as many as it has")
 
 
 def test_there_are_grids() -> None:
@@ -24,8 +40,10 @@ def test_every_cell_could_start(file: Path) -> None:
     grid = read_grid(file)
     cells = grid.cells()
     assert len(cells) == len(grid.arms) * len(grid.seeds) and len({cell.digest for cell in cells}) == len(cells)
+    images = images_of(grid, training_images(file.stem, grid.base.recipe))
     for cell in cells:
         check(cell.run)
+        require_batch(cell.run, images)
     assert cells[0].run.residual.weight == 0  # the published method is what the others are compared with
     assert grid.name == file.stem and len(grid.about) > 40
 
@@ -51,7 +69,7 @@ def test_what_was_tuned_is_what_is_asked_about() -> None:
     """The distillations of the comparison are tries of the tuning, with all their settings."""
     tries = list(read_grid(PLACE / "questions" / "tuning.json").arms.values())
     arms = read_grid(PLACE / "questions" / "questions.json").arms
-    for name in ("w2", "kd_feature", "kd_relation"):
+    for name in ("w2", "mse", "kd_feature", "kd_relation"):
         assert arms[name] in tries
 
 

@@ -38,7 +38,7 @@ def test_a_queue_longer_than_the_data_set_is_refused_before_anything_is_written(
 
 def test_a_recipe_may_state_it_and_the_run_then_warns(forty: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(checked.RECIPES, "published", lambda: queued(64))
-    for name in ("published", "published_residual"):
+    for name in ("published", "published_residual", "grid: arm, from published", "g, from x: a, from published"):
         run = queued(64, name)
         require_batch(run, forty)
         assert "64 keys, is longer than the 40 images, as published with this recipe" in stale_keys(run, forty)
