@@ -41,6 +41,7 @@ PAIRING = {
     "cross2": "+ other view, weight 2",
 }
 VIEWS = {"cross": "other view, weight 1", "w1": "same view, weight 1"}
+EQUAL = {"cross0.5": "other view, weight 0.5", "w1": "same view, weight 1"}
 PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
 SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
 FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
@@ -85,6 +86,9 @@ EACH = {
     "dino": "DINO, at z",
     "nnclr_ema": "NNCLR with a teacher",
 }
+LEARNED = [arm + end for arm in EACH if arm != "dino" for end in ("", "+res")]
+PREDICTOR = {"mocov3": "MoCo-v3", "nopredictor": "without its predictor"}
+MADE_UP = {"mocov3+res": "MoCo-v3 with the term", "nopredictor": "without its predictor, without the term"}
 WITHOUT_AND_WITH = {"": "", "+res": ", with the term"}
 TRIES = {
     "plain": "MoCo-v3",
@@ -135,6 +139,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
         "views": partial(accuracies, file=QUESTIONS, names=VIEWS, kinds=ALL),
+        "equal": partial(accuracies, file=QUESTIONS, names=EQUAL, kinds=ALL),
         "pulls": partial(pulls, file=GRADIENTS, names=PULLS),
         "site": partial(accuracies, file=QUESTIONS, names=SITE, kinds=KNN),
         "distance": partial(accuracies, file=QUESTIONS, names=DISTANCE, kinds=ALL),
@@ -152,6 +157,18 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ]
             + [("gap to the other view at p, kNN of the student", "gap/p/inter", "knn/student")],
         ),
+        "correlations-methods": partial(
+            correlations,
+            file=METHODS,
+            arms=LEARNED,
+            pairs=[
+                (f"gap on the same view at {site}, kNN of the student", f"gap/{site}/intra", "knn/student")
+                for site in ("h", "z")
+            ]
+            + [("gap to the other view at z, kNN of the student", "gap/z/inter", "knn/student")],
+        ),
+        "predictor": partial(accuracies, file=METHODS, names=PREDICTOR, kinds=KNN),
+        "made-up": partial(accuracies, file=METHODS, names=MADE_UP, kinds=KNN),
         "methods": partial(twins, file=METHODS, names=EACH, kind="knn/student", ending="+res"),
         "methods-teacher": partial(twins, file=METHODS, names=EACH, kind="knn/teacher", ending="+res"),
         "methods-gaps": partial(

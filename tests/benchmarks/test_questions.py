@@ -73,9 +73,10 @@ def test_what_was_tuned_is_what_is_asked_about() -> None:
         assert arms[name] in tries
 
 
-def test_the_readme_counts_right() -> None:
-    table = (PLACE / "questions" / "README.md").read_text()
-    for file in (PLACE / "questions").glob("*.json"):
+@pytest.mark.parametrize("folder", ["questions", "harness"])
+def test_the_readme_counts_right(folder: str) -> None:
+    table = (PLACE / folder / "README.md").read_text()
+    for file in (PLACE / folder).glob("*.json"):
         grid = read_grid(file)
         row = next(line for line in table.splitlines() if line.startswith(f"| `{file.name}`"))
         assert row.endswith(f"| {len(grid.arms)} x {len(grid.seeds)} |")
