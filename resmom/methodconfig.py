@@ -101,8 +101,9 @@ def pair_kinds(method: MethodConfig) -> tuple[PairKind, ...]:
     match method:
         case Dino(local_pairs=True):
             return ("global", "local")
-        case Ibot(patch_pairs=True):
-            return ("global", "patch")
+        case Ibot():
+            patch: tuple[PairKind, ...] = ("patch",) if method.patch_pairs else ()
+            return ("global", *patch, "local") if method.local_pairs else ("global", *patch)
         case DenseCL():
             return ("global", "dense")
         case _:

@@ -8,10 +8,11 @@ import pytest
 from resmom.config import ConfigError
 from resmom.configcheck import check
 from resmom.losses.residual import Residual
-from resmom.methodconfig import queue_of, with_pairs
+from resmom.methodconfig import pair_kinds, queue_of, with_pairs
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.msf import MSF
@@ -71,3 +72,6 @@ def test_pairs_of_a_kind_that_the_method_does_not_have_are_refused() -> None:
     with pytest.raises(ConfigError, match="'local'"):
         check(replace(run, method=Dino(), residual=local))
     check(replace(run, method=Dino(local_pairs=True), residual=local))
+    assert pair_kinds(Ibot(local_pairs=True)) == ("global", "patch", "local")
+    assert pair_kinds(Ibot(patch_pairs=False, local_pairs=True)) == ("global", "local")
+    assert pair_kinds(Ibot(patch_pairs=False)) == ("global",)

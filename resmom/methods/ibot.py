@@ -50,6 +50,7 @@ class Ibot:
     patch_weight: float = 1.0  # lambda_2
     frozen_epochs: float = 1.0  # the prototypes stand still so long
     patch_pairs: bool = True  # same-view pairs of the patches too
+    local_pairs: bool = False  # and of the local views: a teacher forward on each
     masks: Masks = field(default_factory=Masks)
 
     def __post_init__(self) -> None:
@@ -87,7 +88,9 @@ class IbotMethod(Method):
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
-        return Targets(tuple(self.teacher(u, patches=True) for u in batch.views[:GLOBAL]))  # the whole views u, v
+        whole = tuple(self.teacher(u, patches=True) for u in batch.views[:GLOBAL])  # the whole views u, v
+        local = encode(self.teacher, batch.views[GLOBAL:], 0) if self.config.local_pairs else ()
+        return Targets((*whole, *local))
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         c, part = self.config, batch.rows(rows)
@@ -111,8 +114,9 @@ class IbotMethod(Method):
         if c.patch_pairs:
             sides = [(_places(s[v]), _places(t[v]), _places(targets.views[v])) for v in range(GLOBAL)]
             pairs += [Pair("patch", *three, per_image=s[0].per_image) for three in sides]
+        pairs += [Pair("local", s[v], t[v], bank=targets.views[v]) for v in range(GLOBAL, len(t))]
         frozen = ("prototypes.", "patch_prototypes.") if batch.epoch < c.frozen_epochs else ()
-        return Outcome(terms, tuple(s[:GLOBAL]), tuple(pairs), self._means(t), self.chance, frozen)
+        return Outcome(terms, tuple(s[:GLOBAL]), tuple(pairs), self._means(t[:GLOBAL]), self.chance, frozen)
 
     def _targets(self, taught: Encoding, epoch: float) -> tuple[Tensor, Tensor]:
         """P_t of the class token and of the patches, each with its own centre and temperature."""

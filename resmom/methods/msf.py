@@ -1,7 +1,8 @@
 """MSF: S. Abbasi Koohpayegani, A. Tejankar, H. Pirsiavash, "Mean Shift for Self-Supervised Learning", ICCV 2021.
 
 arXiv 2105.07269, section 3. The first view is the online encoder's, the second the target encoder's. `symmetric`, each
-view in turn and a bank per view, is ours: both networks then see both views, as in BYOL.
+view in turn and a bank per view, is ours: both networks then see both views, as in BYOL, and the residual term costs
+nothing more; the published form needs one more teacher forward for it.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """ImageNet-100 in solo-learn's settings: a hundred of ImageNet's classes, `train/WNID/` and `val/WNID/` in one folder.
 
 Which classes: solo/data/dataset_subset/imagenet100_classes.txt there. Its decoding and views are DALI's.
+MoCo-v3 stands in its table with a ResNet-50 too, whose settings it does not have, so that this is no recipe.
 """
 
 from dataclasses import replace

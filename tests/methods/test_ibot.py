@@ -221,6 +221,20 @@ def test_pairs_are_the_same_view_with_a_masked_input() -> None:
         torch.testing.assert_close(places.teacher.logits, t[view].places.logits[32:80])
         torch.testing.assert_close(places.bank.z, t[view].places.z)
     assert len(outcome.encodings) == 2
+    more, given = method(replace(CONFIG, local_pairs=True)), batch(local=2)
+    targets = more.teach(given)
+    outcome = more(given, targets, ALL)
+    assert [pair.name for pair in outcome.pairs] == ["global", "global", "patch", "patch", "local", "local"]
+    with torch.no_grad():
+        for pair, view in zip(outcome.pairs[4:], given.views[2:], strict=True):  # local views are not masked
+            torch.testing.assert_close(pair.student.z, more.student(view).z)
+            torch.testing.assert_close(pair.teacher.logits, more.teacher(view).logits)
+    plain = method(CONFIG)
+    plain.load_state_dict(more.state_dict())
+    without = plain(given, plain.teach(given), ALL)
+    for one, other in zip(outcome.memory, without.memory, strict=True):  # the centres are of the global views alone
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    torch.testing.assert_close(outcome.terms[0].value, without.terms[0].value, rtol=0, atol=0)
     fewer = method(replace(CONFIG, patch_pairs=False))
     assert [pair.name for pair in fewer(given, fewer.teach(given), ALL).pairs] == ["global", "global"]
 

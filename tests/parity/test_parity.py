@@ -30,6 +30,7 @@ from tests.parity.weights import assert_same, fingerprints
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "parity.json").read_text())
 MOCO, SOLO = RECORDED["facebookresearch/moco-v3"], RECORDED["vturrisi/solo-learn"]
 LIGHTLY = RECORDED["lightly-ai/lightly"]
+FIRST_BYOL = RECORDED["google-deepmind/deepmind-research"]
 
 
 def canonical(name: str) -> str:
@@ -101,10 +102,14 @@ def test_five_mocov3_steps() -> None:
 
 @pytest.mark.parametrize(
     ("form", "recorded"),
-    [("clipped", SOLO["lars"]), ("paper", RECORDED["Lightning-Universe/lightning-bolts"]["lars"])],
-    ids=["solo-learn", "lightning-bolts"],
+    [
+        ("clipped", SOLO["lars"]),
+        ("paper", RECORDED["Lightning-Universe/lightning-bolts"]["lars"]),
+        ("mocov3", FIRST_BYOL["lars"]),
+    ],
+    ids=["solo-learn", "lightning-bolts", "byol"],
 )
-def test_lars(form: Literal["clipped", "paper"], recorded: list[list[list[float]]]) -> None:
+def test_lars(form: Literal["clipped", "paper", "mocov3"], recorded: list[list[list[float]]]) -> None:
     w, b = nn.Parameter(numbers("w", (5, 4))), nn.Parameter(numbers("b", (5,)))
     network = nn.ParameterDict({"w": w, "b": b})
     optimizer = build_optimizer(Lars(weight_decay=1e-2, trust=0.02, form=form), network)
@@ -118,6 +123,30 @@ def test_lars(form: Literal["clipped", "paper"], recorded: list[list[list[float]
 
 def close(ours: Tensor, recorded: list[float]) -> None:
     torch.testing.assert_close(ours.detach().flatten(), torch.tensor(recorded, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_the_byol_loss_of_its_authors() -> None:
+    """Its value, and its gradient, which says that the target's side has none."""
+    p, z = numbers("p", (6, 10)).requires_grad_(), numbers("z", (6, 10)).requires_grad_()
+    ours = 2 * cosine_distance(p, z.detach())
+    ours.backward()
+    assert ours.item() == pytest.approx(FIRST_BYOL["loss"], rel=1e-12)
+    assert p.grad is not None
+    close(p.grad, FIRST_BYOL["gradient"])
+
+
+def test_the_byol_schedules_of_its_authors() -> None:
+    """Momentum to 1 as half a cosine; ten steps of warm-up, then half a cosine of the rate for 512 images."""
+    train = Train(steps=100, batch=512, warmup_steps=10)
+    found = [plan(train, 0.2, Ema(0.99, 1.0), Residual(), step, 1) for step in range(0, 101, 20)]
+    assert [now.momentum for now in found] == pytest.approx(FIRST_BYOL["momentum"], rel=1e-12)
+    assert [now.lr for now in found] == pytest.approx(FIRST_BYOL["lr"], rel=1e-12, abs=1e-15)
+
+
+def test_the_simclr_loss_of_its_authors() -> None:
+    a, b = numbers("p", (6, 10)), numbers("z", (6, 10))
+    ours = nt_xent(a, b, a, 0, 0.2) + nt_xent(b, a, b, 0, 0.2)  # the sum of both directions
+    assert ours.item() == pytest.approx(RECORDED["google-research/simclr"]["loss"], rel=1e-9)
 
 
 def test_sololearn_byol_loss() -> None:

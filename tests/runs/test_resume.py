@@ -184,6 +184,7 @@ QUEUES = [
     ReSSL(hidden=8, out=4, queue=20),
     DenseCL(hidden=8, out=4, queue=20),
     MSF(3, 20, hidden=8, out=4, predictor_hidden=8),
+    MSF(3, 20, hidden=8, out=4, predictor_hidden=8, symmetric=True),
     NNCLREma(0.2, 20, hidden=8, out=4, predictor_hidden=8),
 ]
 
@@ -199,6 +200,28 @@ def test_a_queue_resumes_where_it_was(method: Any, tmp_path: Path, monkeypatch: 
     saved = load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]
     pointers = [value.item() for name, value in saved.items() if name.endswith("pointer")]
     assert pointers and all(pointer == 7 * run.train.batch % 20 for pointer in pointers)
+    resume(tmp_path / "run", QUIET)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ema", [{"batch_norm": "averaged"}, {"batch_norm": "copied"}, {"part": "projector"}], ids=str)
+@pytest.mark.parametrize("method", [MoCoV2(hidden=8, out=4, queue=20), DenseCL(hidden=8, out=4, queue=20)], ids=str)
+def test_a_teacher_of_another_kind_resumes_bitwise(
+    method: Any, ema: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teachers whose statistics or backbone are the student's, of methods with queues and, for one, a second head."""
+    data, base = write_images(tmp_path / "images.npz"), small_run()
+    run = with_residual(replace(base, method=method, residual=Residual(site="z"), ema=replace(base.ema, **ema)))
+    pretrain(run, str(data), tmp_path / "whole", QUIET)
+    assert stop_at(7, run, data, tmp_path / "run", monkeypatch).step == 7
+    kept = load_checkpoint(RunDir(tmp_path / "run").last)["state"]
+    student, teacher = kept["student"], kept["teacher"]
+    backbone = [name for name in student if name.startswith("backbone.") and student[name].is_floating_point()]
+    same = {name for name in backbone if torch.equal(student[name], teacher[name])}
+    statistics = {name for name in backbone if name.endswith(("running_mean", "running_var"))}
+    wanted = {"averaged": set(), "copied": statistics, "own": set(backbone) - statistics}
+    assert same == wanted[ema.get("batch_norm", "own")] and statistics
     resume(tmp_path / "run", QUIET)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
