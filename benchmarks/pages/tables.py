@@ -75,7 +75,11 @@ def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
         if {line["arm"] for line in lines} != {arm, arm + ending}:
             continue
         plain, twin = comparison(lines).arms
-        said = verdict(twin, kind, 2) if plain.counts else "not resolved: it did not learn without the term, and no n follows"
+        said = (
+            verdict(twin, kind, 2)
+            if plain.counts
+            else "not resolved: it did not learn without the term, and no n follows"
+        )
         before, after = told(plain.measures.get(kind)), told(twin.measures.get(kind))
         rows.append(f"| {called} | {told(plain.before)} | {before} | {after} | {said} |")
     return (
