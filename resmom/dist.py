@@ -25,6 +25,11 @@ def world() -> int:
     return distributed.get_world_size() if active() else 1
 
 
+def announced() -> int:
+    """The number of processes that torchrun announces in the environment, whether or not the group is joined yet."""
+    return max(world(), int(os.environ.get("WORLD_SIZE", "1")))
+
+
 def start() -> torch.device:
     """Join the group that torchrun announces in the environment, if any; return the device of this process."""
     cuda = torch.cuda.is_available()

@@ -63,12 +63,12 @@ def compare(
     pass over each other's cells. Raises UserError before anything is trained if any cell cannot be, or is not what the
     folder or its lines say.
     """
+    if dist.announced() > 1:
+        raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
     machine = machine or Machine()
     images = images_of(grid, data)
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
     default_device(machine.device)
-    if dist.world() > 1:
-        raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
     out.mkdir(parents=True, exist_ok=True)
     done = elsewhere = 0
     stopped = None

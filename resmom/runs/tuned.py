@@ -61,10 +61,18 @@ class Ended:
     interrupted_by: int | None
 
 
+def require_alone(words: Words[D]) -> None:
+    """Raise ConfigError under torchrun: every process would train, measure and write the same."""
+    if dist.announced() > 1:
+        raise ConfigError(
+            f"{words.task} runs in one process, and torchrun has started {dist.announced()}; start it without torchrun, "
+            "on one device (--device cuda:1 chooses which)"
+        )
+
+
 def require_fresh(out: Path, words: Words[D]) -> None:
     """Raise UserError unless a training can begin in `out`."""
-    if dist.world() > 1:
-        raise ConfigError(f"{words.task} runs on one process; start it without torchrun")
+    require_alone(words)
     if words.file(out).exists():
         raise RunDirError(
             f"{out} already holds {words.things}; continue with `resmom {words.verb} resume {out}`, or another --out"
@@ -100,6 +108,7 @@ def begin(
 
 def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
     """Continue every backbone of the folder where it stopped."""
+    require_alone(words)
     written = described(out, words)
     classes, settings = tuple(written["classes"]), written["settings"]
     test = words.open(written["test"], classes, settings) if written["test"] else None
@@ -113,6 +122,7 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
 
 def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) -> list[Measured]:
     """Measure every backbone of the folder as it is: on `test`, else on the folder's own test images."""
+    require_alone(words)
     written = described(out, words)
     data = words.open(_places(out, written, test), tuple(written["classes"]), written["settings"])
     if not test:
