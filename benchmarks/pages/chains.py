@@ -9,6 +9,8 @@ from benchmarks.pages.tables import Names, lines_of, told
 from resmom.diagnose.paired import spread
 from resmom.runs.results import Line
 
+LEAST_SHOWN = 0.1
+"""AP50 in %, below which a class counts as not found."""
 Kinds = Sequence[tuple[str, str]]
 """Measures of the lines, each with what it is called in the table."""
 
@@ -43,12 +45,15 @@ def pretrained(docs: Path, file: str, names: Names, quantities: Names) -> str:
     rows = []
     for arm in dict.fromkeys(line["arm"] for line in lines):
         own = [line for line in lines if line["arm"] == arm]
-        rows.append(f"| {names[arm]} | " + " | ".join(told(spread(_ends(own, q)), 3) for q in quantities) + " |")
+        rows.append(f"| {names[arm]} | " + " | ".join(told(spread(_ends(own, q)), 1) for q in quantities) + " |")
     return "| | " + " | ".join(quantities.values()) + " |\n|---|" + "---|" * len(quantities) + "\n" + "\n".join(rows)
 
 
 def classes(docs: Path, file: str, names: Names, network: str) -> str:
-    """AP50 (VOC 2007's, 11 points) of each class, means over seeds; the easiest class of the last arm first."""
+    """AP50 (VOC 2007's, 11 points) of each class, means over seeds.
+
+    The class that any arm finds best comes first; those that no arm finds are one row.
+    """
     table: dict[str, dict[str, list[float]]] = {}
     for line in lines_of(docs, file, names):
         per_class = line["per_class"]
@@ -57,10 +62,10 @@ def classes(docs: Path, file: str, names: Names, network: str) -> str:
             table.setdefault(called, {}).setdefault(line["arm"], []).append(value)
     arms = [arm for arm in names if any(arm in own for own in table.values())]
     means = {called: [sum(own[arm]) / len(own[arm]) for arm in arms] for called, own in table.items()}
-    rows = [
-        f"| {called} | " + " | ".join(f"{value:.1f}" for value in own) + " |"
-        for called, own in sorted(means.items(), key=lambda item: -item[1][-1])
-    ]
+    shown = sorted((item for item in means.items() if max(item[1]) >= LEAST_SHOWN), key=lambda item: -max(item[1]))
+    rows = [f"| {called} | " + " | ".join(f"{value:.1f}" for value in own) + " |" for called, own in shown]
+    if rest := len(means) - len(shown):
+        rows.append(f"| each of the other {rest} |" + f" below {LEAST_SHOWN:g} |" * len(arms))
     head = f"| class | {' | '.join(names[arm] for arm in arms)} |\n|---|{'---|' * len(arms)}\n"
     return head + "\n".join(rows)
 

@@ -19,7 +19,7 @@ from resmom.counter import uniforms
 from resmom.data.order import Order
 from resmom.losses.residual import Residual
 from resmom.method import Method
-from resmom.methodconfig import MethodConfig, masks_of, with_pairs
+from resmom.methodconfig import MethodConfig, masks_of, site_for, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
@@ -52,6 +52,7 @@ STEPS = 5
 IMAGES, BATCH, SEED, QUEUE = 32, 16, 5, 24
 METHODS: dict[str, MethodConfig] = {
     "mocov3": MoCoV3(temperature=0.2, hidden=32, out=16),
+    "nopredictor": MoCoV3(temperature=0.2, hidden=32, out=16, predictor_layers=0),
     "byol": Byol(hidden=32, out=16, predictor_hidden=32),
     "simsiam": SimSiam(hidden=32, out=16, predictor_hidden=16),
     "simclr": SimCLR(temperature=0.2, hidden=32, out=16),
@@ -59,12 +60,15 @@ METHODS: dict[str, MethodConfig] = {
     "vicreg": VICReg(hidden=32, out=16),
     "nnclr": NNCLR(temperature=0.2, queue=40, hidden=32, out=16, predictor_hidden=32),
     "dino": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2),
+    "dino_local": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2, local_pairs=True),
     "ibot": Ibot(hidden=32, out=16, prototypes=64, temperature_epochs=2),
+    "ibot_local": Ibot(hidden=32, out=16, prototypes=64, temperature_epochs=2, local_pairs=True),
     "mocov2": MoCoV2(hidden=32, out=16, queue=QUEUE),
     "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
     "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
     "densecl": DenseCL(hidden=32, out=16, queue=QUEUE),
     "msf": MSF(3, QUEUE, hidden=32, out=16, predictor_hidden=32),
+    "msf_symmetric": MSF(3, QUEUE, hidden=32, out=16, predictor_hidden=32, symmetric=True),
     "nnclr_ema": NNCLREma(0.2, QUEUE, hidden=32, out=16, predictor_hidden=32),
 }
 OPTIMISERS = {"sgd": Sgd(lr=0.1), "lars": Lars(lr=0.2, weight_decay=1e-4, trust=0.02, form="clipped")}
@@ -117,7 +121,7 @@ def start(kind: str, pairs: bool = False) -> Method:
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken: at the prediction, where there is one."""
-    return "p" if "p" in METHODS[kind].traits.sites else "z"
+    return site_for(METHODS[kind], "p")
 
 
 def small_views() -> Policy:
@@ -130,9 +134,14 @@ def small_views() -> Policy:
     return replace(policy, views=tuple(replace(view, size=16) for view in policy.views))
 
 
+def with_local(policy: Policy) -> Policy:
+    """Two local views more, of a quarter of the area."""
+    return replace(policy, views=(*policy.views, *[replace(policy.views[0], size=8, scale=(0.1, 0.4))] * 2))
+
+
 def losses(case: Case, steps: int = STEPS, policy: Policy | None = None, lr: float = 0.0) -> tuple[list[float], Method]:
     """The total loss of each of the first steps, and the method after them; `lr` replaces the optimiser's."""
-    policy = policy or small_views()
+    policy = policy or (with_local(small_views()) if case.method.endswith("_local") else small_views())
     pixels, order = images(), Order(IMAGES, BATCH, SEED)
     train = Train(epochs=-(-steps // order.steps) + 1, batch=BATCH, warmup_epochs=1, warmup_start=1e-3)
     optim, residual = OPTIMISERS[case.optimiser], Residual(case.residual, site(case.method))
