@@ -66,9 +66,8 @@ def simclr(root: Path) -> dict[str, Any]:
 
     script = load(root / "tf2" / "objective.py", "simclr_objective")
     script.LARGE_NUM = tf.constant(script.LARGE_NUM, tf.float64)
-    one_hot = tf.one_hot
-    tf.one_hot = lambda *arguments: one_hot(*arguments, dtype=tf.float64)  # theirs are float32 alone
-    script.tf.one_hot = tf.one_hot
+    one_hot = script.tf.one_hot
+    script.tf.one_hot = lambda *arguments: one_hot(*arguments, dtype=tf.float64)  # theirs are float32 alone
     hidden = tf.concat([numbers(name, (6, 10)).numpy() for name in ("p", "z")], 0)
     loss, _, _ = script.add_contrastive_loss(hidden, hidden_norm=True, temperature=0.2)
     return {"loss": float(loss)}
