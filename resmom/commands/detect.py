@@ -12,6 +12,7 @@ def _say(rows: list[Measured]) -> None:
         both = f"{_three(row, '')}  masks: {_three(row, 'mask_')}" if masks else _three(row, "")
         print(f"{row.network:<9} {both}  VOC07: {_three(row, 'voc07_')}  step {row.step}")
     _by_class(rows, "per_class", "AP by class")
+    _by_class(rows, "voc07_ap50_per_class", "VOC07 AP50 by class")
     if masks:
         _by_class(rows, "mask_per_class", "mask AP by class")
     print(rows[-1].protocol)
@@ -22,9 +23,9 @@ def _three(row: Measured, kind: str) -> str:
 
 
 def _by_class(rows: list[Measured], key: str, words: str) -> None:
-    print(f"  {words:<16}" + "".join(f"{row.network:>9}" for row in rows))
+    print(f"  {words:<20}" + "".join(f"{row.network:>9}" for row in rows))
     for name in rows[0].scores[key]:
-        print(f"  {name:<16.16}" + "".join(f"{row.scores[key][name]:9.2f}" for row in rows))
+        print(f"  {name:<20.20}" + "".join(f"{row.scores[key][name]:9.2f}" for row in rows))
 
 
 DETECT = Tuned(

@@ -212,8 +212,11 @@ def protocol(config: Detect, model: nn.Module) -> str:
     """How a number came about, in one line."""
     d = config.detector
     sides = f"{min(config.sides)}-{max(config.sides)}"
-    batchnorm = any(isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm2d)) for module in model.modules())
-    norm = f"BatchNorm {d.norm}" if batchnorm else "LayerNorm"
+    norm = "LayerNorm"
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        norm = f"BatchNorm trained, statistics of {config.batch} images on one device"
+    elif any(isinstance(module, FrozenBatchNorm2d) for module in model.modules()):
+        norm = "BatchNorm frozen"
     adamw = f"AdamW, layer decay {config.layer_decay:g}, " if config.optim == "adamw" else ""
     masks = "; of boxes and of masks" if d.form == "mask" else ""
     return (

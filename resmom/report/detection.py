@@ -31,7 +31,11 @@ def _charts(record: Record) -> Sequence[Chart]:
 
 
 WORDING = Wording(
-    "detector", "Average precision, %", SCORES, (("per_class", "AP"), ("mask_per_class", "Mask AP")), _charts
+    "detector",
+    "Average precision, %",
+    SCORES,
+    (("per_class", "AP"), ("voc07_ap50_per_class", "VOC 2007's AP50"), ("mask_per_class", "Mask AP")),
+    _charts,
 )
 
 MARKS: tuple[tuple[Kind, str], ...] = (

@@ -65,8 +65,8 @@ def require_alone(words: Words[D]) -> None:
     """Raise ConfigError under torchrun: every process would train, measure and write the same."""
     if dist.announced() > 1:
         raise ConfigError(
-            f"{words.task} runs in one process, and torchrun has started {dist.announced()}; start it without torchrun, "
-            "on one device (--device cuda:1 chooses which)"
+            f"{words.task} runs in one process, and torchrun has started {dist.announced()}; start it without "
+            "torchrun, on one device (--device cuda:1 chooses which)"
         )
 
 

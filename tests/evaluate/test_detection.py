@@ -48,9 +48,23 @@ def test_boxes_follow_their_pixels(data: BoxData, flip: float) -> None:
         factor = pixels.shape[1] / 40
         np.testing.assert_allclose(target["boxes"][0], [x1, y1, x2, y2], atol=0.01 + (factor > 1))
         assert target["labels"].tolist() == [1]
-        left = target["boxes"][0, 0] + target["boxes"][0, 2] < pixels.shape[2]
-        assert factor != 1 or bool(left) == (flip == 0) or target["boxes"][0, 2] > 30
+        # The pixels are those of one of the images, resized alike, and mirrored only if they should be.
+        plain = [resized(image, pixels.shape[1], 400)[0] for image in data.images]
+        wanted = [image.flip(2) if flip else image for image in plain]
+        assert any(torch.equal(pixels, image) for image in wanted)
+        assert not any(torch.equal(pixels, image.flip(2)) for image in wanted)
     assert len(seen) > 1
+
+
+def test_half_of_the_images_are_mirrored(data: BoxData) -> None:
+    samples = Samples(data, Detect(batch=8, sides=(40,), longest=400, flip=0.5))
+    plain = [resized(image, 40, 400)[0] for image in data.images]
+    mirrored = [
+        not any(torch.equal(pixels, image) for image in plain)
+        for step in range(50)
+        for pixels, _ in samples.batch(step)
+    ]
+    assert len(mirrored) == 400 and 160 <= sum(mirrored) <= 240  # four deviations of a fair coin
 
 
 def test_order_and_sizes_are_functions_of_seed_epoch_and_image(data: BoxData) -> None:

@@ -50,6 +50,7 @@ def test_measuring_the_stages_leaves_batch_statistics_alone() -> None:
     [
         *((form, SmallResNet((8, 16, 32))) for form in ("fpn", "c4", "retina", "mask")),
         *((form, ResNet(18)) for form in ("fpn", "c4", "retina", "mask")),
+        *((form, ResNet(34)) for form in ("fpn", "c4")),
         *((form, MoCoViT("tiny", 64)) for form in ("fpn", "retina", "mask")),
     ],
 )

@@ -143,7 +143,8 @@ def detection_line(step: int, ap: float, **more: Any) -> Line:
     """One measurement of a detector of two classes."""
     scores = {f"{kind}ap{at}": ap for kind in ("", "voc07_") for at in ("", "50", "75")}
     about = {"kind": "detection", "step": step, "epoch": step / 10, "protocol": "detect-v1 toy"}
-    return {**about, **scores, "per_class": {"cat": ap, "dog": ap / 2}, **more}
+    per_class = {"per_class": {"cat": ap, "dog": ap / 2}, "voc07_ap50_per_class": {"cat": 3 * ap, "dog": 2 * ap}}
+    return {**about, **scores, **per_class, **more}
 
 
 def detection(name: str = "det", networks: tuple[str, ...] = ("student", "teacher", "random"), classes: int = 2,

@@ -21,6 +21,7 @@ def test_detectors_alone_and_beside_runs() -> None:
     assert [words for tag, words in alone.headings if tag == "h2"] == ["Detection"]
     assert "2 of 4 objects found, 2 false" in alone.text and "missed: dog" in alone.text and "cat .93" in alone.text
     assert "Made without pictures" not in alone.text
+    assert "VOC 2007's AP50" in alone.text and "30.00" in alone.text  # three times the AP of the first, of cats
     data = json.loads(alone.scripts[0])
     assert data["runs"] == ["student", "teacher", "random"] and {c["over"] for c in data["charts"]} == {"steps of det"}
     assert data["charts"][0]["traces"][0]["x"] == [50, 100] and len(data["charts"]) == 4

@@ -175,7 +175,7 @@ def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytes
     assert run_cli([*call, "--out", str(out), *options]) == 0
     said = capsys.readouterr().out
     assert [line.split()[0] for line in said.splitlines()[:3]] == ["student", "teacher", "random"]
-    assert "AP by class" in said and "detect-v1: fpn" in said
+    assert "AP by class" in said and "VOC07 AP50 by class" in said and "detect-v1: fpn" in said
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]
     stem = "body.stem.0.weight"
     for name in ("student", "teacher"):
