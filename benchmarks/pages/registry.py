@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
 from benchmarks.pages.tables import (
@@ -22,6 +23,7 @@ from benchmarks.pages.tables import (
     twins,
 )
 
+CHAIN = "chain/voc_tiny.jsonl"
 QUESTIONS = "questions/questions.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
@@ -86,6 +88,20 @@ EACH = {
     "dino": "DINO, at z",
     "nnclr_ema": "NNCLR with a teacher",
 }
+DETECTORS = {
+    "random": "random weights",
+    "mocov3-10ep": "MoCo-v3",
+    "res-moco-10ep": "MoCo-v3 with the term",
+    "densecl-10ep": "DenseCL",
+    "densecl+res-10ep": "DenseCL with the term",
+}
+BOXES = [
+    ("ap/student", "AP"),
+    ("ap50/student", "AP50"),
+    ("ap75/student", "AP75"),
+    ("voc07_ap50/student", "AP50 of VOC 2007 (11 points)"),
+]
+SEEN = {"own other view found (%)": "own other view found, %", "RankMe": "RankMe"}
 LEARNED = [arm + end for arm in EACH if arm != "dino" for end in ("", "+res")]
 PREDICTOR = {"mocov3": "MoCo-v3", "nopredictor": "without its predictor"}
 MADE_UP = {"mocov3+res": "MoCo-v3 with the term", "nopredictor": "without its predictor, without the term"}
@@ -126,6 +142,13 @@ def _gap(docs: Path) -> str:
 
 
 PAGES: Mapping[str, Mapping[str, Make]] = {
+    "results/chain.md": {
+        "cost": partial(cost, files=[CHAIN]),
+        "detectors": partial(detectors, file=CHAIN, names=DETECTORS, kinds=BOXES),
+        "pairs": partial(pairs, file=CHAIN, names=DETECTORS, kinds=BOXES),
+        "pretrained": partial(pretrained, file=CHAIN, names=DETECTORS, quantities=SEEN),
+        "classes": partial(classes, file=CHAIN, names=DETECTORS, network="student"),
+    },
     "results/imagenet.md": {"costs": partial(costs, file="imagenet/costs.jsonl")},
     "results/cifar100.md": {
         "cost": partial(cost, files=[QUESTIONS], arms=list(HEADLINE)),
