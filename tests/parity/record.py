@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torchvision.models import resnet18
 
-from tests.parity.setting import Convolution, DinoSetting, Setting, numbers, views, weight
+from tests.parity.setting import Convolution, DinoSetting, Setting, ViTSetting, numbers, views, weight
 from tests.parity.weights import fingerprints
 
 Sources = Mapping[str, tuple[str, Callable[[Path], dict[str, Any]]]]
@@ -152,6 +152,42 @@ def mocov3(root: Path) -> dict[str, Any]:
             x = numbers(f"input of {part}", (6, 24 if part == "projector" else s.out))
             heads[kind][part] = module(x).flatten().tolist()
     found["heads"] = heads
+    return {**found, "vit": mocov3_vit(root, builder)}
+
+
+def mocov3_vit(root: Path, builder: ModuleType) -> dict[str, Any]:
+    """Five steps of their transformer of `ViTSetting`, on today's timm, whose forward is that of theirs."""
+    from timm.layers import PatchEmbed, to_2tuple
+    from timm.models.vision_transformer import VisionTransformer
+
+    # The places and the count of tokens that timm had in their time.
+    stand_in("timm.models.layers", {"PatchEmbed": PatchEmbed})
+    stand_in("timm.models.layers.helpers", {"to_2tuple": to_2tuple})
+    VisionTransformer.num_tokens = 1
+    kind = load(root / "vits.py", "mocov3_vits").VisionTransformerMoCo
+    s = ViTSetting()
+    body = partial(
+        kind, stop_grad_conv1=True, img_size=s.image, patch_size=s.patch, embed_dim=s.width, depth=s.depth,
+        num_heads=s.heads, mlp_ratio=4, qkv_bias=True, norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+    )  # fmt: skip
+    model = builder.MoCo_ViT(body, s.out, s.hidden, s.temperature).double()
+    positions = model.base_encoder.pos_embed.flatten().tolist()  # of float32; the steps have others, exact to the end
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(weight(name.replace("momentum_encoder", "base_encoder"), p))
+    optimizer = torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay)
+    found: dict[str, Any] = {"positions": positions, "losses": []}
+    for step in range(s.steps):
+        loss = model(*s.views(step), s.momentum)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found["losses"].append(loss.item())
+    model._update_momentum_encoder(s.momentum)  # the move that ours has already made
+    encoder = model.base_encoder
+    found["fixed"] = sorted(name for name, p in encoder.named_parameters() if not p.requires_grad)
+    found["student"] = fingerprints(model, "base_encoder", "predictor")
+    found["teacher"] = fingerprints(model, "momentum_encoder")
     return found
 
 

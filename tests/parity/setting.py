@@ -54,6 +54,30 @@ class DinoSetting:
         return tuple(numbers(f"crop {v} of step {step}", shape) for v, shape in enumerate(shapes))
 
 
+@dataclass(frozen=True)
+class ViTSetting:
+    """A small MoCo-v3 run of a transformer on two views of 32 x 32: float64, AdamW that decays all, five steps."""
+
+    steps: int = 5
+    images: int = 8
+    image: int = 32
+    patch: int = 8
+    width: int = 24
+    depth: int = 2
+    heads: int = 2
+    hidden: int = 32
+    out: int = 16
+    temperature: float = 0.2
+    lr: float = 0.01
+    weight_decay: float = 0.1
+    momentum: float = 0.9
+
+    def views(self, step: int) -> tuple[Tensor, Tensor]:
+        """The two views of a step."""
+        shape = (self.images, 3, self.image, self.image)
+        return numbers(f"view 1 of step {step}", shape), numbers(f"view 2 of step {step}", shape)
+
+
 class Convolution(nn.Module):
     """A body for views of any size, as both libraries want one."""
 
