@@ -25,15 +25,19 @@ def world() -> int:
     return distributed.get_world_size() if active() else 1
 
 
+def _told() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
 def announced() -> int:
     """The number of processes that torchrun announces in the environment, whether or not the group is joined yet."""
-    return max(world(), int(os.environ.get("WORLD_SIZE", "1")))
+    return int(os.environ["WORLD_SIZE"]) if _told() else world()
 
 
 def start() -> torch.device:
     """Join the group that torchrun announces in the environment, if any; return the device of this process."""
     cuda = torch.cuda.is_available()
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not active():
+    if _told() and not active():
         distributed.init_process_group("nccl" if cuda else "gloo")
     if not cuda:
         return torch.device("cpu")

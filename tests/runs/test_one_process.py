@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("call", CALLS)
 def test_several_processes_are_refused_at_once(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match=r"in one process.*start it without torchrun"):
         CALLS[call](tmp_path / "out")
     assert not (tmp_path / "out").exists()
