@@ -114,20 +114,18 @@ def judged(standing: Standing, measure: str) -> str:
         return f"{told}; one seed has no sd: not resolved"
     if standing.counts:
         return f"{told}; {standing.ratio:.1f} sd: counts"
-    return (
-        f"not resolved: {pair.difference.mean:+.2f} is {standing.ratio:.1f} sd, {LEAST:g} are asked; {_wanting(pair)}"
-    )
+    return f"not resolved: {pair.difference.mean:+.2f}, {standing.ratio:.1f} of {LEAST:g} sd; {_wanting(pair)}"
 
 
 def _wanting(pair: Paired) -> str:
     """What an arm that does not count lacks."""
     if pair.difference.mean <= 0:
-        return f"it is not ahead of {RANDOM} weights, which more seeds do not change"
+        return "not ahead"
     if pair.resolved:
-        return "its interval leaves 0 out, so not seeds are wanting but a larger difference or a smaller spread"
+        return "told from 0, more seeds do not help"
     if pair.needed is None:
-        return "no number of seeds would tell such a difference from 0"
-    return f"to tell such a difference from 0 takes about {pair.needed} seeds (80 % power)"
+        return "no number of seeds would do"
+    return f"needs about {pair.needed} seeds"
 
 
 def between(found: Found, pair: Comparison, measure: str) -> str:

@@ -210,10 +210,8 @@ def test_an_arm_counts_only_three_deviations_above_random() -> None:
     text = str(found).split("\n\n")[1].splitlines()
     assert text[0] == "AP of the student, %" and "random   3  1.20 ± 0.20" in text[2]
     assert text[3] == "  a        3  2.20 ± 0.20     +1.00 [+1.00, +1.00], n = 3: resolved; 5.0 sd: counts"
-    short = (
-        "not resolved: +0.30 is 1.5 sd, 3 are asked; its interval leaves 0 out, so not seeds are wanting but a larger "
-    )
-    assert text[4] == f"  b        3  1.50 ± 0.20     {short}difference or a smaller spread"
+    said = "not resolved: +0.30, 1.5 of 3 sd; told from 0, more seeds do not help"
+    assert text[4] == f"  b        3  1.50 ± 0.20     {said}"
     assert text[6] == "  a -> b: not resolved: b not 3 sd above random, see there"
     assert text[7].startswith("  a -> c: +0.30 [+0.05, +0.55], n = 3: resolved")
 
@@ -222,15 +220,9 @@ def test_how_many_seeds_it_would_take() -> None:
     values = {RANDOM: (1.0, 1.2, 1.4), "a": (1.6, 1.3, 1.9), "b": (1.0, 1.1, 0.9), "c": (1.0, 1.2, 1.4)}
     text = str(found_in(lines(values))).split("\n\n")[1].splitlines()
     # a - random: .6, .1, .5; mean .4, sd .265; by hand n = 5: ((2.776 + .941) .265 / .4)^2 = 6.05, n = 6: 5.3.
-    assert text[3].endswith(
-        "+0.40 is 1.3 sd, 3 are asked; to tell such a difference from 0 takes about 6 seeds (80 % power)"
-    )
-    assert text[4].endswith(
-        "-0.20 is -1.0 sd, 3 are asked; it is not ahead of random weights, which more seeds do not change"
-    )
-    assert text[5].endswith(
-        "+0.00 is 0.0 sd, 3 are asked; it is not ahead of random weights, which more seeds do not change"
-    )
+    assert text[3].endswith("not resolved: +0.40, 1.3 of 3 sd; needs about 6 seeds")
+    assert text[4].endswith("not resolved: -0.20, -1.0 of 3 sd; not ahead")
+    assert text[5].endswith("not resolved: +0.00, 0.0 of 3 sd; not ahead")
 
 
 def test_what_does_not_vary_is_infinitely_far_from_what_is_lower() -> None:
@@ -277,7 +269,7 @@ def test_the_tables_of_a_page(tmp_path: Path) -> None:
     rows = first.splitlines()
     assert rows[2] == "| random weights | 3 | 1.20 ± 0.20 |  |" and rows[3].startswith("| A | 3 | 2.20 ± 0.20 | +1.00")
     assert rows[3].endswith("5.0 sd: counts |") and rows[5].startswith(
-        "| B | 3 | 1.50 ± 0.20 | not resolved: +0.30 is 1.5 sd, 3 are asked; its interval"
+        "| B | 3 | 1.50 ± 0.20 | not resolved: +0.30, 1.5 of 3 sd; told from 0"
     )
     rows = pairs(tmp_path, "x.jsonl", names, kinds).splitlines()
     assert rows[2].startswith("| A with the term minus A | AP | +0.30 [+0.05, +0.55], n = 3: resolved")

@@ -33,7 +33,9 @@ def test_cells_go_seed_by_seed_with_their_settings() -> None:
     assert [c.run.train.seed for c in cells] == [0, 0, 7, 7]
     assert [c.run.residual.weight for c in cells] == [0, 1, 0, 1]
     assert all(c.run.policy.mean == (0.4, 0.5, 0.6) and c.run.train.epochs == 3 for c in cells)
-    assert cells[1].run.recipe == "tiny: residual, from mocov3_digits" and cells[1].folder(Path("o")) == Path("o/residual/seed-0")
+    assert cells[1].run.recipe == "tiny: residual, from mocov3_digits" and cells[1].folder(Path("o")) == Path(
+        "o/residual/seed-0"
+    )
     assert grid_of(FILE).held_out == 0.0 and grid_of({**FILE, "held_out": 0.1}).held_out == 0.1
 
 
