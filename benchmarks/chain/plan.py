@@ -25,7 +25,7 @@ from typing import Any, get_args
 from resmom.config import ConfigError, part_from_json, part_to_json
 from resmom.evaluate.detection import Detect
 from resmom.recipes.detection import detection_recipe
-from resmom.runs.grid import FIELDS, Cell, Grid, grid_of
+from resmom.runs.grid import FIELDS, Cell, Grid, grid_of, once
 from resmom.runs.options import changed
 from resmom.views.policy import IMAGENET
 from resmom.which import Network, Which
@@ -85,7 +85,7 @@ class Chain:
 def read_chain(path: Path) -> Chain:
     """The chain of a file. Raises ConfigError that names what is wrong in it."""
     try:
-        return chain_of(json.loads(path.read_text(encoding="utf-8")), path.stem)
+        return chain_of(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once), path.stem)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, ConfigError) as error:

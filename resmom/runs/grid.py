@@ -93,14 +93,24 @@ class Grid:
         return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ConfigError for a name that stands in it twice, of which JSON keeps the last."""
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"'{twice[0]}' stands twice in one object; give each arm and each option once")
+    return dict(pairs)
+
+
 def read_grid(path: Path) -> Grid:
     """The grid of a file. Raises ConfigError that names what is wrong in it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     try:
         return grid_of(content, path.stem)
     except ConfigError as error:

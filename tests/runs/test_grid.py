@@ -161,3 +161,11 @@ def test_the_digest_tells_configurations_apart_and_not_names() -> None:
     other = changed(BASE, {"log.line_steps": 11})
     assert digest_of(other) != digest_of(BASE) and differing(other, BASE) == ["log.line_steps"]
     assert "method.kind" in differing(changed(BASE, {"method": "byol"}), BASE)
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """JSON would keep the last, and a baseline would silently be another arm."""
+    file = tmp_path / "twice.json"
+    file.write_text('{"recipe": "mocov3_digits", "arms": {"plain": {}, "x": {}, "plain": {"residual.weight": 2}}}')
+    with pytest.raises(ConfigError, match=r"twice\.json: 'plain' stands twice in one object; give each arm"):
+        read_grid(file)
