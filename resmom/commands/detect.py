@@ -23,6 +23,8 @@ def _three(row: Measured, kind: str) -> str:
 
 
 def _by_class(rows: list[Measured], key: str, words: str) -> None:
+    if any(key not in row.scores for row in rows):  # measured by an older version, which did not keep them
+        return
     print(f"  {words:<20}" + "".join(f"{row.network:>9}" for row in rows))
     for name in rows[0].scores[key]:
         print(f"  {name:<20.20}" + "".join(f"{row.scores[key][name]:9.2f}" for row in rows))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,12 +31,14 @@ class Finetune:
     """Optimiser and schedule. Unset values follow the network.
 
     Convolutional networks: SGD as SimCLR fine-tunes on few labels (arXiv 2002.05709, appendix B.5): Nesterov, rate .05
-    per 256 images, no weight decay, crops and flips only, 30 epochs (with 10 % of the labels; 60 with 1 %). Networks of
-    tokens: AdamW as MAE fine-tunes (arXiv 2111.06377, table 9): rate 1e-3 per 256 images, decay .05, layer decay .75;
-    its 100 epochs, mixup and RandAugment are left out.
+    per 256 images, no weight decay, crops and flips only, 60 epochs with 1 % of the labels and 30 with 10 %. There
+    batches are 4096 images, so the rate is .8, and there is no warm-up; here batches are 256 and the first epoch warms
+    up. Networks of tokens: AdamW as MAE fine-tunes (arXiv 2111.06377, table 9): rate 1e-3 per 256 images, decay .05,
+    layer decay .75; its 100 epochs, mixup and RandAugment are left out.
     """
 
-    epochs: int = 30
+    epochs: int | None = None
+    """60 with 1 % of the labels or less, otherwise 30."""
     batch: int = 256
     optim: Literal["auto", "sgd", "adamw"] = "auto"
     lr: float | None = None
@@ -49,10 +51,11 @@ class Finetune:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 2 or not 0 <= self.warmup_epochs <= self.epochs or self.seed < 0:
+        epochs = usual_epochs(0.0) if self.epochs is None else self.epochs  # the most that it can become
+        if epochs < 1 or self.batch < 2 or not 0 <= self.warmup_epochs <= epochs or self.seed < 0:
             raise ValueError(
                 "finetune needs at least 1 epoch, batches of 2, a warm-up within the epochs and a seed of 0 or more; "
-                f"got {self.epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
+                f"got {epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
             )
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             raise ValueError(f"finetune.layer_decay must be above 0 and at most 1; got {self.layer_decay:g}")
@@ -60,6 +63,18 @@ class Finetune:
             raise ValueError(
                 f"finetune.lr must be above 0 and finetune.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
             )
+
+    def for_share(self, share: float) -> "Finetune":
+        """These settings with a number of epochs: the given one, else that for this share of the labels.
+
+        Raises ValueError if that is less than the warm-up.
+        """
+        return self if self.epochs is not None else replace(self, epochs=usual_epochs(share))
+
+
+def usual_epochs(share: float) -> int:
+    """SimCLR's number of epochs for this share of the labels (arXiv 2002.05709, appendix B.5, which has 1 and 10 %)."""
+    return 60 if share <= 0.01 else 30
 
 
 @dataclass(frozen=True)
@@ -110,8 +125,11 @@ def finetune(
 
     Views are the crop and flip of the policy's first view, functions of (seed, epoch, image); `test` gives the clean
     images. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32.
-    Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
+    `train` counts as all labels where the number of epochs is not given. Raises ValueError for fewer than two labelled
+    images, none to test on, and if training diverged.
     """
+    config = config.for_share(1.0)
+    assert config.epochs is not None
     rows, classes = labelled_rows(train, test_labels, "fine-tuning")
     device = next(backbone.parameters()).device
     with frozen(backbone):
@@ -148,6 +166,7 @@ def _train(
 ) -> None:
     crops = Crops(train, rows, batch, light(policy), config.seed, model.head.weight.device, whole=False)
     device, per_epoch = model.head.weight.device, crops.per_epoch
+    assert config.epochs is not None  # `finetune` has settled it
     steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
     model.train()
     for epoch in range(config.epochs):

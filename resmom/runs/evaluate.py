@@ -1,7 +1,8 @@
 """Evaluate a run's student and teacher, beside what no learning gives."""
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from resmom.evaluate.score import Score
 from resmom.rundir import append_line
 from resmom.runs.environment import environment
 from resmom.runs.job import Split, labelled_split
-from resmom.runs.labels import is_share, with_labels
+from resmom.runs.labels import is_share, lent_share, with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measure import Candidate, Ground
 from resmom.runs.repeats import Found, Repeats
@@ -101,9 +102,11 @@ def evaluate(
     split, label_sets = labelled(loaded, opened)
     named = name_and_fingerprint(opened)
     _check(more, protocols)
-    lent = None
+    lent, part = None, 1.0
     if more.labels:
-        (split, lent), label_sets = with_labels(split, more.labels, more.seed, more.draws), False
+        whole = split
+        (split, lent), label_sets = with_labels(whole, more.labels, more.seed, more.draws), False
+        part = lent_share(whole, more.labels, lent[0])
     repeats = Repeats.of(more.draws, lent)
     rows: list[Row] = []
     machine = environment()
@@ -115,12 +118,29 @@ def evaluate(
         append_line(loaded.folder.evaluations, {**rows[-1].plain(), "environment": machine})
 
     try:
+        more = _settled(more, part)
         _measure(loaded, split, repeats, label_sets, network, protocols, linear or Linear(), baselines, more, add)
     except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
         raise UserError(f"{path} cannot be evaluated on {split.train.name}: {error}") from error
     if not rows:
         raise UserError(f"{path} has nothing to measure: {_no_online(loaded, network, more)}; ask for knn or linear")
     return rows
+
+
+def _settled(more: More, part: float) -> More:
+    """With the epochs of fine-tuning on this share of the labels, said on standard error where nobody gave them and
+    only some of the labels are lent. Raises ValueError if they are less than the warm-up.
+    """
+    if more.finetune is None:
+        return more
+    settled = more.finetune.for_share(part)
+    if more.finetune.epochs is None and more.labels:
+        print(
+            f"fine-tuning for {settled.epochs} epochs: 60 is the default with 1 % of the labels or less, 30 with more; "
+            "--tuning.epochs N takes another number",
+            file=sys.stderr,
+        )
+    return replace(more, finetune=settled)
 
 
 def _measure(

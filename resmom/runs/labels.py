@@ -19,6 +19,15 @@ def is_share(labels: str) -> bool:
     return True
 
 
+def lent_share(split: Split, labels: str, rows: Rows) -> float:
+    """Which share of the labels of `split` is lent: the one asked for, or that of the images that a list names.
+
+    A share stays what was asked for where a small class lends more, one image being the least.
+    """
+    assert split.train.labels is not None  # of a labelled split
+    return float(labels) if is_share(labels) else len(rows) / int((split.train.labels >= 0).sum())
+
+
 def with_labels(split: Split, labels: str, seed: int, draws: int = 1) -> tuple[Split, tuple[Rows, ...]]:
     """The split with the training images that lend their labels in any draw, and which of them do in each draw.
 

@@ -105,6 +105,16 @@ def test_only_crop_and_flip_are_left_of_the_view() -> None:
     assert view == (View(jitter=0.0, grey=0.0, blur=0.0),)
 
 
+@pytest.mark.parametrize(
+    ("share", "epochs"), [(0.001, 60), (12_811 / 1_281_167, 60), (0.01, 60), (0.0101, 30), (0.1, 30), (1.0, 30)]
+)
+def test_epochs_are_simclrs_for_the_share_of_the_labels(share: float, epochs: int) -> None:
+    """Its published list of 1 % has 12,811 images of ImageNet; a number that is given always wins."""
+    assert Finetune().for_share(share) == Finetune(epochs=epochs)
+    assert Finetune(epochs=7).for_share(share) == Finetune(epochs=7)
+    assert Finetune(warmup_epochs=3, lr=0.1).for_share(share) == Finetune(epochs, warmup_epochs=3, lr=0.1)
+
+
 def test_refusals() -> None:
     alone = ArraySource("one", TRAIN.read(np.arange(1)), np.array([0]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="two labelled images to learn from and one to test on; got 1 and 400"):
@@ -114,6 +124,8 @@ def test_refusals() -> None:
         tune(small(), Finetune(), test=nothing)
     with pytest.raises(ValueError, match=r"diverged in epoch 1 .*lower finetune\.lr"):
         tune(tokens(), Finetune(epochs=1, optim="sgd", lr=1e30))
+    with pytest.raises(ValueError, match=r"a warm-up within the epochs .*; got 30, 256, 40, 0"):
+        tune(small(), Finetune(warmup_epochs=40))  # within the 60 of few labels, but these are all
     wrong: list[dict[str, float]] = [
         {"epochs": 0}, {"batch": 1}, {"layer_decay": 0.0}, {"layer_decay": 1.1}, {"lr": 0.0}, {"warmup_epochs": 99},
         {"weight_decay": -1.0},

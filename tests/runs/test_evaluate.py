@@ -27,6 +27,7 @@ from resmom.rundir import RunDir, read_lines
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.export import export
 from resmom.runs.job import clean_batches, labelled_split
+from resmom.runs.labels import lent_share
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from resmom.runs.probefile import ProbeFile
@@ -186,6 +187,38 @@ def test_fine_tuning_of_both_networks(trained: tuple[Path, Path]) -> None:
         assert row.score.protocol.startswith("finetune-v1 (whole network, sgd lr 1 per 256 images, layer decay 1,")
         assert "trained on 30, tested on 20" in row.score.protocol and "50 % of each class" in row.score.protocol
         assert row.score.top1 > 80  # the classes differ in colour
+
+
+@pytest.mark.slow
+def test_few_labels_are_learned_for_longer(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """60 epochs with 1 % of the labels, as asked for (one image of each class is more), 30 with more; or as given."""
+    third = tmp_path / "third.txt"
+    third.write_text("".join(f"{at:03d}.png\n" for at in range(20, 40)))
+    for labels, options, epochs, said in (
+        ("0.01", (), 60, "fine-tuning for 60 epochs: 60 is the default with 1 % of"),
+        ("0.011", (), 30, "fine-tuning for 30 epochs: 60 is the default with 1 % of"),
+        (third, (), 30, "fine-tuning for 30 epochs: 60 is the default with 1 % of"),
+        ("0.01", ("--tuning.epochs", 2), 2, ""),
+        (third, ("--tuning.epochs", 60, "--tuning.batch", 20), 60, ""),
+    ):
+        call = (trained[0], "--labels", labels, "--finetune", *options, "--network", "student", "--json")
+        status, out, err = command(monkeypatch, capsys, *call)
+        (row,) = json.loads(out)
+        assert status == 0 and f", wd 0, {epochs} epochs, batch" in row["protocol"]
+        assert err.startswith(said) and err.count("\n") == (said != "")
+    more = More(finetune=Finetune(warmup_epochs=40), labels="0.5")
+    with pytest.raises(UserError, match=r"a warm-up within the epochs .*; got 30, 256, 40, 0"):
+        evaluate(trained[0], network="student", protocols=(), more=more)
+
+
+def test_the_share_that_is_lent(trained: tuple[Path, Path]) -> None:
+    """The one asked for, though a class lends one image at least; of a list, that of its images."""
+    split = labelled_split(open_data(str(trained[1])))
+    assert split is not None
+    assert lent_share(split, "0.01", np.arange(2)) == 0.01
+    assert lent_share(split, "list.txt", np.arange(15)) == 15 / 60
 
 
 @pytest.mark.slow
