@@ -22,12 +22,13 @@ from pathlib import Path
 
 from resmom.config import Run
 from resmom.methodconfig import queue_of
-from resmom.recipes import RECIPES, recipe
+from resmom.recipes import RECIPES, TWIN, names, recipe
 from resmom.rundir import RunDir, append_line, read_lines
 from resmom.runs.environment import environment, shareable
 
 IMAGES = 1_281_167
 NAMES = [name for name in RECIPES if "_imagenet_" in name]
+TWINS = [name for name in names() if "_imagenet_" in name and name.endswith(TWIN)]
 WARM_UP = 2
 """Steps that are not counted: memory is taken, kernels are chosen."""
 
@@ -130,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train/WNID/ and val/WNID/")
     parser.add_argument("--out", type=Path, required=True, help="a new folder for the runs and for costs.jsonl")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=NAMES + TWINS, default=NAMES, metavar="NAME")
     parser.add_argument("--steps", type=int, default=10, help="at least 8, half of which are timed")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=64, help="of each split; the longest queue, too")

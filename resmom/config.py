@@ -156,6 +156,8 @@ def _plain_words(error: BaseException, kind: Any) -> str:
             return f"'{name}' is missing"
         case ValueError():
             return str(error)
+        case _ if get_origin(kind) is Literal:
+            return f"it is one of {', '.join(map(str, get_args(kind)))}; got {str(error).partition(' not in ')[0]}"
         case TypeError() | AttributeError():
             return "expected an object or a list of another shape"
         case _:

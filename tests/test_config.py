@@ -255,3 +255,10 @@ def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeyp
     with pytest.raises(UserError, match="MoCoV3 has no teacher, so there is no gap to close"):
         check(run)
     check(replace(run, residual=Residual(0.0, "p")))
+
+
+def test_a_choice_that_does_not_exist_is_told_with_those_that_do() -> None:
+    plain = to_json(Run())
+    plain["residual"]["pairing"] = "other"
+    with pytest.raises(ConfigError, match=r"it is one of same, cross; got other @ run\.residual\.pairing$"):
+        from_json(plain)

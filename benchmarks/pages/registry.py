@@ -34,6 +34,7 @@ ALL = [*KNN, ("online/student", "online classifier of the student")]
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
+WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
     **PLAIN,
     "w1": "+ term, same view, weight 1",
@@ -160,6 +161,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
+        "weights": partial(accuracies, file=QUESTIONS, names=WEIGHTS, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
         "views": partial(accuracies, file=QUESTIONS, names=VIEWS, kinds=ALL),
         "equal": partial(accuracies, file=QUESTIONS, names=EQUAL, kinds=ALL),

@@ -1,13 +1,14 @@
 """resmom compare RECIPE|GRID.json --data DATA --out DIR"""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, require_one_length, set_process
+from resmom.commands import Flat, parse, print_json, require_one_length, set_process, take
 from resmom.config import Run
 from resmom.errors import UserError
 from resmom.recipes import recipe
@@ -16,7 +17,8 @@ from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Machine
-from resmom.runs.results import RESULTS, read_results
+from resmom.runs.options import IMAGE_SIZE, PARTS, changed, parsed
+from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
 USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]
@@ -66,10 +68,14 @@ def main(arguments: list[str]) -> int:
             return 0
         case ["show", *rest]:
             shown = parse(Show, rest, "resmom compare show", "The table of the cells that are finished.")
-            return _print(comparison(read_results(shown.files)), shown.json)
+            found = comparison(read_results(shown.files))
+            _tell_cut(shown.files)
+            return _print(found, shown.json)
         case ["merge", *rest]:
             merging = parse(Merge, rest, "resmom compare merge", "Result files of several machines as one.")
-            return _print(merge(merging.files, merging.out), merging.json)
+            found = merge(merging.files, merging.out)
+            _tell_cut(merging.files)
+            return _print(found, merging.json)
         case [first, *rest] if not first.startswith("-"):
             return _compare(first, rest)
         case _:
@@ -96,6 +102,9 @@ class Merge(Show):
 def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
     base = recipe(first) if grid is None else grid.base
+    for name in (*PARTS, IMAGE_SIZE):
+        rest, value = take(rest, f"--{name}".replace("_", "-"))
+        base = base if value is None else changed(base, {name: parsed(base, name, value)})
     # The defaults of the call are the recipe's, or the grid file's.
     seeds, share = (SEEDS, 0.0) if grid is None else (grid.seeds, grid.held_out)
     defaults = [
@@ -158,6 +167,11 @@ def _state(standing: Standing) -> str:
     if standing.line is None:
         return f"step {standing.step} of {standing.steps}" if standing.step else f"not begun, {standing.steps} steps"
     return "done" if standing.line["failed"] is None else "diverged"
+
+
+def _tell_cut(files: Sequence[Path]) -> None:
+    for file in cut_short(files):
+        _say(f"the last line of {file} is cut short and left out; the same `resmom compare` call makes it again")
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@
 size and rotation, in random colours of pen and paper. Nothing but the shape tells the digit, so raw pixels do badly.
 """
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,18 @@ COPIES = 5
 
 
 def write_digits(folder: Path, seed: int = 0, copies: int = COPIES) -> None:
-    """Write FOLDER/train/<digit>/<n>.png and FOLDER/test/<digit>/<n>.png; every fifth stroke is for testing only."""
+    """Write FOLDER/train/<digit>/<n>.png and FOLDER/test/<digit>/<n>.png; every fifth stroke is for testing only.
+
+    The folder is new, and there as a whole or, if this is interrupted, not at all.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(".part", dir=folder.parent) as draft:
+        drawn = Path(draft) / folder.name
+        _write(drawn, seed, copies)
+        drawn.replace(folder)
+
+
+def _write(folder: Path, seed: int, copies: int) -> None:
     digits = load_digits()
     random = np.random.default_rng(seed)
     for number, (stroke, label) in enumerate(zip(digits.images, digits.target, strict=True)):

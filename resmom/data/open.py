@@ -136,6 +136,10 @@ def _require_known(place: str, path: Path, sign: str = "@") -> None:
 
 
 def _unknown(spec: str, path: Path) -> str:
+    if spec == "digits":
+        return (
+            "there is no data set 'digits'; `resmom demo --out OUT` draws its digits to OUT/images: --data OUT/images"
+        )
     near = difflib.get_close_matches(spec.partition(":")[0].lower(), NAMES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     what = "is a file, but not an .npz file" if path.exists() else "does not exist"

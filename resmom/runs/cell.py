@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data
 from resmom.export.record import trained_seconds
@@ -105,8 +106,9 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
 
 
 def steps_done(cell: Cell, out: Path) -> int:
-    """Steps that the metrics of an unfinished cell speak of."""
-    return max((line["step"] for line in read_lines(RunDir(cell.folder(out)).metrics)), default=0)
+    """The step from which an unfinished cell goes on: that of its last checkpoint, which metrics may be ahead of."""
+    last = RunDir(cell.folder(out)).last
+    return int(load_checkpoint(last)["state"]["step"]) if last.exists() else 0
 
 
 def bare_line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:

@@ -20,7 +20,8 @@ LEARNED = 3.0
 class Arm:
     """One arm. `learned`: see `has_learned`; None where there is no kNN. `before` is the student's kNN at step 0.
 
-    `against` is empty for the first arm, and for arms that did not learn.
+    `risen` is the mean rise of kNN since then, and what it must exceed, in points. `against` is empty for the first
+    arm, and for arms that did not learn.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Arm:
     diverged: tuple[int, ...]
     learned: bool | None
     before: Spread | None
+    risen: tuple[float, float] | None
     measures: Mapping[str, Spread]
     against: Mapping[str, Paired]
 
@@ -87,15 +89,21 @@ def comparison(lines: Sequence[Line]) -> Comparison:
 
 
 def has_learned(before: Sequence[float], after: Sequence[float], queries: int) -> bool:
-    """Whether kNN top-1 in percent, a pair of numbers per seed, has risen clearly above that of the untrained network.
+    """Whether kNN top-1 in percent, a pair of numbers per seed, has clearly risen above the untrained network's."""
+    rise, least = risen(before, after, queries)
+    return rise > least
 
-    The mean rise must exceed three times s, the larger of two deviations: that of the rises over the seeds, so that one
+
+def risen(before: Sequence[float], after: Sequence[float], queries: int) -> tuple[float, float]:
+    """The mean rise of kNN top-1 in points, and what it must exceed for an arm to have learned.
+
+    It must exceed three times s, the larger of two deviations: that of the rises over the seeds, so that one
     seed that learned nothing spoils the arm; and the binomial one of a single rise, sqrt((p(1 - p) + q(1 - q)) / m) on
     m test images with accuracies p and q, which holds for one seed too.
     """
     rises = spread([b - a for a, b in zip(before, after, strict=True)])
     chance = standard_error((spread(before).mean, spread(after).mean), queries)
-    return rises.mean > LEARNED * max(rises.sd or 0.0, chance)
+    return rises.mean, LEARNED * max(rises.sd or 0.0, chance)
 
 
 def _without_seed(line: Line) -> Run | str:
@@ -121,12 +129,13 @@ def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
 def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
     diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
     knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
-    learned = None
+    learned = rose = None
+    if knn:
+        after = [line["measures"]["knn/student"] for line in knn]
+        rose = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
+        learned = rose[0] > rose[1]
     if diverged:
         learned = False
-    elif knn:
-        after = [line["measures"]["knn/student"] for line in knn]
-        learned = has_learned([line["before"] for line in knn], after, min(line["queries"] for line in knn))
     measures, first = _by_seed(own), _by_seed(base)
     against = {}
     if own is not base and learned is not False:
@@ -139,6 +148,7 @@ def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
         diverged=diverged,
         learned=learned,
         before=spread([line["before"] for line in knn]) if knn else None,
+        risen=rose,
         measures={name: spread(list(values.values())) for name, values in measures.items()},
         against=against,
     )
@@ -198,7 +208,8 @@ def _row(arm: Arm, name: str, width: int, digits: int) -> str:
         around = (arm.measures.get(name.replace("intra", other)) for other in ("inter", "chance"))
         start += "".join(f"{'-' if one is None else f'{one.mean:.{digits}f}':>7}  " for one in around)
     if value is None:
-        return f"{start}{'-':<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
+        # Diverged is diverged everywhere; otherwise a method without this site has nothing here that could be judged.
+        return f"{start}{'-':<{WIDTHS[digits]}}  {verdict(arm, name, digits) if arm.diverged else ''}".rstrip()
     sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
     cell = f"{value.mean:.{digits}f}{sd}"
     return f"{start}{cell:<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
@@ -226,12 +237,13 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
 
 def _notes(found: Comparison) -> Iterator[str]:
     for arm in found.arms:
-        if arm.learned is False and not arm.diverged and arm.before is not None:
+        if arm.learned is False and not arm.diverged and arm.before is not None and arm.risen is not None:
             after = arm.measures["knn/student"].mean
             yield (
                 f"\n{arm.name} is not shown to have learned: kNN of the student went from {arm.before.mean:.2f} to "
-                f"{after:.2f} %, which is not {LEARNED:g} deviations above the untrained network; nothing is "
-                "concluded from it"
+                f"{after:.2f} %, {arm.risen[0]:+.2f} points; it would have to rise by more than {arm.risen[1]:.2f}, "
+                f"{LEARNED:g} standard deviations (of the rises over seeds, or of one rise on so few test images, "
+                "whichever is larger); nothing is concluded from it"
             )
     if not found.arms[0].counts:
         base = found.arms[0].name

@@ -59,8 +59,11 @@ def start_share(ema: Ema, step: int, steps: int) -> float:
     """The weight that the teacher's first weights still have in it after `step` of `steps` steps, in [0, 1].
 
     Each step multiplies it by the momentum of that step, so it is the product of all momenta so far. Skipped steps,
-    which leave the teacher where it is, are counted like the others: with them the true share is higher.
+    which leave the teacher where it is, are counted like the others: with them the true share is higher. Where only
+    what follows the backbone is averaged, the teacher's representation is the student's, and the share is 0.
     """
+    if ema.part == "projector":
+        return 0.0
     share = 1.0
     for done in range(step):
         share *= momentum(ema, done, steps)

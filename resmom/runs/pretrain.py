@@ -32,7 +32,7 @@ from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Asked, Settled, settle
-from resmom.train.state import load_state
+from resmom.train.state import load_state, networks_of
 
 
 def pretrain(
@@ -202,6 +202,7 @@ def _summary(job: Job, folder: RunDir) -> str:
     lines = [
         f"{run.recipe}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
         f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
+        f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]
@@ -227,6 +228,17 @@ def _rate_words(run: Run) -> str:
         f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "
         "tenth of what random ones do (--optim.lr)"
     )
+
+
+def _teacher_words(job: Job) -> str:
+    if "teacher" not in networks_of(job.state.method):
+        return "none, this method trains the student alone"
+    ema = job.run.ema
+    way = "" if ema.schedule == "constant" or ema.final == ema.momentum else f" to {ema.final:g} ({ema.schedule})"
+    what = (
+        "a moving average of the student" if ema.part == "all" else "the student's backbone, the rest a moving average"
+    )
+    return f"{what}, momentum {ema.momentum:g}{way}, BatchNorm statistics {ema.batch_norm}"
 
 
 def _residual_words(run: Run) -> str:

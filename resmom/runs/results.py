@@ -1,12 +1,15 @@
 """The result file of a comparison: a line per finished cell."""
 
 import fcntl
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resmom.config import ConfigError, from_json
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
+from resmom.runs.options import differing, option_values
 
 RESULTS = "cells.jsonl"
 """One line per finished cell, in the folder of the comparison."""
@@ -43,16 +46,46 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
                 found[key] = line, file
                 continue
             other, origin = found[key]
-            shared = line["measures"].keys() & other["measures"].keys()
-            same = all(line["measures"][name] == other["measures"][name] for name in shared)
-            if not same or line["digest"] != other["digest"] or line["failed"] != other["failed"]:
+            if apart := _apart(other, line):
                 raise UserError(
-                    f"arm {key[0]}, seed {key[1]} is in {origin} and in {file} with different "
-                    f"{'results' if line['digest'] == other['digest'] else 'configurations'}; leave one of them out"
+                    f"arm {key[0]}, seed {key[1]} is in {origin} and in {file} with different {apart}; leave one of "
+                    "them out"
                 )
             if len(line["measures"]) > len(other["measures"]):
                 found[key] = line, file
     return [line for line, _ in found.values()]
+
+
+def cut_short(paths: Sequence[Path]) -> list[Path]:
+    """The result files, of these files and folders, whose last line a crash cut short: the cell is left out."""
+    files = (path / RESULTS if path.is_dir() else path for path in paths)
+    return [file for file in files if file.is_file() and not file.read_bytes().endswith(b"\n")]
+
+
+def _apart(one: Line, other: Line) -> str:
+    """In what two lines of one cell differ, in words; empty where they do not."""
+    if one["digest"] != other["digest"]:
+        return f"configurations{_options(one['run'], other['run'])}"
+    if one["failed"] != other["failed"]:
+        return "results: it diverged in one of them" if not (one["failed"] and other["failed"]) else "reasons to stop"
+    mine, theirs = one["measures"], other["measures"]
+    names = [name for name in mine if name in theirs and mine[name] != theirs[name]]
+    return f"results: {_first(names, mine, theirs)}" if names else ""
+
+
+def _options(one: Any, other: Any) -> str:
+    try:
+        before, after = from_json(one), from_json(other)
+    except ConfigError:  # a line of something that is more than a run, or of another version
+        return ""
+    names = differing(before, after)
+    return f": {_first(names, option_values(before), option_values(after))}" if names else ""
+
+
+def _first(names: Sequence[str], one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Some of the names, each with its two values."""
+    told = (f"{name} {json.dumps(one.get(name))} and {json.dumps(other.get(name))}" for name in names[:3])
+    return ", ".join(told) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _lines(file: Path) -> list[Line]:

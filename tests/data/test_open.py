@@ -107,6 +107,8 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
         open_data(tmp_path / "list.txt")
     with pytest.raises(DataError, match=r"none does not exist.*NAME:FOLDER"):
         open_data(tmp_path / "none")
+    with pytest.raises(DataError, match=r"`resmom demo --out OUT` draws its digits to OUT/images"):
+        open_data("digits")
     with pytest.raises(DataError, match=r"Did you mean cifar100\?"):
         open_data("CIFAR-100:/data")
 

@@ -115,6 +115,9 @@ def test_killed_and_finished_is_as_if_undisturbed(
     process.join()
     assert process.exitcode == -signal.SIGKILL
     done = {(line["arm"], line["seed"]) for line in read_lines(out / RESULTS)}
+    if where == "step":  # in step `at`; an epoch has 7 steps and ends with a checkpoint
+        found = {(s.cell.arm, s.cell.seed): s.step for s in standings(small_grid(), open_data(str(data)), out)}
+        assert found[CELLS[(at - 1) // 14]] == (at - 1) % 14 // 7 * 7
     again = start(out, data)
     again.join()
     assert again.exitcode == 0 and kept(out) == kept(reference)

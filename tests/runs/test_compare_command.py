@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from resmom.rundir import read_lines
+from resmom.rundir import append_line, read_lines
 from resmom.runs.results import RESULTS
 from tests.conftest import Call
 from tests.runs.crash import write_images
-from tests.runs.grids import OPTIONS, TINY
+from tests.runs.grids import OPTIONS, TINY, line
 
 
 @pytest.fixture
@@ -92,6 +92,37 @@ def test_a_mistake_is_told_in_one_line_and_leaves_nothing(
     status, told, err = call("mocov3_digits", "--data", data, "--out", tmp_path / "out", *TINY, *arguments)
     assert (status, told) == (2, "") and words in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_another_method_and_backbone_for_all_arms(call: Call, data: Path, tmp_path: Path) -> None:
+    rest = ["mocov3_digits", "--data", data, "--out", tmp_path / "out", "--device", "cpu", "--seeds", "1", "--list"]
+    rest += ["--train.batch", "8", "--json"]
+
+    def digests(*options: str) -> dict[str, str]:
+        status, told, _ = call(*rest, "--vary", "residual.weight=0,1", *options)
+        assert status == 0
+        return {cell["arm"]: cell["digest"] for cell in json.loads(told)}
+
+    found = digests("--method", "byol", "--backbone", "small", "--image-size", "24", "--method.hidden", "16")
+    file = tmp_path / "same.json"
+    arms = {"weight=0": {"residual.weight": 0}, "weight=1": {"residual.weight": 1}}
+    every = {"method": "byol", "backbone": "small", "image_size": 24, "method.hidden": 16, "train.batch": 8}
+    file.write_text(json.dumps({"recipe": "mocov3_digits", "set": every, "arms": arms, "seeds": [1]}))
+    told = call(file, *rest[1:], "--method.hidden", "16")[1]
+    assert found == {cell["arm"]: cell["digest"] for cell in json.loads(told)} and found != digests()
+
+
+def test_a_line_cut_short_is_told(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "cells.jsonl"
+    for seed in (0, 1):
+        append_line(file, line("plain", seed, 0, knn__student=40.0))
+    whole = call("show", file)
+    assert whole[::2] == (0, "")
+    with file.open("a") as end:
+        end.write('{"format": 1, "arm": "pl')
+    for arguments in (("show", tmp_path), ("merge", file, "--out", tmp_path / "all.jsonl")):
+        status, told, err = call(*arguments)
+        assert (status, told) == whole[:2] and err.startswith(f"the last line of {file} is cut short and left out")
 
 
 def test_unknown_words(call: Call, tmp_path: Path) -> None:

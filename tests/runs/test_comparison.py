@@ -49,8 +49,18 @@ def test_an_arm_that_did_not_learn_has_no_differences() -> None:
     lost = [line("lost", seed, 3, before=10.0, knn__student=value) for seed, value in enumerate((11.0, 9.0, 10.5))]
     found = comparison([*PLAIN, *lost])
     assert found.arms[1].learned is False and found.arms[1].against == {} and found.arms[0].learned is True
-    assert "not shown to have learned" in str(found) and "went from 10.00 to 10.17 %" in str(found)
+    # Rises of 1, -1 and .5: sd 1.041; one rise on 1,000 images has sqrt((.09 + .0914) / 1000) = 1.347 points.
+    assert found.arms[1].risen == (pytest.approx(1 / 6), pytest.approx(3 * 1.347, abs=2e-3))
+    assert "went from 10.00 to 10.17 %, +0.17 points; it would have to rise by more than 4.04, 3 stand" in str(found)
     assert "do not read on" in str(comparison(lost))
+
+
+def test_an_arm_is_judged_only_where_it_has_numbers() -> None:
+    gaps = {"gap__p__intra": 0.01, "gap__p__inter": 0.2, "gap__p__chance": 1.0}
+    plain = [line("plain", 0, 0, knn__student=40.0, **gaps)]
+    lost = [line("lost", 0, 1, before=10.0, knn__student=10.0)]  # a method without a predictor
+    rows = [row for row in str(comparison([*plain, *lost])).splitlines() if row.startswith("  lost")]
+    assert rows[0].endswith("not shown to have learned") and rows[1].endswith("-") and len(rows) == 2
 
 
 def test_the_rule_of_learning() -> None:
@@ -129,10 +139,17 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", [PLAIN[0]])
     b = write(tmp_path / "b.jsonl", [line("plain", 0, 0, knn__student=41.0)])
     c = write(tmp_path / "c.jsonl", [{**PLAIN[0], "digest": "other"}])
-    with pytest.raises(UserError, match=r"arm plain, seed 0 is in .* with different results"):
+    with pytest.raises(UserError, match=r"seed 0 is in .* different results: knn/student 40\.0 and 41\.0; leave"):
         merge([a, b], tmp_path / "out.jsonl")
-    with pytest.raises(UserError, match="with different configurations"):
+    with pytest.raises(UserError, match="with different configurations; leave"):
         merge([a, c], tmp_path / "out.jsonl")
+    run = line("plain", 0, 2)["run"]
+    d = write(tmp_path / "other.jsonl", [{**PLAIN[0], "digest": "other", "run": run}])
+    with pytest.raises(UserError, match=r"configurations: residual\.weight 0\.0 and 2\.0; leave one"):
+        merge([a, d], tmp_path / "out.jsonl")
+    e = write(tmp_path / "e.jsonl", [{**PLAIN[0], "failed": "the loss was not finite"}])
+    with pytest.raises(UserError, match="results: it diverged in one of them"):
+        merge([a, e], tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
     with pytest.raises(UserError, match="does not exist"):
         read_results([tmp_path / "none.jsonl"])
