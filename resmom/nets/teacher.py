@@ -23,8 +23,8 @@ class Ema:
     momentum: float = 0.99
     """Momentum at the first step."""
     final: float = 1.0
-    """Momentum that the schedule ends in: step k of K has its value at k/K, so that the last step is one short of it. Not
-    used by the constant schedule."""
+    """Momentum that the schedule ends in: step k of K has its value at k/K, so the last step is one short of it. The
+    constant schedule does not use it."""
     schedule: Schedule = "cosine"
     """The way between them: half a cosine (BYOL, arXiv 2006.07733), a straight line, or none."""
     batch_norm: Literal["own", "copied", "averaged"] = "own"
