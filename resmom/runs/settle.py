@@ -107,8 +107,9 @@ def settle(
             return Settled(run, (), "")
         say(trying)
         cost = trial(run, data, device, workers, own, seconds)
+        run, told = _in_parts(run, cost, device)
         fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
-        return Settled(fitted, (), _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
+        return Settled(fitted, told, _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
@@ -136,7 +137,7 @@ def settle(
     offer, run = _offer(facts, limits, ask)
     told = _told(offer, run, own)
     if micro and not run.train.micro_batch:
-        told += (Choice("train.micro_batch", str(micro), "as many images as the memory holds at once"),)
+        told += (_parts(micro),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
     return Settled(run, told, _estimate(run, cost, data, out), pack_side(run, cost, data))
@@ -183,6 +184,20 @@ def _side(run: Run) -> int:
 def _held(run: Run) -> int:
     """Images whose graph a step holds at once."""
     return min(run.train.batch, run.train.micro_batch or run.train.batch)
+
+
+def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:
+    """The run as it was tried: with the graph cut into parts where memory would not hold that of its whole batch."""
+    if not run.method.traits.micro_batches:
+        return run, ()
+    fits = fit_batch(run, cost.kept_bytes, cost.weight_bytes, device)
+    if fits >= _held(run):
+        return run, ()
+    return replace(run, train=replace(run.train, micro_batch=fits)), (_parts(fits),)
+
+
+def _parts(images: int) -> Choice:
+    return Choice("train.micro_batch", str(images), "as many images as the memory holds at once")
 
 
 def _asks_for_length(base: Run, ask: Ask) -> bool:

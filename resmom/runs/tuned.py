@@ -29,6 +29,9 @@ from resmom.runs.task import Labelled, Task
 from resmom.runs.tuning import Job, Measured, Tuning, content, fresh_tuning, load_tuning, measured, tune
 
 D = TypeVar("D", bound=Labelled)
+BEGINNING = "beginning.part"
+"""In the folder from before the first checkpoint is written until its file is: the names of what is being written. What
+a process that was killed in between has left can be neither continued nor mistaken for anything else."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def require_fresh(out: Path, words: Words[D]) -> None:
         raise RunDirError(
             f"{out} already holds {words.things}; continue with `resmom {words.verb} resume {out}`, or another --out"
         )
-    RunDir(out).refuse_if_used()
+    if not (out / BEGINNING).exists():
+        RunDir(out).refuse_if_used()
 
 
 def begin(
@@ -94,16 +98,25 @@ def begin(
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
         require_fresh(out, words)  # once more, now that nobody else can come between
+        _clear(out)
+        write_json(out / BEGINNING, list(found.weights))
         try:
             for name, backbone in found.weights.items():
                 tuning = fresh_tuning(job, name, backbone, found.mean, found.std)
                 save_checkpoint(RunDir(out / name).last, content(job, tuning))
             write_json(words.file(out), _written(task, found, train, test))
         except BaseException:  # without its file the folder could neither be continued nor begun in
-            for name in found.weights:
-                shutil.rmtree(out / name, ignore_errors=True)
+            _clear(out)
             raise
         return _all(job, words, found)
+
+
+def _clear(out: Path) -> None:
+    """Remove what a beginning that did not come to its end has left."""
+    if (out / BEGINNING).exists():
+        for name in json.loads((out / BEGINNING).read_text()):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / BEGINNING).unlink()
 
 
 def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
@@ -208,6 +221,7 @@ def _absolute(spec: str) -> str:
 def _all(job: Job[D], words: Words[D], found: Backbones) -> Ended:
     rows: list[Measured] = []
     append_line(job.folder / "environment.jsonl", environment())
+    (job.folder / BEGINNING).unlink(missing_ok=True)
     with interruptible() as interrupt:
         for name in found.words:
             tuning, saved = as_saved(job, words, found, name)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from resmom.checkpoint import load_checkpoint
+from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.rundir import RunDir, read_lines
 from resmom.runs import tuned, tuning
 from resmom.runs.interrupt import Interrupt
@@ -33,6 +33,7 @@ def restart_changes_no_bit(
     """Seven steps, a checkpoint every two: killed between two of these, and stopped by a signal, they end the same."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(whole)
+    killed_at_the_beginning(train, parts, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         die_at(3, patch)
         train(parts)
@@ -42,6 +43,7 @@ def restart_changes_no_bit(
         assert resume(parts, MACHINE).interrupted_by == 15
     assert state(parts)["step"] == 5
     ended = resume(parts, MACHINE)
+    assert not (parts / tuned.BEGINNING).exists()
     one, other = state(whole), state(parts)
     assert one["model"].keys() == other["model"].keys()
     for name, value in one["model"].items():
@@ -55,6 +57,21 @@ def restart_changes_no_bit(
     # What is finished is left as it is, and not measured again.
     monkeypatch.setattr(tuning, "measured", None)
     assert resume(parts, MACHINE).rows == ended.rows
+
+
+def killed_at_the_beginning(train: Callable[[Path], object], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed when the first checkpoint is written and the folder's file is not: the next call may begin there."""
+
+    def deadly(path: Path, content: dict[str, Any]) -> None:
+        save_checkpoint(path, {"format": "older"})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tuned, "save_checkpoint", deadly)
+        patch.setattr(tuned, "_clear", lambda out: None)  # SIGKILL leaves no time for it
+        train(out)
+    left = sorted(entry.name for entry in out.iterdir())
+    assert left == ["beginning.part", "lock", "random"]
 
 
 def die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from resmom.data.packing import pack
 from resmom.data.source import Data
 from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
@@ -294,6 +295,20 @@ class TestTime:
         found = settled(base=base, time=600.0).run
         made = found.train.steps / every(found.log.save_epochs, 100)
         assert made == pytest.approx(MEASURING * 600 / COST.measure_seconds, rel=0.2)
+
+    def test_a_recipe_whose_batch_memory_would_not_hold_is_cut_into_parts(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base = replace(tiny(Run()), train=Train(epochs=2, batch=50, warmup_epochs=0))
+        set_memory(monkeypatch, 20)  # of 50, 25 are too many, 12 are not
+        found = settled(base=base, time=600.0)
+        assert (found.run.train.batch, found.run.train.micro_batch) == (50, 12)
+        assert found.choices == (Choice("train.micro_batch", "12", "as many images as the memory holds at once"),)
+        assert "120 MiB of memory for a step" in found.estimate
+        smaller = replace(base, train=replace(base.train, micro_batch=10))
+        assert settled(base=smaller, time=600.0).run.train.micro_batch == 10
+        whole = replace(base, method=VICReg(hidden=16, out=8))  # its statistics are of the whole batch
+        assert settled(base=whole, time=600.0).run.train.micro_batch == 0
 
     def test_a_recipe_keeps_everything_but_its_length(self, settled: Settle) -> None:
         base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
