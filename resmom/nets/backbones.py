@@ -293,7 +293,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         case DinoViT():
             from resmom.nets.vit import dino_body
 
-            body = dino_body(config.size, config.image, config.patch, config.drop_path)
+            body = dino_body(config.image, config.patch, *VIT[config.size], config.drop_path)
             return Backbone(body, body.embed_dim)
         case Timm():
             return _timm(config)

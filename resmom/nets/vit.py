@@ -8,8 +8,6 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from resmom.nets.backbones import VIT
-
 
 class ViTBody(VisionTransformer):
     """timm's Vision Transformer, with timm's parameter names.
@@ -58,9 +56,8 @@ class ViTBody(VisionTransformer):
         return last[:, 1:].transpose(1, 2).reshape(n, width, rows, columns)
 
 
-def dino_body(size: str, image: int, patch: int, drop_path: float) -> ViTBody:
+def dino_body(image: int, patch: int, width: int, depth: int, heads: int, drop_path: float) -> ViTBody:
     """DINO's: learned positions; all start as normal of deviation .02, the class token too."""
-    width, depth, heads = VIT[size]
     body = ViTBody(image, patch, width, depth, heads, drop_path_rate=drop_path)
     assert body.cls_token is not None
     torch.nn.init.normal_(body.cls_token, std=0.02)
