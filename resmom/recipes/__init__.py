@@ -38,6 +38,8 @@ from resmom.recipes.dense import (
     densecl_coco_r50_1600ep,
     densecl_imagenet_r50,
     mocov2_coco_r50_800ep,
+    mocov3_coco_r50_800ep,
+    mocov3_coco_r50_1600ep,
 )
 from resmom.recipes.digits import mocov3_digits
 from resmom.recipes.ermolov import (
@@ -116,6 +118,8 @@ RECIPES: dict[str, Recipe] = {
     "mocov3_cifar100_r18": mocov3_cifar100_r18,
     "mocov3_cifar100_small": mocov3_cifar100_small,
     "mocov3_cifar100_tiny": mocov3_cifar100_tiny,
+    "mocov3_coco_r50_800ep": mocov3_coco_r50_800ep,
+    "mocov3_coco_r50_1600ep": mocov3_coco_r50_1600ep,
     "mocov3_digits": mocov3_digits,
     "mocov3_imagenet_r50": mocov3_imagenet_r50,
     "mocov3_imagenet_r50_300ep": mocov3_imagenet_r50_300ep,
