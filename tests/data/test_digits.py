@@ -8,6 +8,7 @@ from PIL import Image
 import resmom.data.digits as digits
 
 
+@pytest.mark.slow
 def test_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, drawn = digits.scene, 0
 

@@ -1,5 +1,6 @@
 """What the functions refuse by themselves where shapes in signatures are not enforced: in production."""
 
+import pytest
 import torch
 
 from resmom.diagnose.gap import gap
@@ -14,5 +15,6 @@ def refusal() -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_different_shapes_do_not_broadcast_into_a_number() -> None:
     assert "(1, 3) and (4, 3)" in forked.answer(refusal)

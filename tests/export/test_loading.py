@@ -63,10 +63,10 @@ def load(config: BackboneConfig | None, method: Method, network: Network, folder
     ("config", "side"),
     [
         (ResNet(18), 32),
-        (ResNet(18, stem="small"), 16),
+        pytest.param(ResNet(18, stem="small"), 16, marks=pytest.mark.slow),
         pytest.param(ResNet(34, stem="small_pad2", zero_init_residual=True), 8, marks=pytest.mark.slow),
-        (ResNet(18, stem="small_pad2"), 8),
-        (ResNet(18, stem="small_pool"), 16),
+        pytest.param(ResNet(18, stem="small_pad2"), 8, marks=pytest.mark.slow),
+        pytest.param(ResNet(18, stem="small_pool"), 16, marks=pytest.mark.slow),
         pytest.param(ResNet(50), 64, marks=pytest.mark.slow),
         (SmallResNet((4, 8)), 32),
         (SmallResNet((4, 4, 8, 8, 16), blocks=2, stem_stride=1, channels=1), 32),

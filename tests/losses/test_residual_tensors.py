@@ -122,6 +122,7 @@ def refusal() -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_an_unknown_distance_is_told_without_the_tests_checks() -> None:
     said = "there is no distance 'cos'; there are cosine, mse, kd_feature, kd_relation"
     assert forked.answer(refusal) == said
