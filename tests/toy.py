@@ -72,8 +72,13 @@ TAUGHT = ["mocov3", "byol", "dino", "ibot", *QUEUES]
 """Methods with a teacher."""
 
 
-def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_view: bool = True) -> Method:
-    """A method by its name for 3 x 4 x 4 images, float64: on a flat body, a map of 3 x 3 places or a transformer."""
+def method(
+    kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_view: bool = True, parted: bool = True
+) -> Method:
+    """A method by its name for 3 x 4 x 4 images, float64: on a flat body, a map of 3 x 3 places or a transformer.
+
+    `parted`: the teacher is no longer the student that it was a copy of.
+    """
     torch.manual_seed(seed)
     body = Backbone(Pooled() if kind == "densecl" else Flat(48, 12), 12)
     made: Method
@@ -121,7 +126,17 @@ def method(kind: str = "mocov3", seed: int = 0, batch_norm: bool = True, same_vi
     for name, memory in memory_of(made).items():
         if "queue" in name and memory.is_floating_point():  # unit vectors to the last bit of float64
             memory.copy_(nn.functional.normalize(memory, dim=1))
+    if parted and made.teacher is not None:
+        part(made.teacher)
     return made
+
+
+@torch.no_grad()
+def part(teacher: nn.Module) -> None:
+    """Move a teacher away from the student that it is a copy of: or nothing would tell if one stood for the other."""
+    generator = torch.Generator().manual_seed(1)
+    for p in teacher.parameters():
+        p.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype))
 
 
 def site(kind: str) -> Site:

@@ -121,7 +121,8 @@ def mocov3_cifar100_small() -> Run:
     Source: ours; temperature and views as in mocov3_cifar100_r18, but crops from a fifth of the image and batch 128,
     which learn faster in few epochs. bf16, which current server CPUs do fast (add --train.precision fp32 elsewhere).
     Command: resmom pretrain mocov3_cifar100_small --data cifar100 --out RUN
-    Hours: about 25 minutes on 2 CPU cores. Result: docs/log.md.
+    Hours: about 25 minutes on 2 CPU cores.
+    Result: 35.19 kNN, 32.31 online linear (one seed, last epoch; docs/log.md).
     """
     policy = mocov3_cifar(*CIFAR100)
     return Run(
@@ -141,7 +142,8 @@ def mocov3_cifar100_tiny() -> Run:
 
     Source: ours, for grids of many arms and seeds without a GPU. float32, so that every CPU computes it alike.
     Command: resmom pretrain mocov3_cifar100_tiny --data cifar100 --out RUN --threads 1
-    Hours: about 8 minutes on one CPU core. Result: docs/results/questions.md.
+    Hours: about 8 minutes on one CPU core.
+    Result: 18.7 kNN, 18.3 online linear (mean of five seeds, last epoch; docs/results/questions.md).
     """
     run = mocov3_cifar100_small()
     return replace(

@@ -71,8 +71,8 @@ def mocov3_coco_r50_800ep() -> Run:
     Source: none is public. MoCo-v3's of 1000 epochs of ImageNet (facebookresearch/moco-v3, CONFIG.md), which are about
     as many steps: 313,000 of 4096 images there, 370,000 of 256 here, DenseCL's batch and length.
     Command: resmom pretrain mocov3_coco_r50_800ep --data COCO --out RUN
-    Published: 1.8 AP and 3.0 AP75 more on VOC detection with residual momentum (arXiv 2211.09861, abstract): this
-    difference alone, and not after how many epochs. Ours: not measured yet.
+    Published: a difference alone, 1.8 AP and 3.0 AP75 more on VOC detection with residual momentum (arXiv 2211.09861,
+    abstract), and not after how many epochs. Ours: not measured yet.
     """
     run = mocov3_imagenet_r50_1000ep()
     return replace(run, train=replace(run.train, epochs=800, batch=256), log=densecl_coco_r50_800ep().log)
@@ -83,7 +83,8 @@ def mocov3_coco_r50_1600ep() -> Run:
 
     Source: as of mocov3_coco_r50_800ep, twice as long.
     Command: resmom pretrain mocov3_coco_r50_1600ep --data COCO --out RUN
-    Published: 1.8 AP more with residual momentum, see mocov3_coco_r50_800ep. Ours: not measured yet.
+    Published: a difference alone, which may be of this length or another; see mocov3_coco_r50_800ep. Ours: not measured
+    yet.
     """
     run = mocov3_coco_r50_800ep()
     return replace(run, train=replace(run.train, epochs=1600))

@@ -84,7 +84,8 @@ def test_a_short_run_learns(kind: str, residual: float) -> None:
     losses, method = golden.losses(case, steps=steps, policy=golden.mild(), lr=0.5)
     end = np.mean(losses[-8:])
     if kind in QUEUES:  # the random vectors of the start are told apart at once; it gets hard when keys replace them
-        assert end < 0.8 * max(losses) and end < 0.8 * math.log(golden.QUEUE + 1)
+        assert end < 0.8 * max(losses)
+        assert kind == "msf" or end < 0.8 * math.log(golden.QUEUE + 1)  # it is no contrast, and has no such level
     else:
         start, chance = np.mean(losses[:4]), 4 * 0.2 * math.log(golden.BATCH)
         assert end < (0.75 * chance if kind == "mocov3" else 0.5 * start)

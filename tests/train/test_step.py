@@ -168,7 +168,7 @@ def test_clipping_bounds_the_gradient() -> None:
 
 
 def test_teacher_starts_as_a_copy_heads_included_and_takes_no_gradient() -> None:
-    made = toy.method()
+    made = toy.method(parted=False)
     ours, theirs = weight_pairs(made.teacher, made.student)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert not any(p.requires_grad for p in made.teacher.parameters())
