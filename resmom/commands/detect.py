@@ -15,7 +15,8 @@ def _say(rows: list[Measured]) -> None:
     _by_class(rows, "voc07_ap50_per_class", "VOC07 AP50 by class")
     if masks:
         _by_class(rows, "mask_per_class", "mask AP by class")
-    print(rows[-1].protocol)
+    for protocol in dict.fromkeys(row.protocol for row in rows):  # of networks at different steps there are several
+        print(protocol)
 
 
 def _three(row: Measured, kind: str) -> str:

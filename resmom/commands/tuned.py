@@ -1,5 +1,6 @@
 """What `resmom detect` and `resmom segment` share: one verb each, with train, resume and evaluate. No verb itself."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -88,13 +89,20 @@ recipes: {", ".join(self.recipes)}
         options, named = take(arguments, "--recipe")
         name = named or self.usual
         a = parse(self._settings(self.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
-        if not a.data or a.out is None:
-            raise UserError(f"name --data and --out (`resmom {self.verb} --help` lists the forms)")
+        if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
+            raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         try:
             body = backbone_named(a.backbone) if a.backbone else None
         except ValueError as error:
             raise UserError(f"{error}{self.unfit}") from error
         set_process(a.machine)
+        warmup, steps = getattr(a.settings, "warmup_steps", 0), a.settings.steps
+        if warmup >= steps and not a.machine.quiet:
+            print(
+                f"attention: the warm-up, {warmup} steps, is no shorter than the training, {steps} steps, so its "
+                f"learning rate is never reached; a tenth is usual: --warmup-steps {max(1, steps // 10)}",
+                file=sys.stderr,
+            )
         origin = Origin(a.run, a.network, a.random, body, a.init)
         return self._ended(self.train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
 
@@ -122,6 +130,8 @@ recipes: {", ".join(self.recipes)}
         """Say what came out, and how to go on if a signal stopped it; return 0, or 128 + that signal."""
         self._rows(ended.rows, as_json)
         if ended.interrupted_by is None:
+            if not as_json:
+                print(f"finished: {ended.path}\nlook at it with:\n  resmom report {ended.path} --out report.html")
             return 0
         if not as_json:
             print(f"saved; continue with:\n  resmom {self.verb} resume {ended.path}")

@@ -24,6 +24,9 @@ FORMS = (
 )
 """What `open_boxes` reads, in words."""
 
+BEYOND, BEYOND_PIXELS = 0.02, 2.0
+"""How far a box may reach out of its image, as a share of the longer side and at least in pixels: annotators round."""
+
 
 @dataclass(frozen=True)
 class Boxed:
@@ -115,16 +118,23 @@ def _boxed(path: Path, size: tuple[int, int], objects: list[Object], number: dic
     if bad.any():
         at = int(bad.argmax())
         raise DataError(
-            f"{path.name}: the box {boxes[at].tolist()} of '{objects[at].name}' (x1, y1, x2, y2 in pixels) has its "
+            f"{path}: the box {boxes[at].tolist()} of '{objects[at].name}' (x1, y1, x2, y2 in pixels) has its "
             "second corner left of or above the first, or is not finite; correct or remove it"
         )
     height, width = size
+    beyond = np.concatenate([-boxes[:, :2], boxes[:, 2:] - (width, height)], axis=1).max(1, initial=-np.inf)
     outside = (boxes[:, 0] >= width) | (boxes[:, 1] >= height) | (boxes[:, 2:] <= 0).any(1)
     if outside.any():
         at = int(outside.argmax())
         raise DataError(
-            f"{path.name}: the box {boxes[at].tolist()} of '{objects[at].name}' lies outside of its image of "
+            f"{path}: the box {boxes[at].tolist()} of '{objects[at].name}' lies outside of its image of "
             f"{width} x {height} pixels; are its units pixels, and is it the right image?"
+        )
+    if (beyond > max(BEYOND_PIXELS, BEYOND * max(size))).any():
+        at = int(beyond.argmax())
+        raise DataError(
+            f"{path}: the box {boxes[at].tolist()} of '{objects[at].name}' (x1, y1, x2, y2 in pixels) reaches out of "
+            f"its image of {width} x {height} pixels by {beyond[at]:g}; correct it, or cut it to the image"
         )
     return Boxed(
         path,
@@ -146,6 +156,12 @@ def _voc(root: Path, part: str) -> tuple[list[str], list[Listed]]:
         raise DataError(f"{root / 'Annotations'} holds no .xml files; VOC has one per image")
     by_stem = {path.stem: path for path in sorted((root / "JPEGImages").glob("*")) if path.suffix.lower() in SUFFIXES}
     found = [_voc_image(file, by_stem) for file in files]
+    if not part and (bare := sorted(by_stem.keys() - {file.stem for file in files})):
+        raise DataError(
+            f"{len(bare)} of the {len(by_stem)} images in {root / 'JPEGImages'} have no annotation, the first "
+            f"{by_stem[bare[0]].name}: add Annotations/{bare[0]}.xml (without objects for a photo of none), take them "
+            f"out, or name those that are meant in ImageSets/Main/NAME.txt and give {root}:NAME"
+        )
     return sorted({one.name for _, _, objects in found for one in objects}), found
 
 

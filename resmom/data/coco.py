@@ -45,6 +45,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[int, str], dict[int, _Annota
         names = {int(one["id"]): str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         annotations: dict[int, _Annotations] = {int(image["id"]): [] for image in content["images"]}
         for one in content["annotations"]:
+            if int(one["image_id"]) not in annotations:
+                raise ValueError(
+                    f"annotation {one.get('id', '(without id)')} is of image {one['image_id']}, not listed"
+                )
             annotations[int(one["image_id"])].append((_object(one, names), one))
     except (ValueError, KeyError, TypeError) as error:
         words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -57,7 +61,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[int, str], dict[int, _Annota
 
 def _object(one: dict[str, Any], names: dict[int, str]) -> Object:
     x, y, width, height = (float(value) for value in one["bbox"])
-    return Object((x, y, x + width, y + height), names[int(one["category_id"])], crowd=bool(one.get("iscrowd", 0)))
+    return Object((x, y, x + width, y + height), _category(one, names), crowd=bool(one.get("iscrowd", 0)))
+
+
+def _category(one: dict[str, Any], names: dict[int, str]) -> str:
+    if int(one["category_id"]) not in names:
+        raise ValueError(f"annotation {one.get('id', '(without id)')} has category {one['category_id']}, not listed")
+    return names[int(one["category_id"])]
 
 
 def _masked(path: Path, one: Object, annotation: dict[str, Any], size: tuple[int, int]) -> Object:

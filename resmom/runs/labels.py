@@ -56,7 +56,9 @@ def _drawn(split: Split, fraction: float, seed: int, draws: int) -> tuple[tuple[
     except ValueError as error:
         raise UserError(f"--labels: {error}") from error
     which = "" if draws == 1 else f", draws 0 to {draws - 1}"
-    return each, f"{100 * fraction:g} % of each class, seed {seed}{which}"
+    fewest = min(np.unique(split.train.labels[split.train.labels >= 0], return_counts=True)[1])
+    least = ", at least one" if fraction * fewest < 1 else ""
+    return each, f"{100 * fraction:g} % of each class{least}, seed {seed}{which}"
 
 
 def _named(split: Split, path: Path) -> Rows:

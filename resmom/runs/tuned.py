@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, part_to_json
-from resmom.data.labelled import files_digest
+from resmom.data.decode import decode
+from resmom.data.labelled import files_digest, needed
 from resmom.data.source import DataError
 from resmom.nets.backbones import build_backbone
 from resmom.rundir import RunDir, RunDirError, append_line, write_json
@@ -95,6 +96,8 @@ def begin(
 ) -> Ended:
     """Fine-tune every backbone of `found`; `train` and `test` are the places that the task's images came from."""
     task.samples()  # whether the images fill a batch
+    for image in [] if task.test is None else task.test.images:
+        needed(decode, image.path)  # now, and not when all is trained
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
         require_fresh(out, words)  # once more, now that nobody else can come between
@@ -230,7 +233,14 @@ def _all(job: Job[D], words: Words[D], found: Backbones) -> Ended:
                     f"the images or {words.labels} are not those that {job.folder} was begun with; put them back, "
                     "or start anew"
                 )
-            row = tune(job, tuning, interrupt, found.words[name])
+            try:
+                row = tune(job, tuning, interrupt, found.words[name])
+            except DataError as error:  # an image that cannot be read; between two steps, or after the last
+                save_checkpoint(RunDir(job.folder / name).last, content(job, tuning))
+                raise DataError(
+                    f"{error}. {tuning.step} steps of {name} are saved: once it is mended, "
+                    f"`resmom {words.verb} resume {job.folder}` goes on"
+                ) from error
             rows += [] if row is None else [row]
             if interrupt.asked:
                 break

@@ -131,16 +131,27 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
             measuring = task.test is not None and due(tuning.step, pace.measure_steps)
             if measuring or done:
                 tuning.settled = task.settle(tuning.model, job.device, job.workers)
+            if (
+                due(tuning.step, pace.save_steps) or done or interrupt.asked
+            ):  # whatever ends the measurement costs no step
+                save_checkpoint(folder.last, content(job, tuning))
             if task.test is not None and (measuring or done):
                 with progress.paused():
-                    row = measured(job, tuning, task.test)
-                _note(folder, samples, tuning.step, task.kind, row.plain())
+                    row = _measured_and_noted(job, tuning, task.test)
                 progress.say(f"{tuning.name}, step {tuning.step}: {task.words(row.scores)}")
-            if due(tuning.step, pace.save_steps) or done or interrupt.asked:
-                save_checkpoint(folder.last, content(job, tuning))
             if interrupt.asked:
+                if not done and measuring:  # it was asked while measuring
+                    save_checkpoint(folder.last, content(job, tuning))
                 break
-    return row if row is not None or task.test is None or interrupt.asked else measured(job, tuning, task.test)
+    if row is None and task.test is not None and not interrupt.asked:
+        row = _measured_and_noted(job, tuning, task.test)
+    return row
+
+
+def _measured_and_noted(job: Job[D], tuning: Tuning, test: D) -> Measured:
+    row = measured(job, tuning, test)
+    _note(RunDir(job.folder / tuning.name), job.task.samples(), tuning.step, job.task.kind, row.plain())
+    return row
 
 
 def _noted(job: Job[D], tuning: Tuning) -> Measured | None:

@@ -100,8 +100,11 @@ def test_coco_of_another_form_is_refused(tmp_path: Path) -> None:
         path.write_text('{"images": []}')
         open_boxes(str(path))
     unknown = [{"image_id": 3, "category_id": 4, "bbox": [0, 0, 1, 1]}]
-    with pytest.raises(DataError, match="not COCO's form: 4 is missing"):
+    with pytest.raises(DataError, match=r"annotation \(without id\) has category 4, not listed\. It has lists images"):
         open_boxes(str(coco(tmp_path / "b.json", annotations=unknown)))
+    astray = [{"id": 12, "image_id": 77, "category_id": 9, "bbox": [0, 0, 1, 1]}]
+    with pytest.raises(DataError, match="annotation 12 is of image 77, not listed"):
+        open_boxes(str(coco(tmp_path / "c.json", annotations=astray)))
 
 
 def test_coco_with_masks(tmp_path: Path) -> None:
@@ -191,12 +194,30 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
         ((20, 5, 10, 9), "second corner left"),
         ((float("nan"), 5, 10, 9), "not finite"),
         ((200, 5, 210, 9), "outside of its image of 40 x 30"),
+        ((5, 5, 9999, 9), "reaches out of its image of 40 x 30 pixels by 9959"),
+        ((-50, 5, 10, 9), "reaches out of its image of 40 x 30 pixels by 51"),  # VOC counts from 1
+        ((5, 5, 10, 33), "reaches out of its image of 40 x 30 pixels by 3;"),
     ],
 )
 def test_boxes_that_cannot_be(tmp_path: Path, box: tuple[float, float, float, float], words: str) -> None:
     voc(tmp_path, "a", voc_object("dog", box))
     with pytest.raises(DataError, match=words):
         open_boxes(str(tmp_path))
+
+
+def test_a_box_may_reach_out_by_what_annotators_round(tmp_path: Path) -> None:
+    voc(tmp_path, "a", voc_object("dog", (0, 5, 42, 32)))
+    assert open_boxes(str(tmp_path)).images[0].boxes.tolist() == [[-1, 4, 42, 32]]
+
+
+def test_an_image_without_annotation_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    voc(tmp_path, "a", voc_object("dog", (1, 1, 5, 5)))
+    picture(tmp_path / "JPEGImages" / "b.jpg")
+    with pytest.raises(DataError, match=r"1 of the 2 images in .* the first b\.jpg: add Annotations/b\.xml"):
+        open_boxes(str(tmp_path))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "some.txt").write_text("a\n")
+    assert len(open_boxes(f"{tmp_path}:some").images) == 1
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -261,8 +261,52 @@ def test_changed_boxes_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="without test images"):
         detect_evaluate(tmp_path / "out", [], MACHINE)
     (tmp_path / "train/Annotations/000.xml").unlink()
+    (tmp_path / "train/JPEGImages/000.png").unlink()
     with pytest.raises(DataError, match="not those"):
         detect_resume(tmp_path / "out", MACHINE)
+
+
+def test_an_unreadable_test_image_is_told_before_the_first_step(place: Path, tmp_path: Path) -> None:
+    test = write_rectangles(tmp_path / "test", 4, 1)
+    (test / "JPEGImages/002.png").write_bytes((test / "JPEGImages/002.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"002\.png cannot be read: .*; replace it or take it out of the data$"):
+        detect_train(tiny(steps=1), RANDOM, [str(place / "train")], [str(test)], tmp_path / "out", MACHINE)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_an_unreadable_training_image_costs_no_step(tmp_path: Path) -> None:
+    places = [str(write_rectangles(tmp_path / "train", 6, 0))]
+    whole = detect_train(tiny(steps=6, batch=2, save_steps=6), RANDOM, places, [], tmp_path / "whole", MACHINE)
+    photo = tmp_path / "train/JPEGImages/003.png"
+    kept = photo.read_bytes()
+    photo.write_bytes(kept[:60])
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"003\.png cannot be read.* \d steps of random are saved: once it is mended, "):
+        detect_train(tiny(steps=6, batch=2, save_steps=6), RANDOM, places, [], out, MACHINE)
+    photo.write_bytes(kept)
+    assert detect_resume(out, MACHINE).interrupted_by is whole.interrupted_by is None
+    for name, value in weights(tmp_path / "whole").items():
+        assert torch.equal(value, weights(out)[name]), name
+
+
+def test_killed_in_the_last_measurement_only_that_is_done_again(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, out = tiny(steps=2, save_steps=0, measure_steps=0), tmp_path / "out"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tuning, "measured", killed)
+        train(config, place, out)
+    monkeypatch.setattr(tuning, "_step", killed)
+    row = detect_resume(out, MACHINE).rows[0]
+    assert row.step == 2
+    noted = [line for line in read_lines(out / "random/metrics.jsonl") if line["kind"] == "detection"]
+    assert [line["ap"] for line in noted] == [row.scores["ap"]]
+    assert detect_resume(out, MACHINE).rows == [row]
 
 
 def test_changed_test_photos_are_noticed(place: Path, tmp_path: Path) -> None:
