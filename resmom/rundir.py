@@ -204,6 +204,18 @@ def drop_lines_after(path: Path, step: int) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
 
 
+def no_run(path: Path) -> str:
+    """Why `path` is no run folder, and what to do."""
+    if not path.exists():
+        return f"{path} does not exist; name a run folder (start a run with `resmom pretrain`)"
+    for verb, things in (("detect", "detectors"), ("segment", "segmentation networks")):
+        if (path / f"{verb}.json").is_file():
+            return (
+                f"{path} holds {things}, not a run; it is for `resmom {verb} resume` or `evaluate`, and `resmom report`"
+            )
+    return f"{path} is not a run folder: it has no run.json (start a run with `resmom pretrain`)"
+
+
 def find_run(path: Path) -> tuple[RunDir, Path]:
     """The run folder and the checkpoint that a RUN argument names: a run folder (its last checkpoint) or a checkpoint.
 
@@ -216,7 +228,7 @@ def find_run(path: Path) -> tuple[RunDir, Path]:
         return run, path
     run = RunDir(path)
     if not run.config.exists():
-        raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
+        raise RunDirError(no_run(path))
     if not run.last.exists():
         raise RunDirError(f"{path} has no checkpoint yet; the run was stopped before its first one")
     return run, run.last

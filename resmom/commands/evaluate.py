@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import parse, print_json, set_process
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
@@ -17,6 +17,7 @@ from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
 from resmom.runs.labels import is_share
+from resmom.runs.machine import Machine
 from resmom.runs.verdict import verdict
 from resmom.which import Which
 
@@ -55,6 +56,8 @@ class Arguments:
     seed: int = 0
     """Of the images that --low-shot and --labels SHARE draw."""
     device: str = "auto"
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print the results as JSON."""
 
@@ -65,6 +68,7 @@ def main(arguments: list[str]) -> int:
     others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
     protocols = a.protocols if a.protocols is not None else () if others or a.all else PROTOCOLS
     _require_used(a, protocols)
+    set_process(Machine(threads=a.threads, keep_memory=False))
     if a.all:
         return _keep(a)
     if a.protocols == ():

@@ -105,7 +105,7 @@ def content(
         "step": entry.step,
         "features": entry.features,
         "decided": picked.decided,
-        "sentence": sentence(picked, float(test["top1"]), refused, short),
+        "sentence": sentence(picked, float(test["top1"]), str(test["data"]), refused, short),
         "test": dict(test),
         "held_out": held,
         "last_step": max(e.step for e in entries),
@@ -114,15 +114,15 @@ def content(
     }
 
 
-def sentence(picked: Picked, test: float, refused: str = "", short: str = "") -> str:
-    """The advice, its evidence, and what the chosen one alone reached on the test images.
+def sentence(picked: Picked, test: float, data: str, refused: str = "", short: str = "") -> str:
+    """The advice, its evidence, and what the chosen one alone reached on the test images of `data`.
 
     `refused` says why the network picked should not be used at all, if it should not; `short` that its run was too
     short to tell.
     """
     entry = picked.entry
     start = f"Keep none of them. {refused} The best is {entry.words}" if refused else f"Keep {entry.words}"
-    told = f"{start}. {picked.why} On the test images, which had no part in this: {test:.2f} %."
+    told = f"{start}. {picked.why} On the test images of {data}, which had no part in this: {test:.2f} %."
     return f"{told} {short}" if short else told
 
 

@@ -43,7 +43,7 @@ class Kept:
 
     @property
     def sentence(self) -> str:
-        return sentence(self.picked, self.row.score.top1, self.refused, self.short)
+        return sentence(self.picked, self.row.score.top1, self.row.data, self.refused, self.short)
 
 
 def keep(

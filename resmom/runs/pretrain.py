@@ -17,7 +17,7 @@ from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
-from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, read_lines, write_json
+from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.export import export
@@ -89,7 +89,7 @@ def resume(
     machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
     if not folder.config.exists():
-        raise RunDirError(f"{path} is not a run folder: it has no run.json; start a run with `resmom pretrain`")
+        raise RunDirError(no_run(path))
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
     require(own, written)

@@ -18,7 +18,7 @@ from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.rundir import RunDir, RunDirError, no_run, read_lines
 from resmom.runs.detection_record import detection_record, is_detection
 from resmom.runs.environment import without_folders
 from resmom.runs.evaluations import evaluations
@@ -85,7 +85,7 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
     for path in paths:
         folder = RunDir(path.parent.parent if path.is_file() else path)
         if not folder.config.exists():
-            raise RunDirError(f"{path} is not a run folder: it has no run.json (start one with `resmom pretrain`)")
+            raise RunDirError(no_run(path))
         found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
 

@@ -113,7 +113,7 @@ MISTAKES = {
     "pretrain --data x.npz --out /proc/new": "/proc/new cannot be written: the system says",
     "resume file": "file is not a run folder",
     "evaluate file": "file does not lie in the checkpoints/ folder of a run",
-    "gap nowhere": "nowhere is not a run folder",
+    "gap nowhere": "nowhere does not exist; name a run folder",
     "compare show file": "file holds no cells of a comparison",
     "data check nowhere": "nowhere does not exist",
 }

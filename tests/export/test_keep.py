@@ -51,14 +51,14 @@ def test_of_one_network_its_last_h_is_the_default() -> None:
 
 def test_the_file_says_all_that_the_card_needs() -> None:
     entries = [entry("teacher", 10, 70.0, "stage3, mean"), LAST]
-    written = content(pick(entries, 1000), entries, 1000, {"top1": 71.5}, {})
+    written = content(pick(entries, 1000), entries, 1000, {"top1": 71.5, "data": "photos"}, {})
     assert (written["network"], written["step"], written["features"], written["last_step"]) == (
         "teacher", 10, "stage3, mean", 20,
     )  # fmt: skip
     told = preference(written)
     assert told.headline == "Take the teacher." and told.decided
     assert told.why.startswith("Keep the teacher of step 10, features 'stage3, mean'. A linear probe reached 70.00 %")
-    assert told.why.endswith("On the test images, which had no part in this: 71.50 %.")
+    assert told.why.endswith("On the test images of photos, which had no part in this: 71.50 %.")
     assert rows(written) == [
         ("teacher", "10", "stage3, mean", "50.00", "70.00"), ("student", "20", "h", "50.00", "60.00"),
     ]  # fmt: skip
@@ -66,7 +66,9 @@ def test_the_file_says_all_that_the_card_needs() -> None:
 
 def test_of_a_spoilt_run_none_is_to_be_kept() -> None:
     entries = [LAST, entry("teacher", 20, 59.0)]
-    written = content(pick(entries, 1000), entries, 1000, {"top1": 61.0}, {}, refused="This run has collapsed.")
+    written = content(
+        pick(entries, 1000), entries, 1000, {"top1": 61.0, "data": "photos"}, {}, refused="This run has collapsed."
+    )
     assert written["sentence"].startswith(
         "Keep none of them. This run has collapsed. The best is the student of step 20"
     )

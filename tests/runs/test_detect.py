@@ -173,7 +173,8 @@ def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytes
     options += ["--device", "cpu", "--quiet", "--detector.width", "16", "--random", "--lr", "1e-12"]
     call = ["detect", "train", str(tmp_path / "run"), "--data", str(place / "train"), "--test", str(place / "test")]
     assert run_cli([*call, "--out", str(out), *options]) == 0
-    said = capsys.readouterr().out
+    said, complaint = capsys.readouterr()
+    assert complaint == ""  # --quiet, though the warm-up is longer than the training
     assert [line.split()[0] for line in said.splitlines()[:3]] == ["student", "teacher", "random"]
     assert "AP by class" in said and "VOC07 AP50 by class" in said and "detect-v1: fpn" in said
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")["state"]
@@ -206,6 +207,11 @@ def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytes
     assert run_cli(["detect", "resume", str(out), "--device", "cpu", "--quiet"]) == 0
     said = capsys.readouterr().out
     assert "AP by class" in said and "VOC07 AP50 by class" not in said
+    assert said.endswith(f"finished: {out}\nlook at it with:\n  resmom report {out} --out report.html\n")
+    assert run_cli(["evaluate", str(out)]) == 2
+    assert f"{out} holds detectors, not a run; it is for `resmom detect resume`" in capsys.readouterr().err
+    assert run_cli(["detect", "train", str(tmp_path / "run"), "--out", str(out)]) == 2
+    assert "name --data (" in capsys.readouterr().err
 
 
 def run_cli(arguments: list[str]) -> int:
