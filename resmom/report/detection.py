@@ -63,6 +63,12 @@ def tag_place(mark: Mark) -> str:
     return f"{across}; bottom: {100 * (1 - y):.2f}%" if y > 0.1 else f"{across}; top: {100 * y:.2f}%"
 
 
+def shown_from(photos: Sequence[BoxPhoto], network: int, score: float) -> str:
+    """From which score on a network's detections are shown, and what they come to; none where nothing is right."""
+    right = any(mark.kind == "right" for photo in photos for mark in photo.marks[network])
+    return f"from {score:.2f}, {counted(photos, network)}" if right else "finds none of these objects, at any score"
+
+
 def counted(photos: Sequence[BoxPhoto], network: int) -> str:
     """What the shown photos come to for one network."""
     kinds: list[Kind] = [mark.kind for photo in photos for mark in photo.marks[network]]

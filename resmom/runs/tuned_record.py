@@ -23,7 +23,7 @@ from resmom.runs.environment import without_folders
 from resmom.runs.machine import Machine
 from resmom.runs.task import Labelled, Task
 from resmom.runs.tuned import Words, as_saved, backbones_of, described, measured_digest
-from resmom.runs.tuning import Job
+from resmom.runs.tuning import Job, at_any_step
 
 PHOTOS = 12
 """Photos on the page, drawn at random from the test images that show something."""
@@ -51,12 +51,18 @@ class TunedFolder(Generic[D]):
         return found
 
     def measured(self, kind: str, networks: Sequence[TunedNetwork]) -> dict[str, dict[str, Line]]:
-        """The newest scores by protocol and network: those of training, then what `resmom … evaluate` added."""
+        """The newest scores by protocol and network: those of training, then what `resmom … evaluate` added.
+
+        What a network scored on the same images at an earlier step is not among them.
+        """
+        trained = [{**line, "network": network.name} for network in networks if (line := newest(network.lines, kind))]
+        last: dict[tuple[str, str], Line] = {}
+        for line in [*trained, *read_lines(self.path / "evaluations.jsonl")]:
+            key = line["network"], at_any_step(line["protocol"])
+            if key not in last or line["step"] >= last[key]["step"]:
+                last[key] = line
         found: dict[str, dict[str, Line]] = {}
-        for network in networks:
-            if line := newest(network.lines, kind):
-                found.setdefault(line["protocol"], {})[network.name] = line
-        for line in read_lines(self.path / "evaluations.jsonl"):
+        for line in last.values():
             found.setdefault(line["protocol"], {})[line["network"]] = line
         return found
 

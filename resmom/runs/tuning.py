@@ -1,5 +1,6 @@
 """One backbone fine-tuned for a task with labels: its steps, its measurements, and what a restart carries."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -195,6 +196,11 @@ def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
 
 def _note(folder: RunDir, samples: Batches, step: int, kind: str, values: dict[str, Any]) -> None:
     append_line(folder.metrics, {"kind": kind, **values, "step": step, "epoch": step / samples.per_epoch})
+
+
+def at_any_step(protocol: str) -> str:
+    """A protocol of `measured` without what it says of the step: of equal ones the later number counts."""
+    return re.sub(r"; (last step|step \d+ of \d+, not the last);", ";", protocol)
 
 
 def measured(job: Job[D], tuning: Tuning, data: D) -> Measured:

@@ -9,6 +9,7 @@ import pytest
 
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import SmallResNet
+from resmom.rundir import append_line
 from resmom.runs.detect import detect_evaluate, detect_train
 from resmom.runs.detection_record import detection_record
 from resmom.runs.origin import Origin
@@ -50,6 +51,22 @@ def test_what_is_gathered(folder: Path) -> None:
     assert objects >= 12 and any(mark.kind == "right" for photo in record.photos for mark in photo.marks[0])
     assert "/" not in " ".join(value for _, value in record.facts)  # no path of this machine
     assert detection_record(folder, "out", [], False).photos == ()
+
+
+def test_what_was_measured_at_an_earlier_step_is_left_out(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(folder, out)
+    (newest,) = detection_record(out, "out", [], False).measured.values()
+    protocol = newest["random"]["protocol"]
+    assert "; last step; test, 15 images" in protocol
+    earlier = protocol.replace("last step", "step 20 of 40, not the last")
+    elsewhere = earlier.replace("test, 15 images", "other, 9 images")
+    for told in (earlier, elsewhere):
+        append_line(out / "evaluations.jsonl", {**newest["random"], "network": "random", "step": 20, "protocol": told})
+    found = detection_record(out, "out", [], False).measured
+    assert {words: {name: line["step"] for name, line in scores.items()} for words, scores in found.items()} == {
+        protocol: {"random": 40}, elsewhere: {"random": 20},
+    }  # fmt: skip
 
 
 def test_the_page(folder: Path, tmp_path: Path) -> None:
