@@ -48,6 +48,11 @@ EQUAL = {"cross0.5": "other view, weight 0.5", "w1": "same view, weight 1"}
 PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
 SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
 FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
+SLOWER = {
+    "fast-teacher": "momentum from .9, no term",
+    "w1": "from .99, term, weight 1",
+    "w2": "from .99, term, weight 2",
+}
 DISTANCES = {
     "w2": "cosine, weight 2",
     "mse": "mean squared error, weight 1",
@@ -171,6 +176,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "distances": partial(accuracies, file=QUESTIONS, names=DISTANCES, kinds=ALL),
         "cosines": partial(accuracies, file=QUESTIONS, names=COSINES, kinds=ALL),
         "faster": partial(accuracies, file=QUESTIONS, names=FASTER, kinds=KNN),
+        "slower": partial(accuracies, file=QUESTIONS, names=SLOWER, kinds=ALL),
         "gaps": partial(gaps, file=QUESTIONS, names=EVERY),
         "correlations": partial(
             correlations,
