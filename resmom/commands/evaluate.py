@@ -1,8 +1,11 @@
 """resmom evaluate RUN [--data DATA]"""
 
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import tyro
 
@@ -19,7 +22,7 @@ from resmom.runs.keep import keep
 from resmom.runs.labels import is_share
 from resmom.runs.machine import Machine
 from resmom.runs.verdict import verdict
-from resmom.which import Which
+from resmom.which import Network, Which
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -80,7 +83,7 @@ def main(arguments: list[str]) -> int:
     if a.json:
         print_json([row.plain() for row in rows])
         return 0
-    for row in rows:
+    for row in _side_by_side(rows):
         print(_line(row))
         for c in row.candidates:
             setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
@@ -147,6 +150,13 @@ def _low_shot(a: Arguments) -> LowShot | None:
         return LowShot(shots, LowShot.draws if a.draws is None else a.draws, a.seed)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _side_by_side(rows: Sequence[Row]) -> list[Row]:
+    """The networks' rows of one measurement below each other, in the order of measurements; then what is no network."""
+    own = [[row for row in rows if row.network == name] for name in get_args(Network)]
+    pairs = [row for together in itertools.zip_longest(*own) for row in together if row is not None]
+    return pairs + [row for row in rows if row.network not in get_args(Network)]
 
 
 def _line(row: Row) -> str:

@@ -288,9 +288,12 @@ def test_the_command_prints_mean_spread_and_number(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, _ = trained
-    status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2)
+    status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2, "--threads", 1)
     lines = out.splitlines()
     assert status == 0 and len(lines) == 9 and all(" ± " in line and "(n=2)" in line for line in lines[:8])
+    assert [line.split()[0] for line in lines[:8]] == ["student", "teacher"] * 4
+    for student, teacher in zip(lines[:8:2], lines[1:8:2], strict=True):  # of the same measurement
+        assert student.partition("low-shot-v1")[2] == teacher.partition("low-shot-v1")[2]
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
     (first, *_) = json.loads(out)
     about = {"network", "top1", "top5", "protocol", "step", "data", "fingerprint"}
