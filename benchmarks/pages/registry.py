@@ -20,11 +20,13 @@ from benchmarks.pages.tables import (
     pulls,
     result_of,
     tuning,
+    twice,
     twins,
 )
 
 CHAIN = "chain/voc_tiny.jsonl"
 QUESTIONS = "questions/questions.jsonl"
+PROCESSOR = "questions/processor.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
 FLOOR = "questions/floor.json"
@@ -166,6 +168,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
+        "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
         "weights": partial(accuracies, file=QUESTIONS, names=WEIGHTS, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
         "views": partial(accuracies, file=QUESTIONS, names=VIEWS, kinds=ALL),

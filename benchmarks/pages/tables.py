@@ -41,6 +41,19 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
     return "\n\n".join(parts)
 
 
+def twice(docs: Path, file: str, again: str, arm: str, kinds: Sequence[tuple[str, str]]) -> str:
+    """Runs of an arm that the file `again` has too, made elsewhere: each measure there and here, a row per seed."""
+    first = {line["seed"]: line["measures"] for line in lines_of(docs, file, [arm])}
+    rows = [
+        f"| {line['seed']} | "
+        + " | ".join(f"{first[line['seed']][kind]:.2f}, {line['measures'][kind]:.2f}" for kind, _ in kinds)
+        + " |"
+        for line in lines_of(docs, again, [arm])
+    ]
+    head = f"| seed | {' | '.join(title for _, title in kinds)} |\n|---|{'---|' * len(kinds)}\n"
+    return head + "\n".join(rows)
+
+
 def result_of(docs: Path, file: str) -> dict[str, Any]:
     """A result file that is one JSON object."""
     found: dict[str, Any] = json.loads((docs / "results" / file).read_text(encoding="utf-8"))
