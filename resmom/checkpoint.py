@@ -36,15 +36,18 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         os.close(folder)
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint. Raises CheckpointError where the file is missing, damaged, or of another format."""
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint. Raises CheckpointError where the file is missing, damaged, or of another format.
+
+    `mapped`: tensors are read when they are looked at, for who wants to know a plain value of it.
+    """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     # torch's older format, which is a bare pickle, is never ours; its reader is not even started.
     if not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path} is damaged or not a resmom checkpoint: it is no zip archive")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is damaged or not a resmom checkpoint: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

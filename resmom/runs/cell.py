@@ -108,7 +108,7 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
 def steps_done(cell: Cell, out: Path) -> int:
     """The step from which an unfinished cell goes on: that of its last checkpoint, which metrics may be ahead of."""
     last = RunDir(cell.folder(out)).last
-    return int(load_checkpoint(last)["state"]["step"]) if last.exists() else 0
+    return int(load_checkpoint(last, mapped=True)["state"]["step"]) if last.exists() else 0
 
 
 def bare_line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:

@@ -17,10 +17,21 @@ LEARNED = 3.0
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One arm. `learned`: see `has_learned`; None where there is no kNN. `before` is the student's kNN at step 0.
+class Rise:
+    """The mean rise of kNN in points, and what it must exceed for an arm to have learned."""
 
-    `risen` is the mean rise of kNN since then, and what it must exceed, in points. `against` is empty for the first
+    mean: float
+    least: float
+
+    @property
+    def clear(self) -> bool:
+        return self.mean > self.least
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm. `learned`: whether kNN has risen clearly; None where there is no kNN. `before` is the student's kNN at
+    step 0, `rise` what came since. `against` is empty for the first
     arm, and for arms that did not learn.
     """
 
@@ -30,7 +41,7 @@ class Arm:
     diverged: tuple[int, ...]
     learned: bool | None
     before: Spread | None
-    risen: tuple[float, float] | None
+    rise: Rise | None
     measures: Mapping[str, Spread]
     against: Mapping[str, Paired]
 
@@ -88,22 +99,16 @@ def comparison(lines: Sequence[Line]) -> Comparison:
     )
 
 
-def has_learned(before: Sequence[float], after: Sequence[float], queries: int) -> bool:
-    """Whether kNN top-1 in percent, a pair of numbers per seed, has clearly risen above the untrained network's."""
-    rise, least = risen(before, after, queries)
-    return rise > least
+def risen(before: Sequence[float], after: Sequence[float], queries: int) -> Rise:
+    """How far kNN top-1 in percent, a pair of numbers per seed, has risen above that of the untrained network.
 
-
-def risen(before: Sequence[float], after: Sequence[float], queries: int) -> tuple[float, float]:
-    """The mean rise of kNN top-1 in points, and what it must exceed for an arm to have learned.
-
-    It must exceed three times s, the larger of two deviations: that of the rises over the seeds, so that one
+    The mean rise must exceed three times s, the larger of two deviations: that of the rises over the seeds, so that one
     seed that learned nothing spoils the arm; and the binomial one of a single rise, sqrt((p(1 - p) + q(1 - q)) / m) on
     m test images with accuracies p and q, which holds for one seed too.
     """
     rises = spread([b - a for a, b in zip(before, after, strict=True)])
     chance = standard_error((spread(before).mean, spread(after).mean), queries)
-    return rises.mean, LEARNED * max(rises.sd or 0.0, chance)
+    return Rise(rises.mean, LEARNED * max(rises.sd or 0.0, chance))
 
 
 def _without_seed(line: Line) -> Run | str:
@@ -129,13 +134,11 @@ def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
 def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
     diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
     knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
-    learned = rose = None
+    rise = None
     if knn:
         after = [line["measures"]["knn/student"] for line in knn]
-        rose = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
-        learned = rose[0] > rose[1]
-    if diverged:
-        learned = False
+        rise = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
+    learned = False if diverged else None if rise is None else rise.clear
     measures, first = _by_seed(own), _by_seed(base)
     against = {}
     if own is not base and learned is not False:
@@ -148,7 +151,7 @@ def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
         diverged=diverged,
         learned=learned,
         before=spread([line["before"] for line in knn]) if knn else None,
-        risen=rose,
+        rise=rise,
         measures={name: spread(list(values.values())) for name, values in measures.items()},
         against=against,
     )
@@ -237,11 +240,11 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
 
 def _notes(found: Comparison) -> Iterator[str]:
     for arm in found.arms:
-        if arm.learned is False and not arm.diverged and arm.before is not None and arm.risen is not None:
+        if arm.learned is False and not arm.diverged and arm.before is not None and arm.rise is not None:
             after = arm.measures["knn/student"].mean
             yield (
                 f"\n{arm.name} is not shown to have learned: kNN of the student went from {arm.before.mean:.2f} to "
-                f"{after:.2f} %, {arm.risen[0]:+.2f} points; it would have to rise by more than {arm.risen[1]:.2f}, "
+                f"{after:.2f} %, {arm.rise.mean:+.2f} points; it would have to rise by more than {arm.rise.least:.2f}, "
                 f"{LEARNED:g} standard deviations (of the rises over seeds, or of one rise on so few test images, "
                 "whichever is larger); nothing is concluded from it"
             )

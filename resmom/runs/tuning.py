@@ -132,26 +132,21 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
             measuring = task.test is not None and due(tuning.step, pace.measure_steps)
             if measuring or done:
                 tuning.settled = task.settle(tuning.model, job.device, job.workers)
-            if (
-                due(tuning.step, pace.save_steps) or done or interrupt.asked
-            ):  # whatever ends the measurement costs no step
+            saving = due(tuning.step, pace.save_steps) or done or interrupt.asked
+            if saving:  # before the measurement: whatever ends that costs no step
                 save_checkpoint(folder.last, content(job, tuning))
             if task.test is not None and (measuring or done):
                 with progress.paused():
-                    row = _measured_and_noted(job, tuning, task.test)
+                    row = measured(job, tuning, task.test)
+                _note(folder, samples, tuning.step, task.kind, row.plain())
                 progress.say(f"{tuning.name}, step {tuning.step}: {task.words(row.scores)}")
             if interrupt.asked:
-                if not done and measuring:  # it was asked while measuring
+                if not saving:  # it was asked since
                     save_checkpoint(folder.last, content(job, tuning))
                 break
-    if row is None and task.test is not None and not interrupt.asked:
-        row = _measured_and_noted(job, tuning, task.test)
-    return row
-
-
-def _measured_and_noted(job: Job[D], tuning: Tuning, test: D) -> Measured:
-    row = measured(job, tuning, test)
-    _note(RunDir(job.folder / tuning.name), job.task.samples(), tuning.step, job.task.kind, row.plain())
+    if row is None and task.test is not None and not interrupt.asked:  # all steps were done, but not the measurement
+        row = measured(job, tuning, task.test)
+        _note(folder, samples, tuning.step, task.kind, row.plain())
     return row
 
 

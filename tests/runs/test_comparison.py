@@ -9,7 +9,7 @@ import pytest
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
 from resmom.runs.compare import merge
-from resmom.runs.comparison import comparison, has_learned
+from resmom.runs.comparison import comparison, risen
 from resmom.runs.results import read_results
 from tests.runs.grids import line
 
@@ -50,7 +50,8 @@ def test_an_arm_that_did_not_learn_has_no_differences() -> None:
     found = comparison([*PLAIN, *lost])
     assert found.arms[1].learned is False and found.arms[1].against == {} and found.arms[0].learned is True
     # Rises of 1, -1 and .5: sd 1.041; one rise on 1,000 images has sqrt((.09 + .0914) / 1000) = 1.347 points.
-    assert found.arms[1].risen == (pytest.approx(1 / 6), pytest.approx(3 * 1.347, abs=2e-3))
+    rise = found.arms[1].rise
+    assert rise is not None and rise.mean == pytest.approx(1 / 6) and rise.least == pytest.approx(3 * 1.347, abs=2e-3)
     assert "went from 10.00 to 10.17 %, +0.17 points; it would have to rise by more than 4.04, 3 stand" in str(found)
     assert "do not read on" in str(comparison(lost))
 
@@ -65,12 +66,12 @@ def test_an_arm_is_judged_only_where_it_has_numbers() -> None:
 
 def test_the_rule_of_learning() -> None:
     # One seed, m = 1000, p = .10, q = .15: sqrt((.09 + .1275) / 1000) = 1.475 points, three of them 4.42
-    assert has_learned([10.0], [15.0], 1000) and not has_learned([10.0], [14.0], 1000)
-    assert not has_learned([10.0], [15.0], 100)
+    assert risen([10.0], [15.0], 1000).clear and not risen([10.0], [14.0], 1000).clear
+    assert not risen([10.0], [15.0], 100).clear
     # Rises of 20, 20 and 0: mean 13.3, sd 11.5: one seed that learned nothing spoils the arm.
-    assert not has_learned([10.0] * 3, [30.0, 30.0, 10.0], 10_000)
-    assert has_learned([10.0] * 3, [30.0, 31.0, 29.0], 10_000)
-    assert not has_learned([50.0] * 3, [30.0, 31.0, 29.0], 10_000)
+    assert not risen([10.0] * 3, [30.0, 30.0, 10.0], 10_000).clear
+    assert risen([10.0] * 3, [30.0, 31.0, 29.0], 10_000).clear
+    assert not risen([50.0] * 3, [30.0, 31.0, 29.0], 10_000).clear
 
 
 def test_a_diverged_seed_is_said() -> None:

@@ -33,10 +33,9 @@ def test_mask_average_precision_rises(places: tuple[str, str], tmp_path: Path) -
     origin = Origin(backbone=SmallResNet((16, 32, 64)))
     detect_train(config, origin, [places[0]], [places[1]], tmp_path / "out", MACHINE)
     lines = [x for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "detection"]
-    # Processors round differently: as with other seeds, AP50 ends anywhere from 48 to 100, and AP rises by 24 to 41.
-    assert lines[-1]["mask_ap50"] > 40 and lines[-1]["mask_ap"] > lines[0]["mask_ap"] + 15
+    assert lines[-1]["mask_ap50"] > 60 and lines[-1]["mask_ap"] > lines[0]["mask_ap"] + 20
     # A mask that is its whole box is half right of a triangle, and right at .5 … .75 of a disc.
-    assert lines[-1]["mask_per_class"]["triangle"] > 15
+    assert lines[-1]["mask_per_class"]["triangle"] > 20
     marks = [m for photo in detection_record(tmp_path / "out", "out", [], True).photos for m in photo.marks[0]]
     assert any(mark.kind == "right" for mark in marks) and all(mark.outline for mark in marks if mark.kind != "wrong")
     losses = [x["loss/loss_mask"] for x in read_lines(tmp_path / "out/random/metrics.jsonl") if x["kind"] == "train"]
