@@ -17,6 +17,7 @@ from benchmarks.pages.tables import (
     floor,
     gaps,
     lines_of,
+    own_pulls,
     pulls,
     result_of,
     tuning,
@@ -47,6 +48,16 @@ PAIRING = {
 }
 VIEWS = {"cross": "other view, weight 1", "w1": "same view, weight 1"}
 EQUAL = {"cross0.5": "other view, weight 0.5", "w1": "same view, weight 1"}
+MOVED = {
+    **PLAIN,
+    "z2": "+ at z, weight 2",
+    "h2": "+ at h, weight 2",
+    "cross0.5": "+ other view, weight 0.5",
+    "cross": "+ other view, weight 1",
+    "cross2": "+ other view, weight 2",
+    "fast-teacher": "momentum from .9",
+}
+"""The arms whose seeds 3 and 4 were run on another processor than the others'."""
 PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
 SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
 FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
@@ -169,6 +180,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
+        "instead": partial(accuracies, file=QUESTIONS, names=MOVED, kinds=ALL, instead=PROCESSOR),
+        "own-pulls": partial(own_pulls, file=GRADIENTS, names=EQUAL),
         "weights": partial(accuracies, file=QUESTIONS, names=WEIGHTS, kinds=ALL),
         "pairing": partial(accuracies, file=QUESTIONS, names=PAIRING, kinds=KNN),
         "views": partial(accuracies, file=QUESTIONS, names=VIEWS, kinds=ALL),

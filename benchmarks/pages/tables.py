@@ -25,9 +25,12 @@ def lines_of(docs: Path, file: str, arms: Iterable[str]) -> list[Line]:
     return [{**line, "place": order[line["arm"]]} for line in lines]
 
 
-def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, str]]) -> str:
-    """A table for each kind of accuracy: mean ± sd, and the difference from the first arm with its verdict."""
-    found = comparison(lines_of(docs, file, names))
+def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, str]], instead: str = "") -> str:
+    """A table for each kind of accuracy: mean ± sd, and the difference from the first arm with its verdict.
+
+    Runs that the file `instead` has count as they are there.
+    """
+    found = comparison(lines_of(docs, file, names) + (lines_of(docs, instead, names) if instead else []))
     parts = []
     for kind, title in kinds:
         first = names[found.arms[0].name]
@@ -78,6 +81,17 @@ def pulls(docs: Path, file: str, names: Names) -> str:
     return head + "\n".join(
         f"| {row['run']} | " + " | ".join(f"{row['weights'][arm]:.2f}" for arm in names) + " |" for row in rows
     )
+
+
+def own_pulls(docs: Path, file: str, names: Names) -> str:
+    """How hard each arm's term pulls at the end of its own runs: weight times the norm of its gradient at weight 1."""
+    rows = [
+        f"| {names[arm]}, {seed} | {row['residual']['weight'] * row['norms'][arm]:.3f} |"
+        for row in result_of(docs, file)["rows"]
+        for arm, _, seed in [row["run"].partition("/")]
+        if arm in names
+    ]
+    return "| run | norm of the gradient |\n|---|---|\n" + "\n".join(rows)
 
 
 def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
