@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from resmom.config import Run
-from resmom.methodconfig import queue_of
+from resmom.methodconfig import groups_of, queue_of
 from resmom.recipes import RECIPES, TWIN, names, recipe
 from resmom.rundir import RunDir, append_line, read_lines
 from resmom.runs.environment import environment, shareable
@@ -76,6 +76,8 @@ def options(run: Run, steps: int, batch: int, images: int, precision: str | None
     changed += ["--log.knn-epochs", 0]
     if queue_of(run.method):
         changed += ["--method.queue", min(queue_of(run.method), images)]
+    if groups_of(run.method):
+        changed += ["--method.shuffle-bn", batch // 2]
     if precision is not None:
         changed += ["--train.precision", precision]
     return [str(part) for part in changed]

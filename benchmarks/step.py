@@ -1,23 +1,26 @@
-"""A training step, side by side: what the residual term, the precision and torch.compile cost or save.
+"""A training step, side by side: what the residual term, the precision, torch.compile and shuffling BN cost or save.
 
     python -m benchmarks.step [--compile] [--threads N] [--out FILE]
 
 With --compile, both backbones are also compiled by torch's inductor (default mode), which needs a C++ compiler.
 bf16 is left out on a processor that emulates it. Prints ratios of steps per second against the published method in
-fp32: minimum, median and maximum over interleaved rounds. On a shared machine only such ratios mean anything; the
-seconds do not.
+fp32, of MoCo-v2 with BatchNorm in shuffled groups against MoCo-v2 without: minimum, median and maximum over interleaved
+rounds. On a shared machine only such ratios mean anything; the seconds do not.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.ended import ended
 from resmom.losses.residual import Residual
+from resmom.methodconfig import MethodConfig
+from resmom.methods.mocov2 import MoCoV2
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.recipes import recipe
@@ -34,19 +37,30 @@ from resmom.types import Batch
 WARM, ROUNDS = 2, 12
 """The first rounds pay for memory, kernels and compiling, and count for nothing."""
 BATCH = 128
+Step = Callable[[], None]
 
 
-def contender(weight: float, precision: Precision, compiled: bool = False) -> Callable[[], None]:
-    """One step of the small CIFAR recipe on random views, with both backbones compiled if so wanted."""
+GROUP = 32
+"""Images that BatchNorm normalises together in MoCo-v2's published runs."""
+SHUFFLED = f"… groups of {GROUP}, shuffled (against it)"
+
+
+def contender(weight: float, precision: Precision, compiled: bool = False, method: MethodConfig | None = None) -> Step:
+    """One step of the small CIFAR recipe on random views, with both backbones compiled if so wanted.
+
+    `method`: another one, without a predictor, in the place of the recipe's.
+    """
     run = recipe("mocov3_cifar100_small")
-    method = fresh_method(run, torch.device("cpu"))
-    for network in (method.student, method.teacher) if compiled else ():
+    if method is not None:
+        run = replace(run, method=method, residual=Residual(site="z"))
+    made = fresh_method(run, torch.device("cpu"))
+    for network in (made.student, made.teacher) if compiled else ():
         assert isinstance(network, Encoder) and isinstance(network.backbone, Backbone)
         network.backbone.compile()
-    state = State(method, build_optimizer(run.optim, method.student))
+    state = State(made, build_optimizer(run.optim, made.student))
     views = tuple(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last) for _ in range(2))
     batch, plan = Batch(views, torch.arange(BATCH)), Plan(0.1, 0.99, weight)
-    rules = Rules(Residual(weight), precision)
+    rules = Rules(replace(run.residual, weight=weight), precision)
 
     def step() -> None:
         train_step(state, batch, plan, rules)
@@ -69,6 +83,9 @@ def main(words: Sequence[str]) -> int:
         contenders[f"with the residual term, {precision}"] = contender(1.0, precision)
     if options.compile:
         contenders |= {f"published method, {p}, compiled": contender(0.0, p, compiled=True) for p in precisions}
+    queue = MoCoV2(hidden=1024, out=128, queue=4096)
+    contenders["MoCo-v2, fp32"] = contender(0.0, "fp32", method=queue)
+    contenders[SHUFFLED] = contender(0.0, "fp32", method=replace(queue, shuffle_bn=GROUP))
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(WARM + ROUNDS):
         for name, step in contenders.items():
@@ -76,11 +93,11 @@ def main(words: Sequence[str]) -> int:
             step()
             seconds[name].append(time.perf_counter() - began)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {ROUNDS} rounds")
-    print(f"{'speed against the first':<36}{'min':>7}{'median':>8}{'max':>7}{'first step, s':>15}")
-    base = seconds["published method, fp32"]
+    print(f"{'speed against the first':<40}{'min':>7}{'median':>8}{'max':>7}{'first step, s':>15}")
     for name, own in seconds.items():
+        base = seconds["MoCo-v2, fp32" if name == SHUFFLED else "published method, fp32"]
         ratios = [b / o for b, o in zip(base[WARM:], own[WARM:], strict=True)]
-        print(f"{name:<36}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}{own[0]:>15.1f}")
+        print(f"{name:<40}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}{own[0]:>15.1f}")
     if options.out is not None:
         settings = {"batch": BATCH, "warm": WARM, "rounds": ROUNDS}
         content = {"what": "step of our own", "settings": settings, "seconds": seconds}

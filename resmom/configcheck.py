@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from resmom import dist
 from resmom.config import ConfigError, Run
-from resmom.methodconfig import one_sided, pair_kinds, queue_of, sites_of, with_pairs
+from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
 from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet
 
 
@@ -72,6 +73,8 @@ def _check_method(run: Run) -> None:
             f"method.queue is {queue_of(run.method)}, train.batch {run.train.batch}: it must hold a batch at least; "
             "raise method.queue or lower train.batch"
         )
+    if groups_of(run.method):
+        _check_groups(run, groups_of(run.method))
     for what, sizes in (
         ("global", {view.size for view in run.policy.views[: traits.views]}),
         ("local", {view.size for view in run.policy.views[traits.views :]}),
@@ -84,6 +87,26 @@ def _check_method(run: Run) -> None:
             )
     if run.residual.weight > 0:
         _check_residual(run)
+
+
+def _check_groups(run: Run, images: int) -> None:
+    """Refuse groups of BatchNorm that the batch, its part on each device or a micro-batch is not made of."""
+    batch, devices, micro = run.train.batch, dist.announced(), run.train.micro_batch
+    off = "; or set method.shuffle_bn to 0, for BatchNorm over the whole batch"
+    if images < 2:
+        raise ConfigError(f"method.shuffle_bn is {images}; it must be 0 (off) or the images of a group, at least 2")
+    if batch < 2 * images or batch // devices % images:
+        share = f", {batch // devices} on each of {devices} devices" if devices > 1 else ""
+        raise ConfigError(
+            f"method.shuffle_bn is {images}, train.batch {batch}{share}: BatchNorm needs whole groups of {images} "
+            "images, and two of them at least, to shuffle keys among them; set train.batch to a multiple of "
+            f"{max(2, devices) * images}" + off
+        )
+    if micro % images:
+        raise ConfigError(
+            f"method.shuffle_bn is {images}, train.micro_batch {micro}: a part of the batch must be whole groups of "
+            f"{images} images; set train.micro_batch to a multiple of {images}" + off
+        )
 
 
 def _check_residual(run: Run) -> None:

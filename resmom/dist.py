@@ -50,7 +50,7 @@ def stop() -> None:
         distributed.destroy_process_group()
 
 
-def gather(rows: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
+def gather(rows: Float[Tensor, "n ..."]) -> Float[Tensor, "m ..."]:
     """The rows of all ranks, in the order of the ranks, without gradient. All ranks must bring the same number."""
     rows = rows.detach()
     if not active():

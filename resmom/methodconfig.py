@@ -51,6 +51,15 @@ def queue_of(method: MethodConfig) -> int:
             return 0
 
 
+def groups_of(method: MethodConfig) -> int:
+    """The images that BatchNorm normalises together where keys are shuffled among such groups; 0: the whole batch."""
+    match method:
+        case MoCoV2() | ReSSL() | DenseCL() | MSF():
+            return method.shuffle_bn
+        case _:
+            return 0
+
+
 def masks_of(method: MethodConfig) -> Masks | None:
     """What the method hides of its global views, None where it hides nothing."""
     match method:

@@ -6,6 +6,7 @@ They are registered as pytrees, so that data-parallel wrappers, compilers and gr
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils import _pytree
@@ -96,6 +97,16 @@ class Encoding:
             start, stop, _ = rows.indices(len(self.h))
             places = self.places.rows(slice(start * self.per_image, stop * self.per_image))
         return Encoding(self.h[rows], self.z[rows], p, logits, places)
+
+    def chosen(self, index: Int[Tensor, " m"]) -> "Encoding":
+        """The encoding of the images with these numbers, in this order."""
+        p = None if self.p is None else self.p[index]
+        logits = None if self.logits is None else self.logits[index]
+        places = None
+        if self.places is not None:
+            inside = torch.arange(self.per_image, device=index.device)
+            places = self.places.chosen((index[:, None] * self.per_image + inside).flatten())
+        return Encoding(self.h[index], self.z[index], p, logits, places)
 
     @property
     def per_image(self) -> int:

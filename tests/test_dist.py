@@ -28,7 +28,7 @@ def part(batch: Batch, rank: int, world: int) -> Batch:
 
 def trained(kind: str, rank: int = 0, world: int = 1, micro_batch: int = 0, broken: bool = False) -> dict[str, Any]:
     """Weights, losses and skips of a few steps; `broken` puts a NaN into the second batch, seen by the last rank."""
-    method = toy.method(kind, batch_norm=False)
+    method = toy.method(kind, batch_norm=kind in toy.GROUPS)
     state = State(method, build_optimizer(Sgd(), method.student))
     method.student = dist.data_parallel(method.student)
     residual = Residual() if method.teacher is None else Residual(1.0, toy.site(kind))
@@ -72,6 +72,9 @@ CASES = {  # method, micro-batch, and whether one rank meets a NaN
     "nnclr_ema in micro-batches": ("nnclr_ema", 3, False),
     "broken mocov2": ("mocov2", 0, True),
     "densecl in micro-batches": ("densecl", 3, False),
+    **{kind: (kind, 0, False) for kind in toy.GROUPS},
+    "mocov2_groups in micro-batches": ("mocov2_groups", 2, False),
+    "densecl_groups in micro-batches": ("densecl_groups", 2, False),
 }
 
 
@@ -108,9 +111,15 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Of BatchNorm, which each process keeps of its own images."""
+
+
 def assert_close(ours: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
     assert ours.keys() == whole.keys()
     for name, value in whole.items():
+        if name.endswith(STATISTICS):
+            continue
         assert (ours[name] - value).double().norm() <= 1e-10 * value.double().norm(), name
 
 
@@ -130,6 +139,20 @@ def test_two_processes_are_one(ranks: list[dict[str, dict[str, Any]]], case: str
         assert ours["offset"] == rank * N // WORLD
         for mine, everybodys in zip(ours["keys"], whole["keys"], strict=True):
             torch.testing.assert_close(mine, everybodys, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", toy.GROUPS)
+@pytest.mark.parametrize("network", ["student", "teacher"])
+def test_statistics_of_groups_are_on_average_those_of_one_process(
+    ranks: list[dict[str, dict[str, Any]]], kind: str, network: str
+) -> None:
+    whole = trained(kind)[network]
+    running = [name for name in whole if name.endswith(STATISTICS)]
+    assert running
+    for name in running:
+        mean = torch.stack([rank[kind][network][name].double() for rank in ranks]).mean(0)
+        torch.testing.assert_close(mean, whole[name].double(), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.slow

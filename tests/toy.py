@@ -52,6 +52,14 @@ class Pooled(nn.Module):
         return x.mean((2, 3))
 
 
+class Normal(Pooled):
+    """The same with a BatchNorm after the convolution."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 2), nn.BatchNorm2d(width), nn.GELU())
+
+
 def without_batch_norm(module: nn.Module) -> nn.Module:
     """The module with every BatchNorm1d replaced by a LayerNorm: then rows do not see each other."""
     for name, child in module.named_children():
@@ -68,6 +76,9 @@ QUEUE = 20
 QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl", "msf", "msf_symmetric", "nnclr_ema"]
 """Methods with a teacher and a queue; those whose teacher sees the other view are made with `same_view`."""
 
+GROUPS = ["mocov2_groups", "mocov2plus_groups", "ressl_groups", "densecl_groups", "msf_groups"]
+"""Methods with a queue whose BatchNorm normalises pairs of images, keys shuffled among these."""
+
 TAUGHT = ["mocov3", "byol", "dino", "ibot", *QUEUES]
 """Methods with a teacher."""
 
@@ -81,6 +92,7 @@ def method(
     """
     torch.manual_seed(seed)
     body = Backbone(Pooled() if kind == "densecl" else Flat(48, 12), 12)
+    normal = Backbone(Normal(), 12) if kind in GROUPS else body
     made: Method
     match kind:
         case "mocov3":
@@ -118,6 +130,16 @@ def method(
             made = MSFMethod(body, MSF(3, QUEUE, hidden=16, out=8, predictor_hidden=16, symmetric=True))
         case "nnclr_ema":
             made = NNCLREmaMethod(body, NNCLREma(0.2, QUEUE, hidden=16, out=8, predictor_hidden=16))
+        case "mocov2_groups":
+            made = MoCoV2Method(normal, MoCoV2(hidden=16, out=8, queue=QUEUE, same_view=same_view, shuffle_bn=2))
+        case "mocov2plus_groups":
+            made = MoCoV2Method(normal, MoCoV2(hidden=16, out=8, queue=QUEUE, symmetric=True, shuffle_bn=2))
+        case "ressl_groups":
+            made = ReSSLMethod(normal, ReSSL(hidden=16, out=8, queue=QUEUE, same_view=same_view, shuffle_bn=2))
+        case "densecl_groups":
+            made = DenseCLMethod(normal, DenseCL(hidden=16, out=8, queue=QUEUE, same_view=same_view, shuffle_bn=2))
+        case "msf_groups":
+            made = MSFMethod(normal, MSF(3, QUEUE, 16, 8, predictor_hidden=16, same_view=same_view, shuffle_bn=2))
         case _:
             raise ValueError(kind)
     if not batch_norm:
@@ -141,7 +163,8 @@ def part(teacher: nn.Module) -> None:
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken."""
-    return "z" if kind in ("dino", "ibot", "mocov2", "mocov2plus", "ressl", "densecl") else "p"
+    without = ("dino", "ibot", "mocov2", "mocov2plus", "ressl", "densecl")
+    return "z" if kind.removesuffix("_groups") in without else "p"
 
 
 def batch(seed: int = 0, n: int = 8) -> Batch:

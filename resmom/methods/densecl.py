@@ -17,6 +17,7 @@ from resmom.losses.precision import exact
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
+from resmom.nets.ghosts import in_groups, shuffled
 from resmom.nets.heads import dense_mlp, mlp
 from resmom.nets.queue import Queue
 from resmom.nets.teacher import make_teacher, unrecorded
@@ -35,6 +36,7 @@ class DenseCL:
     queue: int = 65536
     dense_weight: float = 0.5  # lambda; the global loss has 1 - lambda
     same_view: bool = False  # one more teacher forward, on the student's view; the residual term needs it
+    shuffle_bn: int = 0  # BatchNorm over groups of so many images, keys shuffled among them; 0: over the whole batch
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -53,7 +55,7 @@ class DenseCLMethod(Method):
         super().__init__()
         projector = mlp(backbone.width, config.hidden, config.out, 2, bias=True, norm=False)
         dense = dense_mlp(backbone.width, config.hidden, config.out)
-        self.student: nn.Module = Encoder(backbone, projector, dense=dense)
+        self.student: nn.Module = in_groups(Encoder(backbone, projector, dense=dense), config.shuffle_bn)
         self.teacher: nn.Module = make_teacher(self.student)
         self.queue = Queue(config.queue, config.out)  # k-: keys of whole views
         self.queue_dense = Queue(config.queue, config.out)  # t-: a key per view, the mean of its places
@@ -62,12 +64,15 @@ class DenseCLMethod(Method):
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
-        x_q, x_k = batch.views  # no shuffled BatchNorm: see MoCo-v2
-        k = self.teacher(x_k)
+        x_q, x_k = batch.views
+        k = self.keys(x_k)
         if not self.config.same_view:
             return Targets((k,))
         with unrecorded(self.teacher):
-            return Targets((self.teacher(x_q), k))
+            return Targets((self.keys(x_q), k))
+
+    def keys(self, view: Tensor) -> Encoding:
+        return shuffled(self.teacher, view, self.config.shuffle_bn)
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         c = self.config

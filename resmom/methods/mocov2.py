@@ -14,6 +14,7 @@ from resmom.losses.contrastive import queue_nce
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
+from resmom.nets.ghosts import in_groups, shuffled
 from resmom.nets.heads import mlp
 from resmom.nets.queue import Queue
 from resmom.nets.teacher import make_teacher, unrecorded
@@ -32,6 +33,7 @@ class MoCoV2:
     queue: int = 65536
     symmetric: bool = False  # MoCo-v2+: each view is query and key in turn; a queue per view
     same_view: bool = False  # one more teacher forward, on the student's view; the residual term needs it
+    shuffle_bn: int = 0  # BatchNorm over groups of so many images, keys shuffled among them; 0: over the whole batch
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -52,7 +54,7 @@ class MoCoV2Method(Method):
     def __init__(self, backbone: Backbone, config: MoCoV2) -> None:
         super().__init__()
         projector = mlp(backbone.width, config.hidden, config.out, 2, bias=True, norm=False)
-        self.student: nn.Module = Encoder(backbone, projector)
+        self.student: nn.Module = in_groups(Encoder(backbone, projector), config.shuffle_bn)
         self.teacher: nn.Module = make_teacher(self.student)
         self.queue = Queue(config.queue, config.out)  # keys of the second view
         self.queue1 = Queue(config.queue, config.out) if config.symmetric else None  # keys of the first
@@ -61,16 +63,17 @@ class MoCoV2Method(Method):
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
-        # No shuffled BatchNorm: among several processes on GPUs SyncBatchNorm normalises queries and keys over the
-        # whole batch, so that no key is told by the statistics of its process; in one process a shuffle does nothing.
         x_q, x_k = batch.views
         if self.config.symmetric:
-            return Targets((self.teacher(x_q), self.teacher(x_k)))
-        k = self.teacher(x_k)  # k = f_k(x_k)
+            return Targets((self.keys(x_q), self.keys(x_k)))
+        k = self.keys(x_k)  # k = f_k(x_k)
         if not self.config.same_view:
             return Targets((k,))
         with unrecorded(self.teacher):
-            return Targets((self.teacher(x_q), k))
+            return Targets((self.keys(x_q), k))
+
+    def keys(self, view: Tensor) -> Encoding:
+        return shuffled(self.teacher, view, self.config.shuffle_bn)
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         if self.queue1 is not None:

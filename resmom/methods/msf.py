@@ -16,6 +16,7 @@ from resmom.losses.neighbours import mean_shift
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
+from resmom.nets.ghosts import in_groups, shuffled
 from resmom.nets.heads import mlp
 from resmom.nets.queue import Queue
 from resmom.nets.teacher import make_teacher, unrecorded
@@ -35,6 +36,7 @@ class MSF:
     predictor_hidden: int = 4096
     symmetric: bool = False
     same_view: bool = False  # one more teacher forward, on the student's view; the residual term needs it
+    shuffle_bn: int = 0  # BatchNorm over groups of so many images, keys shuffled among them; 0: over the whole batch
 
     def __post_init__(self) -> None:
         for name in ("topk", "queue", "hidden", "out", "predictor_hidden"):
@@ -56,7 +58,7 @@ class MSFMethod(Method):
         super().__init__()
         projector = mlp(backbone.width, config.hidden, config.out, 2, bias=True)
         predictor = mlp(config.out, config.predictor_hidden, config.out, 2, bias=True)
-        self.student: nn.Module = Encoder(backbone, projector, predictor)
+        self.student: nn.Module = in_groups(Encoder(backbone, projector, predictor), config.shuffle_bn)
         self.teacher: nn.Module = make_teacher(self.student)
         self.queue = Queue(config.queue, config.out)  # targets of the second view
         self.queue1 = Queue(config.queue, config.out) if config.symmetric else None  # targets of the first
@@ -65,15 +67,18 @@ class MSFMethod(Method):
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
         t1, t2 = batch.views
-        v = self.teacher(t2)  # v = g(T2(x))
+        v = self.targets(t2)  # v = g(T2(x))
         bank = self.queue.after(dist.gather(v.z))  # M with the current targets in it, before the search
         if self.queue1 is not None:
-            v1 = self.teacher(t1)
+            v1 = self.targets(t1)
             return Targets((v1, v), (self.queue1.after(dist.gather(v1.z)), bank))
         if not self.config.same_view:
             return Targets((v,), (bank,))
         with unrecorded(self.teacher):
-            return Targets((self.teacher(t1), v), (bank,))
+            return Targets((self.targets(t1), v), (bank,))
+
+    def targets(self, view: Tensor) -> Encoding:
+        return shuffled(self.teacher, view, self.config.shuffle_bn)
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         if self.config.symmetric:

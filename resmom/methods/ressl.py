@@ -14,10 +14,11 @@ from resmom.losses.relation import relation
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
+from resmom.nets.ghosts import in_groups, shuffled
 from resmom.nets.heads import mlp
 from resmom.nets.queue import Queue
 from resmom.nets.teacher import make_teacher, unrecorded
-from resmom.types import Batch, Outcome, Pair, Targets, Term, Traits
+from resmom.types import Batch, Encoding, Outcome, Pair, Targets, Term, Traits
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ReSSL:
     out: int = 512
     queue: int = 131072
     same_view: bool = False  # one more teacher forward, on the student's view; the residual term needs it
+    shuffle_bn: int = 0  # BatchNorm over groups of so many images, keys shuffled among them; 0: over the whole batch
 
     def __post_init__(self) -> None:
         for name in ("student_temperature", "teacher_temperature"):
@@ -48,7 +50,7 @@ class ReSSLMethod(Method):
     def __init__(self, backbone: Backbone, config: ReSSL) -> None:
         super().__init__()
         projector = mlp(backbone.width, config.hidden, config.out, 2, bias=True, norm=False)
-        self.student: nn.Module = Encoder(backbone, projector)
+        self.student: nn.Module = in_groups(Encoder(backbone, projector), config.shuffle_bn)
         self.teacher: nn.Module = make_teacher(self.student)
         self.queue = Queue(config.queue, config.out)
         self.config = config
@@ -56,11 +58,14 @@ class ReSSLMethod(Method):
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
         strong, weak = batch.views
-        z2 = self.teacher(weak)  # z2 = F_t(weak augmentation of x)
+        z2 = self.keys(weak)  # z2 = F_t(weak augmentation of x)
         if not self.config.same_view:
             return Targets((z2,))
         with unrecorded(self.teacher):
-            return Targets((self.teacher(strong), z2))
+            return Targets((self.keys(strong), z2))
+
+    def keys(self, view: Tensor) -> Encoding:
+        return shuffled(self.teacher, view, self.config.shuffle_bn)
 
     def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
         z1 = self.student(batch.views[0][rows])  # z1 = F_s(strong augmentation of x)

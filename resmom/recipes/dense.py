@@ -21,14 +21,14 @@ from resmom.views.policy import mocov2_imagenet
 def densecl_coco_r50_800ep() -> Run:
     """DenseCL on COCO, ResNet-50, 800 epochs.
 
-    Source: WXinlong/DenseCL, configs/selfsup/densecl/densecl_coco_800ep.py (arXiv 2011.09157). There, 8 GPUs normalise
-    32 images each and keys are shuffled among them, the learning rate falls by epochs, and the start is mmcv's; here
-    BatchNorm sees the whole batch of 256, the rate falls by steps, and the start is torchvision's.
+    Source: WXinlong/DenseCL, configs/selfsup/densecl/densecl_coco_800ep.py (arXiv 2011.09157). 8 GPUs normalised
+    32 images each, keys shuffled among them: the groups of 32 here, on however many devices. There the learning rate
+    falls by epochs and the start is mmcv's; here by steps, and the start is torchvision's.
     Command: resmom pretrain densecl_coco_r50_800ep --data COCO --out RUN
     Published: 56.7 AP on VOC detection (trainval07+12, test07, mean of 5 trials). Ours: not measured yet.
     """
     return Run(
-        method=DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5),
+        method=DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5, shuffle_bn=32),
         backbone=ResNet(50),
         policy=mocov2_imagenet(),
         optim=Sgd(lr=0.3, weight_decay=1e-4),
@@ -61,7 +61,7 @@ def mocov2_coco_r50_800ep() -> Run:
     """
     return replace(
         densecl_coco_r50_800ep(),
-        method=MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536),
+        method=MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536, shuffle_bn=32),
     )
 
 

@@ -94,13 +94,13 @@ def ressl_cifar10_r18() -> Run:
 def mocov2_imagenet_r50() -> Run:
     """MoCo-v2 on ImageNet, ResNet-50, 200 epochs.
 
-    Source: facebookresearch/moco, README.md and main_moco.py (arXiv 2003.04297). There, 8 GPUs normalise 32 images each
-    and keys are shuffled among them; here BatchNorm sees the whole batch of 256.
+    Source: facebookresearch/moco, README.md and main_moco.py (arXiv 2003.04297). 8 GPUs normalised 32 images each, keys
+    shuffled among them: the groups of 32 here, on however many devices. Rate by epoch there, by step here.
     Command: resmom pretrain mocov2_imagenet_r50 --data IMAGENET --out RUN
     Published: 67.5 top-1, offline linear. Ours: not measured yet.
     """
     return Run(
-        method=MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536),
+        method=MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536, shuffle_bn=32),
         backbone=ResNet(50),
         policy=mocov2_imagenet(),
         optim=Sgd(lr=0.03, weight_decay=1e-4),
@@ -127,13 +127,13 @@ def msf_imagenet_r50() -> Run:
     """MSF on ImageNet, ResNet-50, 200 epochs: the student's view strong, the teacher's weak ("w/s").
 
     Source: UMBCvision/MSF, README.md and train_msf.py (arXiv 2105.07269): the command and the result beside it, with 10
-    neighbours in a bank of 128,000; the paper's text has 5, its table 71.4 without and 72.4 with "w/s". There the rate
-    changes once an epoch and four GPUs normalise 64 images each; here it changes every step, and BatchNorm sees all.
+    neighbours in a bank of 128,000; the paper's text has 5, its table 71.4 without and 72.4 with "w/s". Four GPUs
+    normalised 64 images each, targets shuffled among them: the groups of 64 here. Rate by epoch there, by step here.
     Command: resmom pretrain msf_imagenet_r50 --data IMAGENET --out RUN
     Published: 72.4 top-1, offline linear. Ours: not measured yet.
     """
     return Run(
-        method=MSF(topk=10, queue=128000),
+        method=MSF(topk=10, queue=128000, shuffle_bn=64),
         backbone=ResNet(50),
         policy=msf_imagenet(),
         optim=Sgd(lr=0.05, weight_decay=1e-4),

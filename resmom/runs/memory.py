@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from resmom.config import ConfigError, Run
+from resmom.methodconfig import groups_of
 from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.runs.facts import free_memory
 from resmom.runs.job import Job
@@ -24,7 +25,14 @@ def fit_batch(run: Run, kept_bytes: int, weight_bytes: int, device: torch.device
 
     Raises ConfigError if not even four images fit (or the batch, where that is smaller).
     """
-    batch = _halved(run.train.batch, kept_bytes, weight_bytes, device)
+    groups = groups_of(run.method)
+    batch = _halved(run.train.batch, kept_bytes, weight_bytes, device, groups)
+    if groups and not batch:
+        raise ConfigError(
+            f"memory does not hold the graph of {groups} images, which method.shuffle_bn has normalised together: "
+            f"{kept_bytes / 2**20:.0f} MiB per image, {weight_bytes / 2**30:.1f} GiB for weights, of "
+            f"{free_memory(device) / 2**30:.1f} GiB free; set method.shuffle_bn lower, or to 0"
+        )
     if batch < min(4, run.train.batch):
         raise ConfigError(
             f"the network does not fit into memory: {weight_bytes / 2**30:.1f} GiB for weights and "
@@ -43,8 +51,10 @@ def within_memory(job: Job, kept_bytes: int) -> Rules:
         return job.rules
     trained = bytes_of(student_of(job.state.method).state_dict())
     weights = bytes_of([network.state_dict() for network in networks_of(job.state.method).values()])
-    held = job.rules.micro_batch or job.run.train.batch
-    fits = max(1, _halved(held, kept_bytes, weights + 3 * trained, job.device))  # gradients, and an optimiser's two
+    held, groups = job.rules.micro_batch or job.run.train.batch, groups_of(job.run.method)
+    fits = max(
+        1, _halved(held, kept_bytes, weights + 3 * trained, job.device, groups)
+    )  # gradients, and an optimiser's two
     return job.rules if fits == held else replace(job.rules, micro_batch=fits)
 
 
@@ -95,9 +105,12 @@ def bytes_of(content: Any) -> int:
     return sum(bytes_of(value) for value in content) if isinstance(content, list | tuple) else 0
 
 
-def _halved(batch: int, kept_bytes: int, weight_bytes: int, device: torch.device) -> int:
-    """The batch, halved until memory holds the graph of so many images; 0 where it does not hold one."""
+def _halved(batch: int, kept_bytes: int, weight_bytes: int, device: torch.device, groups: int) -> int:
+    """The batch, halved until memory holds the graph of so many images; 0 where it does not hold one.
+
+    `groups`: the images that BatchNorm normalises together, of which it is then a multiple; 0 where that is all.
+    """
     room = MEMORY * free_memory(device) - weight_bytes
     while batch and batch * kept_bytes * TRANSIENT > room:
         batch //= 2
-    return batch
+    return batch - batch % groups if groups else batch

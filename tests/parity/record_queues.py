@@ -6,6 +6,8 @@ PATHs are checkouts of the repositories named in `SOURCES`. What is not given st
 """
 
 import importlib
+import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing import spawn
+from torch.nn.parallel import DistributedDataParallel
 from torchvision.models import resnet18
 
 from tests.parity.record import Sources, load, record_from
@@ -73,7 +77,42 @@ def moco(root: Path) -> dict[str, Any]:
 
     found = five_steps(model, loss, model._momentum_update_key_encoder, "encoder_k", "encoder_q")
     found["queue"] = model.queue.T.flatten().tolist()
-    return found
+    return found | {"shuffled": shuffled(root)}
+
+
+def shuffled(root: Path) -> dict[str, Any]:
+    """The same in two processes with half of each batch, keys shuffled between them; losses are the mean of both.
+
+    Running statistics are left out: theirs are those of the first process.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(shuffled_part, (str(root), folder), nprocs=2)
+        parts = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]
+    losses = [sum(both) / 2 for both in zip(*(part.pop("losses") for part in parts), strict=True)]
+    assert parts[0] == parts[1]  # both have the same weights
+    return {"losses": losses, **parts[0]}
+
+
+def shuffled_part(rank: int, root: str, folder: str) -> None:
+    torch.Tensor.cuda = lambda self, *_, **__: self
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    builder, s = load(Path(root) / "moco" / "builder.py", "moco_builder"), QueueSetting()
+    model = builder.MoCo(resnet18, s.out, s.queue, s.momentum, s.temperature, mlp=True).double()
+    fill(model, "encoder_k", "encoder_q")
+    both, half, step = DistributedDataParallel(model), s.images // 2, 0
+
+    def loss(*whole: Tensor) -> Tensor:
+        nonlocal step
+        torch.manual_seed(step)  # of which the order of the keys is a function
+        step += 1
+        return nn.functional.cross_entropy(*both(*(view[rank * half : (rank + 1) * half] for view in whole)))
+
+    found = five_steps(model, loss, model._momentum_update_key_encoder, "encoder_k", "encoder_q")
+    for network in ("student", "teacher"):
+        found[network] = {name: v for name, v in found[network].items() if "running" not in name}
+    found["queue"] = model.queue.T.flatten().tolist()
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
 
 
 def ressl(root: Path) -> dict[str, Any]:

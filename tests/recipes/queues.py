@@ -76,7 +76,7 @@ LARGE = both_views(224, (0.2, 1.0), interpolation="bilinear") | {
     "train.clip": 0.0,
 }
 MOCO = LARGE | {
-    "method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536, symmetric=False),
+    "method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536, symmetric=False, shuffle_bn=32),
     "optim": Sgd(lr=0.03, weight_decay=1e-4, momentum=0.9),
     "train.epochs": 200,
 }
@@ -87,7 +87,9 @@ MEAN_SHIFT = (
         "policy.views.1.size": 224,
         "policy.views.1.scale": (0.2, 1.0),
         "policy.views.1.flip": 0.5,
-        "method": MSF(topk=10, queue=128000, hidden=4096, out=512, predictor_hidden=4096, symmetric=False),
+        "method": MSF(
+            topk=10, queue=128000, hidden=4096, out=512, predictor_hidden=4096, symmetric=False, shuffle_bn=64
+        ),
         "optim": Sgd(lr=0.05, weight_decay=1e-4, momentum=0.9),
         "ema.momentum": 0.99,
         "ema.final": 0.99,
@@ -96,7 +98,7 @@ MEAN_SHIFT = (
 )
 
 COCO = LARGE | {
-    "method": DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5),
+    "method": DenseCL(temperature=0.2, hidden=2048, out=128, queue=65536, dense_weight=0.5, shuffle_bn=32),
     "optim": Sgd(lr=0.3, weight_decay=1e-4, momentum=0.9),
     "train.epochs": 800,
     "train.precision": "fp32",
@@ -106,7 +108,8 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "densecl_coco_r50_800ep": COCO,
     "densecl_coco_r50_1600ep": COCO | {"train.epochs": 1600},
     "densecl_imagenet_r50": COCO | {"train.epochs": 200, "optim": Sgd(lr=0.03, weight_decay=1e-4, momentum=0.9)},
-    "mocov2_coco_r50_800ep": COCO | {"method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536)},
+    "mocov2_coco_r50_800ep": COCO
+    | {"method": MoCoV2(temperature=0.2, hidden=2048, out=128, queue=65536, shuffle_bn=32)},
     "mocov2_imagenet_r50": MOCO,
     "msf_imagenet_r50": MEAN_SHIFT,
     "mocov2_imagenet_r50_800ep": MOCO | {"train.epochs": 800},

@@ -11,7 +11,7 @@ from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.counter import uniforms
-from resmom.methodconfig import queue_of, with_pairs
+from resmom.methodconfig import groups_of, queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
@@ -355,6 +355,8 @@ def shrunken(run: Run) -> Run:
         backbone = replace(run.backbone, image=32, patch=8, size="tiny")
     wide = ("hidden", "out", "predictor_hidden", "prototypes", "queue")
     slim = {field.name: 16 for field in fields(run.method) if field.name in wide}
+    if groups_of(run.method):
+        slim["shuffle_bn"] = 4
     size = 16 if isinstance(backbone, SmallResNet) else 32
     local = run.method.traits.views
     return replace(

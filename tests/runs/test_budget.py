@@ -17,6 +17,7 @@ from resmom.config import ConfigError, Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data, DataError
 from resmom.errors import UserError
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
@@ -189,6 +190,22 @@ class TestBatch:
         need = 128 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
         assert fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU) == expected
+
+    @pytest.mark.parametrize(("share", "expected"), [(1.0, 96), (0.99, 48), (0.5, 48), (0.49, 24)])
+    def test_a_part_is_whole_groups_of_batch_norm(
+        self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int
+    ) -> None:
+        run = replace(RUN, method=MoCoV2(queue=128, shuffle_bn=24), train=replace(RUN.train, batch=96))
+        need = 96 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
+        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
+        assert fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU) == expected
+
+    def test_not_even_a_group(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = replace(RUN, method=MoCoV2(queue=128, shuffle_bn=32), train=replace(RUN.train, batch=64))
+        need = 31 * COST.kept_bytes * TRANSIENT + COST.weight_bytes
+        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
+        with pytest.raises(ConfigError, match=r"of 32 images.* set method.shuffle_bn lower, or to 0"):
+            fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU)
 
     def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "free_memory", lambda device: 200 * MIB)
