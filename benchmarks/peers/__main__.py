@@ -57,7 +57,8 @@ def main() -> None:
     content: dict[str, Any] = {"what": options.what, "environment": about}
     content["settings"] = {"wait_policy": options.wait_policy, "rounds": options.rounds, "warm": options.warm}
     content["comparisons"] = []
-    print(f"{about['cpu']}, {about['cores']} cores, {options.threads} threads, torch {about['packages']['torch']}")
+    machine = f"{about['cpu']} ({about['instructions']}), {about['cores']} cores, {options.threads} threads"
+    print(f"{machine}, torch {about['packages']['torch']}")
     options.out.mkdir(parents=True, exist_ok=True)
     for comparison in WHAT[options.what](bench):
         content["comparisons"].append(comparison)  # written each time: what was measured is not lost

@@ -16,6 +16,7 @@ import torch
 import resmom
 from resmom import dist
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.facts import fast_bf16
 from resmom.runs.machine import cpu_model
 
 HOMES = ("home", "Users")
@@ -33,6 +34,7 @@ def environment() -> dict[str, Any]:
         "packages": _versions(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
+        "instructions": _instructions(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -58,6 +60,12 @@ def threads_of(run: Path) -> int:
     began = next(iter(read_lines(RunDir(run).environment)), {})
     threads = int(began.get("threads", 0))
     return threads if threads <= (os.cpu_count() or 1) else 0
+
+
+def _instructions() -> str:
+    """The widest instructions that torch uses on this CPU, by which its rounding differs; "bf16" where it has that."""
+    bf16 = " with bf16" if fast_bf16(torch.device("cpu")) else ""
+    return torch.backends.cpu.get_cpu_capability() + bf16
 
 
 def _versions() -> dict[str, str]:

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from resmom.runs.environment import environment, shareable, without_folders
+from resmom.runs.facts import fast_bf16
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("*.json*"))
 
@@ -37,3 +39,9 @@ def test_only_the_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
 def test_committed_results_hold_no_path_of_a_machine(file: Path) -> None:
     assert not re.findall(r'"/[^"]*"', file.read_text())
+
+
+def test_the_instructions_are_told_by_which_a_processor_rounds() -> None:
+    told = environment()["instructions"]
+    assert told.startswith(torch.backends.cpu.get_cpu_capability())
+    assert told.endswith(" with bf16") == fast_bf16(torch.device("cpu"))
