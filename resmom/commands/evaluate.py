@@ -1,11 +1,8 @@
 """resmom evaluate RUN [--data DATA]"""
 
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 import tyro
 
@@ -16,13 +13,14 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
+from resmom.report.compare import chosen, shared_protocol
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
 from resmom.runs.labels import is_share
 from resmom.runs.machine import Machine
 from resmom.runs.verdict import verdict
-from resmom.which import Network, Which
+from resmom.which import Which
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -66,7 +64,7 @@ class Arguments:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, and print a line per result."""
+    """Measure, and print a line per result under the protocol that it was measured by."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
     others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
     protocols = a.protocols if a.protocols is not None else () if others or a.all else PROTOCOLS
@@ -83,13 +81,17 @@ def main(arguments: list[str]) -> int:
     if a.json:
         print_json([row.plain() for row in rows])
         return 0
-    for row in _side_by_side(rows):
-        print(_line(row))
-        for c in row.candidates:
-            setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
-            print(
-                f"{' *' if c.chosen else '  '} {c.held_out:6.2f} on held-out training images  {setting}  {c.features}"
-            )
+    protocols_of = [shared_protocol(row.score.protocol) for row in rows]
+    for protocol in dict.fromkeys(protocols_of):
+        print(protocol)
+        for row in (row for row, own in zip(rows, protocols_of, strict=True) if own == protocol):
+            print(_line(row))
+            for c in row.candidates:
+                setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
+                print(
+                    f"    {'*' if c.chosen else ' '} {c.held_out:6.2f} on held-out training images  {setting}  "
+                    f"{c.features}"
+                )
     if said := verdict(rows):
         print(said)
     where = find_run(a.run)[0].evaluations
@@ -152,14 +154,8 @@ def _low_shot(a: Arguments) -> LowShot | None:
         raise UserError(str(error)) from error
 
 
-def _side_by_side(rows: Sequence[Row]) -> list[Row]:
-    """The networks' rows of one measurement below each other, in the order of measurements; then what is no network."""
-    own = [[row for row in rows if row.network == name] for name in get_args(Network)]
-    pairs = [row for together in itertools.zip_longest(*own) for row in together if row is not None]
-    return pairs + [row for row in rows if row.network not in get_args(Network)]
-
-
 def _line(row: Row) -> str:
     spread = "" if not row.draws else f" ± {'  -  ' if row.sd is None else f'{row.sd:5.2f}'} (n={len(row.draws)})"
     top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
-    return f"{row.network:<17}  top-1 {row.score.top1:5.2f}{spread}{top5}  {row.score.protocol}"
+    own = chosen(row.score.protocol)
+    return f"  {row.network:<17}  top-1 {row.score.top1:5.2f}{spread}{top5}" + (f"  ({own})" if own else "")

@@ -14,7 +14,7 @@ from resmom.errors import UserError
 from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
-from resmom.report.compare import Table, differences, table
+from resmom.report.compare import NETWORKS, Column, Table, differences, table
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.report.maskcolours import class_colour
@@ -26,7 +26,12 @@ MARKER = "resmom report 1"
 MOST_CLASSES = 12
 """More classes than this cannot be told apart by colour."""
 
-KINDS = {"knn": "kNN", "linear": "linear", "online": "online"}
+MOST_PROTOCOLS = 3
+"""Protocols that stand side by side in the table of scores; of more each has a row."""
+
+KINDS = {"knn": "kNN", "low": "few labels", "finetune": "fine-tuned", "sweep": "best layer"}
+"""Kinds of protocols by the beginnings of their names, where these say it less well."""
+
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 
 
@@ -81,6 +86,7 @@ def page(contents: Contents) -> str:
         "protocols": list(dict.fromkeys(m.protocol for run in runs for m in run.measures if m.protocol)),
         "compared": compared,
         "letters": _letters(compared),
+        "by_protocol": _by_protocol(compared),
         "uneven": len({group.step for group in compared.groups}) > 1,
         "most_seeds": max((len(group.runs) for group in compared.groups), default=0),
         "repeats": [run.name for group in compared.groups for run in group.repeats],
@@ -215,6 +221,14 @@ def _letters(compared: Table) -> dict[str, str]:
     return {
         protocol: chr(ord("a") + number) if number < 26 else str(number) for number, protocol in enumerate(protocols)
     }
+
+
+def _by_protocol(compared: Table) -> list[tuple[str, str, list[Column]]]:
+    """Protocols as rows, each with its short name and its columns; none where they are few enough to be columns."""
+    rows = list(dict.fromkeys((name, protocol) for name, _, protocol in compared.columns))
+    if len(rows) <= MOST_PROTOCOLS:
+        return []
+    return [(name, protocol, [(name, network, protocol) for network in NETWORKS]) for name, protocol in rows]
 
 
 def _data(contents: Contents, charts: Sequence[Drawn]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from resmom.config import Run, to_json
 from resmom.recipes import recipe
-from resmom.report.compare import Group, Measured, differences, flat, scores, shared_protocol, table
+from resmom.report.compare import Group, Measured, chosen, differences, flat, scores, shared_protocol, table
 from resmom.report.page import page
 from resmom.train.plan import Train
 from tests.report import sample
@@ -73,6 +73,11 @@ def test_only_equal_protocols_are_averaged_but_what_a_probe_chose_is_a_result() 
     first = LINEAR.format("0.1", "0", " at the edge of the grid")
     second = LINEAR.format("0.03", "0.001", "")
     assert shared_protocol(first) == shared_protocol(second) and "0.1" not in shared_protocol(first)
+    assert (chosen(first), chosen(second)) == ("lr 0.1 and wd 0, at the edge of the grid", "lr 0.03 and wd 0.001")
+    swept = f"sweep-v1 (stage2, mean; chosen among 4 layers and poolings x 15 settings; then {second})"
+    assert chosen(swept) == "stage2, mean; lr 0.03 and wd 0.001" and chosen("knn-v1 k=20") == ""
+    assert shared_protocol(swept) == shared_protocol(swept.replace("stage2, mean", "h").replace("0.03", "0.3"))
+    assert shared_protocol(swept).startswith("sweep-v1 (chosen among 4 layers")
     other = first.replace("30 epochs", "90 epochs")
     runs = [
         sample.run("a", 0, evaluations=[sample.evaluation("teacher", first, 60.0, 100)]),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -69,6 +70,46 @@ def test_one_run_tells_what_happened_first() -> None:
     assert found.tags.count("h1") == 1 and "Nothing found." in found.text and "one seed" in found.text
     assert "for these signs: collapsed," in found.text
     assert "commit abc" in found.text and "resmom pretrain" in found.text
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The rows of the table of scores, cell by cell."""
+    (table,) = re.findall(r'aria-label="Scores">(.*?)</table>', text, re.DOTALL)
+    rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in row] for row in cells]
+
+
+def evaluated(seed: int, weight: float, top1: float, kinds: int = 3) -> RunRecord:
+    """A run with scores by so many protocols beside the kNN of training."""
+    names = ["knn-v1 all", "low-shot-v1 5 per class", "finetune-v1 (whole)", "linear-v1 (x)"][:kinds]
+    found = [
+        sample.evaluation(network, name, top1 + 2 * (network == "teacher"), 100)
+        for name in names
+        for network in ("student", "teacher")
+    ]
+    return sample.run(f"w{weight:g} s{seed}", seed, weight, evaluations=found)
+
+
+def test_few_protocols_are_columns_and_many_are_rows() -> None:
+    few, many = (rows_of(page(sample.contents(evaluated(0, 0.0, 60.0, kinds)))) for kinds in (2, 3))
+    assert len(few) == 2 and len(few[0]) == 1 + 3 * 2
+    assert many[0] == ["protocol", "student", "teacher"]
+    assert many[1:] == [
+        ["kNN knn-v1 all", "60.0", "62.0"],
+        [f"kNN {sample.KNN}; measured while training", "50.0", "52.0"],
+        ["fine-tuned finetune-v1 (whole)", "60.0", "62.0"],
+        ["few labels low-shot-v1 5 per class", "60.0", "62.0"],
+    ]
+
+
+def test_many_protocols_of_several_configurations_have_a_row_for_each() -> None:
+    runs = [evaluated(0, 0.0, 60.0), evaluated(1, 0.0, 62.0), evaluated(0, 1.0, 70.0)]
+    rows = rows_of(page(sample.contents(*runs)))
+    assert rows[0] == ["protocol and configuration", "seeds", "student", "teacher"]
+    place = rows.index(["fine-tuned finetune-v1 (whole)"])
+    assert rows[place + 1] == ["residual.weight 0", "2", "61.0 ± 1.4", "63.0 ± 1.4"]
+    assert rows[place + 2] == ["residual.weight 1", "one seed", "70.0", "72.0"]
 
 
 def test_several_runs_are_compared_by_what_sets_them_apart() -> None:

@@ -290,10 +290,9 @@ def test_the_command_prints_mean_spread_and_number(
     path, _ = trained
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2, "--threads", 1)
     lines = out.splitlines()
-    assert status == 0 and len(lines) == 9 and all(" ± " in line and "(n=2)" in line for line in lines[:8])
-    assert [line.split()[0] for line in lines[:8]] == ["student", "teacher"] * 4
-    for student, teacher in zip(lines[:8:2], lines[1:8:2], strict=True):  # of the same measurement
-        assert student.partition("low-shot-v1")[2] == teacher.partition("low-shot-v1")[2]
+    assert status == 0 and len(lines) == 13 and all(line.startswith("low-shot-v1 ") for line in lines[:12:3])
+    for number, name in ((1, "student"), (2, "teacher")):  # of one measurement, under its protocol
+        assert all(line.split()[0] == name and " ± " in line and "(n=2)" in line for line in lines[number:12:3])
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
     (first, *_) = json.loads(out)
     about = {"network", "top1", "top5", "protocol", "step", "data", "fingerprint"}
@@ -309,7 +308,9 @@ def test_the_command_prints_mean_spread_and_number(
     assert status == 0 and row["network"] == "teacher" and "1 epochs, batch 8" in row["protocol"]
     status, out, _ = command(monkeypatch, capsys, path, "--sweep", "--linear.epochs", 1, "--network", "student")
     lines = out.splitlines()
-    assert status == 0 and lines[0].startswith("student") and sum(line.startswith(" * ") for line in lines) == 1
+    assert status == 0 and lines[0].startswith("sweep-v1 (chosen among 2 layers") and lines[1].startswith("  student")
+    (starred,) = [line for line in lines if line.startswith("    * ")]
+    assert f"({starred.split('  ')[-1]}; lr " in lines[1]  # the layer that it chose
 
 
 @pytest.mark.slow
@@ -349,8 +350,12 @@ def test_the_command_ignores_nothing(
 ) -> None:
     path, _ = trained
     status, out, _ = command(monkeypatch, capsys, path, "--labels", "0.2", "--draws", 2, "--protocols", "knn")
-    first, second, _ = out.splitlines()
-    assert status == 0 and all(" ± " in line and "(n=2)" in line for line in (first, second))
+    protocol, first, second, _ = out.splitlines()
+    assert (
+        status == 0
+        and protocol.startswith("knn-v1")
+        and all(" ± " in line and "(n=2)" in line for line in (first, second))
+    )
     for options, words in (
         (("--seed", 1), "--seed has no effect on what this call measures; it goes with --low-shot or --labels SHARE"),
         (("--probe.lr", 1), "--probe has no effect on what this call measures; it goes with --linear-crop"),
