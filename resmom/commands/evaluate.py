@@ -13,7 +13,7 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
-from resmom.report.compare import chosen, shared_protocol
+from resmom.protocols import chosen, shared_protocol
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep
@@ -94,6 +94,11 @@ def main(arguments: list[str]) -> int:
                 )
     if said := verdict(rows):
         print(said)
+    if a.finetune and a.labels and "linear" not in protocols:
+        print(
+            "with few labels a linear layer on the frozen features often does better than fine-tuning: "
+            f"--protocols linear --labels {a.labels} measures it on the same images"
+        )
     where = find_run(a.run)[0].evaluations
     print(f"on {rows[0].data}, step {rows[0].step}; also in {where}" if rows else f"nothing measured; see {where}")
     return 0

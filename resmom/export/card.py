@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from resmom.diagnose.labelfree import GAP, meanings
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
+from resmom.protocols import chosen, shared_protocol
 from resmom.which import Network
 
 Rows = Sequence[tuple[str, str]]
@@ -122,12 +124,8 @@ def _which(card: Card) -> list[str]:
         parts = ["## Which of the two networks" if len(card.files) > 1 else "## Which network this is", told]
     if not card.candidates:
         return [part for part in parts if part]
-    return [
-        *parts,
-        "`h` is what the files below give; other features are outputs of the named layer, pooled as said. On held-out "
-        "training images:",
-        _table(HEAD, card.candidates),
-    ]
+    told = "`h` is what the files below give; other features are outputs of the named layer, pooled as said."
+    return [*parts, f"{told} All {len(card.candidates)} candidates stand under *What was measured*."]
 
 
 def _findings(card: Card) -> str:
@@ -206,10 +204,32 @@ def _measured(card: Card) -> list[str]:
         told = [f"- {n.quantity}: {meaning[n.quantity]}" for n in card.numbers if n.quantity in meaning]
         parts += ["\n".join(told)] if told else []
     if card.evaluations:
-        scores = [(name, data or "not recorded", top1, how) for name, data, top1, how in card.evaluations]
-        evaluated = _table(("network", "images", "top-1 (%)", "protocol"), scores)
-        parts += ["By `resmom evaluate`, of this checkpoint:", evaluated]
+        parts += ["By `resmom evaluate`, of this checkpoint, top-1 in %:", *_evaluated(card)]
+    if card.candidates:
+        parts += ["Which network to keep was chosen among, on held-out training images:"]
+        parts += [_table(HEAD, card.candidates)]
     return parts
+
+
+def _evaluated(card: Card) -> list[str]:
+    """A row for every protocol on the same images, with what it chose for a network beside that network's score."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for name, data, top1, how in card.evaluations:
+        own = chosen(how)
+        scores = found.setdefault((data or "not recorded", shared_protocol(how)), {})
+        scores[name] = f"{top1} ({own})" if own else top1
+    others = list(dict.fromkeys(name for scores in found.values() for name in scores if name not in get_args(Network)))
+    networks = [name for name in get_args(Network) if any(name in scores for scores in found.values())]
+    rows = [
+        (data, *(scores.get(name, "-") for name in networks), how)
+        for (data, how), scores in found.items()
+        if scores.keys() & set(networks)
+    ]
+    more = [
+        (name, data, scores[name], how) for name in others for (data, how), scores in found.items() if name in scores
+    ]
+    tables = [_table(("images", *networks, "protocol"), rows)] if rows else []
+    return tables + ([_table(("for comparison", "images", "top-1 (%)", "protocol"), more)] if more else [])
 
 
 def _but_teacher(row: Sequence[str]) -> Sequence[str]:

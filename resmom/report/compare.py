@@ -2,12 +2,12 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from resmom.diagnose.paired import spread
+from resmom.protocols import shared_protocol
 from resmom.report.contents import RunRecord
 from resmom.report.numbers import setting
 
@@ -141,24 +141,6 @@ def scores(run: RunRecord) -> dict[Column, Measured]:
             drawn = (line.get("sd"), len(line.get("draws", ())))
             add(line["network"], line["protocol"] + on, line["top1"], line["step"], *drawn)
     return found
-
-
-_LAYER = re.compile(r"^(sweep-v1 \()([^;]*); (chosen among)")
-_RATE = re.compile(r"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( at the edge of the grid)?")
-
-
-def shared_protocol(protocol: str) -> str:
-    """A protocol without what it chose by itself for one network, rate or layer: that belongs to the result."""
-    return _RATE.sub(r"\2", _LAYER.sub(r"\1\3", protocol))
-
-
-def chosen(protocol: str) -> str:
-    """What a protocol chose by itself for one network, in words; empty where it chooses nothing."""
-    layer, rate = _LAYER.search(protocol), _RATE.search(protocol)
-    found = [layer[2]] if layer is not None else []
-    if rate is not None:
-        found += [rate[1] + (rate[3] or "").replace(" at", ", at")]
-    return "; ".join(found)
 
 
 def _cells(runs: Sequence[RunRecord]) -> dict[Column, Cell]:

@@ -12,7 +12,7 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data
 from resmom.export.record import trained_seconds
-from resmom.report.compare import shared_protocol
+from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir, RunDirError, read_lines
 from resmom.runs.environment import environment
 from resmom.runs.evaluate import evaluate

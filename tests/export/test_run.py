@@ -89,16 +89,13 @@ def test_both_networks_and_a_card_in_the_run_folder(folder: Path) -> None:
 
 
 def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
-    evaluated = {"network": "teacher", "top1": 44.44, "protocol": "linear-v1", "step": 60}
+    probe = "linear-v1 (lr {} and wd 0 chosen on 20 held-out training images, last epoch)"
+    evaluated = {"network": "teacher", "top1": 44.44, "protocol": probe.format(0.1), "step": 60}
+    other = {"network": "student", "top1": 33.33, "protocol": probe.format(0.3), "step": 60}
+    pixels = {"network": "raw pixels", "top1": 22.22, "protocol": "knn-v1", "step": 60}
     several = {"network": "student", "protocol": "finetune-v1", "top1": 50.0, "sd": 1.234, "draws": [49.0, 51.0]}
-    (folder / "evaluations.jsonl").write_text(
-        json.dumps(evaluated)
-        + "\n"
-        + json.dumps(several | {"step": 60})
-        + "\n"
-        + json.dumps(evaluated | {"top1": 77.77, "step": 10})
-        + "\n"
-    )
+    lines = [evaluated, several | {"step": 60}, other, pixels, evaluated | {"top1": 77.77, "step": 10}]
+    (folder / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     export(folder)
     card = (folder / "export" / "README.md").read_text()
     for words in (
@@ -106,8 +103,11 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "**Take the teacher.**", "11.25 points are more than the noise of 6.73 points", "400 images",
         f"| kNN top-1 (%) | 10 | 30 | 41.25 | {KNN} |", "| own other view found (%) | 20 | 60 | 40 |", "33.1",
         "| h | 0.0101 | 0.0202 | 0.0303 |", "health-v1, step 60", "knn at step 60",
-        "| teacher | not recorded | 44.44 | linear-v1 |",
-        "| student | not recorded | 50.00 ± 1.23 (n=2) | finetune-v1 |",
+        "| images | student | teacher | protocol |",
+        "| not recorded | 33.33 (lr 0.3 and wd 0) | 44.44 (lr 0.1 and wd 0) | "
+        "linear-v1 (chosen on 20 held-out training images, last epoch) |",
+        "| not recorded | 50.00 ± 1.23 (n=2) | - | finetune-v1 |",
+        "| raw pixels | not recorded | 22.22 | knn-v1 |",
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
         "| data | holiday |", "| images | 2,600 |", "a folder", "random weights",
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from resmom.config import Run, to_json
+from resmom.protocols import chosen, shared_protocol
 from resmom.recipes import recipe
-from resmom.report.compare import Group, Measured, chosen, differences, flat, scores, shared_protocol, table
+from resmom.report.compare import Group, Measured, differences, flat, scores, table
 from resmom.report.page import page
 from resmom.train.plan import Train
 from tests.report import sample

@@ -306,6 +306,10 @@ def test_the_command_prints_mean_spread_and_number(
     status, out, _ = command(monkeypatch, capsys, path, "--finetune", *tuning, "--network", "teacher", "--json")
     (row,) = json.loads(out)
     assert status == 0 and row["network"] == "teacher" and "1 epochs, batch 8" in row["protocol"]
+    few = ("--finetune", *tuning, "--network", "student", "--labels", "0.5")
+    for more, hinted in (((), True), (("--protocols", "linear", "--linear.epochs", 1), False)):
+        status, out, _ = command(monkeypatch, capsys, path, *few, *more)
+        assert status == 0 and ("--protocols linear --labels 0.5 measures it on the same images" in out) == hinted
     status, out, _ = command(monkeypatch, capsys, path, "--sweep", "--linear.epochs", 1, "--network", "student")
     lines = out.splitlines()
     assert status == 0 and lines[0].startswith("sweep-v1 (chosen among 2 layers") and lines[1].startswith("  student")
@@ -339,7 +343,7 @@ def test_scores_on_two_folders_are_told_apart(
     assert len(names) == 4
     export(run)
     card = (RunDir(run).export / "README.md").read_text()
-    assert all(f"| student | {name} |" in card for name in names)
+    assert all(f"\n| {name} | " in card for name in names)
     columns = table(gather([RunDir(run)], images=False).runs).columns
     assert {protocol.rpartition("; on ")[2] for _, _, protocol in columns if "; on " in protocol} == names
 
