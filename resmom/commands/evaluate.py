@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         print(said)
     if a.finetune and a.labels and "linear" not in protocols:
         print(
-            "with few labels a linear layer on the frozen features often does better than fine-tuning: "
+            "with few labels a linear layer on the frozen features may do better than fine-tuning: "
             f"--protocols linear --labels {a.labels} measures it on the same images"
         )
     where = find_run(a.run)[0].evaluations
