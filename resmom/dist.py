@@ -60,6 +60,13 @@ def gather(rows: Float[Tensor, "n ..."]) -> Float[Tensor, "m ..."]:
     return torch.cat(parts)
 
 
+def from_first(tensor: Tensor) -> Tensor:
+    """The tensor of rank 0, on every rank."""
+    if active():
+        distributed.broadcast(tensor, src=0)
+    return tensor
+
+
 def gather_with_gradient(rows: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
     """As `gather`, but the gradient of what every rank makes of the rows comes back to the rank they are from.
 

@@ -105,7 +105,11 @@ EACH = {
     "mocov2plus": "MoCo-v2+, at z",
     "ressl": "ReSSL, at z",
     "dino": "DINO, at z",
+    "dino_bn": "DINO with BatchNorm in its head, at z",
     "nnclr_ema": "NNCLR with a teacher",
+    "mocov2": "MoCo-v2, one query, at z",
+    "densecl": "DenseCL, at z",
+    "msf": "MSF, each view in turn",
 }
 DETECTORS = {
     "random": "random weights",

@@ -6,7 +6,7 @@ code has a group per GPU; here groups have a size, so that the same run can be d
 micro-batches. Normalising parts of a batch is otherwise known as ghost batches (Hoffer et al. 2017, arXiv 1705.08741).
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +19,20 @@ from resmom import dist
 from resmom.types import Encoding
 
 
-class _Ghost(_BatchNorm):
+class Ghost(_BatchNorm):
     """In training, every `images` rows are normalised by themselves; parameters, buffers and evaluation stay as ever.
 
-    The running statistics move by the mean over the groups, as those of one process among several do on average.
+    The running statistics move by the mean over the groups.
     """
 
     images: int
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or len(x) <= self.images:
+        """Raises ValueError, in training, for rows that are no whole groups; fewer than a group are one."""
+        if not self.training:
             return super().forward(x)
+        if len(x) > self.images and len(x) % self.images:
+            raise ValueError(f"BatchNorm over groups of {self.images} images got {len(x)}; give whole groups")
         self._check_input_dim(x)  # type: ignore[no-untyped-call]
         share, recorded = self.momentum, self._recorded(x)
         if recorded is not None and share is None:  # the mean of everything so far
@@ -57,7 +60,7 @@ class _Ghost(_BatchNorm):
         mean, variance = self.running_mean, self.running_var
         if not self.track_running_stats or mean is None or variance is None:
             return None
-        groups = -(-len(x) // self.images)
+        groups = max(1, len(x) // self.images)
         return mean.repeat(groups, 1), variance.repeat(groups, 1)
 
     @torch.no_grad()
@@ -68,58 +71,79 @@ class _Ghost(_BatchNorm):
         self.num_batches_tracked.add_(1)
 
 
-class GhostBatchNorm1d(_Ghost, nn.BatchNorm1d):
+class GhostBatchNorm1d(Ghost, nn.BatchNorm1d):
     """BatchNorm1d over groups of `images` rows."""
 
 
-class GhostBatchNorm2d(_Ghost, nn.BatchNorm2d):
+class GhostBatchNorm2d(Ghost, nn.BatchNorm2d):
     """BatchNorm2d over groups of `images` images."""
 
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_GHOSTS: dict[type[nn.Module], type[_Ghost]] = {nn.BatchNorm1d: GhostBatchNorm1d, nn.BatchNorm2d: GhostBatchNorm2d}
+_GHOSTS: dict[type[nn.Module], type[Ghost]] = {nn.BatchNorm1d: GhostBatchNorm1d, nn.BatchNorm2d: GhostBatchNorm2d}
 
 
 def in_groups(network: Network, images: int) -> Network:
     """The network, every BatchNorm of which now normalises groups of so many images; 0 leaves it as it is.
 
-    Names of weights and buffers stay. Raises ValueError for a group of one, where there is no BatchNorm, or one that is
-    neither BatchNorm1d nor BatchNorm2d itself.
+    The layers stay where and what they are, weights, buffers, hooks and names, also where one stands in several places.
+    Raises ValueError for a group of one, where there is no BatchNorm, or one that is neither BatchNorm1d nor
+    BatchNorm2d itself.
     """
     if images == 0:
         return network
     if images < 2:
         raise ValueError(f"method.shuffle_bn is {images}; it must be 0 (off) or the images of a group, at least 2")
-    found = [(parent, name, child) for parent in network.modules() for name, child in parent.named_children()]
-    norms = [(parent, name, child) for parent, name, child in found if isinstance(child, _BatchNorm)]
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     if not norms:
         raise ValueError("the network has no BatchNorm whose statistics could be shuffled; set method.shuffle_bn to 0")
-    for parent, name, norm in norms:
-        kind = _GHOSTS.get(type(norm))
-        if kind is None:
+    for norm in norms:
+        if type(norm) not in _GHOSTS:
             raise ValueError(
                 f"the network has a {type(norm).__name__}, which cannot be split into groups: only BatchNorm1d and "
                 "BatchNorm2d can; set method.shuffle_bn to 0"
             )
-        setattr(parent, name, _ghost(norm, kind, images))
+    for norm in norms:
+        norm.__class__ = _GHOSTS[type(norm)]
+        cast(Ghost, norm).images = images
     return network
 
 
-def _ghost(norm: _BatchNorm, kind: type[_Ghost], images: int) -> _Ghost:
-    ghost = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    ghost.images = images
-    ghost.weight, ghost.bias = norm.weight, norm.bias
-    for name, buffer in norm.named_buffers():
-        setattr(ghost, name, buffer)
-    return ghost.train(norm.training)
+def as_ever(network: Network) -> Network:
+    """The network with every BatchNorm over the whole batch again: groups are for pretraining, not for what follows."""
+    plain = {ghost: norm for norm, ghost in _GHOSTS.items()}
+    for layer in ghosts(network):
+        del layer.images
+        cast(nn.Module, layer).__class__ = plain[type(layer)]
+    return network
+
+
+def ghosts(network: nn.Module) -> list[Ghost]:
+    """The layers that normalise groups."""
+    return [layer for layer in network.modules() if isinstance(layer, Ghost)]
+
+
+@torch.no_grad()
+def share_statistics(network: nn.Module) -> None:
+    """Give all ranks the mean of their running statistics, where BatchNorm normalises groups.
+
+    These are then the mean over the groups of all ranks, as one process would have it; elsewhere SyncBatchNorm does it.
+    """
+    if dist.world() == 1:
+        return
+    running = [b for layer in ghosts(network) for b in (layer.running_mean, layer.running_var) if b is not None]
+    if running:
+        flat = torch.cat(running)
+        dist.average([flat])
+        torch._foreach_copy_(running, list(torch.split(flat, [len(buffer) for buffer in running])))
 
 
 @torch.no_grad()
 def shuffled(network: nn.Module, view: Float[Tensor, "n c height width"], images: int) -> Encoding:
     """What a network says of a view, its images, of all ranks, in a random order meanwhile, a new one at each call.
 
-    The order is torch's generator's, which a step seeds alike on all ranks. `images` 0, or a network that does not
+    The order is torch's generator's, that of rank 0. `images` 0, or a network that does not
     normalise with its batch: nothing is shuffled.
     """
     said: Encoding
@@ -128,7 +152,7 @@ def shuffled(network: nn.Module, view: Float[Tensor, "n c height width"], images
         return said
     n, rank = len(view), dist.rank()
     mine = slice(rank * n, (rank + 1) * n)
-    order = torch.randperm(n * dist.world(), device=view.device)
+    order = dist.from_first(torch.randperm(n * dist.world(), device=view.device))
     last = view.is_contiguous(memory_format=torch.channels_last)
     drawn = dist.gather(view)[order[mine]].contiguous(
         memory_format=torch.channels_last if last else torch.contiguous_format

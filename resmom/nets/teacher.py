@@ -151,7 +151,8 @@ def unrecorded(teacher: nn.Module) -> Iterator[None]:
     """While it is open, forward passes leave the teacher's running statistics as they are.
 
     For passes that a method's own loss does not need: in training mode the teacher then normalises with the batch, as
-    the student beside it does, and yet what it is in evaluation mode stays what the published method makes of it.
+    the student beside it does (in groups of its own, where keys are shuffled among these), and yet what it is in
+    evaluation mode stays what the published method makes of it.
     """
     norms = [(part, part.track_running_stats) for part in teacher.modules() if isinstance(part, _BatchNorm)]
     for part, _ in norms:

@@ -18,8 +18,9 @@ from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import holdout
 from resmom.method import Method
-from resmom.methodconfig import groups_of, steady_of
+from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone
+from resmom.nets.ghosts import ghosts
 from resmom.runs.device import stream
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
@@ -126,7 +127,7 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
     for other in {view.size for view in run.policy.views} - {side}:
         _require_size(backbone_of(method.student), channels, side, other)
-    if dist.world() > 1 and device.type == "cuda" and not groups_of(run.method):
+    if dist.world() > 1 and device.type == "cuda" and not ghosts(method):
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

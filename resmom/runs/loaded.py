@@ -14,6 +14,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
 from resmom.errors import UserError
 from resmom.method import Method
+from resmom.nets.ghosts import as_ever
 from resmom.rundir import RunDir, find_run
 from resmom.runs.device import default_device
 from resmom.runs.job import fresh_method
@@ -70,6 +71,7 @@ class Loaded:
 def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded:
     """Read a run folder's last checkpoint, or one checkpoint file. Raises RunDirError, CheckpointError, ConfigError.
 
+    What is trained from here on normalises whole batches, whatever groups pretraining had.
     `own` is needed where the run was made with modules of the user's own.
     """
     folder, checkpoint = find_run(path)
@@ -88,7 +90,7 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
             load_network(method.teacher, teacher, "teacher")
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}{again(written)}") from error
-    return Loaded(run, folder, method, content, place, written)
+    return Loaded(run, folder, as_ever(method), content, place, written)
 
 
 def load_start(loaded: Loaded) -> nn.Module | None:

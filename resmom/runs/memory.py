@@ -25,14 +25,7 @@ def fit_batch(run: Run, kept_bytes: int, weight_bytes: int, device: torch.device
 
     Raises ConfigError if not even four images fit (or the batch, where that is smaller).
     """
-    groups = groups_of(run.method)
-    batch = _halved(run.train.batch, kept_bytes, weight_bytes, device, groups)
-    if groups and not batch:
-        raise ConfigError(
-            f"memory does not hold the graph of {groups} images, which method.shuffle_bn has normalised together: "
-            f"{kept_bytes / 2**20:.0f} MiB per image, {weight_bytes / 2**30:.1f} GiB for weights, of "
-            f"{free_memory(device) / 2**30:.1f} GiB free; set method.shuffle_bn lower, or to 0"
-        )
+    batch = _halved(run.train.batch, kept_bytes, weight_bytes, device, groups_of(run.method))
     if batch < min(4, run.train.batch):
         raise ConfigError(
             f"the network does not fit into memory: {weight_bytes / 2**30:.1f} GiB for weights and "
@@ -71,7 +64,7 @@ def kept_bytes_of(job: Job, images: int = 8) -> int:
         return tensor
 
     alive: list[Tensor] = []
-    few = min(images, job.run.train.batch)
+    few = few_images(job, images)
     batch = job.batch(0)
     # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
     rows = replace(batch.rows(slice(0, few)), views=tuple(view[:few].clone() for view in batch.views))
@@ -86,6 +79,12 @@ def kept_bytes_of(job: Job, images: int = 8) -> int:
         for buffer, value in zip(method.buffers(), buffers, strict=True):
             buffer.copy_(value)
     return sum(seen.values()) // few + sum(view[0].numel() * 4 for view in batch.views)
+
+
+def few_images(job: Job, images: int) -> int:
+    """So many images of a batch as a trial of its step takes, whole groups where BatchNorm has these."""
+    few, groups = min(images, job.run.train.batch), groups_of(job.run.method)
+    return few - few % groups if 0 < groups < few else few
 
 
 def lighter(run: Run) -> list[str]:
@@ -108,9 +107,18 @@ def bytes_of(content: Any) -> int:
 def _halved(batch: int, kept_bytes: int, weight_bytes: int, device: torch.device, groups: int) -> int:
     """The batch, halved until memory holds the graph of so many images; 0 where it does not hold one.
 
-    `groups`: the images that BatchNorm normalises together, of which it is then a multiple; 0 where that is all.
+    `groups`: the images that BatchNorm normalises together, of which it is then a multiple; 0 where that is all. Raises
+    ConfigError where memory does not hold the graph of one group.
     """
     room = MEMORY * free_memory(device) - weight_bytes
     while batch and batch * kept_bytes * TRANSIENT > room:
+        if groups and batch <= groups:
+            raise ConfigError(
+                f"memory does not hold the graph of {groups} images, which method.shuffle_bn has normalised together: "
+                f"{kept_bytes / 2**20:.0f} MiB per image, {weight_bytes / 2**30:.1f} GiB for weights, of "
+                f"{free_memory(device) / 2**30:.1f} GiB free; set method.shuffle_bn lower, or to 0"
+            )
         batch //= 2
-    return batch - batch % groups if groups else batch
+        if groups:
+            batch = max(batch - batch % groups, groups)
+    return batch

@@ -15,6 +15,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.facts import emulates_bf16, fast_bf16
 from resmom.runs.job import Job, prepare, require_batch
+from resmom.runs.memory import few_images
 from resmom.train.optim import set_rate
 from resmom.train.plan import Precision, learning_rate
 from resmom.train.step import autocast, total_loss, train_step
@@ -164,7 +165,7 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
 
 def _operations(job: Job, images: int = 4) -> float:
     """FLOP per image of a step: teacher forward, student forward and backward, heads and loss, all views."""
-    few = min(images, job.run.train.batch)
+    few = few_images(job, images)
     rows = job.batch(0).rows(slice(0, few))
     method = job.state.method
     method.train()

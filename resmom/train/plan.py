@@ -23,7 +23,7 @@ class Train:
     """Images per optimiser step, over all processes together."""
     micro_batch: int = 0
     """Images whose graph is held at once, per process; 0 is all of them. Gradients are exact either way (the teacher
-    speaks of the whole batch first), but BatchNorm of the student then sees micro-batches."""
+    speaks of the whole batch first), but BatchNorm of the student then sees micro-batches, unless it has its groups."""
     warmup_epochs: float = 10.0
     """Length of the warm-up of a run measured in epochs."""
     warmup_steps: int = 0

@@ -19,6 +19,7 @@ from resmom import dist
 from resmom.diagnose.gap import gaps
 from resmom.losses.residual import Residual, residual_term, target_entropy
 from resmom.method import Method
+from resmom.nets.ghosts import share_statistics
 from resmom.nets.teacher import PLAIN, Ema, move_teacher, set_mode
 from resmom.train.optim import gated_step, set_decay, set_rate
 from resmom.train.plan import Plan, Precision
@@ -123,6 +124,7 @@ def train_step(
             memory.append(remember)
             _add(metrics, parts, (rows.stop - rows.start) / len(batch.index))
     with clock.part("update", device):
+        share_statistics(method)
         _settle(state, plan, rules, metrics, memory, statistics)
     return metrics
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
-from resmom.nets.ghosts import GhostBatchNorm2d, in_groups, shuffled
+from resmom.nets.ghosts import GhostBatchNorm2d, as_ever, ghosts, in_groups, shuffled
 from resmom.nets.heads import dense_mlp, mlp
 from resmom.nets.teacher import make_teacher, move_teacher, unrecorded
 from tests import toy
@@ -111,7 +111,51 @@ class TestGroups:
         assert torch.equal(teacher.backbone.body.layers[1].running_mean, before)
         teacher(view())
         assert not torch.equal(teacher.backbone.body.layers[1].running_mean, before)
+        ours, theirs = teacher.backbone.body.layers[1], student.backbone.body.layers[1]
+        theirs.weight.data.fill_(2.0)
         move_teacher(teacher, student, 0.9)
+        torch.testing.assert_close(ours.weight, torch.full_like(ours.weight, 1.1))
+
+    def test_a_layer_in_two_places_stays_one(self) -> None:
+        shared = nn.BatchNorm2d(4)
+        seen: list[int] = []
+        shared.register_forward_hook(lambda layer, given, out: seen.append(len(out)))
+        network = in_groups(nn.Sequential(shared, nn.Conv2d(4, 4, 1), shared), 3).double()
+        assert network[0] is network[2] is shared and type(shared) is GhostBatchNorm2d
+        network(maps())
+        assert seen == [9, 9] and shared.num_batches_tracked == 2
+
+    def test_a_network_that_is_one_layer(self) -> None:
+        assert type(in_groups(nn.BatchNorm2d(4), 3)) is GhostBatchNorm2d
+
+    def test_what_is_no_whole_group_is_refused(self) -> None:
+        ours, _ = norm()
+        with pytest.raises(ValueError, match="groups of 3 images got 10"):
+            ours(maps(10))
+        assert len(ours(maps(2))) == 2  # less than a group
+        assert len(ours.eval()(maps(10))) == 10
+
+    def test_two_passes_before_one_backward(self) -> None:
+        ours, _ = norm()
+        (ours(maps(2)).sum() + ours(maps(9)).square().sum()).backward()
+        assert torch.isfinite(ours.weight.grad).all()
+
+    @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+    def test_half_precision_keeps_its_kind_and_its_way_in_memory(self, precision: torch.dtype) -> None:
+        ours = norm()[0].float()
+        x = maps().to(precision).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=precision):
+            made = ours(x)
+        assert made.dtype == precision and made.is_contiguous(memory_format=torch.channels_last)
+        assert ours.running_mean.dtype == torch.float32
+
+    def test_and_back(self) -> None:
+        ours, whole = norm()
+        network = nn.Sequential(ours)
+        assert [layer is ours for layer in ghosts(network)] == [True]
+        assert as_ever(network)[0] is ours and type(ours) is nn.BatchNorm2d and ghosts(network) == []
+        x = maps(10)
+        assert torch.equal(ours(x), whole(x))
 
     def test_none_are_made_of_nought(self) -> None:
         network = nn.Sequential(nn.BatchNorm1d(3))

@@ -191,12 +191,16 @@ class TestBatch:
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
         assert fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU) == expected
 
-    @pytest.mark.parametrize(("share", "expected"), [(1.0, 96), (0.99, 48), (0.5, 48), (0.49, 24)])
+    @pytest.mark.parametrize(
+        ("batch", "group", "room", "expected"),
+        [(96, 24, 96, 96), (96, 24, 95, 48), (96, 24, 47, 24), (96, 32, 47, 32), (160, 32, 39, 32), (192, 64, 95, 64)],
+    )
     def test_a_part_is_whole_groups_of_batch_norm(
-        self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int
+        self, monkeypatch: pytest.MonkeyPatch, batch: int, group: int, room: int, expected: int
     ) -> None:
-        run = replace(RUN, method=MoCoV2(queue=128, shuffle_bn=24), train=replace(RUN.train, batch=96))
-        need = 96 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
+        """`room`: of how many images the graph fits."""
+        run = replace(RUN, method=MoCoV2(queue=256, shuffle_bn=group), train=replace(RUN.train, batch=batch))
+        need = room * COST.kept_bytes * TRANSIENT + COST.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
         assert fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU) == expected
 

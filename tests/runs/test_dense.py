@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 import resmom
 from resmom.commands.gap import main as gap_command
-from resmom.config import ConfigError
+from resmom.config import ConfigError, from_json
 from resmom.diagnose.gap import gap as row_gap
 from resmom.losses.residual import Residual
 from resmom.methods.densecl import DenseCL
 from resmom.nets.backbones import MoCoViT
+from resmom.nets.ghosts import ghosts
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
 from resmom.runs.evaluate import evaluate
@@ -28,7 +29,10 @@ from tests.runs.crash import QUIET, small_run, write_images
 
 pytestmark = pytest.mark.slow
 
-RUN = replace(small_run(epochs=2), method=DenseCL(hidden=8, out=4, queue=20), residual=Residual(site="z"))
+GROUP = 2
+RUN = replace(
+    small_run(epochs=2), method=DenseCL(hidden=8, out=4, queue=20, shuffle_bn=GROUP), residual=Residual(site="z")
+)
 SITES = ("h", "z", "dense/h", "dense/z")
 
 
@@ -47,6 +51,14 @@ def test_both_kinds_of_gap_are_measured_in_training_and_by_the_health(finished: 
     assert health[0]["gap/dense/z/intra"] == pytest.approx(0.0, abs=1e-6)  # both networks are the same at the start
     assert 0 < health[-1]["gap/dense/z/intra"] < health[-1]["gap/dense/z/chance"]
     assert "gap/z/inter" in health[-1] and "gap/dense/z/inter" not in health[-1]
+
+
+def test_the_groups_of_pretraining_end_with_it(finished: resmom.Result) -> None:
+    run = from_json(load_run(finished.path, "cpu").content["run"])
+    assert run.method.shuffle_bn == GROUP and ghosts(fresh_method(run, torch.device("cpu")))
+    assert not ghosts(load_run(finished.path, "cpu").method)
+    student = resmom.load(finished.path).train()  # as who fine-tunes it has it
+    assert not ghosts(student) and len(student(torch.rand(2 * GROUP + 1, 3, 8, 8)).h) == 2 * GROUP + 1
 
 
 def test_the_gap_command_shows_places(finished: resmom.Result, capsys: pytest.CaptureFixture[str]) -> None:
