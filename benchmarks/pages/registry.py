@@ -30,6 +30,7 @@ QUESTIONS = "questions/questions.jsonl"
 PROCESSOR = "questions/processor.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
+LONGER = "questions/longer.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
 KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
@@ -37,6 +38,7 @@ ALL = [*KNN, ("online/student", "online classifier of the student")]
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
+LASTING = {**PLAIN, "w2": "+ term, weight 2"}
 WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
     **PLAIN,
@@ -180,7 +182,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "gaps": partial(gaps, file=QUESTIONS, names=HEADLINE),
     },
     "results/questions.md": {
-        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS]),
+        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
@@ -218,6 +220,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ]
             + [("gap to the other view at z, kNN of the student", "gap/z/inter", "knn/student")],
         ),
+        "longer": partial(accuracies, file=LONGER, names=LASTING, kinds=ALL),
+        "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
         "predictor": partial(accuracies, file=METHODS, names=PREDICTOR, kinds=KNN),
         "made-up": partial(accuracies, file=METHODS, names=MADE_UP, kinds=KNN),
         "methods": partial(twins, file=METHODS, names=EACH, kind="knn/student", ending="+res"),
