@@ -99,8 +99,8 @@ def _check_groups(run: Run, images: int) -> None:
         share = f", {batch // devices} on each of {devices} devices" if devices > 1 else ""
         raise ConfigError(
             f"method.shuffle_bn is {images}, train.batch {batch}{share}: BatchNorm needs whole groups of {images} "
-            "images, and two of them at least, to shuffle keys among them; set train.batch to a multiple of "
-            f"{max(2, devices) * images}" + off
+            "images, and two of them at least, to shuffle keys among them; set method.shuffle_bn to a part that "
+            f"goes into the batch, or train.batch to a multiple of {max(2, devices) * images}" + off
         )
     if micro % images:
         raise ConfigError(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import parse, print_json, set_process
 from resmom.rundir import find_run
 from resmom.runs.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
+from resmom.runs.machine import Machine
 
 ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
 
@@ -28,6 +29,8 @@ class Arguments:
     accuracy: bool = True
     """kNN of both networks, where there are labels."""
     device: str = "auto"
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print the results as JSON."""
 
@@ -35,6 +38,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a table per checkpoint as soon as it is there."""
     a = parse(Arguments, arguments, "resmom gap", ABOUT)
+    set_process(Machine(threads=a.threads, keep_memory=False))
     if a.json:
         print_json(dataclasses.asdict(gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy)))
         return 0

@@ -36,6 +36,8 @@ def collapsed(seen: Lines) -> Finding | None:
             )
             return Finding("collapsed", step_of(newest), words, remedy)
     gap = seen.recent("gap/z/chance")
+    if gap is None:  # too few lines of training
+        gap = _fallen(seen, "gap/z/chance")
     if gap is not None and gap < COLLAPSED_CHANCE_GAP and seen.step >= LEAST_STEPS:
         words = (
             f"student and teacher project all images to nearly the same point: 1 - cos between different images is "
@@ -43,6 +45,14 @@ def collapsed(seen: Lines) -> Finding | None:
         )
         return Finding("collapsed", seen.step, words, remedy)
     return None
+
+
+def _fallen(seen: Lines, name: str) -> float | None:
+    """The newest measurement of a quantity; None before statistics have settled, or if it has not fallen far."""
+    value, first = number(seen.newest, name), number(seen.start, name)
+    if value is None or step_of(seen.newest) < LEAST_STEPS:
+        return None
+    return value if first is None or value < COLLAPSED_OF_START * first else None
 
 
 def _found_words(line: Line) -> str:

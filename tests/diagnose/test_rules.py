@@ -115,6 +115,21 @@ def test_collapse_of_the_projection_alone() -> None:
     assert names(run(train=same, until=40)) == []
 
 
+def test_collapse_of_the_projection_where_training_wrote_few_lines() -> None:
+    def fallen(step: int) -> Line:
+        return {"gap/z/chance": 0.0012 if step else 0.0958}
+
+    def few(lines: list[Line]) -> list[Line]:
+        return [line for line in lines if line["kind"] != "train" or line["step"] in (1, EVERY)]
+
+    found = findings(few(run(health=fallen)), STEPS)
+    assert [f.name for f in found] == ["collapsed"] and "0.0012" in found[0].words
+    assert names(few(run(health=lambda s: {"gap/z/chance": 0.9}))) == []
+    # A projector that says the same of all from the start on is untrained.
+    assert names(few(run(health=lambda s: {"gap/z/chance": 0.001}))) == []
+    assert names(run(health=fallen)) == []  # many lines of training, which say .9, count
+
+
 def test_few_dimensions() -> None:
     def low(step: int) -> Line:
         return {"student/rankme": 3.25} if step else {}
