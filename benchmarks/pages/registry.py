@@ -60,7 +60,14 @@ MOVED = {
     "fast-teacher": "momentum from .9",
 }
 """The arms whose seeds 3 and 4 were run on another processor than the others'."""
-PULLS = {"w1": "same view", "cross": "other view", "z2": "same view, at z", "h2": "same view, at h"}
+PULLS = {
+    "w1": "same view",
+    "cross": "other view",
+    "z2": "same view, at z",
+    "h2": "same view, at h",
+    "kd_feature": "distillation over features",
+    "kd_relation": "distillation over relations",
+}
 SITE = {**PLAIN, "w2": "+ at p, weight 2", "z2": "+ at z, weight 2", "h2": "+ at h, weight 2"}
 FASTER = {**PLAIN, "fast-teacher": "momentum from .9 instead of .99", "w1": "+ term, weight 1"}
 SLOWER = {
@@ -208,7 +215,10 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 (f"gap on the same view at {site}, kNN of the student", f"gap/{site}/intra", "knn/student")
                 for site in ("h", "z", "p")
             ]
-            + [("gap to the other view at p, kNN of the student", "gap/p/inter", "knn/student")],
+            + [
+                ("gap to the other view at p, kNN of the student", "gap/p/inter", "knn/student"),
+                ("kNN of the teacher minus the student's, kNN of the student", "knn/ahead", "knn/student"),
+            ],
         ),
         "correlations-methods": partial(
             correlations,
@@ -218,9 +228,13 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 (f"gap on the same view at {site}, kNN of the student", f"gap/{site}/intra", "knn/student")
                 for site in ("h", "z")
             ]
-            + [("gap to the other view at z, kNN of the student", "gap/z/inter", "knn/student")],
+            + [
+                ("gap to the other view at z, kNN of the student", "gap/z/inter", "knn/student"),
+                ("kNN of the teacher minus the student's, kNN of the student", "knn/ahead", "knn/student"),
+            ],
         ),
         "longer": partial(accuracies, file=LONGER, names=LASTING, kinds=ALL),
+        "longer-ahead": partial(ahead, file=LONGER, names=LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
         "predictor": partial(accuracies, file=METHODS, names=PREDICTOR, kinds=KNN),
         "made-up": partial(accuracies, file=METHODS, names=MADE_UP, kinds=KNN),

@@ -8,7 +8,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from benchmarks.imagenet import IMAGES
-from resmom.diagnose.paired import Spread, spread
+from resmom.diagnose.paired import Spread, paired, spread
 from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import Arm, comparison, verdict
@@ -105,7 +105,7 @@ def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
         said = (
             verdict(twin, kind, 2)
             if plain.counts
-            else "not resolved: it did not learn without the term, and no n follows"
+            else f"not resolved: without the term it did not learn ({_rise(lines, arm)})"
         )
         before, after = told(plain.measures.get(kind)), told(twin.measures.get(kind))
         rows.append(f"| {called} | {told(plain.before)} | {before} | {after} | {said} |")
@@ -113,6 +113,20 @@ def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
         "| method | random weights | without the term | with it | difference, same seeds |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
     )
+
+
+def _rise(lines: Sequence[Line], arm: str) -> str:
+    """How far the runs of an arm rose above their random weights, and the seeds that would tell it from 0."""
+    own = {line["seed"]: line for line in lines if line["arm"] == arm and line["before"] is not None}
+    rise = paired(
+        {seed: line["measures"]["knn/student"] for seed, line in own.items()},
+        {seed: line["before"] for seed, line in own.items()},
+    )
+    if rise is None or rise.needed is None:
+        return "no number of seeds would tell its rise from 0"
+    if rise.resolved:
+        return f"it rose by {rise.difference.mean:+.2f}, told from 0 and yet too little"
+    return f"it rose by {rise.difference.mean:+.2f}, which about {rise.needed} seeds would tell from 0"
 
 
 def ahead(docs: Path, file: str, names: Names) -> str:
@@ -167,8 +181,11 @@ def tuning(docs: Path, file: str, names: Names, parts: Sequence[tuple[str, str, 
 
 
 def correlations(docs: Path, file: str, arms: Sequence[str], pairs: Sequence[tuple[str, str, str]]) -> str:
-    """Spearman's rank correlation over runs and over the means of arms. `pairs` are (title, measure, measure)."""
-    lines = [line for line in lines_of(docs, file, arms) if line["failed"] is None]
+    """Spearman's rank correlation over runs and over the means of arms. `pairs` are (title, measure, measure).
+
+    Beside what was measured there is `knn/ahead`, kNN of the teacher minus the student's.
+    """
+    lines = [_with_ahead(line) for line in lines_of(docs, file, arms) if line["failed"] is None]
     by_arm = comparison(lines).arms
     rows = []
     for title, one, other in pairs:
@@ -176,6 +193,11 @@ def correlations(docs: Path, file: str, arms: Sequence[str], pairs: Sequence[tup
         means = [(arm.measures[one].mean, arm.measures[other].mean) for arm in by_arm]
         rows.append(f"| {title} | {_rank(runs)} | {_rank(means)} |")
     return "| | over runs | over the arms' means |\n|---|---|---|\n" + "\n".join(rows)
+
+
+def _with_ahead(line: Line) -> Line:
+    measures = line["measures"]
+    return {**line, "measures": {**measures, "knn/ahead": measures["knn/teacher"] - measures["knn/student"]}}
 
 
 def cost(docs: Path, files: Sequence[str], arms: Sequence[str] = ()) -> str:

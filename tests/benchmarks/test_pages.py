@@ -1,5 +1,6 @@
 """The result pages: what is committed is what the result files say, and a block that is wrong is found."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,14 @@ def test_twins_are_compared_with_themselves(docs: Path) -> None:
     told = twins(docs, "m.jsonl", {"a": "A", "b": "B", "c": "C"}, "knn/student", "+t")
     _, _, first, second = told.splitlines()
     assert first.startswith("| A | 10.00 ± 0.00 | 20.50 ± 0.50 | 22.55 ± 0.55 | +2.05 [") and "resolved" in first
-    assert second.endswith("| not resolved: it did not learn without the term, and no n follows |")
+    assert second.endswith(
+        "| not resolved: without the term it did not learn (it rose by +0.10, told from 0 and yet too little) |"
+    )
+    for seed, value in enumerate((10.3, 9.8)):  # a rise that two seeds do not tell from 0
+        append_line(docs / "results" / "d.jsonl", line("d", seed, value))
+        append_line(docs / "results" / "d.jsonl", line("d+t", seed, 20 + value / 10))
+    last = twins(docs, "d.jsonl", {"d": "D"}, "knn/student", "+t").splitlines()[-1]
+    assert re.search(r"did not learn \(it rose by \+0.05, which about \d+ seeds would tell from 0\) \|$", last)
 
 
 def test_the_teacher_is_ahead_where_its_knn_is_higher(docs: Path) -> None:
