@@ -90,23 +90,23 @@ class Encoding:
 
     def rows(self, rows: slice) -> "Encoding":
         """The encoding of some rows of the batch."""
-        p = None if self.p is None else self.p[rows]
-        logits = None if self.logits is None else self.logits[rows]
-        places = None
-        if self.places is not None:
-            start, stop, _ = rows.indices(len(self.h))
-            places = self.places.rows(slice(start * self.per_image, stop * self.per_image))
-        return Encoding(self.h[rows], self.z[rows], p, logits, places)
+        start, stop, _ = rows.indices(len(self.h))
+        return self._taken(rows, slice(start * self.per_image, stop * self.per_image))
 
     def chosen(self, index: Int[Tensor, " m"]) -> "Encoding":
         """The encoding of the images with these numbers, in this order."""
-        p = None if self.p is None else self.p[index]
-        logits = None if self.logits is None else self.logits[index]
-        places = None
-        if self.places is not None:
-            inside = torch.arange(self.per_image, device=index.device)
-            places = self.places.chosen((index[:, None] * self.per_image + inside).flatten())
-        return Encoding(self.h[index], self.z[index], p, logits, places)
+        inside = torch.arange(self.per_image, device=index.device)
+        return self._taken(index, (index[:, None] * self.per_image + inside).flatten())
+
+    def _taken(self, images: slice | Tensor, places: slice | Tensor) -> "Encoding":
+        """Some images, and their rows of `places`, where there are any."""
+        return Encoding(
+            self.h[images],
+            self.z[images],
+            None if self.p is None else self.p[images],
+            None if self.logits is None else self.logits[images],
+            None if self.places is None else self.places._taken(places, slice(0, 0)),
+        )
 
     @property
     def per_image(self) -> int:

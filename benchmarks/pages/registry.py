@@ -31,6 +31,7 @@ PROCESSOR = "questions/processor.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
 LONGER = "questions/longer.jsonl"
+DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
 KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
@@ -135,6 +136,13 @@ BOXES = [
 ]
 SEEN = {"own other view found (%)": "own other view found, %", "RankMe": "RankMe"}
 LEARNED = [arm + end for arm in EACH if arm != "dino" for end in ("", "+res")]
+HEADS = {
+    "bn": "BatchNorm in the head",
+    "bn-lr.1": "and rate .1 instead of .3",
+    "bn-m.996": "and momentum from .996",
+    "bn-t.04": "and the teacher's temperature .04 instead of .07",
+    "bn-t.04-p256": "and 256 prototypes instead of 1,024 beside that",
+}
 PREDICTOR = {"mocov3": "MoCo-v3", "nopredictor": "without its predictor"}
 MADE_UP = {"mocov3+res": "MoCo-v3 with the term", "nopredictor": "without its predictor, without the term"}
 WITHOUT_AND_WITH = {"": "", "+res": ", with the term"}
@@ -181,7 +189,11 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "pretrained": partial(pretrained, file=CHAIN, names=DETECTORS, quantities=SEEN),
         "classes": partial(classes, file=CHAIN, names=DETECTORS, network="student"),
     },
-    "results/imagenet.md": {"costs": partial(costs, file="imagenet/costs.jsonl")},
+    "log.md": {"dino": partial(accuracies, file=DINO, names=HEADS, kinds=KNN)},
+    "results/imagenet.md": {
+        "costs": partial(costs, file="imagenet/costs.jsonl"),
+        "groups": partial(costs, file="imagenet/groups.jsonl"),
+    },
     "results/cifar100.md": {
         "cost": partial(cost, files=[QUESTIONS], arms=list(HEADLINE)),
         "accuracy": partial(accuracies, file=QUESTIONS, names=HEADLINE, kinds=ALL),

@@ -20,6 +20,8 @@ TRAINING = "measured while training"
 """Said of what a run measured by itself: at its own precision, and perhaps on fewer images."""
 
 NETWORKS = ("student", "teacher")
+MOST_PROTOCOLS = 3
+"""Protocols that stand side by side in the table of scores; of more each has a row."""
 FEW = 4
 """Settings that name a configuration; the table has all of them."""
 
@@ -119,6 +121,22 @@ def table(runs: Sequence[RunRecord]) -> Table:
         groups.append(Group(values, counted, tuple(run for run in own if run not in counted), _cells(counted)))
     columns = sorted({column for group in groups for column in group.cells}, key=_rank)
     return Table(tuple(names), tuple(columns), tuple(groups))
+
+
+def letters(compared: Table) -> dict[str, str]:
+    """A letter for each protocol, by which a column refers to it."""
+    protocols = dict.fromkeys(protocol for _, _, protocol in compared.columns)
+    return {
+        protocol: chr(ord("a") + number) if number < 26 else str(number) for number, protocol in enumerate(protocols)
+    }
+
+
+def by_protocol(compared: Table) -> list[tuple[str, str, list[Column]]]:
+    """Protocols as rows, each with its short name and its columns; none where they are few enough to be columns."""
+    rows = list(dict.fromkeys((name, protocol) for name, _, protocol in compared.columns))
+    if len(rows) <= MOST_PROTOCOLS:
+        return []
+    return [(name, protocol, [(name, network, protocol) for network in NETWORKS]) for name, protocol in rows]
 
 
 def scores(run: RunRecord) -> dict[Column, Measured]:

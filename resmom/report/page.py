@@ -14,7 +14,7 @@ from resmom.errors import UserError
 from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
-from resmom.report.compare import NETWORKS, Column, Table, differences, table
+from resmom.report.compare import Table, by_protocol, differences, letters, table
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.report.maskcolours import class_colour
@@ -25,9 +25,6 @@ MARKER = "resmom report 1"
 
 MOST_CLASSES = 12
 """More classes than this cannot be told apart by colour."""
-
-MOST_PROTOCOLS = 3
-"""Protocols that stand side by side in the table of scores; of more each has a row."""
 
 KINDS = {"knn": "kNN", "low": "few labels", "finetune": "fine-tuned", "sweep": "best layer"}
 """Kinds of protocols by the beginnings of their names, where these say it less well."""
@@ -85,8 +82,8 @@ def page(contents: Contents) -> str:
         "not_judged": words.not_judged(runs),
         "protocols": list(dict.fromkeys(m.protocol for run in runs for m in run.measures if m.protocol)),
         "compared": compared,
-        "letters": _letters(compared),
-        "by_protocol": _by_protocol(compared),
+        "letters": letters(compared),
+        "by_protocol": by_protocol(compared),
         "uneven": len({group.step for group in compared.groups}) > 1,
         "most_seeds": max((len(group.runs) for group in compared.groups), default=0),
         "repeats": [run.name for group in compared.groups for run in group.repeats],
@@ -214,21 +211,6 @@ def _quantities(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[int, Me
         for measure in run.measures:
             found.setdefault(measure.quantity, []).append((index, measure))
     return list(found.items())
-
-
-def _letters(compared: Table) -> dict[str, str]:
-    protocols = dict.fromkeys(protocol for _, _, protocol in compared.columns)
-    return {
-        protocol: chr(ord("a") + number) if number < 26 else str(number) for number, protocol in enumerate(protocols)
-    }
-
-
-def _by_protocol(compared: Table) -> list[tuple[str, str, list[Column]]]:
-    """Protocols as rows, each with its short name and its columns; none where they are few enough to be columns."""
-    rows = list(dict.fromkeys((name, protocol) for name, _, protocol in compared.columns))
-    if len(rows) <= MOST_PROTOCOLS:
-        return []
-    return [(name, protocol, [(name, network, protocol) for network in NETWORKS]) for name, protocol in rows]
 
 
 def _data(contents: Contents, charts: Sequence[Drawn]) -> dict[str, Any]:

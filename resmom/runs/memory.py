@@ -45,9 +45,8 @@ def within_memory(job: Job, kept_bytes: int) -> Rules:
     trained = bytes_of(student_of(job.state.method).state_dict())
     weights = bytes_of([network.state_dict() for network in networks_of(job.state.method).values()])
     held, groups = job.rules.micro_batch or job.run.train.batch, groups_of(job.run.method)
-    fits = max(
-        1, _halved(held, kept_bytes, weights + 3 * trained, job.device, groups)
-    )  # gradients, and an optimiser's two
+    weights += 3 * trained  # gradients, and an optimiser's two
+    fits = max(1, _halved(held, kept_bytes, weights, job.device, groups))
     return job.rules if fits == held else replace(job.rules, micro_batch=fits)
 
 
