@@ -34,6 +34,7 @@ def settings(run: Line, teacher: bool = True) -> Rows:
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),
         ("teacher", _teacher(run["ema"]) if teacher else "none"),
         *_views(policy),
+        *_growth(train),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
 
@@ -47,6 +48,14 @@ def _views(policy: Line) -> Rows:
         rows.append((f"view {first}" if first == last else f"views {first} {joint} {last}", words))
         first = last + 1
     return rows
+
+
+def _growth(train: Line) -> Rows:
+    """How the views grow. Runs of earlier versions have no such setting."""
+    if not train.get("sizes"):
+        return []
+    shares = ", ".join(f"{share:.3g}" for share in train["sizes"])
+    return [("sides of the views", f"{shares} of these pixels, each for an equal part of the steps")]
 
 
 def _view(view: Line) -> str:

@@ -278,6 +278,11 @@ def name_of(backbone: BackboneConfig) -> str:
             return f"timm:{name}"
 
 
+def patch_of(backbone: BackboneConfig) -> int:
+    """The pixels of which a view's side is a multiple: a patch of the transformers that name it, else 1."""
+    return backbone.patch if isinstance(backbone, MoCoViT | DinoViT) else 1
+
+
 def build_backbone(config: BackboneConfig) -> Backbone:
     """The backbone a config describes, with fresh weights from torch's generator.
 

@@ -5,6 +5,7 @@ import os
 import re
 import statistics
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.rundir import RunDirError
 from resmom.runs.health import health_line
-from resmom.runs.job import backbone_of, prepare
+from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import free_disk
 from resmom.runs.memory import bytes_of, kept_bytes_of, lighter, within_memory
 from resmom.runs.monitor import monitor
@@ -26,7 +27,7 @@ from resmom.schedule import every, times
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
 from resmom.train.state import networks_of, state_dict, student_of
-from resmom.train.step import train_step
+from resmom.train.step import Rules, train_step
 
 LEAST_STEPS = 100
 """A run shorter than this learns nothing that is worth waiting for."""
@@ -88,35 +89,18 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     kept = kept_bytes_of(job)
     rules = within_memory(job, kept)
     job.state.method.train()
-    times: list[float] = []
-    with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
-        training = time.perf_counter()
-        for batch in batches:
-            start = time.perf_counter()
-            now = job.plan(min(job.state.step, job.steps))
-            labels = None if job.labels is None else job.labels[batch.index]
-            if job.state.online_optimizer is not None:
-                set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
-            train_step(job.state, batch, now, rules, labels, measure=False)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - start)
-            tried = time.perf_counter() - training
-            if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
-                break
-        # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
-        spent = time.perf_counter() - training
-        per_step = max(statistics.fmean(times[len(times) // 2 :]), (spent - times[0]) / len(times))
+    # Views that grow have another pace at each size, for an equal part of the steps.
+    parts = Counter(run.train.sizes or (1.0,))
+    paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts)) for share in parts}
+    per_step, per_batch = (sum(paces[share][n] * many for share, many in parts.items()) / parts.total() for n in (0, 1))
     measuring = time.perf_counter()
     monitor(job)
     health_line(job)
     measured = time.perf_counter() - measuring
-    # Of the batches made ahead some are not finished: counting all of them errs on the side of silence.
-    decoding = job.state.clock.read().get("decode", 0.0) / (len(times) + 2 * workers)
     content = state_dict(job.state)
     size = bytes_of(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
-    share = decoding / (per_step * (os.cpu_count() or 1))
+    share = per_batch / (per_step * (os.cpu_count() or 1))
     backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
     return Trial(
         step_seconds=per_step,
@@ -128,6 +112,32 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
         backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
         decode_share=share,
     )
+
+
+def _pace(job: Job, rules: Rules, workers: int, seconds: float) -> tuple[float, float]:
+    """Seconds of one step, waiting for data included, and of decoding one batch, after some of these."""
+    run, times = job.run, list[float]()
+    decoded = job.state.clock.read().get("decode", 0.0)
+    with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
+        training = time.perf_counter()
+        for batch in batches:
+            start = time.perf_counter()
+            now = job.plan(min(job.state.step, job.steps))
+            labels = None if job.labels is None else job.labels[batch.index]
+            if job.state.online_optimizer is not None:
+                set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
+            train_step(job.state, batch, now, rules, labels, measure=False)
+            if job.device.type == "cuda":
+                torch.cuda.synchronize(job.device)
+            times.append(time.perf_counter() - start)
+            tried = time.perf_counter() - training
+            if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
+                break
+        # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
+        spent = time.perf_counter() - training
+    # Of the batches made ahead some are not finished: counting all of them errs on the side of silence.
+    decoding = (job.state.clock.read().get("decode", 0.0) - decoded) / (len(times) + 2 * workers)
+    return max(statistics.fmean(times[len(times) // 2 :]), (spent - times[0]) / len(times)), decoding
 
 
 def pack_side(run: Run, cost: Trial, data: Data) -> int:

@@ -1,7 +1,7 @@
 """A run made ready: everything built from its configuration and its data, nothing started."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -19,19 +19,19 @@ from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
-from resmom.nets.backbones import Backbone
+from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.runs.device import stream
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
 from resmom.runs.recognise import start_weights
 from resmom.train.optim import Steady, build_optimizer
-from resmom.train.plan import Plan, length, plan, scaled
+from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
 from resmom.views.apply import plain, views
-from resmom.views.policy import Policy
+from resmom.views.policy import Policy, resized
 
 CHUNK = 256
 """Images per forward pass of an evaluation."""
@@ -75,6 +75,11 @@ class Job:
         run = self.run
         return plan(run.train, run.optim.lr, run.ema, run.residual, step, self.per_epoch, run.optim)
 
+    def policy(self, step: int) -> Policy:
+        """The views of a step, smaller than the run's own where they grow over it."""
+        run = self.run
+        return resized(run.policy, view_share(run.train, step, self.steps), patch_of(run.backbone))
+
     def batch(self, step: int) -> Batch:
         """The batch of a step (counted from 0): a pure function of (seed, step) and the data.
 
@@ -92,14 +97,14 @@ class Job:
         return batch
 
     def _made(self, index: NDArray[np.int64], step: int) -> Batch:
-        clock, run = self.state.clock, self.run
+        clock, run, policy = self.state.clock, self.run, self.policy(step)
         with clock.part("decode"):
             images = self._images(index)
         with clock.part("views", self.device if isinstance(images, Tensor) else None):
-            made = views(images, index, run.policy, run.train.seed, step // self.per_epoch)
+            made = views(images, index, policy, run.train.seed, step // self.per_epoch)
         with clock.part("transfer", self.device):
             placed = tuple(self._placed(view) for view in made)
-            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, index, step // self.per_epoch))
+            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, policy, index, step // self.per_epoch))
             return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
@@ -125,26 +130,37 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
         method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
-    for other in {view.size for view in run.policy.views} - {side}:
-        _require_size(backbone_of(method.student), channels, side, other)
+    _require_sizes(backbone_of(method.student), run, channels)
     if dist.world() > 1 and device.type == "cuda" and not ghosts(method):
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 @torch.no_grad()
-def _require_size(backbone: nn.Module, channels: int, side: int, other: int) -> None:
-    """Raise ConfigError for a backbone that does not take views of another size beside its own."""
+def _require_sizes(backbone: nn.Module, run: Run, channels: int) -> None:
+    """Raise ConfigError for a backbone that does not take views of all sizes that the run has."""
+    side = run.policy.views[0].size
+    local = {view.size: "beside them" for view in run.policy.views}
+    smaller = (resized(run.policy, share, patch_of(run.backbone)) for share in run.train.sizes)
+    grown = {view.size: "which train.sizes asks for" for policy in smaller for view in policy.views}
     modes = {part: part.training for part in backbone.modules()}
-    try:
-        backbone.eval()(torch.zeros(1, channels, other, other))
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"the backbone takes views of side {side}, but not of side {other} beside them: {error}; give all views "
-            "one size, or take a backbone that does, such as --backbone dino-vit-small"
-        ) from error
+    for other, why in (grown | local).items():
+        if other == side:
+            continue
+        try:
+            backbone.eval()(torch.zeros(1, channels, other, other))
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"the backbone takes views of side {side}, but not of side {other}, {why}: {error}; give all views one "
+                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small"
+            ) from error
     for part, training in modes.items():
         part.training = training
+
+
+def at_size(job: Job, share: float) -> Job:
+    """The same job, its networks too, with views of one size throughout: that of the policy times `share`."""
+    return replace(job, run=replace(job.run, train=replace(job.run.train, sizes=(share,))))
 
 
 def start_from(run: Run, method: Method, own: Own | None = None) -> str:

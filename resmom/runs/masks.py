@@ -9,17 +9,21 @@ from resmom.config import Run
 from resmom.methodconfig import masks_of
 from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.views.masks import draw_masks
+from resmom.views.policy import Policy
 
 
-def hidden_patches(run: Run, index: NDArray[np.int64], epoch: int) -> tuple[Bool[Tensor, "n rows columns"], ...]:
+def hidden_patches(
+    run: Run, policy: Policy, index: NDArray[np.int64], epoch: int
+) -> tuple[Bool[Tensor, "n rows columns"], ...]:
     """The hidden patches of the global views of the images `index` (N,), a mask for each of these views, on the CPU.
 
-    Nothing is drawn for a method that hides nothing. Local views are never masked.
+    `policy` has the views at the size they have now. Nothing is drawn for a method that hides nothing. Local views are
+    never masked.
     """
     masks, backbone = masks_of(run.method), run.backbone
     if masks is None or not isinstance(backbone, MoCoViT | DinoViT):
         return ()
-    side = backbone.image // backbone.patch
+    side = policy.views[0].size // backbone.patch
     return tuple(
         draw_masks(masks, run.train.seed, epoch, index, number, (side, side))
         for number in range(run.method.traits.views)

@@ -10,7 +10,7 @@ from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
 from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.runs.facts import free_memory
-from resmom.runs.job import Job
+from resmom.runs.job import Job, at_size
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import Rules, autocast
 
@@ -51,7 +51,10 @@ def within_memory(job: Job, kept_bytes: int) -> Rules:
 
 
 def kept_bytes_of(job: Job, images: int = 8) -> int:
-    """Bytes that one image's graph keeps for backward, counted where autograd saves them; weights do not count."""
+    """Bytes that one image's graph keeps for backward, counted where autograd saves them; weights do not count.
+
+    Of the largest views, where these grow.
+    """
     own = {p.untyped_storage().data_ptr() for p in job.state.method.parameters()}
     seen: dict[int, int] = {}
 
@@ -64,7 +67,7 @@ def kept_bytes_of(job: Job, images: int = 8) -> int:
 
     alive: list[Tensor] = []
     few = few_images(job, images)
-    batch = job.batch(0)
+    batch = at_size(job, max(job.run.train.sizes, default=1.0)).batch(0)
     # Copies: a part of the views would keep, and be counted as, the whole batch's storage.
     rows = replace(batch.rows(slice(0, few)), views=tuple(view[:few].clone() for view in batch.views))
     method = job.state.method

@@ -14,7 +14,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.facts import emulates_bf16, fast_bf16
-from resmom.runs.job import Job, prepare, require_batch
+from resmom.runs.job import Job, at_size, prepare, require_batch
 from resmom.runs.memory import few_images
 from resmom.train.optim import set_rate
 from resmom.train.plan import Precision, learning_rate
@@ -73,12 +73,14 @@ def profile(
 ) -> Profile:
     """Train a throw-away copy of a run for about so many seconds, and say where they went. Nothing is written.
 
+    Where the views grow, all steps have the largest ones.
+
     Raises ConfigError for seconds that are no time, and as `prepare` and `require_batch` do.
     """
     if not seconds > 0:
         raise ConfigError(f"--seconds is {seconds:g}; it must be above 0; 40 is usual")
     require_batch(run, data)
-    job = prepare(run, data, device, own or Own())
+    job = at_size(prepare(run, data, device, own or Own()), max(run.train.sizes, default=1.0))
     operations = _operations(job)
     peak, peak_of = _peak(device, run.train.precision)
     state = job.state

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -20,7 +20,17 @@ PLAIN_SECONDS = 20.0
 class Progress:
     """Shows epoch, step, images per second, loss with its chance level, gap, and the time left."""
 
-    def __init__(self, steps: int, per_epoch: int, batch: int, start: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        steps: int,
+        per_epoch: int,
+        batch: int,
+        start: int = 0,
+        quiet: bool = False,
+        work: Callable[[int], float] = float,
+    ) -> None:
+        """`work`: what so many steps cost together, in any unit, by which the time left is told."""
+        self._work = work
         self._steps, self._per_epoch, self._batch, self._first = steps, per_epoch, batch, start
         self._quiet = quiet
         self._console = Console(file=sys.stderr, highlight=False)
@@ -81,8 +91,8 @@ class Progress:
             self._console.print(self._words(step), soft_wrap=True, markup=False)
 
     def _words(self, step: int) -> str:
-        done, whole = step / self._per_epoch, _epochs(self._steps / self._per_epoch)
-        parts = [f"epoch {done:.1f}/{whole}", f"step {step}/{self._steps}"]
+        whole = _epochs(self._steps / self._per_epoch)
+        parts = [f"epoch {step / self._per_epoch:.1f}/{whole}", f"step {step}/{self._steps}"]
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:
@@ -92,7 +102,8 @@ class Progress:
                 parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
                 break
         if speed > 0 and step > self._first + 1:  # the first step of a process takes longer than the others
-            parts.append(f"{_duration((self._steps - step) * self._batch / speed)} left")
+            done, left = self._work(step) - self._work(self._first), self._work(self._steps) - self._work(step)
+            parts.append(f"{_duration(left / done * self.elapsed())} left")
         return "  ".join(parts)
 
     def _shares(self) -> str:

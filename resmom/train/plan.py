@@ -36,6 +36,9 @@ class Train:
     """Shares of the run from which on the rate is `drop_factor` of what it was, in place of the cosine."""
     drop_factor: float = 0.1
     precision: Precision = "fp32"
+    sizes: tuple[float, ...] = ()
+    """Progressive resizing: sides of the views as shares of the policy's, each for an equal part of the steps: .5 .75 1
+    for three thirds of the run; none: the policy's throughout. Measurements are at the policy's size always."""
     clip: float = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
     clip_each: bool = False
@@ -74,6 +77,11 @@ class Train:
                 f"train.final_lr is {self.final_lr}, where the cosine ends, and train.drops replace the cosine; leave "
                 "one of them out"
             )
+        if not all(0 < share <= 1 for share in self.sizes):
+            raise ValueError(
+                f"train.sizes are shares of the views' sides, above 0 and at most 1; got {self.sizes}; the views' full "
+                "size is the policy's (--image-size)"
+            )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"train.seed must be in [0, 2^32); got {self.seed}")
 
@@ -97,6 +105,22 @@ def length(train: Train, per_epoch: int) -> int:
 def scaled(lr: float, batch: int) -> float:
     """A learning rate given per 256 images, for a batch (Goyal et al. 2017, arXiv 1706.02677: the linear rule)."""
     return lr * batch / 256
+
+
+def view_share(train: Train, step: int, steps: int) -> float:
+    """Sides of the views at a step of so many, as a share of the policy's."""
+    if not train.sizes:
+        return 1.0
+    return train.sizes[min(step * len(train.sizes) // steps, len(train.sizes) - 1)]
+
+
+def work(train: Train, step: int, steps: int) -> float:
+    """How much of a run lies before a step of so many, in steps with views of full size, counted by their area."""
+    if not train.sizes:
+        return float(step)
+    ends = [-(-part * steps // len(train.sizes)) for part in range(len(train.sizes) + 1)]  # rounded up, as above
+    spans = zip(train.sizes, ends, ends[1:], strict=False)
+    return sum(share**2 * max(0, min(step, end) - start) for share, start, end in spans)
 
 
 def residual_weight(config: Residual, step: int, steps: int) -> float:

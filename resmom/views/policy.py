@@ -96,6 +96,19 @@ class Policy:
         return replace(self, views=tuple(takewhile(lambda view: view.size == size, self.views)))
 
 
+def resized(policy: Policy, share: float, multiple: int = 1) -> Policy:
+    """The same views in fewer pixels: every side times `share`, rounded to a multiple; blurs shrink as the sides do."""
+    if share == 1.0:
+        return policy
+
+    def smaller(view: View) -> View:
+        size = max(multiple, multiple * round(view.size * share / multiple), 2 if view.blur > 0 else 1)
+        low, high = view.sigma
+        return replace(view, size=size, sigma=(low * size / view.size, high * size / view.size))
+
+    return replace(policy, views=tuple(map(smaller, policy.views)))
+
+
 def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:
     if len(value) != 2 or not 0 < value[0] <= value[1] <= highest or value[1] == float("inf"):
         bound = "" if highest == float("inf") else f" <= {highest:g}"

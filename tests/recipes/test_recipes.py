@@ -386,7 +386,7 @@ def test_two_steps_of_a_shrunken_copy(name: str) -> None:
     pixels = torch.from_numpy((uniforms(3, 0, index, 0, 3 * 32 * 32) * 256).astype(np.uint8).reshape(n, 3, 32, 32))
     for step in range(2):
         made = views(pixels, index, run.policy, run.train.seed, step)
-        batch = Batch(made, torch.from_numpy(index), hidden_patches(run, index, step), float(step))
+        batch = Batch(made, torch.from_numpy(index), hidden_patches(run, run.policy, index, step), float(step))
         now = plan(run.train, run.optim.lr, run.ema, run.residual, step, per_epoch=1)
         metrics = train_step(state, batch, now, rules)
         assert metrics["skipped"] == 0 and torch.isfinite(metrics["loss"])
