@@ -1,11 +1,11 @@
-"""A training step, side by side: what the residual term, the precision, torch.compile and shuffling BN cost or save.
+"""A step of training, side by side: what the term, the precision, compiling, shuffling BN and small views cost or save.
 
     python -m benchmarks.step [--compile] [--threads N] [--out FILE]
 
 With --compile, both backbones are also compiled by torch's inductor (default mode), which needs a C++ compiler.
 bf16 is left out on a processor that emulates it. Prints ratios of steps per second against the published method in
-fp32, of MoCo-v2 with BatchNorm in shuffled groups against MoCo-v2 without: minimum, median and maximum over interleaved
-rounds. On a shared machine only such ratios mean anything; the seconds do not.
+fp32, of MoCo-v2 with BatchNorm in shuffled groups against MoCo-v2 without, of smaller views against 32 pixels: minimum,
+median and maximum over interleaved rounds. On a shared machine only such ratios mean anything; the seconds do not.
 """
 
 import argparse
@@ -42,15 +42,24 @@ Step = Callable[[], None]
 
 GROUP = 32
 """Images that BatchNorm normalises together in MoCo-v2's published runs."""
+SIDES = (8, 16, 20, 24, 28, 32)
+"""Sides of views, of which the last is the recipes' own."""
 SHUFFLED = f"… groups of {GROUP}, shuffled (against it)"
 
 
-def contender(weight: float, precision: Precision, compiled: bool = False, method: MethodConfig | None = None) -> Step:
-    """One step of the small CIFAR recipe on random views, with both backbones compiled if so wanted.
+def contender(
+    weight: float,
+    precision: Precision,
+    compiled: bool = False,
+    method: MethodConfig | None = None,
+    side: int = 32,
+    name: str = "mocov3_cifar100_small",
+) -> Step:
+    """One step of a CIFAR recipe on random views of `side` pixels, with both backbones compiled if so wanted.
 
     `method`: another one, without a predictor, in the place of the recipe's.
     """
-    run = recipe("mocov3_cifar100_small")
+    run = recipe(name)
     if method is not None:
         run = replace(run, method=method, residual=Residual(site="z"))
     made = fresh_method(run, torch.device("cpu"))
@@ -58,7 +67,7 @@ def contender(weight: float, precision: Precision, compiled: bool = False, metho
         assert isinstance(network, Encoder) and isinstance(network.backbone, Backbone)
         network.backbone.compile()
     state = State(made, build_optimizer(run.optim, made.student))
-    views = tuple(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last) for _ in range(2))
+    views = tuple(torch.randn(BATCH, 3, side, side).to(memory_format=torch.channels_last) for _ in range(2))
     batch, plan = Batch(views, torch.arange(BATCH)), Plan(0.1, 0.99, weight)
     rules = Rules(replace(run.residual, weight=weight), precision)
 
@@ -86,6 +95,9 @@ def main(words: Sequence[str]) -> int:
     queue = MoCoV2(hidden=1024, out=128, queue=4096)
     contenders["MoCo-v2, fp32"] = contender(0.0, "fp32", method=queue)
     contenders[SHUFFLED] = contender(0.0, "fp32", method=replace(queue, shuffle_bn=GROUP))
+    for name in ("mocov3_cifar100_tiny", "mocov3_cifar100_small"):
+        for side in SIDES:
+            contenders[f"{name}, {side} pixels"] = contender(0.0, "fp32", side=side, name=name)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(WARM + ROUNDS):
         for name, step in contenders.items():
@@ -96,6 +108,8 @@ def main(words: Sequence[str]) -> int:
     print(f"{'speed against the first':<40}{'min':>7}{'median':>8}{'max':>7}{'first step, s':>15}")
     for name, own in seconds.items():
         base = seconds["MoCo-v2, fp32" if name == SHUFFLED else "published method, fp32"]
+        if name.endswith(" pixels"):  # against the same recipe at full size, the last of its sides
+            base = seconds[f"{name.partition(',')[0]}, {SIDES[-1]} pixels"]
         ratios = [b / o for b, o in zip(base[WARM:], own[WARM:], strict=True)]
         print(f"{name:<40}{min(ratios):>7.2f}{statistics.median(ratios):>8.2f}{max(ratios):>7.2f}{own[0]:>15.1f}")
     if options.out is not None:

@@ -15,9 +15,8 @@ from benchmarks.chain.places import Places
 from benchmarks.chain.plan import RANDOM, Chain
 from resmom.config import part_from_json, part_to_json
 from resmom.evaluate.detection import Detect
-from resmom.export.record import trained_seconds
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.cell import bare_line, require_same, train_cell
+from resmom.runs.cell import bare_line, require_same, times_of, train_cell
 from resmom.runs.compare import require_trainable
 from resmom.runs.detect import detect_resume, detect_train
 from resmom.runs.environment import shareable
@@ -68,7 +67,7 @@ def run_cell(
     cell: Cell, chain: Chain, places: Places, out: Path, machine: Machine, say: Callable[[str], None]
 ) -> Line | int:
     """Do what is left of a cell; its line, or the signal that stopped it. Whatever was finished is not done again."""
-    line = bare_line(cell, places.photos, 0, 0.0)
+    line = bare_line(cell, places.photos, 0, ())
     line |= {
         "environment": shareable(line["environment"]),
         "against": chain.against.get(cell.arm),
@@ -86,7 +85,7 @@ def run_cell(
             metrics = read_lines(RunDir(cell.folder(out)).metrics)
             line |= {
                 "steps": finished.steps,
-                "seconds": trained_seconds(metrics) or 0.0,
+                **times_of(metrics),
                 "pretraining": [asdict(change) for change in before_after(metrics)],
             }
         say(f"{cell.arm}, seed {cell.seed}: detectors")

@@ -11,7 +11,16 @@ from resmom.runs.results import RESULTS, newest
 
 POINTS = 12
 """Points that are kept of a run's training."""
-LEFT_OUT = ("kind", "step", "skipped", "lr", "elapsed_seconds", "waited_seconds", "images_per_second")
+LEFT_OUT = (
+    "kind",
+    "step",
+    "skipped",
+    "lr",
+    "elapsed_seconds",
+    "processor_seconds",
+    "waited_seconds",
+    "images_per_second",
+)
 LAST = 0.25
 """The last part of a run, over which its training's numbers are averaged."""
 

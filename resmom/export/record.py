@@ -143,9 +143,9 @@ def machine(starts: Sequence[Line], lines: Sequence[Line]) -> Rows:
     return rows if seconds is None else [*rows, ("time in the training loop", _hours(seconds))]
 
 
-def trained_seconds(lines: Sequence[Line]) -> float | None:
-    """Seconds over all starts of the process, each of which counts from 0; None if no line has them."""
-    known = [line["elapsed_seconds"] for line in lines if line["kind"] == "train" and "elapsed_seconds" in line]
+def trained_seconds(lines: Sequence[Line], clock: str = "elapsed_seconds") -> float | None:
+    """Seconds by a clock over all starts of the process, each of which counts from 0; None if no line has them."""
+    known = [line[clock] for line in lines if line["kind"] == "train" and clock in line]
     if not known:
         return None
     ends = [now for now, following in itertools.pairwise(known) if following < now]

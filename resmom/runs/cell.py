@@ -3,7 +3,7 @@
 import fcntl
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
         measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
-    return bare_line(cell, images, last, trained_seconds(metrics) or 0.0) | {
+    return bare_line(cell, images, last, metrics) | {
         "before": start[0]["student"] if start else None,
         "queries": _queries(protocols.get("knn", "")),
         "measures": measures,
@@ -102,7 +102,7 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
     """What is kept of a run whose loss did not stay finite: that it did not."""
     metrics = read_lines(RunDir(cell.folder(out)).metrics)
     last = max((line["step"] for line in metrics), default=0)
-    return bare_line(cell, images, last, trained_seconds(metrics) or 0.0) | {"failed": str(error)}
+    return bare_line(cell, images, last, metrics) | {"failed": str(error)}
 
 
 def steps_done(cell: Cell, out: Path) -> int:
@@ -111,7 +111,13 @@ def steps_done(cell: Cell, out: Path) -> int:
     return int(load_checkpoint(last, mapped=True)["state"]["step"]) if last.exists() else 0
 
 
-def bare_line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:
+def times_of(metrics: Sequence[Line]) -> Line:
+    """Seconds of training, and the processor's, all threads together, where they were recorded."""
+    processor = trained_seconds(metrics, "processor_seconds")
+    return {"seconds": trained_seconds(metrics) or 0.0, "processor_seconds": processor}
+
+
+def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line]) -> Line:
     """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
     return {
         "format": 1,
@@ -121,7 +127,7 @@ def bare_line(cell: Cell, images: Data, steps: int, seconds: float) -> Line:
         "settings": dict(cell.settings),
         "digest": cell.digest,
         "steps": steps,
-        "seconds": seconds,
+        **times_of(metrics),
         "failed": None,
         "before": None,
         "queries": None,

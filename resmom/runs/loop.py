@@ -108,6 +108,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                     "images_per_second": progress.speed(state.step),
                     "waited_seconds": batches.waited,
                     "elapsed_seconds": progress.elapsed(),
+                    "processor_seconds": progress.processor(),
                     **{f"seconds/{name}": seconds for name, seconds in state.clock.read().items()},
                 }
                 journal.write("train", state.step, {**values, **schedule, **speed})

@@ -38,6 +38,7 @@ class Progress:
         self._began = time.monotonic()
         self._told = -math.inf  # the first line comes with the first numbers
         self._away = 0.0
+        self._processor, self._processor_away = time.process_time(), 0.0
         self._values: dict[str, float] = {}
 
     @classmethod
@@ -65,15 +66,20 @@ class Progress:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Time that is not training (measuring, saving) and does not count as such."""
-        left = time.monotonic()
+        left, processor = time.monotonic(), time.process_time()
         try:
             yield
         finally:
             self._away += time.monotonic() - left
+            self._processor_away += time.process_time() - processor
 
     def elapsed(self) -> float:
         """Seconds of training since this process began the loop."""
         return time.monotonic() - self._began - self._away
+
+    def processor(self) -> float:
+        """The processor's seconds of it, all threads together: what it took, whatever else the machine did."""
+        return time.process_time() - self._processor - self._processor_away
 
     def speed(self, step: int) -> float:
         """Images per second of training since this process began the loop."""

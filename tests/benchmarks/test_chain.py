@@ -29,7 +29,8 @@ ARMS = [RANDOM, "mocov3-2ep", "densecl+res-2ep"]
 def kept(out: Path) -> list[dict[str, Any]]:
     """The lines without what is no result."""
     lines = [
-        {k: v for k, v in line.items() if k not in ("environment", "seconds")} for line in read_lines(out / RESULTS)
+        {k: v for k, v in line.items() if k not in ("environment", "seconds", "processor_seconds")}
+        for line in read_lines(out / RESULTS)
     ]
     return sorted(lines, key=lambda line: (line["seed"], line["place"]))
 

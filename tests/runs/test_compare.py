@@ -33,7 +33,7 @@ CELLS = [("plain", 3), ("residual", 3), ("plain", 4), ("residual", 4)]
 
 def kept(out: Path) -> list[dict[str, Any]]:
     """The lines without what is no result."""
-    drop = ("environment", "seconds")
+    drop = ("environment", "seconds", "processor_seconds")
     lines = [{k: v for k, v in line.items() if k not in drop} for line in read_lines(out / RESULTS)]
     return sorted(lines, key=lambda line: (line["seed"], line["place"]))
 
@@ -72,7 +72,12 @@ def test_every_cell_is_a_run_and_a_line(undisturbed: tuple[Path, Path]) -> None:
             site: line["measures"][f"gap/{site}/intra"] for site in ("h", "z", "p")
         }
         assert line["protocols"]["gap"] == gaps["protocol"] and line["protocols"]["knn"].startswith("knn-v1")
-        assert line["seconds"] > 0 and line["environment"]["packages"]["torch"] and line["data"]["images"] == 60
+        assert (
+            line["seconds"] > 0
+            and line["processor_seconds"] > 0
+            and line["environment"]["packages"]["torch"]
+            and line["data"]["images"] == 60
+        )
         assert json.loads(folder.config.read_text())["run"]["train"]["seed"] == line["seed"]
         assert not any(name.startswith("linear") for name in line["measures"])
 

@@ -33,7 +33,7 @@ from tests.data.test_folder import draw
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
-TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds")
+TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds", "processor_seconds")
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, Any]:
