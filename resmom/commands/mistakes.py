@@ -5,12 +5,13 @@ it alone: where it is absent, or a case is unknown here, the words of the box ar
 """
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import tyro
 
@@ -62,7 +63,7 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
                 return "".join(f"{name} is missing: {_about(argument)}" for name, argument in missing.items())
             return f"{' and '.join(missing)} are missing"
         case "UnrecognizedArgs":
-            return _unknown(event.tokens, kind)
+            return _unknown(event.tokens, kind, arguments)
         case "InvalidChoice":
             form = str(event.argument.lowered.metavar)  # where they stand in the order of the code
             choices = sorted((choice for choice in event.choices if choice != "None"), key=form.find)
@@ -78,21 +79,50 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
             return None
 
 
-def _unknown(tokens: Sequence[str], kind: Any) -> str:
+def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     options = [token for token in tokens if token.startswith("-")]
     if not options:
-        return f"'{tokens[0]}' is one word too many"
+        return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
     name = _name(options[0])
-    return f"there is no option {name}{nearest(name, _options(kind))}"
+    return f"there is no option {name}{_elsewhere(name) or nearest(name, _options(kind))}"
+
+
+def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:
+    """How a switch is written, as the end of a sentence, where `word` stands behind one."""
+    for before, token in itertools.pairwise(arguments):
+        name = before.replace("_", "-")
+        part, _, last = name.rpartition(".")
+        off = f"{part}.no-{last}" if part else f"--no-{name.removeprefix('--')}"
+        if token == word and off in _help(kind):
+            return f": {name} is a switch, without a value; {off} turns it off"
+    return ""
+
+
+def _elsewhere(option: str) -> str:
+    """Which methods, optimisers or backbones have an option that the one at hand has not, as the end of a sentence."""
+    from resmom.methodconfig import METHODS  # imports torch, which a call without such a mistake need not wait for
+    from resmom.nets.backbones import BackboneConfig
+    from resmom.train.optim import OptimConfig
+
+    part, _, field = option.removeprefix("--").replace("-", "_").partition(".")
+    members = {kind.__name__: kind for union in (BackboneConfig, OptimConfig) for kind in get_args(union)}
+    kinds = {"method": METHODS, "backbone": members, "optim": members}.get(part, {})
+    has = [name for name, kind in kinds.items() if field in (each.name for each in dataclasses.fields(kind))]
+    known = "--method " if part == "method" else "the settings of "
+    return f" here; it is one of {known}{', '.join(has)}" if has else ""
+
+
+def _help(kind: Any) -> str:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], prog="resmom")
+    return text.getvalue()
 
 
 def _options(kind: Any) -> list[str]:
     """All options of a command, from its help: tyro has no other way of telling them."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(kind, args=["--help"], prog="resmom")
     # The help may have columns, and speaks of options in sentences too; behind its own stands what they take.
-    found = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", text.getvalue(), flags=re.MULTILINE)
+    found = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", _help(kind), flags=re.MULTILINE)
     return [name for name in found if name.replace("--no-", "--") not in found or not name.startswith("--no-")]
 
 

@@ -95,6 +95,9 @@ def main(arguments: list[str]) -> int:
     options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
     options, method = take(options, "--method")
     options, size = take(options, "--image-size")
+    given = {"--backbone": backbone, "--method": method}
+    called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
+    called = " ".join(called.split())
     kind = None if method is None else method_named(method)
     body = None if backbone is None else _backbone(backbone)
 
@@ -102,7 +105,7 @@ def main(arguments: list[str]) -> int:
         run = run if kind is None else replace(run, method=kind)
         run = run if body is None else replace(run, backbone=body)
         run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
-        found = parse(_arguments(run), options, f"resmom pretrain {name or ''}".strip(), ABOUT)
+        found = parse(_arguments(run), options, called, ABOUT)
         require_one_length(options, 0 if base is None else base.train.steps)
         return found
 

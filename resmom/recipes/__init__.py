@@ -181,6 +181,18 @@ def base_of(name: str) -> str:
     return name.rpartition(FROM)[2].removesuffix(TWIN)
 
 
+def method_of(run: Run) -> str | None:
+    """The kind of method that the recipe of a run has, where the run has another one; None where it has that one."""
+    base = base_of(run.recipe)
+    kind = type(RECIPES[base]().method) if base in RECIPES else type(run.method)
+    return None if kind is type(run.method) else kind.__name__
+
+
+def title_of(run: Run) -> str:
+    """The name of a run, with the kind of its method where that is not the recipe's."""
+    return run.recipe if method_of(run) is None else f"{run.recipe} with {type(run.method).__name__}"
+
+
 def with_residual(run: Run, weight: float = 1.0) -> Run:
     """The same run with the residual term at the provisional defaults: site p (z without a predictor), cosine, same
     view.

@@ -21,6 +21,7 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
+from resmom.recipes import title_of
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
@@ -193,7 +194,7 @@ def _card(
     # What was measured again in the same way is told once, the newest.
     rows = list({(row["network"], row["data"], row["protocol"]): row for row in measured}.values())
     return Card(
-        title=f"{run.recipe}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
+        title=f"{title_of(run)}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
         made=_made(files, teacher),
         step=step,
         steps=steps,

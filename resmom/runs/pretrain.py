@@ -19,6 +19,7 @@ from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
 from resmom.nets.backbones import patch_of
+from resmom.recipes import method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
@@ -205,12 +206,17 @@ def _load(job: Job, folder: RunDir) -> None:
 def _summary(job: Job, folder: RunDir) -> str:
     run, train_images = job.run, job.data.train
     lines = [
-        f"{run.recipe}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
+        f"{title_of(run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
         f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
         f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]
+    if (other := method_of(run)) is not None:
+        lines.append(
+            f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
+            "(--method.NAME sets them)"
+        )
     if run.train.sizes:
         sides = (resized(run.policy, share, patch_of(run.backbone)).views[0].size for share in run.train.sizes)
         lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")

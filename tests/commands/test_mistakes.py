@@ -86,13 +86,20 @@ MISTAKES = {
     f"{DERIVED} --epochs 3": "there is no option --epochs; did you mean --train.epochs? (`resmom pretrain --help`",
     f"{COMPARE} --epochs=3": "there is no option --epochs; did you mean --train.epochs?",
     f"{PRETRAIN} --residul.weight 1": "there is no option --residul.weight; did you mean --residual.weight?",
+    f"{PRETRAIN} --method.shuffle-bn 32": "there is no option --method.shuffle-bn here; it is one of --method mocov2, ",
+    f"{PRETRAIN} --method.same_view": "there is no option --method.same_view here; it is one of --method mocov2, ressl",
+    f"{PRETRAIN} --backbone resnet18 --backbone.patch 8": "it is one of the settings of MoCoViT, DinoViT (`resmom "
+    "pretrain mocov3_digits --backbone resnet18 --help`",
+    f"{PRETRAIN} --optim.trust .1": "there is no option --optim.trust here; it is one of the settings of Lars (",
     "pretrain --dta x.npz --out new": "there is no option --dta; did you mean --data?",
     "evaluate run --netwrk student": "there is no option --netwrk; did you mean --network?",
     "doctor --jsn": "there is no option --jsn; did you mean --json?",
     "recipes --helpp": "there is no '--helpp'; it is `resmom recipes`, or `resmom recipes show NAME`",
     # a word that there is not, or too many
     f"{PRETRAIN} more": "'more' is one word too many",
-    f"{PRETRAIN} --quiet yes": "'yes' is one word too many",
+    f"{PRETRAIN} --quiet yes": "'yes' is one word too many: --quiet is a switch, without a value; --no-quiet turns it ",
+    f"{PRETRAIN} --train.clip_each true": "'true' is one word too many: --train.clip-each is a switch, without a "
+    "value; --train.no-clip-each turns it off (",
     "recipes show mocov3_digits --json": "leave '--json' out",
     "recipes show mocov3_cifar10_r81": "did you mean mocov3_cifar10_r18",
     "recipes shwo": "there is no 'shwo'",

@@ -22,7 +22,7 @@ from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet
-from resmom.recipes import RECIPES, TWIN, names, recipe, with_residual
+from resmom.recipes import RECIPES, TWIN, method_of, names, recipe, title_of, with_residual
 from resmom.runs.masks import hidden_patches
 from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
 from resmom.train.plan import plan
@@ -418,3 +418,12 @@ def test_every_recipe_builds_at_full_size(name: str) -> None:
             assert weights["predictor.0.weight"][1] == run.method.out
     grouped = sum(len(group["params"]) for group in build_optimizer(run.optim, method.student).param_groups)
     assert grouped == sum(p.requires_grad for p in method.student.parameters())
+
+
+def test_a_run_with_another_method_than_its_recipe_says_so() -> None:
+    run = recipe("mocov3_digits_residual")
+    assert (method_of(run), title_of(run)) == (None, "mocov3_digits_residual")
+    other = replace(run, method=Byol())
+    assert (method_of(other), title_of(other)) == ("MoCoV3", "mocov3_digits_residual with Byol")
+    own = replace(other, recipe="custom")
+    assert (method_of(own), title_of(own)) == (None, "custom")
