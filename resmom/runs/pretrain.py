@@ -111,7 +111,6 @@ def _work(job: Job, folder: RunDir, machine: Machine, written: dict[str, Any] | 
         if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
             write_json(folder.config, written)
-        append_line(folder.environment, environment())
         return _loop(job, folder, machine, resumed=written is None)
 
 
@@ -122,6 +121,8 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
             print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
     started = folder.last.exists()
     if dist.rank() == 0:
+        if not started or job.state.step < job.steps:
+            append_line(folder.environment, environment())
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
     if not started:

@@ -242,9 +242,11 @@ def test_sigterm_saves_and_resume_finishes(
 
 
 def test_resume_of_a_finished_run_changes_nothing(undisturbed: tuple[Path, Path, float]) -> None:
-    before = RunDir(undisturbed[0]).metrics.read_text()
+    """Nor does it count as another start."""
+    folder = RunDir(undisturbed[0])
+    before = [file.read_text() for file in (folder.metrics, folder.environment)]
     assert resume(undisturbed[0], QUIET).interrupted_by is None
-    assert RunDir(undisturbed[0]).metrics.read_text() == before
+    assert [file.read_text() for file in (folder.metrics, folder.environment)] == before
 
 
 def test_a_run_in_progress_is_not_taken_over(undisturbed: tuple[Path, Path, float]) -> None:
