@@ -2,14 +2,16 @@
 
 Three settings (the step alone, on views that lie on the device; our step also fed by the real loader), each in bf16 and
 fp32. The plain loop is what one writes first: torchvision's network, autocast, an EMA parameter by parameter, a number
-read back in every step.
+read back in every step. On a GPU our step is measured a second time, beside itself with both backbones compiled by
+torch's inductor and with its CUDA graphs: where they pay, a run should have them.
 """
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +26,20 @@ from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import Job, prepare
+from resmom.runs.job import Job, backbone_of, prepare
 from resmom.train.plan import Plan
+from resmom.train.state import networks_of
 from resmom.train.step import train_step
 from resmom.types import Batch
 
 PLAN = Plan(lr=0.01, momentum=0.99, residual=1.0)
 Precision = Literal["bf16", "fp32"]
+
+
+PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
+COMPILED = {"compiled": "default", "CUDA graphs": "reduce-overhead"}
+"""Forms of our step by inductor's mode."""
+Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -53,15 +62,16 @@ CASES = {
 def work(results: Path, device_name: str, toy: bool, until: float) -> int:
     """Measure every case that the results do not have yet, until the time is up; 0 when all are there."""
     device = default_device(device_name)
-    done = {(line["case"], line["precision"], line["toy"]) for line in read_lines(results)}
+    done = {(line["case"], line["precision"], line["toy"], "compiled" in line) for line in read_lines(results)}
+    forms = (False, True) if device.type == "cuda" else (False,)
     for name, case in CASES.items():
-        for precision in ("bf16", "fp32"):
-            if (name, precision, toy) in done:
+        for precision, compiling in product(PRECISIONS, forms):
+            if (name, precision, toy, compiling) in done:
                 continue
-            if time.monotonic() > until - (5 if toy else 90):
+            if time.monotonic() > until - (5 if toy else 180 if compiling else 90):
                 print("time is up; call again for the rest")
                 return 3
-            line = measure(case, precision, device, toy)
+            line = (measure_compiled if compiling else measure)(case, precision, device, toy)
             append_line(
                 results,
                 {"case": name, "precision": precision, "toy": toy, **line, "environment": shareable(environment())},
@@ -72,37 +82,86 @@ def work(results: Path, device_name: str, toy: bool, until: float) -> int:
 
 def measure(case: Case, precision: Precision, device: torch.device, toy: bool) -> dict[str, Any]:
     """One line: images/s of ours, of ours with its loader and of the plain loop (median, and all rounds); memory."""
+    job = _job(case, precision, device, toy)
+    batch, plain = job.batch(0), PlainLoop(job, precision)
+    contenders: dict[str, Step] = {
+        "ours": lambda: train_step(job.state, batch, PLAN, job.rules),
+        "plain": lambda: plain.step(batch),
+    }
+    with prefetch(job.batch, 0, 1_000_000, 2) as batches:
+        contenders["ours, with loader"] = lambda: train_step(job.state, next(batches), PLAN, job.rules)
+        return _in_turn(contenders, job, toy, against="plain")
+
+
+def measure_compiled(case: Case, precision: Precision, device: torch.device, toy: bool) -> dict[str, Any]:
+    """The same of ours beside itself compiled; `compiled` says of each form how it went, for it may fail."""
+    job = _job(case, precision, device, toy)
+    batch = job.batch(0)
+    contenders: dict[str, Step] = {"ours": lambda: train_step(job.state, batch, PLAN, job.rules)}
+    went: dict[str, str] = {}
+    for name, mode in COMPILED.items():
+        step = compiled(case, precision, device, toy, mode)
+        try:
+            step()
+        except RuntimeError as error:  # of inductor, or of what it made: no other form shall be lost by it
+            went[name] = str(error).partition("\n")[0]
+        else:
+            went[name], contenders[name] = "runs", step
+    return {**_in_turn(contenders, job, toy, against="ours"), "compiled": went}
+
+
+def compiled(case: Case, precision: Precision, device: torch.device, toy: bool, mode: str) -> Step:
+    """Our step with both backbones compiled in one of inductor's modes; the first one takes a minute and more."""
+    job = _job(case, precision, device, toy)
+    for network in networks_of(job.state.method).values():
+        backbone_of(network).compile(mode=mode)
+    batch = job.batch(0)
+
+    def step() -> Any:
+        # Or a graph would hand out memory that the last step still reads.
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return train_step(job.state, batch, PLAN, job.rules)
+
+    return step
+
+
+def _job(case: Case, precision: Precision, device: torch.device, toy: bool) -> Job:
     run, images = shrunk(case, toy)
     run = replace(run, train=replace(run.train, precision=precision))
     source = ArraySource("noise", torch.randint(0, 256, images, dtype=torch.uint8))
     job = prepare(run, Data(source, None, "noise"), device)
     job.state.method.train()
-    batch = job.batch(0)
-    contenders: dict[str, Callable[[], Any]] = {"ours": lambda: train_step(job.state, batch, PLAN, job.rules)}
+    return job
+
+
+def _in_turn(contenders: Mapping[str, Step], job: Job, toy: bool, against: str) -> dict[str, Any]:
+    """Speed and memory of steps that take turns; ratios are speeds over that of the one they are set against."""
+    device, batch = job.device, job.run.train.batch
     rounds, steps = (2, 1) if toy else (6, 10)
-    plain = PlainLoop(job, precision)
-    contenders["plain"] = lambda: plain.step(batch)
-    with prefetch(job.batch, 0, 1_000_000, 2) as batches:
-        contenders["ours, with loader"] = lambda: train_step(job.state, next(batches), PLAN, job.rules)
-        speeds: dict[str, list[float]] = {name: [] for name in contenders}
-        memory: dict[str, float] = {}
-        for round_ in range(rounds + 1):
-            for name, step in contenders.items():
-                _wait(device)
-                if device.type == "cuda":
-                    torch.cuda.reset_peak_memory_stats(device)
-                began = time.perf_counter()
-                for _ in range(steps):
-                    step()
-                _wait(device)
-                if round_:  # the first round pays for memory and kernels
-                    speeds[name].append(steps * run.train.batch / (time.perf_counter() - began))
-                if device.type == "cuda":
-                    memory[name] = torch.cuda.max_memory_allocated(device) / 2**30
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    memory: dict[str, float] = {}
+    for round_ in range(rounds + 1):
+        for name, step in contenders.items():
+            _wait(device)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            began = time.perf_counter()
+            for _ in range(steps):
+                step()
+            _wait(device)
+            if round_:  # the first round pays for memory and kernels
+                speeds[name].append(steps * batch / (time.perf_counter() - began))
+            if device.type == "cuda":
+                memory[name] = torch.cuda.max_memory_allocated(device) / 2**30
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(found, speeds[against], strict=True))
+        for name, found in speeds.items()
+        if name != against
+    }
     return {
-        "batch": run.train.batch,
+        "batch": batch,
         "images_per_second": {name: statistics.median(found) for name, found in speeds.items()},
-        "ratio_to_plain": statistics.median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True)),
+        f"ratio_to_{against}": ratios,
         "peak_gib": memory,
         "rounds": speeds,
     }

@@ -17,7 +17,7 @@ import resmom.runs.loop as loop
 import resmom.runs.tuning as tuning
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, training
-from benchmarks.harness.throughput import Case, measure
+from benchmarks.harness.throughput import Case, measure, measure_compiled
 from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import comparison
@@ -161,12 +161,34 @@ def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
+def test_compiled_steps_are_set_against_ours_and_one_that_fails_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Compiling is stood in for: a form that runs as it is, and one that fails when it is called."""
+    import torch
+    from torch import nn
+
+    modes: list[str] = []
+
+    def compiling(module: nn.Module, mode: str) -> None:
+        modes.append(mode)
+        if mode == "reduce-overhead":
+            module.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("no graphs here\nat all")))
+
+    monkeypatch.setattr(nn.Module, "compile", compiling)
+    line = measure_compiled(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
+    assert modes == ["default"] * 2 + ["reduce-overhead"] * 2  # student and teacher
+    assert line["compiled"] == {"compiled": "runs", "CUDA graphs": "no graphs here"}
+    assert set(line["images_per_second"]) == {"ours", "compiled"} and line["ratio_to_ours"]["compiled"] > 0
+
+
+@pytest.mark.slow
 def test_throughput_and_checks_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     import torch
 
     line = measure(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
     assert set(line["images_per_second"]) == {"ours", "plain", "ours, with loader"}
-    assert all(speed > 0 for speed in line["images_per_second"].values()) and line["ratio_to_plain"] > 0
+    assert all(speed > 0 for speed in line["images_per_second"].values()) and line["ratio_to_plain"]["ours"] > 0
     found = check.check_losses(torch.device("cpu"), toy=True)
     assert found["holds"] and found["fp32_to_cpu"] == 0.0
     assert check.check_views(torch.device("cpu"))["holds"]
