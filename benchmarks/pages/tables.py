@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import spearmanr
 
 from benchmarks.imagenet import IMAGES
-from resmom.diagnose.paired import Spread, paired, spread
+from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import Arm, comparison, verdict
 from resmom.runs.results import Line
 
+NETWORKS = ("student", "teacher")
 Names = Mapping[str, str]
 """Arms by name, in the order in which they are shown, with what they are called in the table."""
 
@@ -144,6 +146,31 @@ def ahead(docs: Path, file: str, names: Names) -> str:
     ]
     head = "| after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
     return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
+
+
+def lead(docs: Path, file: str, names: Names) -> str:
+    """kNN of each arm minus that of the first by seed, each time that both were measured, with its 95 % interval."""
+    found: dict[tuple[str, str], dict[float, dict[int, float]]] = {}
+    for line in lines_of(docs, file, names):
+        for point, network in product(line["curves"]["knn"], NETWORKS):
+            if point["epoch"] > 0:  # before, all arms are one network
+                course = found.setdefault((line["arm"], network), {})
+                course.setdefault(point["epoch"], {})[line["seed"]] = point[network]
+    first, *others = names
+    epochs = sorted({epoch for course in found.values() for epoch in course})
+    rows = []
+    for arm, network in product(others, NETWORKS):
+        pairs = [paired(found[arm, network].get(e, {}), found[first, network].get(e, {})) for e in epochs]
+        rows.append(f"| {names[arm]}, {network} | " + " | ".join(map(_interval, pairs)) + " |")
+    head = f"| over {names[first]}, after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
+    return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
+
+
+def _interval(found: Paired | None) -> str:
+    if found is None:
+        return "–"
+    bounds = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.difference.mean:+.2f}{bounds}"
 
 
 def gaps(docs: Path, file: str, names: Names, site: str = "p") -> str:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import filled, stale
 from benchmarks.pages.registry import FIGURES, PAGES
-from benchmarks.pages.tables import ahead, twins
+from benchmarks.pages.tables import ahead, lead, twins
 from resmom.errors import UserError
 from resmom.rundir import append_line
 
@@ -105,3 +105,16 @@ def test_the_teacher_is_ahead_where_its_knn_is_higher(docs: Path) -> None:
     told = ahead(docs, "m.jsonl", {"a": "A", "c": "C"}).splitlines()
     assert told[0] == "| after epoch | 0.5 | 1 |"
     assert told[2] == "| A | -0.50 ± 0.00 | 0.00 ± 0.00 |" and told[3] == "| C | -0.50 | 0.00 |"
+
+
+def test_the_lead_along_the_way_is_by_seed(docs: Path) -> None:
+    """22, 22.55 and 23.1 against 20, 20.5 and 21: 2.05 on the mean, t(.975, 2) = 4.303 times .05 / sqrt(3) either way.
+
+    An arm of another seed has no lead, one of a single seed has no interval.
+    """
+    found = lead(docs, "m.jsonl", {"a": "A", "a+t": "T", "c": "C"}).splitlines()
+    assert found[0] == "| over A, after epoch | 0.5 | 1 |"
+    assert found[2:4] == [f"| T, {n} | +2.05 [+1.93, +2.17] | +2.05 [+1.93, +2.17] |" for n in ("student", "teacher")]
+    assert found[4] == "| C, student | +0.00 | +0.00 |"
+    append_line(docs / "results" / "m.jsonl", line("d", 9, 20))
+    assert lead(docs, "m.jsonl", {"a": "A", "d": "D"}).splitlines()[-1] == "| D, teacher | – | – |"
