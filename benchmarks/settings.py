@@ -48,7 +48,7 @@ from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW
-from resmom.views.policy import IMAGENET
+from resmom.views.policy import IMAGENET, resized
 
 BASE = SmallResNet((32, 64, 128, 256))
 """Of the base, and of all settings but those of the backbone: twice the width that is derived since it was measured."""
@@ -78,24 +78,32 @@ def seeded(setting: Setting, seed: int) -> Setting:
     return with_seed
 
 
-def for_its_work(**given: object) -> Setting:
-    """The run derived with something given, as long as makes as many operations of the encoder as the base."""
+def for_its_work(sizes: tuple[float, ...] = (), **given: object) -> Setting:
+    """The run derived with something given, as long as makes as many operations of the encoder as the base.
+
+    `sizes` has its views grow (train.sizes).
+    """
+
+    def grown(facts: Facts) -> Run:
+        run = derived(facts)
+        return replace(run, train=replace(run.train, sizes=sizes))
 
     def setting(facts: Facts) -> Run:
         changed = replace(facts, **given)  # type: ignore[arg-type]
-        share = operations(derived(facts)) / operations(derived(changed))
-        return derived(replace(changed, steps=max(1, round(facts.steps * share))))
+        share = operations(derived(facts)) / operations(grown(changed))
+        return grown(replace(changed, steps=max(1, round(facts.steps * share))))
 
     return setting
 
 
 def operations(run: Run) -> float:
-    """FLOP of the encoder for the first view of one image, forward."""
-    size = run.policy.views[0].size
+    """FLOP of the encoder for the first view of one image, forward; the mean over the run where its views grow."""
     network = build_backbone(run.backbone).eval()
+    policies = [resized(run.policy, share) for share in run.train.sizes or (1.0,)]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, len(run.policy.mean), size, size))
-    return float(counter.get_total_flops())
+        for policy in policies:
+            network(torch.zeros(1, len(policy.mean), policy.views[0].size, policy.views[0].size))
+    return float(counter.get_total_flops()) / len(policies)
 
 
 def _steps(run: Run, steps: int) -> Run:
@@ -162,12 +170,19 @@ SETTINGS: dict[str, Setting] = {
         )
         for size in (64, 32)
     },
+    "widths 16-32-64-128, views growing to 64, for its work": for_its_work(
+        (0.5, 0.75, 1.0), backbone=SmallResNet((16, 32, 64, 128)), view=64
+    ),
     "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
     **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
 }
 
-# What came out more than two standard deviations of the base above it with one seed, once more with two others.
-CLOSER = ("half-life 1/400 of the run", "temperature .1", "residual term, weight 1")
+# What came out more than two standard deviations of the base above it with one seed, once more with two others, and the
+# sizes of views.
+CLOSER = (
+    *(f"widths 16-32-64-128, views {what}, for its work" for what in ("of 64", "of 32", "growing to 64")),
+    *("half-life 1/400 of the run", "temperature .1", "residual term, weight 1"),
+)
 SETTINGS |= {f"{name}, seed {seed}": seeded(SETTINGS[name], seed) for name in CLOSER for seed in (1, 2)}
 
 
