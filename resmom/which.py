@@ -4,3 +4,6 @@ from typing import Literal
 
 Network = Literal["student", "teacher"]
 Which = Literal["student", "teacher", "both"]
+
+UNLEARNED = ("raw pixels", "normalised pixels", "random init", "before training")
+"""What stands in the place of a network where features that cost nothing are measured, as a floor."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resmom.diagnose.paired import spread
+from resmom.diagnose.paired import Spread, spread
 from resmom.protocols import shared_protocol
 from resmom.report.contents import RunRecord
 from resmom.report.numbers import setting
+from resmom.which import UNLEARNED
 
 Network = str
 Column = tuple[str, str, str]
@@ -159,6 +160,20 @@ def scores(run: RunRecord) -> dict[Column, Measured]:
             drawn = (line.get("sd"), len(line.get("draws", ())))
             add(line["network"], line["protocol"] + on, line["top1"], line["step"], *drawn)
     return found
+
+
+def unlearned(runs: Sequence[RunRecord]) -> dict[str, dict[str, Spread]]:
+    """By protocol, top-1 of what needs no learning, where it was measured: the newest of each run, over the runs."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        newest: dict[tuple[str, str], float] = {}
+        for line in run.evaluations:
+            if line["network"] in UNLEARNED:
+                on = f"; on {line['data']}" if line.get("data") else ""
+                newest[shared_protocol(line["protocol"]) + on, line["network"]] = line["top1"]
+        for (protocol, what), top1 in newest.items():
+            found.setdefault(protocol, {}).setdefault(what, []).append(top1)
+    return {protocol: {what: spread(own[what]) for what in UNLEARNED if what in own} for protocol, own in found.items()}
 
 
 def _cells(runs: Sequence[RunRecord]) -> dict[Column, Cell]:

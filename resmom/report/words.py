@@ -8,7 +8,7 @@ from resmom.diagnose import paired
 from resmom.diagnose.labelfree import MEASURES
 from resmom.diagnose.noise import images_of, noise
 from resmom.diagnose.rules import Finding
-from resmom.report.compare import NETWORKS, Cell, Group, Table
+from resmom.report.compare import NETWORKS, Cell, Group, Table, unlearned
 from resmom.report.contents import Line, Measure, RunRecord
 from resmom.report.numbers import MINUS, count, of_quantity, percent, plain, small
 
@@ -151,6 +151,18 @@ def _label_free(group: Group, quantity: str) -> str:
             parts.append(f"{name} {of_quantity(quantity, seeds.mean)}{sd}")
     name, percent_sign = quantity.removesuffix(" (%)"), " %" if "(%)" in quantity else ""
     return f"{name} {', '.join(part + percent_sign for part in parts)}" if parts else ""
+
+
+def floors(runs: Sequence[RunRecord]) -> list[str]:
+    """What needs no learning reached, a sentence for each protocol by which it was measured."""
+    return [
+        "Without learning: " + ", ".join(f"{what} {_mean(value)}" for what, value in own.items()) + f" ({protocol})."
+        for protocol, own in unlearned(runs).items()
+    ]
+
+
+def _mean(value: paired.Spread) -> str:
+    return percent(value.mean) if not value.sd else f"{percent(value.mean)} ± {value.sd:.1f}"
 
 
 def spread(cell: Cell) -> str:

@@ -5,10 +5,12 @@ import math
 import pytest
 
 from resmom.config import Run, to_json
+from resmom.diagnose.paired import Spread
 from resmom.protocols import chosen, shared_protocol
 from resmom.recipes import recipe
-from resmom.report.compare import Group, Measured, differences, flat, scores, table
+from resmom.report.compare import Group, Measured, differences, flat, scores, table, unlearned
 from resmom.report.page import page
+from resmom.report.words import floors
 from resmom.train.plan import Train
 from tests.report import sample
 
@@ -100,6 +102,26 @@ def test_scores_are_the_newest_finite_ones_of_student_and_teacher_after_training
         ("knn", "student"): Measured(40.0, 100), ("knn", "teacher"): Measured(30.0, 50),
     }  # fmt: skip
     assert scores(sample.run(lines=lines[:1])) == {}
+
+
+def test_what_needs_no_learning_is_the_newest_of_each_run_over_the_runs() -> None:
+    """Pixels are the same for both, random weights are not; a network's own scores are none of it."""
+    one, two = (
+        sample.run(f"s{seed}", seed, evaluations=[
+            sample.evaluation("random init", "knn-v1", 1.0, 50),
+            sample.evaluation("random init", "knn-v1", random, 100),
+            sample.evaluation("raw pixels", "knn-v1", 15.0, 100),
+            sample.evaluation("student", "knn-v1", 60.0, 100),
+        ])
+        for seed, random in enumerate((8.0, 10.0))
+    )  # fmt: skip
+    assert unlearned([one, two]) == {
+        "knn-v1": {"raw pixels": Spread(15.0, 0.0, 2), "random init": Spread(9.0, math.sqrt(2), 2)}
+    }
+    assert floors([one, two]) == ["Without learning: raw pixels 15.0, random init 9.0 ± 1.4 (knn-v1)."]
+    assert floors([one]) == ["Without learning: raw pixels 15.0, random init 8.0 (knn-v1)."]
+    assert "raw pixels 15.0, random init 9.0 ± 1.4 (knn-v1)" in page(sample.contents(one, two))
+    assert floors([sample.run()]) == []
 
 
 def test_the_spread_over_draws_is_that_of_one_seed_and_no_spread_over_seeds() -> None:
