@@ -35,8 +35,15 @@ def check(run: Run) -> None:
 
 def _check_patches(run: Run, image: int, patch: int) -> None:
     """Refuse views that a transformer does not take: the first have its size, local ones a whole number of patches."""
-    if patch < 1 or image < patch or image % patch:
-        raise ConfigError(f"backbone.image {image} is not a multiple of backbone.patch {patch}")
+    if patch < 1:
+        raise ConfigError(f"backbone.patch is {patch}; it must be at least 1 pixel, and 16 is usual")
+    if image < patch or image % patch:
+        below = image - image % patch
+        near = [side for side in (below, below + patch) if side > 0]
+        raise ConfigError(
+            f"backbone.image {image} is not a multiple of backbone.patch {patch}; set --image-size to "
+            f"{' or '.join(map(str, near))}, or another backbone.patch"
+        )
     for number, view in enumerate(run.policy.views):
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
