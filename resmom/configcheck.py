@@ -8,7 +8,8 @@ from typing import Any
 from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
-from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet
+from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, patch_of
+from resmom.views.policy import SMALLEST, resized
 
 
 def check(run: Run) -> None:
@@ -19,6 +20,7 @@ def check(run: Run) -> None:
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     _check_method(run)
+    _check_sizes(run)
     if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
         raise ConfigError(
             f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
@@ -31,6 +33,24 @@ def check(run: Run) -> None:
             _check_patches(run, image, patch)
         case _:
             pass
+
+
+def _check_sizes(run: Run) -> None:
+    """Refuse views that start so small that nothing is left to see, or to hide."""
+    side, patch = run.policy.views[0].size, patch_of(run.backbone)
+    for share in run.train.sizes:
+        small = resized(run.policy, share, patch).views[0].size
+        if small < min(SMALLEST, side):
+            raise ConfigError(
+                f"train.sizes has {share:g}, of views of {side} pixels that is {small}; it must be at least {SMALLEST} "
+                f"pixels: set it to {SMALLEST / side:.2g} or more"
+            )
+        if run.method.traits.patches and small < 2 * patch:
+            raise ConfigError(
+                f"train.sizes has {share:g}, of views of {side} pixels that is a single patch of {patch}, and "
+                f"{type(run.method).__name__} hides some patches and shows others: set it to {2 * patch / side:.2g} or "
+                "more"
+            )
 
 
 def _check_patches(run: Run, image: int, patch: int) -> None:

@@ -63,7 +63,7 @@ class Trial:
     """What a run costs on this machine. Seconds and bytes."""
 
     step_seconds: float
-    """Median of one step, waiting for data included."""
+    """One step, waiting for data included; the mean over the sizes of views that grow."""
     measure_seconds: float
     """One measurement of kNN (where there are labels), health and saving."""
     spent_seconds: float
@@ -159,9 +159,10 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = L
     if steps < least:
         needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
         *remedies, last = (f"--time {math.ceil(needed / 60)}m or more", "a smaller --train.batch", *lighter(run))
+        largest = " at their largest" if run.train.sizes else ""
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
-            f"{run.policy.views[0].size} pixels, {type(run.backbone).__name__}), a measurement "
+            f"{run.policy.views[0].size} pixels{largest}, {type(run.backbone).__name__}), a measurement "
             f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {least} are needed; give "
             f"{', '.join(remedies)} or {last}"
         )

@@ -8,18 +8,20 @@ from pathlib import Path
 import torch
 
 from resmom import dist
-from resmom.config import ConfigError
+from resmom.config import ConfigError, Run, from_json
 from resmom.data.open import open_data
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.errors import UserError
+from resmom.nets.backbones import patch_of
 from resmom.rundir import read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.device import default_device
 from resmom.runs.grid import Cell, Grid, part_of
+from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
@@ -80,7 +82,7 @@ def compare(
             # Another process may have finished it since.
             if not finished(_lines(out).get((cell.arm, cell.seed)), linear):
                 say(f"{cell.arm}, seed {cell.seed}: {number} of {len(waiting)}")
-                stopped = _work(cell, images, out, linear, machine)
+                stopped = _train(cell, images, out, linear, machine)
             if stopped is not None:
                 break
             done += 1
@@ -119,7 +121,8 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:
             step, rate = steps_done(cell, out), _step_seconds(lines.values(), cell.arm)
-            found.append(Standing(cell, step, steps, None, None if rate is None else rate * (steps - step)))
+            rest = _work(cell.run, steps, steps) - _work(cell.run, step, steps)
+            found.append(Standing(cell, step, steps, None, None if rate is None else rate * rest))
     return found
 
 
@@ -144,7 +147,7 @@ def merge(paths: Sequence[Path], out: Path) -> Comparison:
     return found
 
 
-def _work(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> int | None:
+def _train(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> int | None:
     """Train, measure and keep a cell; the signal that stopped it, if one did."""
     try:
         ended = train_cell(cell, images, out, machine)
@@ -165,7 +168,8 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
     built = set()
     for cell in cells:
         run = cell.run
-        networks = run.method, run.backbone, run.policy.views[0].size, len(run.policy.mean)
+        sides = tuple(view.size for view in run.policy.views)
+        networks = run.method, run.backbone, sides, run.train.sizes, len(run.policy.mean)
         try:
             require_batch(run, images)
             if networks not in built:
@@ -176,7 +180,15 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
 
 
 def _step_seconds(lines: Collection[Line], arm: str) -> float | None:
-    """Seconds of a training step: of the arm's own finished cells, or else of all; None before there is one."""
+    """Seconds of a step of training at full size: of the arm's own finished cells, or else of all; None before there is
+    one."""
     known = [line for line in lines if line["steps"]]
     known = [line for line in known if line["arm"] == arm] or known
-    return sum(line["seconds"] for line in known) / sum(line["steps"] for line in known) if known else None
+    if not known:
+        return None
+    seconds: float = sum(line["seconds"] for line in known)
+    return seconds / sum(_work(from_json(line["run"]), line["steps"], line["steps"]) for line in known)
+
+
+def _work(run: Run, step: int, steps: int) -> float:
+    return work(run, step, steps, patch_of(run.backbone))

@@ -22,6 +22,7 @@ from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.runs.device import stream
+from resmom.runs.growth import require_sizes
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
 from resmom.runs.recognise import start_weights
@@ -53,6 +54,8 @@ class Job:
     """All training images on the GPU, where they are few and small enough; views are then made there."""
     started: str = ""
     """What was taken of the file of weights that the run starts from, in words."""
+    multiple: int = 1
+    """The pixels of which sides of views that grow are multiples."""
 
     @property
     def rules(self) -> Rules:
@@ -77,8 +80,7 @@ class Job:
 
     def policy(self, step: int) -> Policy:
         """The views of a step, smaller than the run's own where they grow over it."""
-        run = self.run
-        return resized(run.policy, view_share(run.train, step, self.steps), patch_of(run.backbone))
+        return resized(self.run.policy, view_share(self.run.train, step, self.steps), self.multiple)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (counted from 0): a pure function of (seed, step) and the data.
@@ -130,32 +132,15 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
         method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:
         raise ConfigError(f"backbone or method cannot be built: {error}") from error
-    _require_sizes(backbone_of(method.student), run, channels)
+    require_sizes(backbone_of(method.student), run, channels, _multiple(run, own))
     if dist.world() > 1 and device.type == "cuda" and not ghosts(method):
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-@torch.no_grad()
-def _require_sizes(backbone: nn.Module, run: Run, channels: int) -> None:
-    """Raise ConfigError for a backbone that does not take views of all sizes that the run has."""
-    side = run.policy.views[0].size
-    local = {view.size: "beside them" for view in run.policy.views}
-    smaller = (resized(run.policy, share, patch_of(run.backbone)) for share in run.train.sizes)
-    grown = {view.size: "which train.sizes asks for" for policy in smaller for view in policy.views}
-    modes = {part: part.training for part in backbone.modules()}
-    for other, why in (grown | local).items():
-        if other == side:
-            continue
-        try:
-            backbone.eval()(torch.zeros(1, channels, other, other))
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(
-                f"the backbone takes views of side {side}, but not of side {other}, {why}: {error}; give all views one "
-                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small"
-            ) from error
-    for part, training in modes.items():
-        part.training = training
+def _multiple(run: Run, own: Own | None) -> int:
+    """The pixels of which sides of views that grow are multiples: a backbone from Python names none."""
+    return 1 if own is not None and own.backbone is not None else patch_of(run.backbone)
 
 
 def at_size(job: Job, share: float) -> Job:
@@ -204,7 +189,7 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         width = cast(int, backbone_of(method.student).width)
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
-    return Job(run, data, state, order, device, labels, _resident(data.train, device), started)
+    return Job(run, data, state, order, device, labels, _resident(data.train, device), started, _multiple(run, own))
 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:

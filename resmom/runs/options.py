@@ -9,13 +9,12 @@ from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest
 from resmom.nets.backbones import backbone_named
 from resmom.recipes.side import with_side
+from resmom.views.policy import SMALLEST
 
 PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
 IMAGE_SIZE = "image_size"
 """No field but several at once, as on the command line."""
-SMALLEST = 8
-"""Pixels: of less, no crop and no network tells anything."""
 
 
 def changed(run: Run, settings: Mapping[str, Any]) -> Run:
@@ -48,11 +47,17 @@ def parsed(run: Run, option: str, text: str) -> Any:
     here = _side(run) if option == IMAGE_SIZE else _value(run, option)
     if isinstance(here, str):
         return text
+    example = json.dumps(here) if here != [] else "[0.5, 1]"
+    wrong = f"{option} cannot be '{text}'; it is {example} in this run, write it in this form"
+    if here == []:
+        wrong = f"{option} cannot be '{text}'; it takes a list, such as {example}"
     try:
-        return json.loads({"True": "true", "False": "false"}.get(text, text))
+        value = json.loads({"True": "true", "False": "false"}.get(text, text))
     except json.JSONDecodeError as error:
-        example = json.dumps(here)
-        raise ConfigError(f"{option} cannot be '{text}'; it is {example} in this run, write it in this form") from error
+        raise ConfigError(wrong) from error
+    if isinstance(here, list) and not isinstance(value, list):
+        raise ConfigError(wrong)
+    return value
 
 
 def option_values(run: Run) -> dict[str, Any]:

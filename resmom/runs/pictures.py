@@ -43,7 +43,7 @@ class Drawn:
 
 
 def view_rows(run: Run, source: Source) -> tuple[ViewRow, ...]:
-    """Some images of a source and their views in the first epochs, exactly those that the run is trained on."""
+    """Some images of a source and their views in the first epochs, those of training but always at full size."""
     index = np.sort(np.random.default_rng(0).permutation(len(source))[:SHOWN])
     images = source.read(index)
     policy, seed = run.policy, run.train.seed

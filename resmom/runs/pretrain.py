@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
-from resmom.nets.backbones import patch_of
 from resmom.recipes import method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
+from resmom.runs.growth import policies, stretches
 from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
@@ -35,9 +34,7 @@ from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Asked, Settled, settle
-from resmom.train.plan import work
 from resmom.train.state import load_state, networks_of
-from resmom.views.policy import resized
 
 
 def pretrain(
@@ -129,10 +126,10 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
         begin(job, journal, folder)
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
-    cost = partial(work, train_of, steps=job.steps)
+    parts = stretches(job.run, job.steps, job.multiple)
     with (
         interruptible() as interrupt,
-        Progress(job.steps, job.per_epoch, train_of.batch, job.state.step, quiet, cost) as progress,
+        Progress(job.steps, job.per_epoch, train_of.batch, job.state.step, quiet, parts) as progress,
     ):
         progress.say(_summary(job, folder))
         train(job, journal, folder, interrupt, progress, workers_for(machine, job.data))
@@ -219,7 +216,7 @@ def _summary(job: Job, folder: RunDir) -> str:
             "(--method.NAME sets them)"
         )
     if run.train.sizes:
-        sides = (resized(run.policy, share, patch_of(run.backbone)).views[0].size for share in run.train.sizes)
+        sides = (policy.views[0].size for policy in policies(run, job.multiple))
         lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")
     if job.started:
         lines.append(f"starts from {job.started}{_rate_words(run)}")

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -27,10 +27,12 @@ class Progress:
         batch: int,
         start: int = 0,
         quiet: bool = False,
-        work: Callable[[int], float] = float,
+        parts: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """`work`: what so many steps cost together, in any unit, by which the time left is told."""
-        self._work = work
+        """`parts`: the steps at which parts of the run end, and what a step of each costs beside the others."""
+        self._parts = list(parts) or [(steps, 1.0)]
+        self._paces: dict[float, tuple[float, int]] = {}  # seconds and steps by cost, as they were measured
+        self._seen = (start, 0.0)
         self._steps, self._per_epoch, self._batch, self._first = steps, per_epoch, batch, start
         self._quiet = quiet
         self._console = Console(file=sys.stderr, highlight=False)
@@ -89,6 +91,7 @@ class Progress:
         """`step` steps are done; `values` are the newest numbers of a metrics line (may be empty)."""
         if self._quiet:
             return
+        self._pace(step)
         self._values |= values
         if self._live is not None:
             self._live.update(self._row(step))
@@ -108,9 +111,27 @@ class Progress:
                 parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
                 break
         if speed > 0 and step > self._first + 1:  # the first step of a process takes longer than the others
-            done, left = self._work(step) - self._work(self._first), self._work(self._steps) - self._work(step)
-            parts.append(f"{_duration(left / done * self.elapsed())} left")
+            parts.append(f"{_duration(self._left(step))} left")
         return "  ".join(parts)
+
+    def _pace(self, step: int) -> None:
+        """Count the time since the last call for the part that `step` lies in."""
+        cost = next((cost for end, cost in self._parts if step <= end), self._parts[-1][1])
+        before, elapsed = self._seen
+        seconds, steps = self._paces.get(cost, (0.0, 0))
+        self._paces[cost] = seconds + self.elapsed() - elapsed, steps + step - before
+        self._seen = step, self.elapsed()
+
+    def _left(self, step: int) -> float:
+        """Seconds that the rest takes: at the pace measured, or, where a part is still to come, at that by its cost."""
+        known = {cost: seconds / steps for cost, (seconds, steps) in self._paces.items() if steps}
+        newest = next(reversed(known))
+        left, start = 0.0, 0
+        for end, cost in self._parts:
+            pace = known.get(cost, known[newest] * cost / newest)
+            left += pace * max(0, end - max(start, step))
+            start = end
+        return left
 
     def _shares(self) -> str:
         """What the loss is made of, in the names of metrics.jsonl; the method's own only where it is not the whole."""

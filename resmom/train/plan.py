@@ -114,15 +114,6 @@ def view_share(train: Train, step: int, steps: int) -> float:
     return train.sizes[min(step * len(train.sizes) // steps, len(train.sizes) - 1)]
 
 
-def work(train: Train, step: int, steps: int) -> float:
-    """How much of a run lies before a step of so many, in steps with views of full size, counted by their area."""
-    if not train.sizes:
-        return float(step)
-    ends = [-(-part * steps // len(train.sizes)) for part in range(len(train.sizes) + 1)]  # rounded up, as above
-    spans = zip(train.sizes, ends, ends[1:], strict=False)
-    return sum(share**2 * max(0, min(step, end) - start) for share, start, end in spans)
-
-
 def residual_weight(config: Residual, step: int, steps: int) -> float:
     """The residual term's weight at a step."""
     match config.schedule:

@@ -16,6 +16,9 @@ IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225
 CIFAR10: tuple[Numbers, Numbers] = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 """The same of CIFAR-10."""
 
+SMALLEST = 8
+"""Pixels of a view's side below which no crop and no network tells anything."""
+
 CIFAR100: tuple[Numbers, Numbers] = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 """The same of CIFAR-100."""
 

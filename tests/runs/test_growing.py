@@ -6,20 +6,28 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from resmom.build import Own
 from resmom.cli import main
 from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.data.source import Data
-from resmom.nets.backbones import DinoViT, MoCoViT, Timm
+from resmom.nets.backbones import Backbone, DinoViT, MoCoViT, Timm
 from resmom.runs import budget
+from resmom.runs.cell import bare_line
+from resmom.runs.compare import require_trainable, standings
+from resmom.runs.grid import Cell, Grid
+from resmom.runs.growth import policies, stretches, work
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.memory import kept_bytes_of
+from resmom.runs.options import parsed
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.profile import profile
 from resmom.runs.progress import Progress
-from resmom.train.plan import Train, view_share, work
+from resmom.runs.results import keep
+from resmom.train.plan import Train, view_share
 from resmom.views.policy import View, mocov3_cifar, mocov3_imagenet, resized
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
 from tests.runs.test_resume import assert_same_run, stop_at
@@ -47,11 +55,11 @@ def images(tmp_path: Path) -> Data:
     ],
 )
 def test_every_size_has_an_equal_part_of_the_steps(sizes: tuple[float, ...], steps: int, expected: list[float]) -> None:
-    train = Train(sizes=sizes)
+    train, run = Train(sizes=sizes), growing(Run(), *sizes)
     assert [view_share(train, step, steps) for step in range(steps)] == expected
     assert view_share(train, steps + 5, steps) == (sizes or (1.0,))[-1]  # a trial may be longer than the run
     for step in range(steps + 1):
-        assert work(train, step, steps) == pytest.approx(sum(share**2 for share in expected[:step]))
+        assert work(run, step, steps, 1) == pytest.approx(sum(share**2 for share in expected[:step]))
 
 
 @pytest.mark.parametrize("wrong", [(0.0, 1.0), (0.5, 1.5), (-0.5,), (float("nan"),)])
@@ -107,11 +115,13 @@ def test_stopped_before_and_after_the_views_grow(
 
 @pytest.mark.usefixtures("small_transformers")
 def test_hidden_patches_are_of_the_views_that_there_are(images: Data) -> None:
-    run = growing(ibot_run(), 0.5, 1.0)
+    """And these are of whole patches: .6 of 16 pixels is 10, of which with patches of 4 there are 8."""
+    run = growing(ibot_run(), 0.6, 1.0)
     assert isinstance(run.backbone, DinoViT)
     job = prepare(run, images, CPU)
-    for step in (0, job.steps - 1):
+    for step, side in ((0, 8), (job.steps - 1, 16)):
         batch = job.batch(step)
+        assert [view.shape[-1] for view in batch.views[:2]] == [side, side]
         for view, mask in zip(batch.views[:2], batch.masks, strict=True):
             assert mask.shape[1:] == (view.shape[-2] // run.backbone.patch, view.shape[-1] // run.backbone.patch)
 
@@ -128,6 +138,107 @@ def test_a_backbone_of_one_size_is_refused_before_the_run() -> None:
     fresh_method(growing(replace(base, backbone=MoCoViT("tiny", image=32, patch=8)), 0.5, 1.0), CPU)
 
 
+class OfItsSide(nn.Module):
+    """A module of the user's own for views of any side, whose h is longer the larger the view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x)
+        return found
+
+
+class OneSide(OfItsSide):
+    """One that says in words of its own that it takes a single side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != 16:
+            raise ValueError("input image size does not match the model")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (OfItsSide(), r"its h has the shape \(1, 32\), not \(1, 128\); give all views one size"),
+        (OneSide(), "input image size does not match the model; give all views one size"),
+    ],
+)
+def test_a_module_of_ones_own_that_cannot_grow_is_refused_before_the_run(
+    module: nn.Module, words: str, images: Data
+) -> None:
+    prepare(small_run(), images, CPU, Own(backbone=module))
+    with pytest.raises(ConfigError, match=rf"not of side 8, which train\.sizes asks for: {words}"):
+        prepare(growing(small_run(), 0.5, 1.0), images, CPU, Own(backbone=module))
+
+
+@pytest.mark.usefixtures("small_transformers")
+def test_a_module_of_ones_own_has_sides_of_any_number(images: Data) -> None:
+    """Not of whole patches of the transformer that the configuration names and that is not used."""
+    run = growing(replace(small_run(), backbone=DinoViT("tiny", image=16, patch=4)), 0.6, 1.0)
+    own = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    sides = [prepare(run, images, CPU, of).batch(0).views[0].shape[-1] for of in (Own(), Own(backbone=own))]
+    assert sides == [8, 10] == [policies(run, multiple)[0].views[0].size for multiple in (4, 1)]
+
+
+@pytest.mark.usefixtures("small_transformers")
+def test_too_small_a_start_is_refused_with_the_least_that_works() -> None:
+    check(growing(small_run(), 0.5, 1.0))
+    with pytest.raises(ConfigError, match=r"train\.sizes has 0\.4, of views of 16 pixels that is 6; .* 0\.5 or more"):
+        check(growing(small_run(), 0.4, 1.0))
+    wide = replace(ibot_run(), backbone=DinoViT("tiny", image=16, patch=8))
+    check(growing(wide, 1.0))
+    with pytest.raises(ConfigError, match=r"0\.5, .* a single patch of 8, and Ibot hides some .*: set it to 1 or more"):
+        check(growing(wide, 0.5, 1.0))
+
+
+@pytest.mark.slow
+def test_what_is_measured_has_full_size_all_along(images: Data, tmp_path: Path) -> None:
+    """The sides of all batches that the networks see in evaluation mode while views are small, and while training."""
+    seen: dict[bool, set[int]] = {True: set(), False: set()}
+    forward = Backbone.forward
+
+    def watching(self: Backbone, view: Tensor) -> Any:
+        seen[self.training].add(view.shape[-1])
+        return forward(self, view)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backbone, "forward", watching)
+        patch.setattr("resmom.runs.job.require_sizes", lambda *_: None)  # it tries them all
+        run = growing(small_run(), 0.5)
+        pretrain(replace(run, log=replace(run.log, knn_epochs=1, save_epochs=1)), images, tmp_path / "run", QUIET)
+    assert seen == {True: {8}, False: {16}}
+
+
+def test_every_arm_of_a_grid_is_checked_at_its_sizes(images: Data) -> None:
+    """An arm that cannot train is found before the first one has, wherever it stands."""
+    views = tuple(replace(view, size=32) for view in small_run().policy.views)
+    fixed = replace(small_run(), backbone=Timm("vit_tiny_patch16_224", image=32))
+    fixed = replace(fixed, policy=replace(fixed.policy, views=views))
+    arms = {"a": fixed, "b": growing(fixed, 0.5)}
+    cells = [Cell(arm, place, {}, 0, run) for place, (arm, run) in enumerate(arms.items())]
+    require_trainable(cells[:1], images)
+    with pytest.raises(ConfigError, match=r"arm b: the backbone takes views of side 32, but not of side 16"):
+        require_trainable(cells, images)
+
+
+def test_the_time_left_of_a_grid_counts_what_its_cells_cost(images: Data, tmp_path: Path) -> None:
+    """A cell without growth took 20 s for its 20 steps: one of which half have a quarter of the pixels takes 12.5."""
+    plain = small_run()
+    grid = Grid(name="g", base=plain, arms={"a": {}, "b": {"train.sizes": [0.5, 1.0]}}, seeds=(0,))
+    keep(tmp_path, bare_line(grid.cells()[0], images, 20, ()) | {"seconds": 20.0})
+    first, second = standings(grid, images, tmp_path)
+    assert (first.seconds, second.seconds) == (0.0, 12.5) and second.steps == 20
+
+
+def test_a_list_is_given_as_one() -> None:
+    assert parsed(Run(), "train.sizes", "[0.5, 1]") == [0.5, 1]
+    with pytest.raises(ConfigError, match=r"train\.sizes cannot be '0\.5'; it takes a list, such as \[0\.5, 1\]"):
+        parsed(Run(), "train.sizes", "0.5")
+
+
 def test_configurations_carry_it_and_older_ones_do_without() -> None:
     run = growing(Run(), 0.5, 0.75, 1.0)
     assert from_json(to_json(run)) == run
@@ -137,10 +248,11 @@ def test_configurations_carry_it_and_older_ones_do_without() -> None:
 
 
 def test_memory_is_that_of_the_largest_views(images: Data) -> None:
-    whole, half, grown = (
-        kept_bytes_of(prepare(growing(small_run(), *sizes), images, CPU)) for sizes in ((), (0.5,), (0.5, 1.0))
+    whole, half, grown, shrunk = (
+        kept_bytes_of(prepare(growing(small_run(), *sizes), images, CPU))
+        for sizes in ((), (0.5,), (0.5, 1.0), (1.0, 0.5))
     )
-    assert half < 0.5 * whole and grown == whole
+    assert half < 0.5 * whole and grown == shrunk == whole
 
 
 def test_the_pace_of_a_run_is_the_mean_over_its_parts(images: Data, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,24 +274,37 @@ def test_the_pace_of_a_run_is_the_mean_over_its_parts(images: Data, monkeypatch:
 @pytest.mark.slow
 def test_a_profile_is_of_the_largest_views(images: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resmom.runs.profile._peak", lambda device, precision: (1000.0, "nothing"))
-    whole, grown, half = (
+    whole, grown, shrunk, half = (
         profile(growing(small_run(), *sizes), images, CPU, 0, 0.05).gflop_per_image
-        for sizes in ((), (0.5, 1.0), (0.5,))
+        for sizes in ((), (0.5, 1.0), (1.0, 0.5), (0.5,))
     )
-    assert grown == whole > 2 * half
+    assert grown == shrunk == whole > 2 * half
 
 
 def test_the_time_left_counts_what_the_rest_costs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five steps at half the size took 10 seconds: the other five will take four times as long."""
+    """Five steps at half the size took 10 seconds: the other five will take four times as long, or so it seems.
+
+    Two of them then take 3 seconds each: the rest will too. So it is for a process that went on from step 4.
+    """
+    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
     now = [0.0]
     monkeypatch.setattr("resmom.runs.progress.time.monotonic", lambda: now[0])
-    train = Train(sizes=(0.5, 1.0))
-    with Progress(10, 5, 8, work=lambda step: work(train, step, 10)) as progress:
-        now[0] = 10.0
-        progress.update(5, {"loss": 1.0})
-    assert capsys.readouterr().err.endswith("  0:40 left\n")
+    parts = stretches(growing(Run(), 0.5, 1.0), 10, 1)
+    assert parts == [(5, 0.25), (10, 1.0)]
+    for start, seconds in ((0, 10.0), (4, 2.0)):
+        now[0] = 0.0
+        with Progress(10, 5, 8, start, parts=parts) as progress:
+            now[0] += seconds
+            progress.update(5, {"loss": 1.0})
+            now[0] += 3.0
+            progress.update(6, {})
+            now[0] += 3.0
+            progress.update(7, {})
+        told = capsys.readouterr().err.splitlines()
+        assert ("  0:40 left" in told[0]) == (start == 0)  # after a single step nothing is told
+        assert told[-2].endswith("  0:12 left") and told[-1].endswith("  0:09 left")
 
 
 @pytest.mark.slow

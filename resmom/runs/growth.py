@@ -1,0 +1,64 @@
+"""Views that grow over a run (`train.sizes`): the policy at each size, and what its pixels are beside full size."""
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import nn
+
+from resmom.config import ConfigError, Run
+from resmom.views.policy import Policy, resized
+
+
+def policies(run: Run, multiple: int) -> tuple[Policy, ...]:
+    """The views at each size, in the order of the run, sides a multiple of so many pixels; one where they do not grow.
+
+    `multiple` is 1 where a backbone from Python stands in the place of the configuration's.
+    """
+    return tuple(resized(run.policy, share, multiple) for share in run.train.sizes or (1.0,))
+
+
+def stretches(run: Run, steps: int, multiple: int) -> list[tuple[int, float]]:
+    """Of each part of a run of so many steps: the step at which it ends, and its views' pixels as a share of all."""
+    sizes = policies(run, multiple)
+    # Rounded up, since a step is of the part that `view_share` finds by rounding down.
+    ends = [-(-part * steps // len(sizes)) for part in range(1, len(sizes) + 1)]
+    return [(end, _pixels(policy) / _pixels(run.policy)) for end, policy in zip(ends, sizes, strict=True)]
+
+
+def work(run: Run, step: int, steps: int, multiple: int) -> float:
+    """What lies before a step of a run of so many, in steps at full size, by the pixels of the views.
+
+    More than it is where other things take the time, such as decoding.
+    """
+    parts = stretches(run, steps, multiple)
+    spans = zip(pairwise([0, *(end for end, _ in parts)]), parts, strict=True)
+    return sum(cost * max(0, min(step, end) - start) for (start, end), (_, cost) in spans)
+
+
+@torch.no_grad()
+def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -> None:
+    """Raise ConfigError for a backbone that does not take views of all sizes that the run has, each to its width."""
+    side, width = run.policy.views[0].size, cast(int, backbone.width)
+    local = {view.size: "beside them" for view in run.policy.views}
+    grown = {view.size: "which train.sizes asks for" for policy in policies(run, multiple) for view in policy.views}
+    modes = {part: part.training for part in backbone.modules()}
+    for other, why in (grown | local).items():
+        if other == side:
+            continue
+        try:
+            found = tuple(backbone.eval()(torch.zeros(1, channels, other, other))[1].shape)
+            wrong = None if found == (1, width) else f"its h has the shape {found}, not {(1, width)}"
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
+            wrong = str(error)
+        if wrong is not None:
+            raise ConfigError(
+                f"the backbone takes views of side {side}, but not of side {other}, {why}: {wrong}; give all views one "
+                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small"
+            )
+    for part, training in modes.items():
+        part.training = training
+
+
+def _pixels(policy: Policy) -> int:
+    return sum(view.size**2 for view in policy.views)
