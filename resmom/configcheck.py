@@ -20,7 +20,6 @@ def check(run: Run) -> None:
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     _check_method(run)
-    _check_sizes(run)
     if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
         raise ConfigError(
             f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
@@ -33,6 +32,7 @@ def check(run: Run) -> None:
             _check_patches(run, image, patch)
         case _:
             pass
+    _check_sizes(run)
 
 
 def _check_sizes(run: Run) -> None:

@@ -213,6 +213,11 @@ def no_run(path: Path) -> str:
             return (
                 f"{path} holds {things}, not a run; it is for `resmom {verb} resume` or `evaluate`, and `resmom report`"
             )
+    if (path / "cells.jsonl").is_file():
+        return (
+            f"{path} holds a comparison, not a run; its runs are {path}/ARM/seed-S, and `resmom compare show {path}` "
+            f"is its table (all runs on one page: `resmom report {path}/*/*`)"
+        )
     return f"{path} is not a run folder: it has no run.json (start a run with `resmom pretrain`)"
 
 

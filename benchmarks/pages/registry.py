@@ -40,6 +40,15 @@ ALL = [*KNN, ("online/student", "online classifier of the student")]
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
+GROWING = {
+    "full": "full size",
+    "s75_100": "three quarters, full",
+    "s75": "three quarters throughout",
+    "s50_100": "half, full",
+    "s50_75_100": "half, three quarters, full",
+    "s50_50_75_100": "half, half, three quarters, full",
+    "s50": "half throughout",
+}
 LASTING = {**PLAIN, "w2": "+ term, weight 2"}
 WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
@@ -200,6 +209,14 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "accuracy": partial(accuracies, file=QUESTIONS, names=HEADLINE, kinds=ALL),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "gaps": partial(gaps, file=QUESTIONS, names=HEADLINE),
+    },
+    "automatic.md": {
+        "growing": partial(
+            tuning,
+            file="questions/growing.jsonl",
+            names=GROWING,
+            parts=[("gap at p, in training", "gap/p/intra", "{:.4f}")],
+        )
     },
     "results/questions.md": {
         "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER]),

@@ -6,6 +6,8 @@ What stands here starts without torch: `resmom doctor` must answer where torch i
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -62,6 +64,18 @@ def require_one_length(options: list[str], steps: int = 0) -> None:
             f"--train.epochs {epochs} has no effect beside --train.steps {steps}, which is the run's length; leave one "
             "of them out (--train.steps 0 counts in epochs)"
         )
+
+
+def require_values(options: list[str], known: Mapping[str, Any]) -> None:
+    """Refuse an option for several values that is given without any: it would set nothing, and without a word.
+
+    `known`: the values that the options have so far, by their dotted names.
+    """
+    for option, behind in pairwise([*options, "--"]):
+        here = known.get(option.removeprefix("--").replace("-", "_"))
+        if isinstance(here, list) and behind.startswith("--"):
+            example = " ".join(map(str, here or (0.5, 0.75, 1)))
+            raise UserError(f"{option} needs at least one value, several as words of their own: {option} {example}")
 
 
 def print_json(content: Any) -> None:

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, require_one_length, set_process, take
+from resmom.commands import Flat, parse, print_json, require_one_length, require_values, set_process, take
 from resmom.config import Run
+from resmom.diagnose.rules import too_short
+from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.recipes import recipe
 from resmom.runs.compare import Standing, compare, images_of, merge, standings, time_left
@@ -17,7 +19,7 @@ from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Machine
-from resmom.runs.options import IMAGE_SIZE, PARTS, changed, parsed
+from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed
 from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
@@ -114,6 +116,7 @@ def _compare(first: str, rest: list[str]) -> int:
     ]
     kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True)
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
+    require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
     if a.run.train.seed != base.train.seed:
         raise UserError("--train.seed is set by the grid; give --seeds")
@@ -160,6 +163,8 @@ def _list(found: list[Standing], as_json: bool) -> int:
     for s in found:
         print(f"{s.cell.arm:<{width}}  seed {s.cell.seed}  {_state(s)}")
     print(time_left(found))
+    if short := too_short(min((s.steps for s in found), default=LEAST_STEPS)):
+        print(short)
     return 0
 
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import parse, print_json, set_process
 from resmom.runs.embed import embed
+from resmom.runs.machine import Machine
 from resmom.which import Which
 
 ABOUT = "Images to vectors: what a run's student and teacher say of every image, as arrays in one .npz file."
@@ -25,6 +26,8 @@ class Arguments:
     site: Literal["h", "z", "p"] = "h"
     """h, the representation, is what other tools want; z the projection, p the student's prediction."""
     device: str = "auto"
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print what was written as JSON."""
 
@@ -32,6 +35,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the file, and say what is in it."""
     a = parse(Arguments, arguments, "resmom embed", ABOUT)
+    set_process(Machine(threads=a.threads, keep_memory=False))
     found = embed(a.run, a.out, a.data, a.network, a.site, a.device)
     if a.json:
         print_json({"path": str(found.path), "arrays": found.shapes, "protocol": found.protocol})

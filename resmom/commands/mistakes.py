@@ -95,6 +95,19 @@ def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:
         off = f"{part}.no-{last}" if part else f"--no-{name.removeprefix('--')}"
         if token == word and off in _help(kind):
             return f": {name} is a switch, without a value; {off} turns it off"
+    return _in_one_word(word, arguments)
+
+
+def _in_one_word(word: str, arguments: Sequence[str]) -> str:
+    """How several values are written, as the end of a sentence, where `word` stands behind the first of them."""
+    for place, option in enumerate(arguments):
+        values = list(itertools.takewhile(lambda other: not other.startswith("--"), arguments[place + 1 :]))
+        if option in ("--seeds", "--vary") and word in values[1:]:
+            first, *rest = values
+            name, equals, one = first.partition("=")
+            varied = f"{name}={','.join([one, *rest] if equals else rest)}"
+            many = varied if option == "--vary" else ",".join(values)
+            return f": several values are one word, with commas: {option} {many}"
     return ""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, require_one_length, set_process, take, tell_end
+from resmom.commands import Flat, parse, parse_known, require_one_length, require_values, set_process, take, tell_end
 from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
@@ -14,7 +14,7 @@ from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Machine
-from resmom.runs.options import IMAGE_SIZE, changed, parsed
+from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Asked
 
@@ -106,6 +106,7 @@ def main(arguments: list[str]) -> int:
         run = run if body is None else replace(run, backbone=body)
         run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
         found = parse(_arguments(run), options, called, ABOUT)
+        require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
         return found
 

@@ -217,6 +217,8 @@ def recipe(name: str) -> Run:
     base = name.removesuffix(TWIN)
     if base not in RECIPES:
         hint = similar(name, names(), 3, 0.4)
+        if base == "automatic":
+            hint = "; settings that are derived from images and machine are a run's own, and its run.json has them"
         raise ConfigError(f"there is no recipe '{name}'{hint} (`resmom recipes` lists all)")
     run = replace(RECIPES[base](), recipe=base)
     if not name.endswith(TWIN):

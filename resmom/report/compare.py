@@ -17,7 +17,7 @@ Column = tuple[str, str, str]
 """Protocol's short name, network, protocol in full with the images it was measured on."""
 
 ORDER = ("knn", "linear", "online")
-TRAINING = "measured while training"
+TRAINING = "measured while training, at the precision of the run"
 """Said of what a run measured by itself: at its own precision, and perhaps on fewer images."""
 
 NETWORKS = ("student", "teacher")

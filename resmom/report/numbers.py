@@ -38,6 +38,8 @@ def setting(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
+    if value == []:
+        return "none"
     return "absent" if value is None else "empty" if value == "" else str(value)
 
 

@@ -87,6 +87,7 @@ def page(contents: Contents) -> str:
         "uneven": len({group.step for group in compared.groups}) > 1,
         "most_seeds": max((len(group.runs) for group in compared.groups), default=0),
         "floors": words.floors(runs),
+        "growing": any(run.config.get("train.sizes") for run in runs),
         "repeats": [run.name for group in compared.groups for run in group.repeats],
         "sections": sections,
         "data": _data(contents, [chart for charts in [*(own for _, own in sections), *plots] for chart in charts]),

@@ -181,6 +181,11 @@ def _words(found: Comparison) -> Iterator[str]:
         return
     width = max(3, *(len(arm.name) for arm in found.arms))
     known = {name for arm in found.arms for name in arm.measures}
+    if not found.arms[0].counts:
+        yield (
+            f"{found.arms[0].name}, which the others are compared with, is not shown to have learned: do not read on "
+            "(why stands below; train longer, or measure on more labelled images)\n"
+        )
     yield f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with"
     yield "95 % Student-t intervals, each for itself (of twenty intervals about one misses)"
     for name, title in NAMES.items():
@@ -248,6 +253,3 @@ def _notes(found: Comparison) -> Iterator[str]:
                 f"{LEARNED:g} standard deviations (of the rises over seeds, or of one rise on so few test images, "
                 "whichever is larger); nothing is concluded from it"
             )
-    if not found.arms[0].counts:
-        base = found.arms[0].name
-        yield f"\n{base}, which the others are compared with, is not shown to have learned: do not read on"

@@ -23,7 +23,10 @@ MISTAKES = {
     f"{PRETRAIN} --residual.weight nan": "residual.weight is nan",
     f"{PRETRAIN} --method.temperature 0": "method.temperature is 0.0; it must be above 0",
     f"{PRETRAIN} --backbone.widths 0 8": "backbone.widths",
-    f"{PRETRAIN} --backbone.widths": "give at least one width",
+    f"{PRETRAIN} --backbone.widths": "--backbone.widths needs at least one value, several as words of their own: ",
+    f"{PRETRAIN} --train.sizes": "several as words of their own: --train.sizes 0.5 0.75 1",
+    f"{DERIVED} --train.sizes --train.batch 64": "--train.sizes needs at least one value",
+    f"{COMPARE} --train.sizes": "--train.sizes needs at least one value",
     f"{PRETRAIN} --policy.views.0.blur 3": "View.blur is a probability and must be in [0, 1], got 3.0",
     f"{PRETRAIN} --log.save-epochs -1": "log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0",
     f"{PRETRAIN} --log.knn-images 0": "log.knn_images must be at least 1; got 0",
@@ -96,6 +99,8 @@ MISTAKES = {
     "doctor --jsn": "there is no option --jsn; did you mean --json?",
     "recipes --helpp": "there is no '--helpp'; it is `resmom recipes`, or `resmom recipes show NAME`",
     # a word that there is not, or too many
+    f"{COMPARE} --seeds 0 1": "'1' is one word too many: several values are one word, with commas: --seeds 0,1 (",
+    "compare mocov3_digits --data x.npz --out new --vary residual.weight 0 1": "--vary residual.weight=0,1 (",
     f"{PRETRAIN} more": "'more' is one word too many",
     f"{PRETRAIN} --quiet yes": "'yes' is one word too many: --quiet is a switch, without a value; --no-quiet turns it ",
     f"{PRETRAIN} --train.clip_each true": "'true' is one word too many: --train.clip-each is a switch, without a "
@@ -105,6 +110,7 @@ MISTAKES = {
     "recipes shwo": "there is no 'shwo'",
     "pretrain mocov3_digit --data x.npz --out new": "did you mean mocov3_digits",
     "pretrain x.npz --out new": "there is no recipe 'x.npz'; images are named with --data x.npz",
+    "compare automatic --data x.npz": "no recipe 'automatic'; settings that are derived from images and",
     "compare mocov3_digit": "did you mean mocov3_digits",
     "data chek x.npz": "there is no 'chek'; it is `resmom data check PATH`",
     "detect trian run": "there is no 'trian'; it is `resmom detect train`",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from resmom.diagnose.labelfree import GAP, MEASURES
+from resmom.report.compare import TRAINING
 from resmom.report.contents import Choice, RunRecord
 from resmom.report.page import MARKER, ReportError, neighbour_words, page, require_ours, write_page
 from tests.report import sample
@@ -97,7 +98,7 @@ def test_few_protocols_are_columns_and_many_are_rows() -> None:
     assert many[0] == ["protocol", "student", "teacher"]
     assert many[1:] == [
         ["kNN knn-v1 all", "60.0", "62.0"],
-        [f"kNN {sample.KNN}; measured while training", "50.0", "52.0"],
+        [f"kNN {sample.KNN}; {TRAINING}", "50.0", "52.0"],
         ["fine-tuned finetune-v1 (whole)", "60.0", "62.0"],
         ["few labels low-shot-v1 5 per class", "60.0", "62.0"],
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from resmom.diagnose.rules import too_short
 from resmom.rundir import append_line, read_lines
 from resmom.runs.results import RESULTS
 from tests.conftest import Call
@@ -36,6 +37,7 @@ def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path
         "weight=0  seed 5  not begun, 12 steps",
         "weight=1  seed 5  not begun, 12 steps",
         "0 of 4 cells done",
+        too_short(12),
     ]
     status, told, err = call(*grid, "--part", "1/2", "--json")
     assert status == 0 and err == ""
