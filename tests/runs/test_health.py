@@ -318,7 +318,10 @@ def test_a_run_that_waits_for_its_images(tmp_path: Path, monkeypatch: pytest.Mon
         now[0] += 0.1
         return train_step(*arguments, **options)
 
-    data, clock = shapes(), SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
+    data, clock = (
+        shapes(),
+        SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0], process_time=lambda: now[0]),
+    )
     monkeypatch.setattr(ArraySource, "read", slow)
     monkeypatch.setattr(loop, "train_step", quick)
     for module in (loader, progress):
