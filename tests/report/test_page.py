@@ -327,3 +327,10 @@ def test_where_the_time_went_is_told_where_it_was_written_down() -> None:
     lines = [*sample.run().lines, sample.train_line(101, **spent, **{"seconds/update": math.nan})]
     text = Outline(page(sample.contents(sample.run(lines=lines)))).text
     assert "2 % on waiting for images, 22 % on the teacher, 73 % on the student's forward and backward pass." in text
+
+
+def test_runs_whose_views_grow_are_told_why_their_curves_jump() -> None:
+    config = {"data": "digits", "residual.weight": 0.0, "optim.lr": 0.3}
+    for sizes, told in (([], False), ([0.5, 1.0], True)):
+        made = page(sample.contents(sample.run(config={**config, "train.sizes": sizes})))
+        assert ("its numbers of training can jump" in made) == told
