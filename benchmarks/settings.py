@@ -45,10 +45,11 @@ from resmom.recipes.facts import Facts
 from resmom.rundir import append_line, read_lines
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import gather
+from resmom.runs.growth import policies
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW
-from resmom.views.policy import IMAGENET, resized
+from resmom.views.policy import IMAGENET
 
 BASE = SmallResNet((32, 64, 128, 256))
 """Of the base, and of all settings but those of the backbone: twice the width that is derived since it was measured."""
@@ -99,11 +100,11 @@ def for_its_work(sizes: tuple[float, ...] = (), **given: object) -> Setting:
 def operations(run: Run) -> float:
     """FLOP of the encoder for the first view of one image, forward; the mean over the run where its views grow."""
     network = build_backbone(run.backbone).eval()
-    policies = [resized(run.policy, share) for share in run.train.sizes or (1.0,)]
+    sizes = policies(run, 1)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for policy in policies:
+        for policy in sizes:
             network(torch.zeros(1, len(policy.mean), policy.views[0].size, policy.views[0].size))
-    return float(counter.get_total_flops()) / len(policies)
+    return float(counter.get_total_flops()) / len(sizes)
 
 
 def _steps(run: Run, steps: int) -> Run:

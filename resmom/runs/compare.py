@@ -1,7 +1,7 @@
 """Compare arms over seeds: every cell of a grid checked, then trained, measured, and kept as one line."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,6 +113,8 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     fingerprint = images.train.fingerprint()
     for cell in cells:
         require_same(cell, out, lines.get((cell.arm, cell.seed)), fingerprint)
+    # Once for all cells: what a line says of its run has to be read for it.
+    timed = [(line["arm"], line["seconds"], _work_of(line)) for line in lines.values() if line["steps"]]
     found = []
     for cell in own:
         line = lines.get((cell.arm, cell.seed))
@@ -120,7 +122,7 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
         if line is not None and finished(line, linear):
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:
-            step, rate = steps_done(cell, out), _step_seconds(lines.values(), cell.arm)
+            step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm)
             rest = _work(cell.run, steps, steps) - _work(cell.run, step, steps)
             found.append(Standing(cell, step, steps, None, None if rate is None else rate * rest))
     return found
@@ -179,15 +181,16 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
         built.add(networks)
 
 
-def _step_seconds(lines: Collection[Line], arm: str) -> float | None:
+def _step_seconds(timed: Sequence[tuple[str, float, float]], arm: str) -> float | None:
     """Seconds of a step of training at full size: of the arm's own finished cells, or else of all; None before there is
-    one."""
-    known = [line for line in lines if line["steps"]]
-    known = [line for line in known if line["arm"] == arm] or known
-    if not known:
-        return None
-    seconds: float = sum(line["seconds"] for line in known)
-    return seconds / sum(_work(from_json(line["run"]), line["steps"], line["steps"]) for line in known)
+    one. `timed`: arm, seconds and work of each."""
+    known = [(seconds, done) for own, seconds, done in timed if own == arm]
+    known = known or [(seconds, done) for _, seconds, done in timed]
+    return sum(seconds for seconds, _ in known) / sum(done for _, done in known) if known else None
+
+
+def _work_of(line: Line) -> float:
+    return _work(from_json(line["run"]), line["steps"], line["steps"])
 
 
 def _work(run: Run, step: int, steps: int) -> float:
