@@ -1,11 +1,9 @@
 """Backbones: a view in, (feature map or tokens, pooled representation h) out."""
 
 import difflib
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -173,46 +171,6 @@ def _resnet(config: ResNet) -> Backbone:
     return Backbone(body, width)
 
 
-def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "tokens width"]:
-    """Fixed 2-D positions: sine and cosine of column and row, a quarter of the width each, frequency 10000^(-4i/width).
-
-    The layout of moco-v3: tokens column by column, as its meshgrid (w, h) makes them.
-    """
-    if width % 4:
-        raise ValueError(f"2-D sin-cos positions need a width divisible by 4, got {width}")
-    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float32) / (width // 4))
-    column, row = torch.meshgrid(
-        torch.arange(columns, dtype=torch.float32), torch.arange(rows, dtype=torch.float32), indexing="ij"
-    )
-    c, r = column.flatten()[:, None] * omega, row.flatten()[:, None] * omega
-    return torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1)
-
-
-def _moco_vit(config: MoCoViT) -> Backbone:
-    from resmom.nets.vit import ViTBody  # imports timm, most of a second that a run of a ResNet need not wait for
-
-    width, depth, heads = MOCO_VIT[config.size]
-    body = ViTBody(config.image, config.patch, width, depth, heads)
-    grid = config.image // config.patch
-    positions = torch.cat([torch.zeros(1, width), sincos_positions(width, grid, grid)])
-    body.pos_embed = nn.Parameter(positions[None], requires_grad=False)
-    for name, module in body.named_modules():
-        if isinstance(module, nn.Linear):
-            # Query, key and value are one matrix but start as three (moco-v3, vits.py).
-            fan_out = module.out_features // 3 if name.endswith("qkv") else module.out_features
-            bound = math.sqrt(6.0 / (module.in_features + fan_out))
-            nn.init.uniform_(module.weight, -bound, bound)
-            nn.init.zeros_(module.bias)
-    assert body.cls_token is not None
-    nn.init.normal_(body.cls_token, std=1e-6)
-    projection = body.patch_embed.proj
-    bound = math.sqrt(6.0 / (3 * config.patch**2 + width))
-    nn.init.uniform_(projection.weight, -bound, bound)
-    nn.init.zeros_(projection.bias)
-    projection.requires_grad_(not config.freeze_patch)
-    return Backbone(body, width)
-
-
 def _timm(config: Timm) -> Backbone:
     import timm
 
@@ -294,7 +252,12 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         case SmallResNet():
             return Backbone(_SmallResNetBody(config), config.widths[-1])
         case MoCoViT():
-            return _moco_vit(config)
+            from resmom.nets.vit import (
+                moco_body,  # imports timm, most of a second that a run of a ResNet need not wait for
+            )
+
+            body = moco_body(config.image, config.patch, *MOCO_VIT[config.size], config.freeze_patch)
+            return Backbone(body, body.embed_dim)
         case DinoViT():
             from resmom.nets.vit import dino_body
 

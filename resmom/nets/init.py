@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from resmom.nets.backbones import BACKBONES, Backbone, sincos_positions
+from resmom.nets.backbones import BACKBONES, Backbone
+from resmom.nets.positions import sincos_positions
 from resmom.nets.weightfile import WeightsError, read_weights
 from resmom.which import Network
 

@@ -1,12 +1,15 @@
 """The body of Vision Transformers that take views of several sizes, and patches that are hidden from them."""
 
+import math
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
+
+from resmom.nets.positions import sincos_positions
 
 
 class ViTBody(VisionTransformer):
@@ -54,6 +57,29 @@ class ViTBody(VisionTransformer):
         tokens = torch.cat([first, (x + places).flatten(1, 2)], dim=1)
         last: Tensor = self.norm(self.blocks(self.norm_pre(self.pos_drop(tokens))))
         return last[:, 1:].transpose(1, 2).reshape(n, width, rows, columns)
+
+
+def moco_body(image: int, patch: int, width: int, depth: int, heads: int, freeze_patch: bool) -> ViTBody:
+    """MoCo-v3's: fixed sin-cos positions; the start of its linear layers, class token and patch projection."""
+    body = ViTBody(image, patch, width, depth, heads)
+    grid = image // patch
+    positions = torch.cat([torch.zeros(1, width), sincos_positions(width, grid, grid)])
+    body.pos_embed = nn.Parameter(positions[None], requires_grad=False)
+    for name, module in body.named_modules():
+        if isinstance(module, nn.Linear):
+            # Query, key and value are one matrix but start as three (moco-v3, vits.py).
+            fan_out = module.out_features // 3 if name.endswith("qkv") else module.out_features
+            bound = math.sqrt(6.0 / (module.in_features + fan_out))
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)
+    assert body.cls_token is not None
+    nn.init.normal_(body.cls_token, std=1e-6)
+    projection = body.patch_embed.proj
+    bound = math.sqrt(6.0 / (3 * patch**2 + width))
+    nn.init.uniform_(projection.weight, -bound, bound)
+    nn.init.zeros_(projection.bias)
+    projection.requires_grad_(not freeze_patch)
+    return body
 
 
 def dino_body(image: int, patch: int, width: int, depth: int, heads: int, drop_path: float) -> ViTBody:

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
-from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, Timm, build_backbone, sincos_positions
+from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.heads import mlp
+from resmom.nets.positions import sincos_positions
 
 
 @pytest.mark.slow
