@@ -78,7 +78,7 @@ def _images(path: Path, arrays: dict[str, np.ndarray], split: str) -> UInt8[Tens
     if pixels.shape[3] not in (1, 3):
         hint = "; it looks like N x C x H x W: use numpy.moveaxis(images, 1, 3)" if pixels.shape[1] in (1, 3) else ""
         raise DataError(f"{came}; {wanted}{hint}")
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).contiguous()  # torch copies by all cores
 
 
 def _labels(path: Path, arrays: dict[str, np.ndarray], split: str) -> Index | None:

@@ -4,10 +4,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 
 @dataclass(frozen=True)
@@ -96,81 +94,6 @@ class Backbone(nn.Module):
         return features, self.body.forward_head(features, pre_logits=True)  # type: ignore[operator]
 
 
-class _ResNetBody(resnet.ResNet):  # type: ignore[misc]
-    """torchvision's ResNet, its forward cut into map and pooling, with torchvision's parameter names."""
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return x
-
-    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
-        return features.mean((2, 3))
-
-
-NARROW = 8
-"""Below so many input channels oneDNN's AVX2 kernel of a strided 1x1 convolution writes outside its memory in the
-backward pass (channels last, torch 2.15): "corrupted double-linked list", and the process dies."""
-
-
-class _Thinned(nn.Conv2d):
-    """A strided 1x1 convolution as one without a stride, on the places that it looks at: the same sums."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        (down, across) = self.stride
-        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
-
-
-class _SmallResNetBody(nn.Module):
-    def __init__(self, config: SmallResNet) -> None:
-        super().__init__()
-        first = config.widths[0]
-        stem = nn.Conv2d(config.channels, first, 3, stride=config.stem_stride, padding=1, bias=False)
-        parts: list[nn.Module] = [stem, nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
-        inside = first
-        for number, width in enumerate(config.widths):
-            for block in range(config.blocks):
-                stride = 2 if number > 0 and block == 0 else 1
-                shape_changes = stride != 1 or inside != width
-                strided = _Thinned if inside < NARROW else nn.Conv2d
-                shortcut = (
-                    nn.Sequential(strided(inside, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
-                    if shape_changes
-                    else None
-                )
-                parts.append(resnet.BasicBlock(inside, width, stride, shortcut))
-                inside = width
-        self.layers = nn.Sequential(*parts)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        x = self.layers(x)
-        return x
-
-    def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
-        return features.mean((2, 3))
-
-
-def _resnet(config: ResNet) -> Backbone:
-    block, layers = {
-        18: (resnet.BasicBlock, [2, 2, 2, 2]),
-        34: (resnet.BasicBlock, [3, 4, 6, 3]),
-        50: (resnet.Bottleneck, [3, 4, 6, 3]),
-    }[config.depth]
-    body = _ResNetBody(block, layers, zero_init_residual=config.zero_init_residual)
-    width = body.fc.in_features
-    body.fc = nn.Identity()
-    if config.stem != "imagenet":
-        padding = 2 if config.stem == "small_pad2" else 1
-        body.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
-        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
-        if config.stem != "small_pool":
-            body.maxpool = nn.Identity()
-    return Backbone(body, width)
-
-
 def _timm(config: Timm) -> Backbone:
     import timm
 
@@ -246,15 +169,20 @@ def build_backbone(config: BackboneConfig) -> Backbone:
 
     Raises ValueError for an unknown timm name.
     """
+    # Each kind is imported when it is built: torchvision and timm take seconds, which a refused option and the run of
+    # another kind need not wait for.
     match config:
         case ResNet():
-            return _resnet(config)
+            from resmom.nets.resnet import ResNetBody
+
+            resnet = ResNetBody(config)
+            return Backbone(resnet, resnet.width)
         case SmallResNet():
-            return Backbone(_SmallResNetBody(config), config.widths[-1])
+            from resmom.nets.resnet import SmallResNetBody
+
+            return Backbone(SmallResNetBody(config), config.widths[-1])
         case MoCoViT():
-            from resmom.nets.vit import (
-                moco_body,  # imports timm, most of a second that a run of a ResNet need not wait for
-            )
+            from resmom.nets.vit import moco_body
 
             body = moco_body(config.image, config.patch, *MOCO_VIT[config.size], config.freeze_patch)
             return Backbone(body, body.embed_dim)

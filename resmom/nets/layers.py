@@ -11,14 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 from resmom.nets.backbones import Backbone
 
 POOLING = "maps as the mean over space, tokens as the network makes h of them: class token, or mean over patches"
 """How a layer's output becomes one row per image; say it beside the numbers."""
-
-_BLOCKS = (resnet.BasicBlock, resnet.Bottleneck)
 
 
 def layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -27,7 +24,9 @@ def layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
     `stem`, `stage1`, … for our ResNets; the modules' own names (`blocks.0`, `stages.3`) for a timm model; the children
     of any other network, where a lone container counts as what it contains.
     """
-    body = _body(backbone)
+    from torchvision.models import resnet  # takes seconds, which a command that reads no layers need not wait for
+
+    body, blocks = _body(backbone), (resnet.BasicBlock, resnet.Bottleneck)
     if isinstance(body, resnet.ResNet):
         stages = [body.layer1, body.layer2, body.layer3, body.layer4]
         return [("stem", body.maxpool), *((f"stage{number}", stage) for number, stage in enumerate(stages, start=1))]
@@ -35,7 +34,7 @@ def layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
     if named:
         return named
     children = _inside(body)
-    return _grouped(children) if any(isinstance(child, _BLOCKS) for _, child in children) else children
+    return _grouped(children, blocks) if any(isinstance(child, blocks) for _, child in children) else children
 
 
 @contextmanager
@@ -99,16 +98,16 @@ def _inside(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     return parts
 
 
-def _grouped(parts: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+def _grouped(parts: list[tuple[str, nn.Module]], blocks: tuple[type[nn.Module], ...]) -> list[tuple[str, nn.Module]]:
     """Residual blocks in a row as stages; what stands before the first block is the stem.
 
     A stage ends before a block that makes the map smaller.
     """
     ends: list[nn.Module] = []
     for (_, part), (_, following) in pairwise(parts):
-        begins = isinstance(following, _BLOCKS) and (not isinstance(part, _BLOCKS) or following.stride != 1)
+        begins = isinstance(following, blocks) and (not isinstance(part, blocks) or following.stride != 1)
         if begins:
             ends.append(part)
     ends.append(parts[-1][1])
-    first = 1 if isinstance(parts[0][1], _BLOCKS) else 0
+    first = 1 if isinstance(parts[0][1], blocks) else 0
     return [("stem" if number == 0 else f"stage{number}", module) for number, module in enumerate(ends, start=first)]

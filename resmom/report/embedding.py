@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.manifold import TSNE
 
 COLUMNS, ROWS = 34, 25
 """The grid of a map: twice as many cells as there are images at most, so that groups stay apart."""
@@ -26,6 +25,8 @@ def places(h: Float[np.ndarray, "n d"], seed: int = 0) -> NDArray[np.float64]:
     spread = np.linalg.svd(unit - unit.mean(0), compute_uv=False)
     if len(spread) < 2 or spread[1] < 1e-6 * np.sqrt(len(h)):
         raise ValueError("no map: the representation of all images lies on one line, or is the same")
+    from sklearn.manifold import TSNE  # takes a second, which a page without a map need not wait for
+
     # On unit vectors the Euclidean distance orders as the cosine does.
     found = TSNE(perplexity=min(30.0, (len(h) - 1) / 3), init="pca", random_state=seed).fit_transform(unit)
     placed: NDArray[np.float64] = np.asarray(found, dtype=np.float64)
