@@ -84,7 +84,23 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     if not options:
         return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
     name = _name(options[0])
-    return f"there is no option {name}{_elsewhere(name) or nearest(name, _options(kind))}"
+    known = _options(kind)
+    if "--train.batch" in known:  # of a run: its command takes these out before the others are read
+        known += ["--backbone", "--method", "--image-size"]
+    return f"there is no option {name}{_otherwise(name, known) or _elsewhere(name) or nearest(name, known)}"
+
+
+def _otherwise(option: str, known: Sequence[str]) -> str:
+    """How a run is told what other tools have an option for, as the end of a sentence."""
+    if "--train.batch" not in known:
+        return ""
+    match option:
+        case "--recipe" | "--config" | "--cfg":
+            return "; a recipe is named by the first word after the command (`resmom recipes` lists them)"
+        case "--resume":
+            return "; a run goes on with `resmom resume DIR`"
+        case _:
+            return ""
 
 
 def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:

@@ -94,6 +94,11 @@ MISTAKES = {
     f"{PRETRAIN} --backbone resnet18 --backbone.patch 8": "it is one of the settings of MoCoViT, DinoViT (`resmom "
     "pretrain mocov3_digits --backbone resnet18 --help`",
     f"{PRETRAIN} --optim.trust .1": "there is no option --optim.trust here; it is one of the settings of Lars (",
+    f"{PRETRAIN} --batch_size 8": "there is no option --batch_size; did you mean --train.batch? (",
+    f"{PRETRAIN} --bakbone resnet18": "there is no option --bakbone; did you mean --backbone? (",
+    f"{PRETRAIN} --optim.lrr 1": "there is no option --optim.lrr; did you mean --optim.lr or --online.lr? (",
+    f"{DERIVED} --config x.yaml": "there is no option --config; a recipe is named by the first word after the command",
+    f"{DERIVED} --resume run": "there is no option --resume; a run goes on with `resmom resume DIR` (",
     "pretrain --dta x.npz --out new": "there is no option --dta; did you mean --data?",
     "evaluate run --netwrk student": "there is no option --netwrk; did you mean --network?",
     "doctor --jsn": "there is no option --jsn; did you mean --json?",
