@@ -9,7 +9,7 @@ import tyro
 from resmom.commands import parse, print_json, set_process
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linear import Linear
+from resmom.evaluate.linear import EDGE, Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
                     f"    {'*' if c.chosen else ' '} {c.held_out:6.2f} on held-out training images  {setting}  "
                     f"{c.features}"
                 )
-    if said := verdict(rows):
+    for said in filter(None, (verdict(rows), *_remarks(rows, a.linear))):
         print(said)
     if a.finetune and a.labels and "linear" not in protocols:
         print(
@@ -157,6 +157,17 @@ def _low_shot(a: Arguments) -> LowShot | None:
         return LowShot(shots, LowShot.draws if a.draws is None else a.draws, a.seed)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _remarks(rows: list[Row], grid: Linear) -> list[str]:
+    """What the numbers above need to be read, once for all of them."""
+    said = []
+    if any(row.draws for row in rows):
+        said.append("±: standard deviation over n repetitions")
+    if any(EDGE in row.score.protocol for row in rows):
+        lrs, decays = (" ".join(f"{value:g}" for value in values) for values in (grid.lrs, grid.weight_decays))
+        said.append(f"{EDGE}: beyond it may lie better; it was --linear.lrs {lrs} --linear.weight-decays {decays}")
+    return said
 
 
 def _line(row: Row) -> str:

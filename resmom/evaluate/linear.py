@@ -16,6 +16,10 @@ _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
 
 
+EDGE = "at the edge of the grid"
+"""What a protocol says where the best setting is the last one that was tried."""
+
+
 @dataclass(frozen=True)
 class Linear:
     """Grid and schedule: SGD with momentum .9, learning rate falling as half a cosine to 0, no augmentation."""
@@ -81,7 +85,7 @@ def linear_probe(
     protocol = (
         f"linear-v1 (frozen features standardised by the training set, no augmentation, {config.epochs} epochs, batch "
         f"{choice.batch}, lr {choice.lr:g} and wd {choice.weight_decay:g} chosen on {choice.held} held-out training "
-        f"images{' at the edge of the grid' if choice.at_edge else ''}, trained on {len(x)}, tested on "
+        f"images{f' {EDGE}' if choice.at_edge else ''}, trained on {len(x)}, tested on "
         f"{len(test_labels)}, last epoch)"
     )
     tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)

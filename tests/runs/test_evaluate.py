@@ -32,6 +32,7 @@ from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from resmom.runs.probefile import ProbeFile
 from resmom.runs.report import gather
+from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
 
 QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
@@ -382,3 +383,17 @@ def test_other_images_are_not_said_to_have_been_trained_on(trained: tuple[Path, 
     (others,) = {row.score.protocol for row in evaluate(path, str(tmp_path / "images"), protocols=("knn",))}
     assert "a fifth of the images held out, which pretraining saw unlabelled" in own
     assert "a fifth of the images held out" in others and "pretraining" not in others
+
+
+@pytest.mark.slow
+def test_the_command_says_how_its_numbers_are_read(trained: tuple[Path, Path], call: Call) -> None:
+    line = f"evaluate {trained[0]} --network student --protocols linear --linear.epochs 1 --linear.weight-decays 0"
+    status, out, err = call(*line.split(), "--linear.lrs", "0.01", "1", "--labels", "0.5", "--draws", "2")
+    assert status == 0, err
+    assert "(n=2)" in out and "±: standard deviation over n repetitions\n" in out
+    assert (
+        "at the edge of the grid: beyond it may lie better; it was --linear.lrs 0.01 1 --linear.weight-decays 0\n"
+        in out
+    )
+    _, out, _ = call(*line.split(), "--linear.lrs", "0.1")
+    assert "±" not in out and "edge" not in out
