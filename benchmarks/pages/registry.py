@@ -49,7 +49,7 @@ GROWING = {
     "s50_50_75_100": "half, half, three quarters, full",
     "s50": "half throughout",
 }
-LASTING = {**PLAIN, "w2": "+ term, weight 2", "kd_relation": "+ distillation over relations"}
+LASTING = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2", "kd_relation": "+ distillation over relations"}
 LASTED = {"w2": "the term, weight 2", "kd_relation": "distillation over relations"}
 WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
@@ -266,6 +266,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         ),
         "longer": partial(accuracies, file=LONGER, names=LASTING, kinds=ALL),
         "longer-distances": partial(accuracies, file=LONGER, names=LASTED, kinds=ALL),
+        "longer-weights": partial(accuracies, file=LONGER, names=WEIGHTS, kinds=ALL),
         "longer-lead": partial(lead, file=LONGER, names=LASTING),
         "longer-ahead": partial(ahead, file=LONGER, names=LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
