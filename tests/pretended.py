@@ -140,7 +140,13 @@ def _written_to_host(func: Any, args: Any) -> bool:
 
 
 class _Module(backend_registration._DummyBackendModule):  # type: ignore[misc]
-    """What torch asks a backend for: which numbers autocast may take there."""
+    """What torch asks a backend for: which numbers autocast may take there, and random numbers, which are the CPU's."""
+
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.empty(0)
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        pass
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
