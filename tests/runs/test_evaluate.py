@@ -291,7 +291,7 @@ def test_the_command_prints_mean_spread_and_number(
     path, _ = trained
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2, "--threads", 1)
     lines = out.splitlines()
-    assert status == 0 and len(lines) == 13 and all(line.startswith("low-shot-v1 ") for line in lines[:12:3])
+    assert status == 0 and len(lines) == 14 and all(line.startswith("low-shot-v1 ") for line in lines[:12:3])
     for number, name in ((1, "student"), (2, "teacher")):  # of one measurement, under its protocol
         assert all(line.split()[0] == name and " ± " in line and "(n=2)" in line for line in lines[number:12:3])
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
@@ -355,11 +355,12 @@ def test_the_command_ignores_nothing(
 ) -> None:
     path, _ = trained
     status, out, _ = command(monkeypatch, capsys, path, "--labels", "0.2", "--draws", 2, "--protocols", "knn")
-    protocol, first, second, _ = out.splitlines()
+    protocol, first, second, meaning, _ = out.splitlines()
     assert (
         status == 0
         and protocol.startswith("knn-v1")
         and all(" ± " in line and "(n=2)" in line for line in (first, second))
+        and meaning.startswith("±: ")
     )
     for options, words in (
         (("--seed", 1), "--seed has no effect on what this call measures; it goes with --low-shot or --labels SHARE"),
