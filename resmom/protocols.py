@@ -2,8 +2,11 @@
 
 import re
 
+EDGE = "at the edge of the grid"
+"""Said where the best setting is the last one that was tried."""
+
 _LAYER = re.compile(r"^(sweep-v1 \()([^;]*); (chosen among)")
-_RATE = re.compile(r"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( at the edge of the grid)?")
+_RATE = re.compile(rf"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( {EDGE})?")
 
 
 def shared_protocol(protocol: str) -> str:

@@ -2,7 +2,7 @@
 
 `pretended:0` is a backend of torch's own kind for those written in Python. What lies on it can be used with what lies
 there alone, as on a GPU, so that a tensor made in the wrong place raises; the numbers are the CPU's. Whatever brings a
-number to the host is written down, and raises inside `unread()`.
+number to the host raises inside `unread()`.
 """
 
 import threading
@@ -20,8 +20,6 @@ NAME = "pretended"
 DEVICE = torch.device("cpu")
 """The device, once `start` was called."""
 
-READS: list[str] = []
-"""The operations that brought something to the host, in order."""
 _state = threading.local()
 _MADE: list[Any] = []
 
@@ -113,7 +111,6 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _read(what: str) -> None:
-    READS.append(what)
     if getattr(_state, "unread", False):
         raise HostRead(f"{what} waits for the device")
 

@@ -9,11 +9,11 @@ import tyro
 from resmom.commands import parse, print_json, set_process
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linear import EDGE, Linear
+from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
-from resmom.protocols import chosen, shared_protocol
+from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import find_run
 from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.keep import keep

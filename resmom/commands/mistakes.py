@@ -27,6 +27,15 @@ except ImportError:  # another version
 KINDS = {"INT": ("a whole number", "whole numbers"), "FLOAT": ("a number", "numbers"), "PATH": ("a path", "paths")}
 """tyro's names of what an option takes: one, and several."""
 
+_FIRST = "; a recipe is named by the first word after the command (`resmom recipes` lists them)"
+OTHERWISE = {
+    "--recipe": _FIRST,
+    "--config": _FIRST,
+    "--cfg": _FIRST,
+    "--resume": "; a run goes on with `resmom resume DIR`",
+}
+"""How a run is told what other tools have an option for, as the end of a sentence."""
+
 
 @contextlib.contextmanager
 def told_in_a_sentence(kind: Any, arguments: Sequence[str], prog: str) -> Iterator[None]:
@@ -84,23 +93,11 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     if not options:
         return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
     name = _name(options[0])
-    known = _options(kind)
-    if "--train.batch" in known:  # of a run: its command takes these out before the others are read
+    known, elsewhere = _options(kind), _elsewhere(name)
+    if "--train.batch" in known:  # of a run: its command takes these three out before the others are read
         known += ["--backbone", "--method", "--image-size"]
-    return f"there is no option {name}{_otherwise(name, known) or _elsewhere(name) or nearest(name, known)}"
-
-
-def _otherwise(option: str, known: Sequence[str]) -> str:
-    """How a run is told what other tools have an option for, as the end of a sentence."""
-    if "--train.batch" not in known:
-        return ""
-    match option:
-        case "--recipe" | "--config" | "--cfg":
-            return "; a recipe is named by the first word after the command (`resmom recipes` lists them)"
-        case "--resume":
-            return "; a run goes on with `resmom resume DIR`"
-        case _:
-            return ""
+        elsewhere = OTHERWISE.get(name, elsewhere)
+    return f"there is no option {name}{elsewhere or nearest(name, known)}"
 
 
 def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:

@@ -11,13 +11,10 @@ from torch import Tensor
 from resmom.data.split import holdout
 from resmom.evaluate.score import Score, score
 from resmom.evaluate.standard import moments, require_sound, standardised
+from resmom.protocols import EDGE
 
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
-
-
-EDGE = "at the edge of the grid"
-"""What a protocol says where the best setting is the last one that was tried."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from resmom.data.split import holdout
 from resmom.evaluate.overlap import Overlap, confusion
 from resmom.evaluate.pixels import factor, read, read_labels, shown
 from resmom.nets.patches import PatchProbe
+from resmom.protocols import EDGE
 
 KEPT_BYTES = 2**30
 """So many bytes of features are kept in memory; others are computed anew each time, to the same bits on a CPU."""
@@ -167,7 +168,7 @@ def protocol(config: PatchLinear, model: PatchProbe) -> str:
     chosen = int(model.chosen)
     lr = "not chosen yet"
     if chosen >= 0:
-        edge = " at the edge of the grid" if at_edge(config, chosen) else ""
+        edge = f" {EDGE}" if at_edge(config, chosen) else ""
         lr = f"lr {config.lrs[chosen]:g} chosen{edge} by mIoU on {config.held_out:g} of the training images, held out"
     size = f"side {config.side}" if config.side else "their own size"
     return (
