@@ -1,4 +1,4 @@
-"""resmom compare RECIPE|GRID.json --data DATA --out DIR"""
+"""resmom compare RECIPE|RUN|GRID.json --data DATA --out DIR"""
 
 import sys
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
-from resmom.recipes import recipe
-from resmom.runs.compare import Standing, compare, images_of, merge, standings, time_left
+from resmom.runs.base import Base, base_named
+from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
@@ -24,6 +24,7 @@ from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
 USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]
+       resmom compare RUN --out DIR --vary OPTION=A,B [OPTIONS]   with the settings and images of a run on disk
        resmom compare GRID.json --data DATA --out DIR [OPTIONS]
        resmom compare show DIR|FILE ...                   the table of finished cells
        resmom compare merge FILE ... --out FILE           result files of several machines as one
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case [] | ["-h" | "--help", *_]:
             if not arguments:
-                raise UserError(f"name a recipe or a grid file.\n{USAGE}")
+                raise UserError(f"name a recipe, a run or a grid file.\n{USAGE}")
             print(USAGE, end="")
             return 0
         case ["show", *rest]:
@@ -82,8 +83,8 @@ def main(arguments: list[str]) -> int:
             return _compare(first, rest)
         case _:
             raise UserError(
-                "the recipe or the grid file comes first, as in `resmom compare RECIPE --data DATA --out DIR --vary "
-                "OPTION=A,B` (`resmom compare --help` lists the forms)"
+                "the recipe, the run or the grid file comes first, as in `resmom compare RECIPE --data DATA --out DIR "
+                "--vary OPTION=A,B` (`resmom compare --help` lists the forms)"
             )
 
 
@@ -103,7 +104,8 @@ class Merge(Show):
 
 def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
-    base = recipe(first) if grid is None else grid.base
+    named = base_named(first) if grid is None else Base(grid.base, grid.name)
+    base = named.run
     for name in (*PARTS, IMAGE_SIZE):
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         base = base if value is None else changed(base, {name: parsed(base, name, value)})
@@ -114,19 +116,22 @@ def _compare(first: str, rest: list[str]) -> int:
         ("held_out", float, field(default=share)),
         ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base)),
     ]
-    kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True)
+    if named.data:
+        defaults.append(("data", str, field(default=named.data)))
+    kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True, kw_only=True)
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
     if a.run.train.seed != base.train.seed:
         raise UserError("--train.seed is set by the grid; give --seeds")
     if grid is None:
-        grid = Grid(first, a.run, varied(a.run, a.vary))
+        grid = Grid(named.name, a.run, varied(a.run, a.vary), step_seconds=named.step_seconds)
     elif a.vary:
-        raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe")
+        raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe or a run")
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
     if a.list_cells or a.dry_run:
-        return _list(standings(grid, images_of(grid, a.data), a.out, a.linear, a.part), a.json)
+        images = images_of(grid, a.data)
+        return _list(standings(grid, images, a.out, a.linear, a.part), can_show(images), a.json)
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
     set_process(replace(a.machine, threads=a.machine.threads or next(begun, 0)))
@@ -149,7 +154,7 @@ def _print(found: Comparison, as_json: bool) -> int:
     return 0
 
 
-def _list(found: list[Standing], as_json: bool) -> int:
+def _list(found: list[Standing], shows: str, as_json: bool) -> int:
     if as_json:
         print_json(
             [
@@ -163,6 +168,7 @@ def _list(found: list[Standing], as_json: bool) -> int:
     for s in found:
         print(f"{s.cell.arm:<{width}}  seed {s.cell.seed}  {_state(s)}")
     print(time_left(found))
+    print(shows)
     if short := too_short(min((s.steps for s in found), default=LEAST_STEPS)):
         print(short)
     return 0

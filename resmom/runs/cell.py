@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
@@ -24,6 +25,10 @@ from resmom.runs.machine import Machine
 from resmom.runs.options import differing, option_values
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.results import RESULTS, Line
+from resmom.which import Network
+
+LABEL_FREE = tuple(f"{network}/{measure}" for measure in ("retrieval", "rankme") for network in get_args(Network))
+"""What is kept of the measures that need no labels."""
 
 
 @contextmanager
@@ -80,6 +85,11 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         if found["kind"] in ("knn", "online") and found["step"] == last:
             protocols[found["kind"]] = found["protocol"]
             measures |= {f"{found['kind']}/{n}": found[n] for n in ("student", "teacher") if n in found}
+        if found["kind"] == "health" and found["step"] == last:
+            protocols["health"] = found["protocol"]
+            measures |= {
+                f"health/{name}": found[name] for name in LABEL_FREE if math.isfinite(found.get(name, math.nan))
+            }
     if linear:
         for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device):
             measures[f"linear/{row.network}"] = row.score.top1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from resmom import dist
@@ -15,14 +16,15 @@ from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
+from resmom.report.numbers import small
 from resmom.rundir import read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
-from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.comparison import Comparison, comparison, least_rise
 from resmom.runs.device import default_device
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, require_batch
+from resmom.runs.job import fresh_method, labelled_split, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
@@ -122,20 +124,33 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
         if line is not None and finished(line, linear):
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:
-            step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm)
+            step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm) or grid.step_seconds
             rest = _work(cell.run, steps, steps) - _work(cell.run, step, steps)
             found.append(Standing(cell, step, steps, None, None if rate is None else rate * rest))
     return found
 
 
 def time_left(found: Sequence[Standing]) -> str:
-    """How many cells are done, and how long the others will train, once one is finished to judge by."""
+    """How many cells are done, and how long the others will train, once one is finished, or a run, to judge by."""
     left = [standing for standing in found if standing.line is None]
     words = f"{len(found) - len(left)} of {len(found)} cells done"
     seconds = [standing.seconds for standing in left if standing.seconds is not None]
     if not left or len(seconds) < len(left):
         return words
     return f"{words}; about {words_of_time(sum(seconds))} of training left"
+
+
+def can_show(images: Data) -> str:
+    """What the labelled images of a comparison are enough for, in a sentence."""
+    split = labelled_split(images)
+    if split is None:
+        return "without labels nothing tells which arm is better for a task: label-free measures and gaps are compared"
+    classes, queries = len(np.unique(np.asarray(split.test.labels))), len(split.test)
+    measured = f"kNN is measured on {small(queries, 'test image')}"
+    least = least_rise(100 / classes, queries)
+    if least is None:
+        return f"{measured}, on which no arm can be shown to learn; give more labelled images"
+    return f"{measured}: an arm counts if its kNN rises by more than {least:.1f} points at least, from that of chance"
 
 
 def merge(paths: Sequence[Path], out: Path) -> Comparison:

@@ -111,6 +111,15 @@ def risen(before: Sequence[float], after: Sequence[float], queries: int) -> Rise
     return Rise(rises.mean, LEARNED * max(rises.sd or 0.0, chance))
 
 
+def least_rise(before: float, queries: int) -> float | None:
+    """The least rise of kNN above `before`, in points of a hundred, by which an arm can count on so many test images.
+
+    By the binomial deviation of `risen` alone; None where not even every image right would be enough.
+    """
+    rises = (points / 10 for points in range(1, int(10 * (100 - before)) + 1))
+    return next((r for r in rises if r > LEARNED * standard_error((before, before + r), queries)), None)
+
+
 def _without_seed(line: Line) -> Run | str:
     """The run with the seed 0. By way of its type, so that a line from before an option existed has its default."""
     try:
@@ -165,12 +174,19 @@ def _plain_arm(arm: Arm) -> dict[str, Any]:
 
 
 NAMES = {
-    "knn/student": "kNN of the student",
-    "knn/teacher": "kNN of the teacher",
-    "linear/student": "linear probe of the student",
-    "linear/teacher": "linear probe of the teacher",
-    "online/student": "online classifier of the student",
+    "knn/student": "kNN of the student, top-1 in %",
+    "knn/teacher": "kNN of the teacher, top-1 in %",
+    "linear/student": "linear probe of the student, top-1 in %",
+    "linear/teacher": "linear probe of the teacher, top-1 in %",
+    "online/student": "online classifier of the student, top-1 in %",
 }
+WITHOUT_LABELS = {
+    "health/student/retrieval": "own other view found by the student, in %",
+    "health/teacher/retrieval": "own other view found by the teacher, in %",
+    "health/student/rankme": "RankMe of the student",
+    "health/teacher/rankme": "RankMe of the teacher",
+}
+"""Shown where there are no labels to measure by."""
 WIDTHS = {2: 14, 4: 17}
 """Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
 
@@ -188,9 +204,10 @@ def _words(found: Comparison) -> Iterator[str]:
         )
     yield f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with"
     yield "95 % Student-t intervals, each for itself (of twenty intervals about one misses)"
-    for name, title in NAMES.items():
+    unlabelled = known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS)
+    for name, title in (WITHOUT_LABELS if unlabelled else NAMES).items():
         if name in known:
-            yield f"\n{title}, top-1 in % ({_protocol(found, name.partition('/')[0])})"
+            yield f"\n{title} ({_protocol(found, name.partition('/')[0])})"
             yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {found.arms[0].name}"
             yield from (_row(arm, name, width, 2) for arm in found.arms)
     for site in GAP_SITES:
@@ -199,7 +216,7 @@ def _words(found: Comparison) -> Iterator[str]:
             head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}"
             yield f"  {'arm':<{width}}  {'n':>2}  {head}  intra against {found.arms[0].name}"
             yield from (_row(arm, f"gap/{site}/intra", width, 4) for arm in found.arms)
-    yield from _notes(found)
+    yield from _notes(found, unlabelled)
 
 
 def _protocol(found: Comparison, kind: str) -> str:
@@ -243,13 +260,18 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
     return told + f"not resolved; a difference of this size needs about {pair.needed} seeds (80 % power)"
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
+    if unlabelled:
+        yield (
+            "\nwithout labels nothing here says which arm is better for a task, nor whether an arm has learned: these "
+            "numbers tell how an encoder treats views and images; with some labelled images (docs/data.md) kNN would"
+        )
     for arm in found.arms:
         if arm.learned is False and not arm.diverged and arm.before is not None and arm.rise is not None:
             after = arm.measures["knn/student"].mean
             yield (
                 f"\n{arm.name} is not shown to have learned: kNN of the student went from {arm.before.mean:.2f} to "
-                f"{after:.2f} %, {arm.rise.mean:+.2f} points; it would have to rise by more than {arm.rise.least:.2f}, "
-                f"{LEARNED:g} standard deviations (of the rises over seeds, or of one rise on so few test images, "
-                "whichever is larger); nothing is concluded from it"
+                f"{after:.2f} %, {arm.rise.mean:+.2f} points (n = {arm.before.n}); it would have to rise by more than "
+                f"{arm.rise.least:.2f}, {LEARNED:g} standard deviations (of the rises over seeds, or of one rise on so "
+                "few test images, whichever is larger); nothing is concluded from it"
             )

@@ -6,8 +6,8 @@ A grid file is JSON, and serves `resmom compare` and `python -m benchmarks.harne
      "set": {"train.epochs": 200}, "arms": {"plain": {}, "residual": {"residual.weight": 1}},
      "seeds": [0, 1, 2], "held_out": 0.1}
 
-`vary`, options with lists of values, may stand in place of `arms`. `set`, `about`, `seeds` and `held_out` may be left
-away. Differences are against the first arm.
+`recipe` may also name a run folder, whose settings are taken. `vary`, options with lists of values, may stand in place
+of `arms`. `set`, `about`, `seeds` and `held_out` may be left away. Differences are against the first arm.
 """
 
 import itertools
@@ -21,7 +21,8 @@ from typing import Any
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.data.source import digest
-from resmom.recipes import FROM, recipe
+from resmom.recipes import FROM
+from resmom.runs.base import base_named
 from resmom.runs.options import changed, differing, parsed
 
 SEEDS = (0, 1, 2)
@@ -53,7 +54,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """Arms by name, each with the options that it sets, in the order of the table."""
+    """Arms by name, each with the options that it sets, in the order of the table.
+
+    `step_seconds` is what a step of the base took, where it has been trained.
+    """
 
     name: str
     base: Run
@@ -61,6 +65,7 @@ class Grid:
     seeds: tuple[int, ...] = SEEDS
     held_out: float = 0.0
     about: str = ""
+    step_seconds: float | None = None
 
     def cells(self) -> list[Cell]:
         """Every run, seed by seed, so that whatever is finished can be compared in pairs.
@@ -127,8 +132,11 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
     if ("arms" in content) == ("vary" in content):
         raise ConfigError("give either 'arms' or 'vary'")
     if not isinstance(content["recipe"], str):
-        raise ConfigError(f"recipe is the name of one, as `resmom recipes` lists them; got {content['recipe']!r}")
-    base = changed(recipe(content["recipe"]), _object(content, "set"))
+        raise ConfigError(
+            f"recipe is the name of one, as `resmom recipes` lists them, or a run folder; got {content['recipe']!r}"
+        )
+    named = base_named(content["recipe"])
+    base = changed(named.run, _object(content, "set"))
     if "vary" in content:
         lists = _object(content, "vary")
         if not all(isinstance(values, list) for values in lists.values()):
@@ -143,7 +151,8 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
         raise ConfigError(f"seeds are a list of whole numbers, [0, 1, 2]; got {seeds!r}")
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
-    return Grid(str(content.get("name", name)), base, arms, tuple(seeds), float(share), str(content.get("about", "")))
+    title, about = str(content.get("name", name)), str(content.get("about", ""))
+    return Grid(title, base, arms, tuple(seeds), float(share), about, named.step_seconds)
 
 
 def varied(run: Run, options: Sequence[str]) -> dict[str, Settings]:

@@ -20,6 +20,7 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.recipes import recipe
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.base import Base, base_named
 from resmom.runs.budget import seconds_of
 from resmom.runs.compare import compare as compare_grid
 from resmom.runs.comparison import Comparison
@@ -252,7 +253,8 @@ def compare(
 ) -> Comparison:
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
 
-    `base`: a configuration, a recipe's name, or a grid file (.json), which has its own arms. `arms`: by name the
+    `base`: a configuration, a recipe's name, the folder of a run whose settings to take, or a grid file (.json), which
+    has its own arms. `arms`: by name the
     options that each sets, as in {"plain": {}, "residual": {"residual.weight": 1.0}}; or `vary`: options with their
     values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
     trained on. `linear` adds the linear probe. `data` and `test` as for `pretrain`. Raises UserError before anything is
@@ -263,10 +265,12 @@ def compare(
         if arms is not None or vary is not None:
             raise UserError(f"{base} has its own arms; leave arms and vary out")
     else:
-        run = _run_of(base)
+        named = Base(base, base.recipe) if isinstance(base, Run) else base_named(str(base))
+        run = named.run
         if (arms is None) == (vary is None):
             raise UserError('give either arms={"plain": {}, ...} or vary={"residual.weight": [0, 1]}')
-        grid = Grid(run.recipe, run, combinations(run, vary) if arms is None and vary is not None else arms or {})
+        made = combinations(run, vary) if arms is None and vary is not None else arms or {}
+        grid = Grid(named.name, run, made, step_seconds=named.step_seconds)
     grid = replace(
         grid,
         seeds=grid.seeds if seeds is None else tuple(seeds),

@@ -9,7 +9,7 @@ import pytest
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
 from resmom.runs.compare import merge
-from resmom.runs.comparison import comparison, risen
+from resmom.runs.comparison import comparison, least_rise, risen
 from resmom.runs.results import read_results
 from tests.runs.grids import line
 
@@ -52,7 +52,7 @@ def test_an_arm_that_did_not_learn_has_no_differences() -> None:
     # Rises of 1, -1 and .5: sd 1.041; one rise on 1,000 images has sqrt((.09 + .0914) / 1000) = 1.347 points.
     rise = found.arms[1].rise
     assert rise is not None and rise.mean == pytest.approx(1 / 6) and rise.least == pytest.approx(3 * 1.347, abs=2e-3)
-    assert "went from 10.00 to 10.17 %, +0.17 points; it would have to rise by more than 4.04, 3 stand" in str(found)
+    assert "went from 10.00 to 10.17 %, +0.17 points (n = 3); it would have to rise by more than 4.04, 3" in str(found)
     assert "do not read on" in str(comparison(lost))
 
 
@@ -92,6 +92,30 @@ def test_without_labels_nothing_is_said_of_learning() -> None:
     assert found.arms[1].learned is None and found.arms[1].counts
     assert found.arms[1].against["gap/h/intra"].difference.mean == pytest.approx(0.01)
     assert "0.2000   0.4000  0.0200" in str(found) and "+0.0100" in str(found) and "kNN" not in str(found)
+
+
+def test_without_labels_the_label_free_measures_stand_in_their_place() -> None:
+    lines = [
+        {**line(arm, seed, place, before=None, health__student__retrieval=40.0 + place + seed * (1 + place)),
+         "protocols": {"health": "health-v1"}}
+        for place, arm in enumerate(("plain", "other"))
+        for seed in (0, 1)
+    ]  # fmt: skip
+    text = str(comparison(lines))
+    assert "own other view found by the student, in % (health-v1)" in text and "+1.50 [" in text
+    assert "without labels nothing here says which arm is better" in text and "kNN of" not in text
+    labelled = [{**one, "measures": {**one["measures"], "knn/student": 50.0}} for one in lines]
+    text = str(comparison(labelled))
+    assert "kNN of the student" in text and "own other view" not in text and "without labels" not in text
+
+
+def test_the_least_rise_is_where_the_rule_begins_to_hold() -> None:
+    for before, queries in ((1.0, 10_000), (10.0, 40), (50.0, 100)):
+        least = least_rise(before, queries)
+        assert least is not None
+        assert risen([before], [before + least], queries).clear
+        assert not risen([before], [before + least - 0.1], queries).clear
+    assert least_rise(50.0, 6) is None
 
 
 def test_plain_values_are_json_with_the_verdict() -> None:

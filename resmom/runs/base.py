@@ -1,0 +1,55 @@
+"""What the arms of a grid begin as: a recipe, or a run on disk, whose settings may have been derived."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from resmom.config import ConfigError, Run, from_json
+from resmom.export.record import trained_seconds
+from resmom.nets.backbones import patch_of
+from resmom.recipes import names, recipe
+from resmom.rundir import GIVEN, RunDir, no_run, read_lines
+from resmom.runs.growth import work
+
+
+@dataclass(frozen=True)
+class Base:
+    """A run to begin from, and what is known of it beside its settings.
+
+    `data` is where its images are: empty for a recipe, and for images that were given in Python. `step_seconds` is what
+    a step at full size took, where it has been trained.
+    """
+
+    run: Run
+    name: str
+    data: str = ""
+    step_seconds: float | None = None
+
+
+def base_named(name: str) -> Base:
+    """The recipe of that name, or the run in that folder as its run.json has it.
+
+    Raises ConfigError for neither, with the nearest recipes or what the folder holds, and for a run with modules that
+    no configuration describes.
+    """
+    path = Path(name)
+    if name in names() or not path.exists():
+        return Base(recipe(name), name)
+    folder = RunDir(path)
+    if not folder.config.is_file():
+        raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}; images are named with --data {name}")
+    written = json.loads(folder.config.read_text())
+    if own := written.get("own"):
+        raise ConfigError(
+            f"{path} has a {' and a '.join(own)} given from Python, that no configuration describes; a comparison "
+            "begins from a recipe, or from a run whose settings are all in its run.json"
+        )
+    run, data = from_json(written["run"]), str(written["data"])
+    return Base(run, path.resolve().name, "" if data.startswith(GIVEN) else data, _step_seconds(run, folder))
+
+
+def _step_seconds(run: Run, folder: RunDir) -> float | None:
+    metrics = read_lines(folder.metrics)
+    seconds, last = trained_seconds(metrics), max((line["step"] for line in metrics), default=0)
+    # Without the planned length, which an epoch's length would be needed for: views that grow are taken as they came.
+    return seconds / work(run, last, last, patch_of(run.backbone)) if seconds and last else None

@@ -1,0 +1,90 @@
+"""Arms that begin as a run on disk: its settings, images and time; what cannot be begun from."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import resmom
+from resmom.config import ConfigError, from_json, to_json
+from resmom.export.record import trained_seconds
+from resmom.recipes import recipe
+from resmom.rundir import append_line, read_lines, write_json
+from resmom.runs.base import base_named
+from resmom.runs.results import RESULTS
+from tests.conftest import Call
+from tests.runs.crash import small_run, write_images
+from tests.runs.derived import QUIET, images, tiny
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of seconds."""
+    folder = tmp_path_factory.mktemp("base")
+    data = write_images(folder / "images.npz")
+    resmom.pretrain(data, folder / "mine", small_run(epochs=2), device="cpu", quiet=True)
+    return folder / "mine"
+
+
+def test_a_recipe_by_its_name() -> None:
+    found = base_named("mocov3_digits_residual")
+    assert found.run == recipe("mocov3_digits_residual")
+    assert (found.name, found.data, found.step_seconds) == ("mocov3_digits_residual", "", None)
+
+
+def test_a_run_with_its_images_and_its_time(finished: Path) -> None:
+    found = base_named(str(finished))
+    assert found.run == small_run(epochs=2)
+    assert (found.name, found.data) == ("mine", str(finished.parent / "images.npz"))
+    seconds = trained_seconds(read_lines(finished / "metrics.jsonl"))
+    assert found.step_seconds == pytest.approx(seconds / 10)  # type: ignore[operator]
+
+
+def test_a_run_of_images_given_in_python_has_none_to_name(tmp_path: Path) -> None:
+    resmom.runs.pretrain.pretrain(tiny(small_run()), images(n=40), tmp_path / "run", QUIET)
+    assert base_named(str(tmp_path / "run")).data == ""
+
+
+def test_what_cannot_be_begun_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="did you mean mocov3_digits"):
+        base_named("mocov3_digit")
+    Path("photos").mkdir()
+    with pytest.raises(ConfigError, match=r"photos is not a run folder.*images are named with --data photos"):
+        base_named("photos")
+    append_line(Path("photos") / RESULTS, {})
+    with pytest.raises(ConfigError, match="photos holds a comparison, not a run; its runs are photos/ARM/seed-S"):
+        base_named("photos")
+    Path("own").mkdir()
+    write_json(Path("own/run.json"), {"data": "x", "run": to_json(small_run()), "own": {"backbone": "a.B"}})
+    with pytest.raises(ConfigError, match="own has a backbone given from Python, that no configuration describes"):
+        base_named("own")
+
+
+@pytest.mark.slow
+def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ["compare", finished, "--out", out, "--vary", "residual.weight=0,1", "--seeds", "3", "--device", "cpu"]
+    status, told, err = call(*asked, "--dry-run")
+    assert (status, err) == (0, "") and not out.exists()
+    assert "weight=0  seed 3  not begun, 10 steps" in told and "0 of 2 cells done; about " in told
+    status, told, _ = call(*asked, "--quiet")
+    assert status == 0 and "weight=1  " in told
+    lines = {line["arm"]: line for line in read_lines(out / RESULTS)}
+    assert lines["weight=1"]["run"]["recipe"] == f"mine: weight=1, from {small_run().recipe}"
+    # The arm that changes nothing is the run itself.
+    again = replace(from_json(lines["weight=1"]["run"]), recipe=small_run().recipe)
+    assert again == small_run(epochs=2)
+    own = [line for line in read_lines(finished / "metrics.jsonl") if line["kind"] == "knn"][-1]
+    assert lines["weight=1"]["measures"]["knn/student"] == own["student"]
+    health = [line for line in read_lines(out / "weight=1/seed-3/metrics.jsonl") if line["kind"] == "health"][-1]
+    assert lines["weight=1"]["measures"]["health/teacher/rankme"] == health["teacher/rankme"]
+    # The same from Python, and from a grid file: nothing is left to train.
+    arms = {"weight=0": {"residual.weight": 0}, "weight=1": {"residual.weight": 1}}
+    found = resmom.compare(finished, finished.parent / "images.npz", out, arms=arms, seeds=[3], device="cpu")
+    assert str(found) + "\n" == told
+    grid = tmp_path / "grid.json"
+    grid.write_text(json.dumps({"recipe": str(finished), "arms": arms, "seeds": [3]}))
+    status, listed, _ = call("compare", grid, "--data", finished.parent / "images.npz", "--out", out, "--list")
+    assert status == 0 and "2 of 2 cells done" in listed
