@@ -175,12 +175,13 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         case ResNet():
             from resmom.nets.resnet import ResNetBody
 
-            resnet = ResNetBody(config)
+            resnet = ResNetBody(config.depth, config.stem, config.zero_init_residual)
             return Backbone(resnet, resnet.width)
         case SmallResNet():
             from resmom.nets.resnet import SmallResNetBody
 
-            return Backbone(SmallResNetBody(config), config.widths[-1])
+            small = SmallResNetBody(config.widths, config.blocks, config.stem_stride, config.channels)
+            return Backbone(small, config.widths[-1])
         case MoCoViT():
             from resmom.nets.vit import moco_body
 

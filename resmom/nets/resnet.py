@@ -1,10 +1,10 @@
 """The bodies of ResNets: torchvision's with the stems for small images, and a small one for CPUs."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet
-
-from resmom.nets.backbones import ResNet, SmallResNet
 
 _DEPTHS: dict[int, tuple[type[resnet.BasicBlock | resnet.Bottleneck], list[int]]] = {
     18: (resnet.BasicBlock, [2, 2, 2, 2]),
@@ -16,16 +16,16 @@ _DEPTHS: dict[int, tuple[type[resnet.BasicBlock | resnet.Bottleneck], list[int]]
 class ResNetBody(resnet.ResNet):  # type: ignore[misc]
     """torchvision's ResNet, its forward cut into map and pooling, with torchvision's parameter names."""
 
-    def __init__(self, config: ResNet) -> None:
-        block, layers = _DEPTHS[config.depth]
-        super().__init__(block, layers, zero_init_residual=config.zero_init_residual)
+    def __init__(self, depth: int, stem: str, zero_init_residual: bool) -> None:
+        block, layers = _DEPTHS[depth]
+        super().__init__(block, layers, zero_init_residual=zero_init_residual)
         self.width = 512 * block.expansion
         self.fc = nn.Identity()
-        if config.stem != "imagenet":
-            padding = 2 if config.stem == "small_pad2" else 1
+        if stem != "imagenet":
+            padding = 2 if stem == "small_pad2" else 1
             self.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-            if config.stem != "small_pool":
+            if stem != "small_pool":
                 self.maxpool = nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ class _Thinned(nn.Conv2d):
 
 
 class SmallResNetBody(nn.Module):
-    def __init__(self, config: SmallResNet) -> None:
+    def __init__(self, widths: Sequence[int], blocks: int, stem_stride: int, channels: int) -> None:
         super().__init__()
-        first = config.widths[0]
-        stem = nn.Conv2d(config.channels, first, 3, stride=config.stem_stride, padding=1, bias=False)
+        first = widths[0]
+        stem = nn.Conv2d(channels, first, 3, stride=stem_stride, padding=1, bias=False)
         parts: list[nn.Module] = [stem, nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
         inside = first
-        for number, width in enumerate(config.widths):
-            for block in range(config.blocks):
+        for number, width in enumerate(widths):
+            for block in range(blocks):
                 stride = 2 if number > 0 and block == 0 else 1
                 shape_changes = stride != 1 or inside != width
                 strided = _Thinned if inside < NARROW else nn.Conv2d
