@@ -33,7 +33,7 @@ from benchmarks.ended import ended
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data
-from resmom.diagnose.paired import spread
+from resmom.diagnose.paired import paired, spread
 from resmom.export.record import newest
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
@@ -248,7 +248,8 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of Markdown: every setting against the base, over its seeds, for each number of images.
 
     Where the base was not run, against the first of them. Where they were recorded, the processor's seconds of a cell
-    stand beside it as a multiple of the base's.
+    stand beside it as a multiple of the base's. Settings with several seeds stand below, paired by seed with the first
+    of these.
     """
     for images, of, seen in sorted({(line["images"], images_of(line), line["seen"]) for line in lines}):
         own: dict[str, list[Mapping[str, Any]]] = {}
@@ -268,6 +269,24 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             told = f"{found.mean:.2f}{'' if found.sd is None else f' ± {found.sd:.2f}'} ({found.n})"
             spent = _mean(own[name], "cpu_seconds") / time_of_base
             yield f"| {name} | {told} | {found.mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
+        several = {name: by_seed for name in SETTINGS if len(by_seed := _by_seed(own.get(name, []))) > 1}
+        others = list(several)[1:]
+        if others:
+            first = next(iter(several))
+            told = "; ".join(f"{name} {_difference(several[name], several[first])}" for name in others)
+            yield f"\nAgainst {first}, paired by seed, with 95 % intervals: {told}."
+
+
+def _by_seed(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    return {int(line["name"].partition(", seed ")[2] or 0): line["student"] for line in lines}
+
+
+def _difference(values: Mapping[int, float], base: Mapping[int, float]) -> str:
+    found = paired(values, base)
+    if found is None or found.low is None or found.high is None:
+        return "has not two seeds with it"
+    d = found.difference
+    return f"{d.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (n = {d.n})"
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float:

@@ -119,6 +119,19 @@ def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times
     assert images_of(lines[-1]) == "1000 of b"
 
 
+def test_settings_with_several_seeds_are_paired_with_the_first_of_them() -> None:
+    def line(name: str, student: float) -> dict[str, object]:
+        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": "knn-v1, 1000 of a"}
+
+    lines = [line("base", 9.0)]  # one seed tells nothing of its spread
+    for name, values in (("temperature .1", (10.0, 12.0, 11.0)), ("residual term, weight 1", (11.0, 14.0, 14.0))):
+        lines += [line(f"{name}{f', seed {seed}' if seed else ''}", value) for seed, value in enumerate(values)]
+    # Differences of 1, 2 and 3: mean 2, sd 1, half of the interval 4.303 / sqrt(3).
+    told = "Against temperature .1, paired by seed, with 95 % intervals: residual term, weight 1 +2.00 [-0.48, +4.48] "
+    assert f"{told}(n = 3)." in "\n".join(table(lines)).splitlines()
+    assert "Against" not in "\n".join(table(lines[:4]))
+
+
 def test_without_the_base_the_table_compares_with_the_first_setting_there() -> None:
     def line(name: str, student: float) -> dict[str, object]:
         return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": "knn-v1, 1000 of a"}
@@ -131,8 +144,8 @@ def test_without_the_base_the_table_compares_with_the_first_setting_there() -> N
 
 @pytest.mark.parametrize("file", ["cells.jsonl", "work.jsonl"])
 def test_the_committed_cells_are_those_of_the_page(file: str) -> None:
-    """Every row of the tables in docs/automatic.md is what the script makes of the committed cells."""
+    """Every row of the tables in docs/automatic.md, and the differences below them, are what the script says."""
     page = Path("docs/automatic.md").read_text()
     for row in "\n".join(table(read_lines(Path("docs/results/settings") / file))).splitlines():
-        if row.startswith("| ") and not row.startswith("| setting"):
+        if row.startswith(("| ", "Against ")) and not row.startswith("| setting"):
             assert row in page
