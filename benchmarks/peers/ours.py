@@ -1,5 +1,6 @@
 """resmom: the step of `resmom.train.step`, batches of `Job.batch` made ahead by threads."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ NOTES = {
 }
 
 
-def step(case: Case, gate: Gate) -> None:
+def step(case: Case, gate: Callable[[], None]) -> None:
     if case.keep_memory:
         keep_memory()
     run = replace(recipe("mocov3_cifar100_r18"), backbone=ResNet(18, stem="small"), optim=Sgd())
