@@ -1,7 +1,9 @@
 """Detectors around a backbone: torchvision's Faster and Mask R-CNN and RetinaNet, in the forms of the protocols."""
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -120,6 +122,34 @@ def build_detector(
     training, and N x 1 x 28 x 28 in [0, 1] over the boxes in testing. Raises ValueError for a backbone that cannot
     become one.
     """
+    made = _built(config, backbone, classes, mean, std, longest)
+    for name in ("backbone", "head", "rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor"):
+        with contextlib.suppress(AttributeError):  # not every form has all of them
+            made.get_submodule(name).register_forward_hook(_in_float32)
+    return made
+
+
+def _in_float32(module: nn.Module, given: Any, said: Any) -> Any:
+    """What a part says, in float32 under autocast too.
+
+    torchvision's anchors and boxes take the type of the maps and of what is predicted, and bfloat16 has no whole
+    number between 256 and 258: places in an image are no things to be rounded so.
+    """
+    if isinstance(said, Tensor):
+        return said.float()
+    if isinstance(said, Mapping):
+        return {name: _in_float32(module, given, one) for name, one in said.items()}
+    return type(said)(_in_float32(module, given, one) for one in said)
+
+
+def _built(
+    config: Detector,
+    backbone: Backbone,
+    classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    longest: int,
+) -> nn.Module:
     # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
     ready = _Ready(0, 0, list(mean), list(std))
     if not has_stages(backbone):

@@ -146,3 +146,35 @@ def test_regions_are_cut_at_their_place_whatever_the_first_image_was_filled_up_t
             pooled = pool(maps, [torch.tensor([[20.0, 20, 40, 40]])], [(66, 66)])
             # The centre of the region is at pixel 30, place 7.5 of the map.
             assert pooled.mean() == pytest.approx(8.0, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["fpn", "c4", "retina", "mask"])
+def test_boxes_are_not_rounded_to_bfloat16(form: str) -> None:
+    """Under autocast the networks compute in bfloat16; anchors, regions and boxes stay in float32."""
+    torch.manual_seed(0)
+    settings = Detector(form, width=16, hidden=16, proposals=20, samples=16)  # type: ignore[arg-type]
+    model = build_detector(settings, build_backbone(SmallResNet((8, 16, 32))), 3, HALF, HALF).eval()
+    if form == "retina":
+        model.score_thresh = 0.0
+    seen: dict[str, torch.dtype] = {}
+
+    def watch(name: str) -> None:
+        def note(module: nn.Module, given: object, said: object) -> None:
+            first = next(part for part in said if isinstance(part, list)) if isinstance(said, tuple) else said
+            told = first[0]  # type: ignore[index]
+            seen[name] = told["boxes"].dtype if isinstance(told, dict) else told.dtype
+
+        model.get_submodule(name).register_forward_hook(note)
+
+    for name in ("anchor_generator",) if form == "retina" else ("rpn.anchor_generator", "rpn", "roi_heads"):
+        watch(name)
+    convolved: list[torch.dtype] = []
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(lambda module, given, said: convolved.append(said.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        (found,) = model([torch.rand(3, 160, 330)])
+    assert convolved == [torch.bfloat16]
+    assert seen and set(seen.values()) == {torch.float32}
+    beyond = found["boxes"][found["boxes"] > 128]
+    assert found["boxes"].dtype == torch.float32 and len(beyond) and bool((beyond != beyond.round()).any())
