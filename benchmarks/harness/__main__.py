@@ -1,6 +1,7 @@
 """One command for a borrowed machine: checks, throughput, comparisons of pretraining, and on to detection.
 
-    python -m benchmarks.harness check|throughput --results DIR [--toy]
+    python -m benchmarks.harness check --results DIR [--toy]
+    python -m benchmarks.harness throughput --results DIR [--only ResNet-18] [--precision bf16] [--toy]
     python -m benchmarks.harness train GRID.json --data DATA --state DIR --results DIR [--minutes 9] [--toy]
     python -m benchmarks.harness chain GRID.json --photos DIR … --train VOC … --test VOC … --state DIR --results DIR
 
@@ -28,6 +29,10 @@ def main() -> int:
     parser.add_argument("--results", type=Path, required=True, help="folder of result files")
     parser.add_argument("--state", type=Path, default=Path("/tmp/resmom-harness"), help="folder of unfinished runs")
     parser.add_argument("--data", default="", help="for train: what `resmom pretrain --data` takes")
+    parser.add_argument("--only", default="", help="for throughput: a part of the names of the cases to measure")
+    parser.add_argument(
+        "--precision", nargs="+", choices=throughput.PRECISIONS, default=throughput.PRECISIONS, help="for throughput"
+    )
     add_places(parser, required=False)
     parser.add_argument("--minutes", type=float, default=9.0, help="stop in time for a limit of so many minutes")
     parser.add_argument("--device", default="auto")
@@ -39,7 +44,7 @@ def main() -> int:
         if a.part == "check":
             return check.work(a.results / "check.jsonl", a.device, a.toy)
         if a.part == "throughput":
-            return throughput.work(a.results / "throughput.jsonl", a.device, a.toy, until)
+            return throughput.work(a.results / "throughput.jsonl", a.device, a.toy, until, a.only, a.precision)
         if a.part == "chain":
             if a.grid is None or not (a.photos and a.train and a.test):
                 parser.error("chain needs a grid file, --photos, --train and --test")

@@ -8,7 +8,7 @@ torch's inductor and with its CUDA graphs: where they pay, a run should have the
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,15 +18,19 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from resmom.config import Run
 from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
+from resmom.errors import UserError
 from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, backbone_of, prepare
+from resmom.runs.machine import Machine
+from resmom.runs.pretrain import workers_for
 from resmom.train.plan import Plan
 from resmom.train.state import networks_of
 from resmom.train.step import train_step
@@ -39,7 +43,13 @@ Precision = Literal["bf16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
 COMPILED = {"compiled": "default", "CUDA graphs": "reduce-overhead"}
 """Forms of our step by inductor's mode."""
+STEPS = 10
+"""In a turn."""
+RECORDING = 4
+"""Steps after which a form has compiled, warmed up, recorded its graphs and replayed them."""
 Step = Callable[[], Any]
+Turn = Callable[[], float]
+"""Takes the contender's turn, and says how many seconds a step took."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +69,36 @@ CASES = {
 }
 
 
-def work(results: Path, device_name: str, toy: bool, until: float) -> int:
-    """Measure every case that the results do not have yet, until the time is up; 0 when all are there."""
+def work(
+    results: Path,
+    device_name: str,
+    toy: bool,
+    until: float,
+    only: str = "",
+    precisions: Sequence[Precision] = PRECISIONS,
+) -> int:
+    """Measure every case that the results do not have yet, until the time is up; 0 when all are there.
+
+    `only` names the cases by a part of their names.
+    """
     device = default_device(device_name)
+    chosen = {name: case for name, case in CASES.items() if only.lower() in name.lower()}
+    if not chosen:
+        raise UserError(f"--only is '{only}', which is in none of {'; '.join(CASES)}")
     done = {(line["case"], line["precision"], line["toy"], "compiled" in line) for line in read_lines(results)}
     forms = (False, True) if device.type == "cuda" else (False,)
-    for name, case in CASES.items():
-        for precision, compiling in product(PRECISIONS, forms):
-            if (name, precision, toy, compiling) in done:
-                continue
-            if time.monotonic() > until - (5 if toy else 180 if compiling else 90):
-                print("time is up; call again for the rest")
-                return 3
-            line = (measure_compiled if compiling else measure)(case, precision, device, toy)
-            append_line(
-                results,
-                {"case": name, "precision": precision, "toy": toy, **line, "environment": shareable(environment())},
-            )
-            print(name, precision, {k: v for k, v in line.items() if not isinstance(v, list)}, flush=True)
+    for precision, (name, case), compiling in product(precisions, chosen.items(), forms):
+        if (name, precision, toy, compiling) in done:
+            continue
+        if time.monotonic() > until - (5 if toy else 180 if compiling else 90):
+            print("time is up; call again for the rest")
+            return 3
+        line = (measure_compiled if compiling else measure)(case, precision, device, toy)
+        append_line(
+            results,
+            {"case": name, "precision": precision, "toy": toy, **line, "environment": shareable(environment())},
+        )
+        print(name, precision, {k: v for k, v in line.items() if not isinstance(v, list)}, flush=True)
     return 0
 
 
@@ -84,29 +106,37 @@ def measure(case: Case, precision: Precision, device: torch.device, toy: bool) -
     """One line: images/s of ours, of ours with its loader and of the plain loop (median, and all rounds); memory."""
     job = _job(case, precision, device, toy)
     batch, plain = job.batch(0), PlainLoop(job, precision)
-    contenders: dict[str, Step] = {
-        "ours": lambda: train_step(job.state, batch, PLAN, job.rules),
-        "plain": lambda: plain.step(batch),
+    steps = 1 if toy else STEPS
+    contenders: dict[str, Turn] = {
+        "ours": _stepping(lambda: train_step(job.state, batch, PLAN, job.rules), job, steps),
+        "ours, with loader": _fed(job, steps),
+        "plain": _stepping(lambda: plain.step(batch), job, steps),
     }
-    with prefetch(job.batch, 0, 1_000_000, 2) as batches:
-        contenders["ours, with loader"] = lambda: train_step(job.state, next(batches), PLAN, job.rules)
-        return _in_turn(contenders, job, toy, against="plain")
+    return _in_turn(contenders, job, toy, against="plain")
 
 
 def measure_compiled(case: Case, precision: Precision, device: torch.device, toy: bool) -> dict[str, Any]:
     """The same of ours beside itself compiled; `compiled` says of each form how it went, for it may fail."""
+    # The networks of all cases share their code, of which no more than some forms are kept compiled: those of the cases
+    # before would leave no room, and what came after would run as it is, without a word.
+    torch.compiler.reset()
     job = _job(case, precision, device, toy)
-    batch = job.batch(0)
-    contenders: dict[str, Step] = {"ours": lambda: train_step(job.state, batch, PLAN, job.rules)}
+    batch, steps = job.batch(0), 1 if toy else STEPS
+    contenders = {"ours": _stepping(lambda: train_step(job.state, batch, PLAN, job.rules), job, steps)}
     went: dict[str, str] = {}
     for name, mode in COMPILED.items():
         step = compiled(case, precision, device, toy, mode)
+        before = _graphs()
         try:
-            step()
-        except RuntimeError as error:  # of inductor, or of what it made: no other form shall be lost by it
-            went[name] = str(error).partition("\n")[0]
-        else:
-            went[name], contenders[name] = "runs", step
+            for _ in range(RECORDING):
+                step()
+            _wait(device)
+        except Exception as error:  # noqa: BLE001  of inductor, or of what it made: no other form shall be lost by it
+            went[name] = _first_line(error)
+            continue
+        made = _graphs() - before
+        went[name] = f"runs, {made} graphs" if made else "runs, but nothing of it was compiled"
+        contenders[name] = _stepping(step, job, steps)
     return {**_in_turn(contenders, job, toy, against="ours"), "compiled": went}
 
 
@@ -125,6 +155,15 @@ def compiled(case: Case, precision: Precision, device: torch.device, toy: bool, 
     return step
 
 
+def _graphs() -> int:
+    """The graphs that dynamo has made in this process."""
+    return int(counters["stats"]["unique_graphs"])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def _job(case: Case, precision: Precision, device: torch.device, toy: bool) -> Job:
     run, images = shrunk(case, toy)
     run = replace(run, train=replace(run.train, precision=precision))
@@ -134,36 +173,80 @@ def _job(case: Case, precision: Precision, device: torch.device, toy: bool) -> J
     return job
 
 
-def _in_turn(contenders: Mapping[str, Step], job: Job, toy: bool, against: str) -> dict[str, Any]:
-    """Speed and memory of steps that take turns; ratios are speeds over that of the one they are set against."""
+def _stepping(step: Step, job: Job, steps: int) -> Turn:
+    """Seconds of a step, over so many of them."""
+
+    def turn() -> float:
+        _wait(job.device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        _wait(job.device)
+        return (time.perf_counter() - began) / steps
+
+    return turn
+
+
+def _fed(job: Job, steps: int) -> Turn:
+    """Seconds of a step of ours that is fed as in a run.
+
+    The batches are made in its own turn, none before it and none after, and so many steps are timed that those lying
+    ready when the clock starts hardly count.
+    """
+    ready, timed = steps, 5 * steps
+    workers = workers_for(Machine(), job.data)
+
+    def turn() -> float:
+        with prefetch(job.batch, 0, 1_000_000, workers) as batches:
+            for _ in range(ready):
+                train_step(job.state, next(batches), PLAN, job.rules)
+            _wait(job.device)
+            began = time.perf_counter()
+            for _ in range(timed):
+                train_step(job.state, next(batches), PLAN, job.rules)
+            _wait(job.device)
+            return (time.perf_counter() - began) / timed
+
+    return turn
+
+
+def _in_turn(contenders: Mapping[str, Turn], job: Job, toy: bool, against: str) -> dict[str, Any]:
+    """Speed and memory of contenders that take turns; ratios are speeds over that of the one they are set against.
+
+    One that fails on its way is left out from there on, and `failed` says why.
+    """
     device, batch = job.device, job.run.train.batch
-    rounds, steps = (2, 1) if toy else (6, 10)
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     memory: dict[str, float] = {}
-    for round_ in range(rounds + 1):
-        for name, step in contenders.items():
-            _wait(device)
+    failed: dict[str, str] = {}
+    for round_ in range((2 if toy else 6) + 1):
+        for name, turn in contenders.items():
+            if name in failed:
+                continue
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            began = time.perf_counter()
-            for _ in range(steps):
-                step()
-            _wait(device)
+            try:
+                seconds = turn()
+            except Exception as error:  # noqa: BLE001  whatever it is, the others are wanted
+                failed[name] = _first_line(error)
+                continue
             if round_:  # the first round pays for memory and kernels
-                speeds[name].append(steps * batch / (time.perf_counter() - began))
+                speeds[name].append(batch / seconds)
             if device.type == "cuda":
                 memory[name] = torch.cuda.max_memory_allocated(device) / 2**30
+    measured = {name: found for name, found in speeds.items() if found}
     ratios = {
-        name: statistics.median(a / b for a, b in zip(found, speeds[against], strict=True))
-        for name, found in speeds.items()
-        if name != against
+        name: statistics.median(a / b for a, b in zip(found, measured.get(against, []), strict=False))
+        for name, found in measured.items()
+        if name != against and against in measured
     }
     return {
         "batch": batch,
-        "images_per_second": {name: statistics.median(found) for name, found in speeds.items()},
+        "images_per_second": {name: statistics.median(found) for name, found in measured.items()},
         f"ratio_to_{against}": ratios,
         "peak_gib": memory,
         "rounds": speeds,
+        **({"failed": failed} if failed else {}),
     }
 
 

@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +18,10 @@ import pytest
 import resmom.runs.loop as loop
 import resmom.runs.tuning as tuning
 from benchmarks.chain.table import found_in
-from benchmarks.harness import chain, check, training
+from benchmarks.harness import chain, check, throughput, training
 from benchmarks.harness.throughput import Case, measure, measure_compiled
 from resmom.errors import UserError
+from resmom.methodconfig import METHODS
 from resmom.rundir import read_lines
 from resmom.runs.comparison import comparison
 from resmom.runs.results import read_results
@@ -178,8 +181,63 @@ def test_compiled_steps_are_set_against_ours_and_one_that_fails_costs_no_other(
     monkeypatch.setattr(nn.Module, "compile", compiling)
     line = measure_compiled(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
     assert modes == ["default"] * 2 + ["reduce-overhead"] * 2  # student and teacher
-    assert line["compiled"] == {"compiled": "runs", "CUDA graphs": "no graphs here"}
+    assert line["compiled"] == {"compiled": "runs, but nothing of it was compiled", "CUDA graphs": "no graphs here"}
     assert set(line["images_per_second"]) == {"ours", "compiled"} and line["ratio_to_ours"]["compiled"] > 0
+
+
+COMPILED_TWICE = """
+import torch
+from torch import nn
+from benchmarks.harness.throughput import Case, measure_compiled
+
+torch.set_num_threads(1)
+torch._dynamo.config.recompile_limit = 2
+original = nn.Module.compile
+nn.Module.compile = lambda module, mode: original(module, backend="eager")
+for _ in range(2):
+    line = measure_compiled(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
+    print(line["compiled"]["compiled"])
+"""
+
+
+@pytest.mark.slow
+def test_every_case_is_compiled_whatever_came_before() -> None:
+    """All cases share the code of their networks, and dynamo keeps few forms of one code: then it runs as it is.
+
+    In a process of its own, without the checks of types that tests have and dynamo cannot follow.
+    """
+    said = subprocess.run([sys.executable, "-c", COMPILED_TWICE], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == ["runs, 2 graphs"] * 2  # student and teacher
+
+
+@pytest.mark.slow
+def test_a_form_that_fails_late_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    calls = []
+
+    def step(job: object) -> None:
+        calls.append(job)
+        if len(calls) > 5:
+            raise AssertionError("a graph was recorded twice\nand more")
+
+    monkeypatch.setattr(throughput.PlainLoop, "step", lambda loop, batch: step(batch))
+    line = measure(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
+    assert len(line["rounds"]["plain"]) == 2 and "failed" not in line
+    line = measure(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
+    assert line["failed"] == {"plain": "a graph was recorded twice"} and len(line["rounds"]["plain"]) == 1
+    assert set(line["images_per_second"]) == {"ours", "ours, with loader", "plain"}
+
+
+@pytest.mark.slow
+def test_throughput_of_chosen_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "CASES", {"ResNet, CIFAR": Case("mocov3_digits", 4, 32, 16), "ViT": None})
+    file = tmp_path / "throughput.jsonl"
+    for _ in range(2):  # the second time nothing is left
+        assert throughput.work(file, "cpu", True, time.monotonic() + 100, "cifar", ("bf16",)) == 0
+    assert [(line["case"], line["precision"]) for line in read_lines(file)] == [("ResNet, CIFAR", "bf16")]
+    with pytest.raises(UserError, match="--only is 'resnet-18', which is in none of ResNet, CIFAR; ViT"):
+        throughput.work(file, "cpu", True, time.monotonic() + 100, "resnet-18")
 
 
 @pytest.mark.slow
@@ -192,3 +250,26 @@ def test_throughput_and_checks_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     found = check.check_losses(torch.device("cpu"), toy=True)
     assert found["holds"] and found["fp32_to_cpu"] == 0.0
     assert check.check_views(torch.device("cpu"))["holds"]
+
+
+@pytest.mark.slow
+def test_every_method_is_watched_and_the_ones_that_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(check, "CASES", {})
+    assert {run.recipe.removesuffix("_residual") for run in check.watched_runs()} == set(METHODS)
+    assert {type(run.optim).__name__ for run in check.watched_runs()} == {"Sgd", "Lars", "AdamW"}
+    found = check.check_synchronisation(torch.device("cpu"))
+    assert found == {"holds": True, "watched": False, "runs": len(METHODS), "read": {}}
+    real, calls = check.train_step, []
+
+    def step(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        if len(calls) in (2, 6):  # the second step of two runs
+            raise RuntimeError("called a synchronizing CUDA operation\nat all")
+        return real(*given, **named)
+
+    monkeypatch.setattr(check, "train_step", step)
+    found = check.check_synchronisation(torch.device("cpu"))
+    assert not found["holds"] and found["runs"] == len(METHODS)
+    assert found["read"] == dict.fromkeys(["mocov3_residual", "simsiam"], "called a synchronizing CUDA operation")
