@@ -18,6 +18,7 @@ from resmom.config import Run
 from resmom.data.source import Source
 from resmom.evaluate.detection import Detect
 from resmom.evaluate.fcn import Fcn
+from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.losses.residual import Residual
@@ -148,6 +149,17 @@ def test_views_are_made_where_the_images_are(policy: Policy, device: torch.devic
     for here, there in zip(made, views(images, index, policy, 3, 1), strict=True):
         assert isinstance(here, Held)
         torch.testing.assert_close(here.cpu(), there, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 40])
+def test_neighbours_vote_as_on_the_cpu(classes: int, device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randn(n, 6, generator=random) for n in (90, 50))
+    bank[30:60] = bank[:30]  # equally near, with other labels
+    known, asked = (torch.randint(classes, (n,), generator=random) for n in (90, 50))
+    here = knn(bank, known, queries, asked, Knn(k=5))
+    there = knn(*(one.to(device) for one in (bank, known, queries, asked)), Knn(k=5))
+    assert (here.top1, here.top5, here.protocol) == (there.top1, there.top5, there.protocol)
 
 
 @pytest.fixture

@@ -55,12 +55,22 @@ def knn(
     classes = int(torch.cat([bank_labels, query_labels.long()]).max()) + 1
     known = F.normalize(bank.float(), dim=1)
     votes = []
-    for part in torch.split(F.normalize(queries.float(), dim=1), max(1, _CELLS // len(bank))):
+    # Off the CPU the votes are counted by way of k x classes numbers per query.
+    each = len(bank) if bank.device.type == "cpu" else max(len(bank), k * classes)
+    for part in torch.split(F.normalize(queries.float(), dim=1), max(1, _CELLS // each)):
         similarity, neighbours = _nearest(part @ known.T, k)
         # Relative to the nearest: the same shares of the vote, and no overflow at a low temperature.
         weights = ((similarity - similarity.amax(1, keepdim=True)) / config.temperature).exp()
-        votes.append(part.new_zeros(len(part), classes).scatter_add_(1, bank_labels[neighbours], weights))
+        votes.append(_votes(bank_labels[neighbours], weights, classes))
     return score(torch.cat(votes), query_labels, _protocol(config, len(bank), len(queries), broken))
+
+
+def _votes(labels: Int[Tensor, "m k"], weights: Float[Tensor, "m k"], classes: int) -> Float[Tensor, "m classes"]:
+    """The sum of the weights of each class."""
+    if labels.device.type == "cpu":
+        return weights.new_zeros(len(weights), classes).scatter_add_(1, labels, weights)
+    # A GPU would add them up in any order, so that of nearly equal votes now one wins and now the other.
+    return torch.einsum("mk,mkc->mc", weights, F.one_hot(labels, classes).to(weights.dtype))
 
 
 def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,14 @@
 import threading
 
 import torch
+from torch import Tensor
 
 from resmom import dist
 from resmom.config import ConfigError
 
 _THREAD = threading.local()
+SHARE = 0.2
+"""Of a GPU's free memory, what things that could lie elsewhere may take there."""
 
 
 def default_device(name: str = "auto") -> torch.device:
@@ -32,9 +35,23 @@ def _named(name: str) -> torch.device:
         raise ConfigError(f"there is no device '{name}' here: {reason}; use --device cpu or auto") from error
 
 
+def has_room(device: torch.device, needed: int) -> bool:
+    """Whether so many bytes may lie on the device: on a GPU a `SHARE` of what is free there."""
+    return device.type != "cuda" or needed <= SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def beside(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors together on the device, if there is room for them; else on the CPU."""
+    there = has_room(device, sum(tensor.nbytes for tensor in tensors))
+    return tuple(tensor.to(device if there else "cpu") for tensor in tensors)
+
+
 def stream(device: torch.device) -> torch.cuda.Stream:
-    """This thread's own stream on a GPU: one of every batch would keep memory of its own in torch's allocator."""
+    """This thread's own stream on a GPU: one of every batch would keep memory of its own in torch's allocator.
+
+    Before others: its many small kernels would else queue behind the large ones of training.
+    """
     streams: dict[torch.device, torch.cuda.Stream] = _THREAD.__dict__.setdefault("streams", {})
     if device not in streams:
-        streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        streams[device] = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
     return streams[device]

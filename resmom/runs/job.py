@@ -21,7 +21,7 @@ from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
-from resmom.runs.device import stream
+from resmom.runs.device import has_room, stream
 from resmom.runs.growth import require_sizes
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
@@ -36,8 +36,6 @@ from resmom.views.policy import Policy, resized
 
 CHUNK = 256
 """Images per forward pass of an evaluation."""
-RESIDENT = 0.2
-"""Share of a GPU's free memory that the images of a run may take."""
 
 
 @dataclass
@@ -193,11 +191,11 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:
-    """All images of a source in RAM as one tensor on the GPU, if they take at most `RESIDENT` of its free memory."""
+    """All images of a source in RAM as one tensor on the GPU, if it has room for them."""
     if device.type != "cuda" or not isinstance(source.read(np.array([0])), Tensor):
         return None
     height, width = source.sizes[0].tolist()
-    if len(source) * source.channels * height * width > RESIDENT * torch.cuda.mem_get_info(device)[0]:
+    if not has_room(device, len(source) * source.channels * height * width):
         return None
     images = source.read(np.arange(len(source)))
     assert isinstance(images, Tensor)  # as the first one was
@@ -235,6 +233,8 @@ def clean_batches(source: Source, policy: Policy, device: torch.device) -> Itera
     size = policy.views[0].size
     for start in range(0, len(source), CHUNK):
         images = source.read(np.arange(start, min(start + CHUNK, len(source))))
+        if isinstance(images, Tensor):  # a quarter of the bytes, and the rest is computed where that is fast
+            images = images.to(device)
         view = plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation)
         yield view.to(device).contiguous(memory_format=torch.channels_last)
 

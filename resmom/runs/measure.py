@@ -20,6 +20,7 @@ from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.evaluate.sweep import sweep
+from resmom.runs.device import beside
 from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method
 from resmom.runs.loaded import Loaded, load_start
 from resmom.runs.probefile import probe_file
@@ -38,6 +39,16 @@ class Candidate:
     chosen: bool
     draw: int = 0
     """Of several, the repetition in which it stood."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Features N x D and labels N to learn from, M x D and M to test on, on one device."""
+
+    bank: Tensor
+    known: Tensor
+    queries: Tensor
+    asked: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,14 +75,19 @@ class Ground:
         return train, test
 
     def knn(self, bank: Tensor, queries: Tensor) -> Found:
-        known, asked, config = self.known, self.asked, self.loaded.run.knn
-        return self.repeats.over(lambda once: knn(bank[once.rows], known[once.rows], queries, asked, config))
-
-    def linear(self, bank: Tensor, queries: Tensor, config: Linear) -> Found:
-        known, asked = self.known, self.asked
+        there, asked_for = self._together(bank, queries), self.loaded.run.knn
 
         def once(one: Once) -> Score:
-            return linear_probe(bank[one.rows], known[one.rows], queries, asked, one.seeded(config)).score
+            return knn(there.bank[one.rows], there.known[one.rows], there.queries, there.asked, asked_for)
+
+        return self.repeats.over(once)
+
+    def linear(self, bank: Tensor, queries: Tensor, config: Linear) -> Found:
+        there = self._together(bank, queries)
+
+        def once(one: Once) -> Score:
+            rows = there.bank[one.rows], there.known[one.rows]
+            return linear_probe(*rows, there.queries, there.asked, one.seeded(config)).score
 
         return self.repeats.over(once, config.seed)
 
@@ -86,7 +102,9 @@ class Ground:
     def low_shot(self, bank: Tensor, queries: Tensor, config: LowShot) -> Iterator[Found]:
         """A result for each number of images per class and each learner; the draws are the protocol's own."""
         classes = self.split.train.classes
-        for drawn in low_shot(bank, self.known, queries, self.asked, config, self.loaded.run.knn, classes):
+        there = self._together(bank, queries)
+        sides = there.bank, there.known, there.queries, there.asked
+        for drawn in low_shot(*sides, config, self.loaded.run.knn, classes):
             yield drawn.score, {"sd": drawn.sd, "draws": drawn.each}
 
     def sweep(self, network: nn.Module, config: Linear) -> Found:
@@ -154,6 +172,10 @@ class Ground:
         if start is not None:
             found["before training" if own or loaded.run.init else "random init"] = self.features(start)
         return found
+
+    def _together(self, bank: Tensor, queries: Tensor) -> "Sides":
+        """Features with their labels, on the run's device where there is room for them."""
+        return Sides(*beside(self.loaded.device, bank, self.known, queries, self.asked))
 
     def _lent(self, one: Once) -> Source:
         """The training images that lend their labels in a repetition."""

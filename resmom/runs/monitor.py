@@ -12,6 +12,7 @@ from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
+from resmom.runs.device import beside
 from resmom.runs.job import Job, Split, clean_batches, labelled_split, thinned
 from resmom.runs.start import put_start
 from resmom.train.state import networks_of, student_of
@@ -71,4 +72,5 @@ def _knn(job: Job, split: Split, network: nn.Module) -> tuple[Score, Tensor]:
         known = features(network, clean_batches(bank, policy, job.device))
         asked = features(network, clean_batches(split.test, policy, job.device))
     labels = torch.from_numpy(bank.labels), torch.from_numpy(split.test.labels)
-    return knn(known, labels[0], asked, labels[1], job.run.knn), asked
+    known, names, queries, wanted = beside(job.device, known, labels[0], asked, labels[1])
+    return knn(known, names, queries, wanted, job.run.knn), asked
