@@ -19,8 +19,8 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.recipes import recipe
 from resmom.rundir import write_json
+from resmom.runs.clean import labelled_split, thinned
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import labelled_split, thinned
 from resmom.runs.measure import pixel_features
 
 

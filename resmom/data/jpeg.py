@@ -7,13 +7,13 @@ A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size: each block of 8 x 8 pixels
 computed from its lowest frequencies alone.
 """
 
-import importlib.util
-from functools import cache
 from io import BufferedIOBase, BytesIO
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resmom.extras import importable
 
 LEAST_SIDE = 16
 """Pixels of the smallest shorter side that images may be reduced to."""
@@ -26,10 +26,9 @@ _LONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers that stand alone, without a length behind them."""
 
 
-@cache
 def available() -> bool:
-    """Whether simplejpeg is installed."""
-    return importlib.util.find_spec("simplejpeg") is not None
+    """Whether simplejpeg can be imported."""
+    return importable("simplejpeg")
 
 
 def divisor(height: int, width: int, shorter_side: int) -> int:

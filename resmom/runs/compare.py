@@ -20,11 +20,12 @@ from resmom.report.numbers import small
 from resmom.rundir import read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
+from resmom.runs.clean import labelled_split
 from resmom.runs.comparison import Comparison, comparison, least_rise
 from resmom.runs.device import default_device
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, labelled_split, require_batch
+from resmom.runs.job import fresh_method, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results

@@ -1,6 +1,8 @@
 """Where a run computes."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -44,6 +46,21 @@ def beside(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors together on the device, if there is room for them; else on the CPU."""
     there = has_room(device, sum(tensor.nbytes for tensor in tensors))
     return tuple(tensor.to(device if there else "cpu") for tensor in tensors)
+
+
+@contextmanager
+def measured_kernels(device: torch.device) -> Iterator[None]:
+    """On a GPU cuDNN tries its kernels on each new shape and takes the fastest, which pays where shapes stay the same.
+
+    Not where algorithms are to be deterministic (`--deterministic`): which is the fastest is not the same every time.
+    """
+    before = torch.backends.cudnn.benchmark
+    if device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+        torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def stream(device: torch.device) -> torch.cuda.Stream:

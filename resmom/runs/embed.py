@@ -15,7 +15,7 @@ from resmom.data.source import Data, Source, decoded
 from resmom.errors import UserError
 from resmom.evaluate.features import encodings, features
 from resmom.rundir import RunDirError
-from resmom.runs.job import clean_batches
+from resmom.runs.clean import clean_batches
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Site
 from resmom.which import Which

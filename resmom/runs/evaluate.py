@@ -19,8 +19,8 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.evaluate.score import Score
 from resmom.rundir import append_line
+from resmom.runs.clean import Split, labelled_split
 from resmom.runs.environment import environment
-from resmom.runs.job import Split, labelled_split
 from resmom.runs.labels import is_share, lent_share, with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measure import Candidate, Ground

@@ -9,7 +9,7 @@ from torch import Tensor
 from resmom.data.source import Data, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.facts import Facts
-from resmom.runs.job import thinned
+from resmom.runs.clean import thinned
 from resmom.runs.limits import free_ram
 from resmom.runs.recognise import seen
 

@@ -23,8 +23,8 @@ from resmom.evaluate.gap import network_gap
 from resmom.evaluate.knn import knn
 from resmom.nets.layers import POOLING
 from resmom.rundir import append_line, find_run
+from resmom.runs.clean import CHUNK, clean_batches, labelled_split, thinned
 from resmom.runs.environment import environment
-from resmom.runs.job import CHUNK, clean_batches, labelled_split, thinned
 from resmom.runs.loaded import Loaded, load_run
 from resmom.views.apply import views
 

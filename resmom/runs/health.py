@@ -15,7 +15,8 @@ from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uni
 from resmom.evaluate.features import frozen
 from resmom.evaluate.gap import place_sums, site_sums
 from resmom.nets.teacher import Ema, twins
-from resmom.runs.job import Job, thinned
+from resmom.runs.clean import thinned
+from resmom.runs.job import Job
 from resmom.train.plan import momentum
 from resmom.train.state import networks_of
 from resmom.train.step import autocast

@@ -1,12 +1,10 @@
 """A run made ready: everything built from its configuration and its data, nothing started."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,6 +19,8 @@ from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
+from resmom.runs.blocks import Blocks, steps_of
+from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
 from resmom.runs.growth import require_sizes
 from resmom.runs.masks import hidden_patches
@@ -31,11 +31,8 @@ from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
-from resmom.views.apply import plain, views
+from resmom.views.apply import views
 from resmom.views.policy import Policy, resized
-
-CHUNK = 256
-"""Images per forward pass of an evaluation."""
 
 
 @dataclass
@@ -54,6 +51,8 @@ class Job:
     """What was taken of the file of weights that the run starts from, in words."""
     multiple: int = 1
     """The pixels of which sides of views that grow are multiples."""
+    blocks: Blocks = field(default_factory=Blocks)
+    """Views of images that lie on the GPU, of several steps at once."""
 
     @property
     def rules(self) -> Rules:
@@ -97,18 +96,39 @@ class Job:
         return batch
 
     def _made(self, index: NDArray[np.int64], step: int) -> Batch:
-        clock, run, policy = self.state.clock, self.run, self.policy(step)
+        run, policy, epoch = self.run, self.policy(step), step // self.per_epoch
+        placed = self._views(index, step) if self.resident is None else self._of_block(policy, step)
+        with self.state.clock.part("transfer", self.device):
+            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, policy, index, epoch))
+            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch)
+
+    def _of_block(self, policy: Policy, step: int) -> tuple[Tensor, ...]:
+        """The views of a step, made together with those of its neighbours: each image's are the same in any company."""
+        size = max(view.size for view in policy.views)
+        batch, numbers = self.run.train.batch, self.data.train.channels * size * size
+        # Of one size: where views grow, a block ends.
+        around = [s for s in steps_of(step, self.per_epoch, batch, numbers) if self.policy(s) == policy]
+
+        def make() -> dict[int, tuple[Tensor, ...]]:
+            index = [self.order.index(s) for s in around]
+            made = self._views(np.concatenate(index), step)
+            each = zip(*(torch.split(view, [len(own) for own in index]) for view in made), strict=True)
+            return dict(zip(around, each, strict=True))
+
+        return self.blocks.views((around[0], policy), step, make)
+
+    def _views(self, index: NDArray[np.int64], step: int) -> tuple[Tensor, ...]:
+        """The views of some images as the epoch and the size of a step have them, on the device."""
+        clock = self.state.clock
         with clock.part("decode"):
             images = self._images(index)
         with clock.part("views", self.device if isinstance(images, Tensor) else None):
-            made = views(images, index, policy, run.train.seed, step // self.per_epoch)
+            made = views(images, index, self.policy(step), self.run.train.seed, step // self.per_epoch)
         with clock.part("transfer", self.device):
-            placed = tuple(self._placed(view) for view in made)
-            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, policy, index, step // self.per_epoch))
-            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch)
+            return tuple(self._placed(view) for view in made)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
-        """The images of a batch; those of a resident set are on the device already."""
+        """Some images; those of a resident set are on the device already."""
         if self.resident is not None:
             return self.resident.index_select(0, torch.from_numpy(index).to(self.device))
         images = self.data.train.read(index)
@@ -206,7 +226,7 @@ def _online_labels(data: Data) -> NDArray[np.int64]:
     """The labels that the online classifier may learn from: those of the images it will be tested on are taken out."""
     assert data.train.labels is not None
     labels = data.train.labels.copy()
-    if data.test is None or _labelled(data.test) is None:
+    if data.test is None or labelled_part(data.test) is None:
         known = np.flatnonzero(labels >= 0)
         labels[known[holdout(labels[known])[1]]] = -1
     return labels
@@ -226,59 +246,3 @@ def require_batch(run: Run, data: Data) -> None:
             f"no batch can be filled; lower --train.batch (and mind that contrastive methods need many negatives)"
         )
     require_queue(run, data)
-
-
-def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
-    size = policy.views[0].size
-    for start in range(0, len(source), CHUNK):
-        images = source.read(np.arange(start, min(start + CHUNK, len(source))))
-        if isinstance(images, Tensor):  # a quarter of the bytes, and the rest is computed where that is fast
-            images = images.to(device)
-        view = plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation)
-        yield view.to(device).contiguous(memory_format=torch.channels_last)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Labelled images to learn from and to test on. `origin` says where the split comes from."""
-
-    train: Source
-    test: Source
-    origin: str
-
-
-def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
-    """The data's own split, or a stratified fifth of the training images held out; None without labels.
-
-    `trained_on`: whether these are the images of the run, which the split's words then say.
-    """
-    train = _labelled(data.train)
-    if train is None or train.labels is None:
-        return None
-    test = None if data.test is None else _labelled(data.test)
-    if test is not None:
-        return Split(train, test, data.origin)
-    bank, queries = holdout(train.labels)
-    return Split(
-        train.subset(bank),
-        train.subset(queries),
-        "a fifth of the images held out" + (", which pretraining saw unlabelled" if trained_on else ""),
-    )
-
-
-def _labelled(source: Source) -> Source | None:
-    if source.labels is None:
-        return None
-    known = np.flatnonzero(source.labels >= 0)
-    if len(known) == 0:
-        return None
-    return source if len(known) == len(source) else source.subset(known)
-
-
-def thinned(source: Source, most: int, seed: int = 0) -> Source:
-    """At most `most` images of a source, drawn without replacement, in their old order."""
-    if len(source) <= most:
-        return source
-    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).choice(len(source), most, replace=False))
-    return source.subset(chosen)

@@ -19,9 +19,9 @@ from resmom.evaluate.score import Score
 from resmom.export.choice import refusal
 from resmom.export.keep import Entry, Picked, content, pick, sentence
 from resmom.rundir import append_line, find_run, read_lines, write_json
+from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
 from resmom.runs.evaluate import Row, labelled, name_and_fingerprint, opened_data
-from resmom.runs.job import Split, clean_batches
 from resmom.runs.labels import with_labels
 from resmom.runs.loaded import Loaded, load_run
 from resmom.which import Network, Which

@@ -7,7 +7,7 @@ import numpy as np
 
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows, listed, share
-from resmom.runs.job import Split
+from resmom.runs.clean import Split
 
 
 def is_share(labels: str) -> bool:

@@ -14,6 +14,7 @@ from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, read_lines, write_whole
+from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
@@ -80,7 +81,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
     rules = job.rules
     first = _first_weights(job, journal)
     state.method.train()
-    with prefetch(job.batch, state.step, job.steps, workers) as batches:
+    with measured_kernels(job.device), prefetch(job.batch, state.step, job.steps, workers) as batches:
         for batch in batches:
             step = state.step
             now = job.plan(step)

@@ -20,8 +20,9 @@ from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.evaluate.sweep import sweep
+from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
-from resmom.runs.job import Split, backbone_of, clean_batches, fresh_method
+from resmom.runs.job import backbone_of, fresh_method
 from resmom.runs.loaded import Loaded, load_start
 from resmom.runs.probefile import probe_file
 from resmom.runs.repeats import Found, Once, Repeats

@@ -12,8 +12,9 @@ from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
+from resmom.runs.clean import Split, clean_batches, labelled_split, thinned
 from resmom.runs.device import beside
-from resmom.runs.job import Job, Split, clean_batches, labelled_split, thinned
+from resmom.runs.job import Job
 from resmom.runs.start import put_start
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import autocast

@@ -16,7 +16,7 @@ from resmom.evaluate.features import features
 from resmom.report.contents import Picture, Point, Query, RunPictures, ViewRow
 from resmom.report.embedding import apart, places
 from resmom.report.thumbnails import data_uri
-from resmom.runs.job import clean_batches, thinned
+from resmom.runs.clean import clean_batches, thinned
 from resmom.runs.loaded import Loaded, load_start
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy

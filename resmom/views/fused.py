@@ -8,10 +8,8 @@ remain the oracle: pixels differ by rounding alone (`BOUND`). Needs the extra `f
 The compiled code is kept beside this file, or in the user's cache folder where that cannot be written.
 """
 
-import importlib.util
 import math
 from collections.abc import Sequence
-from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -20,6 +18,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resmom.extras import importable
 from resmom.views.draw import Parameters
 from resmom.views.policy import View
 from resmom.views.resample import blur_kernel
@@ -32,10 +31,9 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-@cache
 def available() -> bool:
-    """Whether the compiled pass can be used: numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+    """Whether the compiled pass can be used: numba can be imported."""
+    return importable("numba")
 
 
 def kernels() -> ModuleType:

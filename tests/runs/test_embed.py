@@ -14,8 +14,8 @@ from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.rundir import RunDirError
+from resmom.runs.clean import clean_batches
 from resmom.runs.embed import embed
-from resmom.runs.job import clean_batches
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import QUIET, small_run, write_images

@@ -24,9 +24,9 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.report.compare import table
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.export import export
-from resmom.runs.job import clean_batches, labelled_split
 from resmom.runs.labels import lent_share
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain

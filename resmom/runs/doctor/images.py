@@ -41,7 +41,7 @@ def images(spec: str) -> Answer:
     from resmom.data.named import AbsentError
     from resmom.data.open import open_data
     from resmom.data.source import DataError
-    from resmom.runs.job import thinned
+    from resmom.runs.clean import thinned
 
     try:
         source = open_data(spec, ram_limit=0, download=False).train

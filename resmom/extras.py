@@ -1,0 +1,17 @@
+"""Optional packages: whether one can be used."""
+
+import importlib
+from functools import cache
+
+
+@cache
+def importable(name: str) -> bool:
+    """Whether a module can be imported; one that is there and made for other versions of what it needs is of no use.
+
+    `resmom doctor` says what is wrong with it.
+    """
+    try:
+        importlib.import_module(name)
+    except Exception:  # noqa: BLE001  whatever a half-installed package raises
+        return False
+    return True

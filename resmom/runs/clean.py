@@ -1,0 +1,74 @@
+"""Clean images: what is measured of a run's data, and which of its images have labels to measure by."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resmom.data.source import Data, Source
+from resmom.data.split import holdout
+from resmom.views.apply import plain
+from resmom.views.policy import Policy
+
+CHUNK = 256
+"""Images per forward pass of an evaluation."""
+
+
+def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
+    """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
+    size = policy.views[0].size
+    for start in range(0, len(source), CHUNK):
+        images = source.read(np.arange(start, min(start + CHUNK, len(source))))
+        if isinstance(images, Tensor):  # a quarter of the bytes, and the rest is computed where that is fast
+            images = images.to(device)
+        view = plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation)
+        yield view.to(device).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images to learn from and to test on. `origin` says where the split comes from."""
+
+    train: Source
+    test: Source
+    origin: str
+
+
+def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
+    """The data's own split, or a stratified fifth of the training images held out; None without labels.
+
+    `trained_on`: whether these are the images of the run, which the split's words then say.
+    """
+    train = labelled_part(data.train)
+    if train is None or train.labels is None:
+        return None
+    test = None if data.test is None else labelled_part(data.test)
+    if test is not None:
+        return Split(train, test, data.origin)
+    bank, queries = holdout(train.labels)
+    return Split(
+        train.subset(bank),
+        train.subset(queries),
+        "a fifth of the images held out" + (", which pretraining saw unlabelled" if trained_on else ""),
+    )
+
+
+def labelled_part(source: Source) -> Source | None:
+    if source.labels is None:
+        return None
+    known = np.flatnonzero(source.labels >= 0)
+    if len(known) == 0:
+        return None
+    return source if len(known) == len(source) else source.subset(known)
+
+
+def thinned(source: Source, most: int, seed: int = 0) -> Source:
+    """At most `most` images of a source, drawn without replacement, in their old order."""
+    if len(source) <= most:
+        return source
+    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).choice(len(source), most, replace=False))
+    return source.subset(chosen)
