@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks.chain.places import add_places
 from benchmarks.harness import chain, check, throughput, training
 from resmom.errors import UserError
+from resmom.runs.compiling import MODES
 
 
 def main() -> int:
@@ -32,6 +33,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="for throughput: a part of the names of the cases to measure")
     parser.add_argument(
         "--precision", nargs="+", choices=throughput.PRECISIONS, default=throughput.PRECISIONS, help="for throughput"
+    )
+    parser.add_argument(
+        "--compile", choices=("no", *MODES), default="no", help="for train: as `resmom pretrain --compile`"
     )
     add_places(parser, required=False)
     parser.add_argument("--minutes", type=float, default=9.0, help="stop in time for a limit of so many minutes")
@@ -52,7 +56,7 @@ def main() -> int:
             return chain.work(a.grid, named, a.state, a.results, a.device, a.toy, until)
         if a.grid is None or not a.data:
             parser.error("train needs a grid file and --data")
-        return training.work(a.grid, a.data, a.state, a.results, a.device, a.toy, until)
+        return training.work(a.grid, a.data, a.state, a.results, a.device, a.toy, until, a.compile)
     except UserError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 2

@@ -21,9 +21,10 @@ from resmom.data.source import Data
 from resmom.rundir import RunDir, append_line, read_lines
 from resmom.runs.cell import diverged_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
+from resmom.runs.compiling import Compile
 from resmom.runs.grid import Cell, Grid, read_grid
 from resmom.runs.loop import Diverged
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Trainer
 from resmom.runs.options import changed
 from resmom.runs.results import newest
 
@@ -34,11 +35,20 @@ BATCHES = 8
 TOY = {"train.steps": 6, "train.warmup_steps": 1, "train.batch": 16, "log.save_epochs": 1}
 
 
-def work(grid_file: Path, data: str, state: Path, results: Path, device: str, toy: bool, until: float) -> int:
+def work(
+    grid_file: Path,
+    data: str,
+    state: Path,
+    results: Path,
+    device: str,
+    toy: bool,
+    until: float,
+    how: Compile = "no",
+) -> int:
     """Train undone cells until the time is up; 0 when none is left, 3 when there is more to do."""
     grid = shrunk(read_grid(grid_file)) if toy else read_grid(grid_file)
     out, lines = state / grid.name, results / f"{grid.name}.jsonl"
-    images, machine = images_of(grid, data), Machine(device=device)
+    images, machine = images_of(grid, data), Trainer(device=device, compile=how)
     cells, done = grid.cells(), newest(read_lines(lines))
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images.train.fingerprint())

@@ -18,7 +18,7 @@ from resmom.runs.compare import Standing, can_show, compare, images_of, merge, s
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed
 from resmom.runs.results import RESULTS, cut_short, read_results
 
@@ -56,7 +56,7 @@ class Shared:
     """Say what is done and what is left, and train nothing."""
     dry_run: bool = False
     """Check all cells, and train nothing."""
-    machine: Flat[Machine] = field(default_factory=Machine)
+    machine: Flat[Trainer] = field(default_factory=Trainer)
     json: bool = False
     """Print the result as JSON."""
 

@@ -13,7 +13,7 @@ from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Asked
@@ -46,7 +46,7 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --ema.momentum X           the teacher's momentum at the start
   --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
   --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
-                             --deterministic: repeatable on a GPU
+                             --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
   --json                     print the result as JSON
 
 `resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
@@ -69,7 +69,7 @@ class Shared:
     """The run folder: new, or empty."""
     time: str = ""
     """Fit the run into this time, as in 45m, 6h or 1h30m: its steps are set after a trial of up to a minute."""
-    machine: Flat[Machine] = field(default_factory=Machine)
+    machine: Flat[Trainer] = field(default_factory=Trainer)
     json: bool = False
     """Print the result as JSON."""
 

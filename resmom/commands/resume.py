@@ -7,7 +7,7 @@ import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
 from resmom.runs.environment import threads_of
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Trainer
 from resmom.runs.pretrain import resume
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
@@ -17,7 +17,7 @@ ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
 class Arguments:
     run: tyro.conf.Positional[Path]
     """The run folder. Without --threads it goes on with as many as it began with."""
-    machine: Flat[Machine] = field(default_factory=Machine)
+    machine: Flat[Trainer] = field(default_factory=Trainer)
     json: bool = False
     """Print the result as JSON."""
 

@@ -14,6 +14,7 @@ from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, read_lines, write_whole
+from resmom.runs.compiling import Compile, as_written, begin_step
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
@@ -75,8 +76,19 @@ def _as_begun(state: State, first: dict[str, Tensor]) -> State:
     return replace(state, method=method, step=0)
 
 
-def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, progress: Progress, workers: int) -> None:
-    """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way."""
+def train(
+    job: Job,
+    journal: Journal,
+    folder: RunDir,
+    interrupt: Interrupt,
+    progress: Progress,
+    workers: int,
+    how: Compile = "no",
+) -> None:
+    """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way.
+
+    `how`: as the backbones were compiled.
+    """
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
     first = _first_weights(job, journal)
@@ -89,6 +101,7 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
             if state.online_optimizer is not None:
                 set_rate(state.online_optimizer, learning_rate(run.train, run.online.lr, step, job.per_epoch))
             measure = step == 0 or due(step + 1, log.line_steps) or step + 1 == job.steps
+            begin_step(how)
             metrics = train_step(state, batch, now, rules, labels, measure)
 
             if measure or due(state.step, SKIPS):  # on a GPU, reading them waits for the device
@@ -115,16 +128,16 @@ def train(job: Job, journal: Journal, folder: RunDir, interrupt: Interrupt, prog
                 journal.write("train", state.step, {**values, **schedule, **speed})
             progress.update(state.step, values)
             if first is not None:
-                with progress.paused():
+                with progress.paused(), as_written(how):
                     _health(replace(job, state=_as_begun(state, first)), journal, progress)
                 first = None
 
             if on_time(state.step, job.steps, every(log.knn_epochs, job.per_epoch)):
-                with progress.paused():
+                with progress.paused(), as_written(how):
                     _measure(job, journal, folder, progress)
             stopping = dist.anywhere(interrupt.asked)
             planned = on_time(state.step, job.steps, every(log.save_epochs, job.per_epoch))
-            with progress.paused():
+            with progress.paused(), as_written(how):
                 if planned:  # and not where a signal came: whoever sent it will not wait long
                     _health(job, journal, progress)
                 if planned or stopping or due(state.step, every(log.keep_epochs, job.per_epoch)):

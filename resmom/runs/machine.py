@@ -5,6 +5,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from resmom.errors import UserError
 
@@ -34,6 +35,15 @@ class Machine:
             raise UserError(f"workers is {self.workers}; it is a number of threads, or -1 to let resmom choose")
         if self.threads < 0:
             raise UserError(f"threads is {self.threads}; it is a number of threads, or 0 for torch's choice")
+
+
+@dataclass(frozen=True)
+class Trainer(Machine):
+    """What a run of pretraining uses of the machine."""
+
+    compile: Literal["no", "kernels", "graphs"] = "no"
+    """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
+    the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried."""
 
 
 def keep_memory() -> bool:

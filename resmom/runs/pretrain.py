@@ -19,6 +19,7 @@ from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
 from resmom.recipes import method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
+from resmom.runs.compiling import Compile, compile_backbones, compiled, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.export import export
@@ -28,7 +29,7 @@ from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Machine, Trainer
 from resmom.runs.outcome import before_after, table
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
@@ -50,7 +51,7 @@ def pretrain(
     asked = Asked(run) if isinstance(run, Run) else run
     folder = RunDir(out)
     folder.refuse_if_used()
-    device = default_device(machine.device)
+    device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
     workers = workers_for(machine, opened)
@@ -95,7 +96,7 @@ def resume(
     written = json.loads(folder.config.read_text())
     run = from_json(written["run"])
     require(own, written)
-    device = default_device(machine.device)
+    device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, None)
@@ -127,12 +128,15 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
     parts = stretches(job.run, job.steps, job.multiple)
+    how: Compile = machine.compile if isinstance(machine, Trainer) else "no"
+    compile_backbones(job, how)
     with (
+        compiled(how),
         interruptible() as interrupt,
         Progress(job.steps, job.per_epoch, train_of.batch, job.state.step, quiet, parts) as progress,
     ):
         progress.say(_summary(job, folder))
-        train(job, journal, folder, interrupt, progress, workers_for(machine, job.data))
+        train(job, journal, folder, interrupt, progress, workers_for(machine, job.data), how)
         if interrupt.signal is None and dist.rank() == 0:
             progress.say(_ending(folder))
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
@@ -149,6 +153,14 @@ def _ending(folder: RunDir) -> str:
         f"(higher is better for kNN, own other view found and RankMe; the others only tell a collapse{chance})\n"
         f"backbones in {exported.folder}" + (f"\n{exported.advice}" if exported.advice else "")
     )
+
+
+def device_for(machine: Machine) -> torch.device:
+    """Where a run trains. Raises ConfigError for one that is not there, or that shall be compiled for and cannot."""
+    device = default_device(machine.device)
+    if isinstance(machine, Trainer):
+        require_compiler(machine.compile, device)
+    return device
 
 
 def workers_for(machine: Machine, data: Data) -> int:

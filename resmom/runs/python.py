@@ -24,11 +24,12 @@ from resmom.runs.base import Base, base_named
 from resmom.runs.budget import seconds_of
 from resmom.runs.compare import compare as compare_grid
 from resmom.runs.comparison import Comparison
+from resmom.runs.compiling import Compile
 from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Trainer
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
@@ -133,6 +134,7 @@ def pretrain(
     time: str | None = None,
     device: str = "auto",
     workers: int = -1,
+    compile: Compile = "no",
     quiet: bool = False,
 ) -> Result:
     """Pretrain an encoder in the new folder `out`, and return what came of it.
@@ -142,7 +144,8 @@ def pretrain(
     `run`: a configuration, or a recipe's name such as "mocov3_cifar100_small"; without one all settings are derived
     from the images and the machine. `change` turns that run into the one you want. `backbone`: a module of your own
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
-    backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h".
+    backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU
+    "graphs", compiles the backbones.
 
     Ctrl-C saves and returns a result that is not finished. Raises UserError (ConfigError, DataError, RunDirError) for
     what cannot be done, before anything is written.
@@ -155,7 +158,7 @@ def pretrain(
         str(init or ""),
         None if time is None else seconds_of(time),
     )
-    machine = Machine(device=device, workers=workers, quiet=quiet)
+    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
     _tell(start_run(asked, opened, Path(out), machine, own), quiet)
     return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
 
@@ -208,6 +211,7 @@ def resume(
     method: Callable[[Backbone], Method] | None = None,
     device: str = "auto",
     workers: int = -1,
+    compile: Compile = "no",
     quiet: bool = False,
 ) -> Result:
     """Continue a run from its last checkpoint, as if it had never stopped.
@@ -216,7 +220,7 @@ def resume(
     as `pretrain` does, and DataError if the images are others.
     """
     opened = None if data is None else _opened(data, test)
-    machine = Machine(device=device, workers=workers, quiet=quiet)
+    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
     _tell(resume_run(Path(path), machine, opened, Own(backbone, method)), quiet)
     return result(path, backbone=backbone, method=method, data=opened)
 
@@ -249,6 +253,7 @@ def compare(
     test: object = None,
     device: str = "auto",
     workers: int = -1,
+    compile: Compile = "no",
     quiet: bool = False,
 ) -> Comparison:
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
@@ -282,7 +287,7 @@ def compare(
         if not quiet:
             print(text, file=sys.stderr, flush=True)
 
-    machine = Machine(device=device, workers=workers, quiet=quiet)
+    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
     return compare_grid(grid, opened, Path(out), machine, linear, say=say).comparison
 
 

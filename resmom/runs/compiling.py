@@ -1,0 +1,72 @@
+"""Backbones compiled by torch's inductor for as long as a run trains (`--compile`).
+
+What is measured in between runs as written: other batches and modes would each be compiled anew, and of one piece of
+code no more than a few forms are kept.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from resmom.config import ConfigError
+from resmom.runs.job import Job, backbone_of
+from resmom.train.state import networks_of
+
+Compile = Literal["no", "kernels", "graphs"]
+MODES = {"kernels": "default", "graphs": "reduce-overhead"}
+"""inductor's modes. The second records CUDA graphs, so that the host has next to nothing to do in a step."""
+
+
+def require_compiler(how: Compile, device: torch.device) -> None:
+    """Raise ConfigError where the device cannot be compiled for in this way."""
+    if how == "graphs" and device.type != "cuda":
+        raise ConfigError(
+            f"--compile graphs records CUDA graphs, and the device is {device}; take kernels, or leave it"
+        )
+    if how != "no" and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++"))):
+        raise ConfigError("--compile needs a C++ compiler on a CPU, and there is no g++; install one, or leave it out")
+
+
+def compile_backbones(job: Job, how: Compile) -> None:
+    """Have both backbones compiled at their first call. Names and values of their weights stay as they are."""
+    if how != "no":
+        for network in networks_of(job.state.method).values():
+            backbone_of(network).compile(mode=MODES[how])
+
+
+@contextmanager
+def compiled(how: Compile) -> Iterator[None]:
+    """For the time in which a run trains: a compiler that fails is told of in a sentence."""
+    if how == "no":
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # seconds to import, which other runs need not wait for
+    from torch._inductor.exc import InductorError
+
+    try:
+        yield
+    except (TorchDynamoException, InductorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"the backbone cannot be compiled here ({reason}); what was trained is saved: go on without --compile {how}"
+        ) from error
+
+
+@contextmanager
+def as_written(how: Compile) -> Iterator[None]:
+    """Nothing inside runs compiled."""
+    if how == "no":
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def begin_step(how: Compile) -> None:
+    """Before a step: what the graphs of the last one left in memory is free again."""
+    if how == "graphs":
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

@@ -1,0 +1,79 @@
+"""Compiled backbones: the same run, nothing compiled but the steps, and what cannot be compiled is told."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from resmom.config import ConfigError
+from resmom.runs.compiling import compiled, require_compiler
+from tests.conftest import Call
+from tests.runs.crash import write_images
+from tests.runs.grids import TINY
+
+# In a process of its own, without the checks of types that tests have and dynamo cannot follow.
+COMPILED = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+import resmom
+from tests.runs.crash import small_run
+
+torch.set_num_threads(1)
+original, modes = nn.Module.compile, []
+
+def compiling(module, mode):
+    modes.append(mode)
+    original(module, backend="aot_eager")
+
+nn.Module.compile = compiling
+place = Path(sys.argv[1])
+for how in ("no", "kernels"):
+    resmom.pretrain(place / "images.npz", place / how, small_run(epochs=2), device="cpu", quiet=True, compile=how)
+    print(how, modes, counters["stats"]["unique_graphs"])
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_and_compiles_its_steps_alone(tmp_path: Path) -> None:
+    """Of kNN, health, exports, with their other batches and modes, nothing is compiled: one graph of each backbone."""
+    write_images(tmp_path / "images.npz")
+    command = [sys.executable, "-c", COMPILED, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == ["no [] 0", "kernels ['default', 'default'] 2"]
+    plain, fast = (torch.load(tmp_path / how / "checkpoints" / "last.pt")["state"] for how in ("no", "kernels"))
+    for network in ("student", "teacher"):
+        assert plain[network].keys() == fast[network].keys()
+        for name, value in plain[network].items():
+            torch.testing.assert_close(fast[network][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_compiled_is_told_before_anything_is_written(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_images(tmp_path / "images.npz", n=48, classes=3)
+    asked = ["pretrain", "mocov3_digits", "--data", data, "--out", tmp_path / "run", *TINY, "--compile"]
+    status, _, err = call(*asked, "graphs")
+    assert status == 2 and "--compile graphs records CUDA graphs, and the device is cpu" in err
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    status, _, err = call(*asked, "kernels")
+    assert status == 2 and "needs a C++ compiler on a CPU" in err and not (tmp_path / "run").exists()
+    require_compiler("no", torch.device("cpu"))
+    require_compiler("kernels", torch.device("cuda"))  # Triton brings its own
+
+
+def test_a_compiler_that_fails_is_told_in_a_sentence() -> None:
+    from torch._dynamo.exc import InternalTorchDynamoError
+
+    told = r"cannot be compiled here \(no room\).*go on without --compile graphs"
+    with pytest.raises(ConfigError, match=told), compiled("graphs"):
+        raise InternalTorchDynamoError("no room\nat all")
+    with pytest.raises(ValueError, match="of the run"), compiled("graphs"):
+        raise ValueError("of the run")
