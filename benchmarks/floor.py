@@ -1,6 +1,6 @@
 """What kNN finds without any learning: in the pixels, by the protocol and with the bank of a recipe's own runs.
 
-    python -m benchmarks.floor RECIPE --data DATA --out FILE
+    python -m benchmarks.floor RECIPE|GRID.json --data DATA --out FILE
 
 A number of a pretrained network means something where it is above these. Nothing is trained.
 """
@@ -21,12 +21,13 @@ from resmom.recipes import recipe
 from resmom.rundir import write_json
 from resmom.runs.clean import labelled_split, thinned
 from resmom.runs.environment import environment, shareable
+from resmom.runs.grid import read_grid
 from resmom.runs.measure import pixel_features
 
 
 def measure(name: str, data: str) -> dict[str, Any]:
     """kNN top-1 in percent by what is compared, and what it was measured with. Raises UserError without labels."""
-    run, opened = recipe(name), open_data(data)
+    run, opened = read_grid(Path(name)).base if name.endswith(".json") else recipe(name), open_data(data)
     split = labelled_split(opened)
     if split is None:
         raise UserError(f"{opened.train.name} has no labels, and kNN needs them; give labelled data")
@@ -37,7 +38,7 @@ def measure(name: str, data: str) -> dict[str, Any]:
         for what, (bank, queries) in pixel_features(split, run.policy).items()
     }
     return {
-        "recipe": name,
+        "recipe": run.recipe,
         "knn": {what: round(score.top1, 2) for what, score in scores.items()},
         "protocol": next(iter(scores.values())).protocol,
         "data": {"name": opened.train.name, "fingerprint": opened.train.fingerprint()},
@@ -48,7 +49,7 @@ def measure(name: str, data: str) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, print and write; 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__.partition("\n")[0])
-    parser.add_argument("recipe")
+    parser.add_argument("recipe", help="its name, or a grid file for what all arms of a grid have")
     parser.add_argument("--data", required=True, help="labelled images, as for resmom pretrain")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args(arguments)

@@ -32,6 +32,8 @@ PROCESSOR = "questions/processor.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
 LONGER = "questions/longer.jsonl"
+CIFAR10 = "questions/cifar10.jsonl"
+FLOOR10 = "questions/floor-cifar10.json"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -50,6 +52,7 @@ GROWING = {
     "s50": "half throughout",
 }
 LASTING = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2", "kd_relation": "+ distillation over relations"}
+TERMS = {"w1": "the term, weight 1", "w2": "the term, weight 2", "kd_relation": "distillation over relations"}
 LASTED = {"w2": "the term, weight 2", "kd_relation": "distillation over relations"}
 WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
@@ -220,7 +223,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         )
     },
     "results/questions.md": {
-        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER]),
+        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER, CIFAR10]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
@@ -270,6 +273,10 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "longer-lead": partial(lead, file=LONGER, names=LASTING),
         "longer-ahead": partial(ahead, file=LONGER, names=LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
+        "cifar10": partial(accuracies, file=CIFAR10, names=LASTING, kinds=ALL),
+        "cifar10-terms": partial(accuracies, file=CIFAR10, names=TERMS, kinds=ALL),
+        "cifar10-floor": partial(floor, file=CIFAR10, pixels=FLOOR10),
+        "cifar10-gaps": partial(gaps, file=CIFAR10, names=LASTING),
         "predictor": partial(accuracies, file=METHODS, names=PREDICTOR, kinds=KNN),
         "made-up": partial(accuracies, file=METHODS, names=MADE_UP, kinds=KNN),
         "methods": partial(twins, file=METHODS, names=EACH, kind="knn/student", ending="+res"),
