@@ -18,15 +18,15 @@ from typing import Any
 
 from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
-from resmom.rundir import RunDir, append_line, read_lines
-from resmom.runs.cell import diverged_line, line_of, require_same, train_cell
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.cell import claimed, diverged_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
 from resmom.runs.compiling import Compile
 from resmom.runs.grid import Cell, Grid, read_grid
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Trainer
 from resmom.runs.options import changed
-from resmom.runs.results import newest
+from resmom.runs.results import keep, newest
 
 RESERVE = 60.0
 """Seconds kept free at the end for evaluation, which follows a finished run at once."""
@@ -45,7 +45,10 @@ def work(
     until: float,
     how: Compile = "no",
 ) -> int:
-    """Train undone cells until the time is up; 0 when none is left, 3 when there is more to do."""
+    """Train undone cells until the time is up; 0 when none is left, 3 when there is more to do.
+
+    Several processes may share the folders: on a GPU that a small network leaves idle they finish more together.
+    """
     grid = shrunk(read_grid(grid_file)) if toy else read_grid(grid_file)
     out, lines = state / grid.name, results / f"{grid.name}.jsonl"
     images, machine = images_of(grid, data), Trainer(device=device, compile=how)
@@ -53,28 +56,43 @@ def work(
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images.train.fingerprint())
     require_trainable([cell for cell in cells if (cell.arm, cell.seed) not in done], images)
-    reserve = 1.0 if toy else RESERVE
+    reserve, elsewhere = 1.0 if toy else RESERVE, 0
+    out.mkdir(parents=True, exist_ok=True)
     for cell in cells:
         if (cell.arm, cell.seed) in done:
             continue
         if time.monotonic() > until - reserve:
             return 3
-        folder = cell.folder(out)
-        try:
-            with alarm(until - reserve):
-                ended = train_cell(cell, images, out, machine)
-        except Diverged as error:
-            append_line(lines, {**diverged_line(cell, images, out, error), "curves": curves(folder)})
-            print(f"{cell.arm}, seed {cell.seed}: diverged", flush=True)
-            continue
-        if ended.step < ended.steps:
-            print(f"{cell.arm}, seed {cell.seed}: at step {ended.step} of {ended.steps}; call again to go on")
-            return 3
-        line = line_of(cell, images, out, linear=True, machine=machine)
-        append_line(lines, {**line, "curves": curves(folder), "pulls": pulls(grid, cell, folder, images)})
-        print(f"{cell.arm}, seed {cell.seed}: done", flush=True)
-        shutil.rmtree(folder)
-    return 0
+        with claimed(cell, out) as mine:
+            if not mine:
+                elsewhere += 1
+            elif (cell.arm, cell.seed) in newest(read_lines(lines)):  # another process has finished it since
+                continue
+            elif not _done(grid, cell, images, out, lines, machine, until - reserve):
+                return 3
+    if elsewhere:
+        print(f"{elsewhere} cells are in the hands of other processes")
+    return 3 if elsewhere else 0
+
+
+def _done(grid: Grid, cell: Cell, images: Data, out: Path, lines: Path, machine: Trainer, until: float) -> bool:
+    """Train a cell, further or to its end, and keep its line if it is at its end; whether it is."""
+    folder = cell.folder(out)
+    try:
+        with alarm(until):
+            ended = train_cell(cell, images, out, machine)
+    except Diverged as error:
+        keep(lines, {**diverged_line(cell, images, out, error), "curves": curves(folder)})
+        print(f"{cell.arm}, seed {cell.seed}: diverged", flush=True)
+        return True
+    if ended.step < ended.steps:
+        print(f"{cell.arm}, seed {cell.seed}: at step {ended.step} of {ended.steps}; call again to go on")
+        return False
+    line = line_of(cell, images, out, linear=True, machine=machine)
+    keep(lines, {**line, "curves": curves(folder), "pulls": pulls(grid, cell, folder, images)})
+    print(f"{cell.arm}, seed {cell.seed}: done", flush=True)
+    shutil.rmtree(folder)
+    return True
 
 
 def pulls(grid: Grid, cell: Cell, folder: Path, images: Data) -> dict[str, Any]:

@@ -170,10 +170,10 @@ def _train(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) 
     try:
         ended = train_cell(cell, images, out, machine)
     except Diverged as error:
-        keep(out, diverged_line(cell, images, out, error))
+        keep(out / RESULTS, diverged_line(cell, images, out, error))
         return None
     if ended.interrupted_by is None:
-        keep(out, line_of(cell, images, out, linear, machine))
+        keep(out / RESULTS, line_of(cell, images, out, linear, machine))
     return ended.interrupted_by
 
 

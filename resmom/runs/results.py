@@ -17,11 +17,11 @@ RESULTS = "cells.jsonl"
 Line = dict[str, Any]
 
 
-def keep(out: Path, line: Line) -> None:
-    """Add a line to the results; processes that share the folder wait for each other."""
-    with (out / f".{RESULTS}.lock").open("a") as lock:
+def keep(file: Path, line: Line) -> None:
+    """Add a line to a result file; processes that share it wait for each other."""
+    with file.with_name(f".{file.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        append_line(out / RESULTS, line)
+        append_line(file, line)
 
 
 def newest(lines: Sequence[Line]) -> dict[tuple[str, int], Line]:

@@ -20,10 +20,13 @@ import resmom.runs.tuning as tuning
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, throughput, training
 from benchmarks.harness.throughput import Case, measure, measure_compiled
+from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.rundir import read_lines
+from resmom.runs.cell import claimed
 from resmom.runs.comparison import comparison
+from resmom.runs.grid import read_grid
 from resmom.runs.results import read_results
 from tests.benchmarks.chains import write_chain
 
@@ -120,6 +123,24 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str, monk
     other.write_text(json.dumps(GRID | {"set": {"policy.mean": [0.4, 0.5, 0.5]}}))
     with pytest.raises(UserError, match=r"another configuration: policy\.mean was"):
         work(other, data, 60.0)
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_folders_pass_over_each_others_cells(
+    grid: Path, data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = shrunk(read_grid(grid)).cells()[0]
+    out = grid.parent / "state" / "tiny-toy"
+    out.mkdir(parents=True)
+    file = grid.parent / "results" / "tiny-toy.jsonl"
+    with claimed(first, out) as mine:
+        assert mine
+        assert work(grid, data, 60.0) == 3
+        assert "1 cells are in the hands of other processes" in capsys.readouterr().out
+        assert len(read_lines(file)) == 5 and ("mocov3", 0) not in {
+            (line["arm"], line["seed"]) for line in read_lines(file)
+        }
+    assert work(grid, data, 60.0) == 0 and len(read_lines(file)) == 6
 
 
 @pytest.mark.slow
