@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
+from resmom.report.numbers import small
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.cell import claimed, diverged_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
@@ -71,7 +72,7 @@ def work(
             elif not _done(grid, cell, images, out, lines, machine, until - reserve):
                 return 3
     if elsewhere:
-        print(f"{elsewhere} cells are in the hands of other processes")
+        print(f"{small(elsewhere, 'cell')} in the hands of other processes")
     return 3 if elsewhere else 0
 
 

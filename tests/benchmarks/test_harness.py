@@ -136,7 +136,7 @@ def test_processes_that_share_the_folders_pass_over_each_others_cells(
     with claimed(first, out) as mine:
         assert mine
         assert work(grid, data, 60.0) == 3
-        assert "1 cells are in the hands of other processes" in capsys.readouterr().out
+        assert "one cell in the hands of other processes" in capsys.readouterr().out
         assert len(read_lines(file)) == 5 and ("mocov3", 0) not in {
             (line["arm"], line["seed"]) for line in read_lines(file)
         }
