@@ -117,6 +117,16 @@ def test_recipes_lists_and_shows(call: Call) -> None:
     assert (status, err) == (0, "") and out.startswith("usage: resmom recipes")
 
 
+@pytest.mark.parametrize(
+    "verb", [["pretrain"], ["compare", "--vary", "residual.weight=0,1"]], ids=["pretrain", "compare"]
+)
+def test_defaults_that_a_named_backbone_brings_are_told(call: Call, tmp_path: Path, verb: list[str]) -> None:
+    rest = ["mocov3_cifar100_r18", "--data", "nowhere", "--out", tmp_path / "run", *verb[1:], "--backbone", "resnet50"]
+    told = "--backbone brings its own defaults: backbone.stem imagenet instead of small_pad2"
+    assert told in call(verb[0], *rest)[2]
+    assert "brings" not in call(verb[0], *rest, "--backbone.stem", "small_pad2")[2]
+
+
 def test_unknown_data_is_told_in_one_line(call: Call, tmp_path: Path) -> None:
     for spec, words in (("nowhere", "nowhere does not exist"), ("cifar1", "Did you mean cifar10")):
         status, _, err = call("pretrain", "mocov3_digits", "--data", spec, "--out", tmp_path / "run", *TINY)

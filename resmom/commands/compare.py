@@ -19,7 +19,7 @@ from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed
+from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, taken_back
 from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
@@ -108,7 +108,10 @@ def _compare(first: str, rest: list[str]) -> int:
     base = named.run
     for name in (*PARTS, IMAGE_SIZE):
         rest, value = take(rest, f"--{name}".replace("_", "-"))
-        base = base if value is None else changed(base, {name: parsed(base, name, value)})
+        taken = base if value is None else changed(base, {name: parsed(base, name, value)})
+        if name in PARTS and (told := taken_back(base, taken, rest)):
+            _say(told)
+        base = taken
     # The defaults of the call are the recipe's, or the grid file's.
     seeds, share = (SEEDS, 0.0) if grid is None else (grid.seeds, grid.held_out)
     defaults = [

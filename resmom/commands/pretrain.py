@@ -1,5 +1,6 @@
 """resmom pretrain [RECIPE] --data DATA --out DIR"""
 
+import sys
 import textwrap
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, names, recipe
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed
+from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, taken_back
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Asked
 
@@ -101,9 +102,12 @@ def main(arguments: list[str]) -> int:
     kind = None if method is None else method_named(method)
     body = None if backbone is None else _backbone(backbone)
 
-    def asked(run: Run) -> Arguments:
+    def named(run: Run) -> Run:
         run = run if kind is None else replace(run, method=kind)
-        run = run if body is None else replace(run, backbone=body)
+        return run if body is None else replace(run, backbone=body)
+
+    def asked(run: Run) -> Arguments:
+        run = named(run)
         run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
         found = parse(_arguments(run), options, called, ABOUT)
         require_values(options, option_values(run))
@@ -113,6 +117,8 @@ def main(arguments: list[str]) -> int:
     if base is not None:
         first: Shared = asked(base)
         init = ""
+        if told := taken_back(base, named(base), options):
+            print(told, file=sys.stderr)
     elif "-h" in options or "--help" in options:
         print(USAGE, end="")
         return 0

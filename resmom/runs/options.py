@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
@@ -69,6 +69,35 @@ def differing(one: Run, other: Run) -> list[str]:
     """The options in which two runs differ; the recipe's name is none."""
     a, b = option_values(one), option_values(other)
     return [name for name in dict.fromkeys([*a, *b]) if name != "recipe" and a.get(name) != b.get(name)]
+
+
+ASKED = ("backbone.depth", "backbone.size", "backbone.name")
+"""What the short name of a backbone says itself."""
+
+
+def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
+    """What a run had set of a method or backbone, and one of the same kind that was named anew has not, in a sentence.
+
+    `words`: those of the command line, whose own options are not told. Empty where nothing was lost: a part of another
+    kind has nothing in common with what stood there.
+    """
+    then, now = option_values(before), option_values(after)
+    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    told = []
+    for part in PARTS:
+        if type(getattr(before, part)) is not type(getattr(after, part)):
+            continue
+        names = [n for n in differing(before, after) if n.startswith(f"{part}.") and n not in {*ASKED, *given}]
+        if names:
+            changes = ", ".join(f"{name} {_typed(now[name])} instead of {_typed(then[name])}" for name in names)
+            kept = " ".join(f"--{name.replace('_', '-')} {_typed(then[name])}" for name in names)
+            told.append(f"--{part} brings its own defaults: {changes} ({kept} keeps what was)")
+    return "; ".join(told)
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return " ".join(map(_typed, value)) if isinstance(value, list) else str(value)
 
 
 def _named(part: str, name: str) -> Any:

@@ -12,7 +12,7 @@ from resmom.methods.byol import Byol
 from resmom.nets.backbones import SmallResNet
 from resmom.recipes import recipe
 from resmom.runs.grid import Grid, combinations, digest_of, grid_of, part_of, read_grid, seeds_of, varied
-from resmom.runs.options import changed, differing
+from resmom.runs.options import changed, differing, taken_back
 from resmom.train.optim import AdamW
 
 BASE = recipe("mocov3_digits")
@@ -169,3 +169,18 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file.write_text('{"recipe": "mocov3_digits", "arms": {"plain": {}, "x": {}, "plain": {"residual.weight": 2}}}')
     with pytest.raises(ConfigError, match=r"twice\.json: 'plain' stands twice in one object; give each arm"):
         read_grid(file)
+
+
+def test_what_a_part_named_anew_takes_back_is_told() -> None:
+    run = recipe("mocov3_cifar100_r18")
+    again = changed(run, {"method": "mocov3", "backbone": "resnet50"})
+    told = taken_back(run, again)
+    assert "--method brings its own defaults: method.temperature 1.0 instead of 0.2" in told
+    assert "backbone.stem imagenet instead of small_pad2 (--backbone.stem small_pad2 keeps what was)" in told
+    assert "depth" not in told  # was asked for
+    assert "method" not in taken_back(run, again, ["--method.temperature", "0.5"])
+    assert taken_back(run, again, ["--method.temperature=0.5", "--backbone.stem", "small"]) == ""
+    assert taken_back(run, changed(run, {"method": "byol", "backbone": "small"})) == ""
+    assert taken_back(run, run) == ""
+    tiny = recipe("mocov3_cifar100_tiny")
+    assert "--backbone.widths 16 32 64 128 keeps" in taken_back(tiny, changed(tiny, {"backbone": "small"}))
