@@ -6,7 +6,8 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import parse, print_json, set_process
+from resmom.runs.machine import Machine
 from resmom.runs.report import report
 
 ABOUT = "One page about one or more runs: what happened, health, before against after, curves, comparison, pictures."
@@ -21,6 +22,8 @@ class Arguments:
     images: bool = True
     """Show images that the runs were trained on, and test photos with boxes or masks; --no-images leaves out every
     pixel."""
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -28,6 +31,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
+    set_process(Machine(threads=a.threads, keep_memory=False))
     written = report(a.runs, a.out, a.images, lambda words: print(words, file=sys.stderr, flush=True))
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})
