@@ -122,7 +122,9 @@ def build_detector(
     training, and N x 1 x 28 x 28 in [0, 1] over the boxes in testing. Raises ValueError for a backbone that cannot
     become one.
     """
-    made = _built(config, backbone, classes, mean, std, longest)
+    # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
+    ready = _Ready(0, 0, list(mean), list(std))
+    made = _built(config, backbone, ready, classes, longest)
     for name in ("backbone", "head", "rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor"):
         with contextlib.suppress(AttributeError):  # not every form has all of them
             made.get_submodule(name).register_forward_hook(_in_float32)
@@ -142,16 +144,7 @@ def _in_float32(module: nn.Module, given: Any, said: Any) -> Any:
     return type(said)(_in_float32(module, given, one) for one in said)
 
 
-def _built(
-    config: Detector,
-    backbone: Backbone,
-    classes: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    longest: int,
-) -> nn.Module:
-    # The sides are those of the images that come in, so that nothing is rescaled afterwards either.
-    ready = _Ready(0, 0, list(mean), list(std))
+def _built(config: Detector, backbone: Backbone, ready: _Ready, classes: int, longest: int) -> nn.Module:
     if not has_stages(backbone):
         return _on_pyramid(config, _of_transformer(config, backbone, longest), ready, classes)
     body = Stages(backbone)
