@@ -13,6 +13,7 @@ from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
+from resmom.recipes.automatic import ema_for, warmup
 from resmom.runs.base import Base, base_named
 from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
 from resmom.runs.comparison import Comparison, comparison
@@ -20,6 +21,7 @@ from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, taken_back
+from resmom.runs.pretrain import device_for
 from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
@@ -104,8 +106,8 @@ class Merge(Show):
 
 def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
-    named = base_named(first) if grid is None else Base(grid.base, grid.name)
-    base = named.run
+    named = base_named(first) if grid is None else grid.origin or Base(grid.base, grid.name)
+    base = named.run if grid is None else grid.base
     for name in (*PARTS, IMAGE_SIZE):
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)})
@@ -125,28 +127,49 @@ def _compare(first: str, rest: list[str]) -> int:
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
+    if told := _of_other_length(named.run, a.run):
+        _say(told)
     if a.run.train.seed != base.train.seed:
         raise UserError("--train.seed is set by the grid; give --seeds")
     if grid is None:
-        grid = Grid(named.name, a.run, varied(a.run, a.vary), step_seconds=named.step_seconds)
+        grid = Grid(named.name, a.run, varied(a.run, a.vary), origin=named)
     elif a.vary:
         raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe or a run")
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
+    if len(grid.cells()) == len(grid.seeds) and a.vary:
+        raise UserError(f"{', '.join(grid.arms)} is one arm, with nothing to compare it with; write --vary OPTION=A,B")
     if a.list_cells or a.dry_run:
-        images = images_of(grid, a.data)
-        return _list(standings(grid, images, a.out, a.linear, a.part), can_show(images), a.json)
+        device_for(a.machine)
+        images, same = images_of(grid, a.data), (a.data, a.run.backbone) == (named.data, named.run.backbone)
+        return _list(
+            standings(grid, images, a.out, a.linear, a.part), can_show(images, named.began if same else None), a.json
+        )
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
-    set_process(replace(a.machine, threads=a.machine.threads or next(begun, 0)))
+    set_process(replace(a.machine, threads=a.machine.threads or next(begun, named.threads)))
     ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else _say)
     _print(ended.comparison, a.json)
     left = ended.comparison.left
     if left:
         held = f", {ended.elsewhere} of them in the hands of other processes" if ended.elsewhere else ""
-        _say(f"{left} cells left{held}; the same call goes on")
+        _say(f"{left} cells left{held}; what is under way is saved, and the same call goes on")
     if ended.interrupted_by is not None:
         return 128 + ended.interrupted_by
     return 3 if left else 0
+
+
+def _of_other_length(derived: Run, run: Run) -> str:
+    """What was derived from the length of a run and stays where another length is asked for, in a sentence."""
+    steps = run.train.steps
+    if derived.recipe != "automatic" or not steps or steps == derived.train.steps:
+        return ""
+    if (run.train.warmup_steps, run.ema) != (derived.train.warmup_steps, derived.ema):
+        return ""
+    return (
+        f"{steps} steps instead of {derived.train.steps}: what was derived from the length stays, train.warmup_steps "
+        f"{run.train.warmup_steps} and ema.momentum {run.ema.momentum:.4g}; for {steps} steps they would be "
+        f"--train.warmup-steps {warmup(steps)} --ema.momentum {ema_for(steps)[0].momentum:.4g}"
+    )
 
 
 def _print(found: Comparison, as_json: bool) -> int:

@@ -90,7 +90,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("train.steps", f"{steps} ({passes(steps / steps_per_epoch(facts.images, batch))})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
-    ema, why = _ema(steps)
+    ema, why = ema_for(steps)
     chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
     view, why = _view(facts, side)
     chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
@@ -101,7 +101,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen(
         "residual.weight",
         0,
-        "the published method; whether the term helps here is not known; --residual.weight 1 turns it on",
+        "the published method; whether the term helps here is not known (docs/compare.md); --residual.weight 1 has it",
     )
     run = Run(
         recipe="automatic",
@@ -230,7 +230,8 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     return AdamW(lr=6e-5 if facts.init else 1.5e-4, weight_decay=0.1), f"MoCo-v3's for transformers{start}"
 
 
-def _ema(steps: int) -> tuple[Ema, str]:
+def ema_for(steps: int) -> tuple[Ema, str]:
+    """How fast the teacher of a run of so many steps follows, and why."""
     hundredth, tenth = steps / 100, steps / 10
     life = min(700.0, max(20.0, hundredth), tenth)  # past a tenth the teacher is still its random start
     if life == hundredth:

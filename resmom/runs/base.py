@@ -1,14 +1,17 @@
 """What the arms of a grid begin as: a recipe, or a run on disk, whose settings may have been derived."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
 from resmom.export.record import trained_seconds
 from resmom.nets.backbones import patch_of
 from resmom.recipes import names, recipe
 from resmom.rundir import GIVEN, RunDir, no_run, read_lines
+from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
 
 
@@ -17,13 +20,16 @@ class Base:
     """A run to begin from, and what is known of it beside its settings.
 
     `data` is where its images are: empty for a recipe, and for images that were given in Python. `step_seconds` is what
-    a step at full size took, where it has been trained.
+    a step at full size took, `began` the student's kNN in percent before it, `threads` those of one operation, where it
+    has been trained.
     """
 
     run: Run
     name: str
     data: str = ""
     step_seconds: float | None = None
+    began: float | None = None
+    threads: int = 0
 
 
 def base_named(name: str) -> Base:
@@ -45,11 +51,19 @@ def base_named(name: str) -> Base:
             "begins from a recipe, or from a run whose settings are all in its run.json"
         )
     run, data = from_json(written["run"]), str(written["data"])
-    return Base(run, path.resolve().name, "" if data.startswith(GIVEN) else data, _step_seconds(run, folder))
-
-
-def _step_seconds(run: Run, folder: RunDir) -> float | None:
     metrics = read_lines(folder.metrics)
+    first = [line["student"] for line in metrics if line["kind"] == "knn" and line["step"] == 0]
+    return Base(
+        run,
+        path.resolve().name,
+        "" if data.startswith(GIVEN) else data,
+        _step_seconds(run, metrics),
+        first[0] if first else None,
+        threads_of(path),
+    )
+
+
+def _step_seconds(run: Run, metrics: Sequence[Mapping[str, Any]]) -> float | None:
     seconds, last = trained_seconds(metrics), max((line["step"] for line in metrics), default=0)
     # Without the planned length, which an epoch's length would be needed for: views that grow are taken as they came.
     return seconds / work(run, last, last, patch_of(run.backbone)) if seconds and last else None

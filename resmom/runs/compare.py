@@ -17,17 +17,17 @@ from resmom.data.split import held_out
 from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
 from resmom.report.numbers import small
-from resmom.rundir import read_lines, write_whole
+from resmom.rundir import RunDirError, read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
 from resmom.runs.clean import labelled_split
 from resmom.runs.comparison import Comparison, comparison, least_rise
-from resmom.runs.device import default_device
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
+from resmom.runs.pretrain import device_for
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
 from resmom.train.plan import length
 
@@ -71,9 +71,9 @@ def compare(
     if dist.announced() > 1:
         raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
     machine = machine or Machine()
+    device_for(machine)
     images = images_of(grid, data)
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
-    default_device(machine.device)
     out.mkdir(parents=True, exist_ok=True)
     done = elsewhere = 0
     stopped = None
@@ -111,6 +111,7 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     """
     cells = grid.cells()
     own = part_of(cells, part)
+    require_own(out)
     require_trainable(cells, images)
     lines = _lines(out)
     fingerprint = images.train.fingerprint()
@@ -125,7 +126,9 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
         if line is not None and finished(line, linear):
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:
-            step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm) or grid.step_seconds
+            step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm)
+            if rate is None and grid.origin is not None:
+                rate = grid.origin.step_seconds
             rest = _work(cell.run, steps, steps) - _work(cell.run, step, steps)
             found.append(Standing(cell, step, steps, None, None if rate is None else rate * rest))
     return found
@@ -141,17 +144,21 @@ def time_left(found: Sequence[Standing]) -> str:
     return f"{words}; about {words_of_time(sum(seconds))} of training left"
 
 
-def can_show(images: Data) -> str:
-    """What the labelled images of a comparison are enough for, in a sentence."""
+def can_show(images: Data, began: float | None = None) -> str:
+    """What the labelled images of a comparison are enough for, in a sentence.
+
+    `began`: the accuracy in percent of the first weights, where it is known; chance is below it.
+    """
     split = labelled_split(images)
     if split is None:
         return "without labels nothing tells which arm is better for a task: label-free measures and gaps are compared"
     classes, queries = len(np.unique(np.asarray(split.test.labels))), len(split.test)
     measured = f"kNN is measured on {small(queries, 'test image')}"
-    least = least_rise(100 / classes, queries)
+    least = least_rise(100 / classes if began is None else began, queries)
     if least is None:
         return f"{measured}, on which no arm can be shown to learn; give more labelled images"
-    return f"{measured}: an arm counts if its kNN rises by more than {least:.1f} points at least, from that of chance"
+    start = "from chance, and by more from a better start" if began is None else f"from {began:.1f} %"
+    return f"{measured}: an arm counts only if its kNN rises by more than {least:.1f} points ({start})"
 
 
 def merge(paths: Sequence[Path], out: Path) -> Comparison:
@@ -179,6 +186,17 @@ def _train(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) 
 
 def _lines(out: Path) -> dict[tuple[str, int], Line]:
     return newest(read_lines(out / RESULTS))
+
+
+def require_own(out: Path) -> None:
+    """Raise RunDirError for a folder that holds something, and no comparison."""
+    if (out / "run.json").exists():
+        raise RunDirError(f"{out} is a run; give another --out, for a comparison has a folder of its own")
+    if out.exists() and not out.is_dir():
+        raise RunDirError(f"{out} is a file; --out must be a folder that does not exist yet, or that of a comparison")
+    held = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.exists() else []
+    if held and not (out / RESULTS).exists() and not any(out.glob("*/seed-*")):
+        raise RunDirError(f"{out} is not empty and no comparison (it holds {held[0]}); give another --out")
 
 
 def require_trainable(cells: Sequence[Cell], images: Data) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from resmom.config import ConfigError, Run, from_json
 from resmom.diagnose.noise import standard_error
 from resmom.diagnose.paired import Paired, Spread, paired, spread
+from resmom.diagnose.rules import too_short
+from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.results import Line, newest
 from resmom.types import GAP_SITES
@@ -61,6 +63,8 @@ class Comparison:
     arms: tuple[Arm, ...]
     protocols: Mapping[str, tuple[str, ...]]
     left: int = 0
+    short: str = ""
+    """That the runs are too short to be judged, in words, if they are."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -69,6 +73,7 @@ class Comparison:
             "arms": [_plain_arm(arm) for arm in self.arms],
             "protocols": {kind: list(found) for kind, found in self.protocols.items()},
             "left": self.left,
+            "short": self.short,
         }
 
     def __str__(self) -> str:
@@ -96,6 +101,7 @@ def comparison(lines: Sequence[Line]) -> Comparison:
     return Comparison(
         tuple(_arm(name, own, base) for name, own in members.items()),
         {kind: tuple(found) for kind, found in protocols.items()},
+        short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
     )
 
 
@@ -197,6 +203,8 @@ def _words(found: Comparison) -> Iterator[str]:
         return
     width = max(3, *(len(arm.name) for arm in found.arms))
     known = {name for arm in found.arms for name in arm.measures}
+    if found.short:
+        yield f"{found.short}\n"
     if not found.arms[0].counts:
         yield (
             f"{found.arms[0].name}, which the others are compared with, is not shown to have learned: do not read on "

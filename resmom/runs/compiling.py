@@ -25,7 +25,7 @@ def require_compiler(how: Compile, device: torch.device) -> None:
     """Raise ConfigError where the device cannot be compiled for in this way."""
     if how == "graphs" and device.type != "cuda":
         raise ConfigError(
-            f"--compile graphs records CUDA graphs, and the device is {device}; take kernels, or leave it"
+            f"--compile graphs records CUDA graphs, and the device is {device}; take kernels, or leave it out"
         )
     if how != "no" and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++"))):
         raise ConfigError("--compile needs a C++ compiler on a CPU, and there is no g++; install one, or leave it out")

@@ -22,7 +22,7 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.data.source import digest
 from resmom.recipes import FROM
-from resmom.runs.base import base_named
+from resmom.runs.base import Base, base_named
 from resmom.runs.options import changed, differing, parsed
 
 SEEDS = (0, 1, 2)
@@ -56,7 +56,7 @@ class Cell:
 class Grid:
     """Arms by name, each with the options that it sets, in the order of the table.
 
-    `step_seconds` is what a step of the base took, where it has been trained.
+    `origin` is what is known of the base beside its settings, where it is a run.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Grid:
     seeds: tuple[int, ...] = SEEDS
     held_out: float = 0.0
     about: str = ""
-    step_seconds: float | None = None
+    origin: Base | None = None
 
     def cells(self) -> list[Cell]:
         """Every run, seed by seed, so that whatever is finished can be compared in pairs.
@@ -152,7 +152,7 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
     title, about = str(content.get("name", name)), str(content.get("about", ""))
-    return Grid(title, base, arms, tuple(seeds), float(share), about, named.step_seconds)
+    return Grid(title, base, arms, tuple(seeds), float(share), about, named)
 
 
 def varied(run: Run, options: Sequence[str]) -> dict[str, Settings]:

@@ -241,10 +241,11 @@ def result(
 
 
 def compare(
-    base: Run | str | Path,
+    base: Run | str | Path | Result,
     data: object,
     out: str | Path,
     *,
+    change: Callable[[Run], Run] = lambda run: run,
     arms: Mapping[str, Mapping[str, Any]] | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
     seeds: Sequence[int] | None = None,
@@ -258,30 +259,34 @@ def compare(
 ) -> Comparison:
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
 
-    `base`: a configuration, a recipe's name, the folder of a run whose settings to take, or a grid file (.json), which
-    has its own arms. `arms`: by name the
+    `base`: a configuration, a recipe's name, a run whose settings to take (its folder, or its result), or a grid file
+    (.json), which has its own arms. `data` None: the images of that run. `change` turns the base into what all arms
+    have. `arms`: by name the
     options that each sets, as in {"plain": {}, "residual": {"residual.weight": 1.0}}; or `vary`: options with their
     values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
     trained on. `linear` adds the linear probe. `data` and `test` as for `pretrain`. Raises UserError before anything is
     trained if any cell cannot be.
     """
+    base = base.path if isinstance(base, Result) else base
     if isinstance(base, str | Path) and str(base).endswith(".json"):
         grid = read_grid(Path(base))
+        grid = replace(grid, base=_checked(change)(grid.base))
         if arms is not None or vary is not None:
             raise UserError(f"{base} has its own arms; leave arms and vary out")
     else:
         named = Base(base, base.recipe) if isinstance(base, Run) else base_named(str(base))
-        run = named.run
+        run = _checked(change)(named.run)
         if (arms is None) == (vary is None):
             raise UserError('give either arms={"plain": {}, ...} or vary={"residual.weight": [0, 1]}')
         made = combinations(run, vary) if arms is None and vary is not None else arms or {}
-        grid = Grid(named.name, run, made, step_seconds=named.step_seconds)
+        grid = Grid(named.name, run, made, origin=named)
     grid = replace(
         grid,
         seeds=grid.seeds if seeds is None else tuple(seeds),
         held_out=grid.held_out if held_out is None else held_out,
     )
-    opened = _opened(data, test)
+    origin = grid.origin
+    opened = _opened(origin.data if data is None and origin is not None and origin.data else data, test)
 
     def say(text: str) -> None:
         if not quiet:

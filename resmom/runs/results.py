@@ -40,7 +40,7 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
     for path in paths:
         file = path / RESULTS if path.is_dir() else path
         if not file.exists():
-            raise UserError(f"{file} does not exist; name result files ({RESULTS}) or folders of comparisons")
+            raise UserError(f"{_why_not(path)}; name result files ({RESULTS}) or folders of comparisons")
         for key, line in newest(_lines(file)).items():
             if key not in found:
                 found[key] = line, file
@@ -54,6 +54,14 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
             if len(line["measures"]) > len(other["measures"]):
                 found[key] = line, file
     return [line for line, _ in found.values()]
+
+
+def _why_not(path: Path) -> str:
+    if (path / "run.json").exists():
+        return f"{path} is a run, and no comparison (`resmom report {path}` is about it)"
+    if any(path.glob("*/seed-*")):
+        return f"no cell of {path} is finished yet"
+    return f"{path / RESULTS if path.is_dir() else path} does not exist"
 
 
 def cut_short(paths: Sequence[Path]) -> list[Path]:

@@ -5,14 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import resmom
-from resmom.config import ConfigError, from_json, to_json
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.data.open import open_data
+from resmom.errors import UserError
 from resmom.export.record import trained_seconds
 from resmom.recipes import recipe
+from resmom.recipes.automatic import ema_for, warmup
 from resmom.rundir import append_line, read_lines, write_json
 from resmom.runs.base import base_named
+from resmom.runs.compare import can_show
 from resmom.runs.results import RESULTS
+from resmom.runs.settle import Asked
 from tests.conftest import Call
 from tests.runs.crash import small_run, write_images
 from tests.runs.derived import QUIET, images, tiny
@@ -39,6 +45,9 @@ def test_a_run_with_its_images_and_its_time(finished: Path) -> None:
     assert (found.name, found.data) == ("mine", str(finished.parent / "images.npz"))
     seconds = trained_seconds(read_lines(finished / "metrics.jsonl"))
     assert found.step_seconds == pytest.approx(seconds / 10)  # type: ignore[operator]
+    knn = [line for line in read_lines(finished / "metrics.jsonl") if line["kind"] == "knn"]
+    assert found.began == knn[0]["student"] and knn[0]["step"] == 0
+    assert found.threads == torch.get_num_threads()
 
 
 def test_a_run_of_images_given_in_python_has_none_to_name(tmp_path: Path) -> None:
@@ -69,6 +78,7 @@ def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_p
     status, told, err = call(*asked, "--dry-run")
     assert (status, err) == (0, "") and not out.exists()
     assert "weight=0  seed 3  not begun, 10 steps" in told and "0 of 2 cells done; about " in told
+    assert "on which no arm can be shown to learn" in told  # random weights name all of these images right
     status, told, _ = call(*asked, "--quiet")
     assert status == 0 and "weight=1  " in told
     lines = {line["arm"]: line for line in read_lines(out / RESULTS)}
@@ -82,9 +92,36 @@ def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_p
     assert lines["weight=1"]["measures"]["health/teacher/rankme"] == health["teacher/rankme"]
     # The same from Python, and from a grid file: nothing is left to train.
     arms = {"weight=0": {"residual.weight": 0}, "weight=1": {"residual.weight": 1}}
-    found = resmom.compare(finished, finished.parent / "images.npz", out, arms=arms, seeds=[3], device="cpu")
-    assert str(found) + "\n" == told
+    done = resmom.result(finished)
+    for base, data in ((finished, finished.parent / "images.npz"), (done, None)):
+        found = resmom.compare(base, data, out, arms=arms, seeds=[3], device="cpu")
+        assert str(found) + "\n" == told
+    with pytest.raises(UserError, match=r"another configuration: optim\.lr was"):
+        resmom.compare(done, None, out, change=faster, arms=arms, seeds=[3], device="cpu")
     grid = tmp_path / "grid.json"
     grid.write_text(json.dumps({"recipe": str(finished), "arms": arms, "seeds": [3]}))
-    status, listed, _ = call("compare", grid, "--data", finished.parent / "images.npz", "--out", out, "--list")
+    status, listed, _ = call("compare", grid, "--out", out, "--list")
     assert status == 0 and "2 of 2 cells done" in listed
+
+
+def test_what_the_test_images_can_show(finished: Path) -> None:
+    data = open_data(str(finished.parent / "images.npz"))  # ten test images of two classes
+    assert "rises by more than 48.7 points (from chance, and by more from a better start)" in can_show(data)
+    assert "rises by more than 52.7 points (from 40.0 %)" in can_show(data, 40.0)
+
+
+def faster(run: Run) -> Run:
+    return replace(run, optim=replace(run.optim, lr=2 * run.optim.lr))
+
+
+def test_what_was_derived_from_the_length_is_told(call: Call, tmp_path: Path) -> None:
+    data = images(n=200)
+    resmom.runs.pretrain.pretrain(Asked(change=tiny), data, tmp_path / "run", QUIET)
+    made = base_named(str(tmp_path / "run")).run
+    assert made.recipe == "automatic"
+    asked = ["compare", tmp_path / "run", "--data", write_images(tmp_path / "images.npz"), "--out", tmp_path / "out"]
+    asked += ["--vary", "residual.weight=0,1", "--dry-run", "--device", "cpu"]
+    told = call(*asked, "--train.steps", 60)[2]
+    assert f"60 steps instead of {made.train.steps}: what was derived from the length stays, train.warmup" in told
+    assert f"--train.warmup-steps {warmup(60)} --ema.momentum {ema_for(60)[0].momentum:.4g}" in told
+    assert "derived" not in call(*asked)[2] + call(*asked, "--train.steps", 60, "--ema.momentum", 0.9)[2]

@@ -37,8 +37,8 @@ def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path
         "weight=0  seed 5  not begun, 12 steps",
         "weight=1  seed 5  not begun, 12 steps",
         "0 of 4 cells done",
-        "kNN is measured on twelve test images: an arm counts if its kNN rises by more than 51.4 points at least, from "
-        "that of chance",
+        "kNN is measured on twelve test images: an arm counts only if its kNN rises by more than 51.4 points (from "
+        "chance, and by more from a better start)",
         too_short(12),
     ]
     status, told, err = call(*grid, "--part", "1/2", "--json")
@@ -87,6 +87,8 @@ def test_a_grid_from_a_file(call: Call, data: Path, tmp_path: Path) -> None:
         (["--vary", "residual.weight=0,1", "--seeds", "a"], "--seeds is 'a'"),
         (["--vary", "residual.weight=0,1", "--part", "3/2"], "--part is '3/2'"),
         (["--vary", "residual.weight=0,1", "--held-out", "2"], "above 0 and below 1"),
+        (["--vary", "residual.weight=0"], "weight=0 is one arm, with nothing to compare it with"),
+        (["--vary", "residual.weight=0,1", "--compile", "graphs"], "records CUDA graphs, and the device is cpu"),
         ([], "nothing is varied"),
     ],
 )
@@ -139,3 +141,23 @@ def test_unknown_words(call: Call, tmp_path: Path) -> None:
     assert status == 2 and "--residual.weight" in err
     status, _, err = call("show", tmp_path)
     assert status == 2 and "does not exist" in err and err.count("\n") == 1
+    (tmp_path / "begun/plain/seed-0").mkdir(parents=True)
+    assert f"no cell of {tmp_path / 'begun'} is finished yet" in call("show", tmp_path / "begun")[2]
+    (tmp_path / "run.json").write_text("{}")
+    assert f"{tmp_path} is a run, and no comparison" in call("show", tmp_path)[2]
+
+
+def test_a_folder_of_something_else_is_left_alone(call: Call, data: Path, tmp_path: Path) -> None:
+    asked = ["mocov3_digits", "--data", data, *TINY, "--vary", "residual.weight=0,1", "--dry-run", "--out"]
+    photos, run, file = tmp_path / "photos", tmp_path / "run", tmp_path / "file"
+    photos.mkdir()
+    (photos / "a.png").touch()
+    assert f"{photos} is not empty and no comparison (it holds a.png)" in call(*asked, photos)[2]
+    run.mkdir()
+    (run / "run.json").touch()
+    assert f"{run} is a run; give another --out" in call(*asked, run)[2]
+    file.touch()
+    assert f"{file} is a file" in call(*asked, file)[2]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/.plain.seed-0.lock").touch()  # of a call that was stopped at once
+    assert call(*asked, tmp_path / "empty")[0] == 0

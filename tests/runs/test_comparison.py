@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
 from resmom.runs.compare import merge
@@ -107,6 +108,15 @@ def test_without_labels_the_label_free_measures_stand_in_their_place() -> None:
     labelled = [{**one, "measures": {**one["measures"], "knn/student": 50.0}} for one in lines]
     text = str(comparison(labelled))
     assert "kNN of the student" in text and "own other view" not in text and "without labels" not in text
+
+
+def test_runs_too_short_to_be_judged_are_told_first() -> None:
+    short = [{**one, "steps": 20} for one in PLAIN] + BETTER
+    found = comparison(short)
+    assert found.short == too_short(20) and str(found).startswith(too_short(20))
+    assert comparison([*PLAIN, *BETTER]).short == ""
+    diverged = {**line("broken", 0, 1), "failed": "the loss was not finite", "steps": 3}
+    assert comparison([*PLAIN, diverged]).short == ""  # its length says nothing of the others
 
 
 def test_the_least_rise_is_where_the_rule_begins_to_hold() -> None:
