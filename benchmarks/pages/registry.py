@@ -34,6 +34,8 @@ METHODS = "questions/methods.jsonl"
 LONGER = "questions/longer.jsonl"
 CIFAR10 = "questions/cifar10.jsonl"
 FLOOR10 = "questions/floor-cifar10.json"
+TINY = "questions/tinyimagenet.jsonl"
+FLOOR_TINY = "questions/floor-tinyimagenet.json"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -223,7 +225,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         )
     },
     "results/questions.md": {
-        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER, CIFAR10]),
+        "cost": partial(cost, files=[QUESTIONS, TUNING, METHODS, LONGER, CIFAR10, TINY]),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=WEIGHT, kinds=ALL),
         "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
@@ -275,8 +277,13 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
         "cifar10": partial(accuracies, file=CIFAR10, names=LASTING, kinds=ALL),
         "cifar10-terms": partial(accuracies, file=CIFAR10, names=TERMS, kinds=ALL),
+        "cifar10-distances": partial(accuracies, file=CIFAR10, names=LASTED, kinds=ALL),
         "cifar10-floor": partial(floor, file=CIFAR10, pixels=FLOOR10),
         "cifar10-gaps": partial(gaps, file=CIFAR10, names=LASTING),
+        "tinyimagenet": partial(accuracies, file=TINY, names=LASTING, kinds=ALL),
+        "tinyimagenet-terms": partial(accuracies, file=TINY, names=TERMS, kinds=ALL),
+        "tinyimagenet-floor": partial(floor, file=TINY, pixels=FLOOR_TINY),
+        "tinyimagenet-gaps": partial(gaps, file=TINY, names=LASTING),
         "predictor": partial(accuracies, file=METHODS, names=PREDICTOR, kinds=KNN),
         "made-up": partial(accuracies, file=METHODS, names=MADE_UP, kinds=KNN),
         "methods": partial(twins, file=METHODS, names=EACH, kind="knn/student", ending="+res"),
