@@ -77,7 +77,7 @@ def work(a: argparse.Namespace) -> int:
             ended = run_cell(cell, chain, data, a.out, machine, lambda text: print(text, file=sys.stderr, flush=True))
             if isinstance(ended, int):
                 return 128 + ended
-            keep(a.out, ended)
+            keep(a.out / RESULTS, ended)
     print(found_in(list(newest(read_lines(a.out / RESULTS)).values())))
     return 3 if left else 0
 

@@ -42,6 +42,13 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--toy", action="store_true", help="everything tiny: tries the path, measures nothing")
     a = parser.parse_args()
+    for name, part, usual in (
+        ("only", "throughput", ""),
+        ("precision", "throughput", throughput.PRECISIONS),
+        ("compile", "train", "no"),
+    ):
+        if a.part != part and getattr(a, name) != usual:
+            parser.error(f"--{name} is for {part}")
     until = time.monotonic() + 60 * a.minutes
     a.results.mkdir(parents=True, exist_ok=True)
     try:

@@ -85,7 +85,8 @@ def work(
     chosen = {name: case for name, case in CASES.items() if only.lower() in name.lower()}
     if not chosen:
         raise UserError(f"--only is '{only}', which is in none of {'; '.join(CASES)}")
-    done = {(line["case"], line["precision"], line["toy"], "compiled" in line) for line in read_lines(results)}
+    lines = [line for line in read_lines(results) if "failed" not in line]
+    done = {(line["case"], line["precision"], line["toy"], "compiled" in line) for line in lines}
     forms = (False, True) if device.type == "cuda" else (False,)
     for precision, (name, case), compiling in product(precisions, chosen.items(), forms):
         if (name, precision, toy, compiling) in done:
@@ -135,7 +136,7 @@ def measure_compiled(case: Case, precision: Precision, device: torch.device, toy
             went[name] = _first_line(error)
             continue
         made = _graphs() - before
-        went[name] = f"runs, {made} graphs" if made else "runs, but nothing of it was compiled"
+        went[name] = f"runs, {made} pieces compiled" if made else "runs, but nothing of it was compiled"
         contenders[name] = _stepping(step, job, steps)
     return {**_in_turn(contenders, job, toy, against="ours"), "compiled": went}
 

@@ -72,7 +72,7 @@ def work(
             elif not _done(grid, cell, images, out, lines, machine, until - reserve):
                 return 3
     if elsewhere:
-        print(f"{small(elsewhere, 'cell')} in the hands of other processes")
+        print(f"{small(elsewhere, 'cell')} in the hands of other processes; call again for what they leave")
     return 3 if elsewhere else 0
 
 

@@ -13,6 +13,7 @@ from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
+from resmom.recipes import base_of
 from resmom.recipes.automatic import ema_for, warmup
 from resmom.runs.base import Base, base_named
 from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
@@ -140,7 +141,9 @@ def _compare(first: str, rest: list[str]) -> int:
         raise UserError(f"{', '.join(grid.arms)} is one arm, with nothing to compare it with; write --vary OPTION=A,B")
     if a.list_cells or a.dry_run:
         device_for(a.machine)
-        images, same = images_of(grid, a.data), (a.data, a.run.backbone) == (named.data, named.run.backbone)
+        images = images_of(grid, a.data)
+        same = (a.data, a.held_out) == (named.data, 0)
+        same = same and (a.run.backbone, a.run.policy) == (named.run.backbone, named.run.policy)
         return _list(
             standings(grid, images, a.out, a.linear, a.part), can_show(images, named.began if same else None), a.json
         )
@@ -161,7 +164,7 @@ def _compare(first: str, rest: list[str]) -> int:
 def _of_other_length(derived: Run, run: Run) -> str:
     """What was derived from the length of a run and stays where another length is asked for, in a sentence."""
     steps = run.train.steps
-    if derived.recipe != "automatic" or not steps or steps == derived.train.steps:
+    if base_of(derived.recipe) != "automatic" or not steps or steps == derived.train.steps:
         return ""
     if (run.train.warmup_steps, run.ema) != (derived.train.warmup_steps, derived.ema):
         return ""

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
+from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
 from resmom.nets.backbones import patch_of
 from resmom.recipes import names, recipe
 from resmom.rundir import GIVEN, RunDir, no_run, read_lines
 from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
+from resmom.train.plan import length
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ def base_named(name: str) -> Base:
         return Base(recipe(name), name)
     folder = RunDir(path)
     if not folder.config.is_file():
-        raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}; images are named with --data {name}")
+        plain = path.is_dir() and not any(path.glob("*.json*"))
+        hint = f"; images are named with --data {name}" if plain else ""
+        raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}{hint}")
     written = json.loads(folder.config.read_text())
     if own := written.get("own"):
         raise ConfigError(
@@ -57,13 +61,13 @@ def base_named(name: str) -> Base:
         run,
         path.resolve().name,
         "" if data.startswith(GIVEN) else data,
-        _step_seconds(run, metrics),
+        _step_seconds(run, metrics, int(written["images"])),
         first[0] if first else None,
         threads_of(path),
     )
 
 
-def _step_seconds(run: Run, metrics: Sequence[Mapping[str, Any]]) -> float | None:
+def _step_seconds(run: Run, metrics: Sequence[Mapping[str, Any]], images: int) -> float | None:
     seconds, last = trained_seconds(metrics), max((line["step"] for line in metrics), default=0)
-    # Without the planned length, which an epoch's length would be needed for: views that grow are taken as they came.
-    return seconds / work(run, last, last, patch_of(run.backbone)) if seconds and last else None
+    steps = length(run.train, steps_per_epoch(images, run.train.batch))
+    return seconds / work(run, last, steps, patch_of(run.backbone)) if seconds and last else None

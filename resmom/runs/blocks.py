@@ -8,7 +8,7 @@ from torch import Tensor
 MOST = 8
 """Steps of a block."""
 NUMBERS = 1 << 24
-"""Numbers that one view of a block may have (64 MiB); one step's are made in any case."""
+"""Numbers that the images of a block, or one view of them, may have (64 MiB); one step's are made in any case."""
 KEPT = 2
 """Blocks that are kept: batches are made ahead, so that the next one may be begun while the last is still asked for."""
 
@@ -36,7 +36,7 @@ class Blocks:
 def steps_of(step: int, per_epoch: int, batch: int, numbers: int) -> range:
     """The steps of the block of a step: of one epoch, and always the same ones for each of them.
 
-    `numbers`: those of one image in its largest view.
+    `numbers`: those of one image, or of its largest view.
     """
     size = max(1, min(MOST, NUMBERS // (batch * numbers)))
     within = step % per_epoch

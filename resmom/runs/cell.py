@@ -62,8 +62,11 @@ def require_same(cell: Cell, out: Path, line: Line | None, fingerprint: str) -> 
                 "--out"
             )
     folder = RunDir(cell.folder(out))
-    if folder.config.exists():
-        _same_run(cell, from_json(json.loads(folder.config.read_text())["run"]), str(folder.path))
+    try:
+        written = folder.config.read_text()
+    except FileNotFoundError:  # there is none, or another process has just finished and removed it
+        return
+    _same_run(cell, from_json(json.loads(written)["run"]), str(folder.path))
 
 
 def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:

@@ -12,7 +12,7 @@ from resmom import dist
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.open import open_data
 from resmom.data.order import steps_per_epoch
-from resmom.data.source import Data
+from resmom.data.source import Data, DataError
 from resmom.data.split import held_out
 from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
@@ -127,11 +127,17 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:
             step, rate = steps_done(cell, out), _step_seconds(timed, cell.arm)
-            if rate is None and grid.origin is not None:
+            if rate is None and grid.origin is not None and _as_long(cell.run, grid.origin.run):
                 rate = grid.origin.step_seconds
             rest = _work(cell.run, steps, steps) - _work(cell.run, step, steps)
             found.append(Standing(cell, step, steps, None, None if rate is None else rate * rest))
     return found
+
+
+def _as_long(run: Run, other: Run) -> bool:
+    """Whether a step of two runs is the same work, the residual term apart."""
+    same = [(one.backbone, one.method, one.policy, one.train.batch, one.train.precision) for one in (run, other)]
+    return same[0] == same[1]
 
 
 def time_left(found: Sequence[Standing]) -> str:
@@ -147,9 +153,12 @@ def time_left(found: Sequence[Standing]) -> str:
 def can_show(images: Data, began: float | None = None) -> str:
     """What the labelled images of a comparison are enough for, in a sentence.
 
-    `began`: the accuracy in percent of the first weights, where it is known; chance is below it.
+    `began`: the accuracy in percent of the first weights, where it is known.
     """
-    split = labelled_split(images)
+    try:
+        split = labelled_split(images)
+    except ValueError as error:
+        raise DataError(f"{images.train.name} cannot be measured on: {error}") from error
     if split is None:
         return "without labels nothing tells which arm is better for a task: label-free measures and gaps are compared"
     classes, queries = len(np.unique(np.asarray(split.test.labels))), len(split.test)
@@ -157,7 +166,7 @@ def can_show(images: Data, began: float | None = None) -> str:
     least = least_rise(100 / classes if began is None else began, queries)
     if least is None:
         return f"{measured}, on which no arm can be shown to learn; give more labelled images"
-    start = "from chance, and by more from a better start" if began is None else f"from {began:.1f} %"
+    start = f"from chance, {100 / classes:.1f} %" if began is None else f"from {began:.1f} %"
     return f"{measured}: an arm counts only if its kNN rises by more than {least:.1f} points ({start})"
 
 

@@ -27,13 +27,19 @@ def require_compiler(how: Compile, device: torch.device) -> None:
         raise ConfigError(
             f"--compile graphs records CUDA graphs, and the device is {device}; take kernels, or leave it out"
         )
-    if how != "no" and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++"))):
-        raise ConfigError("--compile needs a C++ compiler on a CPU, and there is no g++; install one, or leave it out")
+    compiler = os.environ.get("CXX", "g++")  # as inductor looks for it
+    if how != "no" and device.type == "cpu" and shutil.which(compiler) is None:
+        raise ConfigError(
+            f"--compile needs a C++ compiler on a CPU, and there is no {compiler}; install one, or leave it out"
+        )
 
 
 def compile_backbones(job: Job, how: Compile) -> None:
     """Have both backbones compiled at their first call. Names and values of their weights stay as they are."""
     if how != "no":
+        # Few forms of one piece of code are kept compiled, and all networks share theirs: those of an earlier run in
+        # this process would leave no room.
+        torch.compiler.reset()
         for network in networks_of(job.state.method).values():
             backbone_of(network).compile(mode=MODES[how])
 

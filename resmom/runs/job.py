@@ -19,6 +19,7 @@ from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
+from resmom.recipes import base_of
 from resmom.runs.blocks import Blocks, steps_of
 from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
@@ -105,13 +106,17 @@ class Job:
     def _of_block(self, policy: Policy, step: int) -> tuple[Tensor, ...]:
         """The views of a step, made together with those of its neighbours: each image's are the same in any company."""
         size = max(view.size for view in policy.views)
-        batch, numbers = self.run.train.batch, self.data.train.channels * size * size
+        assert self.resident is not None
+        # Of the view or of the image that it is cut from: both lie there as floats, of all steps at once.
+        batch, numbers = self.run.train.batch, max(self.data.train.channels * size * size, self.resident[0].numel())
         # Of one size: where views grow, a block ends.
         around = [s for s in steps_of(step, self.per_epoch, batch, numbers) if self.policy(s) == policy]
 
         def make() -> dict[int, tuple[Tensor, ...]]:
             index = [self.order.index(s) for s in around]
             made = self._views(np.concatenate(index), step)
+            if self.device.type == "cuda":  # another thread that takes its part waits for its own stream alone
+                torch.cuda.current_stream(self.device).synchronize()
             each = zip(*(torch.split(view, [len(own) for own in index]) for view in made), strict=True)
             return dict(zip(around, each, strict=True))
 
@@ -174,7 +179,7 @@ def start_from(run: Run, method: Method, own: Own | None = None) -> str:
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
     asked = run.backbone if own is None or own.backbone is None else None
-    taken = start_weights(student, run.init, asked, derived=run.recipe == "automatic")
+    taken = start_weights(student, run.init, asked, derived=base_of(run.recipe) == "automatic")
     if method.teacher is not None:
         backbone_of(method.teacher).load_state_dict(student.state_dict(), strict=True)
     return taken.words

@@ -45,6 +45,11 @@ class Trainer(Machine):
     """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
     the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compile not in ("no", "kernels", "graphs"):
+            raise UserError(f"compile is {self.compile!r}; it is one of no, kernels, graphs")
+
 
 def keep_memory() -> bool:
     """Tell glibc to keep freed memory for the next step; whether it could be told (only on Linux, with glibc).

@@ -76,10 +76,10 @@ class Ground:
         return train, test
 
     def knn(self, bank: Tensor, queries: Tensor) -> Found:
-        there, asked_for = self._together(bank, queries), self.loaded.run.knn
+        there, config = self._together(bank, queries), self.loaded.run.knn
 
         def once(one: Once) -> Score:
-            return knn(there.bank[one.rows], there.known[one.rows], there.queries, there.asked, asked_for)
+            return knn(there.bank[one.rows], there.known[one.rows], there.queries, there.asked, config)
 
         return self.repeats.over(once)
 
@@ -174,7 +174,7 @@ class Ground:
             found["before training" if own or loaded.run.init else "random init"] = self.features(start)
         return found
 
-    def _together(self, bank: Tensor, queries: Tensor) -> "Sides":
+    def _together(self, bank: Tensor, queries: Tensor) -> Sides:
         """Features with their labels, on the run's device where there is room for them."""
         return Sides(*beside(self.loaded.device, bank, self.known, queries, self.asked))
 

@@ -83,6 +83,7 @@ def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
     """
     then, now = option_values(before), option_values(after)
     given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    given |= {name.replace(".no_", ".") for name in given}
     told = []
     for part in PARTS:
         if type(getattr(before, part)) is not type(getattr(after, part)):
@@ -90,9 +91,17 @@ def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
         names = [n for n in differing(before, after) if n.startswith(f"{part}.") and n not in {*ASKED, *given}]
         if names:
             changes = ", ".join(f"{name} {_typed(now[name])} instead of {_typed(then[name])}" for name in names)
-            kept = " ".join(f"--{name.replace('_', '-')} {_typed(then[name])}" for name in names)
+            kept = " ".join(_option(name, then[name]) for name in names)
             told.append(f"--{part} brings its own defaults: {changes} ({kept} keeps what was)")
     return "; ".join(told)
+
+
+def _option(name: str, value: Any) -> str:
+    """An option as it is typed; a switch has no value."""
+    part, _, field = name.replace("_", "-").rpartition(".")
+    if isinstance(value, bool):
+        return f"--{part}.{'' if value else 'no-'}{field}"
+    return f"--{part}.{field} {_typed(value)}"
 
 
 def _typed(value: Any) -> str:

@@ -17,7 +17,7 @@ from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
-from resmom.recipes import method_of, title_of
+from resmom.recipes import base_of, method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
 from resmom.runs.compiling import Compile, compile_backbones, compiled, require_compiler
 from resmom.runs.device import default_device
@@ -246,7 +246,7 @@ def _summary(job: Job, folder: RunDir) -> str:
 
 def _rate_words(run: Run) -> str:
     """Recipes have the learning rate for random weights, derived runs a tenth of that already."""
-    if run.recipe == "automatic":
+    if base_of(run.recipe) == "automatic":
         return ""
     return (
         f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "

@@ -30,7 +30,7 @@ def views(
     """The views of N images, view v of shape N x C x S_v x S_v, normalised, on the images' device.
 
     `index` (N,) names the images: parameters depend on (seed, epoch, name, number of the view) alone. RGB images on a
-    CPU are rendered one by one in a compiled pass where numba is installed (extra `fast`), else, and on a GPU, by
+    CPU are rendered one by one in a compiled pass where numba can be imported (extra `fast`), else, and on a GPU, by
     batched ops; the pixels in [0, 1] differ by at most `fused.BOUND`. Of the batched ops, those on a tensor resample by
     one matrix per image (best up to some 100 pixels, or on a GPU), those on a list one image after the other.
 

@@ -68,7 +68,7 @@ def line(arm: str, seed: int, knn: float, before: float = 10.0) -> dict[str, Any
     course = [{"epoch": e, "student": knn, "teacher": knn + e - 1} for e in (0.0, 0.5, 1.0)]
     return {
         **{"format": 1, "arm": arm, "place": 0, "seed": seed, "digest": f"{arm} {seed}", "failed": None},
-        **{"settings": {}, "before": before, "queries": 10_000, "measures": measures, "protocols": {}},
+        **{"settings": {}, "steps": 100, "before": before, "queries": 10_000, "measures": measures, "protocols": {}},
         **{"data": {"name": "toy", "origin": "", "fingerprint": "f"}, "run": {"train": {"seed": seed}}},
         **{"curves": {"train": [], "knn": course}},
     }

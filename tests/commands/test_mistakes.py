@@ -127,7 +127,7 @@ MISTAKES = {
     f"{DERIVED} --init nowhere.pt": "init: there is no file of weights at nowhere.pt",
     f"{DERIVED} --init file": "init: file is damaged or not a file of weights",
     "demo --out file/new": "not a directory; choose another place",
-    "compare mocov3_digits --data x.npz --out file --vary residual.weight=0,1": "file exists; choose another place",
+    "compare mocov3_digits --data x.npz --out file --vary residual.weight=0,1": "file is a file; --out must be",
     "pretrain --data x.npz --out /proc/new": "/proc/new cannot be written: the system says",
     "resume file": "file is not a run folder",
     "evaluate file": "file does not lie in the checkpoints/ folder of a run",

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from resmom.config import ConfigError
+from resmom.errors import UserError
 from resmom.runs.compiling import compiled, require_compiler
+from resmom.runs.machine import Trainer
 from tests.conftest import Call
 from tests.runs.crash import write_images
 from tests.runs.grids import TINY
@@ -66,7 +68,11 @@ def test_what_cannot_be_compiled_is_told_before_anything_is_written(
     status, _, err = call(*asked, "kernels")
     assert status == 2 and "needs a C++ compiler on a CPU" in err and not (tmp_path / "run").exists()
     require_compiler("no", torch.device("cpu"))
-    require_compiler("kernels", torch.device("cuda"))  # Triton brings its own
+    require_compiler("kernels", torch.device("cuda"))
+    wrong = Trainer()
+    object.__setattr__(wrong, "compile", True)  # tests check the types of arguments, and users' programs do not
+    with pytest.raises(UserError, match="compile is True; it is one of no, kernels, graphs"):
+        wrong.__post_init__()
 
 
 def test_a_compiler_that_fails_is_told_in_a_sentence() -> None:

@@ -26,7 +26,7 @@ from resmom.runs.options import parsed
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.profile import profile
 from resmom.runs.progress import Progress
-from resmom.runs.results import keep
+from resmom.runs.results import RESULTS, keep
 from resmom.train.plan import Train, view_share
 from resmom.views.policy import View, mocov3_cifar, mocov3_imagenet, resized
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
@@ -228,7 +228,7 @@ def test_the_time_left_of_a_grid_counts_what_its_cells_cost(images: Data, tmp_pa
     """A cell without growth took 20 s for its 20 steps: one of which half have a quarter of the pixels takes 12.5."""
     plain = small_run()
     grid = Grid(name="g", base=plain, arms={"a": {}, "b": {"train.sizes": [0.5, 1.0]}}, seeds=(0,))
-    keep(tmp_path, bare_line(grid.cells()[0], images, 20, ()) | {"seconds": 20.0})
+    keep(tmp_path / RESULTS, bare_line(grid.cells()[0], images, 20, ()) | {"seconds": 20.0})
     first, second = standings(grid, images, tmp_path)
     assert (first.seconds, second.seconds) == (0.0, 12.5) and second.steps == 20
 

@@ -1,5 +1,6 @@
 """The extra `fast`: there, and really working. Its results are compared with those of the plain way."""
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ def jpeg() -> Answer:
         import numpy as np
         from PIL import Image
 
+        importlib.import_module("simplejpeg")  # which a run would do without if it cannot be imported
         from resmom.data.jpeg import decode_jpeg
 
         file, draws = BytesIO(), np.random.default_rng(0)
