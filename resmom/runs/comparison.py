@@ -272,7 +272,8 @@ def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
     if unlabelled:
         yield (
             "\nwithout labels nothing here says which arm is better for a task, nor whether an arm has learned: these "
-            "numbers tell how an encoder treats views and images; with some labelled images (docs/data.md) kNN would"
+            "numbers tell how an encoder treats views and images, each arm's on views of its own kind, so that arms "
+            "with other views do not compare; with some labelled images (docs/data.md) kNN would"
         )
     for arm in found.arms:
         if arm.learned is False and not arm.diverged and arm.before is not None and arm.rise is not None:

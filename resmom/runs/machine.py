@@ -43,7 +43,8 @@ class Trainer(Machine):
 
     compile: Literal["no", "kernels", "graphs"] = "no"
     """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
-    the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried."""
+    the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried. Give it to
+    resume again, which does not remember it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
