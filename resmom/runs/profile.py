@@ -151,6 +151,8 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
             return what, "install the extra `fast` (pip install 'resmom[fast]'): its compiled views take a fifth"
         if job.device.type == "cpu":
             return what, "the views compete with training for the cores: smaller views, or more cores"
+        if job.resident is not None:  # one thread makes them for all
+            return what, "the views are made on the device beside training: smaller views, or a larger --train.batch"
         return what, f"give more --workers (now {workers}) and cores"
     run = job.run
     what = f"the networks: they compute at {share:.0%} of the most this machine was seen to do"

@@ -114,6 +114,15 @@ def test_emulated_bf16_is_named(
     assert ("emulates bf16" in pretraining._summary(prepare(run, data, CPU), RunDir(tmp_path / "run"))) is warned
 
 
+@pytest.mark.parametrize(
+    ("there", "words"), [(True, "made on the device beside"), (False, "give more --workers (now 3)")]
+)
+def test_views_of_images_on_a_gpu_do_not_ask_for_more_threads(tmp_path: Path, there: bool, words: str) -> None:
+    job = prepare(small_run(), open_data(str(write_images(tmp_path / "images.npz"))), CPU)
+    job = replace(job, device=torch.device("cuda"), resident=torch.zeros(1) if there else None)
+    assert words in profiling._judge(job, {"wait": 0.9, "views": 1.0}, 1.0, 3, 0.5)[1]
+
+
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     data = open_data(str(write_images(tmp_path / "images.npz", n=5)))
     with pytest.raises(DataError, match="no batch can be filled"):
