@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from resmom.diagnose.gap import gap as gap
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
-    from resmom.runs.python import Result as Result
     from resmom.runs.python import compare as compare
-    from resmom.runs.python import load as load
     from resmom.runs.python import pretrain as pretrain
     from resmom.runs.python import result as result
     from resmom.runs.python import resume as resume
+    from resmom.runs.result import Result as Result
+    from resmom.runs.result import load as load
 
 _HOME = {
     "Gap": "resmom.diagnose.gap",
     "gap": "resmom.diagnose.gap",
     "residual": "resmom.losses.residual",
     "recipe": "resmom.recipes",
-    "Result": "resmom.runs.python",
+    "Result": "resmom.runs.result",
     "compare": "resmom.runs.python",
-    "load": "resmom.runs.python",
+    "load": "resmom.runs.result",
     "pretrain": "resmom.runs.python",
     "result": "resmom.runs.python",
     "resume": "resmom.runs.python",

@@ -16,11 +16,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.chain.places import add_places
 from benchmarks.harness import chain, check, throughput, training
 from resmom.errors import UserError
-from resmom.runs.compiling import MODES
+from resmom.runs.machine import Compile
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
         "--precision", nargs="+", choices=throughput.PRECISIONS, default=throughput.PRECISIONS, help="for throughput"
     )
     parser.add_argument(
-        "--compile", choices=("no", *MODES), default="no", help="for train: as `resmom pretrain --compile`"
+        "--compile", choices=get_args(Compile), default="no", help="for train: as `resmom pretrain --compile`"
     )
     add_places(parser, required=False)
     parser.add_argument("--minutes", type=float, default=9.0, help="stop in time for a limit of so many minutes")

@@ -26,6 +26,7 @@ from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
 from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
+from resmom.runs.compiling import MODES, begin_step
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, backbone_of, prepare
@@ -41,7 +42,7 @@ Precision = Literal["bf16", "fp32"]
 
 
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
-COMPILED = {"compiled": "default", "CUDA graphs": "reduce-overhead"}
+COMPILED = {"compiled": MODES["kernels"], "CUDA graphs": MODES["graphs"]}
 """Forms of our step by inductor's mode."""
 STEPS = 10
 """In a turn."""
@@ -149,8 +150,7 @@ def compiled(case: Case, precision: Precision, device: torch.device, toy: bool, 
     batch = job.batch(0)
 
     def step() -> Any:
-        # Or a graph would hand out memory that the last step still reads.
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        begin_step("graphs")  # of the other form it means nothing
         return train_step(job.state, batch, PLAN, job.rules)
 
     return step

@@ -22,10 +22,9 @@ from resmom.report.numbers import small
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.cell import claimed, diverged_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
-from resmom.runs.compiling import Compile
 from resmom.runs.grid import Cell, Grid, read_grid
 from resmom.runs.loop import Diverged
-from resmom.runs.machine import Trainer
+from resmom.runs.machine import Compile, Trainer
 from resmom.runs.options import changed
 from resmom.runs.results import keep, newest
 

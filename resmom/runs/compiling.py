@@ -8,15 +8,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
 from resmom.config import ConfigError
 from resmom.runs.job import Job, backbone_of
+from resmom.runs.machine import Compile
 from resmom.train.state import networks_of
 
-Compile = Literal["no", "kernels", "graphs"]
 MODES = {"kernels": "default", "graphs": "reduce-overhead"}
 """inductor's modes. The second records CUDA graphs, so that the host has next to nothing to do in a step."""
 

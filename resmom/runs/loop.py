@@ -14,12 +14,13 @@ from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
 from resmom.rundir import RunDir, read_lines, write_whole
-from resmom.runs.compiling import Compile, as_written, begin_step
+from resmom.runs.compiling import as_written, begin_step
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
 from resmom.runs.journal import Journal
+from resmom.runs.machine import Compile
 from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.progress import Progress
 from resmom.runs.start import save_start

@@ -5,9 +5,12 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from resmom.errors import UserError
+
+Compile = Literal["no", "kernels", "graphs"]
+"""How backbones are compiled while a run trains (runs/compiling.py)."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,15 @@ class Machine:
 class Trainer(Machine):
     """What a run of pretraining uses of the machine."""
 
-    compile: Literal["no", "kernels", "graphs"] = "no"
+    compile: Compile = "no"
     """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
     the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried. Give it to
     resume again, which does not remember it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.compile not in ("no", "kernels", "graphs"):
-            raise UserError(f"compile is {self.compile!r}; it is one of no, kernels, graphs")
+        if self.compile not in get_args(Compile):
+            raise UserError(f"compile is {self.compile!r}; it is one of {', '.join(get_args(Compile))}")
 
 
 def keep_memory() -> bool:

@@ -19,7 +19,7 @@ from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
 from resmom.recipes import base_of, method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
-from resmom.runs.compiling import Compile, compile_backbones, compiled, require_compiler
+from resmom.runs.compiling import compile_backbones, compiled, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.export import export
@@ -29,7 +29,7 @@ from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
-from resmom.runs.machine import Machine, Trainer
+from resmom.runs.machine import Compile, Machine, Trainer
 from resmom.runs.outcome import before_after, table
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress

@@ -1,0 +1,116 @@
+"""What a run has to say, as one object: its measurements, its networks, and how it shows itself in a notebook."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import nn
+
+from resmom.build import Own
+from resmom.config import Run
+from resmom.data.source import Data
+from resmom.diagnose.rules import Finding, findings, unjudged
+from resmom.errors import UserError
+from resmom.evaluate.linear import Linear
+from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.loaded import load_run
+from resmom.runs.outcome import Change, before_after, table
+from resmom.which import Network
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run on disk, finished or not: what was measured, and its networks when they are asked for.
+
+    In a notebook it shows itself as a table. `steps` is the planned length, `step` how far the run is.
+    """
+
+    path: Path
+    step: int
+    steps: int
+    run: Run
+    metrics: tuple[dict[str, Any], ...]
+    """The lines of metrics.jsonl; docs/run-folder.md tells what is in them."""
+    own: Own = field(default_factory=Own, repr=False)
+    data: str | Data | None = field(default=None, repr=False)
+    """Where its images are now, or they themselves; None: where run.json says."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its last step; if not, `resmom.resume` continues it."""
+        return self.step == self.steps
+
+    @property
+    def changes(self) -> list[Change]:
+        """Before against after: kNN where there are labels, and the label-free measures."""
+        return before_after(self.metrics)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What looks wrong with the run, in words; empty when nothing does."""
+        return findings(self.metrics, self.steps)
+
+    def series(self, kind: str, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one number of one kind of line, as in series("train", "loss") or ("knn", "student").
+
+        Raises KeyError, naming what there is, for one that was never written.
+        """
+        lines = [line for line in self.metrics if line["kind"] == kind]
+        points = [(int(line["step"]), float(line[name])) for line in lines if isinstance(line.get(name), int | float)]
+        if not points:
+            known = sorted({key for line in lines for key in line}) or sorted({line["kind"] for line in self.metrics})
+            raise KeyError(f"no '{name}' in lines of kind '{kind}'; there are {', '.join(map(str, known))}")
+        return [step for step, _ in points], [value for _, value in points]
+
+    def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
+        """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
+        return load(self.path, which, device, self.own)
+
+    def evaluate(
+        self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
+    ) -> list[Row]:
+        """kNN, linear probe and online classifier of student and teacher on the run's own labelled data."""
+        return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own)
+
+    def __str__(self) -> str:
+        state = "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
+        measured = table(self.changes) if self.changes else "nothing was measured after its start yet"
+        lines = [f"{self.run.recipe}, {state}, in {self.path}", measured]
+        lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
+        lines += [f"attention, not judged: {sentence}" for sentence in unjudged(self.metrics, self.steps, self.step)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *rest = str(self).split("\n")
+        cells = {c.quantity: [None, None, None] for c in self.changes}  # type: dict[str, list[float | None]]
+        for c in self.changes:
+            cells[c.quantity][0] = c.before
+            cells[c.quantity][1 if c.network == "student" else 2] = c.after
+        columns = 3 if any(c.network == "teacher" for c in self.changes) else 2
+        heads = ("before", "student after", "teacher after")[:columns]
+        rows = "".join(
+            f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
+            + "".join(f"<td>{'–' if value is None else f'{value:.4g}'}</td>" for value in values[:columns])
+            + "</tr>"
+            for name, values in cells.items()
+        )
+        notes = "".join(f"<p>{html.escape(line)}</p>" for line in rest if line.startswith("attention"))
+        named = "".join(f"<th>{name}</th>" for name in heads)
+        measured = f"<table><thead><tr><th></th>{named}</tr></thead><tbody>{rows}</tbody></table>"
+        if not self.changes:
+            measured = f"<p>{html.escape(rest[0])}</p>"
+        return f"<p><b>{html.escape(head)}</b></p>{measured}{notes}"
+
+
+def load(path: str | Path, network: Network = "student", device: str = "cpu", own: Own | None = None) -> nn.Module:
+    """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
+
+    Views are N x C x S x S, normalised as `run.policy` says. Raises RunDirError, CheckpointError, ConfigError;
+    UserError for another network.
+    """
+    if network not in get_args(Network):
+        raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Network))}")
+    encoder = load_run(Path(path), device, own).networks(network)[network]
+    return encoder.eval().requires_grad_(False)
