@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, final
 
 import torch
+from packaging.version import Version
 from torch import Tensor
 from torch.utils import _pytree, backend_registration
 
@@ -19,6 +20,8 @@ aten = torch.ops.aten
 NAME = "pretended"
 DEVICE = torch.device("cpu")
 """The device, once `start` was called."""
+POSSIBLE = hasattr(backend_registration, "_DummyBackendModule") or Version(torch.__version__) >= Version("2.15")
+"""Whether torch knows of backends written in Python, which older ones do not."""
 
 _state = threading.local()
 _MADE: list[Any] = []
@@ -136,7 +139,7 @@ def _written_to_host(func: Any, args: Any) -> bool:
     return func is aten.copy_.default and not isinstance(args[0], Held)
 
 
-class _Module(backend_registration._DummyBackendModule):  # type: ignore[misc]
+class _Module(backend_registration._DummyBackendModule if POSSIBLE else object):  # type: ignore[misc]
     """What torch asks a backend for: which numbers autocast may take there, and random numbers, which are the CPU's."""
 
     def get_rng_state(self, device: Any = None) -> Tensor:

@@ -39,11 +39,13 @@ from resmom.views.apply import views
 from resmom.views.policy import Policy, mocov3_cifar, mocov3_imagenet
 from tests.conftest import Call
 from tests.methods import golden
-from tests.pretended import Held, HostRead, MixedDevices, load, start, unread
+from tests.pretended import POSSIBLE, Held, HostRead, MixedDevices, load, start, unread
 from tests.runs.crash import dino_run, ibot_run, small_run, write_images
 from tests.runs.rectangles import tiny, write_rectangles
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
 from tests.runs.shapes import tiny_masks, write_shapes
+
+pytestmark = pytest.mark.skipif(not POSSIBLE, reason="this torch has no backends written in Python")
 
 PLAN = Plan(lr=0.1, momentum=0.9, residual=1.5)
 RANDOM = Origin(backbone=SmallResNet((8, 16)))

@@ -35,9 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--precision", nargs="+", choices=throughput.PRECISIONS, default=throughput.PRECISIONS, help="for throughput"
     )
-    parser.add_argument(
-        "--compile", choices=get_args(Compile), default="no", help="for train: as `resmom pretrain --compile`"
-    )
+    parser.add_argument("--compile", choices=get_args(Compile), help="for train: as `resmom pretrain --compile`")
     add_places(parser, required=False)
     parser.add_argument("--minutes", type=float, default=9.0, help="stop in time for a limit of so many minutes")
     parser.add_argument("--device", default="auto")
@@ -46,7 +44,7 @@ def main() -> int:
     for name, part, usual in (
         ("only", "throughput", ""),
         ("precision", "throughput", throughput.PRECISIONS),
-        ("compile", "train", "no"),
+        ("compile", "train", None),
     ):
         if a.part != part and getattr(a, name) != usual:
             parser.error(f"--{name} is for {part}")

@@ -43,7 +43,7 @@ def work(
     device: str,
     toy: bool,
     until: float,
-    how: Compile = "no",
+    how: Compile | None = None,
 ) -> int:
     """Train undone cells until the time is up; 0 when none is left, 3 when there is more to do.
 

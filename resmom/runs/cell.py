@@ -15,13 +15,13 @@ from resmom.data.source import Data
 from resmom.export.record import trained_seconds
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.environment import environment
+from resmom.runs.environment import compile_of, environment
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
 from resmom.runs.grid import Cell
 from resmom.runs.interrupt import Finished
 from resmom.runs.loop import Diverged
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Compile, Machine
 from resmom.runs.options import differing, option_values
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.results import RESULTS, Line
@@ -103,7 +103,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
         measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
-    return bare_line(cell, images, last, metrics) | {
+    return bare_line(cell, images, last, metrics, compile_of(folder.path)) | {
         "before": start[0]["student"] if start else None,
         "queries": _queries(protocols.get("knn", "")),
         "measures": measures,
@@ -113,9 +113,10 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
 
 def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
     """What is kept of a run whose loss did not stay finite: that it did not."""
-    metrics = read_lines(RunDir(cell.folder(out)).metrics)
+    folder = cell.folder(out)
+    metrics = read_lines(RunDir(folder).metrics)
     last = max((line["step"] for line in metrics), default=0)
-    return bare_line(cell, images, last, metrics) | {"failed": str(error)}
+    return bare_line(cell, images, last, metrics, compile_of(folder)) | {"failed": str(error)}
 
 
 def steps_done(cell: Cell, out: Path) -> int:
@@ -130,7 +131,7 @@ def times_of(metrics: Sequence[Line]) -> Line:
     return {"seconds": trained_seconds(metrics) or 0.0, "processor_seconds": processor}
 
 
-def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line]) -> Line:
+def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: Compile = "no") -> Line:
     """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
     return {
         "format": 1,
@@ -153,7 +154,7 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line]) -> 
             "fingerprint": images.train.fingerprint(),
         },
         "run": to_json(cell.run),
-        "environment": environment(),
+        "environment": {**environment(), "compile": how},
     }
 
 

@@ -13,7 +13,7 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.runs.job import Job, backbone_of
-from resmom.runs.machine import Compile
+from resmom.runs.machine import Compile, Machine, Trainer
 from resmom.train.state import networks_of
 
 MODES = {"kernels": "default", "graphs": "reduce-overhead"}
@@ -31,6 +31,18 @@ def require_compiler(how: Compile, device: torch.device) -> None:
         raise ConfigError(
             f"--compile needs a C++ compiler on a CPU, and there is no {compiler}; install one, or leave it out"
         )
+
+
+def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> Compile:
+    """As was asked for; else as `before`, where this device can be compiled for in that way."""
+    asked = machine.compile if isinstance(machine, Trainer) else None
+    if asked is not None:
+        return asked
+    try:
+        require_compiler(before, device)
+    except ConfigError:  # another machine: the run is the same without
+        return "no"
+    return before
 
 
 def compile_backbones(job: Job, how: Compile) -> None:
@@ -57,7 +69,7 @@ def compiled(how: Compile) -> Iterator[None]:
     except (TorchDynamoException, InductorError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"the backbone cannot be compiled here ({reason}); what was trained is saved: go on without --compile {how}"
+            f"the backbone cannot be compiled here ({reason}); what was trained is saved: go on with --compile no"
         ) from error
 
 

@@ -17,7 +17,7 @@ import resmom
 from resmom import dist
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.facts import fast_bf16
-from resmom.runs.machine import cpu_model
+from resmom.runs.machine import Compile, cpu_model
 
 HOMES = ("home", "Users")
 """Folders in which people's home folders lie."""
@@ -60,6 +60,13 @@ def threads_of(run: Path) -> int:
     began = next(iter(read_lines(RunDir(run).environment)), {})
     threads = int(began.get("threads", 0))
     return threads if threads <= (os.cpu_count() or 1) else 0
+
+
+def compile_of(run: Path) -> Compile:
+    """How a run's backbones were compiled when it was last started; "no" where that is not known."""
+    last = next(iter(read_lines(RunDir(run).environment)[-1:]), {})
+    how: Compile = last.get("compile", "no")
+    return how
 
 
 def _instructions() -> str:

@@ -44,14 +44,14 @@ class Machine:
 class Trainer(Machine):
     """What a run of pretraining uses of the machine."""
 
-    compile: Compile = "no"
+    compile: Compile | None = None
     """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
-    the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried. Give it to
-    resume again, which does not remember it."""
+    the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried. Without it: no, or
+    where a run is resumed, as before."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.compile not in get_args(Compile):
+        if self.compile is not None and self.compile not in get_args(Compile):
             raise UserError(f"compile is {self.compile!r}; it is one of {', '.join(get_args(Compile))}")
 
 

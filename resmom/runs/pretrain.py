@@ -19,9 +19,9 @@ from resmom.data.source import Data, DataError, Source
 from resmom.export.record import newest
 from resmom.recipes import base_of, method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
-from resmom.runs.compiling import compile_backbones, compiled, require_compiler
+from resmom.runs.compiling import compile_backbones, compiled, how_to_compile, require_compiler
 from resmom.runs.device import default_device
-from resmom.runs.environment import environment
+from resmom.runs.environment import compile_of, environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.growth import policies, stretches
@@ -76,7 +76,7 @@ def pretrain(
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    return _work(job, folder, machine, written)
+    return _work(job, folder, machine, how_to_compile(machine, "no", device), written)
 
 
 def resume(
@@ -99,20 +99,21 @@ def resume(
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)
-    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, None)
+    how = how_to_compile(machine, compile_of(path), device)
+    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, how, None)
 
 
-def _work(job: Job, folder: RunDir, machine: Machine, written: dict[str, Any] | None) -> Finished:
+def _work(job: Job, folder: RunDir, machine: Machine, how: Compile, written: dict[str, Any] | None) -> Finished:
     if dist.rank() != 0:
-        return _loop(job, folder, machine, resumed=written is None)
+        return _loop(job, folder, machine, how, resumed=written is None)
     with folder.locked():
         if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
             write_json(folder.config, written)
-        return _loop(job, folder, machine, resumed=written is None)
+        return _loop(job, folder, machine, how, resumed=written is None)
 
 
-def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished:
+def _loop(job: Job, folder: RunDir, machine: Machine, how: Compile, resumed: bool) -> Finished:
     if resumed and folder.last.exists():
         _load(job, folder)
         if job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
@@ -120,7 +121,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
     started = folder.last.exists()
     if dist.rank() == 0:
         if not started or job.state.step < job.steps:
-            append_line(folder.environment, environment())
+            append_line(folder.environment, {**environment(), "compile": how})
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
     if not started:
@@ -128,7 +129,6 @@ def _loop(job: Job, folder: RunDir, machine: Machine, resumed: bool) -> Finished
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
     parts = stretches(job.run, job.steps, job.multiple)
-    how: Compile = machine.compile if isinstance(machine, Trainer) else "no"
     compile_backbones(job, how)
     with (
         compiled(how),
@@ -159,7 +159,7 @@ def device_for(machine: Machine) -> torch.device:
     """Where a run trains. Raises ConfigError for one that is not there, or that shall be compiled for and cannot."""
     device = default_device(machine.device)
     if isinstance(machine, Trainer):
-        require_compiler(machine.compile, device)
+        require_compiler(machine.compile or "no", device)
     return device
 
 

@@ -44,7 +44,7 @@ def pretrain(
     time: str | None = None,
     device: str = "auto",
     workers: int = -1,
-    compile: Compile = "no",
+    compile: Compile | None = None,
     quiet: bool = False,
 ) -> Result:
     """Pretrain an encoder in the new folder `out`, and return what came of it.
@@ -121,7 +121,7 @@ def resume(
     method: Callable[[Backbone], Method] | None = None,
     device: str = "auto",
     workers: int = -1,
-    compile: Compile = "no",
+    compile: Compile | None = None,
     quiet: bool = False,
 ) -> Result:
     """Continue a run from its last checkpoint, as if it had never stopped.
@@ -164,7 +164,7 @@ def compare(
     test: object = None,
     device: str = "auto",
     workers: int = -1,
-    compile: Compile = "no",
+    compile: Compile | None = None,
     quiet: bool = False,
 ) -> Comparison:
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.

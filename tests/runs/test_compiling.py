@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,18 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.errors import UserError
-from resmom.runs.compiling import compiled, require_compiler
-from resmom.runs.machine import Trainer
+from resmom.runs import pretrain as pretraining
+from resmom.runs.compiling import compiled, how_to_compile, require_compiler
+from resmom.runs.environment import compile_of
+from resmom.runs.machine import Machine, Trainer
 from tests.conftest import Call
-from tests.runs.crash import write_images
+from tests.runs.crash import small_run, write_images
 from tests.runs.grids import TINY
 
 # In a process of its own, without the checks of types that tests have and dynamo cannot follow.
 COMPILED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -75,10 +79,27 @@ def test_what_cannot_be_compiled_is_told_before_anything_is_written(
         wrong.__post_init__()
 
 
+def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it is told otherwise, or stands on another machine now."""
+    asked: list[str] = []
+    monkeypatch.setattr(pretraining, "compile_backbones", lambda job, how: asked.append(how))
+    data, out = str(write_images(tmp_path / "images.npz")), tmp_path / "run"
+    plain = Trainer(device="cpu", quiet=True)
+    pretraining.pretrain(small_run(epochs=2), data, out, replace(plain, compile="kernels"))
+    for machine in (plain, replace(plain, compile="no"), plain):
+        (out / "checkpoints/last.pt").unlink()  # as if it had been stopped before the first
+        pretraining.resume(out, machine)
+    assert asked == ["kernels", "kernels", "no", "no"]
+    assert compile_of(out) == "no"
+    assert how_to_compile(Trainer(), "graphs", torch.device("cpu")) == "no"  # begun on a GPU
+    assert how_to_compile(Trainer(), "graphs", torch.device("cuda")) == "graphs"
+    assert how_to_compile(Machine(), "no", torch.device("cpu")) == "no"
+
+
 def test_a_compiler_that_fails_is_told_in_a_sentence() -> None:
     from torch._dynamo.exc import InternalTorchDynamoError
 
-    told = r"cannot be compiled here \(no room\).*go on without --compile graphs"
+    told = r"cannot be compiled here \(no room\).*go on with --compile no"
     with pytest.raises(ConfigError, match=told), compiled("graphs"):
         raise InternalTorchDynamoError("no room\nat all")
     with pytest.raises(ValueError, match="of the run"), compiled("graphs"):
