@@ -144,9 +144,8 @@ def _compare(first: str, rest: list[str]) -> int:
         images = images_of(grid, a.data)
         same = (a.data, a.held_out) == (named.data, 0)
         same = same and (a.run.backbone, a.run.policy) == (named.run.backbone, named.run.policy)
-        return _list(
-            standings(grid, images, a.out, a.linear, a.part), can_show(images, named.began if same else None), a.json
-        )
+        shows = can_show(images, named.began if same else None)
+        return _list(standings(grid, images, a.out, a.linear, a.part), shows, named.note, a.json)
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
     set_process(replace(a.machine, threads=a.machine.threads or next(begun, named.threads)))
@@ -183,23 +182,21 @@ def _print(found: Comparison, as_json: bool) -> int:
     return 0
 
 
-def _list(found: list[Standing], shows: str, as_json: bool) -> int:
+def _list(found: list[Standing], shows: str, note: str, as_json: bool) -> int:
+    short = too_short(min((s.steps for s in found), default=LEAST_STEPS))
+    said = [line for line in (time_left(found), shows, short, note) if line]
     if as_json:
-        print_json(
-            [
-                {"arm": s.cell.arm, "seed": s.cell.seed, "step": s.step, "steps": s.steps, "done": s.line is not None}
-                | {"digest": s.cell.digest, "settings": dict(s.cell.settings), "seconds_left": s.seconds}
-                for s in found
-            ]
-        )
+        cells = [
+            {"arm": s.cell.arm, "seed": s.cell.seed, "step": s.step, "steps": s.steps, "done": s.line is not None}
+            | {"digest": s.cell.digest, "settings": dict(s.cell.settings), "seconds_left": s.seconds}
+            for s in found
+        ]
+        print_json({"cells": cells, "said": said})
         return 0
     width = max((len(s.cell.arm) for s in found), default=0)
     for s in found:
         print(f"{s.cell.arm:<{width}}  seed {s.cell.seed}  {_state(s)}")
-    print(time_left(found))
-    print(shows)
-    if short := too_short(min((s.steps for s in found), default=LEAST_STEPS)):
-        print(short)
+    print("\n".join(said))
     return 0
 
 

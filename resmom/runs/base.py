@@ -23,7 +23,7 @@ class Base:
 
     `data` is where its images are: empty for a recipe, and for images that were given in Python. `step_seconds` is what
     a step at full size took, `began` the student's kNN in percent before it, `threads` those of one operation, where it
-    has been trained.
+    has been trained. `note` is what has to be told of it.
     """
 
     run: Run
@@ -32,6 +32,7 @@ class Base:
     step_seconds: float | None = None
     began: float | None = None
     threads: int = 0
+    note: str = ""
 
 
 def base_named(name: str) -> Base:
@@ -56,18 +57,23 @@ def base_named(name: str) -> Base:
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)
+    last, steps = max((line["step"] for line in metrics), default=0), _steps(run, int(written["images"]))
     first = [line["student"] for line in metrics if line["kind"] == "knn" and line["step"] == 0]
     return Base(
         run,
         path.resolve().name,
         "" if data.startswith(GIVEN) else data,
-        _step_seconds(run, metrics, int(written["images"])),
+        _step_seconds(run, metrics, last, steps),
         first[0] if first else None,
         threads_of(path),
+        f"{path} has not finished (step {last} of {steps}); only its settings are taken" if last < steps else "",
     )
 
 
-def _step_seconds(run: Run, metrics: Sequence[Mapping[str, Any]], images: int) -> float | None:
-    seconds, last = trained_seconds(metrics), max((line["step"] for line in metrics), default=0)
-    steps = length(run.train, steps_per_epoch(images, run.train.batch))
+def _steps(run: Run, images: int) -> int:
+    return length(run.train, steps_per_epoch(images, run.train.batch))
+
+
+def _step_seconds(run: Run, metrics: Sequence[Mapping[str, Any]], last: int, steps: int) -> float | None:
+    seconds = trained_seconds(metrics)
     return seconds / work(run, last, steps, patch_of(run.backbone)) if seconds and last else None

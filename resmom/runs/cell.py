@@ -73,8 +73,8 @@ def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finishe
     """Train a cell from its start or from its last checkpoint; nothing is trained again of a finished one."""
     folder = RunDir(cell.folder(out))
     if folder.config.exists():
-        return resume(folder.path, machine, images)
-    return pretrain(cell.run, images, folder.path, machine)
+        return resume(folder.path, machine, images, brief=True)
+    return pretrain(cell.run, images, folder.path, machine, brief=True)
 
 
 def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> Line:

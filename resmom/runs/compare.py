@@ -75,6 +75,8 @@ def compare(
     images = images_of(grid, data)
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
     out.mkdir(parents=True, exist_ok=True)
+    if grid.origin is not None and grid.origin.note:
+        say(grid.origin.note)
     done = elsewhere = 0
     stopped = None
     for number, cell in enumerate(waiting, start=1):

@@ -65,6 +65,8 @@ class Comparison:
     left: int = 0
     short: str = ""
     """That the runs are too short to be judged, in words, if they are."""
+    with_term: tuple[str, ...] = ()
+    """The arms that were trained with the residual term."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -74,6 +76,7 @@ class Comparison:
             "protocols": {kind: list(found) for kind, found in self.protocols.items()},
             "left": self.left,
             "short": self.short,
+            "with_term": list(self.with_term),
         }
 
     def __str__(self) -> str:
@@ -102,6 +105,7 @@ def comparison(lines: Sequence[Line]) -> Comparison:
         tuple(_arm(name, own, base) for name, own in members.items()),
         {kind: tuple(found) for kind, found in protocols.items()},
         short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
+        with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
     )
 
 
@@ -224,6 +228,11 @@ def _words(found: Comparison) -> Iterator[str]:
             head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}"
             yield f"  {'arm':<{width}}  {'n':>2}  {head}  intra against {found.arms[0].name}"
             yield from (_row(arm, f"gap/{site}/intra", width, 4) for arm in found.arms)
+    if found.with_term and len(found.with_term) < len(found.arms) and any(name.startswith("gap/") for name in known):
+        yield (
+            f"\na smaller gap is what the residual term trains for ({', '.join(found.with_term)}): there it tells that "
+            "the term works, and nothing about the features"
+        )
     yield from _notes(found, unlabelled)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,19 @@ from resmom.train.state import load_state, networks_of
 
 
 def pretrain(
-    run: Run | Asked, data: str | Data, out: Path, machine: Machine | None = None, own: Own | None = None
+    run: Run | Asked,
+    data: str | Data,
+    out: Path,
+    machine: Machine | None = None,
+    own: Own | None = None,
+    *,
+    brief: bool = False,
 ) -> Finished:
     """Run from the start in a new folder `out`.
 
     `data` is what `open_data` reads, or images that are open already; `own` brings modules that no configuration
-    describes. Raises ConfigError, DataError or RunDirError before anything is written, Diverged if the loss stays
-    non-finite.
+    describes. `brief`: it is one of many, and what it led to is not told at its end. Raises ConfigError, DataError or
+    RunDirError before anything is written, Diverged if the loss stays non-finite.
     """
     machine, own = machine or Machine(), own or Own()
     asked = Asked(run) if isinstance(run, Run) else run
@@ -76,18 +82,24 @@ def pretrain(
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    return _work(job, folder, machine, how_to_compile(machine, "no", device), written)
+    manner = _Manner(how_to_compile(machine, "no", device), brief, resumed=False)
+    return _work(job, folder, machine, manner, written)
 
 
 def resume(
-    path: Path, machine: Machine | None = None, data: str | Data | None = None, own: Own | None = None
+    path: Path,
+    machine: Machine | None = None,
+    data: str | Data | None = None,
+    own: Own | None = None,
+    *,
+    brief: bool = False,
 ) -> Finished:
     """Continue the run in a folder from its last checkpoint, or from step 0 if it was stopped before the first.
 
-    `data` says where the images are now, if they have moved or were given as open images; `own` is needed where the
-    run was started with modules of the user's own. On the CPU the weights at the end are those, bit for bit, of the run
-    that was never stopped (same versions, same number of threads). Raises RunDirError or CheckpointError if there is
-    nothing to continue, DataError if the data changed, ConfigError if modules are missing.
+    `data` says where the images are now, if they have moved or were given as open images; `own` is needed where the run
+    was started with modules of the user's own. On the CPU the weights at the end are those, bit for bit, of the run
+    that was never stopped (same versions, same number of threads). `brief` as for `pretrain`. Raises RunDirError or
+    CheckpointError if there is nothing to continue, DataError if the data changed, ConfigError if modules are missing.
     """
     machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
@@ -99,22 +111,32 @@ def resume(
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)
-    how = how_to_compile(machine, compile_of(path), device)
-    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, how, None)
+    manner = _Manner(how_to_compile(machine, compile_of(path), device), brief, resumed=True)
+    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
 
 
-def _work(job: Job, folder: RunDir, machine: Machine, how: Compile, written: dict[str, Any] | None) -> Finished:
+@dataclass(frozen=True)
+class _Manner:
+    """How a run is gone through, whatever it is."""
+
+    compile: Compile
+    brief: bool
+    resumed: bool
+
+
+def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: dict[str, Any] | None) -> Finished:
     if dist.rank() != 0:
-        return _loop(job, folder, machine, how, resumed=written is None)
+        return _loop(job, folder, machine, manner)
     with folder.locked():
         if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
             write_json(folder.config, written)
-        return _loop(job, folder, machine, how, resumed=written is None)
+        return _loop(job, folder, machine, manner)
 
 
-def _loop(job: Job, folder: RunDir, machine: Machine, how: Compile, resumed: bool) -> Finished:
-    if resumed and folder.last.exists():
+def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
+    how = manner.compile
+    if manner.resumed and folder.last.exists():
         _load(job, folder)
         if job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
             print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
@@ -138,7 +160,9 @@ def _loop(job: Job, folder: RunDir, machine: Machine, how: Compile, resumed: boo
         progress.say(_summary(job, folder))
         train(job, journal, folder, interrupt, progress, workers_for(machine, job.data), how)
         if interrupt.signal is None and dist.rank() == 0:
-            progress.say(_ending(folder))
+            ending = _ending(folder)
+            if not manner.brief:
+                progress.say(ending)
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
 
 

@@ -1,6 +1,7 @@
 """Arms that begin as a run on disk: its settings, images and time; what cannot be begun from."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,15 @@ def test_a_run_with_its_images_and_its_time(finished: Path) -> None:
     assert found.step_seconds == pytest.approx(seconds / 10)  # type: ignore[operator]
     knn = [line for line in read_lines(finished / "metrics.jsonl") if line["kind"] == "knn"]
     assert found.began == knn[0]["student"] and knn[0]["step"] == 0
-    assert found.threads == torch.get_num_threads()
+    assert (found.threads, found.note) == (torch.get_num_threads(), "")
+
+
+def test_an_unfinished_run_is_told(finished: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(finished, half)
+    lines = [line for line in read_lines(half / "metrics.jsonl") if line["step"] <= 6]
+    (half / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert base_named(str(half)).note == f"{half} has not finished (step 6 of 10); only its settings are taken"
 
 
 def test_a_run_of_images_given_in_python_has_none_to_name(tmp_path: Path) -> None:
@@ -79,8 +88,9 @@ def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_p
     assert (status, err) == (0, "") and not out.exists()
     assert "weight=0  seed 3  not begun, 10 steps" in told and "0 of 2 cells done; about " in told
     assert "on which no arm can be shown to learn" in told  # random weights name all of these images right
-    status, told, _ = call(*asked, "--quiet")
+    status, told, err = call(*asked)
     assert status == 0 and "weight=1  " in told
+    assert "residual momentum: weight 1 (constant)" in err and "before against after" not in err  # told once, at the end
     lines = {line["arm"]: line for line in read_lines(out / RESULTS)}
     assert lines["weight=1"]["run"]["recipe"] == f"mine: weight=1, from {small_run().recipe}"
     # The arm that changes nothing is the run itself.

@@ -49,11 +49,13 @@ def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path
     status, told, _ = call(*grid, "--list")
     assert told.splitlines()[0] == "weight=0  seed 0  done" and "2 of 4 cells done; about" in told
     status, told, _ = call(*grid, "--list", "--json")
-    listed = json.loads(told)
+    listed = json.loads(told)["cells"]
+    assert json.loads(told)["said"][0].startswith("2 of 4 cells done; about") and len(json.loads(told)["said"]) == 3
     assert [cell["done"] for cell in listed] == [True, True, False, False] and listed[2]["seconds_left"] > 0
     assert {cell["steps"] for cell in listed} == {12} and len({cell["digest"] for cell in listed}) == 4
     status, told, _ = call(*grid)
     assert status == 0 and "kNN of the student, top-1 in %" in told and "gap at p, 1 - cos" in told
+    assert "what the residual term trains for (weight=1)" in told
     assert len(read_lines(out / RESULTS)) == 4
     status, shown, _ = call("show", out)
     assert (status, shown) == (0, told)
@@ -107,7 +109,7 @@ def test_another_method_and_backbone_for_all_arms(call: Call, data: Path, tmp_pa
     def digests(*options: str) -> dict[str, str]:
         status, told, _ = call(*rest, "--vary", "residual.weight=0,1", *options)
         assert status == 0
-        return {cell["arm"]: cell["digest"] for cell in json.loads(told)}
+        return {cell["arm"]: cell["digest"] for cell in json.loads(told)["cells"]}
 
     found = digests("--method", "byol", "--backbone", "small", "--image-size", "24", "--method.hidden", "16")
     file = tmp_path / "same.json"
@@ -115,7 +117,7 @@ def test_another_method_and_backbone_for_all_arms(call: Call, data: Path, tmp_pa
     every = {"method": "byol", "backbone": "small", "image_size": 24, "method.hidden": 16, "train.batch": 8}
     file.write_text(json.dumps({"recipe": "mocov3_digits", "set": every, "arms": arms, "seeds": [1]}))
     told = call(file, *rest[1:], "--method.hidden", "16")[1]
-    assert found == {cell["arm"]: cell["digest"] for cell in json.loads(told)} and found != digests()
+    assert found == {cell["arm"]: cell["digest"] for cell in json.loads(told)["cells"]} and found != digests()
 
 
 def test_a_line_cut_short_is_told(call: Call, tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_an_arm_is_judged_only_where_it_has_numbers() -> None:
     assert rows[0].endswith("not shown to have learned") and rows[1].endswith("-") and len(rows) == 2
 
 
+def test_what_a_smaller_gap_tells_is_said_where_the_term_is_compared_with_none() -> None:
+    gaps = {"knn__student": 40.0, "gap__p__intra": 0.01, "gap__p__inter": 0.2, "gap__p__chance": 1.0}
+    plain, w1, w2 = (line(name, 0, place, **gaps) for place, name in enumerate(("plain", "w1", "w2")))
+    told = "a smaller gap is what the residual term trains for (w1, w2)"
+    assert told in str(comparison([plain, w1, w2])) and comparison([plain, w1]).plain()["with_term"] == ["w1"]
+    for lines in ([w1, w2], [plain], [line("plain", 0, 0, knn__student=40.0), line("w1", 0, 1, knn__student=41.0)]):
+        assert "trains for" not in str(comparison(lines))
+
+
 def test_the_rule_of_learning() -> None:
     # One seed, m = 1000, p = .10, q = .15: sqrt((.09 + .1275) / 1000) = 1.475 points, three of them 4.42
     assert risen([10.0], [15.0], 1000).clear and not risen([10.0], [14.0], 1000).clear
