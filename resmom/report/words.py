@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 from resmom.diagnose import paired
 from resmom.diagnose.labelfree import MEASURES
 from resmom.diagnose.noise import images_of, noise
+from resmom.diagnose.rise import risen
 from resmom.diagnose.rules import Finding
 from resmom.report.compare import NETWORKS, Cell, Group, Table, unlearned
 from resmom.report.contents import Line, Measure, RunRecord
@@ -112,9 +113,26 @@ def group_line(group: Group, compared: Table) -> str:
         if column is not None:
             parts.append(f"{network} {spread(group.cells[column])} %")
     if parts:
-        return f"kNN {', '.join(parts)} {seeds}"
+        return f"kNN {', '.join(parts)} {seeds}{_no_rise(group)}"
     told = [line for line in (_label_free(group, measure.name) for measure in MEASURES[:2]) if line]
     return f"{'; '.join(told) if told else 'nothing was measured'} {seeds}{_no_gain(group)}"
+
+
+def _no_rise(group: Group) -> str:
+    """That accuracy has not clearly risen above that of the first weights; empty where it has, or nobody knows."""
+    found = [m for run in group.runs for m in run.measures if m.quantity == HEADLINE[0][0]]
+    rises = [(m.before, m.student, images_of(m.protocol)) for m in found]
+    known = [(b, after, images) for b, after, images in rises if None not in (b, after, images)]
+    if not known or len(known) < len(group.runs):
+        return ""
+    before, after, images = zip(*known, strict=True)
+    rise = risen(before, after, min(images))
+    if rise.clear:
+        return ""
+    return (
+        f"; not shown to have learned: the student's kNN went by {rise.mean:+.2f} points, and only more than "
+        f"{rise.least:.2f} would count"
+    )
 
 
 def _no_gain(group: Group) -> str:

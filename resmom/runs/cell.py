@@ -3,7 +3,6 @@
 import fcntl
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, get_args
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data
+from resmom.diagnose.noise import images_of
 from resmom.export.record import trained_seconds
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir, RunDirError, read_lines
@@ -105,7 +105,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
     return bare_line(cell, images, last, metrics, compile_of(folder.path)) | {
         "before": start[0]["student"] if start else None,
-        "queries": _queries(protocols.get("knn", "")),
+        "queries": images_of(protocols.get("knn", "")),
         "measures": measures,
         "protocols": protocols,
     }
@@ -156,11 +156,6 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how
         "run": to_json(cell.run),
         "environment": {**environment(), "compile": how},
     }
-
-
-def _queries(protocol: str) -> int | None:
-    found = re.search(r"queries (\d+)", protocol)
-    return int(found[1]) if found else None
 
 
 def _same_run(cell: Cell, before: Run, where: str) -> None:

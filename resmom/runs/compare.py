@@ -14,6 +14,7 @@ from resmom.data.open import open_data
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
 from resmom.data.split import held_out
+from resmom.diagnose.rise import least_rise
 from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
 from resmom.report.numbers import small
@@ -21,7 +22,7 @@ from resmom.rundir import RunDirError, read_lines, write_whole
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
 from resmom.runs.clean import labelled_split
-from resmom.runs.comparison import Comparison, comparison, least_rise
+from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, require_batch

@@ -125,6 +125,22 @@ def test_several_runs_are_compared_by_what_sets_them_apart() -> None:
     assert {trace["run"] for chart in data["charts"] for trace in chart["traces"]} == {0, 1, 2}
 
 
+def test_a_configuration_that_has_not_learned_is_said_to_have_not() -> None:
+    """By the rule of comparisons, on the measured rise of kNN over all its seeds."""
+
+    def told(*after: float) -> str:
+        runs = []
+        for seed, value in enumerate(after):
+            made = sample.run(f"a{seed}", seed, 0.0, value)
+            measure = sample.Measure("kNN top-1 (%)", 10.0, value, value, "higher", "knn-v1 (bank 90, queries 1000)")
+            runs.append(replace(made, measures=[measure]))
+        return Outline(page(sample.contents(*runs, sample.run("b", 0, 1.0, 70.0)))).text
+
+    assert "not shown to have learned" not in told(30.0, 31.0)
+    assert "(2 seeds); not shown to have learned: the student's kNN went by +10.50 points" in told(30.0, 11.0)
+    assert "not shown to have learned" in told(10.5, 10.4)
+
+
 def test_runs_of_different_images_are_said_to_be() -> None:
     one, two = sample.run("a"), sample.run("b", 1)
     other = replace(two, config={**two.config, "data": "elsewhere"})

@@ -90,7 +90,9 @@ def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_p
     assert "on which no arm can be shown to learn" in told  # random weights name all of these images right
     status, told, err = call(*asked)
     assert status == 0 and "weight=1  " in told
-    assert "residual momentum: weight 1 (constant)" in err and "before against after" not in err  # told once, at the end
+    assert (
+        "residual momentum: weight 1 (constant)" in err and "before against after" not in err
+    )  # told once, at the end
     lines = {line["arm"]: line for line in read_lines(out / RESULTS)}
     assert lines["weight=1"]["run"]["recipe"] == f"mine: weight=1, from {small_run().recipe}"
     # The arm that changes nothing is the run itself.

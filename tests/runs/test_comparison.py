@@ -10,7 +10,7 @@ from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
 from resmom.runs.compare import merge
-from resmom.runs.comparison import comparison, least_rise, risen
+from resmom.runs.comparison import comparison
 from resmom.runs.results import read_results
 from tests.runs.grids import line
 
@@ -74,16 +74,6 @@ def test_what_a_smaller_gap_tells_is_said_where_the_term_is_compared_with_none()
         assert "trains for" not in str(comparison(lines))
 
 
-def test_the_rule_of_learning() -> None:
-    # One seed, m = 1000, p = .10, q = .15: sqrt((.09 + .1275) / 1000) = 1.475 points, three of them 4.42
-    assert risen([10.0], [15.0], 1000).clear and not risen([10.0], [14.0], 1000).clear
-    assert not risen([10.0], [15.0], 100).clear
-    # Rises of 20, 20 and 0: mean 13.3, sd 11.5: one seed that learned nothing spoils the arm.
-    assert not risen([10.0] * 3, [30.0, 30.0, 10.0], 10_000).clear
-    assert risen([10.0] * 3, [30.0, 31.0, 29.0], 10_000).clear
-    assert not risen([50.0] * 3, [30.0, 31.0, 29.0], 10_000).clear
-
-
 def test_a_diverged_seed_is_said() -> None:
     broken = {**line("broken", 0, 1), "failed": "the loss was not finite"}
     found = comparison([*PLAIN, broken])
@@ -126,15 +116,6 @@ def test_runs_too_short_to_be_judged_are_told_first() -> None:
     assert comparison([*PLAIN, *BETTER]).short == ""
     diverged = {**line("broken", 0, 1), "failed": "the loss was not finite", "steps": 3}
     assert comparison([*PLAIN, diverged]).short == ""  # its length says nothing of the others
-
-
-def test_the_least_rise_is_where_the_rule_begins_to_hold() -> None:
-    for before, queries in ((1.0, 10_000), (10.0, 40), (50.0, 100)):
-        least = least_rise(before, queries)
-        assert least is not None
-        assert risen([before], [before + least], queries).clear
-        assert not risen([before], [before + least - 0.1], queries).clear
-    assert least_rise(50.0, 6) is None
 
 
 def test_plain_values_are_json_with_the_verdict() -> None:
