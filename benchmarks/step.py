@@ -21,10 +21,9 @@ from benchmarks.ended import ended
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov2 import MoCoV2
-from resmom.nets.backbones import Backbone
-from resmom.nets.encoder import Encoder
 from resmom.recipes import recipe
 from resmom.rundir import write_json
+from resmom.runs.compiling import compile_backbones
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.job import fresh_method
@@ -63,9 +62,7 @@ def contender(
     if method is not None:
         run = replace(run, method=method, residual=Residual(site="z"))
     made = fresh_method(run, torch.device("cpu"))
-    for network in (made.student, made.teacher) if compiled else ():
-        assert isinstance(network, Encoder) and isinstance(network.backbone, Backbone)
-        network.backbone.compile()
+    compile_backbones(made, "kernels" if compiled else "no", alone=False)
     state = State(made, build_optimizer(run.optim, made.student))
     views = tuple(torch.randn(BATCH, 3, side, side).to(memory_format=torch.channels_last) for _ in range(2))
     batch, plan = Batch(views, torch.arange(BATCH)), Plan(0.1, 0.99, weight)

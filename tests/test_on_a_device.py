@@ -4,6 +4,7 @@ The device is pretended (tests/pretended.py), so that this holds before a GPU ha
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peers import ours
+from benchmarks.peers.case import Case
 from resmom.config import Run
 from resmom.data.source import Source
 from resmom.evaluate.detection import Detect
@@ -207,6 +210,28 @@ def test_a_run_is_that_of_the_cpu(kind: str, as_on_a_gpu: None, small_transforme
             assert first[1][name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
     resumed = resume(tmp_path / "here", HERE)
     assert resumed.step == resumed.steps
+
+
+def test_the_step_that_peers_are_measured_beside(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours of `benchmarks.peers step --device`: what it puts together lies there, and no round waits for the device."""
+    rounds = 0
+
+    def gate() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:  # what was built until here may have been read
+            steps.enter_context(unread())
+        if rounds == 3:
+            raise EndOfRounds
+
+    monkeypatch.setattr(Case, "on_gpu", True)
+    monkeypatch.setattr(ours, "build_optimizer", partial(build_optimizer, gated=True))
+    with ExitStack() as steps, pytest.raises(EndOfRounds):
+        ours.step(Case("step", 4, 16, device=str(device), keep_memory=False), gate)
+
+
+class EndOfRounds(Exception):
+    pass
 
 
 MEASURED = {

@@ -26,14 +26,13 @@ from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
 from resmom.recipes import recipe
 from resmom.rundir import append_line, read_lines
-from resmom.runs.compiling import MODES, begin_step
+from resmom.runs.compiling import begin_step, compile_backbones
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import Job, backbone_of, prepare
-from resmom.runs.machine import Machine
+from resmom.runs.job import Job, prepare
+from resmom.runs.machine import Compile, Machine
 from resmom.runs.pretrain import workers_for
 from resmom.train.plan import Plan
-from resmom.train.state import networks_of
 from resmom.train.step import train_step
 from resmom.types import Batch
 
@@ -42,8 +41,8 @@ Precision = Literal["bf16", "fp32"]
 
 
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
-COMPILED = {"compiled": MODES["kernels"], "CUDA graphs": MODES["graphs"]}
-"""Forms of our step by inductor's mode."""
+COMPILED: dict[str, Compile] = {"compiled": "kernels", "CUDA graphs": "graphs"}
+"""Forms of our step, and how its backbones are compiled for each."""
 STEPS = 10
 """In a turn."""
 RECORDING = 4
@@ -119,15 +118,13 @@ def measure(case: Case, precision: Precision, device: torch.device, toy: bool) -
 
 def measure_compiled(case: Case, precision: Precision, device: torch.device, toy: bool) -> dict[str, Any]:
     """The same of ours beside itself compiled; `compiled` says of each form how it went, for it may fail."""
-    # The networks of all cases share their code, of which no more than some forms are kept compiled: those of the cases
-    # before would leave no room, and what came after would run as it is, without a word.
-    torch.compiler.reset()
+    torch.compiler.reset()  # once for both forms, as `compile_backbones` does for a run
     job = _job(case, precision, device, toy)
     batch, steps = job.batch(0), 1 if toy else STEPS
     contenders = {"ours": _stepping(lambda: train_step(job.state, batch, PLAN, job.rules), job, steps)}
     went: dict[str, str] = {}
-    for name, mode in COMPILED.items():
-        step = compiled(case, precision, device, toy, mode)
+    for name, how in COMPILED.items():
+        step = compiled(case, precision, device, toy, how)
         before = _graphs()
         try:
             for _ in range(RECORDING):
@@ -142,15 +139,14 @@ def measure_compiled(case: Case, precision: Precision, device: torch.device, toy
     return {**_in_turn(contenders, job, toy, against="ours"), "compiled": went}
 
 
-def compiled(case: Case, precision: Precision, device: torch.device, toy: bool, mode: str) -> Step:
-    """Our step with both backbones compiled in one of inductor's modes; the first one takes a minute and more."""
+def compiled(case: Case, precision: Precision, device: torch.device, toy: bool, how: Compile) -> Step:
+    """Our step with both backbones compiled; the first one takes a minute and more."""
     job = _job(case, precision, device, toy)
-    for network in networks_of(job.state.method).values():
-        backbone_of(network).compile(mode=mode)
+    compile_backbones(job.state.method, how, alone=False)
     batch = job.batch(0)
 
     def step() -> Any:
-        begin_step("graphs")  # of the other form it means nothing
+        begin_step(how)
         return train_step(job.state, batch, PLAN, job.rules)
 
     return step

@@ -1,7 +1,7 @@
 """Ours beside other libraries: ratios of rounds that take turns, so that a shared machine is no excuse.
 
     python -m benchmarks.peers step|input|memory|start [--peers lightly,lightly-train] [--python PYTHON]
-        [--solo-learn PATH] [--moco-v3 PATH] [--rounds N] [--threads N] [--out DIR]
+        [--solo-learn PATH] [--moco-v3 PATH] [--rounds N] [--threads N] [--device cuda] [--out DIR]
 
 step: a MoCo-v3 training step on two random views, ResNet-18 with the CIFAR stem. input: files (224 pixels) and arrays
 (32 pixels) to normalised batches of two views, a worker per core. memory: the peak of a process that trains, with the
@@ -36,6 +36,9 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=1, help="for input: cores and workers of each contender")
     parser.add_argument("--batch", type=int, nargs="+", help="default 128 256; input 64, or 256 for arrays")
     parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"], choices=["bf16", "fp32"])
+    parser.add_argument("--device", default="cpu", help="of a step, and of memory: cpu, cuda, cuda:1 ...")
+    parser.add_argument("--steps", type=int, help="in a round of `step`; default 1, on a GPU 20")
+    parser.add_argument("--compile", default="no", choices=["no", "kernels", "graphs"], help="of our step")
     parser.add_argument("--side", type=int, default=32, help="of a step's views, in pixels")
     parser.add_argument("--size", type=int, nargs="+", default=[224, 32], help="of input's views; from 64 up: files")
     parser.add_argument("--images", type=Path, help="a flat folder of JPEGs; without it some are made")
@@ -43,6 +46,10 @@ def main() -> None:
     parser.add_argument("--wait-policy", default="passive", choices=["passive", "active", "unset"], help="of all")
     parser.add_argument("--out", type=Path, default=Path("docs/results/speed"), help="folder of WHAT.json")
     options = parser.parse_args()
+    on_gpu = options.device.startswith("cuda")
+    if on_gpu and options.what not in ("step", "memory"):
+        parser.error("--device is for step and memory")
+    options.steps = options.steps or (20 if on_gpu else 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the contenders
     bench = Bench(options)
 

@@ -56,7 +56,9 @@ def step_cases(bench: Bench) -> Iterator[Case]:
     """The batch and precision of every comparison of a step."""
     for batch in bench.options.batch or (128, 256):
         for precision in bench.options.precision:
-            yield Case("step", batch, bench.options.side, precision, bench.options.threads)
+            options = bench.options
+            where = {"device": options.device, "steps": options.steps, "compile": options.compile}
+            yield Case("step", batch, options.side, precision, options.threads, **where)
 
 
 def step(bench: Bench) -> Iterator[dict[str, Any]]:

@@ -34,11 +34,12 @@ HELP = {
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. A round is one training step, or `batches` batches of input.
+    """One comparison. A round is `steps` training steps, or `batches` batches of input.
 
     `side`: of a view, in pixels. `threads`: of one operation. `cores`: the process is bound to so many, and gets as
     many workers; 0 binds nothing. `keep_memory`: whether ours may keep freed memory, as its command line does. `data`:
-    for input, an .npz file of arrays or a folder whose one subfolder holds the images. `source`: a checkout.
+    for input, an .npz file of arrays or a folder whose one subfolder holds the images. `source`: a checkout. `device`
+    is torch's name of where steps are, `compile` what `resmom pretrain --compile` takes, for ours alone.
     """
 
     what: Literal["step", "images"]
@@ -51,6 +52,13 @@ class Case:
     keep_memory: bool = True
     data: str = ""
     source: str = ""
+    device: str = "cpu"
+    steps: int = 1
+    compile: Literal["no", "kernels", "graphs"] = "no"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
 
     def text(self) -> str:
         return json.dumps(asdict(self))

@@ -45,7 +45,7 @@ class MoCoV3(nn.Module):
 
 
 def step(case: Case, gate: Gate) -> None:
-    model, criterion = MoCoV3().train(), NTXentLoss(temperature=TEMPERATURE)
+    model, criterion = MoCoV3().train().to(case.device), NTXentLoss(temperature=TEMPERATURE)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learned, lr=0.03, momentum=0.9, weight_decay=1e-4)
     first, second = views(case)

@@ -24,17 +24,17 @@ NOTES = {
 }
 
 
-class OnCpu(MoCo_ResNet):  # type: ignore[misc]
-    """The official model, whose loss asks for a process group and a GPU: here for one process, on a CPU."""
+class Alone(MoCo_ResNet):  # type: ignore[misc]
+    """The official model, whose loss asks for a process group and a GPU: here for one process, on any device."""
 
     def contrastive_loss(self, q: Tensor, k: Tensor) -> Tensor:
         logits = torch.einsum("nc,mc->nm", F.normalize(q, dim=1), F.normalize(k, dim=1)) / self.T
         temperature: float = self.T
-        return F.cross_entropy(logits, torch.arange(len(q))) * (2 * temperature)
+        return F.cross_entropy(logits, torch.arange(len(q), device=q.device)) * (2 * temperature)
 
 
 def step(case: Case, gate: Gate) -> None:
-    model = OnCpu(partial(cifar_resnet18, zero_init_residual=True), OUT, HIDDEN, TEMPERATURE).train()
+    model = Alone(partial(cifar_resnet18, zero_init_residual=True), OUT, HIDDEN, TEMPERATURE).train().to(case.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4)
     first, second = views(case)
     while True:

@@ -24,12 +24,13 @@ def cifar_resnet18(**options: Any) -> nn.Module:
 
 
 def views(case: Case) -> tuple[Tensor, Tensor]:
-    """Two random views, N x 3 x S x S, in the memory order that a DataLoader hands out."""
-    return torch.randn(case.batch, 3, case.side, case.side), torch.randn(case.batch, 3, case.side, case.side)
+    """Two random views, N x 3 x S x S, in the memory order that a DataLoader hands out, on the case's device."""
+    shape = case.batch, 3, case.side, case.side
+    return torch.randn(shape, device=case.device), torch.randn(shape, device=case.device)
 
 
 def autocast(case: Case) -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=case.precision == "bf16")
+    return torch.autocast(torch.device(case.device).type, dtype=torch.bfloat16, enabled=case.precision == "bf16")
 
 
 class Forever:
@@ -56,7 +57,8 @@ def fit(
             gate()
 
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", devices=1, precision="bf16-mixed" if case.precision == "bf16" else "32-true",
+        max_epochs=1, accelerator="gpu" if case.on_gpu else "cpu", devices=1,
+        precision="bf16-mixed" if case.precision == "bf16" else "32-true",
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, callbacks=[Rounds(), *callbacks],
     )  # fmt: skip

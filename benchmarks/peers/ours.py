@@ -13,6 +13,8 @@ from resmom.data.open import open_data
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import ResNet, SmallResNet
 from resmom.recipes import recipe
+from resmom.runs.compiling import begin_step, compile_backbones
+from resmom.runs.device import measured_kernels
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.machine import keep_memory
 from resmom.train.optim import Sgd, build_optimizer
@@ -31,15 +33,19 @@ NOTES = {
 def step(case: Case, gate: Callable[[], None]) -> None:
     if case.keep_memory:
         keep_memory()
-    run = replace(recipe("mocov3_cifar100_r18"), backbone=ResNet(18, stem="small"), optim=Sgd())
-    method = fresh_method(run, torch.device("cpu")).train()
+    run, device = replace(recipe("mocov3_cifar100_r18"), backbone=ResNet(18, stem="small"), optim=Sgd()), case.device
+    method = fresh_method(run, torch.device(device)).train()
     state = State(method, build_optimizer(run.optim, method.student))
+    compile_backbones(method, case.compile)
     shape = (case.batch, 3, case.side, case.side)
-    views = tuple(torch.randn(shape).to(memory_format=torch.channels_last) for _ in range(2))
-    batch, rules = Batch(views, torch.arange(case.batch)), Rules(Residual(0.0), case.precision)
-    while True:
-        gate()
-        train_step(state, batch, Plan(0.03, 0.99, 0.0), rules)
+    views = tuple(torch.randn(shape, device=device).to(memory_format=torch.channels_last) for _ in range(2))
+    batch = Batch(views, torch.arange(case.batch, device=device))
+    rules = Rules(Residual(0.0), case.precision, gated=case.on_gpu)
+    with measured_kernels(torch.device(device)):
+        while True:
+            gate()
+            begin_step(case.compile)
+            train_step(state, batch, Plan(0.03, 0.99, 0.0), rules)
 
 
 def images(case: Case, gate: Gate) -> None:

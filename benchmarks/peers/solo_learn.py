@@ -47,7 +47,8 @@ def step(case: Case, gate: Gate) -> None:
     make_contiguous(model)
     if not settings.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
-    batch = [torch.arange(case.batch), list(views(case)), torch.randint(0, 100, (case.batch,))]
+    drawn = torch.arange(case.batch, device=case.device)
+    batch = [drawn, list(views(case)), drawn % 100]
     fit(lightning.pytorch, model, batch, case, gate)
 
 

@@ -29,22 +29,35 @@ ALWAYS = ("torch", "torchvision", "numpy", "pillow")
 class Gate:
     """Called by a contender before each of its rounds: ends the round before, and waits for the next to be asked for.
 
-    Everything between two calls is timed, so what a library does around its step counts as well.
+    Everything between two calls is timed, so what a library does around its step counts as well; of so many `calls`,
+    where one is too short to be told from a process's waking up. On a GPU the round ends when the GPU is done.
     """
 
-    def __init__(self, answers: TextIO, about: dict[str, Any]) -> None:
-        self._answers, self._about, self._began = answers, about, 0.0
+    def __init__(self, answers: TextIO, about: dict[str, Any], calls: int = 1, on_gpu: bool = False) -> None:
+        self._answers, self._about, self._calls, self._on_gpu = answers, about, calls, on_gpu
+        self._began, self._done = 0.0, 0
 
     def __call__(self) -> None:
         if self._began:
-            self.say({"seconds": time.perf_counter() - self._began, **_memory()})
+            self._done += 1
+            if self._done % self._calls:
+                return
+            self._wait()
+            self.say({"seconds": time.perf_counter() - self._began, **_memory(self._on_gpu)})
         else:
             gc.collect()
-            self.say(self._about | _memory())
+            self._wait()
+            self.say(self._about | _memory(self._on_gpu))
         os.killpg(0, signal.SIGSTOP)  # until the driver continues this process, and all it has started
         if not sys.stdin.readline():
             sys.exit(0)
         self._began = time.perf_counter()
+
+    def _wait(self) -> None:
+        if self._on_gpu:
+            import torch
+
+            torch.cuda.synchronize()
 
     def say(self, content: dict[str, Any]) -> None:
         self._answers.write(json.dumps(content) + "\n")
@@ -57,8 +70,15 @@ def die_with_parent(_: int = 0) -> None:
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
 
 
-def _memory() -> dict[str, float]:
-    """The largest memory of this process so far, and that of now, in MiB."""
+def _memory(on_gpu: bool) -> dict[str, float]:
+    """The largest memory of this process so far, and that of now, in MiB: the GPU's, where it works there.
+
+    There it is what torch's allocator has taken from the device, tensors and what it keeps for the next ones.
+    """
+    if on_gpu:
+        import torch
+
+        return {"peak_mib": torch.cuda.max_memory_reserved() / 2**20, "mib": torch.cuda.memory_reserved() / 2**20}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     status = Path("/proc/self/statm")
     now = int(status.read_text().split()[1]) * resource.getpagesize() / 2**20 if status.exists() else peak
@@ -95,7 +115,8 @@ def main() -> None:
         Gate(answers, {}).say({"missing": f"{type(error).__name__}: {error}"})
         return
     torch.set_num_threads(case.threads)
-    gate = Gate(answers, {"note": contender.NOTES[case.what], "versions": _versions(contender.PACKAGES, case.source)})
+    about = {"note": contender.NOTES[case.what], "versions": _versions(contender.PACKAGES, case.source)}
+    gate = Gate(answers, about, case.steps, case.on_gpu)
     getattr(contender, case.what)(case, gate)
 
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import torch
 
 from resmom.config import ConfigError
-from resmom.runs.job import Job, backbone_of
+from resmom.method import Method
+from resmom.runs.job import backbone_of
 from resmom.runs.machine import Compile, Machine, Trainer
 from resmom.train.state import networks_of
 
@@ -45,14 +46,18 @@ def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> C
     return before
 
 
-def compile_backbones(job: Job, how: Compile) -> None:
-    """Have both backbones compiled at their first call. Names and values of their weights stay as they are."""
-    if how != "no":
-        # Few forms of one piece of code are kept compiled, and all networks share theirs: those of an earlier run in
-        # this process would leave no room.
+def compile_backbones(method: Method, how: Compile, *, alone: bool = True) -> None:
+    """Have both backbones compiled at their first call. Names and values of their weights stay as they are.
+
+    Few forms of one piece of code are kept compiled, and all networks share theirs: those of an earlier run in this
+    process would leave no room, so they are dropped first, unless it is not `alone`.
+    """
+    if how == "no":
+        return
+    if alone:
         torch.compiler.reset()
-        for network in networks_of(job.state.method).values():
-            backbone_of(network).compile(mode=MODES[how])
+    for network in networks_of(method).values():
+        backbone_of(network).compile(mode=MODES[how])
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
     parts = stretches(job.run, job.steps, job.multiple)
-    compile_backbones(job, how)
+    compile_backbones(job.state.method, how)
     with (
         compiled(how),
         interruptible() as interrupt,

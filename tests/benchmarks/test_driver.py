@@ -94,6 +94,28 @@ def test_one_that_cannot_start_is_reported(tmp_path: Path) -> None:
     assert len(result.answers["ours"]) == 1 and speed_ratios(result, "ours") == {}
 
 
+STEPPING = """
+import os, sys, time
+sys.path.insert(0, os.getcwd())
+from benchmarks.peers.worker import Gate
+gate = Gate(sys.stdout, {}, calls=3)
+for number in range(100):
+    gate()
+    time.sleep(.02)
+"""
+
+
+def test_a_round_may_be_several_steps() -> None:
+    """Each call of the gate is one; the seconds are of them all."""
+    contender = Contender("stepping", [sys.executable, "-c", STEPPING])
+    try:
+        contender.ready(30.0)
+        seconds = [contender.round(30.0)["seconds"] for _ in range(3)]
+        assert min(seconds) >= 0.06
+    finally:
+        contender.close()
+
+
 def test_one_that_says_nothing_is_given_up() -> None:
     contender = Contender("mute", [sys.executable, "-c", "import time; time.sleep(60)"])
     try:
@@ -170,5 +192,5 @@ def test_the_worker_names_the_import_that_fails() -> None:
 def test_every_contender_has_a_module_and_a_case_survives_its_text() -> None:
     for name in PEERS:
         assert (repository() / "benchmarks" / "peers" / f"{MODULES[name]}.py").exists()
-    case = Case("images", 64, 224, "bf16", cores=2, data="photos")
+    case = Case("images", 64, 224, "bf16", cores=2, data="photos", device="cuda:1", steps=20, compile="graphs")
     assert Case.read(case.text()) == case
