@@ -1,7 +1,6 @@
 """The cells of a chain (benchmarks/chain) on loan: each goes on until the time is up, and then later further."""
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
-from benchmarks.harness.training import TOY, alarm
+from benchmarks.harness.training import TOY, alarm, in_turn
 from resmom.rundir import append_line, read_lines
+from resmom.runs.grid import Cell
 from resmom.runs.machine import Machine
 from resmom.runs.options import changed
 from resmom.runs.results import newest
@@ -30,23 +30,25 @@ def work(
 ) -> int:
     """Do undone cells until the time is up; 0 when none is left, 3 when there is more to do.
 
-    `named` are photos, boxes to learn from and boxes to test on, as of `open_places`.
+    Several processes may share the folders. `named` are photos, boxes to learn from and boxes to test on, as of
+    `open_places`.
     """
     chain = shrunk(read_chain(grid)) if toy else read_chain(grid)
     out, lines = state / chain.name, results / f"{chain.name}.jsonl"
     places, machine = open_places(*named), Machine(device=device)
-    reserve = 1.0 if toy else RESERVE
-    for cell in waiting(chain, places, out, newest(read_lines(lines))):
-        if time.monotonic() > until - reserve:
-            return 3
-        with alarm(until - reserve):
+    end = until - (1.0 if toy else RESERVE)
+
+    def do(cell: Cell) -> bool:
+        with alarm(end):
             ended = run_cell(cell, chain, places, out, machine, lambda text: print(text, flush=True))
         if isinstance(ended, int):
             print("call again to go on", flush=True)
-            return 3
+            return False
         append_line(lines, ended)
         shutil.rmtree(cell.folder(out))
-    return 0
+        return True
+
+    return in_turn(waiting(chain, places, out, newest(read_lines(lines))), out, lines, end, do)
 
 
 def shrunk(chain: Chain) -> Chain:

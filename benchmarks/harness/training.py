@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -56,19 +56,26 @@ def work(
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images.train.fingerprint())
     require_trainable([cell for cell in cells if (cell.arm, cell.seed) not in done], images)
-    reserve, elsewhere = 1.0 if toy else RESERVE, 0
-    out.mkdir(parents=True, exist_ok=True)
-    for cell in cells:
-        if (cell.arm, cell.seed) in done:
-            continue
-        if time.monotonic() > until - reserve:
+    end = until - (1.0 if toy else RESERVE)
+    left = [cell for cell in cells if (cell.arm, cell.seed) not in done]
+    return in_turn(left, out, lines, end, lambda cell: _done(grid, cell, images, out, lines, machine, end))
+
+
+def in_turn(left: Sequence[Cell], out: Path, lines: Path, until: float, do: Callable[[Cell], bool]) -> int:
+    """Have the cells done that are left, as long as there is time; 0 when none is left, 3 when there is more to do.
+
+    `do` says whether it has finished a cell. Cells that another process works on in `out`, or has finished since, are
+    passed over.
+    """
+    elsewhere = 0
+    for cell in left:
+        if time.monotonic() > until:
             return 3
+        out.mkdir(parents=True, exist_ok=True)
         with claimed(cell, out) as mine:
             if not mine:
                 elsewhere += 1
-            elif (cell.arm, cell.seed) in newest(read_lines(lines)):  # another process has finished it since
-                continue
-            elif not _done(grid, cell, images, out, lines, machine, until - reserve):
+            elif (cell.arm, cell.seed) not in newest(read_lines(lines)) and not do(cell):
                 return 3
     if elsewhere:
         print(f"{small(elsewhere, 'cell')} in the hands of other processes; call again for what they leave")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 
 import resmom.runs.loop as loop
 import resmom.runs.tuning as tuning
+from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, throughput, training
 from benchmarks.harness.throughput import Case, measure, measure_compiled
@@ -171,6 +172,12 @@ def test_a_chain_cut_off_is_finished_by_calling_again(tmp_path: Path, monkeypatc
         return chain.work(Path(call[0]), named, state, results, "cpu", True, until)
 
     assert go_on(0.0) == 3 and not state.exists()  # no time at all: nothing is begun
+    out = state / "drawn-toy"
+    out.mkdir(parents=True)
+    with ExitStack() as others:
+        for cell in chain.shrunk(read_chain(Path(call[0]))).cells():
+            assert others.enter_context(claimed(cell, out))
+        assert go_on(60.0) == 3 and read_lines(results / "drawn-toy.jsonl") == []  # all in the hands of others
     cut_off(monkeypatch, chain, steps=5)  # of six of pretraining, and of four of each detector
     calls = 0
     while go_on(60.0):
