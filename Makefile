@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check golden docs bench soak clean
+.PHONY: demo test check golden docs bench soak oldest clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -44,5 +44,12 @@ bench: $(READY)
 soak: $(READY)
 	RESMOM_KILLS=200 $(BIN)/python -m pytest tests/runs
 
+# All tests with the oldest versions that pyproject.toml allows, in an environment of their own.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=.venv-oldest .venv-oldest/bin/uv pip install --quiet --resolution lowest-direct --editable '.[dev]'
+	.venv-oldest/bin/python -m pytest -n logical --maxprocesses 4
+
 clean:
-	rm -rf .venv site build *.egg-info
+	rm -rf .venv .venv-oldest site build *.egg-info

@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -79,11 +81,14 @@ def test_the_distance_to_pillow_is_its_rounding(mode: Interpolation) -> None:
 
 
 def test_pillow_also_cuts_bicubic_overshoot_between_the_axes() -> None:
-    """On hard edges from black to white its 8-bit path differs more, as torch's float path, ours, differs from it."""
+    """On hard edges from black to white its 8-bit path differs more, as torch's float path, ours, differs from it.
+
+    Less so since its version 13.
+    """
     error = distance_to_pillow(some_images(80, 3, 75, 50), "bicubic")
     assert error.max() < 0.1
     assert error.mean() < 0.35 / 255
-    assert (error > 1.15 / 255).float().mean() < 0.005
+    assert (error > 1.15 / 255).float().mean() < (0.005 if Version(PIL.__version__) >= Version("13") else 0.02)
 
 
 @settings(max_examples=50, deadline=None)
