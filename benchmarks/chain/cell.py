@@ -44,7 +44,10 @@ def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int],
         line = done.get((cell.arm, cell.seed))
         require_same(cell, out, line, places.photos.train.fingerprint())
         file = _detectors(cell, out) / "detect.json"
-        settings = json.loads(file.read_text())["settings"] if file.is_file() else None
+        try:
+            settings = json.loads(file.read_text())["settings"]
+        except FileNotFoundError:  # there is none, or another process has just finished and removed it
+            settings = None
         wanted = chain.detector(cell.seed)
         for where, found in (("its line", line and line["detect"]), (str(file), settings)):
             # Read as settings, so that an option that came later counts by its default.

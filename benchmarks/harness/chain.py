@@ -9,11 +9,11 @@ from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
 from benchmarks.harness.training import TOY, alarm, in_turn
-from resmom.rundir import append_line, read_lines
+from resmom.rundir import read_lines
 from resmom.runs.grid import Cell
 from resmom.runs.machine import Machine
 from resmom.runs.options import changed
-from resmom.runs.results import newest
+from resmom.runs.results import keep, newest
 
 RESERVE = 150.0
 """Seconds kept free at the end: a detector that has learned its last step is measured on all test images at once."""
@@ -44,7 +44,7 @@ def work(
         if isinstance(ended, int):
             print("call again to go on", flush=True)
             return False
-        append_line(lines, ended)
+        keep(lines, ended)
         shutil.rmtree(cell.folder(out))
         return True
 

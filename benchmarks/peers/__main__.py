@@ -12,6 +12,7 @@ may belong to another environment; those it cannot import are listed and left ou
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -37,19 +38,29 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", help="default 128 256; input 64, or 256 for arrays")
     parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"], choices=["bf16", "fp32"])
     parser.add_argument("--device", default="cpu", help="of a step, and of memory: cpu, cuda, cuda:1 ...")
-    parser.add_argument("--steps", type=int, help="in a round of `step`; default 1, on a GPU 20")
+    parser.add_argument("--steps", type=int, help="in a round; default 1, on a GPU 20")
     parser.add_argument("--compile", default="no", choices=["no", "kernels", "graphs"], help="of our step")
     parser.add_argument("--side", type=int, default=32, help="of a step's views, in pixels")
     parser.add_argument("--size", type=int, nargs="+", default=[224, 32], help="of input's views; from 64 up: files")
     parser.add_argument("--images", type=Path, help="a flat folder of JPEGs; without it some are made")
     parser.add_argument("--arrays", type=Path, help="an .npz file with train_images; without it one is made")
     parser.add_argument("--wait-policy", default="passive", choices=["passive", "active", "unset"], help="of all")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/speed"), help="folder of WHAT.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/speed"), help="folder of WHAT.json, or WHAT-gpu.json"
+    )
     options = parser.parse_args()
-    on_gpu = options.device.startswith("cuda")
-    if on_gpu and options.what not in ("step", "memory"):
-        parser.error("--device is for step and memory")
+    on_gpu = re.fullmatch(r"cuda(:\d+)?", options.device) is not None
+    if options.device != "cpu" and not on_gpu:
+        parser.error(f"--device is {options.device}; it is cpu, cuda or cuda:N")
+    if options.what not in ("step", "memory"):
+        for name, usual in (("device", "cpu"), ("steps", None), ("compile", "no")):
+            if getattr(options, name) != usual:
+                parser.error(f"--{name} is for step and memory")
+    if options.compile == "graphs" and not on_gpu:
+        parser.error("--compile graphs records CUDA graphs: give --device cuda")
     options.steps = options.steps or (20 if on_gpu else 1)
+    # A GPU's figures stand beside those of a CPU, which tests and pages read.
+    file = options.out / f"{options.what}{'-gpu' if on_gpu else ''}.json"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the contenders
     bench = Bench(options)
 
@@ -69,7 +80,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for comparison in WHAT[options.what](bench):
         content["comparisons"].append(comparison)  # written each time: what was measured is not lost
-        (options.out / f"{options.what}.json").write_text(json.dumps(content, indent=1) + "\n")
+        file.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class Case:
     def on_gpu(self) -> bool:
         return self.device.startswith("cuda")
 
+    @property
+    def gpu(self) -> int:
+        """The number of the GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
     def text(self) -> str:
         return json.dumps(asdict(self))
 

@@ -19,7 +19,8 @@ from benchmarks.peers.worker import Gate
 
 PACKAGES: tuple[str, ...] = ()
 NOTES = {
-    "step": "MoCo_ResNet; its loss without the process group and the .cuda() that a CPU has not; torch.optim.SGD",
+    "step": "MoCo_ResNet; its loss without the process group and the .cuda() that a CPU has not; torch.optim.SGD; "
+    "on a GPU cudnn.benchmark, as main_moco.py has it",
     "images": "the two augmentations of main_moco.py (--crop-min .2 for ResNet); at 32 pixels without blur",
 }
 
@@ -37,6 +38,7 @@ def step(case: Case, gate: Gate) -> None:
     model = Alone(partial(cifar_resnet18, zero_init_residual=True), OUT, HIDDEN, TEMPERATURE).train().to(case.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4)
     first, second = views(case)
+    torch.backends.cudnn.benchmark = case.on_gpu  # as main_moco.py has it
     while True:
         gate()
         with autocast(case):

@@ -57,7 +57,8 @@ def fit(
             gate()
 
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="gpu" if case.on_gpu else "cpu", devices=1,
+        max_epochs=1, accelerator="gpu" if case.on_gpu else "cpu",
+        devices=[case.gpu] if case.on_gpu else 1,
         precision="bf16-mixed" if case.precision == "bf16" else "32-true",
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, callbacks=[Rounds(), *callbacks],

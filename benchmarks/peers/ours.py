@@ -13,7 +13,7 @@ from resmom.data.open import open_data
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import ResNet, SmallResNet
 from resmom.recipes import recipe
-from resmom.runs.compiling import begin_step, compile_backbones
+from resmom.runs.compiling import begin_step, compile_backbones, require_compiler
 from resmom.runs.device import measured_kernels
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.machine import keep_memory
@@ -25,7 +25,8 @@ from resmom.types import Batch
 
 PACKAGES = ("resmom", "numba", "simplejpeg")
 NOTES = {
-    "step": "mocov3_cifar100_r18 with SGD and a padding of 1 in the stem, no residual term, no online classifier",
+    "step": "mocov3_cifar100_r18 with SGD and a padding of 1 in the stem, no residual term, no online classifier; "
+    "on a GPU cudnn.benchmark, as runs have it",
     "images": "Job.batch by prefetch, a thread per core, files decoded each time (nothing held in RAM)",
 }
 
@@ -33,6 +34,7 @@ NOTES = {
 def step(case: Case, gate: Callable[[], None]) -> None:
     if case.keep_memory:
         keep_memory()
+    require_compiler(case.compile, torch.device(case.device))
     run, device = replace(recipe("mocov3_cifar100_r18"), backbone=ResNet(18, stem="small"), optim=Sgd()), case.device
     method = fresh_method(run, torch.device(device)).train()
     state = State(method, build_optimizer(run.optim, method.student))

@@ -48,12 +48,14 @@ def _peak(answers: Sequence[Mapping[str, Any]]) -> float:
 def row(
     title: str, case: Case, result: Result, ratios: Mapping[str, Ratio], unit: Literal["s", "MiB"]
 ) -> dict[str, Any]:
-    """One comparison, printed, and as it is written. With `unit` MiB it is about memory."""
+    """One comparison, printed, and as it is written. With `unit` MiB it is about memory, else the seconds are of a step
+    where a round has several."""
     print(f"\n{title}: ours over")
     print(f"{'':<28}{'min':>8}{'median':>8}{'max':>8}{unit:>10}")
     for name, answers in result.answers.items():
         if answers:
-            value = _peak(answers) if unit == "MiB" else statistics.median(each["seconds"] for each in answers)
+            seconds = statistics.median(each["seconds"] for each in answers) / case.steps
+            value = _peak(answers) if unit == "MiB" else seconds
             ratio = "".join(f"{each:>8.2f}" for each in asdict(ratios[name]).values()) if name in ratios else " " * 24
             print(f"{name:<28}{ratio}{value:>10.4g}")
     for kind, reasons in (("missing", result.missing), ("failed", result.died)):

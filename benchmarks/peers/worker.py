@@ -115,6 +115,8 @@ def main() -> None:
         Gate(answers, {}).say({"missing": f"{type(error).__name__}: {error}"})
         return
     torch.set_num_threads(case.threads)
+    if case.on_gpu:
+        torch.cuda.set_device(case.gpu)  # the one that is waited for, and whose memory is told
     about = {"note": contender.NOTES[case.what], "versions": _versions(contender.PACKAGES, case.source)}
     gate = Gate(answers, about, case.steps, case.on_gpu)
     getattr(contender, case.what)(case, gate)

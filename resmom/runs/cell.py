@@ -15,13 +15,13 @@ from resmom.diagnose.noise import images_of
 from resmom.export.record import trained_seconds
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.environment import compile_of, environment
+from resmom.runs.environment import compile_used, environment
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
 from resmom.runs.grid import Cell
 from resmom.runs.interrupt import Finished
 from resmom.runs.loop import Diverged
-from resmom.runs.machine import Compile, Machine
+from resmom.runs.machine import Machine
 from resmom.runs.options import differing, option_values
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.results import RESULTS, Line
@@ -103,7 +103,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
         measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
-    return bare_line(cell, images, last, metrics, compile_of(folder.path)) | {
+    return bare_line(cell, images, last, metrics, compile_used(folder.path)) | {
         "before": start[0]["student"] if start else None,
         "queries": images_of(protocols.get("knn", "")),
         "measures": measures,
@@ -116,7 +116,7 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
     folder = cell.folder(out)
     metrics = read_lines(RunDir(folder).metrics)
     last = max((line["step"] for line in metrics), default=0)
-    return bare_line(cell, images, last, metrics, compile_of(folder)) | {"failed": str(error)}
+    return bare_line(cell, images, last, metrics, compile_used(folder)) | {"failed": str(error)}
 
 
 def steps_done(cell: Cell, out: Path) -> int:
@@ -131,7 +131,7 @@ def times_of(metrics: Sequence[Line]) -> Line:
     return {"seconds": trained_seconds(metrics) or 0.0, "processor_seconds": processor}
 
 
-def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: Compile = "no") -> Line:
+def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: str = "no") -> Line:
     """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
     return {
         "format": 1,

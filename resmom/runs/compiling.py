@@ -34,16 +34,19 @@ def require_compiler(how: Compile, device: torch.device) -> None:
         )
 
 
-def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> Compile:
-    """As was asked for; else as `before`, where this device can be compiled for in that way."""
+def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> tuple[Compile, Compile, str]:
+    """How a run is asked to be compiled, how it can be here, and why not so, if it cannot.
+
+    What is not asked for now is as `before`, and another machine may not be able to: the run is the same without.
+    """
     asked = machine.compile if isinstance(machine, Trainer) else None
     if asked is not None:
-        return asked
+        return asked, asked, ""
     try:
         require_compiler(before, device)
-    except ConfigError:  # another machine: the run is the same without
-        return "no"
-    return before
+    except ConfigError as error:
+        return before, "no", f"it goes on without compiled backbones: {error}"
+    return before, before, ""
 
 
 def compile_backbones(method: Method, how: Compile, *, alone: bool = True) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,17 @@ def threads_of(run: Path) -> int:
     return threads if threads <= (os.cpu_count() or 1) else 0
 
 
-def compile_of(run: Path) -> Compile:
-    """How a run's backbones were compiled when it was last started; "no" where that is not known."""
+def compile_asked(run: Path) -> Compile:
+    """How a run's backbones were last asked to be compiled; "no" where that is not known."""
     last = next(iter(read_lines(RunDir(run).environment)[-1:]), {})
-    how: Compile = last.get("compile", "no")
+    how: Compile = last.get("compile_asked", "no")
     return how
+
+
+def compile_used(run: Path) -> str:
+    """How a run's backbones were compiled, start by start: "no", "graphs", or "graphs, then no"."""
+    starts = [line.get("compile", "no") for line in read_lines(RunDir(run).environment)]
+    return ", then ".join(how for how, _ in groupby(starts)) or "no"
 
 
 def _instructions() -> str:

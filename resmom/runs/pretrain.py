@@ -21,7 +21,7 @@ from resmom.recipes import base_of, method_of, title_of
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, read_lines, write_json
 from resmom.runs.compiling import compile_backbones, compiled, how_to_compile, require_compiler
 from resmom.runs.device import default_device
-from resmom.runs.environment import compile_of, environment
+from resmom.runs.environment import compile_asked, environment
 from resmom.runs.export import export
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.growth import policies, stretches
@@ -82,7 +82,7 @@ def pretrain(
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    manner = _Manner(how_to_compile(machine, "no", device), brief, resumed=False)
+    manner = _Manner(*how_to_compile(machine, "no", device), brief, resumed=False)
     return _work(job, folder, machine, manner, written)
 
 
@@ -111,7 +111,7 @@ def resume(
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)
-    manner = _Manner(how_to_compile(machine, compile_of(path), device), brief, resumed=True)
+    manner = _Manner(*how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
 
 
@@ -119,7 +119,9 @@ def resume(
 class _Manner:
     """How a run is gone through, whatever it is."""
 
+    asked: Compile
     compile: Compile
+    why: str
     brief: bool
     resumed: bool
 
@@ -143,7 +145,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     started = folder.last.exists()
     if dist.rank() == 0:
         if not started or job.state.step < job.steps:
-            append_line(folder.environment, {**environment(), "compile": how})
+            append_line(folder.environment, {**environment(), "compile": how, "compile_asked": manner.asked})
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
     if not started:
@@ -157,7 +159,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         interruptible() as interrupt,
         Progress(job.steps, job.per_epoch, train_of.batch, job.state.step, quiet, parts) as progress,
     ):
-        progress.say(_summary(job, folder))
+        progress.say(_summary(job, folder) + (f"\n{manner.why}" if manner.why else ""))
         train(job, journal, folder, interrupt, progress, workers_for(machine, job.data), how)
         if interrupt.signal is None and dist.rank() == 0:
             ending = _ending(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers import __main__ as peers
 from benchmarks.peers import driver
 from benchmarks.peers.case import MODULES, PEERS, Case
 from benchmarks.peers.driver import Contender, Dead, interleave, repository
@@ -96,24 +97,53 @@ def test_one_that_cannot_start_is_reported(tmp_path: Path) -> None:
 
 STEPPING = """
 import os, sys, time
+import torch
 sys.path.insert(0, os.getcwd())
 from benchmarks.peers.worker import Gate
-gate = Gate(sys.stdout, {}, calls=3)
+torch.cuda.synchronize = lambda: time.sleep(.1)
+torch.cuda.max_memory_reserved = torch.cuda.memory_reserved = lambda: 3 * 2**20
+gate = Gate(sys.stdout, {}, calls=3, on_gpu=sys.argv[1] == "gpu")
 for number in range(100):
     gate()
     time.sleep(.02)
 """
 
 
-def test_a_round_may_be_several_steps() -> None:
-    """Each call of the gate is one; the seconds are of them all."""
-    contender = Contender("stepping", [sys.executable, "-c", STEPPING])
+@pytest.mark.parametrize(("where", "least"), [("cpu", 0.06), ("gpu", 0.16)])
+def test_a_round_may_be_several_steps(where: str, least: float) -> None:
+    """Each call of the gate is one; the seconds are of them all, and of waiting for the GPU at their end."""
+    contender = Contender("stepping", [sys.executable, "-c", STEPPING, where])
     try:
-        contender.ready(30.0)
-        seconds = [contender.round(30.0)["seconds"] for _ in range(3)]
-        assert min(seconds) >= 0.06
+        contender.ready(60.0)
+        answers = [contender.round(30.0) for _ in range(3)]
+        assert min(answer["seconds"] for answer in answers) >= least
+        assert (answers[-1]["peak_mib"] == 3.0) == (where == "gpu")
     finally:
         contender.close()
+
+
+def test_seconds_are_of_one_step(capsys: pytest.CaptureFixture[str]) -> None:
+    result = driver.Result(answers={"ours": [{"seconds": 4.0}]})
+    row("a step", Case("step", 8, 32, steps=20), result, {}, "s")
+    assert capsys.readouterr().out.split()[-1] == "0.2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["input", "--device", "cuda"], "--device is for step and memory"),
+        (["start", "--compile", "kernels"], "--compile is for step and memory"),
+        (["step", "--device", "mps"], "--device is mps; it is cpu, cuda or cuda:N"),
+        (["step", "--compile", "graphs"], "give --device cuda"),
+    ],
+)
+def test_options_that_would_mean_nothing_are_refused(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers", *arguments])
+    with pytest.raises(SystemExit):
+        peers.main()
+    assert words in capsys.readouterr().err
 
 
 def test_one_that_says_nothing_is_given_up() -> None:

@@ -51,12 +51,15 @@ def test_a_run_with_its_images_and_its_time(finished: Path) -> None:
     assert (found.threads, found.note) == (torch.get_num_threads(), "")
 
 
-def test_an_unfinished_run_is_told(finished: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_told(call: Call, finished: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     shutil.copytree(finished, half)
     lines = [line for line in read_lines(half / "metrics.jsonl") if line["step"] <= 6]
     (half / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert base_named(str(half)).note == f"{half} has not finished (step 6 of 10); only its settings are taken"
+    note = f"{half} has not finished (step 6 of 10); only its settings are taken"
+    assert base_named(str(half)).note == note
+    asked = ["compare", half, "--out", tmp_path / "out", "--vary", "residual.weight=0,1", "--device", "cpu"]
+    assert call(*asked, "--dry-run")[1].splitlines()[-1] == note
 
 
 def test_a_run_of_images_given_in_python_has_none_to_name(tmp_path: Path) -> None:

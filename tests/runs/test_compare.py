@@ -63,6 +63,7 @@ def test_every_cell_is_a_run_and_a_line(undisturbed: tuple[Path, Path]) -> None:
         knn = [entry for entry in metrics if entry["kind"] == "knn"]
         assert knn[0]["step"] == 0 and knn[-1]["step"] == 14 == line["steps"]  # 2 epochs of 60 // 8
         assert line["before"] == knn[0]["student"] and line["queries"] == 15
+        assert line["environment"]["compile"] == "no"
         assert line["measures"]["knn/student"] == knn[-1]["student"]
         assert line["measures"]["knn/teacher"] == knn[-1]["teacher"]
         online = [entry for entry in metrics if entry["kind"] == "online"]

@@ -1,5 +1,6 @@
 """Compiled backbones: the same run, nothing compiled but the steps, and what cannot be compiled is told."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.errors import UserError
+from resmom.rundir import read_lines
 from resmom.runs import pretrain as pretraining
 from resmom.runs.compiling import compiled, how_to_compile, require_compiler
-from resmom.runs.environment import compile_of
+from resmom.runs.environment import compile_asked, compile_used
 from resmom.runs.machine import Machine, Trainer
 from tests.conftest import Call
 from tests.runs.crash import small_run, write_images
@@ -83,6 +85,7 @@ def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest
     """Unless it is told otherwise, or stands on another machine now."""
     asked: list[str] = []
     monkeypatch.setattr(pretraining, "compile_backbones", lambda job, how: asked.append(how))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")  # nothing is compiled here
     data, out = str(write_images(tmp_path / "images.npz")), tmp_path / "run"
     plain = Trainer(device="cpu", quiet=True)
     pretraining.pretrain(small_run(epochs=2), data, out, replace(plain, compile="kernels"))
@@ -90,10 +93,23 @@ def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest
         (out / "checkpoints/last.pt").unlink()  # as if it had been stopped before the first
         pretraining.resume(out, machine)
     assert asked == ["kernels", "kernels", "no", "no"]
-    assert compile_of(out) == "no"
-    assert how_to_compile(Trainer(), "graphs", torch.device("cpu")) == "no"  # begun on a GPU
-    assert how_to_compile(Trainer(), "graphs", torch.device("cuda")) == "graphs"
-    assert how_to_compile(Machine(), "no", torch.device("cpu")) == "no"
+    assert (compile_asked(out), compile_used(out)) == ("no", "kernels, then no")
+
+
+def test_a_run_that_another_machine_cannot_compile_goes_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is compiled again where that can be done."""
+    data, out = str(write_images(tmp_path / "images.npz")), tmp_path / "run"
+    pretraining.pretrain(small_run(epochs=1, warmup_epochs=0), data, out, Trainer(device="cpu", quiet=True))
+    (out / "checkpoints/last.pt").unlink()
+    begun = read_lines(out / "environment.jsonl")[0] | {"compile": "graphs", "compile_asked": "graphs"}  # on a GPU
+    (out / "environment.jsonl").write_text(json.dumps(begun) + "\n")
+    pretraining.resume(out, Trainer(device="cpu"))
+    assert "it goes on without compiled backbones: --compile graphs records CUDA graphs" in capsys.readouterr().err
+    assert (compile_asked(out), compile_used(out)) == ("graphs", "graphs, then no")
+    assert how_to_compile(Trainer(), "graphs", torch.device("cuda")) == ("graphs", "graphs", "")
+    assert how_to_compile(Machine(), "no", torch.device("cpu")) == ("no", "no", "")
 
 
 def test_a_compiler_that_fails_is_told_in_a_sentence() -> None:
