@@ -17,7 +17,7 @@ from resmom.runs.pretrain import workers_for
 from resmom.runs.profile import Profile, profile
 
 ABOUT = (
-    "Train a throw-away copy of a run for a minute and say where the time goes, what holds it back, and what to do. "
+    "Train a throw-away copy of a run for a while and say where the time goes, what holds it back, and what to do. "
     "Without a recipe, the run that `resmom pretrain` would derive from the data and the machine."
 )
 

@@ -129,7 +129,7 @@ def _rate(config: LinearCrop, tokens: bool) -> float:
 
 
 def _fresh(width: int, classes: int, seed: int) -> nn.Linear:
-    """Weights of deviation .01 and no bias, as at the source."""
+    """Weights of deviation .01 and bias 0, as at the source."""
     # Built without a draw from torch's own generator, which stays as it is.
     head: nn.Linear = nn.utils.skip_init(nn.Linear, width, classes)  # type: ignore[no-untyped-call]
     nn.init.normal_(head.weight, std=0.01, generator=torch.Generator().manual_seed(seed))

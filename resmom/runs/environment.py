@@ -66,7 +66,7 @@ def threads_of(run: Path) -> int:
 def compile_asked(run: Path) -> Compile:
     """How a run's backbones were last asked to be compiled; "no" where that is not known."""
     last = next(iter(read_lines(RunDir(run).environment)[-1:]), {})
-    how: Compile = last.get("compile_asked", "no")
+    how: Compile = last.get("compile_asked", last.get("compile", "no"))
     return how
 
 

@@ -78,6 +78,7 @@ def pretrain(
         "data": spec,
         "images": len(opened.train),
         "origin": opened.origin,
+        "test": _test_of(opened),
         "run": to_json(settled.run),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
@@ -110,9 +111,18 @@ def resume(
     require(own, written)
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
+    if written.get("test", _test_of(opened)) != _test_of(opened):
+        raise DataError(
+            f"the test images are not those that the run in {path} has been measured on (they are others, or there are "
+            "none now, or there were none); put them back, in Python as test=..., or start a new run"
+        )
     require_batch(run, opened)
     manner = _Manner(*how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
+
+
+def _test_of(data: Data) -> str | None:
+    return None if data.test is None else data.test.fingerprint()
 
 
 @dataclass(frozen=True)

@@ -141,11 +141,15 @@ def result(
     backbone: nn.Module | None = None,
     method: Callable[[Backbone], Method] | None = None,
     data: object = None,
+    test: object = None,
 ) -> Result:
-    """What a run folder has to say. Raises RunDirError if it is none."""
+    """What a run folder has to say. `data`, `test`: to evaluate on, where they were given in Python.
+
+    Raises RunDirError if it is none.
+    """
     own = Own(backbone, method)
     loaded = load_run(Path(path), "cpu", own)
-    opened = None if data is None else _opened(data, None)
+    opened = None if data is None else _opened(data, test)
     lines = tuple(read_lines(loaded.folder.metrics))
     return Result(Path(path), loaded.step, loaded.steps, loaded.run, lines, own, opened)
 

@@ -1,5 +1,6 @@
 """The Python interface: images and modules of the user's own, results as plain objects, stopping and going on."""
 
+import json
 import os
 import re
 import signal
@@ -94,6 +95,32 @@ def test_labels_given_in_python_are_measured_against(tmp_path: Path, form: str) 
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_with_the_test_images_it_began_with(tmp_path: Path) -> None:
+    """Others would change what it is measured by, and what its online classifier learns from, halfway."""
+    data, test, other = (pixels(), LABELS), (pixels()[:10], LABELS[:10]), (pixels()[:9], LABELS[:9])
+    train(data, tmp_path / "with", test=test)
+    train(data, tmp_path / "without")
+    for run, given in (("with", None), ("with", other), ("without", test)):
+        with pytest.raises(DataError, match=r"the test images are not those that the run in .* has been measured on"):
+            resmom.resume(tmp_path / run, data=data, test=given, device="cpu", quiet=True)
+    for run, given in (("with", test), ("without", None)):
+        assert resmom.resume(tmp_path / run, data=data, test=given, device="cpu", quiet=True).finished
+    written = json.loads((tmp_path / "with/run.json").read_text())
+    del written["test"]  # begun before it was kept
+    (tmp_path / "with/run.json").write_text(json.dumps(written))
+    assert resmom.resume(tmp_path / "with", data=data, device="cpu", quiet=True).finished
+
+
+def test_a_result_is_evaluated_on_the_test_images_it_is_given(tmp_path: Path) -> None:
+    data = (pixels(), LABELS)
+    train(data, tmp_path / "run")
+    rows = [
+        resmom.result(tmp_path / "run", data=data, test=t).evaluate(("knn",))
+        for t in (None, (pixels()[:10], LABELS[:10]))
+    ]
+    assert ["queries 10" in found[0].score.protocol for found in rows] == [False, True]
+
+
 def test_labels_inside_the_items_are_not_looked_at_and_the_way_to_give_them_is_told(tmp_path: Path) -> None:
     items = [(Image.fromarray(image), int(label)) for image, label in zip(pixels(), LABELS, strict=True)]
     result = train(items, tmp_path / "run")
