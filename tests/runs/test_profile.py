@@ -12,7 +12,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError, Images, Index, Source
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
-from resmom.runs import pretrain as pretraining
+from resmom.runs import announce
 from resmom.runs import profile as profiling
 from resmom.runs.job import prepare
 from resmom.runs.profile import MAKING, TRAINING, profile
@@ -104,14 +104,14 @@ def test_emulated_bf16_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, emulated: bool
 ) -> None:
     """By the profile and by the first words of a run."""
-    for module in (profiling, pretraining):
+    for module in (profiling, announce):
         monkeypatch.setattr(module, "emulates_bf16", lambda device: emulated)
     monkeypatch.setattr(profiling, "WAITING", 1.0)
     monkeypatch.setattr(profiling, "fast_bf16", lambda device: False)
     run, data = small_run(precision=precision), open_data(str(write_images(tmp_path / "images.npz")))
     warned = precision == "bf16" and emulated
     assert ("--train.precision fp32" in profile(run, data, CPU, 0, 0.1).remedy) is warned
-    assert ("emulates bf16" in pretraining._summary(prepare(run, data, CPU), RunDir(tmp_path / "run"))) is warned
+    assert ("emulates bf16" in announce.summary(prepare(run, data, CPU), RunDir(tmp_path / "run"))) is warned
 
 
 @pytest.mark.parametrize(

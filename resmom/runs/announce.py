@@ -1,0 +1,123 @@
+"""What a run of pretraining says of itself, in whole: its settings, what it is, and what came of it."""
+
+from pathlib import Path
+
+from resmom.config import Run
+from resmom.data.open import taken_apart
+from resmom.data.packed import is_pack
+from resmom.data.source import Source
+from resmom.export.record import newest
+from resmom.recipes import base_of, method_of, title_of
+from resmom.rundir import RunDir, read_lines
+from resmom.runs.export import Exported
+from resmom.runs.facts import emulates_bf16
+from resmom.runs.growth import policies
+from resmom.runs.job import Job
+from resmom.runs.outcome import before_after, table
+from resmom.runs.queue import stale_keys
+from resmom.runs.settle import Settled
+from resmom.train.state import networks_of
+
+
+def settings_words(settled: Settled, spec: str) -> str:
+    """The settings with their reasons, where any were derived, and the estimate."""
+    lines = []
+    if settled.choices:
+        lines.append("settings derived from the images and this machine; give an option to change one:")
+        left = max(len(choice.option) for choice in settled.choices)
+        middle = max(len(choice.value) for choice in settled.choices)
+        lines += [f"  {c.option:<{left}}  {c.value:<{middle}}  {c.reason}" for c in settled.choices]
+    if settled.estimate:
+        lines.append(f"estimate: {settled.estimate}")
+    if settled.pack_side:
+        lines.append(_reducing(spec, settled.pack_side))
+    return "\n".join(lines)
+
+
+def _reducing(spec: str, side: int) -> str:
+    """How to spare the machine the decoding of large images."""
+    place, _ = taken_apart(spec)
+    smaller = f"  --data {place}@shorter-side={side}\nto have JPEGs decoded smaller, or\n"
+    if is_pack(Path(place)):
+        smaller = ""
+    return (
+        f"much of this machine's time goes into decoding large images; stop here and use\n{smaller}"
+        f"  resmom data pack {place} --out {place}.pack --side {side}\n"
+        f"to reduce all images once, and then --data {place}.pack (views are then cut from reduced images)"
+    )
+
+
+def summary(job: Job, folder: RunDir) -> str:
+    """What is about to be trained, on what, into which folder, and what somebody should know before."""
+    run, train_images = job.run, job.data.train
+    lines = [
+        f"{title_of(run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
+        f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
+        f"teacher: {_teacher_words(job)}",
+        f"residual momentum: {_residual_words(run)}",
+        f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
+    ]
+    if (other := method_of(run)) is not None:
+        lines.append(
+            f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
+            "(--method.NAME sets them)"
+        )
+    if run.train.sizes:
+        sides = (policy.views[0].size for policy in policies(run, job.multiple))
+        lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")
+    if job.started:
+        lines.append(f"starts from {job.started}{_rate_words(run)}")
+    if run.train.precision == "bf16" and emulates_bf16(job.device):
+        lines.append(
+            "this processor emulates bf16, which takes several times as long as fp32; stop here and add "
+            "--train.precision fp32, unless this run shall be compared with others in bf16"
+        )
+    if stale := stale_keys(run, job.data):
+        lines.append(stale)
+    if train_images.unreadable:
+        lines.append(_unreadable_words(train_images, folder))
+    return "\n".join(lines)
+
+
+def _rate_words(run: Run) -> str:
+    """Recipes have the learning rate for random weights, derived runs a tenth of that already."""
+    if base_of(run.recipe) == "automatic":
+        return ""
+    return (
+        f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "
+        "tenth of what random ones do (--optim.lr)"
+    )
+
+
+def _teacher_words(job: Job) -> str:
+    if "teacher" not in networks_of(job.state.method):
+        return "none, this method trains the student alone"
+    ema = job.run.ema
+    way = "" if ema.schedule == "constant" or ema.final == ema.momentum else f" to {ema.final:g} ({ema.schedule})"
+    what = (
+        "a moving average of the student" if ema.part == "all" else "the student's backbone, the rest a moving average"
+    )
+    return f"{what}, momentum {ema.momentum:g}{way}, BatchNorm statistics {ema.batch_norm}"
+
+
+def _residual_words(run: Run) -> str:
+    r = run.residual
+    if r.weight == 0:
+        return "off (the published method)"
+    return f"weight {r.weight:g} ({r.schedule}), {r.distance} at site {r.site}, {r.pairing} view"
+
+
+def _unreadable_words(source: Source, folder: RunDir) -> str:
+    return f"{len(source.unreadable)} files could not be read and are left out; reasons in {folder.unreadable}"
+
+
+def ending(folder: RunDir, exported: Exported) -> str:
+    """What the run made of its network, and where the files for other tools are."""
+    lines = read_lines(folder.metrics)
+    images = newest(lines, "health").get("images")
+    chance = f"; by chance {100 / images:.2g} % find their own other view" if images else ""
+    return (
+        f"before against after:\n{table(before_after(lines))}\n"
+        f"(higher is better for kNN, own other view found and RankMe; the others only tell a collapse{chance})\n"
+        f"backbones in {exported.folder}" + (f"\n{exported.advice}" if exported.advice else "")
+    )
