@@ -32,6 +32,8 @@ PROCESSOR = "questions/processor.jsonl"
 TUNING = "questions/tuning.jsonl"
 METHODS = "questions/methods.jsonl"
 LONGER = "questions/longer.jsonl"
+DEFAULT = "questions/longer_default.jsonl"
+"""Five more seeds of two arms of `LONGER`."""
 CIFAR10 = "questions/cifar10.jsonl"
 FLOOR10 = "questions/floor-cifar10.json"
 TINY = "questions/tinyimagenet.jsonl"
@@ -55,6 +57,7 @@ GROWING = {
 }
 LASTING = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2", "kd_relation": "+ distillation over relations"}
 TERMS = {"w1": "the term, weight 1", "w2": "the term, weight 2", "kd_relation": "distillation over relations"}
+BY_DEFAULT = {**PLAIN, "w1": "+ term, weight 1"}
 LASTED = {"w2": "the term, weight 2", "kd_relation": "distillation over relations"}
 WEIGHTS = {"w1": "term, weight 1", "w2": "term, weight 2"}
 PAIRING = {
@@ -272,6 +275,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "longer": partial(accuracies, file=LONGER, names=LASTING, kinds=ALL),
         "longer-distances": partial(accuracies, file=LONGER, names=LASTED, kinds=ALL),
         "longer-weights": partial(accuracies, file=LONGER, names=WEIGHTS, kinds=ALL),
+        "default-new": partial(accuracies, file=DEFAULT, names=BY_DEFAULT, kinds=ALL),
+        "default-ten": partial(accuracies, file=LONGER, names=BY_DEFAULT, kinds=ALL, instead=DEFAULT),
         "longer-lead": partial(lead, file=LONGER, names=LASTING),
         "longer-ahead": partial(ahead, file=LONGER, names=LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=LASTING),
