@@ -106,11 +106,6 @@ def resume(
     require(own, written)
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
-    if written.get("test", _test_of(opened)) != _test_of(opened):
-        raise DataError(
-            f"the test images are not those that the run in {path} has been measured on (they are others, or there are "
-            "none now, or there were none); put them back, in Python as test=..., or start a new run"
-        )
     require_batch(run, opened)
     manner = _Manner(*how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
@@ -118,6 +113,15 @@ def resume(
 
 def _test_of(data: Data) -> str | None:
     return None if data.test is None else data.test.fingerprint()
+
+
+def _require_test(job: Job, folder: RunDir) -> None:
+    now = _test_of(job.data)
+    if json.loads(folder.config.read_text()).get("test", now) != now:  # not written by older versions
+        raise DataError(
+            f"the test images are not those that the run in {folder.path} has been measured on (they are others, or "
+            "there are none now, or there were none); put them back, in Python as test=..., or start a new run"
+        )
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,8 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         _load(job, folder)
         if job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
             print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
+    if manner.resumed:
+        _require_test(job, folder)
     started = folder.last.exists()
     if dist.rank() == 0:
         if not started or job.state.step < job.steps:
