@@ -16,10 +16,11 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.peers.bench import WHAT, Bench
 from benchmarks.peers.case import PEERS
+from resmom.runs.machine import Compile
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"], choices=["bf16", "fp32"])
     parser.add_argument("--device", default="cpu", help="of a step, and of memory: cpu, cuda, cuda:1 ...")
     parser.add_argument("--steps", type=int, help="in a round; default 1, on a GPU 20")
-    parser.add_argument("--compile", default="no", choices=["no", "kernels", "graphs"], help="of our step")
+    parser.add_argument("--compile", default="no", choices=get_args(Compile), help="of our step")
     parser.add_argument("--side", type=int, default=32, help="of a step's views, in pixels")
     parser.add_argument("--size", type=int, nargs="+", default=[224, 32], help="of input's views; from 64 up: files")
     parser.add_argument("--images", type=Path, help="a flat folder of JPEGs; without it some are made")

@@ -57,7 +57,7 @@ def base_named(name: str) -> Base:
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)
-    last, steps = max((line["step"] for line in metrics), default=0), _steps(run, int(written["images"]))
+    last, steps = max((line["step"] for line in metrics), default=0), planned(run, int(written["images"]))
     first = [line["student"] for line in metrics if line["kind"] == "knn" and line["step"] == 0]
     return Base(
         run,
@@ -70,7 +70,8 @@ def base_named(name: str) -> Base:
     )
 
 
-def _steps(run: Run, images: int) -> int:
+def planned(run: Run, images: int) -> int:
+    """Steps of a run on so many images."""
     return length(run.train, steps_per_epoch(images, run.train.batch))
 
 

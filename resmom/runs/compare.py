@@ -11,7 +11,6 @@ import torch
 from resmom import dist
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.open import open_data
-from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
 from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
@@ -19,6 +18,7 @@ from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
 from resmom.report.numbers import small
 from resmom.rundir import RunDirError, read_lines, write_whole
+from resmom.runs.base import planned
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
 from resmom.runs.clean import labelled_split
@@ -30,7 +30,6 @@ from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import device_for
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
-from resmom.train.plan import length
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     found = []
     for cell in own:
         line = lines.get((cell.arm, cell.seed))
-        steps = length(cell.run.train, steps_per_epoch(len(images.train), cell.run.train.batch))
+        steps = planned(cell.run, len(images.train))
         if line is not None and finished(line, linear):
             found.append(Standing(cell, line["steps"], steps, line, 0.0))
         else:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 
@@ -34,19 +35,27 @@ def require_compiler(how: Compile, device: torch.device) -> None:
         )
 
 
-def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> tuple[Compile, Compile, str]:
-    """How a run is asked to be compiled, how it can be here, and why not so, if it cannot.
+class Way(NamedTuple):
+    """How a run was asked to be compiled, how it is, and why not so, where it cannot be."""
+
+    asked: Compile
+    used: Compile
+    why: str = ""
+
+
+def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> Way:
+    """How a run is compiled on this device.
 
     What is not asked for now is as `before`, and another machine may not be able to: the run is the same without.
     """
     asked = machine.compile if isinstance(machine, Trainer) else None
     if asked is not None:
-        return asked, asked, ""
+        return Way(asked, asked)
     try:
         require_compiler(before, device)
     except ConfigError as error:
-        return before, "no", f"it goes on without compiled backbones: {error}"
-    return before, before, ""
+        return Way(before, "no", f"it goes on without compiled backbones: {error}")
+    return Way(before, before)
 
 
 def compile_backbones(method: Method, how: Compile, *, alone: bool = True) -> None:

@@ -17,7 +17,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, write_json
 from resmom.runs.announce import ending, settings_words, summary
-from resmom.runs.compiling import compile_backbones, compiled, how_to_compile, require_compiler
+from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.environment import compile_asked, environment
 from resmom.runs.export import export
@@ -26,7 +26,7 @@ from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
-from resmom.runs.machine import Compile, Machine, Trainer
+from resmom.runs.machine import Machine, Trainer
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.settle import Asked, settle
@@ -78,7 +78,7 @@ def pretrain(
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    manner = _Manner(*how_to_compile(machine, "no", device), brief, resumed=False)
+    manner = _Manner(how_to_compile(machine, "no", device), brief, resumed=False)
     return _work(job, folder, machine, manner, written)
 
 
@@ -107,7 +107,7 @@ def resume(
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)
-    manner = _Manner(*how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
+    manner = _Manner(how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
 
 
@@ -128,9 +128,7 @@ def _require_test(job: Job, folder: RunDir) -> None:
 class _Manner:
     """How a run is gone through, whatever it is."""
 
-    asked: Compile
-    compile: Compile
-    why: str
+    compile: Way
     brief: bool
     resumed: bool
 
@@ -146,17 +144,16 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
-    how = manner.compile
-    if manner.resumed and folder.last.exists():
-        _load(job, folder)
-        if job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
-            print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
+    how, started = manner.compile.used, folder.last.exists()
     if manner.resumed:
+        if started:
+            _load(job, folder)
         _require_test(job, folder)
-    started = folder.last.exists()
+        if started and job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
+            print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
     if dist.rank() == 0:
         if not started or job.state.step < job.steps:
-            append_line(folder.environment, {**environment(), "compile": how, "compile_asked": manner.asked})
+            append_line(folder.environment, {**environment(), "compile": how, "compile_asked": manner.compile.asked})
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
     if not started:
@@ -170,7 +167,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         interruptible() as interrupt,
         Progress(job.steps, job.per_epoch, train_of.batch, job.state.step, quiet, parts) as progress,
     ):
-        progress.say(summary(job, folder) + (f"\n{manner.why}" if manner.why else ""))
+        progress.say(summary(job, folder) + (f"\n{manner.compile.why}" if manner.compile.why else ""))
         train(job, journal, folder, interrupt, progress, workers_for(machine, job.data), how)
         if interrupt.signal is None and dist.rank() == 0:
             exported = export(folder.path)
