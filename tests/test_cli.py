@@ -127,6 +127,17 @@ def test_defaults_that_a_named_backbone_brings_are_told(call: Call, tmp_path: Pa
     assert "brings" not in call(verb[0], *rest, "--backbone.stem", "small_pad2")[2]
 
 
+@pytest.mark.parametrize(
+    "verb", [["pretrain"], ["compare", "--vary", "residual.weight=0,1"]], ids=["pretrain", "compare"]
+)
+def test_the_patches_of_a_named_transformer_are_told(call: Call, tmp_path: Path, verb: list[str]) -> None:
+    rest = ["mocov3_cifar100_r18", "--data", "nowhere", "--out", tmp_path / "run", *verb[1:], "--backbone", "vit-tiny"]
+    assert "backbone: ViT-tiny/4 at 32 pixels: patches by the size of the views" in call(verb[0], *rest)[2]
+    assert "backbone: ViT-tiny/8 at 64 pixels" in call(verb[0], *rest, "--image-size", "64")[2]
+    err = call(verb[0], *rest, "--backbone.patch", "8")[2]
+    assert "patches by" not in err and "nowhere does not exist" in err
+
+
 def test_unknown_data_is_told_in_one_line(call: Call, tmp_path: Path) -> None:
     for spec, words in (("nowhere", "nowhere does not exist"), ("cifar1", "Did you mean cifar10")):
         status, _, err = call("pretrain", "mocov3_digits", "--data", spec, "--out", tmp_path / "run", *TINY)

@@ -21,7 +21,7 @@ from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, taken_back
+from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import device_for
 from resmom.runs.results import RESULTS, cut_short, read_results
 
@@ -109,10 +109,12 @@ def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
     named = base_named(first) if grid is None else grid.origin or Base(grid.base, grid.name)
     base = named.run if grid is None else grid.base
-    for name in (*PARTS, IMAGE_SIZE):
+    for name in ("method", IMAGE_SIZE, "backbone"):  # a transformer by name follows the size of the views
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)})
         if name in PARTS and (told := taken_back(base, taken, rest)):
+            _say(told)
+        if name == "backbone" and value is not None and (told := patch_told(value, taken, rest)):
             _say(told)
         base = taken
     # The defaults of the call are the recipe's, or the grid file's.

@@ -13,9 +13,10 @@ from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
 from resmom.recipes import RECIPES, names, recipe
+from resmom.recipes.side import fitted
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, taken_back
+from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Asked
 
@@ -104,11 +105,15 @@ def main(arguments: list[str]) -> int:
 
     def named(run: Run) -> Run:
         run = run if kind is None else replace(run, method=kind)
-        return run if body is None else replace(run, backbone=body)
+        if body is None or base is None:  # a derived run has it already
+            return run
+        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size))
+
+    def sized(run: Run) -> Run:
+        return run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
 
     def asked(run: Run) -> Arguments:
-        run = named(run)
-        run = run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
+        run = sized(named(run))
         found = parse(_arguments(run), options, called, ABOUT)
         require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
@@ -119,6 +124,8 @@ def main(arguments: list[str]) -> int:
         init = ""
         if told := taken_back(base, named(base), options):
             print(told, file=sys.stderr)
+        if backbone is not None and (told := patch_told(backbone, named(base), options)):
+            print(told, file=sys.stderr)
     elif "-h" in options or "--help" in options:
         print(USAGE, end="")
         return 0
@@ -127,7 +134,7 @@ def main(arguments: list[str]) -> int:
         init = take(options, "--init")[1] or ""
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
-    wish = Asked(base, lambda run: asked(run).run, init, seconds, body)
+    wish = Asked(base, lambda run: asked(run).run, init, seconds, body, named=True)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
 

@@ -40,16 +40,28 @@ class MoCoViT:
     Fixed 2-D sin-cos positions, patch projection frozen at its random start, class token as h; 12 heads also for ViT-S.
     """
 
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["micro", "tiny", "small", "base"] = "small"
     image: int = 224
     patch: int = 16
     freeze_patch: bool = True
 
 
-MOCO_VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 12), "small": (384, 12, 12), "base": (768, 12, 12)}
+MICRO = (96, 6, 3)
+"""Width, blocks and heads of a transformer for CPUs: .7 million parameters. Ours; no paper has it."""
+MOCO_VIT: dict[str, tuple[int, int, int]] = {
+    "micro": MICRO,
+    "tiny": (192, 12, 12),
+    "small": (384, 12, 12),
+    "base": (768, 12, 12),
+}
 """Width, blocks and heads of MoCoViT's sizes."""
-VIT: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
-"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877)."""
+VIT: dict[str, tuple[int, int, int]] = {
+    "micro": MICRO,
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+}
+"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877), and of "micro"."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class DinoViT:
     Learned positions, interpolated for views of other sizes than `image`; class token as h.
     """
 
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["micro", "tiny", "small", "base"] = "small"
     image: int = 224
     patch: int = 16
     drop_path: float = 0.0
@@ -109,8 +121,8 @@ def _timm(config: Timm) -> Backbone:
 
 
 BACKBONES = (
-    "small, resnet18, resnet34, resnet50, vit-tiny, vit-small, vit-base, dino-vit-tiny, dino-vit-small, dino-vit-base, "
-    "timm:NAME"
+    "small, resnet18, resnet34, resnet50, vit-micro, vit-tiny, vit-small, vit-base, dino-vit-micro, dino-vit-tiny, "
+    "dino-vit-small, dino-vit-base, timm:NAME"
 )
 """The names by which `backbone_named` knows backbones."""
 
@@ -126,12 +138,16 @@ def backbone_named(name: str) -> BackboneConfig:
             return ResNet(34)
         case ("resnet50", "", ""):
             return ResNet(50)
+        case ("vit-micro", "", ""):
+            return MoCoViT("micro")
         case ("vit-tiny", "", ""):
             return MoCoViT("tiny")
         case ("vit-small", "", ""):
             return MoCoViT("small")
         case ("vit-base", "", ""):
             return MoCoViT("base")
+        case ("dino-vit-micro", "", ""):
+            return DinoViT("micro")
         case ("dino-vit-tiny", "", ""):
             return DinoViT("tiny")
         case ("dino-vit-small", "", ""):

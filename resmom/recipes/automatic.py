@@ -15,7 +15,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.teacher import Ema
 from resmom.recipes.facts import Facts, Limits
-from resmom.recipes.side import with_image
+from resmom.recipes.side import fitted, with_image
 from resmom.recipes.words import named, numbers, passes
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
@@ -139,7 +139,7 @@ def _side(facts: Facts) -> tuple[int, str]:
     if facts.view:
         derived, _ = _side(replace(facts, view=0))
         return facts.view, f"asked for; derived: {derived}"
-    if isinstance(facts.backbone, MoCoViT | DinoViT):
+    if isinstance(facts.backbone, MoCoViT | DinoViT) and not facts.named:
         return facts.backbone.image, "the size that the transformer was made for"
     if facts.seen is not None:
         return facts.seen.side, f"what the network in {facts.init} was trained at, as the file says"
@@ -156,6 +156,8 @@ def _side(facts: Facts) -> tuple[int, str]:
 def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.backbone is not None and facts.init:
         return facts.backbone, f"the architecture found in {facts.init}"
+    if facts.backbone is not None and facts.named:
+        return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
     if facts.backbone is not None:
         return with_image(facts.backbone, side), "the one asked for"
     channels = len(facts.mean)
@@ -178,6 +180,8 @@ def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
     match backbone:
         case SmallResNet(widths=widths):
             return MoCoV3(temperature=0.2, hidden=4 * widths[-1], out=128), reason
+        case MoCoViT(size="micro") | DinoViT(size="micro"):  # of the usual heads a step would be most
+            return MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain"), reason
         case MoCoViT() | DinoViT():
             return MoCoV3(0.2, projector_layers=3, predictor_norm="plain"), reason
         case _:

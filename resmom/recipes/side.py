@@ -22,6 +22,25 @@ def with_views(run: Run, side: int) -> Policy:
     return replace(run.policy, views=tuple(views))
 
 
+PATCHES = (16, 8, 4)
+"""Sides of patches that a transformer may get which was asked for by its name alone, in pixels."""
+LEAST_PATCHES = 8
+"""Patches that a view's side shall be at least: 8 x 8 tokens, where ViT-S/16 at 224 pixels has 14 x 14."""
+
+
+def fitted(backbone: BackboneConfig, side: int) -> BackboneConfig:
+    """A backbone that was asked for by its name alone, made for views of that side.
+
+    A transformer gets that image size, and the largest patch that divides it and leaves `LEAST_PATCHES` a side, or the
+    smallest that divides it: 16 from 128 pixels on, 8 from 64, else 4. Where none divides it, its own patch stays.
+    """
+    if not isinstance(backbone, MoCoViT | DinoViT):
+        return backbone
+    whole = [patch for patch in PATCHES if side % patch == 0]
+    patch = next((patch for patch in whole if side >= LEAST_PATCHES * patch), (whole or [backbone.patch])[-1])
+    return replace(backbone, image=side, patch=patch)
+
+
 def with_image(backbone: BackboneConfig, side: int) -> BackboneConfig:
     """The backbone for images of that side, if it is one that is made for a size."""
     return replace(backbone, image=side) if isinstance(backbone, MoCoViT | DinoViT) else backbone

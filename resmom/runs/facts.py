@@ -17,10 +17,13 @@ SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
 
 
-def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None) -> Facts:
+def gather(
+    data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None, named: bool = False
+) -> Facts:
     """Look at a sample of the images and at the machine.
 
-    `init` is a file of weights to start from, or nothing; `backbone` what the user asked for, if anything.
+    `init` is a file of weights to start from, or nothing; `backbone` what the user asked for, if anything, and `named`
+    whether by its name alone.
     """
     mean, std, grey = _pixels(data.train)
     return Facts(
@@ -34,6 +37,7 @@ def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneC
         init=init,
         seen=seen(init) if init else None,
         backbone=backbone,
+        named=named,
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest
-from resmom.nets.backbones import backbone_named
-from resmom.recipes.side import with_side
+from resmom.nets.backbones import backbone_named, patch_of
+from resmom.recipes.side import fitted, with_side
+from resmom.recipes.words import named
 from resmom.views.policy import SMALLEST
 
 PARTS = ("method", "backbone")
@@ -21,7 +22,8 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
     """The run with options set by names such as `residual.weight` or `policy.views.0.size`, all at once.
 
     A whole part may be given as an object (with its `kind`, where there are several), method and backbone also by their
-    short names; what is set after that speaks of the new part. `image_size` sets the views, and what is made for them,
+    short names, a transformer with the image and patch that suit the views; what is set after that speaks of the new
+    part. `image_size` sets the views, and what is made for them,
     as `with_side` does. Raises ConfigError for a name that the run does not have, with the nearest ones, and for a
     value that does not fit.
     """
@@ -32,7 +34,8 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
             continue
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
-            place[last] = to_json(dataclasses.replace(run, **{option: _named(option, value)}))[option]
+            side = settings.get(IMAGE_SIZE, plain["policy"]["views"][0]["size"])
+            place[last] = to_json(dataclasses.replace(run, **{option: _named(option, value, side)}))[option]
         else:
             place[last] = value
         if isinstance(value, dict):  # the fields that it leaves to their defaults may be set next
@@ -96,6 +99,17 @@ def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
     return "; ".join(told)
 
 
+def patch_told(name: str, run: Run, words: Sequence[str] = ()) -> str:
+    """That the backbone asked for by that name is a transformer with another patch than usual; nothing for others.
+
+    `words`: those of the command line; nothing is told where they set the patch.
+    """
+    usual, patch = patch_of(backbone_named(name)), patch_of(run.backbone)
+    if patch == usual or any(word.partition("=")[0] == "--backbone.patch" for word in words):
+        return ""
+    return f"backbone: {named(run.backbone)}: patches by the size of the views (--backbone.patch {usual} has the usual)"
+
+
 def _option(name: str, value: Any) -> str:
     """An option as it is typed; a switch has no value."""
     part, _, field = name.replace("_", "-").rpartition(".")
@@ -109,9 +123,12 @@ def _typed(value: Any) -> str:
     return " ".join(map(_typed, value)) if isinstance(value, list) else str(value)
 
 
-def _named(part: str, name: str) -> Any:
+def _named(part: str, name: str, side: Any) -> Any:
     try:
-        return method_named(name) if part == "method" else backbone_named(name)
+        if part == "method":
+            return method_named(name)
+        backbone = backbone_named(name)
+        return fitted(backbone, side) if type(side) is int else backbone  # a side that is none is told of elsewhere
     except ConfigError:
         raise
     except ValueError as error:

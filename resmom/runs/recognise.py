@@ -88,7 +88,7 @@ def _options(backbone: BackboneConfig) -> str:
     options = [f"--backbone {name}"]
     for field in fields(backbone):
         value, option = getattr(backbone, field.name), field.name.replace("_", "-")
-        if value == getattr(backbone_named(name), field.name):
+        if value == getattr(backbone_named(name), field.name) and field.name != "patch":  # a name alone has none fixed
             continue
         match value:
             case bool():

@@ -62,6 +62,8 @@ class Asked:
     """The time the whole run may take."""
     backbone: BackboneConfig | None = None
     """The backbone that a derived run shall have."""
+    named: bool = False
+    """Whether that was asked for by its name alone, so that its image and patch may follow the size of the views."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def settle(
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
-    facts = gather(data, device, asked.init, backbone)
+    facts = gather(data, device, asked.init, backbone, asked.named and not asked.init)
     _, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)

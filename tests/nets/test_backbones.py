@@ -23,6 +23,7 @@ from resmom.nets.positions import sincos_positions
         (SmallResNet((8, 16)), 32, (2, 16, 8, 8), 16),
         (SmallResNet((8, 16), blocks=2, stem_stride=1, channels=1), 32, (2, 16, 16, 16), 16),
         (MoCoViT("tiny", image=32, patch=8), 32, (2, 17, 192), 192),
+        (MoCoViT("micro", image=32, patch=4), 32, (2, 65, 96), 96),
         (Timm("resnet10t"), 64, (2, 512, 2, 2), 512),
         (Timm("vit_tiny_patch16_224", image=32), 32, (2, 5, 192), 192),
     ],

@@ -3,9 +3,9 @@
 import pytest
 
 from resmom.configcheck import check
-from resmom.nets.backbones import DinoViT
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet
 from resmom.recipes import names, recipe
-from resmom.recipes.side import with_side
+from resmom.recipes.side import fitted, with_side
 
 
 @pytest.mark.parametrize("name", names())
@@ -22,6 +22,20 @@ def test_every_recipe_can_be_had_at_another_size(name: str) -> None:
 def test_a_transformer_is_made_for_it() -> None:
     found = with_side(recipe("dino_imagenet_vits"), 96).backbone
     assert isinstance(found, DinoViT) and found.image == 96
+
+
+@pytest.mark.parametrize(
+    ("side", "patch"),
+    [(224, 16), (160, 16), (128, 16), (112, 8), (96, 8), (64, 8), (48, 4), (32, 4), (24, 4), (100, 4), (27, 16)],
+)
+def test_a_transformer_by_name_has_patches_that_suit_the_views(side: int, patch: int) -> None:
+    assert fitted(DinoViT("tiny", drop_path=0.1), side) == DinoViT("tiny", side, patch, drop_path=0.1)
+    assert fitted(MoCoViT("base"), side) == MoCoViT("base", side, patch)
+
+
+@pytest.mark.parametrize("backbone", [ResNet(18)])
+def test_what_is_made_for_no_size_stays(backbone: BackboneConfig) -> None:
+    assert fitted(backbone, 32) is backbone
 
 
 def test_no_pixels_are_refused() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from resmom.config import ConfigError, from_json, to_json
 from resmom.methods.byol import Byol
-from resmom.nets.backbones import SmallResNet
+from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
 from resmom.runs.grid import Grid, combinations, digest_of, grid_of, part_of, read_grid, seeds_of, varied
-from resmom.runs.options import changed, differing, taken_back
+from resmom.runs.options import changed, differing, patch_told, taken_back
 from resmom.train.optim import AdamW
 
 BASE = recipe("mocov3_digits")
@@ -169,6 +169,23 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file.write_text('{"recipe": "mocov3_digits", "arms": {"plain": {}, "x": {}, "plain": {"residual.weight": 2}}}')
     with pytest.raises(ConfigError, match=r"twice\.json: 'plain' stands twice in one object; give each arm"):
         read_grid(file)
+
+
+def test_a_transformer_by_name_suits_the_views() -> None:
+    run = recipe("mocov3_cifar100_tiny")
+    vit = changed(run, {"backbone": "vit-micro"})
+    assert vit.backbone == MoCoViT("micro", image=32, patch=4)
+    assert changed(run, {"backbone": "vit-micro", "image_size": 64}).backbone == MoCoViT("micro", image=64, patch=8)
+    assert changed(run, {"image_size": 64, "backbone": "vit-micro"}).backbone == MoCoViT("micro", image=64, patch=8)
+    assert changed(run, {"backbone": "vit-micro", "backbone.patch": 8}).backbone == MoCoViT("micro", 32, 8)
+    with pytest.raises(ConfigError, match="image_size is '64'; it takes a whole number"):
+        changed(run, {"backbone": "vit-micro", "image_size": "64"})
+    told = patch_told("vit-micro", vit)
+    assert told == (
+        "backbone: ViT-micro/4 at 32 pixels: patches by the size of the views (--backbone.patch 16 has the usual)"
+    )
+    assert patch_told("vit-micro", vit, ["--backbone.patch", "8"]) == ""
+    assert patch_told("vit-micro", changed(run, {"image_size": 128, "backbone": "vit-micro"})) == ""
 
 
 def test_what_a_part_named_anew_takes_back_is_told() -> None:

@@ -65,7 +65,7 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     [
         (SmallResNet((4, 8), blocks=2), "--backbone small --backbone.widths 4 8 --backbone.blocks 2"),
         (ResNet(18, "small", zero_init_residual=True), "--backbone resnet18 --backbone.stem small --backbone.zero-"),
-        (MoCoViT("tiny", 32, freeze_patch=False), "vit-tiny --backbone.image 32 --backbone.no-freeze-patch"),
+        (MoCoViT("tiny", 32, freeze_patch=False), "vit-tiny --backbone.image 32 --backbone.patch 16 --backbone.no-fr"),
         (DinoViT("tiny", 32, 8), "--backbone dino-vit-tiny --backbone.image 32 --backbone.patch 8"),
         (Timm("resnet10t"), "use --backbone timm:resnet10t"),
     ],

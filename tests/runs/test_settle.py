@@ -16,7 +16,7 @@ from resmom.data.source import Data
 from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
 from resmom.methods.vicreg import VICReg
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, build_backbone
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
 from resmom.rundir import RunDirError
@@ -71,9 +71,10 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         backbone: BackboneConfig | None = None,
         own: Own | None = None,
         init: str = "",
+        named: bool = False,
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
-        asked = Asked(base, ask, init, time, backbone)
+        asked = Asked(base, ask, init, time, backbone, named)
         return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
 
     return call
@@ -442,6 +443,24 @@ class TestSize:
         found = settled(lambda run: with_side(run, 48), n=100, backbone=MoCoViT("tiny", image=32, patch=8))
         assert found.run.backbone == MoCoViT("tiny", image=48, patch=8)
         assert reasons(found)["image_size"] == "asked for; derived: 32"
+
+    @pytest.mark.parametrize(("n", "side", "patch"), [(100, 32, 4), (5_000, 32, 4)])
+    def test_of_a_transformer_by_name_is_the_images(self, settled: Settle, n: int, side: int, patch: int) -> None:
+        found = settled(n=n, backbone=DinoViT("tiny"), named=True)
+        assert found.run.backbone == DinoViT("tiny", image=side, patch=patch)
+        assert {view.size for view in found.run.policy.views} == {side}
+        assert reasons(found)["backbone"] == "the one asked for; image and patch by the size of the views"
+
+    def test_of_a_transformer_by_name_follows_what_is_asked(self, settled: Settle) -> None:
+        found = settled(lambda run: with_side(run, 96), n=100, backbone=MoCoViT("tiny"), named=True)
+        assert found.run.backbone == MoCoViT("tiny", image=96, patch=8)
+        own = settled(lambda run: changed(run, {"backbone.patch": 16}), n=100, backbone=MoCoViT("tiny"), named=True)
+        assert own.run.backbone == MoCoViT("tiny", image=32, patch=16)
+        assert reasons(own)["backbone.patch"] == "asked for; derived: 4"
+
+    def test_of_a_transformer_with_weights_is_its_own(self, settled: Settle, tmp_path: Path) -> None:
+        found = settled(n=100, backbone=MoCoViT("tiny", 64), named=True, init=self.exported(tmp_path, 48))
+        assert found.run.backbone == MoCoViT("tiny", 64)
 
 
 @pytest.mark.slow
