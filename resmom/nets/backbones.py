@@ -114,7 +114,15 @@ def _timm(config: Timm) -> Backbone:
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ValueError(f"timm has no model '{config.name}'{hint} (timm.list_models() names all)")
     size: dict[str, Any] = {} if config.image is None else {"img_size": config.image}
-    body = timm.create_model(config.name, pretrained=False, num_classes=0, **size)
+    try:
+        body = timm.create_model(config.name, pretrained=False, num_classes=0, **size)
+    except (TypeError, AssertionError, RuntimeError) as error:
+        if config.image is None:
+            raise
+        raise ValueError(
+            f"timm's {config.name} cannot be made for images of {config.image} pixels ({error}); leave backbone.image "
+            "out, which most convolutional models do not have, or give another size"
+        ) from error
     width = body.num_features
     assert isinstance(width, int)
     return Backbone(body, width)

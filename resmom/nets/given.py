@@ -60,7 +60,7 @@ def _tried(module: nn.Module, view: tuple[int, int, int]) -> Any:
     try:
         with torch.no_grad():
             return module(torch.zeros(2, *view))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
         raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {error}") from error
     finally:
         for part, training in modes.items():

@@ -25,6 +25,8 @@ LEAST_IMAGES = 64
 """Fewer images make no batch with enough negatives."""
 LEAST_SIDE = 16
 """Pixels of the shorter side below which crops show nothing."""
+SMALL = 64
+"""Side of views up to which a ResNet on a GPU has the stem for small images."""
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 MEASURES = 20
 """Checkpoints and measurements of health over a run, where they are cheap beside it."""
@@ -157,7 +159,11 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.backbone is not None and facts.init:
         return facts.backbone, f"the architecture found in {facts.init}"
     if facts.backbone is not None and facts.named:
-        return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
+        match facts.backbone:
+            case MoCoViT() | DinoViT():
+                return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
+            case ResNet() if facts.gpu and side <= SMALL:
+                return replace(facts.backbone, stem="small"), "the one asked for; a stem that keeps small images' size"
     if facts.backbone is not None:
         return with_image(facts.backbone, side), "the one asked for"
     channels = len(facts.mean)
@@ -168,7 +174,7 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
             f"the images have {channels} channel(s), and only SmallResNet takes other numbers than 3; convert the "
             "images to RGB, or use --device cpu"
         )
-    if side <= 64:
+    if side <= SMALL:
         return ResNet(18, stem="small"), "small images: ResNet-18 with a stem that keeps their size"
     if facts.images < 100_000:
         return ResNet(18), "fewer than 100,000 images: ResNet-18"

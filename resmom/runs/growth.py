@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from resmom.config import ConfigError, Run
+from resmom.nets.backbones import Timm
 from resmom.views.policy import Policy, resized
 
 
@@ -38,26 +39,38 @@ def work(run: Run, step: int, steps: int, multiple: int) -> float:
 
 @torch.no_grad()
 def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -> None:
-    """Raise ConfigError for a backbone that does not take views of all sizes that the run has, each to its width."""
+    """Raise ConfigError for a backbone that does not take views of all sizes that the run has, each to its width.
+
+    That it takes the first view is tried of timm's models alone: our own are made for it, and one from Python has been
+    measured by it.
+    """
     side, width = run.policy.views[0].size, cast(int, backbone.width)
     local = {view.size: "beside them" for view in run.policy.views}
     grown = {view.size: "which train.sizes asks for" for policy in policies(run, multiple) for view in policy.views}
     modes = {part: part.training for part in backbone.modules()}
+    if isinstance(run.backbone, Timm) and (wrong := _wrong(backbone, channels, side, width)) is not None:
+        raise ConfigError(
+            f"timm's {run.backbone.name} does not take views of side {side}: {wrong}; give views of the size that it "
+            f"is made for, often --image-size 224, or have it made for these by --backbone.image {side}, which "
+            "transformers have"
+        )
     for other, why in (grown | local).items():
-        if other == side:
-            continue
-        try:
-            found = tuple(backbone.eval()(torch.zeros(1, channels, other, other))[1].shape)
-            wrong = None if found == (1, width) else f"its h has the shape {found}, not {(1, width)}"
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
-            wrong = str(error)
-        if wrong is not None:
+        if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:
             raise ConfigError(
                 f"the backbone takes views of side {side}, but not of side {other}, {why}: {wrong}; give all views one "
                 "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small"
             )
     for part, training in modes.items():
         part.training = training
+
+
+def _wrong(backbone: nn.Module, channels: int, side: int, width: int) -> str | None:
+    """What is wrong with what a backbone makes of a view of that side; None if nothing is. Leaves it in eval mode."""
+    try:
+        found = tuple(backbone.eval()(torch.zeros(1, channels, side, side))[1].shape)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
+        return str(error).rstrip(".")
+    return None if found == (1, width) else f"its h has the shape {found}, not {(1, width)}"
 
 
 def _pixels(policy: Policy) -> int:

@@ -93,6 +93,10 @@ def test_sincos_positions_by_hand() -> None:
 def test_an_unknown_timm_model_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="timm has no model 'resnet19'; near it: resnet1"):
         build_backbone(Timm("resnet19"))
+    with pytest.raises(
+        ValueError, match=r"timm's resnet10t cannot be made for images of 32 pixels \(.*img_size.*leave"
+    ):
+        build_backbone(Timm("resnet10t", image=32))
     assert timm.is_model("resnet18")
 
 

@@ -10,7 +10,7 @@ from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes.automatic import Choice, automatic, momentum_of, warmup
 from resmom.recipes.facts import Facts, Limits, Seen
 from resmom.schedule import every
@@ -153,6 +153,12 @@ def test_the_size_that_was_asked_for_brings_its_blur() -> None:
         (replace(PHOTOS, gpu=True, images=100_000), ResNet(50)),
         (replace(PHOTOS, gpu=True, backbone=Timm("convnext_tiny")), Timm("convnext_tiny")),
         (replace(PHOTOS, init="r34.pt", backbone=ResNet(34)), ResNet(34)),
+        (replace(PHOTOS, gpu=True, side=64, backbone=ResNet(50), named=True), ResNet(50, stem="small")),
+        (replace(PHOTOS, gpu=True, side=64, backbone=ResNet(50)), ResNet(50)),  # a config says what it wants
+        (replace(PHOTOS, gpu=True, backbone=ResNet(50), named=True), ResNet(50)),
+        (replace(PHOTOS, side=64, backbone=ResNet(18), named=True), ResNet(18)),
+        (replace(PHOTOS, gpu=True, backbone=MoCoViT("small"), named=True), MoCoViT("small")),
+        (replace(PHOTOS, gpu=True, side=64, backbone=DinoViT("small"), named=True), DinoViT("small", 64, 8)),
     ],
 )
 def test_the_backbone_follows_machine_size_and_number(facts: Facts, backbone: BackboneConfig) -> None:
@@ -172,6 +178,7 @@ def test_the_backbone_says_where_it_comes_from() -> None:
         (None, MoCoV3(temperature=0.2, hidden=512, out=128)),
         (SmallResNet((8, 16)), MoCoV3(temperature=0.2, hidden=64, out=128)),
         (ResNet(18), MoCoV3(temperature=0.2, hidden=2048, out=256)),
+        (MoCoViT("micro"), MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain")),
         (MoCoViT("small"), MoCoV3(temperature=0.2, projector_layers=3, predictor_norm="plain")),
     ],
 )

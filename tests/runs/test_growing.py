@@ -224,6 +224,14 @@ def test_every_arm_of_a_grid_is_checked_at_its_sizes(images: Data) -> None:
         require_trainable(cells, images)
 
 
+def test_a_model_of_timms_that_is_made_for_another_size_is_told() -> None:
+    run = replace(small_run(), backbone=Timm("vit_tiny_patch16_224"))
+    told = r"timm's vit_tiny_patch16_224 does not take views of side 16: .*224.*--image-size 224.*--backbone\.image 16"
+    with pytest.raises(ConfigError, match=told):
+        fresh_method(run, CPU)
+    fresh_method(replace(run, backbone=Timm("vit_tiny_patch16_224", image=16)), CPU)
+
+
 def test_the_time_left_of_a_grid_counts_what_its_cells_cost(images: Data, tmp_path: Path) -> None:
     """A cell without growth took 20 s for its 20 steps: one of which half have a quarter of the pixels takes 12.5."""
     plain = small_run()

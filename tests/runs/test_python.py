@@ -164,6 +164,14 @@ class Body(nn.Module):
         return self.layers(x)
 
 
+class Fixed(Body):
+    """One that asserts the size of its views, as timm's transformers do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] == 224, "made for 224"
+        return super().forward(x)
+
+
 @pytest.mark.slow
 def test_a_module_of_ones_own_is_copied_trained_and_wanted_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -182,7 +190,12 @@ def test_a_module_of_ones_own_is_copied_trained_and_wanted_again(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [(nn.Flatten(0), "for two views"), (nn.Linear(5, 5), "cannot take views"), (nn.Identity(), None)],
+    [
+        (nn.Flatten(0), "for two views"),
+        (nn.Linear(5, 5), "cannot take views"),
+        (Fixed(), "cannot take views"),
+        (nn.Identity(), None),
+    ],
 )
 def test_a_module_that_gives_no_representation_is_told(tmp_path: Path, body: nn.Module, told: str | None) -> None:
     if told is None:  # maps of three channels are maps
