@@ -123,7 +123,7 @@ def _timm(config: Timm) -> Backbone:
             f"timm's {config.name} cannot be made for images of {config.image} pixels ({error}); leave backbone.image "
             "out, which most convolutional models do not have, or give another size"
         ) from error
-    width = body.num_features
+    width = body.head_hidden_size  # of what forward_head gives; num_features, the map's, is another in MobileNets
     assert isinstance(width, int)
     return Backbone(body, width)
 

@@ -25,6 +25,7 @@ from resmom.nets.positions import sincos_positions
         (MoCoViT("tiny", image=32, patch=8), 32, (2, 17, 192), 192),
         (MoCoViT("micro", image=32, patch=4), 32, (2, 65, 96), 96),
         (Timm("resnet10t"), 64, (2, 512, 2, 2), 512),
+        (Timm("mobilenetv3_small_050"), 32, (2, 288, 1, 1), 1024),
         (Timm("vit_tiny_patch16_224", image=32), 32, (2, 5, 192), 192),
     ],
     ids=str,
