@@ -23,7 +23,8 @@ def check(run: Run) -> None:
     if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
         raise ConfigError(
             f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
-            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -tiny, -base), or vit-small"
+            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base), or "
+            "vit-small"
         )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:

@@ -21,9 +21,11 @@ Names = Mapping[str, str]
 
 
 def lines_of(docs: Path, file: str, arms: Iterable[str]) -> list[Line]:
-    """The lines of those arms, the first arm first."""
-    order = {arm: place for place, arm in enumerate(arms)}
-    lines = [line for line in read_lines(docs / "results" / file) if line["arm"] in order]
+    """The lines of those arms, the first arm first. Raises UserError where there is no such file."""
+    path, order = docs / "results" / file, {arm: place for place, arm in enumerate(arms)}
+    if not path.exists():
+        raise UserError(f"{path} is not there; write it by python -m benchmarks.pages collect OUT {path}")
+    lines = [line for line in read_lines(path) if line["arm"] in order]
     return [{**line, "place": order[line["arm"]]} for line in lines]
 
 

@@ -109,6 +109,7 @@ def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
     named = base_named(first) if grid is None else grid.origin or Base(grid.base, grid.name)
     base = named.run if grid is None else grid.base
+    base = replace(base, init=take(rest, "--init")[1] or base.init)
     for name in ("method", IMAGE_SIZE, "backbone"):  # a transformer by name follows the size of the views
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)})

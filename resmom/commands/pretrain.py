@@ -97,6 +97,7 @@ def main(arguments: list[str]) -> int:
     options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
     options, method = take(options, "--method")
     options, size = take(options, "--image-size")
+    init = take(options, "--init")[1] or ""
     given = {"--backbone": backbone, "--method": method}
     called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
     called = " ".join(called.split())
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> int:
         run = run if kind is None else replace(run, method=kind)
         if body is None or base is None:  # a derived run has it already
             return run
-        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size))
+        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size, init or run.init))
 
     def sized(run: Run) -> Run:
         return run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
@@ -121,7 +122,6 @@ def main(arguments: list[str]) -> int:
 
     if base is not None:
         first: Shared = asked(base)
-        init = ""
         if told := taken_back(base, named(base), options):
             print(told, file=sys.stderr)
         if backbone is not None and (told := patch_told(backbone, named(base), options)):
@@ -131,10 +131,9 @@ def main(arguments: list[str]) -> int:
         return 0
     else:  # the rest is judged when the run is derived, whose options depend on what it is
         first = parse_known(Shared, options, "resmom pretrain")
-        init = take(options, "--init")[1] or ""
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
-    wish = Asked(base, lambda run: asked(run).run, init, seconds, body, named=True)
+    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body, named=True)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
 

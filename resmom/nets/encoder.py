@@ -72,7 +72,7 @@ class PatchEncoder(Encoder):
         if not isinstance(backbone.body, ViTBody):
             raise ValueError(
                 f"patches are hidden and compared in a Vision Transformer alone, and {type(backbone.body).__name__} is "
-                "none of ours; choose --backbone dino-vit-small (or -tiny, -base), or vit-small"
+                "none of ours; choose --backbone dino-vit-small (or -micro, -tiny, -base), or vit-small"
             )
         self.mask_token: nn.Parameter | None = nn.Parameter(torch.zeros(1, backbone.width))
         self.patch_prototypes = patch_prototypes

@@ -28,14 +28,15 @@ LEAST_PATCHES = 8
 """Patches that a view's side shall be at least: 8 x 8 tokens, where ViT-S/16 at 224 pixels has 14 x 14."""
 
 
-def fitted(backbone: BackboneConfig, side: int) -> BackboneConfig:
+def fitted(backbone: BackboneConfig, side: int, init: str = "") -> BackboneConfig:
     """A backbone that was asked for by its name alone, made for views of that side.
 
     A transformer gets that image size, and the largest patch that divides it and leaves `LEAST_PATCHES` a side, or the
-    smallest that divides it: 16 from 128 pixels on, 8 from 64, else 4. Where none divides it, its own patch stays.
+    smallest that divides it: 16 from 128 pixels on, 8 from 64, else 4. Where none divides it, its own patch stays, and
+    also where weights are read from the file `init`, which have one.
     """
-    if not isinstance(backbone, MoCoViT | DinoViT):
-        return backbone
+    if init or not isinstance(backbone, MoCoViT | DinoViT):
+        return with_image(backbone, side)
     whole = [patch for patch in PATCHES if side % patch == 0]
     patch = next((patch for patch in whole if side >= LEAST_PATCHES * patch), (whole or [backbone.patch])[-1])
     return replace(backbone, image=side, patch=patch)

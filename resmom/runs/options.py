@@ -35,7 +35,8 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
             side = settings.get(IMAGE_SIZE, plain["policy"]["views"][0]["size"])
-            place[last] = to_json(dataclasses.replace(run, **{option: _named(option, value, side)}))[option]
+            part = _named(option, value, side, settings.get("init", plain["init"]))
+            place[last] = to_json(dataclasses.replace(run, **{option: part}))[option]
         else:
             place[last] = value
         if isinstance(value, dict):  # the fields that it leaves to their defaults may be set next
@@ -123,12 +124,14 @@ def _typed(value: Any) -> str:
     return " ".join(map(_typed, value)) if isinstance(value, list) else str(value)
 
 
-def _named(part: str, name: str, side: Any) -> Any:
+def _named(part: str, name: str, side: Any, init: str) -> Any:
     try:
         if part == "method":
             return method_named(name)
         backbone = backbone_named(name)
-        return fitted(backbone, side) if type(side) is int else backbone  # a side that is none is told of elsewhere
+        return (
+            fitted(backbone, side, init) if type(side) is int else backbone
+        )  # a side that is none is told of elsewhere
     except ConfigError:
         raise
     except ValueError as error:

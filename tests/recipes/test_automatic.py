@@ -221,6 +221,7 @@ def test_the_length_in_images_seen(images: int, gpu: bool, passes: int) -> None:
         (ResNet(50), Sgd(lr=0.3, weight_decay=1e-4), Sgd(lr=0.03, weight_decay=1e-4)),
         (Timm("resnet50"), Sgd(lr=0.3, weight_decay=1e-4), Sgd(lr=0.03, weight_decay=1e-4)),
         (MoCoViT("small"), AdamW(lr=1.5e-4, weight_decay=0.1), AdamW(lr=6e-5, weight_decay=0.1)),
+        (MoCoViT("micro"), AdamW(lr=2e-3, weight_decay=0.1), AdamW(lr=8e-4, weight_decay=0.1)),
         (Timm("vit_small_patch16_224"), AdamW(lr=1.5e-4, weight_decay=0.1), AdamW(lr=6e-5, weight_decay=0.1)),
     ],
 )

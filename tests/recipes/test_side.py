@@ -31,6 +31,7 @@ def test_a_transformer_is_made_for_it() -> None:
 def test_a_transformer_by_name_has_patches_that_suit_the_views(side: int, patch: int) -> None:
     assert fitted(DinoViT("tiny", drop_path=0.1), side) == DinoViT("tiny", side, patch, drop_path=0.1)
     assert fitted(MoCoViT("base"), side) == MoCoViT("base", side, patch)
+    assert fitted(MoCoViT("base"), side, "weights.pth") == MoCoViT("base", side, 16)
 
 
 @pytest.mark.parametrize("backbone", [ResNet(18)])

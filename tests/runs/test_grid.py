@@ -178,6 +178,11 @@ def test_a_transformer_by_name_suits_the_views() -> None:
     assert changed(run, {"backbone": "vit-micro", "image_size": 64}).backbone == MoCoViT("micro", image=64, patch=8)
     assert changed(run, {"image_size": 64, "backbone": "vit-micro"}).backbone == MoCoViT("micro", image=64, patch=8)
     assert changed(run, {"backbone": "vit-micro", "backbone.patch": 8}).backbone == MoCoViT("micro", 32, 8)
+    for started in (
+        changed(run, {"init": "v.pth", "backbone": "vit-micro"}),
+        changed(replace(run, init="v.pth"), {"backbone": "vit-micro"}),
+    ):
+        assert started.backbone == MoCoViT("micro", image=32, patch=16)  # that of the weights
     with pytest.raises(ConfigError, match="image_size is '64'; it takes a whole number"):
         changed(run, {"backbone": "vit-micro", "image_size": "64"})
     told = patch_told("vit-micro", vit)
