@@ -13,6 +13,7 @@ import pytest
 
 from resmom import cli
 from resmom.config import from_json
+from resmom.nets.backbones import MoCoViT
 from resmom.recipes import RECIPES, names
 from resmom.version import VERSION
 from tests.conftest import Call
@@ -136,6 +137,31 @@ def test_the_patches_of_a_named_transformer_are_told(call: Call, tmp_path: Path,
     assert "backbone: ViT-tiny/8 at 64 pixels" in call(verb[0], *rest, "--image-size", "64")[2]
     err = call(verb[0], *rest, "--backbone.patch", "8")[2]
     assert "patches by" not in err and "nowhere does not exist" in err
+    rest[0] = "mocov3_imagenet_vits"
+    err = call(verb[0], *rest, "--image-size", "64")[2]
+    assert err.count("ViT-tiny/8 at 64 pixels") == 1 and "brings its own" not in err
+
+
+@pytest.mark.slow
+def test_a_transformer_by_name_is_derived_for_small_images(call: Call, tmp_path: Path) -> None:
+    data, out = tmp_path / "x.npz", tmp_path / "run"
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    np.savez(data, train_images=images)
+    short = ["--train.steps", "1", "--train.batch", "32", "--train.precision", "fp32"]
+    status, _, err = call("pretrain", "--data", data, "--out", out, "--backbone", "vit-micro", *short)
+    assert status == 0, err
+    assert from_json(json.loads((out / "run.json").read_text())["run"]).backbone == MoCoViT("micro", image=32, patch=4)
+
+
+def test_patches_of_arms_are_told(call: Call, tmp_path: Path) -> None:
+    rest = ["mocov3_cifar100_r18", "--data", "nowhere", "--out", tmp_path / "run"]
+    err = call("compare", *rest, "--vary", "backbone=resnet18,vit-micro")[2]
+    assert "arm backbone=vit-micro: backbone: ViT-micro/4 at 32 pixels: patches by the size of the views" in err
+    err = call("compare", *rest, "--vary", "image_size=32,64", "--backbone", "vit-micro")[2]
+    assert (
+        "arm image_size=64: ViT-micro/4 at 64 pixels, with the patches that all arms have; --vary backbone=vit-mi"
+        in err
+    )
 
 
 def test_unknown_data_is_told_in_one_line(call: Call, tmp_path: Path) -> None:

@@ -13,13 +13,15 @@ from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
+from resmom.nets.backbones import patch_of
 from resmom.recipes import base_of
 from resmom.recipes.automatic import ema_for, warmup
+from resmom.recipes.words import named as words_of
 from resmom.runs.base import Base, base_named
 from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.environment import threads_of
-from resmom.runs.grid import SEEDS, Grid, read_grid, seeds_of, varied
+from resmom.runs.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import device_for
@@ -109,7 +111,7 @@ def _compare(first: str, rest: list[str]) -> int:
     grid = read_grid(Path(first)) if first.endswith(".json") else None
     named = base_named(first) if grid is None else grid.origin or Base(grid.base, grid.name)
     base = named.run if grid is None else grid.base
-    base = replace(base, init=take(rest, "--init")[1] or base.init)
+    base, body = replace(base, init=take(rest, "--init")[1] or base.init), take(rest, "--backbone")[1]
     for name in ("method", IMAGE_SIZE, "backbone"):  # a transformer by name follows the size of the views
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)})
@@ -140,7 +142,9 @@ def _compare(first: str, rest: list[str]) -> int:
     elif a.vary:
         raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe or a run")
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
-    if len(grid.cells()) == len(grid.seeds) and a.vary:
+    cells = grid.cells()
+    _tell_patches(cells[: len(grid.arms)], body)
+    if len(cells) == len(grid.seeds) and a.vary:
         raise UserError(f"{', '.join(grid.arms)} is one arm, with nothing to compare it with; write --vary OPTION=A,B")
     if a.list_cells or a.dry_run:
         device_for(a.machine)
@@ -161,6 +165,19 @@ def _compare(first: str, rest: list[str]) -> int:
     if ended.interrupted_by is not None:
         return 128 + ended.interrupted_by
     return 3 if left else 0
+
+
+def _tell_patches(arms: Sequence[Cell], body: str | None) -> None:
+    """Say which patches the transformers of the arms have; `body` is the backbone that is named for all of them."""
+    for cell in arms:
+        own, words = cell.settings.get("backbone"), [f"--{option}" for option in cell.settings]
+        if isinstance(own, str) and (told := patch_told(own, cell.run, words)):
+            _say(f"arm {cell.arm}: {told}")
+        if own is None and body is not None and IMAGE_SIZE in cell.settings and patch_of(cell.run.backbone) > 1:
+            _say(
+                f"arm {cell.arm}: {words_of(cell.run.backbone)}, with the patches that all arms have; --vary "
+                f"backbone={body} in place of --backbone makes it for the views of each"
+            )
 
 
 def _of_other_length(derived: Run, run: Run) -> str:

@@ -11,13 +11,14 @@ from resmom.commands import Flat, parse, parse_known, require_one_length, requir
 from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
-from resmom.nets.backbones import BACKBONES, BackboneConfig, backbone_named
+from resmom.nets.backbones import BACKBONES, BackboneConfig
 from resmom.recipes import RECIPES, names, recipe
 from resmom.recipes.side import fitted
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain
+from resmom.runs.recognise import by_name
 from resmom.runs.settle import Asked
 
 ABOUT = (
@@ -102,13 +103,13 @@ def main(arguments: list[str]) -> int:
     called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
     called = " ".join(called.split())
     kind = None if method is None else method_named(method)
-    body = None if backbone is None else _backbone(backbone)
+    body = None if backbone is None else _backbone(backbone, init)
 
     def named(run: Run) -> Run:
         run = run if kind is None else replace(run, method=kind)
         if body is None or base is None:  # a derived run has it already
             return run
-        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size, init or run.init))
+        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size, init))
 
     def sized(run: Run) -> Run:
         return run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
@@ -122,7 +123,7 @@ def main(arguments: list[str]) -> int:
 
     if base is not None:
         first: Shared = asked(base)
-        if told := taken_back(base, named(base), options):
+        if told := taken_back(sized(base), sized(named(base)), options):
             print(told, file=sys.stderr)
         if backbone is not None and (told := patch_told(backbone, named(base), options)):
             print(told, file=sys.stderr)
@@ -133,14 +134,14 @@ def main(arguments: list[str]) -> int:
         first = parse_known(Shared, options, "resmom pretrain")
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
-    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body, named=True)
+    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
 
 
-def _backbone(name: str) -> BackboneConfig:
+def _backbone(name: str, init: str) -> BackboneConfig:
     try:
-        return backbone_named(name)
+        return by_name(name, init)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -10,10 +10,10 @@ import tyro
 
 from resmom.commands import Flat, parse, print_json, set_process, take
 from resmom.errors import UserError
-from resmom.nets.backbones import backbone_named
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
+from resmom.runs.recognise import by_name
 from resmom.runs.tuned import Ended
 from resmom.runs.tuning import Measured
 from resmom.which import Which
@@ -92,7 +92,7 @@ recipes: {", ".join(self.recipes)}
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         try:
-            body = backbone_named(a.backbone) if a.backbone else None
+            body = by_name(a.backbone, a.init) if a.backbone else None
         except ValueError as error:
             raise UserError(f"{error}{self.unfit}") from error
         set_process(a.machine)

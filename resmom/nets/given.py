@@ -61,7 +61,8 @@ def _tried(module: nn.Module, view: tuple[int, int, int]) -> Any:
         with torch.no_grad():
             return module(torch.zeros(2, *view))
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
-        raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {error}") from error
+        told = str(error) or type(error).__name__
+        raise ValueError(f"{type(module).__name__} cannot take views of shape {view}: {told}") from error
     finally:
         for part, training in modes.items():
             part.training = training

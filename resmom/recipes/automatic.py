@@ -15,7 +15,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.teacher import Ema
 from resmom.recipes.facts import Facts, Limits
-from resmom.recipes.side import fitted, with_image
+from resmom.recipes.side import fitted
 from resmom.recipes.words import named, numbers, passes
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
@@ -141,7 +141,7 @@ def _side(facts: Facts) -> tuple[int, str]:
     if facts.view:
         derived, _ = _side(replace(facts, view=0))
         return facts.view, f"asked for; derived: {derived}"
-    if isinstance(facts.backbone, MoCoViT | DinoViT) and not facts.named:
+    if isinstance(facts.backbone, MoCoViT | DinoViT) and facts.init:
         return facts.backbone.image, "the size that the transformer was made for"
     if facts.seen is not None:
         return facts.seen.side, f"what the network in {facts.init} was trained at, as the file says"
@@ -158,14 +158,13 @@ def _side(facts: Facts) -> tuple[int, str]:
 def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.backbone is not None and facts.init:
         return facts.backbone, f"the architecture found in {facts.init}"
-    if facts.backbone is not None and facts.named:
-        match facts.backbone:
-            case MoCoViT() | DinoViT():
-                return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
-            case ResNet() if facts.gpu and side <= SMALL:
-                return replace(facts.backbone, stem="small"), "the one asked for; a stem that keeps small images' size"
-    if facts.backbone is not None:
-        return with_image(facts.backbone, side), "the one asked for"
+    match facts.backbone:
+        case MoCoViT() | DinoViT():
+            return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
+        case ResNet() if facts.gpu and side <= SMALL:
+            return replace(facts.backbone, stem="small"), "the one asked for; a stem that keeps small images' size"
+        case SmallResNet() | ResNet() | Timm():
+            return facts.backbone, "the one asked for"
     channels = len(facts.mean)
     if not facts.gpu:
         return SmallResNet((16, 32, 64, 128), channels=channels), "no GPU: a small ResNet sees many more images"
@@ -239,7 +238,11 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     start = "; four tenths of it, since the run starts from trained weights" if facts.init else ""
     lr, lower, source = 1.5e-4, 6e-5, "MoCo-v3's for transformers"
     if isinstance(backbone, MoCoViT | DinoViT) and backbone.size == "micro":
-        lr, lower, source = 2e-3, 8e-4, "the best of four, measured in short runs of so small a transformer"
+        lr, lower, source = (
+            2e-3,
+            8e-4,
+            "level with the best of four, in short runs of so small a transformer with patches of 8",
+        )
     return AdamW(lr=lower if facts.init else lr, weight_decay=0.1), source + start
 
 

@@ -26,9 +26,9 @@ class Facts:
     `side` is the median of the images' shorter sides in pixels; `grey` whether all images looked at are without colour;
     `mean` and `std` are of the pixels in [0, 1], per channel; `fast_bf16` whether the machine computes bfloat16 faster
     than float32; `init` names a file of weights to start from, `seen` what the file says that its network was trained
-    to see, and `backbone` the architecture found in it, or the one that the user asked for; `named` whether by its name
-    alone, so that what a transformer is made for follows the views. `view` (the side of the views), `batch` and `steps`
-    are those the user asked for (0: none), since others follow them.
+    to see, and `backbone` the architecture found in it, or the one that the user asked for, of which a
+    transformer's image and patch follow the views. `view` (the side of the views), `batch` and `steps` are those the
+    user asked for (0: none), since others follow them.
     """
 
     images: int
@@ -41,7 +41,6 @@ class Facts:
     init: str = ""
     seen: Seen | None = None
     backbone: BackboneConfig | None = None
-    named: bool = False
     view: int = 0
     batch: int = 0
     steps: int = 0

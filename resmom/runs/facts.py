@@ -17,13 +17,10 @@ SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""
 
 
-def gather(
-    data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None, named: bool = False
-) -> Facts:
+def gather(data: Data, device: torch.device, init: str = "", backbone: BackboneConfig | None = None) -> Facts:
     """Look at a sample of the images and at the machine.
 
-    `init` is a file of weights to start from, or nothing; `backbone` what the user asked for, if anything, and `named`
-    whether by its name alone.
+    `init` is a file of weights to start from, or nothing; `backbone` what the user asked for, if anything.
     """
     mean, std, grey = _pixels(data.train)
     return Facts(
@@ -37,7 +34,6 @@ def gather(
         init=init,
         seen=seen(init) if init else None,
         backbone=backbone,
-        named=named,
     )
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import Timm
+from resmom.nets.given import GivenBackbone
 from resmom.views.policy import Policy, resized
 
 
@@ -48,9 +49,10 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
     local = {view.size: "beside them" for view in run.policy.views}
     grown = {view.size: "which train.sizes asks for" for policy in policies(run, multiple) for view in policy.views}
     modes = {part: part.training for part in backbone.modules()}
-    if isinstance(run.backbone, Timm) and (wrong := _wrong(backbone, channels, side, width)) is not None:
+    timms = run.backbone if isinstance(run.backbone, Timm) and not isinstance(backbone, GivenBackbone) else None
+    if timms is not None and (wrong := _wrong(backbone, channels, side, width)) is not None:
         raise ConfigError(
-            f"timm's {run.backbone.name} does not take views of side {side}: {wrong}; give views of the size that it "
+            f"timm's {timms.name} does not take views of side {side}: {wrong}; give views of the size that it "
             f"is made for, often --image-size 224, or have it made for these by --backbone.image {side}, which "
             "transformers have"
         )
@@ -69,7 +71,7 @@ def _wrong(backbone: nn.Module, channels: int, side: int, width: int) -> str | N
     try:
         found = tuple(backbone.eval()(torch.zeros(1, channels, side, side))[1].shape)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
-        return str(error).rstrip(".")
+        return str(error).rstrip(".") or type(error).__name__
     return None if found == (1, width) else f"its h has the shape {found}, not {(1, width)}"
 
 

@@ -17,7 +17,7 @@ from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
-from resmom.nets.backbones import Backbone, patch_of
+from resmom.nets.backbones import Backbone, SmallResNet, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.recipes import base_of
 from resmom.runs.blocks import Blocks, steps_of
@@ -151,6 +151,11 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
     Raises ConfigError for a backbone that cannot be built.
     """
     side, channels = run.policy.views[0].size, len(run.policy.mean)
+    if (own is None or own.backbone is None) and channels != 3 and not isinstance(run.backbone, SmallResNet):
+        raise ConfigError(
+            f"the views have {channels} channel(s), and of the backbones only SmallResNet takes other numbers than 3: "
+            "convert the images to RGB, or take --backbone small with --backbone.channels"
+        )
     try:
         method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:

@@ -7,9 +7,10 @@ from typing import Any
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest
-from resmom.nets.backbones import backbone_named, patch_of
+from resmom.nets.backbones import DinoViT, MoCoViT, backbone_named, patch_of
 from resmom.recipes.side import fitted, with_side
 from resmom.recipes.words import named
+from resmom.runs.recognise import by_name
 from resmom.views.policy import SMALLEST
 
 PARTS = ("method", "backbone")
@@ -34,14 +35,23 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
             continue
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
-            side = settings.get(IMAGE_SIZE, plain["policy"]["views"][0]["size"])
-            part = _named(option, value, side, settings.get("init", plain["init"]))
+            part = _named(option, value, str(settings.get("init", run.init)))
             place[last] = to_json(dataclasses.replace(run, **{option: part}))[option]
         else:
             place[last] = value
         if isinstance(value, dict):  # the fields that it leaves to their defaults may be set next
             plain = to_json(from_json(plain))
-    return from_json(plain)
+    made = from_json(plain)
+    return _fitted(made, settings) if isinstance(settings.get("backbone"), str) else made
+
+
+def _fitted(run: Run, settings: Mapping[str, Any]) -> Run:
+    """The run with the backbone that was named made for its views, but for what the settings say of it themselves."""
+    backbone, fit = run.backbone, fitted(run.backbone, run.policy.views[0].size, run.init)
+    if isinstance(backbone, MoCoViT | DinoViT) and isinstance(fit, MoCoViT | DinoViT):
+        image = backbone.image if "backbone.image" in settings else fit.image
+        fit = dataclasses.replace(fit, image=image, patch=backbone.patch if "backbone.patch" in settings else fit.patch)
+    return dataclasses.replace(run, backbone=fit)
 
 
 def parsed(run: Run, option: str, text: str) -> Any:
@@ -75,8 +85,8 @@ def differing(one: Run, other: Run) -> list[str]:
     return [name for name in dict.fromkeys([*a, *b]) if name != "recipe" and a.get(name) != b.get(name)]
 
 
-ASKED = ("backbone.depth", "backbone.size", "backbone.name")
-"""What the short name of a backbone says itself."""
+ASKED = ("backbone.depth", "backbone.size", "backbone.name", "backbone.image", "backbone.patch")
+"""What the short name of a backbone says itself, or what follows the views where it is named (`patch_told`)."""
 
 
 def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
@@ -108,7 +118,8 @@ def patch_told(name: str, run: Run, words: Sequence[str] = ()) -> str:
     usual, patch = patch_of(backbone_named(name)), patch_of(run.backbone)
     if patch == usual or any(word.partition("=")[0] == "--backbone.patch" for word in words):
         return ""
-    return f"backbone: {named(run.backbone)}: patches by the size of the views (--backbone.patch {usual} has the usual)"
+    other = f" (--backbone.patch {usual} has the usual)" if run.policy.views[0].size % usual == 0 else ""
+    return f"backbone: {named(run.backbone)}: patches by the size of the views{other}"
 
 
 def _option(name: str, value: Any) -> str:
@@ -124,14 +135,9 @@ def _typed(value: Any) -> str:
     return " ".join(map(_typed, value)) if isinstance(value, list) else str(value)
 
 
-def _named(part: str, name: str, side: Any, init: str) -> Any:
+def _named(part: str, name: str, init: str) -> Any:
     try:
-        if part == "method":
-            return method_named(name)
-        backbone = backbone_named(name)
-        return (
-            fitted(backbone, side, init) if type(side) is int else backbone
-        )  # a side that is none is told of elsewhere
+        return method_named(name) if part == "method" else by_name(name, init)
     except ConfigError:
         raise
     except ValueError as error:

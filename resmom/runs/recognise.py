@@ -1,7 +1,6 @@
 """Which backbone a file of weights was made with."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from resmom.nets.backbones import (
     BACKBONES,
     Backbone,
     BackboneConfig,
+    DinoViT,
     MoCoViT,
     ResNet,
     backbone_named,
@@ -66,7 +66,7 @@ def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, d
     """Put a file's weights into a backbone built from `asked` (None: a module of the user's own).
 
     Raises ConfigError for weights that do not fit. Where the file says what it was made with, that is told, with the
-    options that ask for it; a `derived` run takes it by itself if no other one is asked for.
+    name that asks for it (`by_name`); a `derived` run takes it by itself if no other one is asked for.
     """
     try:
         return load_backbone(backbone, path)
@@ -75,29 +75,28 @@ def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, d
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
         remedy = (
-            "leave out --backbone and every option that begins with --backbone." if derived else f"use {_options(said)}"
+            "leave out --backbone and every" if derived else f"use --backbone {name_of(said)}{_image(said)}, and no"
         )
-        raise ConfigError(f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy}") from error
+        raise ConfigError(
+            f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy} option that begins with --backbone."
+        ) from error
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
 
 
-def _options(backbone: BackboneConfig) -> str:
-    """What asks for this backbone on the command line."""
-    name = name_of(backbone)
-    options = [f"--backbone {name}"]
-    for field in fields(backbone):
-        value, option = getattr(backbone, field.name), field.name.replace("_", "-")
-        if value == getattr(backbone_named(name), field.name) and field.name != "patch":  # a name alone has none fixed
-            continue
-        match value:
-            case bool():
-                options.append(f"--backbone.{'' if value else 'no-'}{option}")
-            case tuple():
-                options.append(f"--backbone.{option} {' '.join(map(str, value))}")
-            case _:
-                options.append(f"--backbone.{option} {value}")
-    return " ".join(options)
+def by_name(name: str, init: str = "") -> BackboneConfig:
+    """The backbone that a short name asks for; as the file of weights `init` says, if it says that it is of that name.
+
+    Raises ValueError with the names there are.
+    """
+    asked = backbone_named(name)
+    said = _own_word(Path(init)) if init else None
+    return asked if said is None or name_of(said) != name_of(asked) else said
+
+
+def _image(backbone: BackboneConfig) -> str:
+    """The option for the views that a transformer was made for, where those of a run are others."""
+    return f" --image-size {backbone.image}" if isinstance(backbone, MoCoViT | DinoViT) else ""
 
 
 def seen(path: str) -> Seen | None:

@@ -61,9 +61,7 @@ class Asked:
     seconds: float | None = None
     """The time the whole run may take."""
     backbone: BackboneConfig | None = None
-    """The backbone that a derived run shall have."""
-    named: bool = False
-    """Whether that was asked for by its name alone, so that its image and patch may follow the size of the views."""
+    """The backbone that a derived run shall have. Without weights a transformer's image and patch follow the views."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def settle(
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
-    facts = gather(data, device, asked.init, backbone, asked.named and not asked.init)
+    facts = gather(data, device, asked.init, backbone)
     _, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)

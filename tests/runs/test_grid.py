@@ -178,11 +178,15 @@ def test_a_transformer_by_name_suits_the_views() -> None:
     assert changed(run, {"backbone": "vit-micro", "image_size": 64}).backbone == MoCoViT("micro", image=64, patch=8)
     assert changed(run, {"image_size": 64, "backbone": "vit-micro"}).backbone == MoCoViT("micro", image=64, patch=8)
     assert changed(run, {"backbone": "vit-micro", "backbone.patch": 8}).backbone == MoCoViT("micro", 32, 8)
-    for started in (
-        changed(run, {"init": "v.pth", "backbone": "vit-micro"}),
-        changed(replace(run, init="v.pth"), {"backbone": "vit-micro"}),
-    ):
-        assert started.backbone == MoCoViT("micro", image=32, patch=16)  # that of the weights
+    started = changed(run, {"backbone": "vit-micro", "init": "v.pth"}).backbone
+    assert started == MoCoViT("micro", image=32, patch=16)  # that of other people's weights
+    after = {"backbone": "vit-micro", "policy.views.0.size": 64, "policy.views.1.size": 64}
+    assert changed(run, after).backbone == MoCoViT("micro", image=64, patch=8)
+    views = {"policy.views": [{"scale": [0.2, 1]}, {"scale": [0.2, 1]}], "backbone": "resnet18"}
+    assert changed(run, views).policy.views[1].size == 224
+    for broken in ({"policy.views": []}, {"policy": 3}):
+        with pytest.raises(ConfigError, match="policy"):
+            changed(run, {**broken, "backbone": "vit-micro"})
     with pytest.raises(ConfigError, match="image_size is '64'; it takes a whole number"):
         changed(run, {"backbone": "vit-micro", "image_size": "64"})
     told = patch_told("vit-micro", vit)

@@ -14,7 +14,7 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.data.source import Data
-from resmom.nets.backbones import Backbone, DinoViT, MoCoViT, Timm
+from resmom.nets.backbones import Backbone, BackboneConfig, DinoViT, MoCoViT, ResNet, Timm
 from resmom.runs import budget
 from resmom.runs.cell import bare_line
 from resmom.runs.compare import require_trainable, standings
@@ -230,6 +230,17 @@ def test_a_model_of_timms_that_is_made_for_another_size_is_told() -> None:
     with pytest.raises(ConfigError, match=told):
         fresh_method(run, CPU)
     fresh_method(replace(run, backbone=Timm("vit_tiny_patch16_224", image=16)), CPU)
+    mine = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    fresh_method(run, CPU, Own(backbone=mine))  # in whose place a module from Python stands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [ResNet(18), MoCoViT("micro", image=16, patch=4), Timm("resnet10t")])
+def test_grey_views_are_refused_where_no_backbone_takes_them(backbone: BackboneConfig) -> None:
+    run = replace(small_run(), backbone=backbone)
+    grey = replace(run, policy=replace(run.policy, mean=(0.5,), std=(0.5,)))
+    with pytest.raises(ConfigError, match=r"the views have 1 channel\(s\), and of the backbones only SmallResNet"):
+        fresh_method(grey, CPU)
 
 
 def test_the_time_left_of_a_grid_counts_what_its_cells_cost(images: Data, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, Smal
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.runs.job import fresh_method, start_from
+from resmom.runs.options import changed
 from resmom.runs.origin import Origin, backbones
-from resmom.runs.recognise import recognise, start_weights
+from resmom.runs.recognise import by_name, recognise, start_weights
 from resmom.views.policy import IMAGENET
 from tests.runs.derived import CPU, tiny
 
@@ -46,14 +47,14 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     path = file(tmp_path, SMALL)
     run = replace(tiny(Run()), backbone=ResNet(18), init=path)
     says = rf"init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
-    with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small, and no option that begins with --backbone.$"):
         start_from(run, fresh_method(run, CPU))
     run = replace(run, recipe="automatic")
     with pytest.raises(
         ConfigError, match=f"^{says}leave out --backbone and every option that begins with --backbone.$"
     ):
         start_from(run, fresh_method(run, CPU))
-    with pytest.raises(ConfigError, match=f"^{says}use --backbone small --backbone.widths 4 8$"):
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small, and no option that begins with --backbone.$"):
         backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")
     run = replace(run, backbone=recognise(path))  # the advice, followed
     assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
@@ -63,19 +64,31 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
 @pytest.mark.parametrize(
     ("config", "options"),
     [
-        (SmallResNet((4, 8), blocks=2), "--backbone small --backbone.widths 4 8 --backbone.blocks 2"),
-        (ResNet(18, "small", zero_init_residual=True), "--backbone resnet18 --backbone.stem small --backbone.zero-"),
-        (MoCoViT("tiny", 32, freeze_patch=False), "vit-tiny --backbone.image 32 --backbone.patch 16 --backbone.no-fr"),
-        (DinoViT("tiny", 32, 8), "--backbone dino-vit-tiny --backbone.image 32 --backbone.patch 8"),
-        (Timm("resnet10t"), "use --backbone timm:resnet10t"),
+        (SmallResNet((4, 8), blocks=2), "--backbone small"),
+        (ResNet(18, "small", zero_init_residual=True), "--backbone resnet18"),
+        (MoCoViT("tiny", 64, freeze_patch=False), "--backbone vit-tiny --image-size 64"),
+        (DinoViT("tiny", 32, 4), "--backbone dino-vit-tiny --image-size 32"),
+        (Timm("resnet10t"), "--backbone timm:resnet10t"),
     ],
 )
 def test_the_options_ask_for_that_backbone(
     tmp_path: Path, small_transformers: None, config: BackboneConfig, options: str
 ) -> None:
-    other = SmallResNet((4, 16))
-    with pytest.raises(ConfigError, match=options):
-        start_weights(build_backbone(other), export_of(tmp_path, config), other)
+    """Told, and followed: in a run with a recipe, and where a task has a backbone by name."""
+    other, path = SmallResNet((4, 16)), export_of(tmp_path, config)
+    with pytest.raises(ConfigError, match=f"use {options}, and no option that begins with --backbone"):
+        start_weights(build_backbone(other), path, other)
+    _, name, *side = options.split()
+    size = {"image_size": int(side[1])} if side else {}
+    run = changed(tiny(Run()), {"init": path, "backbone": name, **size})
+    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+    backbones(Origin(backbone=by_name(name, path), init=path), 0, "detection")
+
+
+def test_a_name_says_what_a_file_of_another_name_does_not(tmp_path: Path) -> None:
+    path = export_of(tmp_path, SMALL)
+    assert by_name("small", path) == SMALL and by_name("resnet18", path) == ResNet(18)
+    assert by_name("small", str(tmp_path / "nothing.pth")) == by_name("small") == SmallResNet()
 
 
 def test_a_file_of_the_same_backbone_or_for_a_module_of_ones_own_keeps_the_words_of_its_tensors(tmp_path: Path) -> None:
