@@ -113,10 +113,11 @@ def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
 def patch_told(name: str, run: Run, words: Sequence[str] = ()) -> str:
     """That the backbone asked for by that name is a transformer with another patch than usual; nothing for others.
 
-    `words`: those of the command line; nothing is told where they set the patch.
+    `words`: those of the command line; nothing is told where they set the patch, or a file of weights does.
     """
     usual, patch = patch_of(backbone_named(name)), patch_of(run.backbone)
-    if patch == usual or any(word.partition("=")[0] == "--backbone.patch" for word in words):
+    given = any(word.partition("=")[0] in ("--backbone.patch", "--init") for word in words)
+    if patch == usual or given or run.init:
         return ""
     other = f" (--backbone.patch {usual} has the usual)" if run.policy.views[0].size % usual == 0 else ""
     return f"backbone: {named(run.backbone)}: patches by the size of the views{other}"

@@ -194,6 +194,7 @@ def test_a_transformer_by_name_suits_the_views() -> None:
         "backbone: ViT-micro/4 at 32 pixels: patches by the size of the views (--backbone.patch 16 has the usual)"
     )
     assert patch_told("vit-micro", vit, ["--backbone.patch", "8"]) == ""
+    assert patch_told("vit-micro", vit, ["--init=v.pth"]) == "" == patch_told("vit-micro", replace(vit, init="v.pth"))
     assert patch_told("vit-micro", changed(run, {"image_size": 128, "backbone": "vit-micro"})) == ""
 
 
