@@ -48,8 +48,8 @@ def require_map(backbone: Backbone, view: tuple[int, int, int]) -> None:
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
             f"DenseCL compares the places of a feature map N x {backbone.width} x H x W, but "
-            f"{type(backbone.body).__name__} gives {found} for two views; take a convolutional backbone, "
-            "such as a ResNet"
+            f"{type(backbone.body).__name__} gives {found} for two views; take a convolutional backbone "
+            "whose map is as wide as h, such as a ResNet"
         )
 
 

@@ -238,11 +238,9 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     start = "; four tenths of it, since the run starts from trained weights" if facts.init else ""
     lr, lower, source = 1.5e-4, 6e-5, "MoCo-v3's for transformers"
     if isinstance(backbone, MoCoViT | DinoViT) and backbone.size == "micro":
-        lr, lower, source = (
-            2e-3,
-            8e-4,
-            "level with the best of four, in short runs of so small a transformer with patches of 8",
-        )
+        lr, lower, source = 2e-3, 8e-4, "level with the best of four rates, in short runs with patches of 8"
+    if isinstance(backbone, Timm):
+        source += f", not measured for {backbone.name}"
     return AdamW(lr=lower if facts.init else lr, weight_decay=0.1), source + start
 
 
