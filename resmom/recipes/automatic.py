@@ -158,14 +158,16 @@ def _side(facts: Facts) -> tuple[int, str]:
 def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.backbone is not None and facts.init:
         return facts.backbone, f"the architecture found in {facts.init}"
+    channels = len(facts.mean)
     match facts.backbone:
         case MoCoViT() | DinoViT():
             return fitted(facts.backbone, side), "the one asked for; image and patch by the size of the views"
         case ResNet() if facts.gpu and side <= SMALL:
             return replace(facts.backbone, stem="small"), "the one asked for; a stem that keeps small images' size"
-        case SmallResNet() | ResNet() | Timm():
+        case SmallResNet():
+            return replace(facts.backbone, channels=channels), "the one asked for"
+        case ResNet() | Timm():
             return facts.backbone, "the one asked for"
-    channels = len(facts.mean)
     if not facts.gpu:
         return SmallResNet((16, 32, 64, 128), channels=channels), "no GPU: a small ResNet sees many more images"
     if channels != 3:

@@ -85,7 +85,7 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
     words: dict[str, str] = {}
     if origin.init:
         weights["init"] = _fresh(origin.backbone, seed)
-        words["init"] = start_weights(weights["init"], origin.init, origin.backbone).words
+        words["init"] = start_weights(weights["init"], origin.init, origin.backbone, sized=False).words
     if origin.random or not origin.init:
         weights["random"], words["random"] = _fresh(origin.backbone, seed), f"random weights, seed {seed}"
     said = seen(origin.init) if origin.init else None

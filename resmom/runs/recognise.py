@@ -62,11 +62,14 @@ def recognise(path: str) -> BackboneConfig:
     )
 
 
-def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, derived: bool = False) -> InitWeights:
+def start_weights(
+    backbone: Backbone, path: str, asked: BackboneConfig | None, derived: bool = False, sized: bool = True
+) -> InitWeights:
     """Put a file's weights into a backbone built from `asked` (None: a module of the user's own).
 
     Raises ConfigError for weights that do not fit. Where the file says what it was made with, that is told, with the
-    name that asks for it (`by_name`); a `derived` run takes it by itself if no other one is asked for.
+    name that asks for it (`by_name`); a `derived` run takes it by itself if no other one is asked for. `sized`: whether
+    views of some size are made, which a transformer must fit.
     """
     try:
         return load_backbone(backbone, path)
@@ -75,7 +78,9 @@ def start_weights(backbone: Backbone, path: str, asked: BackboneConfig | None, d
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
         remedy = (
-            "leave out --backbone and every" if derived else f"use --backbone {name_of(said)}{_image(said)}, and no"
+            "leave out --backbone and every"
+            if derived
+            else f"use --backbone {name_of(said)}{_image(said) if sized else ''}, and no"
         )
         raise ConfigError(
             f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy} option that begins with --backbone."

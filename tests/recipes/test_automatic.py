@@ -147,6 +147,7 @@ def test_the_size_that_was_asked_for_brings_its_blur() -> None:
     [
         (PHOTOS, SmallResNet((16, 32, 64, 128))),
         (DIGITS, SmallResNet((16, 32, 64, 128), channels=1)),
+        (replace(DIGITS, backbone=SmallResNet()), SmallResNet(channels=1)),
         (replace(PHOTOS, gpu=True, side=64), ResNet(18, stem="small")),
         (replace(PHOTOS, gpu=True, side=64, images=10**6), ResNet(18, stem="small")),
         (replace(PHOTOS, gpu=True, images=99_999), ResNet(18)),

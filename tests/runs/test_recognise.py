@@ -9,7 +9,7 @@ import torch
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.export.weights import About, exported, save_weights
-from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone, name_of
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.runs.job import fresh_method, start_from
@@ -78,6 +78,8 @@ def test_the_options_ask_for_that_backbone(
     other, path = SmallResNet((4, 16)), export_of(tmp_path, config)
     with pytest.raises(ConfigError, match=f"use {options}, and no option that begins with --backbone"):
         start_weights(build_backbone(other), path, other)
+    with pytest.raises(ConfigError, match=f"use --backbone {name_of(config)}, and no option"):
+        backbones(Origin(backbone=other, init=path), 0, "detection")
     _, name, *side = options.split()
     size = {"image_size": int(side[1])} if side else {}
     run = changed(tiny(Run()), {"init": path, "backbone": name, **size})
