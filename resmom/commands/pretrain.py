@@ -2,18 +2,17 @@
 
 import sys
 import textwrap
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 
 import tyro
 
 from resmom.commands import Flat, parse, parse_known, require_one_length, require_values, set_process, take, tell_end
-from resmom.config import Run, method_named
+from resmom.config import Run
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
-from resmom.nets.backbones import BACKBONES, BackboneConfig
+from resmom.nets.backbones import BACKBONES
 from resmom.recipes import RECIPES, names, recipe
-from resmom.recipes.side import fitted
 from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
@@ -102,20 +101,16 @@ def main(arguments: list[str]) -> int:
     given = {"--backbone": backbone, "--method": method}
     called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
     called = " ".join(called.split())
-    kind = None if method is None else method_named(method)
-    body = None if backbone is None else _backbone(backbone, init)
 
     def named(run: Run) -> Run:
-        run = run if kind is None else replace(run, method=kind)
-        if body is None or base is None:  # a derived run has it already
-            return run
-        return replace(run, backbone=fitted(body, sized(run).policy.views[0].size, init))
-
-    def sized(run: Run) -> Run:
-        return run if size is None else changed(run, {IMAGE_SIZE: parsed(run, IMAGE_SIZE, size)})
+        side = None if size is None else parsed(run, IMAGE_SIZE, size)
+        parts = {"init": init or None, "method": method, IMAGE_SIZE: side}
+        if base is not None:  # a derived run has its backbone already
+            parts["backbone"] = backbone
+        return changed(run, {option: value for option, value in parts.items() if value is not None})
 
     def asked(run: Run) -> Arguments:
-        run = sized(named(run))
+        run = named(run)
         found = parse(_arguments(run), options, called, ABOUT)
         require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
@@ -123,7 +118,7 @@ def main(arguments: list[str]) -> int:
 
     if base is not None:
         first: Shared = asked(base)
-        if told := taken_back(sized(base), sized(named(base)), options):
+        if told := taken_back(base, named(base), options):
             print(told, file=sys.stderr)
         if backbone is not None and (told := patch_told(backbone, named(base), options)):
             print(told, file=sys.stderr)
@@ -132,18 +127,13 @@ def main(arguments: list[str]) -> int:
         return 0
     else:  # the rest is judged when the run is derived, whose options depend on what it is
         first = parse_known(Shared, options, "resmom pretrain")
+        named(Run())  # a name that there is not is told before the images are read
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
+    body = None if base is not None or backbone is None else by_name(backbone, init)
     wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body)
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
-
-
-def _backbone(name: str, init: str) -> BackboneConfig:
-    try:
-        return by_name(name, init)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _arguments(default: Run) -> type[Arguments]:

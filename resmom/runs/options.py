@@ -35,8 +35,7 @@ def changed(run: Run, settings: Mapping[str, Any]) -> Run:
             continue
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
-            part = _named(option, value, str(settings.get("init", run.init)))
-            place[last] = to_json(dataclasses.replace(run, **{option: part}))[option]
+            place[last] = to_json(_named(run, option, value, str(settings.get("init", run.init))))[option]
         else:
             place[last] = value
         if isinstance(value, dict):  # the fields that it leaves to their defaults may be set next
@@ -136,13 +135,10 @@ def _typed(value: Any) -> str:
     return " ".join(map(_typed, value)) if isinstance(value, list) else str(value)
 
 
-def _named(part: str, name: str, init: str) -> Any:
-    try:
-        return method_named(name) if part == "method" else by_name(name, init)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+def _named(run: Run, part: str, name: str, init: str) -> Run:
+    if part == "method":
+        return dataclasses.replace(run, method=method_named(name))
+    return dataclasses.replace(run, backbone=by_name(name, init))
 
 
 def _sized(run: Run, side: Any) -> Run:

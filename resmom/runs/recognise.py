@@ -92,9 +92,12 @@ def start_weights(
 def by_name(name: str, init: str = "") -> BackboneConfig:
     """The backbone that a short name asks for; as the file of weights `init` says, if it says that it is of that name.
 
-    Raises ValueError with the names there are.
+    Raises ConfigError with the names there are.
     """
-    asked = backbone_named(name)
+    try:
+        asked = backbone_named(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     said = _own_word(Path(init)) if init else None
     return asked if said is None or name_of(said) != name_of(asked) else said
 
