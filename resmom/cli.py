@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from difflib import get_close_matches
+from io import TextIOWrapper
 
 from resmom.errors import UserError
 from resmom.version import VERSION
@@ -54,6 +55,8 @@ def main() -> None:
     if arguments[0] == "--version":
         print(f"resmom {VERSION}")
         sys.exit(0)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no text, as standard error has it
     verb = arguments[0]
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1)

@@ -162,10 +162,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Replace a file so that a crash leaves the old one or the new one. Text is written as UTF-8."""
     draft = path.with_name(path.name + ".part")
     with draft.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(encoded(content) if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8, with escapes as JSON has them for what is no text.
+
+    Names of files are bytes on Linux; of those that are not UTF-8 Python makes lone surrogates, which UTF-8 lacks.
+    """
+    return text.encode(errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -180,7 +188,7 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.truncate(path.read_bytes().rfind(b"\n") + 1)
-        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+        file.write(encoded(json.dumps(line, ensure_ascii=False) + "\n"))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -311,3 +311,29 @@ def test_views_of_two_sizes_are_a_mistake(call: Call, tmp_path: Path) -> None:
     assert status == 2 and err.count("\n") == 1
     assert "sides of 64 and 32 pixels, and MoCoV3 compares views of one size; set it for all with" in err
     assert "--image-size" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--train.steps", "4", "--train.warmup-epochs", "2"], "counts in steps; give --train.warmup-steps"),
+        (["--train.warmup-steps", "9"], "counts in epochs; give --train.warmup-epochs"),
+    ],
+)
+@pytest.mark.parametrize(
+    "verb",
+    [["pretrain", "mocov3_cifar100_small"], ["compare", "mocov3_cifar100_small", "--vary", "residual.weight=0,1"]],
+)
+def test_a_warm_up_in_the_other_unit_is_refused(
+    call: Call, data: Path, tmp_path: Path, verb: list[str], options: list[str], words: str
+) -> None:
+    status, _, told = call(*verb, "--data", data, "--out", tmp_path / "run", *options)
+    assert status == 2 and words in told and not (tmp_path / "run").exists()
+
+
+def test_a_warm_up_that_does_not_hold_is_told(call: Call, data: Path, tmp_path: Path) -> None:
+    first = TINY.index("--train.epochs")  # and the warm-up behind it
+    options = [*TINY[:first], *TINY[first + 4 :], "--train.steps", "2"]
+    options.remove("--quiet")
+    status, _, told = call("pretrain", "mocov3_cifar100_small", "--data", data, "--out", tmp_path / "run", *options)
+    assert status == 0 and "no warm-up" in told and "--train.warmup-steps N" in told

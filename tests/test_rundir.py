@@ -1,6 +1,7 @@
 """The run folder: lines, lock, refusals."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -105,3 +106,13 @@ def test_a_run_is_found_by_folder_and_by_checkpoint(tmp_path: Path) -> None:
     stray.write_bytes(b"")
     with pytest.raises(RunDirError, match="does not lie in"):
         find_run(stray)
+
+
+def test_names_that_are_no_text_are_written_and_read_back(tmp_path: Path) -> None:
+    odd, plain = os.fsdecode(b"caf\xe9.png"), "café.png"
+    write_json(tmp_path / "a.json", {"path": odd})
+    append_line(tmp_path / "b.jsonl", {"path": plain})
+    append_line(tmp_path / "b.jsonl", {"path": odd})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"path": odd}
+    assert [line["path"] for line in read_lines(tmp_path / "b.jsonl")] == [plain, odd]
+    assert plain in (tmp_path / "b.jsonl").read_text()

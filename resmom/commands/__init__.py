@@ -66,6 +66,17 @@ def require_one_length(options: list[str], steps: int = 0) -> None:
         )
 
 
+def require_warmup(options: list[str], in_steps: bool) -> None:
+    """Refuse a warm-up that would count for nothing, since the run's length is given in the other unit."""
+    length, unit = ("steps", "epochs") if in_steps else ("epochs", "steps")
+    warmup = take(options, f"--train.warmup-{unit}")[1]
+    if warmup is not None and float(warmup):
+        raise UserError(
+            f"--train.warmup-{unit} {warmup} has no effect in a run whose length counts in {length}; give "
+            f"--train.warmup-{length}, or the length in {unit} (--train.{unit})"
+        )
+
+
 def require_values(options: list[str], known: Mapping[str, Any]) -> None:
     """Refuse an option for several values that is given without any: it would set nothing, and without a word.
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, require_one_length, require_values, set_process, take
+from resmom.commands import (
+    Flat,
+    parse,
+    print_json,
+    require_one_length,
+    require_values,
+    require_warmup,
+    set_process,
+    take,
+)
 from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
@@ -133,6 +142,7 @@ def _compare(first: str, rest: list[str]) -> int:
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
+    require_warmup(rest, a.run.train.steps > 0)
     if told := _of_other_length(named.run, a.run):
         _say(told)
     if a.run.train.seed != base.train.seed:

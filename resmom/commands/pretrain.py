@@ -7,7 +7,17 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, require_one_length, require_values, set_process, take, tell_end
+from resmom.commands import (
+    Flat,
+    parse,
+    parse_known,
+    require_one_length,
+    require_values,
+    require_warmup,
+    set_process,
+    take,
+    tell_end,
+)
 from resmom.config import Run
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
@@ -114,6 +124,8 @@ def main(arguments: list[str]) -> int:
         found = parse(_arguments(run), options, called, ABOUT)
         require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
+        if base is not None:
+            require_warmup(options, found.run.train.steps > 0)
         return found
 
     if base is not None:

@@ -1,6 +1,6 @@
 """Encoded images as a source: held decoded in RAM if they fit, else decoded each time they are read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import final
@@ -16,6 +16,10 @@ from resmom.data.store import Store
 
 RAM_LIMIT = 2 * 2**30
 """Bytes of decoded pixels up to which a source of encoded images is held in RAM."""
+
+DECODED = 2**27
+"""Bytes of decoded pixels of a source outside RAM that are there at once, one image apart: three or four photos of a
+camera, all images of a batch of ImageNet."""
 
 _CHUNK = 64
 
@@ -71,12 +75,30 @@ class FileSource(Source):
         """
         self._checked(index)
         if self._pixels is None:
-            return [self._readable(at) for at in index.tolist()]
+            return [self._readable(range(len(self)), at) for at in index.tolist()]
         if self._one_size:
             height, width = self.sizes[0].tolist()
-            rows = self._starts[index] // (3 * height * width)  # with holes where a file failed to decode
-            return self._pixels.view(-1, height, width, 3)[torch.from_numpy(rows)].permute(0, 3, 1, 2)
+            return self._pixels.view(-1, height, width, 3)[torch.from_numpy(index)].permute(0, 3, 1, 2)
         return [self._held(at) for at in index.tolist()]
+
+    def read_among(self, among: Index, places: Index) -> Images:
+        """See `Source.read_among`: what stands in for an image is one of `among` as well."""
+        if self._pixels is None:
+            return [self._readable(among, at) for at in places.tolist()]
+        return self.read(among[places])
+
+    def pieces(self, index: Index) -> Iterator[Index]:
+        """See `Source.pieces`."""
+        if self._pixels is not None:
+            yield index
+            return
+        held = np.cumsum(3 * self.sizes[index].prod(axis=1))
+        start = 0
+        while start < len(index):
+            before = held[start - 1] if start else 0
+            end = max(start + 1, int(np.searchsorted(held, before + DECODED, side="right")))
+            yield index[start:end]
+            start = end
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
@@ -131,7 +153,15 @@ class FileSource(Source):
             flat[starts[at] : starts[at] + image.size] = image
 
         keep = self._keep(_in_threads(fill, len(self)))
-        self.sizes, self._starts, self._pixels = self.sizes[keep], starts[keep], pixels
+        lengths = ends - starts
+        if len(keep) < len(starts):  # no holes where a file failed: images of one size are rows of one tensor
+            at = 0
+            for start, length in zip(starts[keep].tolist(), lengths[keep].tolist(), strict=True):
+                flat[at : at + length] = flat[start : start + length]
+                at += length
+            pixels = pixels[:at]
+        ends = np.cumsum(lengths[keep])
+        self.sizes, self._starts, self._pixels = self.sizes[keep], ends - lengths[keep], pixels
         self._one_size = bool((self.sizes == self.sizes[0]).all())
 
     def _keep(self, failed: dict[int, str]) -> Index:
@@ -160,16 +190,16 @@ class FileSource(Source):
             raise UnreadableImage(f"it has {came} pixels (height x width) where its header said {height} x {width}")
         return image
 
-    def _readable(self, first: int) -> UInt8[Tensor, "3 h w"]:
+    def _readable(self, among: Sequence[int] | Index, first: int) -> UInt8[Tensor, "3 h w"]:
         # A file that failed before is tried again: skipping it would make the answer depend on what was read earlier.
-        for step in range(len(self)):
-            at = (first + step) % len(self)
+        for step in range(len(among)):
+            at = int(among[(first + step) % len(among)])
             try:
                 return self.decode(at)
             except UnreadableImage as error:
                 with self._lock:
                     self._broken.setdefault(self._name(at), error.reason)
-        raise DataError(self._hopeless(f"none of the {len(self)} images of {self.name} can be read any more"))
+        raise DataError(self._hopeless(f"none of {len(among)} images of {self.name} can be read any more"))
 
     def _held(self, at: int) -> UInt8[Tensor, "3 h w"]:
         assert self._pixels is not None

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -47,6 +47,16 @@ class Source(ABC):
 
         Raises IndexError for a number outside 0 … N-1.
         """
+
+    def read_among(self, among: Index, places: Index) -> Images:
+        """As `read`, the images `among[places]`; an image that only now is found unreadable is replaced by the next one
+        of `among`, after the last of which comes the first."""
+        return self.read(among[places])
+
+    def pieces(self, index: Index) -> Iterator[Index]:
+        """The images `index` in parts, in that order, of which each can be read without filling the memory with decoded
+        photos: one part where nothing is decoded to be read."""
+        yield index
 
     @property
     @abstractmethod
@@ -132,7 +142,17 @@ class Subset(Source):
         return len(self._index)
 
     def read(self, index: Index) -> Images:
-        return self._source.read(self._index[self._checked(index)])
+        """As `Source.read`; what stands in for an image is one of this part, never one that was held out of it."""
+        return self._source.read_among(self._index, self._checked(index))
+
+    def read_among(self, among: Index, places: Index) -> Images:
+        return self._source.read_among(self._index[among], places)
+
+    def pieces(self, index: Index) -> Iterator[Index]:
+        start = 0
+        for piece in self._source.pieces(self._index[self._checked(index)]):
+            yield index[start : start + len(piece)]
+            start += len(piece)
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
@@ -165,6 +185,21 @@ class Data:
     origin: str
     spec: str = ""
     """The word or path, with which it is opened again from any folder; empty for images given in Python."""
+
+
+def in_pieces(pieces: Iterable[Index], make: Callable[[Index], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """What `make` makes of each of the `Source.pieces`, tensors with a row per image, as if of all at once: a batch of
+    photos is never decoded as a whole, which for 256 of 12 megapixels would take 9 GB."""
+    made = [make(piece) for piece in pieces]
+    return made[0] if len(made) == 1 else tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+
+
+def labels_read(source: Source) -> Index:
+    """(N,) the labels of images that were read by now: -1 also for those whose files could not be decoded, so that what
+    stood in for them is not judged by their labels. Raises ValueError for a source without labels."""
+    if source.labels is None:
+        raise ValueError(f"{source.name} has no labels")
+    return np.where(decoded(source, source.unreadable), source.labels, -1)
 
 
 def decoded(source: Source, broken: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:

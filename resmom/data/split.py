@@ -6,6 +6,11 @@ from numpy.typing import NDArray
 from resmom.data.source import Data, DataError
 
 
+def divisible(labels: NDArray[np.int64]) -> bool:
+    """Whether some of these labelled images can be held out: a class has two."""
+    return bool((np.bincount(labels[labels >= 0]) > 1).any())
+
+
 def holdout(
     labels: NDArray[np.int64], fraction: float = 0.2, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

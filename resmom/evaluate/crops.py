@@ -6,9 +6,10 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import Source
+from resmom.data.source import Source, in_pieces
 from resmom.evaluate.draw import Rows
 from resmom.views.apply import views
 from resmom.views.policy import Policy
@@ -58,8 +59,12 @@ class Crops:
         epoch, at = divmod(step, self.per_epoch)
         order = self._rows[np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))]
         index = order[at * self._batch : (at + 1) * self._batch]
-        images = self._source.read(index)
-        placed = images.to(self._device) if isinstance(images, Tensor) else images
-        (view,) = views(placed, index, self._policy, self._seed, epoch)
+
+        def seen(piece: NDArray[np.int64]) -> tuple[Tensor, ...]:
+            images = self._source.read(piece)
+            placed = images.to(self._device) if isinstance(images, Tensor) else images
+            return views(placed, piece, self._policy, self._seed, epoch)
+
+        (view,) = in_pieces(self._source.pieces(index), seen)
         labels = torch.from_numpy(self._labels[index]).long()
         return view.to(self._device).contiguous(memory_format=torch.channels_last), labels.to(self._device)

@@ -9,6 +9,7 @@ from resmom.data.source import Source
 from resmom.export.record import newest
 from resmom.recipes import base_of, method_of, title_of
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
 from resmom.runs.facts import emulates_bf16
 from resmom.runs.growth import policies
@@ -62,6 +63,11 @@ def summary(job: Job, folder: RunDir) -> str:
             f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
             "(--method.NAME sets them)"
         )
+    if run.train.steps and run.train.warmup_epochs and not run.train.warmup_steps:
+        lines.append(
+            f"no warm-up: the recipe's, {run.train.warmup_epochs:g} epochs, is for a length in epochs, and this one "
+            "counts in steps; --train.warmup-steps N gives one"
+        )
     if run.train.sizes:
         sides = (policy.views[0].size for policy in policies(run, job.multiple))
         lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")
@@ -74,6 +80,8 @@ def summary(job: Job, folder: RunDir) -> str:
         )
     if stale := stale_keys(run, job.data):
         lines.append(stale)
+    if labelled_part(train_images) is not None and labelled_split(job.data) is None:
+        lines.append(f"labels: {NOT_DIVISIBLE}, so nothing is measured by them while it trains")
     if train_images.unreadable:
         lines.append(_unreadable_words(train_images, folder))
     return "\n".join(lines)

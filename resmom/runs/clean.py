@@ -1,4 +1,4 @@
-"""Clean images: what is measured of a run's data, and which of its images have labels to measure by."""
+"""What is measured of a run's data: clean images, or views of epoch 0; and which images have labels to measure by."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import Data, Source
-from resmom.data.split import holdout
-from resmom.views.apply import plain
+from resmom.config import Run
+from resmom.data.source import Data, Source, in_pieces
+from resmom.data.split import divisible, holdout
+from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
 
 CHUNK = 256
@@ -21,12 +22,35 @@ CHUNK = 256
 def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
     """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
     size = policy.views[0].size
-    for start in range(0, len(source), CHUNK):
-        images = source.read(np.arange(start, min(start + CHUNK, len(source))))
+
+    def seen(index: NDArray[np.int64]) -> tuple[Tensor]:
+        images = source.read(index)
         if isinstance(images, Tensor):  # a quarter of the bytes, and the rest is computed where that is fast
             images = images.to(device)
-        view = plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation)
+        return (plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation),)
+
+    for start in range(0, len(source), CHUNK):
+        (view,) = in_pieces(source.pieces(np.arange(start, min(start + CHUNK, len(source)))), seen)
         yield view.to(device).contiguous(memory_format=torch.channels_last)
+
+
+def leading_batches(
+    source: Source, run: Run, device: torch.device, chunk: int = CHUNK
+) -> Iterator[tuple[Float[Tensor, "n c _ _"], ...]]:
+    """The images of a source in the views of epoch 0 that student and teacher both see, `chunk` images at a time."""
+
+    def seen(index: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        images = source.read(index)
+        if isinstance(images, Tensor):
+            images = images.to(device)
+        return views(images, index, run.policy.leading, run.train.seed, epoch=0)
+
+    for start in range(0, len(source), chunk):
+        made = in_pieces(source.pieces(np.arange(start, min(start + chunk, len(source)))), seen)
+        yield tuple(view.to(device).contiguous(memory_format=torch.channels_last) for view in made)
+
+
+NOT_DIVISIBLE = "no class has two images, of which one could be held out"
 
 
 @dataclass(frozen=True)
@@ -39,7 +63,8 @@ class Split:
 
 
 def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
-    """The data's own split, or a stratified fifth of the training images held out; None without labels.
+    """The data's own split, or a stratified fifth of the training images held out; None without labels, or where they
+    nothing can be held out: no class has two images, as in folders of one photo each.
 
     `trained_on`: whether these are the images of the run, which the split's words then say.
     """
@@ -49,6 +74,8 @@ def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
     test = None if data.test is None else labelled_part(data.test)
     if test is not None:
         return Split(train, test, data.origin)
+    if not divisible(train.labels):
+        return None
     bank, queries = holdout(train.labels)
     return Split(
         train.subset(bank),

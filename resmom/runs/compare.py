@@ -11,7 +11,7 @@ import torch
 from resmom import dist
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.open import open_data
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
 from resmom.errors import UserError
@@ -21,7 +21,7 @@ from resmom.rundir import RunDirError, read_lines, write_whole
 from resmom.runs.base import planned
 from resmom.runs.budget import words_of_time
 from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
-from resmom.runs.clean import labelled_split
+from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
@@ -157,12 +157,10 @@ def can_show(images: Data, began: float | None = None) -> str:
 
     `began`: the accuracy in percent of the first weights, where it is known.
     """
-    try:
-        split = labelled_split(images)
-    except ValueError as error:
-        raise DataError(f"{images.train.name} cannot be measured on: {error}") from error
+    split = labelled_split(images)
     if split is None:
-        return "without labels nothing tells which arm is better for a task: label-free measures and gaps are compared"
+        lacking = "without labels" if labelled_part(images.train) is None else f"without test images ({NOT_DIVISIBLE})"
+        return f"{lacking} nothing tells which arm is better for a task: label-free measures and gaps are compared"
     classes, queries = len(np.unique(np.asarray(split.test.labels))), len(split.test)
     measured = f"kNN is measured on {small(queries, 'test image')}"
     least = least_rise(100 / classes if began is None else began, queries)

@@ -19,7 +19,7 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.evaluate.score import Score
 from resmom.rundir import append_line
-from resmom.runs.clean import Split, labelled_split
+from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_split
 from resmom.runs.environment import environment
 from resmom.runs.labels import is_share, lent_share, with_labels
 from resmom.runs.loaded import Loaded, load_run
@@ -233,6 +233,11 @@ def name_and_fingerprint(data: Data) -> tuple[str, str]:
 def labelled(loaded: Loaded, opened: Data) -> tuple[Split, bool]:
     """The labelled split, and whether the checkpoint's online classifier speaks of its classes."""
     split = labelled_split(opened, opened.train.fingerprint() == loaded.content["data"])
+    if split is None and labelled_part(opened.train) is not None:
+        raise UserError(
+            f"{opened.train.name} has labels and no test images, and {NOT_DIVISIBLE}; give more images per class, or a "
+            "test split (docs/data.md)"
+        )
     if split is None:
         raise UserError(
             f"{opened.train.name} has no labels, and these protocols need them: name labelled images with --data "

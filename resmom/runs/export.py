@@ -22,7 +22,7 @@ from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes import title_of
-from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.rundir import RunDir, RunDirError, find_run, read_lines, write_whole
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
@@ -162,7 +162,7 @@ def _write(
         save(draft / file_of(network, form), exported(state[network], config), about)
     files = {network: _file(config, policy, file_of(network, form), form) for network in chosen}
     card = _card(folder, run, written, content, config, files, choice)
-    (draft / CARD).write_text(model_card(card), encoding="utf-8")
+    write_whole(draft / CARD, model_card(card))
     return card
 
 

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.open import open_data
-from resmom.data.source import Data, Source
+from resmom.data.source import Data, Source, labels_read
 from resmom.diagnose.gap import Gap
 from resmom.errors import UserError
 from resmom.evaluate.features import features
@@ -23,10 +21,9 @@ from resmom.evaluate.gap import network_gap
 from resmom.evaluate.knn import knn
 from resmom.nets.layers import POOLING
 from resmom.rundir import append_line, find_run
-from resmom.runs.clean import CHUNK, clean_batches, labelled_split, thinned
+from resmom.runs.clean import clean_batches, labelled_split, leading_batches, thinned
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
-from resmom.views.apply import views
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def gap_by_checkpoint(
         seen.add(loaded.step)
         opened = opened or _open(loaded, data)
         source = thinned(opened.train, images)
-        found = network_gap(student, teacher, _batches(loaded, source), layers)
+        found = network_gap(student, teacher, leading_batches(source, loaded.run, loaded.device), layers)
         if layers and not found.layers:
             raise UserError("no layer of this backbone could be read; leave --layers out")
         result = CheckpointGap(
@@ -162,18 +159,6 @@ def _open(loaded: Loaded, data: str | Data | None) -> Data:
     return opened
 
 
-def _batches(loaded: Loaded, source: Source) -> Iterator[tuple[Tensor, ...]]:
-    """The views of all images, some images at a time."""
-    run = loaded.run
-    for start in range(0, len(source), CHUNK):
-        index = np.arange(start, min(start + CHUNK, len(source)))
-        images = source.read(index)
-        if isinstance(images, Tensor):
-            images = images.to(loaded.device)
-        made = views(images, index, run.policy.leading, run.train.seed, epoch=0)
-        yield tuple(view.to(loaded.device).contiguous(memory_format=torch.channels_last) for view in made)
-
-
 def _rows(found: Mapping[str, Gap]) -> tuple[GapRow, ...]:
     return tuple(
         GapRow(name, g.intra.item(), None if g.inter is None else g.inter.item(), g.chance.item())
@@ -187,10 +172,10 @@ def _accuracy(loaded: Loaded, opened: Data, checkpoint: Path) -> AccuracyGap | N
     if split is None:
         return None
     bank, queries = thinned(split.train, loaded.run.log.knn_images), split.test
-    known, asked = torch.from_numpy(bank.labels), torch.from_numpy(queries.labels)
     top1, protocol = {}, ""
     for name, network in loaded.networks("both").items():
         h = [features(network, clean_batches(part, loaded.run.policy, loaded.device)) for part in (bank, queries)]
+        known, asked = (torch.from_numpy(labels_read(part)) for part in (bank, queries))
         try:
             score = knn(h[0], known, h[1], asked, loaded.run.knn)
         except ValueError as error:

@@ -1,11 +1,10 @@
 """Label-free health of a run: what student and teacher make of the same few training images, in evaluation mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,13 +14,12 @@ from resmom.diagnose.health import alignment, feature_sd, rankme, retrieval, uni
 from resmom.evaluate.features import frozen
 from resmom.evaluate.gap import place_sums, site_sums
 from resmom.nets.teacher import Ema, twins
-from resmom.runs.clean import thinned
+from resmom.runs.clean import leading_batches, thinned
 from resmom.runs.job import Job
 from resmom.train.plan import momentum
 from resmom.train.state import networks_of
 from resmom.train.step import autocast
 from resmom.types import Encoding
-from resmom.views.apply import views
 from resmom.which import Network
 
 IMAGES = 512
@@ -93,7 +91,9 @@ def _said(job: Job, networks: dict[Network, nn.Module]) -> Said:
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(frozen(network))
-        for made in _views(job):  # outside of autocast, which would round the pixels
+        source = thinned(job.data.train, IMAGES)
+        # Made outside of autocast, which would round the pixels.
+        for made in leading_batches(source, job.run, job.device, CHUNK):
             with autocast(job.device, job.run.train.precision):
                 now: dict[Network, list[Encoding]] = {
                     name: [network(view) for view in made] for name, network in networks.items()
@@ -103,17 +103,6 @@ def _said(job: Job, networks: dict[Network, nn.Module]) -> Said:
             for site, sums in place_sums(now["student"], now.get("teacher", now["student"])).items():
                 at_places[site] = at_places[site].plus(sums) if site in at_places else sums
     return {name: _joined(parts) for name, parts in said.items()}, at_places
-
-
-def _views(job: Job) -> Iterator[tuple[Tensor, ...]]:
-    source = thinned(job.data.train, IMAGES)
-    for start in range(0, len(source), CHUNK):
-        index = np.arange(start, min(start + CHUNK, len(source)))
-        images = source.read(index)
-        if isinstance(images, Tensor):
-            images = images.to(job.device)
-        made = views(images, index, job.run.policy.leading, job.run.train.seed, epoch=0)
-        yield tuple(view.to(job.device).contiguous(memory_format=torch.channels_last) for view in made)
 
 
 def _plain(said: Encoding) -> Encoding:

@@ -13,8 +13,8 @@ from resmom.build import Own, build_method, build_online
 from resmom.config import ConfigError, Run
 from resmom.configcheck import check
 from resmom.data.order import Order
-from resmom.data.source import Data, DataError, Images, Source
-from resmom.data.split import holdout
+from resmom.data.source import Data, DataError, Images, Source, in_pieces
+from resmom.data.split import divisible, holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, SmallResNet, patch_of
@@ -124,13 +124,18 @@ class Job:
 
     def _views(self, index: NDArray[np.int64], step: int) -> tuple[Tensor, ...]:
         """The views of some images as the epoch and the size of a step have them, on the device."""
+        pieces = [index] if self.resident is not None else self.data.train.pieces(index)
+        made = in_pieces(pieces, lambda piece: self._seen(piece, step))
+        with self.state.clock.part("transfer", self.device):
+            return tuple(self._placed(view) for view in made)
+
+    def _seen(self, index: NDArray[np.int64], step: int) -> tuple[Tensor, ...]:
+        """The same of so few images that all are decoded at once."""
         clock = self.state.clock
         with clock.part("decode"):
             images = self._images(index)
         with clock.part("views", self.device if isinstance(images, Tensor) else None):
-            made = views(images, index, self.policy(step), self.run.train.seed, step // self.per_epoch)
-        with clock.part("transfer", self.device):
-            return tuple(self._placed(view) for view in made)
+            return views(images, index, self.policy(step), self.run.train.seed, step // self.per_epoch)
 
     def _images(self, index: NDArray[np.int64]) -> Images:
         """Some images; those of a resident set are on the device already."""
@@ -212,8 +217,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     if run.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(device.type)
     labels = None
-    if data.train.labels is not None and (data.train.labels >= 0).any():
-        labels = torch.from_numpy(_online_labels(data)).to(device)
+    if (learned := _online_labels(data)) is not None:
+        labels = torch.from_numpy(learned).to(device)
         width = cast(int, backbone_of(method.student).width)
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
@@ -232,11 +237,17 @@ def _resident(source: Source, device: torch.device) -> Tensor | None:
     return images.to(device)
 
 
-def _online_labels(data: Data) -> NDArray[np.int64]:
-    """The labels that the online classifier may learn from: those of the images it will be tested on are taken out."""
-    assert data.train.labels is not None
+def _online_labels(data: Data) -> NDArray[np.int64] | None:
+    """The labels that the online classifier may learn from: those of the images it will be tested on are taken out.
+
+    None where there are none, or none to test on.
+    """
+    if data.train.labels is None or not (data.train.labels >= 0).any():
+        return None
     labels = data.train.labels.copy()
     if data.test is None or labelled_part(data.test) is None:
+        if not divisible(labels):
+            return None
         known = np.flatnonzero(labels >= 0)
         labels[known[holdout(labels[known])[1]]] = -1
     return labels

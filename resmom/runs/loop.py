@@ -204,8 +204,8 @@ def _accuracy_words(epoch: float, line: dict[str, Any]) -> str:
 
 
 def _diverged(job: Job, folder: RunDir) -> str:
-    rate = job.run.optim.lr
-    advice = f"lower --optim.lr (now {rate:g}), lengthen --train.warmup-epochs, or set --train.clip 1"
+    rate, unit = job.run.optim.lr, "steps" if job.run.train.steps else "epochs"
+    advice = f"lower --optim.lr (now {rate:g}), lengthen --train.warmup-{unit}, or set --train.clip 1"
     if job.run.train.precision == "fp16":
         advice += ", or use --train.precision bf16 or fp32"
     return (

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.data.source import labels_read
 from resmom.evaluate.features import features
 from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier, online_score
@@ -34,7 +35,7 @@ def monitor(job: Job) -> list[dict[str, Any]]:
         result, asked = _knn(job, split, network)
         knn_line |= {name: result.top1, f"{name}_top5": result.top5, "protocol": f"{result.protocol}, {split.origin}"}
         if name == "student" and isinstance(job.state.online, OnlineClassifier):
-            query_labels = torch.from_numpy(split.test.labels)
+            query_labels = torch.from_numpy(labels_read(split.test))
             online = online_score(job.state.online, asked.to(job.device), query_labels.to(job.device))
             lines.append(
                 {
@@ -72,6 +73,6 @@ def _knn(job: Job, split: Split, network: nn.Module) -> tuple[Score, Tensor]:
     with autocast(job.device, job.run.train.precision):
         known = features(network, clean_batches(bank, policy, job.device))
         asked = features(network, clean_batches(split.test, policy, job.device))
-    labels = torch.from_numpy(bank.labels), torch.from_numpy(split.test.labels)
+    labels = torch.from_numpy(labels_read(bank)), torch.from_numpy(labels_read(split.test))
     known, names, queries, wanted = beside(job.device, known, labels[0], asked, labels[1])
     return knn(known, names, queries, wanted, job.run.knn), asked

@@ -12,7 +12,7 @@ from PIL import Image
 from resmom.data.decode import decode
 from resmom.data.files import RAM_LIMIT
 from resmom.data.folder import open_folder
-from resmom.data.source import DataError, Source
+from resmom.data.source import DataError, Source, in_pieces, labels_read
 
 LIMITS = pytest.mark.parametrize("ram_limit", [RAM_LIMIT, 0], ids=["in RAM", "lazy"])
 
@@ -255,3 +255,62 @@ def test_fingerprints_follow_names_sizes_and_labels(tmp_path: Path) -> None:
     draw(root / "stray.png")
     prints.append(open_folder(root).train.fingerprint())
     assert len(set(prints)) == len(prints) - 1
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("size", [(8, 4), (33, 33), (1, 1)])
+def test_broken_files_of_other_sizes_leave_no_holes(tmp_path: Path, size: tuple[int, int]) -> None:
+    names = [f"{name}.png" for name in "bcdefg"]
+    for seed, name in enumerate(names):
+        draw(tmp_path / name, seed, 8, 8)
+    for name in ("a.png", "d0.png", "z.png"):
+        draw(tmp_path / name, 9, *size)
+        halve(tmp_path / name)
+    source = open_folder(tmp_path).train
+    assert len(source.unreadable) == 3 and source.names() == names
+    read = source.read(np.arange(6))
+    assert isinstance(read, torch.Tensor)
+    assert all(torch.equal(image, decode(tmp_path / name)) for image, name in zip(read, names, strict=True))
+    assert torch.equal(source.read(np.array([4]))[0], decode(tmp_path / "f.png"))
+
+
+def test_broken_files_among_images_of_several_sizes(tmp_path: Path) -> None:
+    names = ["b.png", "c.png", "d.png"]
+    for seed, name in enumerate(names):
+        draw(tmp_path / name, seed, 8, 5 + seed)
+    draw(tmp_path / "a.png", 9, 7, 3)
+    halve(tmp_path / "a.png")
+    source = open_folder(tmp_path).train
+    assert all(torch.equal(a, decode(tmp_path / b)) for a, b in zip(source.read(np.arange(3)), names, strict=True))
+
+
+def test_a_part_stands_in_for_its_own_images_alone(tmp_path: Path) -> None:
+    for seed, name in enumerate("abcdef"):
+        draw(tmp_path / name / "x.png", seed)
+    source = open_folder(tmp_path, ram_limit=0).train
+    halve(tmp_path / "c" / "x.png")
+    part = source.subset(np.array([0, 2, 5]))
+    assert torch.equal(part.read(np.array([1]))[0], decode(tmp_path / "f" / "x.png"))  # d was left out of the part
+    within = part.subset(np.array([1, 0]))
+    assert torch.equal(within.read(np.array([0]))[0], decode(tmp_path / "a" / "x.png"))
+    assert labels_read(part).tolist() == [0, -1, 5] and labels_read(within).tolist() == [-1, 0]
+    with pytest.raises(DataError, match="none of 1 images"):
+        source.subset(np.array([2])).read(np.array([0]))
+
+
+def test_photos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, name in enumerate("abcdef"):
+        draw(tmp_path / f"{name}.png", seed, 8, 10 if seed != 3 else 100)
+    monkeypatch.setattr("resmom.data.files.DECODED", 2 * 240 + 100)
+    source = open_folder(tmp_path, ram_limit=0).train
+    assert [piece.tolist() for piece in source.pieces(np.array([5, 0, 3, 1, 2, 4]))] == [[5, 0], [3], [1, 2], [4]]
+    part = source.subset(np.array([3, 1, 2, 0]))
+    assert [piece.tolist() for piece in part.pieces(np.array([1, 2, 0, 3]))] == [[1, 2], [0], [3]]
+    (made,) = in_pieces(
+        part.pieces(np.arange(4)), lambda piece: (torch.stack([image[:, :, :10] for image in part.read(piece)]),)
+    )
+    assert torch.equal(made, torch.stack([image[:, :, :10] for image in part.read(np.arange(4))]))
+    assert [piece.tolist() for piece in open_folder(tmp_path).train.pieces(np.arange(6))] == [[0, 1, 2, 3, 4, 5]]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resmom.data.open import absolute, open_data
 from resmom.data.source import DataError
-from resmom.data.split import holdout
+from resmom.data.split import divisible, holdout
 
 
 @given(st.lists(st.integers(-1, 4), min_size=1, max_size=60), st.floats(0.01, 0.99), st.integers(0, 5))
@@ -85,3 +85,12 @@ def test_nothing_is_held_out_without_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train_images=np.zeros((4, 8, 8, 3), np.uint8))
     with pytest.raises(DataError, match="has no labels"):
         open_data(f"{tmp_path}/a.npz@held-out=0.5")
+
+
+@pytest.mark.parametrize(("labels", "can"), [([0, 1, 2], False), ([0, 1, 1], True), ([-1, -1, 0], False), ([], False)])
+def test_what_can_be_divided(labels: list[int], can: bool) -> None:
+    known = np.array(labels, dtype=np.int64)
+    assert divisible(known) is can
+    if not can:
+        with pytest.raises(ValueError, match="nothing can be held out"):
+            holdout(known)

@@ -1,6 +1,7 @@
 """A folder of photographs as people have them: many sizes, some broken."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 from PIL import Image
 
 from resmom.config import Log
+from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.rundir import RunDir, read_lines
+from resmom.runs.compare import can_show
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap
+from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import QUIET, small_run, write_images
 
@@ -80,3 +84,58 @@ def test_without_a_test_split_the_online_classifier_never_sees_the_held_out_labe
     held = holdout(arrays["train_labels"].astype(np.int64))[1]
     assert job.labels is not None
     assert (job.labels[held] == -1).all() and int((job.labels >= 0).sum()) == 40 - len(held)
+
+
+def write_albums(folder: Path, n: int) -> None:
+    """Folders of one photograph each."""
+    random = np.random.default_rng(0)
+    for number in range(n):
+        (folder / f"{number:03d}").mkdir(parents=True)
+        Image.fromarray(random.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(folder / f"{number:03d}" / "x.png")
+
+
+def test_folders_of_one_photo_each_are_trained_on_and_not_measured_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_albums(tmp_path / "albums", 24)
+    run = replace(small_run(epochs=1, batch=8, warmup_epochs=0.5), log=Log(line_steps=1))
+    finished = pretrain(run, str(tmp_path / "albums"), tmp_path / "run", replace(QUIET, quiet=False))
+    assert "labels: no class has two images" in capsys.readouterr().err
+    assert {line["kind"] for line in read_lines(RunDir(finished.path).metrics)} == {"train", "health"}
+    with pytest.raises(UserError, match=r"no class has two images.*give more images per class"):
+        evaluate(finished.path)
+    assert gap(finished.path).checkpoints[-1].accuracy is None
+    assert can_show(open_data(str(tmp_path / "albums"))).startswith("without test images (no class has two images")
+
+
+def test_a_file_whose_name_is_no_text_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    write_albums(folder, 16)
+    (folder / os.fsdecode(b"\xfc.png")).write_bytes(b"no picture")
+    run = replace(small_run(epochs=1, batch=8, warmup_epochs=0.5), log=Log(line_steps=1))
+    finished = pretrain(run, str(folder), tmp_path / "run", QUIET)
+    assert [line["path"] for line in read_lines(RunDir(finished.path).unreadable)] == [os.fsdecode(b"\xfc.png")]
+    assert load_run(finished.path).data == str(folder)
+
+
+def test_what_stands_in_is_not_judged_by_the_broken_ones_label(tmp_path: Path) -> None:
+    """Test images of one class that cannot be decoded, and are found so only while they are measured, do not count."""
+    random = np.random.default_rng(0)
+    for part, each in (("train", 12), ("test", 6)):
+        for label in range(2):
+            for number in range(each):
+                path = tmp_path / "photos" / part / "ab"[label] / f"{number:02d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = random.integers(0, 60, (16, 18, 3)) + 180 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+    data = open_data(str(tmp_path / "photos"), ram_limit=0)
+    for number in range(1, 6):  # what stands in for each is of class b
+        path = tmp_path / "photos" / "test" / "a" / f"{number:02d}.png"
+        path.write_bytes(path.read_bytes()[:-60])
+    run = replace(small_run(epochs=1, batch=8, warmup_epochs=0.5), log=Log(line_steps=1, knn_epochs=1))
+    finished = pretrain(run, data, tmp_path / "run", QUIET)
+    assert data.test is not None and len(data.test.unreadable) == 5
+    (knn,) = [line for line in read_lines(RunDir(finished.path).metrics) if line["kind"] == "knn" and line["step"]]
+    assert "queries 7" in knn["protocol"] and knn["student"] == 100.0
+    accuracy = gap(finished.path, data).checkpoints[-1].accuracy
+    assert accuracy is not None and "queries 7" in accuracy.protocol
