@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.ended import ended
-from benchmarks.pages.tables import told
 from resmom.diagnose.paired import spread
 from resmom.errors import UserError
+from resmom.runs.comparisontables import told
 from resmom.runs.results import Line, read_results
 
 CLOCKS = ("seconds", "processor_seconds")

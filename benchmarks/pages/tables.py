@@ -13,6 +13,7 @@ from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.rundir import read_lines
 from resmom.runs.comparison import Arm, comparison, verdict
+from resmom.runs.comparisontables import markdown_rows, told
 from resmom.runs.results import Line
 
 NETWORKS = ("student", "teacher")
@@ -35,17 +36,7 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
     Runs that the file `instead` has count as they are there.
     """
     found = comparison(lines_of(docs, file, names) + (lines_of(docs, instead, names) if instead else []))
-    parts = []
-    for kind, title in kinds:
-        first = names[found.arms[0].name]
-        rows = [
-            f"| {names[arm.name]} | {len(arm.seeds)} | {told(arm.measures.get(kind))} | {verdict(arm, kind, 2)} |"
-            for arm in found.arms
-        ]
-        parts.append(
-            f"| {title} | n | mean ± sd | against {first}, same seeds |\n|---|---|---|---|\n" + "\n".join(rows)
-        )
-    return "\n\n".join(parts)
+    return "\n\n".join(markdown_rows(found.arms, kind, title, 2, names) for kind, title in kinds)
 
 
 def twice(docs: Path, file: str, again: str, arm: str, kinds: Sequence[tuple[str, str]]) -> str:
@@ -125,6 +116,7 @@ def _rise(lines: Sequence[Line], arm: str) -> str:
     rise = paired(
         {seed: line["measures"]["knn/student"] for seed, line in own.items()},
         {seed: line["before"] for seed, line in own.items()},
+        step=100 / min((line["queries"] for line in own.values()), default=100),
     )
     if rise is None or rise.needed is None:
         return "no number of seeds would tell its rise from 0"
@@ -264,13 +256,6 @@ def courses_of(docs: Path, file: str, names: Names, name: str) -> dict[str, list
             course = [(point["epoch"], point[name]) for point in line["curves"]["train"]]
             found[names[line["arm"]]].append(course)
     return {called: runs for called, runs in found.items() if runs}
-
-
-def told(value: Spread | None, digits: int = 2) -> str:
-    """Mean ± sd."""
-    if value is None:
-        return "–"
-    return f"{value.mean:.{digits}f}" + ("" if value.sd is None else f" ± {value.sd:.{digits}f}")
 
 
 def _environments(lines: Sequence[Line]) -> list[dict[str, Any]]:

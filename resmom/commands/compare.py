@@ -29,6 +29,7 @@ from resmom.recipes.words import named as words_of
 from resmom.runs.base import Base, base_named
 from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
 from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.comparisontables import Format, written
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
@@ -40,7 +41,7 @@ ABOUT = "Train the arms of a grid over several seeds, and compare them seed by s
 USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]
        resmom compare RUN --out DIR --vary OPTION=A,B [OPTIONS]   with the settings and images of a run on disk
        resmom compare GRID.json --data DATA --out DIR [OPTIONS]
-       resmom compare show DIR|FILE ...                   the table of finished cells
+       resmom compare show DIR|FILE ... [--against ARM] [--together] [--format markdown|latex|csv]   finished cells
        resmom compare merge FILE ... --out FILE           result files of several machines as one
 
 The same call goes on where the last one ended. Every finished cell is a line of DIR/{RESULTS}.
@@ -85,9 +86,9 @@ def main(arguments: list[str]) -> int:
             return 0
         case ["show", *rest]:
             shown = parse(Show, rest, "resmom compare show", "The table of the cells that are finished.")
-            found = comparison(read_results(shown.files))
+            found = comparison(read_results(shown.files), shown.against, shown.together)
             _tell_cut(shown.files)
-            return _print(found, shown.json)
+            return _show(found, shown)
         case ["merge", *rest]:
             merging = parse(Merge, rest, "resmom compare merge", "Result files of several machines as one.")
             found = merge(merging.files, merging.out)
@@ -106,12 +107,22 @@ def main(arguments: list[str]) -> int:
 class Show:
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Result files, or folders of comparisons."""
+    against: str = ""
+    """The arm that the others are compared with, in place of the first one."""
+    together: bool = False
+    """Intervals that hold together for all arms of a table (Bonferroni), and not each for itself."""
+    format: Format = "text"
+    """How tables are written: for Markdown, for LaTeX (with booktabs), or every number as a line of CSV."""
     json: bool = False
     """Print the result as JSON."""
 
 
 @dataclass(frozen=True)
-class Merge(Show):
+class Merge:
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Result files, or folders of comparisons."""
+    json: bool = False
+    """Print the result as JSON."""
     out: Path = Path(RESULTS)
     """The new result file."""
 
@@ -202,6 +213,15 @@ def _of_other_length(derived: Run, run: Run) -> str:
         f"{run.train.warmup_steps} and ema.momentum {run.ema.momentum:.4g}; for {steps} steps they would be "
         f"--train.warmup-steps {warmup(steps)} --ema.momentum {ema_for(steps)[0].momentum:.4g}"
     )
+
+
+def _show(found: Comparison, asked: Show) -> int:
+    if asked.json or asked.format == "text":
+        if asked.format != "text":
+            raise UserError("--json and --format are two ways to write the same; leave one of them out")
+        return _print(found, asked.json)
+    print(written(found, asked.format))
+    return 0
 
 
 def _print(found: Comparison, as_json: bool) -> int:

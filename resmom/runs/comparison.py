@@ -1,12 +1,15 @@
 """What the finished cells of a grid say: each arm's mean and spread, and its difference from the first arm by seed."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from resmom.config import ConfigError, Run, from_json
 from resmom.diagnose.paired import Paired, Spread, paired, spread
+from resmom.diagnose.paired import together as together_of
 from resmom.diagnose.rise import LEARNED, Rise, risen
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
@@ -52,6 +55,8 @@ class Comparison:
     """That the runs are too short to be judged, in words, if they are."""
     with_term: tuple[str, ...] = ()
     """The arms that were trained with the residual term."""
+    together: bool = False
+    """Whether the intervals of each measure hold together, for all arms, or each for itself."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -62,14 +67,19 @@ class Comparison:
             "left": self.left,
             "short": self.short,
             "with_term": list(self.with_term),
+            "together": self.together,
         }
 
     def __str__(self) -> str:
         return "\n".join(_words(self))
 
 
-def comparison(lines: Sequence[Line]) -> Comparison:
-    """The arms in the order of their grid. Raises UserError for lines of different images."""
+def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
+    """The arms in the order of their grid, and what each differs from the first by, or from the arm `against`, which is
+    put first. `together`: the intervals of a measure hold together, for all arms (`paired.together`).
+
+    Raises UserError for lines of different images, and for an arm that there is not.
+    """
     cells = newest(lines)
     if len({line["data"]["fingerprint"] for line in cells.values()}) > 1:
         names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
@@ -81,16 +91,25 @@ def comparison(lines: Sequence[Line]) -> Comparison:
     for name, own in members.items():
         if len({_without_seed(line) for line in own}) > 1:
             raise UserError(f"the cells of arm {name} differ in more than their seed; they cannot be averaged")
+    if against:
+        if against not in members:
+            raise UserError(f"there is no arm {against} to compare with; there are {', '.join(members) or 'none'}")
+        members = {against: members.pop(against), **members}
     base = next(iter(members.values()), [])
     protocols: dict[str, dict[str, None]] = {}
     for line in ordered:
         for kind, protocol in line["protocols"].items():
             protocols.setdefault(kind, {})[protocol] = None
+    arms = tuple(_arm(name, own, base) for name, own in members.items())
+    if together:
+        intervals = Counter(name for arm in arms for name, pair in arm.against.items() if pair.low is not None)
+        arms = tuple(_arm(name, own, base, intervals) for name, own in members.items())
     return Comparison(
-        tuple(_arm(name, own, base) for name, own in members.items()),
+        arms,
         {kind: tuple(found) for kind, found in protocols.items()},
         short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
         with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
+        together=together,
     )
 
 
@@ -114,7 +133,10 @@ def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
+def _arm(
+    name: str, own: Sequence[Line], base: Sequence[Line], intervals: Mapping[str, int] = MappingProxyType({})
+) -> Arm:
+    """`intervals`: of each measure, how many hold together; of each by itself, if it is not there."""
     diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
     knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
     rise = None
@@ -125,7 +147,17 @@ def _arm(name: str, own: Sequence[Line], base: Sequence[Line]) -> Arm:
     measures, first = _by_seed(own), _by_seed(base)
     against = {}
     if own is not base and learned is not False:
-        pairs = {name: paired(values, first.get(name, {})) for name, values in measures.items()}
+        asked = [line["queries"] for line in (*own, *base) if line["queries"]]
+        step = 100 / min(asked) if asked else 0.0
+        pairs = {
+            name: paired(
+                values,
+                first.get(name, {}),
+                together_of(intervals.get(name, 1)),
+                step if name.partition("/")[0] in PERCENTAGES else 0.0,
+            )
+            for name, values in measures.items()
+        }
         against = {name: pair for name, pair in pairs.items() if pair is not None}
     return Arm(
         name=name,
@@ -154,6 +186,8 @@ NAMES = {
     "linear/teacher": "linear probe of the teacher, top-1 in %",
     "online/student": "online classifier of the student, top-1 in %",
 }
+PERCENTAGES = {name.partition("/")[0] for name in NAMES}
+"""Kinds of measures that are shares of the test images."""
 WITHOUT_LABELS = {
     "health/student/retrieval": "own other view found by the student, in %",
     "health/teacher/retrieval": "own other view found by the teacher, in %",
@@ -178,26 +212,51 @@ def _words(found: Comparison) -> Iterator[str]:
             f"{found.arms[0].name}, which the others are compared with, is not shown to have learned: do not read on "
             "(why stands below; train longer, or measure on more labelled images)\n"
         )
-    yield f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with"
-    yield "95 % Student-t intervals, each for itself (of twenty intervals about one misses)"
-    unlabelled = known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS)
-    for name, title in (WITHOUT_LABELS if unlabelled else NAMES).items():
-        if name in known:
-            yield f"\n{title} ({_protocol(found, name.partition('/')[0])})"
-            yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {found.arms[0].name}"
-            yield from (_row(arm, name, width, 2) for arm in found.arms)
-    for site in GAP_SITES:
-        if f"gap/{site}/intra" in known:
-            yield f"\ngap at {site}, 1 - cos ({_protocol(found, 'gap')})"
-            head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}"
-            yield f"  {'arm':<{width}}  {'n':>2}  {head}  intra against {found.arms[0].name}"
-            yield from (_row(arm, f"gap/{site}/intra", width, 4) for arm in found.arms)
+    yield about(found)
+    for table in tables_of(found):
+        yield f"\n{table.title} ({table.protocol})"
+        gap = table.name.startswith("gap/")
+        head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}" if gap else f"{'mean ± sd':<14}"
+        yield f"  {'arm':<{width}}  {'n':>2}  {head}  {'intra ' if gap else ''}against {found.arms[0].name}"
+        yield from (_row(arm, table.name, width, table.digits) for arm in found.arms)
     if found.with_term and len(found.with_term) < len(found.arms) and any(name.startswith("gap/") for name in known):
         yield (
             f"\na smaller gap is what the residual term trains for ({', '.join(found.with_term)}): there it tells that "
             "the term works, and nothing about the features"
         )
-    yield from _notes(found, unlabelled)
+    yield from _notes(found, known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS))
+
+
+def about(found: Comparison) -> str:
+    """What the numbers of all tables are, in two lines."""
+    each = " that hold together for all arms of a table (Bonferroni)"
+    if not found.together:
+        each = ", each for itself (of twenty intervals about one misses)"
+    return (
+        f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with\n"
+        f"95 % Student-t intervals{each}"
+    )
+
+
+class Table(NamedTuple):
+    """What a table shows of all arms: the measure `name` with so many digits, under a title, by a protocol."""
+
+    name: str
+    title: str
+    protocol: str
+    digits: int
+
+
+def tables_of(found: Comparison) -> Iterator[Table]:
+    """The tables that a comparison is shown as: accuracies, or label-free measures where there are none, and gaps."""
+    known = {name for arm in found.arms for name in arm.measures}
+    unlabelled = known.isdisjoint(NAMES)
+    for name, title in (WITHOUT_LABELS if unlabelled else NAMES).items():
+        if name in known:
+            yield Table(name, title, _protocol(found, name.partition("/")[0]), 2)
+    for site in GAP_SITES:
+        if f"gap/{site}/intra" in known:
+            yield Table(f"gap/{site}/intra", f"gap at {site}, 1 - cos", _protocol(found, "gap"), 4)
 
 
 def _protocol(found: Comparison, kind: str) -> str:
@@ -232,7 +291,7 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
         return ""
     told = f"{pair.difference.mean:+.{digits}f}"
     if pair.low is None or pair.high is None:
-        return f"{told}, one seed: no interval"
+        return f"{told}, {'one seed' if pair.difference.n == 1 else 'the same of all seeds'}: no interval"
     told += f" [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}], n = {pair.difference.n}: "
     if pair.resolved:
         return told + "resolved"

@@ -59,6 +59,12 @@ def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path
     assert len(read_lines(out / RESULTS)) == 4
     status, shown, _ = call("show", out)
     assert (status, shown) == (0, told)
+    status, shown, _ = call("show", out, "--against", "weight=1", "--together", "--format", "latex")
+    assert status == 0 and shown.startswith("% last epoch") and "hold together" in shown and "against weight=1" in shown
+    assert call("show", out, "--against", "w")[2].startswith(
+        "resmom compare: there is no arm w to compare with; there are"
+    )
+    assert "leave one of them out" in call("show", out, "--json", "--format", "csv")[2]
     status, merged, _ = call("merge", out, out / RESULTS, "--out", tmp_path / "all.jsonl")
     assert (status, merged) == (0, told) and len(read_lines(tmp_path / "all.jsonl")) == 4
     assert json.loads(call("show", tmp_path / "all.jsonl", "--json")[1])["arms"][1]["seeds"] == [0, 5]

@@ -188,3 +188,35 @@ def test_a_line_from_before_an_option_existed_has_its_default() -> None:
     old = line("plain", 7, 0, knn__student=45.0)
     del old["run"]["residual"]["pairs"]
     assert comparison([*PLAIN, old]).arms[0].seeds == (0, 1, 2, 7)
+
+
+def test_another_arm_is_compared_with() -> None:
+    found = comparison([*PLAIN, *BETTER], against="better")
+    assert [arm.name for arm in found.arms] == ["better", "plain"] and found.plain()["against"] == "better"
+    assert found.arms[1].against["knn/student"].difference.mean == -2.0 and "against better" in str(found)
+    with pytest.raises(UserError, match=r"no arm worse to compare with; there are plain, better"):
+        comparison([*PLAIN, *BETTER], against="worse")
+
+
+def test_intervals_that_hold_together_are_wider_by_the_arms_that_have_one() -> None:
+    third = [line("third", seed, 2, knn__student=value) for seed, value in enumerate((44.0, 52.0, 61.0))]
+    single = [line("single", 0, 3, knn__student=44.0)]
+    lines = [*PLAIN, *BETTER, *third, *single]
+    one, both = comparison(lines), comparison(lines, together=True)
+    for arm, other in zip(one.arms[1:3], both.arms[1:3], strict=True):
+        ours, theirs = arm.against["knn/student"], other.against["knn/student"]
+        assert theirs.confidence == pytest.approx(0.975) and ours.confidence == 0.95  # two intervals: one seed has none
+        # The quantiles of Student's t with two degrees of freedom: 4.3027 and, at .9875, 6.2053.
+        assert (theirs.high - theirs.difference.mean) / (ours.high - ours.difference.mean) == pytest.approx(
+            1.4422, 1e-4
+        )
+    assert "hold together" in str(both) and both.plain()["together"] is True
+    assert comparison([*PLAIN, *BETTER], together=True).arms[1].against == comparison([*PLAIN, *BETTER]).arms[1].against
+
+
+def test_differences_by_rounding_are_not_resolved() -> None:
+    """Two seeds that both gain one image of the thousand."""
+    plain = [line("plain", seed, 0, knn__student=40.0 + seed) for seed in range(2)]
+    same = [line("same", seed, 1, knn__student=40.1 + seed) for seed in range(2)]
+    pair = comparison([*plain, *same]).arms[1].against["knn/student"]
+    assert pair.difference.sd == pytest.approx(0.0, abs=1e-9) and pair.resolved is False

@@ -1,0 +1,65 @@
+"""The tables of a comparison in Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.comparisontables import COLUMNS, markdown_rows, written
+from tests.runs.grids import line
+
+GAPS = {"gap__p__intra": 0.0123, "gap__p__inter": 0.2, "gap__p__chance": 1.0}
+
+
+def found() -> Comparison:
+    plain = [line("plain", seed, 0, knn__student=value, **GAPS) for seed, value in enumerate((40.0, 50.0, 60.0))]
+    better = [line("50%_better", seed, 1, knn__student=value, **GAPS) for seed, value in enumerate((44.0, 54.5, 64.0))]
+    lost = [line("lost", seed, 2, before=10.0, knn__student=10.5) for seed in range(3)]
+    return comparison([*plain, *better, *lost])
+
+
+def test_text_is_the_comparison_itself() -> None:
+    assert written(found(), "text") == str(found())
+    assert all(
+        "no cell is finished yet" in written(comparison([]), how) for how in ("text", "markdown", "latex", "csv")
+    )
+
+
+def test_markdown() -> None:
+    lines = written(found(), "markdown").splitlines()
+    assert lines[0] == "| kNN of the student, top-1 in % | n | mean ± sd | against plain, same seeds |"
+    assert lines[2] == "| plain | 3 | 50.00 ± 10.00 |  |"
+    assert lines[3] == "| 50%_better | 3 | 54.17 ± 10.00 | +4.17 [+3.45, +4.88], n = 3: resolved |"
+    assert lines[4].endswith("| not shown to have learned |")
+    assert "| gap at p, 1 - cos | n | mean ± sd | against plain, same seeds |" in lines
+    assert "Protocol: knn-v1" in lines and "each for itself" in lines[-3]
+    assert lines[-1] == "not shown to have learned, so that nothing is concluded from it: lost"
+    renamed = markdown_rows(found().arms, "knn/student", "kNN", 1, {"plain": "MoCo-v3"})
+    assert renamed.splitlines()[2].startswith("| MoCo-v3 | 3 | 50.0 ± 10.0 |") and "against MoCo-v3" in renamed
+
+
+def test_latex() -> None:
+    text = written(found(), "latex")
+    assert r"50\%\_better & 3 & $54.17 \pm 10.00$ & $+4.17$ $[+3.45, +4.88]$ & yes \\" in text
+    assert r"lost & 3 & $10.50 \pm 0.00$ & not shown to have learned &  \\" in text
+    assert r"lost & 0 & -- & not shown to have learned &  \\" in text  # it has no gap
+    assert text.count(r"\begin{tabular}{lrlll}") == text.count(r"\end{tabular}") == 2
+    outside = [row for row in text.splitlines() if row and not row.startswith(("%", "\\")) and "&" not in row]
+    assert outside == []
+
+
+def test_csv_has_every_number() -> None:
+    rows = list(csv.DictReader(io.StringIO(written(found(), "csv"))))
+    assert tuple(rows[0]) == COLUMNS and {row["measure"] for row in rows} >= {"knn/student", "gap/p/inter"}
+    plain, better, lost = (row for row in rows if row["measure"] == "knn/student")
+    assert (plain["arm"], plain["against"], plain["remark"]) == ("plain", "", "")
+    assert (better["against"], better["pairs"], better["resolved"], better["confidence"]) == (
+        "plain",
+        "3",
+        "True",
+        "0.95",
+    )
+    assert float(better["low"]) == pytest.approx(25 / 6 - 4.302653 * float(better["difference_sd"]) / math.sqrt(3))
+    assert lost["remark"] == "not shown to have learned" and float(lost["mean"]) == 10.5
