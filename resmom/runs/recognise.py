@@ -77,14 +77,12 @@ def start_weights(
         said = _own_word(Path(path))
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
-        remedy = (
-            "leave out --backbone and every"
-            if derived
-            else f"use --backbone {name_of(said)}{_image(said) if sized else ''}, and no"
-        )
-        raise ConfigError(
-            f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy} option that begins with --backbone."
-        ) from error
+        settings = "(--backbone.widths and the like)"
+        name = f"--backbone {name_of(said)}{_image(said) if sized else ''}"
+        remedy = f"use {name}, without settings of its own beside it {settings}"
+        if derived:
+            remedy = f"leave out --backbone, and its settings {settings}"
+        raise ConfigError(f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy}") from error
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
 
