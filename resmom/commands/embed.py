@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from resmom.commands import parse, print_json, set_process
 from resmom.runs.embed import embed
 from resmom.runs.machine import Machine
+from resmom.types import Site
 from resmom.which import Which
 
 ABOUT = "Images to vectors: what a run's student and teacher say of every image, as arrays in one .npz file."
@@ -23,8 +23,9 @@ class Arguments:
     data: str | None = None
     """Images: a folder, an .npz file or a name; the run's own data by default."""
     network: Which = "both"
-    site: Literal["h", "z", "p"] = "h"
-    """h, the representation, is what other tools want; z the projection, p the student's prediction."""
+    site: Site = "h"
+    """h, the representation, is what other tools want; z the projection, p the student's prediction, logits the
+    similarities to the prototypes of DINO and iBOT."""
     device: str = "auto"
     threads: int = 0
     """CPU threads; 0 is torch's choice."""

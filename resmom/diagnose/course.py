@@ -147,9 +147,11 @@ def _loss_rose(seen: Lines) -> str | None:
     loss, chance, first = seen.recent("loss/method"), seen.recent("loss/chance"), seen.first("loss/method")
     if loss is None:
         return None
+    # A share of a loss tells nothing where the loss may be negative.
+    chance = None if chance is None or chance <= 0 else chance
     limits = [LOSS_ABOVE_CHANCE * chance] if chance is not None else []
-    limits += [(LOSS_ABOVE_START if limits else LOSS_ABOVE_CHANCE) * first] if first is not None else []
-    if first is not None and loss > max(limits):
+    limits += [(LOSS_ABOVE_START if limits else LOSS_ABOVE_CHANCE) * first] if first is not None and first > 0 else []
+    if first is not None and limits and loss > max(limits):
         by_chance = "" if chance is None else f"; a network that knows nothing has {chance:.4g}"
         return f"the method's loss has risen from {first:.4g} to {loss:.4g}{by_chance}."
     if chance is None:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from resmom.types import Encoding
+from resmom.errors import UserError
+from resmom.types import Encoding, Site
 
 
 @contextmanager
@@ -24,38 +25,24 @@ def frozen(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def encodings(network: nn.Module, batches: Iterable[Float[Tensor, "_ c height width"]]) -> Encoding:
-    """What `network` (view -> Encoding) says of all batches: h, z and p in float32, on the CPU, row after row.
+def features(
+    network: nn.Module, batches: Iterable[Float[Tensor, "_ c height width"]], site: Site = "h"
+) -> Float[Tensor, "m d"]:
+    """What `network` (view -> Encoding) says of all batches at one site, in float32, on the CPU, row after row.
 
     The last batch may be smaller. The batches lie on the network's device, and an autocast around the call is
-    respected. Running statistics are used and not changed. Raises ValueError if there is no batch.
+    respected. Running statistics are used and not changed. Raises ValueError if there is no batch, UserError for a site
+    that the network does not have.
     """
     with frozen(network):
-        parts = [_on_cpu(network(batch)) for batch in batches]
-    _some(parts)
-    p = [part.p for part in parts if part.p is not None]
-    return Encoding(
-        torch.cat([part.h for part in parts]), torch.cat([part.z for part in parts]), torch.cat(p) if p else None
-    )
-
-
-def features(network: nn.Module, batches: Iterable[Float[Tensor, "_ c height width"]]) -> Float[Tensor, "m d"]:
-    """The representations h of all batches, as `encodings` gives them, without keeping the rest."""
-    with frozen(network):
-        parts = [_plain(network(batch).h) for batch in batches]
-    _some(parts)
+        parts = [_at(network(batch), site).float().cpu() for batch in batches]
+    if not parts:
+        raise ValueError("there are no images to encode; give at least one batch")
     return torch.cat(parts)
 
 
-def _plain(x: Tensor) -> Tensor:
-    return x.float().cpu()
-
-
-def _on_cpu(encoding: Encoding) -> Encoding:
-    p = None if encoding.p is None else _plain(encoding.p)
-    return Encoding(_plain(encoding.h), _plain(encoding.z), p)
-
-
-def _some(parts: list[Encoding] | list[Tensor]) -> None:
-    if not parts:
-        raise ValueError("there are no images to encode; give at least one batch")
+def _at(said: Encoding, site: Site) -> Tensor:
+    if site not in said.sites:
+        lacks = "no predictor, so there is no p" if site == "p" else "no prototypes, so there are no logits"
+        raise UserError(f"this network has {lacks}; use another site: {', '.join(said.sites)}")
+    return said.at(site)

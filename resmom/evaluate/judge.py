@@ -52,7 +52,7 @@ def from_score(said: Found, score: float) -> Found:
 
 def best_score(said: Sequence[Found], there: Sequence[Truth]) -> float:
     """The score from which on detections find most and err least: the largest harmonic mean (F1) of precision and
-    recall over these images; 1 where no detection is right.
+    recall over these images; 1 where no detection is right. Detections of one score are taken together.
     """
     scores: Float[np.ndarray, " n"] = np.concatenate([np.zeros(0), *(one.scores for one in said)])
     judged = [judge(one, its) for one, its in zip(said, there, strict=True)]
@@ -64,4 +64,6 @@ def best_score(said: Sequence[Found], there: Sequence[Truth]) -> float:
     # Better detections are matched first, so that leaving weak ones out changes nothing of the others' judgement.
     order = np.argsort(-scores, kind="stable")
     hits, counted = np.cumsum(right[order]), np.cumsum(~void[order])
-    return float(scores[order][np.argmax(2 * hits / (counted + objects))])
+    ranked = scores[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    return float(ranked[ends][np.argmax((2 * hits / (counted + objects))[ends])])

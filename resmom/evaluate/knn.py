@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from resmom.evaluate.score import Score, score
+from resmom.evaluate.standard import finite_rows, in_chunks, only
 
 _CELLS = 1 << 24
 """Similarities held at once (64 MiB), whatever the size of bank and queries."""
@@ -40,29 +41,38 @@ def knn(
     query, and are counted in the protocol. Raises ValueError if a side is empty.
     """
     # One NaN in the bank would be the nearest neighbour of every query: topk takes it for the highest similarity.
-    sound = bank.isfinite().all(1)
+    sound, asked = finite_rows(bank), query_labels >= 0
     usable = (bank_labels >= 0) & sound
     broken = int(((bank_labels >= 0) & ~sound).sum())
-    bank, bank_labels = bank[usable], bank_labels[usable].long()
-    queries, query_labels = queries[query_labels >= 0], query_labels[query_labels >= 0]
+    bank, bank_labels = only(bank, usable), only(bank_labels, usable).long()
+    queries, query_labels = only(queries, asked), only(query_labels, asked)
     if len(bank) == 0 or len(queries) == 0:
         raise ValueError(
             f"kNN needs labelled images with finite features on both sides; got {len(bank)} in the bank, "
             f"{len(queries)} queries; give data with labels of 0 or more"
         )
-    broken += int((~queries.isfinite().all(1)).sum())
+    broken += int((~finite_rows(queries)).sum())
     k = min(config.k, len(bank))
     classes = int(torch.cat([bank_labels, query_labels.long()]).max()) + 1
-    known = F.normalize(bank.float(), dim=1)
+    known = _of_length_1(bank)
+    del bank  # where it is a copy of some of the rows, it need not stay
     votes = []
     # Off the CPU the votes are counted by way of k x classes numbers per query.
-    each = len(bank) if bank.device.type == "cpu" else max(len(bank), k * classes)
-    for part in torch.split(F.normalize(queries.float(), dim=1), max(1, _CELLS // each)):
+    each = len(known) if known.device.type == "cpu" else max(len(known), k * classes)
+    for part in torch.split(_of_length_1(queries), max(1, _CELLS // each)):
         similarity, neighbours = _nearest(part @ known.T, k)
         # Relative to the nearest: the same shares of the vote, and no overflow at a low temperature.
         weights = ((similarity - similarity.amax(1, keepdim=True)) / config.temperature).exp()
         votes.append(_votes(bank_labels[neighbours], weights, classes))
-    return score(torch.cat(votes), query_labels, _protocol(config, len(bank), len(queries), broken))
+    return score(torch.cat(votes), query_labels, _protocol(config, len(known), len(queries), broken))
+
+
+def _of_length_1(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The rows over their lengths, in float32."""
+    made = torch.empty_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
+    for rows in in_chunks(x):
+        made[rows] = F.normalize(x[rows].float(), dim=1)
+    return made
 
 
 def _votes(labels: Int[Tensor, "m k"], weights: Float[Tensor, "m k"], classes: int) -> Float[Tensor, "m classes"]:

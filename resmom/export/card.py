@@ -161,7 +161,7 @@ def _use_python(card: Card) -> list[str]:
         f"Images of {card.side} x {card.side} pixels, {_channels(card.mean)}, scaled to [0, 1], then normalised by "
         f"mean {_numbers(card.mean)} and standard deviation {_numbers(card.std)}. Another normalisation gives other "
         "features than those measured here.",
-        _code("import torch\nfrom torchvision.transforms import v2\n\n" + card.prepare),
+        _code(card.prepare),
     ]
     for network, file in card.files.items():
         parts += [f"The {network}:", _code(file.loading)]

@@ -10,6 +10,7 @@ from resmom.which import Network
 
 OLD = 0.1
 """A teacher in which its start still weighs more than this may only look better because it is less trained."""
+FROZEN = "The teacher is frozen: it is mostly the network that the run started from"
 DEFAULT = "The student is kept because it is the network that the loss trains, and the teacher an average of it."
 
 
@@ -39,8 +40,8 @@ class Evidence:
 class Preference:
     """The network to take, None where that is neither.
 
-    `decided` is False where the evidence prefers none: the student is then taken by default, or, where `network` is
-    None, nothing can be said yet.
+    `decided` is False where the evidence prefers none: the student is then taken by default, or what was chosen among
+    layers and steps; or, where `network` is None, nothing can be said yet.
     """
 
     network: Network | None
@@ -64,22 +65,41 @@ class Preference:
 def prefer(evidence: Evidence) -> Preference:
     """Neither of a run that is spoilt, too short, or worse than its start; else kNN decides where labels exist; else
     retrieval if RankMe agrees; the student where nothing does."""
-    if (refused := refusal(evidence.findings)) is not None:
-        return refused
-    if evidence.short:
-        return Preference(None, False, evidence.short)
+    if (unfit := neither(evidence)) is not None:
+        return unfit
     if evidence.knn is not None and all(map(math.isfinite, evidence.knn)):
         found = _by_knn(evidence, evidence.knn)
     elif evidence.retrieval is not None and all(map(math.isfinite, evidence.retrieval)):
         found = _without_labels(evidence, evidence.retrieval)
     else:
         found = Preference("student", False, "Nothing was measured that compares the two networks.")
+    return minding(evidence, found)
+
+
+def neither(evidence: Evidence, taken: Network | None = None) -> Preference | None:
+    """That neither network should be used, or not yet, whatever else speaks for one; None where nothing forbids it.
+
+    `taken` is the network that something else prefers, which may be one that has not moved.
+    """
+    if (refused := refusal(evidence.findings)) is not None:
+        return refused
+    if evidence.short:
+        return Preference(None, False, evidence.short)
+    if (worse := _worse(evidence)) is not None:
+        return worse
+    old = [finding for finding in evidence.findings if finding.name == "teacher frozen"]
+    if taken != "teacher" or not old:
+        return None
+    return Preference(None, True, f"{FROZEN}, so training has not helped. What to change: {old[0].remedy}")
+
+
+def minding(evidence: Evidence, found: Preference) -> Preference:
+    """The preference `found` by whatever means, with what the findings say of the network that it takes."""
     names = {finding.name for finding in evidence.findings}
     if "teacher frozen" in names:
-        old = "The teacher is frozen: it is mostly the network that the run started from"
         if found.network == "teacher":
-            return Preference(None, True, f"{found.evidence} {old}, so training has not helped.")
-        found = replace(found, evidence=f"{found.evidence} {old}.")
+            return Preference(None, True, f"{found.evidence} {FROZEN}, so training has not helped.")
+        found = replace(found, evidence=f"{found.evidence} {FROZEN}.")
     if "dimensional collapse" in names:
         care = "Use it with care: it lives in few of its dimensions (dimensional collapse), see the findings."
         return replace(found, evidence=f"{found.evidence} {care}")
@@ -117,9 +137,26 @@ def advice(preference: Preference, exported: Collection[Network], teacher: bool)
     return f"{alone}; the {preference.network} is better.", f"{preference.evidence} {other}"
 
 
+def _worse(evidence: Evidence) -> Preference | None:
+    """That training has made kNN worse by more than noise, if it has."""
+    knn, before, queries = evidence.knn, evidence.knn_before, evidence.queries
+    if knn is None or before is None or queries is None or not all(map(math.isfinite, (*knn, before))):
+        return None
+    best = max(knn)
+    if before - best <= noise((before, best), queries):
+        return None
+    worse = f"The network that the run started from had {before:.2f} %, more by more than noise"
+    told = f"{_knn_words(knn)}. {worse}: training has made it worse. Lower --optim.lr, or train longer."
+    return Preference(None, True, told)
+
+
+def _knn_words(knn: Both) -> str:
+    return f"kNN: student {knn[0]:.2f} %, teacher {knn[1]:.2f} %"
+
+
 def _by_knn(evidence: Evidence, knn: Both) -> Preference:
     student, teacher = knn
-    told, queries = f"kNN: student {student:.2f} %, teacher {teacher:.2f} %", evidence.queries
+    told, queries = _knn_words(knn), evidence.queries
     before, best = evidence.knn_before, max(knn)
     if queries is None:
         unknown = "How large the noise is, is not known, since the number of test images is not: this may be chance."
@@ -127,11 +164,6 @@ def _by_knn(evidence: Evidence, knn: Both) -> Preference:
             return Preference("student", False, f"{told}: no difference.")
         return Preference(_better(knn), True, f"{told}. {unknown}")
     gain = ""
-    if before is not None and before - best > noise((before, best), queries):
-        worse = f"The network that the run started from had {before:.2f} %, more by more than noise"
-        return Preference(
-            None, True, f"{told}. {worse}: training has made it worse. Lower --optim.lr, or train longer."
-        )
     if before is not None and best - before <= noise((before, best), queries):
         gain = f" Before training it was {before:.2f} %: these images tell no gain from training either."
     points, apart = noise(knn, queries), abs(student - teacher)

@@ -1,7 +1,7 @@
 """Which network of a run to keep: student or teacher, of which checkpoint, which layer and pooling. By evidence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from resmom.diagnose.noise import noise, noise_words
@@ -34,8 +34,22 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What was no candidate, since its features are not finite: some of a network, or all of it without `features`."""
+
+    network: Network
+    step: int
+    features: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"the {self.network} of step {self.step}" + (f", features '{self.features}'" if self.features else "")
+
+
+@dataclass(frozen=True)
 class Picked:
-    """The entry to keep, and why; `decided` is False where nothing is clearly better than the last student's `h`."""
+    """The entry to keep, and why. `decided`: whether its network is preferred, being better than all that the other one
+    has by more than noise; of one network alone, whether the entry is clearly better than its last `h`."""
 
     entry: Entry
     decided: bool
@@ -77,15 +91,40 @@ def pick(entries: Sequence[Entry], held: int) -> Picked:
     best = best_of(entries)
     told = f"a linear probe reached {best.linear:.2f} % on {held} held-out training images"
     if best is default:
-        return Picked(best, True, f"{told[0].upper()}{told[1:]}, the best of {len(entries)} candidates.")
+        why = f"{told[0].upper()}{told[1:]}, the best of {len(entries)} candidates."
+        return _weighed(Picked(best, False, why), entries, held, (best,))
     points = noise((best.linear, default.linear), held)
     margin = best.linear - default.linear
     beside = f"{told}, the best of {len(entries)} candidates, beside {default.linear:.2f} % of {default.words}"
     compared = f"{margin:.2f} points are {'within' if margin <= points else 'more than'} {noise_words(points, held)}"
     if margin <= points:
         same = "No difference that these images can tell, so the last network is kept."
-        return Picked(default, False, f"With {best.words}, {beside}: {compared}. {same}")
-    return Picked(best, True, f"{beside[0].upper()}{beside[1:]}: {compared}.")
+        why = f"With {best.words}, {beside}: {compared}. {same}"
+        return _weighed(Picked(default, False, why), entries, held, (best, default))
+    why = f"{beside[0].upper()}{beside[1:]}: {compared}."
+    return _weighed(Picked(best, True, why), entries, held, (best, default))
+
+
+def _weighed(picked: Picked, entries: Sequence[Entry], held: int, told: Sequence[Entry]) -> Picked:
+    """With whether the entry beats the best of the other network, where that was measured, and the words for it.
+
+    `told` are the entries that the reason speaks of already.
+    """
+    others = [e for e in entries if e.network != picked.entry.network]
+    if not others:
+        return picked
+    other = best_of(others)
+    points = noise((picked.entry.linear, other.linear), held)
+    margin = picked.entry.linear - other.linear
+    decided = margin > points
+    if other in told:
+        return replace(picked, decided=decided)
+    size = f"{abs(margin):.2f} points are {'more than' if decided else 'within'} {noise_words(points, held)}"
+    return replace(
+        picked,
+        decided=decided,
+        why=f"{picked.why} Beside {other.linear:.2f} %, the best of the {other.network}: {size}.",
+    )
 
 
 def content(
@@ -96,8 +135,9 @@ def content(
     environment: Mapping[str, Any],
     refused: str = "",
     short: str = "",
+    left_out: Sequence[LeftOut] = (),
 ) -> dict[str, Any]:
-    """What choice.json says; `refused` and `short` as in `sentence`."""
+    """What choice.json says; `refused`, `short` and `left_out` as in `sentence`."""
     entry = picked.entry
     return {
         "format": FORMAT,
@@ -105,25 +145,29 @@ def content(
         "step": entry.step,
         "features": entry.features,
         "decided": picked.decided,
-        "sentence": sentence(picked, float(test["top1"]), str(test["data"]), refused, short),
+        "sentence": sentence(picked, float(test["top1"]), str(test["data"]), refused, short, left_out),
         "test": dict(test),
         "held_out": held,
-        "last_step": max(e.step for e in entries),
+        "last_step": max([e.step for e in entries] + [e.step for e in left_out]),
         "candidates": [asdict(e) for e in entries],
+        "left_out": [asdict(e) for e in left_out],
         "environment": dict(environment),
     }
 
 
-def sentence(picked: Picked, test: float, data: str, refused: str = "", short: str = "") -> str:
+def sentence(
+    picked: Picked, test: float, data: str, refused: str = "", short: str = "", left_out: Sequence[LeftOut] = ()
+) -> str:
     """The advice, its evidence, and what the chosen one alone reached on the test images of `data`.
 
     `refused` says why the network picked should not be used at all, if it should not; `short` that its run was too
-    short to tell.
+    short to tell. What was `left_out` is named.
     """
     entry = picked.entry
     start = f"Keep none of them. {refused} The best is {entry.words}" if refused else f"Keep {entry.words}"
     told = f"{start}. {picked.why} On the test images of {data}, which had no part in this: {test:.2f} %."
-    return f"{told} {short}" if short else told
+    without = f"Left out, for features that are not finite: {'; '.join(e.words for e in left_out)}." if left_out else ""
+    return " ".join(filter(None, (told, short, without)))
 
 
 def preference(choice: Mapping[str, Any]) -> Preference:

@@ -89,25 +89,28 @@ def _vit(size: tuple[int, int, int], image: int, patch: int) -> list[str]:
 
 
 def preparing_lines(mean: tuple[float, ...], std: tuple[float, ...], side: int, resize: Interpolation) -> str:
-    """Lines that leave `prepare`: a PIL image -> C x side x side, as this package's evaluation sees it.
+    """Lines that leave `prepare`: a PIL image of any kind -> C x side x side, as this package's evaluation sees it.
 
-    Images that are side x side already skip the resizing there, and so must they here.
+    They do in torchvision's words what `decode` of data/decode.py and `plain` of views/apply.py do, imports included.
     """
     larger = round(side * PLAIN_MARGIN)
-    mode = resize.upper()
-    grey = ["    v2.Grayscale(),"] if len(mean) == 1 else ["    v2.RGB(),"]
-    return "\n".join(
-        [
-            "prepare = v2.Compose([",
-            "    v2.ToImage(),",
-            *grey,
-            f"    v2.Resize({larger}, v2.InterpolationMode.{mode}),  # not for images of {side} x {side}",
-            f"    v2.CenterCrop({side}),  # not for these either",
-            "    v2.ToDtype(torch.float32, scale=True),",
-            f"    v2.Normalize({list(mean)}, {list(std)}),",
-            "])",
-        ]
-    )
+    return f"""import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as F
+
+def prepare(image):
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey
+        image = Image.fromarray((np.asarray(image) / 257).round().astype("uint8"))
+    if image.has_transparency_data:  # is laid over white
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    x = F.to_dtype(F.to_image(image.convert("{"L" if len(mean) == 1 else "RGB"}")), torch.float32, scale=True)
+    if x.shape[-2:] != ({side}, {side}):  # else it is taken as it is
+        x = F.resize(x, [{larger}], F.InterpolationMode.{resize.upper()}).clamp(0, 1)
+        x = F.center_crop(x, [{side}])
+    return F.normalize(x, {list(mean)}, {list(std)})"""
 
 
 def width_lines(config: BackboneConfig | None) -> str:

@@ -1,5 +1,6 @@
 """Images to vectors: what a run's networks say of every image, as arrays in one file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from torch import nn
 from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.open import open_data
-from resmom.data.source import Data, Source, decoded
+from resmom.data.source import Data, Source, Subset, decoded
 from resmom.errors import UserError
-from resmom.evaluate.features import encodings, features
+from resmom.evaluate.features import features
 from resmom.rundir import RunDirError
 from resmom.runs.clean import clean_batches
 from resmom.runs.loaded import Loaded, load_run
@@ -76,7 +77,13 @@ def embed(
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
     _write(out, arrays)
     shapes = {name: array.shape for name, array in arrays.items()}
-    return Embedded(out, shapes, protocol, sum(len(source.unreadable) for source in splits.values()))
+    return Embedded(out, shapes, protocol, _unreadable(list(splits.values())))
+
+
+def _unreadable(sources: Sequence[Source]) -> int:
+    """Files that could not be read. Parts of one whole, as @held-out makes them, tell all of the whole's."""
+    wholes = {source.whole if isinstance(source, Subset) else source for source in sources}
+    return sum(len(whole.unreadable) for whole in wholes)
 
 
 def _described(split: str, source: Source) -> dict[str, NDArray[Any]]:
@@ -97,13 +104,7 @@ def _without_stand_ins(arrays: dict[str, NDArray[Any]], split: str, source: Sour
 
 
 def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:
-    batches = clean_batches(source, loaded.run.policy, loaded.device)
-    if site == "h":
-        return features(network, batches).numpy()
-    said = encodings(network, batches)
-    if site == "p" and said.p is None:
-        raise UserError("this method has no predictor, so there is no p; use --site z or h")
-    return said.at(site).numpy()
+    return features(network, clean_batches(source, loaded.run.policy, loaded.device), site).numpy()
 
 
 def _write(out: Path, arrays: dict[str, NDArray[Any]]) -> None:

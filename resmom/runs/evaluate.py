@@ -23,7 +23,7 @@ from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_spli
 from resmom.runs.environment import environment
 from resmom.runs.labels import is_share, lent_share, with_labels
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measure import Candidate, Ground
+from resmom.runs.measure import Candidate, Ground, pixel_features
 from resmom.runs.repeats import Found, Repeats
 from resmom.which import Which
 
@@ -101,13 +101,16 @@ def evaluate(
     opened = opened_data(loaded, data)
     split, label_sets = labelled(loaded, opened)
     named = name_and_fingerprint(opened)
-    _check(more, protocols)
+    _check(more)
     lent, part = None, 1.0
     if more.labels:
         whole = split
         (split, lent), label_sets = with_labels(whole, more.labels, more.seed, more.draws), False
         part = lent_share(whole, more.labels, lent[0])
     repeats = Repeats.of(more.draws, lent)
+    _require_difference(more, protocols, repeats)
+    if baselines and "knn" in protocols:
+        pixel_features(split, loaded.run.policy)  # before hours are spent on the rest
     rows: list[Row] = []
     machine = environment()
 
@@ -166,8 +169,8 @@ def _measure(
         if more.finetune is not None:
             add(name, ground.finetune(net, more.finetune))
     if baselines and "knn" in protocols:
-        for baseline, (bank, queries) in ground.without_learning().items():
-            add(baseline, ground.knn(bank, queries))
+        for baseline, found in ground.baselines():
+            add(baseline, found)
 
 
 def _plain(
@@ -204,18 +207,22 @@ def _no_online(loaded: Loaded, network: str, more: More) -> str:
     return "the online classifier names the classes of its training images, and these have others"
 
 
-def _check(more: More, protocols: Sequence[Protocol]) -> None:
+def _check(more: More) -> None:
     """Refuse what would be measured otherwise than asked for."""
     if more.draws < 1:
         raise UserError(f"--draws must be 1 or more; got {more.draws}")
-    share = is_share(more.labels)
-    if more.low_shot is not None and share:
+    if more.low_shot is not None and is_share(more.labels):
         raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
+
+
+def _require_difference(more: More, protocols: Sequence[Protocol], repeats: Repeats) -> None:
+    """Refuse repetitions of which none would differ from another."""
     trained = "linear" in protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
-    if more.draws > 1 and not share and not trained and more.low_shot is None:
+    if more.draws > 1 and not repeats.drawn and not trained and more.low_shot is None:
+        same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
         raise UserError(
-            f"--draws {more.draws} would give one number {more.draws} times: nothing is drawn and nothing trained; "
-            "draw labelled images with --labels SHARE or --low-shot, or measure a probe or fine-tuning"
+            f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
+            "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
         )
 
 

@@ -14,7 +14,7 @@ from resmom.data.order import steps_per_epoch
 from resmom.diagnose.rules import findings, unjudged
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
-from resmom.export.choice import Evidence, Preference, advice, prefer, refusal
+from resmom.export.choice import Evidence, Preference, advice, minding, neither, prefer
 from resmom.export.detectron2 import configuration_lines, require_detectron2, save_detectron2
 from resmom.export.keep import FORMAT, preference
 from resmom.export.keep import rows as rows_of
@@ -68,7 +68,7 @@ def export(
     own = folder.export if form == "safetensors" else folder.path / form
     _require_free(out or own, own)
     out = out or own
-    content, choice = _chosen(folder, checkpoint)
+    content, choice = _chosen(folder, checkpoint, named=path.is_file())
     written = json.loads(folder.config.read_text())
     run = from_json(content["run"])
     there = NETWORKS if content["state"]["teacher"] is not None else NETWORKS[:1]
@@ -89,8 +89,10 @@ def export(
     return Exported(out, files, content["state"]["step"], told, choice["sentence"] if choice else "")
 
 
-def _chosen(folder: RunDir, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The checkpoint to export, and the choice that speaks of it, if one does."""
+def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The checkpoint to export, and the choice that speaks of it, if one does. `named`: it was asked for by its file,
+    so that no other one takes its place.
+    """
     content = load_checkpoint(checkpoint)
     choice = json.loads(folder.choice.read_text()) if folder.choice.exists() else None
     if choice is None or choice["format"] != FORMAT:
@@ -98,7 +100,7 @@ def _chosen(folder: RunDir, checkpoint: Path) -> tuple[dict[str, Any], dict[str,
     step = content["state"]["step"]
     better = folder.kept(choice["step"])
     # A choice made before the run went on says nothing of what came since.
-    if checkpoint == folder.last and step == choice["last_step"] != choice["step"] and better.exists():
+    if not named and step == choice["last_step"] != choice["step"] and better.exists():
         return load_checkpoint(better), choice
     return content, choice if step == choice["step"] else None
 
@@ -240,13 +242,11 @@ def _made(files: Mapping[Network, File], teacher: bool) -> str:
 
 def _preference(evidence: Evidence, choice: dict[str, Any] | None, teacher: bool) -> Preference:
     """What is wrong with a run goes before what anything measured of it says."""
-    if (refused := refusal(evidence.findings)) is not None:
-        return refused
-    if choice is not None:
-        return preference(choice)
-    if teacher:
+    if choice is None and teacher:
         return prefer(evidence)
-    return Preference(None, False, evidence.short) if evidence.short else Preference("student", True, "")
+    if (unfit := neither(evidence, None if choice is None else choice["network"])) is not None:
+        return unfit
+    return Preference("student", True, "") if choice is None else minding(evidence, preference(choice))
 
 
 def _per_epoch(run: Run, written: dict[str, Any], content: dict[str, Any]) -> int | None:

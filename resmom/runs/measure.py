@@ -1,6 +1,6 @@
 """What `resmom evaluate` measures of one network, each protocol with its repetitions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resmom.data.source import Source
+from resmom.data.source import Source, labels_read
+from resmom.errors import UserError
 from resmom.evaluate import features as frozen_features
 from resmom.evaluate import finetune as finetuning
+from resmom.evaluate.crops import labelled_rows
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import layer_features
@@ -23,6 +25,7 @@ from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
 from resmom.runs.job import backbone_of, fresh_method
+from resmom.runs.limits import free_ram
 from resmom.runs.loaded import Loaded, load_start
 from resmom.runs.probefile import probe_file
 from resmom.runs.repeats import Found, Once, Repeats
@@ -62,13 +65,13 @@ class Ground:
 
     @property
     def known(self) -> Tensor:
-        """The labels to learn from, N."""
-        return torch.from_numpy(self.split.train.labels)
+        """The labels to learn from, N, as `labels_read` has them."""
+        return torch.from_numpy(labels_read(self.split.train))
 
     @property
     def asked(self) -> Tensor:
-        """The labels to test on, M."""
-        return torch.from_numpy(self.split.test.labels)
+        """The labels to test on, M, likewise: ask for them when the images have been read."""
+        return torch.from_numpy(labels_read(self.split.test))
 
     def features(self, network: nn.Module) -> tuple[Tensor, Tensor]:
         """h of the training images, N x D, and of the test images, M x D."""
@@ -141,7 +144,9 @@ class Ground:
 
         def once(one: Once) -> Score:
             train, seeded = self._lent(one), one.seeded(config)
-            settings = (train.fingerprint(), run.policy, seeded, half)
+            # The layer has a row for every class of both parts, and the test images are not in the fingerprint.
+            _, classes = labelled_rows(train, self.asked, "a linear probe")
+            settings = (train.fingerprint(), run.policy, seeded, half, classes)
             memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
             return linear_crop(
                 backbone,
@@ -158,21 +163,23 @@ class Ground:
 
         return self.repeats.over(once, config.seed)
 
-    def without_learning(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Features that cost nothing: pixels in [0, 1], pixels normalised as for the network, the network before
+    def baselines(self) -> Iterator[tuple[str, Found]]:
+        """kNN of what costs nothing: pixels in [0, 1], pixels normalised as for the network, the network before
         training.
 
         The last is called `random init` where the run began with random weights, and left out where nothing was kept.
         """
         loaded = self.loaded
-        found = pixel_features(self.split, loaded.run.policy)
+        pixels = pixel_features(self.split, loaded.run.policy)
+        for name in pixels:
+            yield name, self.knn(*pixels[name])
         start = load_start(loaded)
         own = bool(loaded.written.get("own"))
         if start is None and not own and not loaded.run.init:
             start = fresh_method(loaded.run, loaded.device).student
         if start is not None:
-            found["before training" if own or loaded.run.init else "random init"] = self.features(start)
-        return found
+            name = "before training" if own or loaded.run.init else "random init"
+            yield name, self.knn(*self.features(start))
 
     def _together(self, bank: Tensor, queries: Tensor) -> Sides:
         """Features with their labels, on the run's device where there is room for them."""
@@ -186,16 +193,42 @@ class Ground:
         return clean_batches(source, self.loaded.run.policy, self.loaded.device)
 
 
-def pixel_features(split: Split, policy: Policy) -> dict[str, tuple[Tensor, Tensor]]:
-    """The pixels themselves as features of both parts, N x (C H W): in [0, 1], and normalised as for a network."""
-    channels = len(policy.mean)
-    raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
+class Pixels(Mapping[str, tuple[Tensor, Tensor]]):
+    """The pixels themselves as features of both parts of a split, N x (C H W): in [0, 1], and normalised as for a
+    network. Either is made when it is asked for, and not kept: both at once would be twice the memory.
+    """
 
-    def pixels(source: Source, policy: Policy) -> Tensor:
-        cpu = torch.device("cpu")
-        return torch.cat([batch.flatten(1) for batch in clean_batches(source, policy, cpu)])
+    def __init__(self, split: Split, policy: Policy) -> None:
+        channels = len(policy.mean)
+        raw = Policy(policy.views, (0.0,) * channels, (1.0,) * channels)
+        self._split, self._policies = split, {"raw pixels": raw, "normalised pixels": policy}
 
-    return {
-        "raw pixels": (pixels(split.train, raw), pixels(split.test, raw)),
-        "normalised pixels": (pixels(split.train, policy), pixels(split.test, policy)),
-    }
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def __getitem__(self, name: str) -> tuple[Tensor, Tensor]:
+        policy = self._policies[name]
+        return _pixels(self._split.train, policy), _pixels(self._split.test, policy)
+
+
+def pixel_features(split: Split, policy: Policy) -> Pixels:
+    """The pixels as features, by name. Raises UserError if there is no memory to compare them in."""
+    images, width = len(split.train) + len(split.test), len(policy.mean) * policy.views[0].size ** 2
+    needed, free = 2 * 4 * images * width, free_ram()  # float32, once as they are and once of length 1
+    if needed > free:
+        raise UserError(
+            f"the pixels of {images:,} images, {width:,} numbers each, take {needed / 2**30:.1f} GiB of memory to "
+            f"compare, and {free / 2**30:.1f} GiB are free; leave --baselines out, or name fewer images with --data"
+        )
+    return Pixels(split, policy)
+
+
+def _pixels(source: Source, policy: Policy) -> Tensor:
+    made, at = torch.empty(len(source), len(policy.mean) * policy.views[0].size ** 2), 0
+    for batch in clean_batches(source, policy, torch.device("cpu")):
+        made[at : at + len(batch)] = batch.flatten(1)
+        at += len(batch)
+    return made

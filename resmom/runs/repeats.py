@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from resmom.evaluate.draw import Rows
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linear import Linear
@@ -39,7 +41,8 @@ class Repeats:
         """`draws` repetitions with the labels of `lent`, one set for each or one for all; None: with all labels."""
         if lent is None:
             return Repeats(tuple(Once(slice(None), number) for number in range(draws)), False)
-        drawn = len(lent) > 1
+        # All images of every class are the same ones in every draw.
+        drawn = any(not np.array_equal(rows, lent[0]) for rows in lent[1:])
         return Repeats(tuple(Once(lent[number if drawn else 0], number) for number in range(draws)), drawn)
 
     def over(self, measure: Callable[[Once], Score], seed: int | None = None) -> Found:

@@ -278,6 +278,23 @@ def test_a_loss_above_chance_and_start() -> None:
     assert names(run(train=lambda s: {"loss/method": 1.0 + s / 500 if s > 1 else 4.0}, contrastive=False)) == []
 
 
+def test_a_loss_below_zero_has_no_share_to_rise_by() -> None:
+    """As a method of the user's own may have it, say minus a similarity."""
+    for first, last, chance in (
+        (-0.02, -0.021, {}),
+        (-0.02, -0.9, {}),
+        (0.0, 0.01, {}),
+        (-0.5, -0.6, {"loss/chance": -0.4}),
+    ):
+        own = run(
+            train=lambda s, first=first, last=last, chance=chance: {"loss/method": first if s == 1 else last} | chance,
+            contrastive=False,
+        )
+        assert "diverging" not in names(own)
+    above = run(train=lambda s: {"loss/method": -0.1 if s == 1 else 6.0, "gap/p/inter": 1.0})
+    assert "diverging" in names(above)  # of its chance level, which is above zero
+
+
 def test_a_queue_that_fills_is_no_loss_of_gains() -> None:
     """Random vectors are told apart at once: the loss starts low, rises while keys replace them, and then falls."""
     assert names(run(train=lambda s: {"loss/method": min(1.0 + s / 40, 4.2)}, until=300)) == []

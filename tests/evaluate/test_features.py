@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from resmom.evaluate.features import encodings, features
-from resmom.types import Encoding
+from resmom.errors import UserError
+from resmom.evaluate.features import features
+from resmom.types import Encoding, Site
+
+SITES: tuple[Site, ...] = ("h", "z", "p", "logits")
 
 
 class Toy(nn.Module):
@@ -16,11 +19,12 @@ class Toy(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
         self.projector = nn.Sequential(nn.Linear(16, 5), nn.BatchNorm1d(5))
         self.predictor = nn.Linear(5, 5)
+        self.prototypes = nn.Linear(5, 7)
 
     def forward(self, view: torch.Tensor) -> Encoding:
         h = self.body(view)
         z = self.projector(h)
-        return Encoding(h, z, self.predictor(z))
+        return Encoding(h, z, self.predictor(z), self.prototypes(z))
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_neither_modes_nor_buffers_nor_gradients_change(toy: Toy) -> None:
     modes = {name: module.training for name, module in toy.named_modules()}
     before = {name: value.clone() for name, value in toy.state_dict().items()}
     h = features(toy, images().split(4))
-    encodings(toy, images().split(4))
+    features(toy, images().split(4), "p")
     assert {name: module.training for name, module in toy.named_modules()} == modes
     assert modes["body"] and not modes["projector.1"]
     for name, value in toy.state_dict().items():
@@ -51,27 +55,26 @@ def test_neither_modes_nor_buffers_nor_gradients_change(toy: Toy) -> None:
 
 
 def test_an_image_is_read_the_same_in_every_batch(toy: Toy) -> None:
-    together, alone = encodings(toy, [images()]), encodings(toy, images().split(1))
-    torch.testing.assert_close(together.h, alone.h)
-    torch.testing.assert_close(together.z, alone.z)
-    assert together.p is not None and alone.p is not None
-    torch.testing.assert_close(together.p, alone.p)
-    torch.testing.assert_close(features(toy, images().split(3)), together.h)
+    for site in SITES:
+        together, alone = features(toy, [images()], site), features(toy, images().split(1), site)
+        torch.testing.assert_close(together, alone)
+        torch.testing.assert_close(features(toy, images().split(3), site), together)
 
 
 def test_they_are_those_of_evaluation_mode(toy: Toy) -> None:
-    h = features(toy, [images()])
+    read = {site: features(toy, [images()], site) for site in SITES}
     toy.eval()
     with torch.no_grad():
-        assert torch.equal(h, toy(images()).h)
+        said = toy(images())
+    assert torch.equal(features(toy, [images()]), said.h)
+    assert all(torch.equal(read[site], said.at(site)) for site in SITES)
 
 
 def test_half_precision_and_double_come_back_as_float32(toy: Toy) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert features(toy, [images()]).dtype == torch.float32
-    read = encodings(toy.double(), [images().double()])
-    assert read.p is not None
-    assert read.h.dtype == read.z.dtype == read.p.dtype == torch.float32
+    toy.double()
+    assert {features(toy, [images().double()], site).dtype for site in SITES} == {torch.float32}
 
 
 def test_the_modes_come_back_after_an_error(toy: Toy) -> None:
@@ -84,15 +87,16 @@ def test_the_modes_come_back_after_an_error(toy: Toy) -> None:
     assert toy.training and toy.body.training and not toy.projector.training
 
 
-def test_a_network_without_predictor_says_nothing_there() -> None:
+def test_what_a_network_does_not_say_is_refused() -> None:
     class Plain(nn.Module):
         def forward(self, view: torch.Tensor) -> Encoding:
             return Encoding(view.flatten(1), view.flatten(1))
 
-    assert encodings(Plain(), [images()]).p is None
+    for site, words in (("p", "has no predictor, so there is no p"), ("logits", "has no prototypes, so there are no")):
+        with pytest.raises(UserError, match=f"{words}.*; use another site: h, z$"):
+            features(Plain(), [images()], site)  # type: ignore[arg-type]
 
 
 def test_no_images_are_refused(toy: Toy) -> None:
-    for read in (features, encodings):
-        with pytest.raises(ValueError, match="no images"):
-            read(toy, [])
+    with pytest.raises(ValueError, match="no images"):
+        features(toy, [])

@@ -42,6 +42,10 @@ def test_the_score_that_serves_best() -> None:
     # F1 of the best 1, 2, 3, 4: 2/3, 2/4, 4/5, 4/6.
     assert best_score(said, objects) == 0.7
     assert from_score(said[0], 0.7).scores.tolist() == [0.9, 0.8, 0.7] and from_score(said[0], 0.7).masks is None
+    # Of equal scores all are shown or none: F1 is .67 at .9, and .33 with the nine of .5.
+    alike = [found([BOX, FAR, *[[20, 10 * i, 30, 10 * i + 9] for i in range(8)]], [0.9, *[0.5] * 9])]
+    assert best_score(alike, objects) == 0.9
+    assert best_score([found([BOX, FAR, [20, 0, 30, 10]], [0.5, 0.5, 0.5])], objects) == 0.5
     masked = Found(np.array([BOX, FAR]), np.array([0.2, 0.9]), np.zeros(2, int), (b"weak", b"strong"))
     assert from_score(masked, 0.7).masks == (b"strong",)
     assert best_score([found([[20, 0, 30, 10]], [0.9])], objects) == 1.0

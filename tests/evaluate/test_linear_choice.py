@@ -66,3 +66,19 @@ def test_features_a_thousand_times_larger_change_no_choice() -> None:
     plain, large = linear_probe(x, y, tx, ty, QUICK), linear_probe(1000 * x, y, 1000 * tx, ty, QUICK)
     assert (large.lr, large.weight_decay) == (plain.lr, plain.weight_decay)
     assert large.score.top1 == pytest.approx(plain.score.top1, abs=0.7)
+
+
+@pytest.mark.parametrize(("n", "classes"), [(12, 2), (16, 2), (20, 2), (12, 3), (30, 3), (10, 5), (20, 10)])
+def test_features_that_tell_nothing_score_chance(n: int, classes: int) -> None:
+    """No rate gets below chance there, and the batches of small sets are so small that none stays at it."""
+    x, y = torch.full((n, 64), 0.3), torch.arange(n) % classes
+    found = linear_probe(x, y, x, y, Linear())
+    assert found.score.top1 == pytest.approx(100 / classes) and found.lr in Linear().lrs
+
+
+def test_the_mildest_divergence_is_told_from_scatter() -> None:
+    x, y = clusters(600, 3, 16, 0.1, 0)
+    for lr in (1.0, 3.0):
+        with pytest.raises(ValueError, match="every learning rate"):
+            linear_probe(x, y, x, y, Linear(lrs=(lr,)))
+    assert linear_probe(x, y, x, y, Linear(lrs=(0.3, 1.0))).lr == 0.3

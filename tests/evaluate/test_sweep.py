@@ -102,3 +102,15 @@ def test_of_equals_the_first_is_taken() -> None:
     (train, y), (test, ty) = halves(200, 0, (1.0, 1.0)), halves(100, 1, (1.0, 1.0))
     twins = [LayerFeatures(f.parts, {"h": ("1",), "again": ("1",)}) for f in (train, test)]
     assert sweep(twins[0], y, twins[1], ty, QUICK).kind == "h"
+
+
+def test_features_that_are_not_finite_are_left_out_and_named() -> None:
+    (train, y), (test, ty) = halves(200, 0, (1.0, 1.0)), halves(100, 1, (1.0, 1.0))
+    without = sweep(LayerFeatures(train.parts, {"h": ("0",)}), y, test, ty, QUICK)
+    train.parts["1"][3, 2] = torch.nan
+    found = sweep(train, y, test, ty, QUICK)
+    assert (found.kind, found.choices, found.score.top1) == ("h", without.choices, without.score.top1)
+    assert "x 4 settings, without 'deep' (not finite), without 'both' (not finite); then" in found.score.protocol
+    train.parts["0"][0, 0] = torch.inf
+    with pytest.raises(ValueError, match="1 of 200 training images have features that are not finite"):
+        sweep(train, y, test, ty, QUICK)

@@ -1,6 +1,7 @@
 """The lines that a card prints are run as they stand, and must give the run's own features."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from resmom.build import Own, build_method
+from resmom.data.decode import decode
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.losses.residual import Residual
@@ -149,21 +151,89 @@ def test_the_file_says_what_it_is_and_has_no_head(tmp_path: Path) -> None:
     assert json.loads(said["architecture"])["widths"] == [4, 8] and said["resmom_version"]
 
 
+def prepared(picture: Image.Image, mean: tuple[float, ...], std: tuple[float, ...], resize: Interpolation) -> Tensor:
+    """What the printed lines, run as they stand, make of an image at 32 pixels."""
+    space: dict[str, Any] = {}
+    exec(preparing_lines(mean, std, 32, resize), space)
+    made: Tensor = space["prepare"](picture)
+    return made
+
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.1)
+
+
+@pytest.mark.parametrize("size", [(60, 80), (81, 40), (32, 32)])
 @pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_preparing_lines_see_images_as_the_evaluation_does(resize: Interpolation, channels: int) -> None:
-    """Within the rounding to 8 bits that torchvision does after resizing, and this package does not."""
-    mean, std = (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.1)[:channels]
-    random = np.random.default_rng(0)
-    pixels = random.integers(60, 200, size=(60, 80, 3)).astype(np.uint8)  # no overshoot at the ends of the range
+def test_the_preparing_lines_see_images_as_the_evaluation_does(
+    resize: Interpolation, channels: int, size: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels) if channels == 3 else Image.fromarray(pixels[..., 0])
-    lines = "import torch\nfrom torchvision.transforms import v2\n" + preparing_lines(mean, std, 32, resize)
-    space: dict[str, Any] = {}
-    exec(lines, space)
     image = torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None]
-    ours = plain(image, 32, mean, std, resize)[0]
-    assert space["prepare"](picture).shape == ours.shape
-    assert (space["prepare"](picture) - ours).abs().max() <= 1.1 / 255 / min(std)
+    ours = plain(image, 32, MEAN[:channels], STD[:channels], resize)[0]
+    torch.testing.assert_close(prepared(picture, MEAN[:channels], STD[:channels], resize), ours, rtol=0, atol=2e-5)
+
+
+def _turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def smooth(height: int, width: int) -> Image.Image:
+    """Colours that differ from corner to corner, so that a turn or a lost palette is seen."""
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack([4 * y, 3 * x, 255 - 2 * x - 2 * y], axis=2).clip(0, 255).astype(np.uint8))
+
+
+def alpha(image: Image.Image) -> Image.Image:
+    mask = np.linspace(0, 255, image.width * image.height).reshape(image.height, image.width).astype(np.uint8)
+    return Image.fromarray(mask)
+
+
+def see_through(image: Image.Image) -> Image.Image:
+    image.putalpha(alpha(image))
+    return image
+
+
+KINDS: dict[str, tuple[str, Callable[[Image.Image], Image.Image], dict[str, Any]]] = {
+    "RGB": ("png", lambda image: image, {}),
+    "grey": ("png", lambda image: image.convert("L"), {}),
+    "palette": ("png", lambda image: image.quantize(16), {}),
+    "palette, transparent": ("png", lambda image: image.quantize(16), {"transparency": 3}),
+    "one colour transparent": ("png", lambda image: image, {"transparency": (0, 0, 255)}),
+    "GIF": ("gif", lambda image: image, {}),
+    "animation": ("gif", lambda image: image, {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}),
+    "1 bit": ("png", lambda image: image.convert("1"), {}),
+    "16 bits": (
+        "png",
+        lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 255 + np.uint16(77)),
+        {},
+    ),
+    "RGBA": ("png", see_through, {}),
+    "LA": ("png", lambda image: see_through(image.convert("L")), {}),
+    "turned PNG": ("png", lambda image: image, {"exif": _turned()}),
+    "turned RGBA": ("png", see_through, {"exif": _turned()}),
+    "turned TIFF": ("tiff", lambda image: image, {"exif": _turned()}),
+    "turned JPEG": ("jpg", lambda image: image, {"exif": _turned(), "quality": 95}),
+    "CMYK": ("jpg", lambda image: image.convert("CMYK"), {"quality": 95}),
+}
+
+
+@pytest.mark.parametrize("size", [(48, 60), (32, 32)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_preparing_lines_take_any_file_that_training_takes(
+    kind: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    ending, made, options = KINDS[kind]
+    file = tmp_path / f"image.{ending}"
+    made(smooth(*size)).save(file, **options)
+    ours = plain([decode(file)], 32, MEAN, STD, "bicubic")[0]
+    # Two libraries may unpack a JPEG one step of 8 bits apart.
+    near = 1.1 / 255 / min(STD) if ending == "jpg" else 2e-5
+    with Image.open(file) as image:
+        torch.testing.assert_close(prepared(image, MEAN, STD, "bicubic"), ours, rtol=0, atol=near)
 
 
 def test_equal_content_is_an_equal_file_that_others_may_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run folder to a folder of files: what is written, replaced, refused, and said in the card."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -254,3 +255,31 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     told = json.loads(call("--json", "--network", "teacher", "--to", "safetensors"))
     assert [Path(file).name for file in told["files"]] == ["backbone-teacher.safetensors", "README.md"]
     assert call().endswith(f"\n{folder / 'export' / 'README.md'}\nthe last one says how to load them\n")
+
+
+def choice(network: str) -> dict[str, Any]:
+    """A choice.json of the last step, as `resmom evaluate --all` writes it."""
+    told = {"network": network, "step": 60, "last_step": 60, "decided": True, "sentence": f"Keep the {network}."}
+    return {"format": 1, "features": "h", "candidates": [], **told}
+
+
+@pytest.mark.parametrize("form", ["a choice", "none"])
+def test_what_is_wrong_with_a_run_goes_before_any_choice(folder: Path, form: str) -> None:
+    def advised(network: str, *lines: dict[str, Any]) -> str:
+        if form == "a choice":
+            RunDir(folder).choice.write_text(json.dumps(choice(network)))
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return export(folder).advice
+
+    if form == "a choice":
+        assert advised("student", *LINES) == "Take the student. Keep the student."
+    worse = [LINES[0] | {"student": 70.0, "teacher": 70.0}, *LINES[1:]]
+    assert re.match(r"Use neither network\. kNN: .* training has made it worse", advised("student", *worse))
+    first = {"kind": "train", "step": 1, "epoch": 0.1, "loss": 1.0}
+    still = [line | {"momentum": 1.0} if line["kind"] == "train" else line for line in (*LINES[:2], first, *LINES[2:])]
+    old = "The teacher is frozen: it is mostly the network that the run started from"
+    told = advised("teacher", *still)
+    assert told.startswith("Use neither network.") and f"{old}, so training has not helped." in told
+    if form == "a choice":
+        assert "What to change: Lower --ema.momentum" in told
+        assert advised("student", *still) == f"Take the student. Keep the student. {old}."

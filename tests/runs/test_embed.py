@@ -1,5 +1,6 @@
 """Images to vectors: the rows are those of the evaluation, in the order of the images, under the names they have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from resmom.runs.clean import clean_batches
 from resmom.runs.embed import embed
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
-from tests.runs.crash import QUIET, small_run, write_images
+from tests.runs.crash import QUIET, dino_run, small_run, write_images
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,29 @@ def test_what_cannot_be_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only the student has a predictor"):
         embed(run, tmp_path / "v.npz", site="p")
     assert embed(run, tmp_path / "p.npz", network="student", site="p").shapes["train_student"] == (40, 4)
+
+
+def test_similarities_to_prototypes_of_methods_that_have_them(run: Path, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "images.npz", n=16)
+    trained = replace(dino_run(), train=replace(dino_run().train, epochs=1, warmup_epochs=0))
+    dino = pretrain(trained, str(data), tmp_path / "dino", QUIET).path
+    found = embed(dino, tmp_path / "logits.npz", site="logits", device="cpu")
+    assert found.shapes["train_student"] == found.shapes["train_teacher"] == (16, 12)
+    with pytest.raises(UserError, match=r"has no prototypes, so there are no logits; use another site: h, z, p"):
+        embed(run, tmp_path / "v.npz", site="logits")
+    with pytest.raises(UserError, match=r"has no predictor, so there is no p; use another site: h, z, logits"):
+        embed(dino, tmp_path / "v.npz", network="student", site="p")
+    assert not (tmp_path / "v.npz").exists()
+
+
+def test_a_file_that_cannot_be_read_counts_once(run: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for split in ("train", "test"):
+        for at in range(8):
+            place = tmp_path / "photos" / split / "ab"[at % 2] / f"{at}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place)
+        (tmp_path / "photos" / split / "a" / "0.png").write_bytes(b"no image")
+    parts = embed(run, tmp_path / "v.npz", f"{tmp_path / 'photos' / 'train'}@held-out=0.5", "student")
+    assert parts.unreadable == 1  # held-out images and the rest are parts of one folder
+    assert embed(run, tmp_path / "w.npz", str(tmp_path / "photos"), "student").unreadable == 2  # two of one name

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import resmom.runs.measure as measuring
 from resmom import cli
 from resmom.data.open import open_data
 from resmom.errors import UserError
@@ -398,3 +400,60 @@ def test_the_command_says_how_its_numbers_are_read(trained: tuple[Path, Path], c
     )
     _, out, _ = call(*line.split(), "--linear.lrs", "0.1")
     assert "±" not in out and "edge" not in out
+
+
+def test_a_probe_goes_on_with_the_same_classes_only(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of other test images of more classes the layer has more rows, though it learns from the same images."""
+    own = write_images(tmp_path / "own.npz")
+    arrays = dict(np.load(own))
+    arrays["test_labels"] = np.arange(len(arrays["test_labels"])) % 3
+    np.savez(tmp_path / "more.npz", **arrays)
+    more = More(linear_crop=LinearCrop(epochs=1, batch=20))
+    for data in (tmp_path / "more.npz", own, tmp_path / "more.npz"):
+        (row,) = evaluate(trained[0], str(data), "student", (), device="cpu", more=more)
+        assert "linear-crop-v1" in row.score.protocol
+
+
+def test_pixels_are_compared_one_kind_at_a_time(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    made = measuring.Pixels.__getitem__
+
+    def watched(self: measuring.Pixels, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        assert not any(reference() is not None for reference in alive)
+        found = made(self, name)
+        alive.extend(map(weakref.ref, found))
+        return found
+
+    monkeypatch.setattr(measuring.Pixels, "__getitem__", watched)
+    rows = evaluate(trained[0], None, "student", ("knn",), baselines=True, device="cpu")
+    assert [row.network for row in rows] == ["student", "raw pixels", "normalised pixels", "random init"]
+    assert len(alive) >= 4
+    split = labelled_split(open_data(str(trained[1])))
+    assert split is not None
+    policy = load_run(trained[0], "cpu").run.policy
+    pixels, cpu = measuring.pixel_features(split, policy), torch.device("cpu")
+    expected = torch.cat([batch.flatten(1) for batch in clean_batches(split.train, policy, cpu)])
+    assert list(pixels) == ["raw pixels", "normalised pixels"] and len(pixels) == 2
+    assert torch.equal(made(pixels, "normalised pixels")[0], expected)
+    assert 0 <= made(pixels, "raw pixels")[1].min() <= made(pixels, "raw pixels")[1].max() <= 1
+
+
+def test_pixels_without_room_are_refused_before_anything_is_measured(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(read_lines(RunDir(trained[0]).evaluations))
+    monkeypatch.setattr(measuring, "free_ram", lambda: 2 * 4 * 80 * 3 * 16 * 16 - 1)
+    words = r"80 images, 768 numbers each, take 0\.0 GiB of memory .* leave --baselines out, or name fewer images"
+    with pytest.raises(UserError, match=words):
+        evaluate(trained[0], protocols=("knn",), baselines=True)
+    assert len(read_lines(RunDir(trained[0]).evaluations)) == before
+    evaluate(trained[0], network="student", protocols=("knn",))
+
+
+def test_draws_of_all_the_labels_are_one(trained: tuple[Path, Path]) -> None:
+    words = "--draws 4 would give one number 4 times: every draw has the same images and nothing is trained"
+    for labels in ("1.0", "0.999"):  # rounded to all of either class
+        with pytest.raises(UserError, match=words):
+            evaluate(trained[0], protocols=("knn",), more=More(labels=labels, draws=4))
+    near, probe = evaluate(trained[0], None, "student", ("knn", "linear"), QUICK, more=More(labels="1", draws=2))
+    assert near.sd is None and len(probe.draws) == 2 and "mean of 2 training seeds 0 to 1" in probe.score.protocol

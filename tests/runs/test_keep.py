@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from resmom import cli
-from resmom.checkpoint import load_checkpoint
+from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.losses.residual import Residual
@@ -67,17 +67,60 @@ def choose(folder: RunDir, **values: object) -> None:
     folder.choice.write_text(json.dumps(written | values))
 
 
-def test_export_goes_by_the_choice(folder: RunDir, tmp_path: Path) -> None:
-    choose(folder, step=10, last_step=20, network="teacher", decided=True, sentence="Keep the teacher of step 10.")
+def test_export_goes_by_the_choice(folder: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resmom.export.record.too_short", lambda step: "")
+    choose(folder, step=10, last_step=20, network="student", decided=True, sentence="Keep the student of step 10.")
     found = export(folder.path, tmp_path / "out")
-    assert (found.step, found.chosen) == (10, "Keep the teacher of step 10.")
+    assert (found.step, found.chosen) == (10, "Keep the student of step 10.")
     teacher = load_checkpoint(folder.kept(10))["state"]["teacher"]
     weights = load_file(tmp_path / "out/backbone-teacher.safetensors")
     assert weights["0.weight"].equal(teacher["backbone.body.layers.0.weight"])
     card = (tmp_path / "out/README.md").read_text()
-    assert "**Take the teacher.** Keep the teacher of step 10." in card
+    assert "**Take the student.** Keep the student of step 10. The teacher is frozen" in card
     assert "weights after 10 steps, chosen over those of other steps" in card and "was not finished" not in card
     assert "| network | step | features | kNN (%) | linear probe (%) |" in card and "| stage1, mean |" in card
+
+
+def test_of_a_run_too_short_to_be_judged_a_choice_recommends_nothing(folder: RunDir, tmp_path: Path) -> None:
+    choose(folder, step=10, last_step=20, network="teacher", decided=True, sentence="Keep the teacher of step 10.")
+    found = export(folder.path, tmp_path / "out")
+    assert found.step == 10 and found.advice.startswith("Too early to use either network. After 10 steps a run is too")
+
+
+def test_a_checkpoint_that_is_named_is_the_one_that_is_exported(folder: RunDir, tmp_path: Path) -> None:
+    choose(folder, step=10, last_step=20, sentence="Another choice.")
+    assert export(folder.path, tmp_path / "chosen").step == 10
+    named = export(folder.last, tmp_path / "last")
+    assert (named.step, named.chosen) == (20, "")
+
+
+def spoilt(folder: RunDir, where: Path, *checkpoints: str) -> RunDir:
+    """A copy of the run, of which the student's last convolution in these checkpoints is not finite."""
+    ill = RunDir(where)
+    shutil.copytree(folder.path, ill.path)
+    for name in checkpoints:
+        file = ill.last.parent / name
+        content = {key: value for key, value in load_checkpoint(file).items() if key != "format"}
+        student = content["state"]["student"]
+        last = [key for key, value in student.items() if key.startswith("backbone.") and value.ndim == 4][-1]
+        student[last].fill_(math.nan)
+        save_checkpoint(file, content)
+    return ill
+
+
+def test_a_network_that_is_not_finite_is_left_out_and_named(folder: RunDir, tmp_path: Path) -> None:
+    ill = spoilt(folder, tmp_path / "run", "step-00000020.pt", "last.pt")
+    found = keep(ill.path, linear=QUICK)
+    assert {(e.network, e.step) for e in found.entries} == {("student", 10), ("teacher", 10), ("teacher", 20)}
+    assert [e.words for e in found.left_out] == ["the student of step 20"]
+    assert found.sentence.endswith("Left out, for features that are not finite: the student of step 20.")
+    written = json.loads(ill.choice.read_text())
+    assert written["last_step"] == 20 and written["left_out"][0]["network"] == "student"
+    alone = keep(ill.path, linear=QUICK, network="student")  # the last step has no candidate then
+    assert (alone.row.step, json.loads(ill.choice.read_text())["last_step"]) == (10, 20)
+    assert export(ill.path, tmp_path / "out").step == 10
+    with pytest.raises(UserError, match="to choose from: features are not finite of the student of step 20"):
+        keep(ill.last, linear=QUICK, network="student")
 
 
 def test_a_stale_choice_and_another_checkpoint_are_left_alone(folder: RunDir, tmp_path: Path) -> None:
@@ -146,4 +189,5 @@ def test_a_method_without_a_teacher(tmp_path: Path) -> None:
     export(tmp_path / "run", tmp_path / "out")
     assert "After 20 steps a run is too short to be judged" in found.sentence
     card = (tmp_path / "out/README.md").read_text()
-    assert "This method has no teacher" in card and found.sentence in card and "| linear probe (%) |" in card
+    assert "This method has no teacher" in card and "| linear probe (%) |" in card
+    assert "**Too early to use this network.** After 20 steps a run is too short to be judged" in card

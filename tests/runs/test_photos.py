@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from PIL import Image
 from resmom.config import Log
 from resmom.data.open import open_data
 from resmom.errors import UserError
+from resmom.evaluate.lowshot import LowShot
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.compare import can_show
-from resmom.runs.evaluate import evaluate
+from resmom.runs.evaluate import More, evaluate
 from resmom.runs.gap import gap
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
@@ -139,3 +141,6 @@ def test_what_stands_in_is_not_judged_by_the_broken_ones_label(tmp_path: Path) -
     assert "queries 7" in knn["protocol"] and knn["student"] == 100.0
     accuracy = gap(finished.path, data).checkpoints[-1].accuracy
     assert accuracy is not None and "queries 7" in accuracy.protocol
+    again = open_data(str(tmp_path / "photos"), ram_limit=0)
+    for row in evaluate(finished.path, again, protocols=("knn", "linear"), more=More(low_shot=LowShot((1,)))):
+        assert re.search(r"queries 7\b|7 test images|tested on 7\b", row.score.protocol), row.score.protocol
