@@ -204,15 +204,15 @@ def lines(values: dict[str, tuple[float, ...]], against: dict[str, str] | None =
 
 
 def test_an_arm_counts_only_three_deviations_above_random() -> None:
-    values = {RANDOM: (1.0, 1.2, 1.4), "a": (2.0, 2.2, 2.4), "b": (1.3, 1.5, 1.7), "c": (2.3, 2.6, 2.6)}
+    values = {RANDOM: (1.0, 1.2, 1.4), "a": (2.0, 2.3, 2.3), "b": (1.3, 1.6, 1.6), "c": (2.3, 2.7, 2.5)}
     found = found_in(lines(values, {"c": "a", "b": "a"}))
     assert found.standing("a", "ap/student").ratio == pytest.approx(5.0)
     assert found.standing("a", "ap/student").counts and not found.standing("b", "ap/student").counts
     text = str(found).split("\n\n")[1].splitlines()
     assert text[0] == "AP of the student, %" and "random   3  1.20 ± 0.20" in text[2]
-    assert text[3] == "  a        3  2.20 ± 0.20     +1.00 [+1.00, +1.00], n = 3: resolved; 5.0 sd: counts"
+    assert text[3] == "  a        3  2.20 ± 0.17     +1.00 [+0.75, +1.25], n = 3: resolved; 5.0 sd: counts"
     said = "not resolved: +0.30, 1.5 of 3 sd; told from 0, more seeds do not help"
-    assert text[4] == f"  b        3  1.50 ± 0.20     {said}"
+    assert text[4] == f"  b        3  1.50 ± 0.17     {said}"
     assert text[6] == "  a -> b: not resolved: b not 3 sd above random, see there"
     assert text[7].startswith("  a -> c: +0.30 [+0.05, +0.55], n = 3: resolved")
 
@@ -252,7 +252,7 @@ def test_a_diverged_arm_says_so() -> None:
 
 
 def test_the_tables_of_a_page(tmp_path: Path) -> None:
-    values = {RANDOM: (1.0, 1.2, 1.4), "a-1ep": (2.0, 2.2, 2.4), "a+res-1ep": (2.3, 2.6, 2.6), "b-1ep": (1.3, 1.5, 1.7)}
+    values = {RANDOM: (1.0, 1.2, 1.4), "a-1ep": (2.0, 2.3, 2.3), "a+res-1ep": (2.3, 2.7, 2.5), "b-1ep": (1.3, 1.6, 1.6)}
     ends = [
         {"quantity": "RankMe", "network": n, "before": 1.0, "after": v} for n, v in (("student", 4.0), ("teacher", 9.0))
     ]
@@ -268,9 +268,9 @@ def test_the_tables_of_a_page(tmp_path: Path) -> None:
     first, second = detectors(tmp_path, "x.jsonl", names, kinds).split("\n\n")
     assert first.startswith("| AP, % | n |") and second.startswith("| AP50, % | n |")
     rows = first.splitlines()
-    assert rows[2] == "| random weights | 3 | 1.20 ± 0.20 |  |" and rows[3].startswith("| A | 3 | 2.20 ± 0.20 | +1.00")
+    assert rows[2] == "| random weights | 3 | 1.20 ± 0.20 |  |" and rows[3].startswith("| A | 3 | 2.20 ± 0.17 | +1.00")
     assert rows[3].endswith("5.0 sd: counts |") and rows[5].startswith(
-        "| B | 3 | 1.50 ± 0.20 | not resolved: +0.30, 1.5 of 3 sd; told from 0"
+        "| B | 3 | 1.50 ± 0.17 | not resolved: +0.30, 1.5 of 3 sd; told from 0"
     )
     rows = pairs(tmp_path, "x.jsonl", names, kinds).splitlines()
     assert rows[2].startswith("| A with the term minus A | AP | +0.30 [+0.05, +0.55], n = 3: resolved")
