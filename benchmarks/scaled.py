@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from benchmarks.peers.case import Case
 from benchmarks.peers.driver import Contender, interleave, repository
 from benchmarks.peers.table import row, speed_ratios
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import decode, header
 from resmom.data.packing import encoded, pack
+from resmom.data.rgb import UnreadableImage
 from resmom.data.store import Files
 from resmom.views.draw import draw
 from resmom.views.policy import mocov3_imagenet

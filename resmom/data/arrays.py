@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
                     f"{path} has no array train_images; it holds {', '.join(loaded.files) or 'nothing'}. "
                     f"Expected are train_images and, where there are any, {', '.join(_KEYS[1:])}"
                 )
-            return {name: loaded[name] for name in _KEYS if name in loaded.files}
+            arrays = {name: loaded[name] for name in _KEYS if name in loaded.files}
     except DataError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -64,6 +65,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise DataError(
             f"{path} cannot be read as an .npz file ({reason}); write it with numpy.savez, without arrays of objects"
         ) from error
+    # numpy hands out the bytes of a member that is no array.
+    if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise DataError(f"{odd[0]} in {path} is not an array, or its beginning is damaged; write it with numpy.savez")
+    return arrays
 
 
 def _images(path: Path, arrays: dict[str, np.ndarray], split: str) -> UInt8[Tensor, "n c h w"]:
@@ -89,13 +94,17 @@ def _labels(path: Path, arrays: dict[str, np.ndarray], split: str) -> Index | No
     came = f"{split}_labels in {path} is {labels.dtype} of shape {labels.shape}"
     if labels.shape not in ((n,), (n, 1)) or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{came}; expected is one integer for each of the {n} images in {split}_images")
-    numbers: NDArray[np.int64] = labels.reshape(n).astype(np.int64)
-    if numbers.min() < -1 or numbers.max() >= _MOST_CLASSES:
+    return class_numbers(labels.reshape(n), f"{came} with numbers")
+
+
+def class_numbers(labels: NDArray[Any], came: str) -> Index:
+    """Whole numbers as the numbers of classes. Raises DataError, which `came` begins, for those that cannot be any."""
+    if labels.min() < -1 or labels.max() >= _MOST_CLASSES:
         raise DataError(
-            f"{came} with numbers from {numbers.min()} to {numbers.max()}; expected are 0 … K-1 for K classes, "
+            f"{came} from {labels.min()} to {labels.max()}; expected are 0 … K-1 for K classes, "
             "or -1 for an image without a label: numpy.unique(labels, return_inverse=True) numbers them so"
         )
-    return numbers
+    return labels.astype(np.int64)
 
 
 def _classes(path: Path, names: np.ndarray | None, labels: list[Index]) -> tuple[str, ...]:
@@ -108,4 +117,9 @@ def _classes(path: Path, names: np.ndarray | None, labels: list[Index]) -> tuple
         )
     if len(names) < count:
         raise DataError(f"label_names in {path} has {len(names)} names, but labels go up to {count - 1}; name them all")
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    try:
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"label_names in {path} has bytes that are not UTF-8 ({error}); give strings: numpy.array(names)"
+        ) from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from resmom.data.coco import coco
 from resmom.data.decode import header
 from resmom.data.folder import SUFFIXES
-from resmom.data.labelled import cut, needed, short
+from resmom.data.labelled import cut, needed, short, text_of
 from resmom.data.object import Listed, Object
 from resmom.data.source import DataError, digest
 from resmom.data.yolo import yolo_classes, yolo_files
@@ -170,7 +170,7 @@ def _listed(folder: Path, part: str) -> list[str]:
     if not path.is_file():
         there = sorted(file.stem for file in folder.glob("*.txt") if "_" not in file.stem)
         raise DataError(f"there is no list {path}; lists there: {', '.join(there) or 'none'}")
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
 
 
 def _voc_image(file: Path, by_stem: dict[str, Path]) -> Listed:
@@ -213,7 +213,7 @@ def _yolo(root: Path, part: str) -> tuple[list[str], list[Listed]]:
     for path, labels in yolo_files(root, part):
         height, width = size = needed(header, path)
         objects = []
-        for number, line in enumerate(labels.read_text().splitlines() if labels.is_file() else [], start=1):
+        for number, line in enumerate(text_of(labels).splitlines() if labels.is_file() else [], start=1):
             if line.strip():
                 label, shares = _yolo_line(f"{labels}, line {number}", line, len(names))
                 box = shares * np.array([width, height, width, height])

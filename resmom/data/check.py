@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from resmom.data.decode import UnreadableImage
 from resmom.data.files import FileSource
 from resmom.data.open import open_data, taken_apart
-from resmom.data.packed import about, is_pack, shard_name
+from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Source, Subset, decoded
 
 _CHUNK = 64
@@ -65,8 +65,8 @@ def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: li
     if source.labels is not None:
         own = source.labels[there]
         labelled = own[own >= 0]
-        counts = np.bincount(labelled)
-        per_class = (int(counts[counts > 0].min()), int(counts.max())) if len(labelled) else None
+        counts = np.unique(labelled, return_counts=True)[1]  # not by number: in a damaged pack it may be any
+        per_class = (int(counts.min()), int(counts.max())) if len(labelled) else None
         unlabelled = images - len(labelled)
     sides = (int(short.min()), int(np.median(short)), int(short.max()))
     return Checked(name, images, len(source.classes), unlabelled, per_class, sides, sorted(damaged))
@@ -103,12 +103,16 @@ def _decoder(source: Source) -> Callable[[int], object] | None:
 
 
 def _other_bytes(path: Path, name: str, explained: bool) -> list[tuple[str, str]]:
-    """Shards that are not what was packed, unless images in them have been named for it."""
+    """Files of a split that are not what was packed: index and names, whose checksums only newer packs have, and shards
+    unless images in them have been named for it."""
+    split: dict[str, Any] = about(path)["splits"][name]
+    files = {f"{name}.{kind}": split["sha256"][kind] for kind in SIDE_FILES if kind in split.get("sha256", {})}
+    if not explained:
+        files |= {shard_name(name, number): shard["sha256"] for number, shard in enumerate(split["shards"])}
     failed = []
-    shards: list[dict[str, Any]] = about(path)["splits"][name]["shards"]
-    for number, shard in enumerate(shards):
-        with (path / shard_name(name, number)).open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == shard["sha256"]
-        if not same and not explained:
-            failed.append((shard_name(name, number), "its checksum is not that of what was packed"))
+    for file_name, sum_of_packed in files.items():
+        with (path / file_name).open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == sum_of_packed
+        if not same:
+            failed.append((file_name, "its checksum is not that of what was packed"))
     return failed

@@ -14,49 +14,58 @@ from resmom.data.source import DataError
 _Annotations = list[tuple[Object, dict[str, Any]]]
 """Each object, and all that the file says of it."""
 
+_Image = tuple[int, str, tuple[int, int] | None]
+"""Number, file, and height and width where the file of labels tells them."""
+
 
 def coco(path: Path, part: str, masks: bool) -> tuple[list[str], list[Listed]]:
     """Names of the classes by id, and the images, in the folder `part` where they are not found without it.
 
     With `masks` every annotation must have its segmentation. Raises DataError for what cannot be used.
     """
-    content, names, annotations = _read(path)
+    names, images, annotations = _read(path)
     if len(set(names.values())) < len(names):
         raise DataError(f"{path} has two categories of one name; give each its own")
-    if not content["images"]:
+    if not images:
         raise DataError(f"{path} lists no images")
-    folder = Path(part) if part else _folder(path, str(content["images"][0]["file_name"]))
+    folder = Path(part) if part else _folder(path, images[0][1])
     found: list[Listed] = []
-    for image in content["images"]:
-        file = folder / str(image["file_name"])
+    for number, name, told in images:
+        file = folder / name
         if not file.is_file():
             raise DataError(f"{file} is missing, which {path.name} names; give the images' folder as {path}:FOLDER")
-        told = "height" in image and "width" in image
-        size = (int(image["height"]), int(image["width"])) if told else needed(header, file)
-        its = annotations[int(image["id"])]
+        size = told or needed(header, file)
+        its = annotations[number]
         found.append((file, size, [_masked(path, *one, size) if masks else one[0] for one in its]))
     return list(names.values()), found
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[int, str], dict[int, _Annotations]]:
-    """The file, the names of its categories in the order of their numbers, and the annotations of each image."""
+def _read(path: Path) -> tuple[dict[int, str], list[_Image], dict[int, _Annotations]]:
+    """The names of the categories in the order of their numbers, the images, and the annotations of each image."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         names = {int(one["id"]): str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
-        annotations: dict[int, _Annotations] = {int(image["id"]): [] for image in content["images"]}
+        images = [_image(image) for image in content["images"]]
+        annotations: dict[int, _Annotations] = {number: [] for number, *_ in images}
         for one in content["annotations"]:
             if int(one["image_id"]) not in annotations:
                 raise ValueError(
                     f"annotation {one.get('id', '(without id)')} is of image {one['image_id']}, not listed"
                 )
             annotations[int(one["image_id"])].append((_object(one, names), one))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{path} is not COCO's form: {words}. It has lists images (id, file_name, height, width), annotations "
             "(image_id, category_id, bbox, iscrowd) and categories (id, name)"
         ) from error
-    return content, names, annotations
+    return names, images, annotations
+
+
+def _image(one: Any) -> _Image:
+    number, name = int(one["id"]), str(one["file_name"])
+    told = one.get("height") is not None and one.get("width") is not None
+    return number, name, (int(one["height"]), int(one["width"])) if told else None
 
 
 def _object(one: dict[str, Any], names: dict[int, str]) -> Object:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from resmom.data.arrays import class_numbers
+from resmom.data.decode import converted
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest
 
 
@@ -26,9 +29,10 @@ class MapDataset(Protocol):
 class DatasetSource(Source):
     """A map-style Dataset whose items are images, or tuples that begin with one.
 
-    An image is a PIL image, a uint8 C x H x W tensor, or a uint8 H x W x C array: as stored, without crops: the views
-    make their own. Labels are taken from an attribute `targets` or `labels` of the Dataset, as torchvision's
-    have one; the items' own second part is not looked at, since that would decode everything once.
+    An image is a PIL image, which becomes what its file would (see `converted`), a uint8 C x H x W tensor, or a uint8
+    H x W x C array: as stored, without crops: the views make their own. Labels are taken from an attribute `targets` or
+    `labels` of the Dataset, as torchvision's have one; the items' own second part is not looked at, since that would
+    decode everything once.
     """
 
     def __init__(self, dataset: MapDataset, name: str | None = None) -> None:
@@ -62,7 +66,7 @@ class DatasetSource(Source):
         item = self._dataset[at]
         image = item[0] if isinstance(item, tuple | list) else item
         if isinstance(image, Image.Image):
-            image = np.asarray(image.convert("RGB"))
+            return self._converted(at, image)
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
             stacked = image[:, :, None] if image.ndim == 2 else image
             return torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1)))
@@ -75,6 +79,15 @@ class DatasetSource(Source):
             f"item {at} of the Dataset is {found}; it must be, or begin with, a PIL image, a uint8 C x H x W tensor or "
             "a uint8 H x W x C array: give the Dataset without its transform, the views bring their own"
         )
+
+    def _converted(self, at: int, image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+        try:
+            return converted(image)
+        except UnreadableImage as error:
+            raise DataError(
+                f"item {at} of the Dataset, a PIL image of mode {image.mode}, cannot be used: {error.reason}; give it "
+                "as 8-bit grey or RGB (mode L or RGB), or leave it out"
+            ) from error
 
 
 def as_data(images: object, test: object = None) -> Data:
@@ -125,10 +138,11 @@ def _labelled(images: object, labels: object) -> Source:
     source, given = _source(images), np.asarray(labels)
     if not isinstance(source, ArraySource) or given.shape != (len(source),) or given.dtype.kind not in "iu":
         raise DataError("a pair of images and labels is a uint8 array or tensor of N images and N whole numbers")
-    classes = tuple(map(str, range(int(given.max()) + 1)))
+    numbers = class_numbers(given, "the labels given with the images are")
+    classes = tuple(map(str, range(int(numbers.max()) + 1)))
     held = source.read(np.arange(len(source)))
     assert isinstance(held, Tensor)  # an ArraySource has one size
-    return ArraySource(source.name, held, given.astype(np.int64), classes)
+    return ArraySource(source.name, held, numbers, classes)
 
 
 def _labels(dataset: MapDataset) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
@@ -141,7 +155,8 @@ def _labels(dataset: MapDataset) -> tuple[NDArray[np.int64] | None, tuple[str, .
         raise DataError(
             f"the Dataset's targets are {labels.dtype} of shape {labels.shape}; one whole number per image is needed"
         )
+    numbers = class_numbers(labels, "the Dataset's targets are")
     names = getattr(dataset, "classes", None)
-    count = int(labels.max()) + 1
+    count = int(numbers.max()) + 1
     known = tuple(map(str, names)) if names is not None and len(names) >= count else tuple(map(str, range(count)))
-    return labels.astype(np.int64), known
+    return numbers, known

@@ -28,6 +28,7 @@ from PIL import (
 from torch import Tensor
 
 from resmom.data.jpeg import decode_jpeg, divisible, divisor, exif_block
+from resmom.data.rgb import UnreadableImage, rgb_of, unread
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -84,23 +85,15 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 _QUIET: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-class UnreadableImage(Exception):
-    """A file is not an image that can be read. `reason` says why, in plain words and without the file's name."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def decode(file: Path | BytesIO, shorter_side: int = 0) -> UInt8[Tensor, "3 h w"]:
     """The pixels of an image file as uint8 RGB, 3 x H x W (channels last in memory), turned upright by its EXIF data.
 
     Grey is repeated over the three channels; transparent parts are laid over white, as a page would show them; 16-bit
     grey is divided by 257 and rounded; of an animation the first frame counts; colour profiles are not applied.
 
-    Raises `UnreadableImage` where the file is missing, empty, cut short, damaged, of another format, of floating-point
-    or 32-bit pixels (whose range nobody knows), or of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless
-    the user sets another limit: a small file may else unpack into all the memory there is).
+    Raises `UnreadableImage` where the file is missing, empty, cut short, damaged, of another format, of floating-point,
+    signed or 32-bit pixels (whose range nobody knows), or of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million
+    unless the user sets another limit: a small file may else unpack into all the memory there is).
 
     With a `shorter_side`, in pixels and at least `LEAST_SIDE`, a JPEG is decoded at 1/8, 1/4 or 1/2 of its size: the
     smallest of them whose shorter side is no shorter. Sides are rounded up; other formats are not reduced.
@@ -110,12 +103,32 @@ def decode(file: Path | BytesIO, shorter_side: int = 0) -> UInt8[Tensor, "3 h w"
         return torch.from_numpy(plain).permute(2, 0, 1)
     with _opened(file) as image:
         _reduce(image, shorter_side)
-        turn = _orientation(image)
-        rgb = _rgb(image)
-        if turn in _TURNS:
-            rgb = rgb.transpose(_TURNS[turn])
-        # `copy`: it would stay Pillow's own memory, which torch warns of.
-        return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1)
+        return _pixels(image)
+
+
+def converted(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """What `decode` makes of a file, of an image that is open in Pillow, loaded or not; it is left as it is.
+
+    Raises `UnreadableImage` as `decode` does, the limit of pixels apart. What only the file tells (how wide the numbers
+    of mode I are, and which values a transparent colour of few or many bits stands for) must be there to be asked:
+    without it, mode I is refused.
+    """
+    _silence_pillow()
+    with _damage_told():
+        if isinstance(image, PngImagePlugin.PngImageFile) and image.tell() == 0 and (file := unread(image)):
+            # Once loaded it would tell less of itself, and become another image when it is asked for again.
+            with Image.open(file, formats=("PNG",)) as again:
+                return _pixels(again)
+        return _pixels(image)
+
+
+def _pixels(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    turn = _orientation(image)
+    rgb = rgb_of(image)
+    if turn in _TURNS:
+        rgb = rgb.transpose(_TURNS[turn])
+    # `copy`: it would stay Pillow's own memory, which torch warns of.
+    return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1)
 
 
 def _plain_jpeg(file: Path | BytesIO, shorter_side: int) -> NDArray[np.uint8] | None:
@@ -173,14 +186,19 @@ def stored(file: Path) -> NDArray[np.int64]:
 def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
     """The file opened by Pillow; whatever goes wrong with it inside the block is raised as `UnreadableImage`."""
     _silence_pillow()
+    with _damage_told(file), Image.open(file, formats=_FORMATS) as image:
+        width, height = image.size
+        if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+            raise UnreadableImage(_too_large())
+        if width * height == 0:
+            raise UnreadableImage("it has no pixels")
+        yield image
+
+
+@contextlib.contextmanager
+def _damage_told(file: Path | BytesIO | None = None) -> Iterator[None]:
     try:
-        with Image.open(file, formats=_FORMATS) as image:
-            width, height = image.size
-            if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-                raise UnreadableImage(_too_large())
-            if width * height == 0:
-                raise UnreadableImage("it has no pixels")
-            yield image
+        yield
     except _DAMAGE as error:
         raise UnreadableImage(_reason(error, file)) from error
 
@@ -196,8 +214,8 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _reason(error: Exception, file: Path | BytesIO) -> str:
-    if isinstance(error, UnidentifiedImageError):
+def _reason(error: Exception, file: Path | BytesIO | None) -> str:
+    if isinstance(error, UnidentifiedImageError) and file is not None:
         size = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
         return "the file is empty" if size == 0 else f"not an image of the formats {', '.join(_FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
@@ -238,23 +256,3 @@ def _turn(block: bytes) -> int:
             if (tag, kind) == (0x0112, 3):
                 return int(value) if 1 <= value <= 8 else 1
     return 1
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    if image.mode == "F":
-        raise UnreadableImage("its pixels are floating-point numbers, whose range is not known")
-    if image.mode.startswith("I"):
-        return _from_wide_grey(np.asarray(image))
-    if image.has_transparency_data:
-        # By way of RGBA: converting to RGB would only drop the alpha and show colours that were meant to be hidden.
-        over = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_wide_grey(values: np.ndarray) -> Image.Image:
-    """65535 becomes 255, as it must: Pillow's own conversion clips at 255 and turns most of such an image white."""
-    if values.min() < 0 or values.max() > 65535:
-        raise UnreadableImage("its pixels are integers beyond 16 bits, whose range is not known")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from resmom.data.decode import UnreadableImage
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import DataError, Images, Index, Source, digest
 from resmom.data.store import Store
 

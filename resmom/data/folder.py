@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
@@ -70,10 +71,24 @@ def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> It
     for entry in entries:
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if entry.is_dir():
+        kind = _kind(entry)
+        if kind == "folder":
             yield from _walk(folder / entry.name, f"{above}{entry.name}/", ancestors | {itself})
-        elif entry.is_file() or entry.is_symlink():  # a link to nothing is listed, to be reported as unreadable
+        elif kind == "file":
             yield above + entry.name
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    """What lies there, or where the link leads. A link to nothing is a file, to be reported as unreadable.
+
+    Pipes, sockets and devices are neither: opening one may wait for ever.
+    """
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or not Path(entry.path).exists() else "other"
+    except OSError:  # a link to itself, or through a folder that may not be entered
+        return "file"
 
 
 def _splits(images: list[str], lists: list[str]) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from resmom.data.decode import UnreadableImage
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import DataError, digest
 
 T = TypeVar("T")
@@ -29,6 +29,16 @@ def files_digest(fingerprint: str, paths: Iterable[Path]) -> str:
     labels, and the length of every image file. Files changed under the same name and length are not seen.
     """
     return digest([fingerprint.encode(), *(str(path.stat().st_size).encode() for path in paths)])
+
+
+def text_of(file: Path) -> str:
+    """What a file of labels, names or a list says. Raises DataError where it cannot be read, or is no text in UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}); make it readable or take it away") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no text in UTF-8 ({error}); save it as UTF-8, or replace it") from error
 
 
 def needed(read: Callable[[Path], T], path: Path) -> T:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from resmom.data.folder import SUFFIXES
-from resmom.data.labelled import cut
+from resmom.data.labelled import cut, text_of
 from resmom.data.masknames import CAMVID, CITYSCAPES, VOC, Names, listed, named_beside
 from resmom.data.source import DataError
 
@@ -37,7 +37,7 @@ def find(spec: str) -> tuple[Pairs, Names | None]:
         return _cityscapes(root, part), listed(CITYSCAPES)
     if root.is_file() and root.suffix == ".txt":
         # The list, too, names the folder that the data once lay in.
-        once = (Path(word).parent.parent for word in root.read_text().split()[:2])
+        once = (Path(word).parent.parent for word in text_of(root).split()[:2])
         return _pairs(root), named_beside(root.parent) or _well_known(root.parent, *once)
     images, masks = _folders(root, part)
     return _by_name(images, masks), named_beside(root, masks, masks.parent) or _well_known(root, masks.parent)
@@ -56,7 +56,7 @@ def _voc(root: Path, part: str) -> Pairs:
     if not file.is_file():
         there = sorted(path.stem for path in file.parent.glob("*.txt"))
         raise DataError(f"there is no list {file}; lists there: {', '.join(there) or 'none'}")
-    lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
+    lines = [line.split() for line in text_of(file).splitlines() if line.strip()]
     if lines and len(lines[0]) == 2:
         return _pairs(file, root)
     images = _stems(root / "JPEGImages", SUFFIXES)
@@ -90,7 +90,7 @@ def _cityscapes(root: Path, part: str) -> Pairs:
 def _pairs(file: Path, root: Path | None = None) -> Pairs:
     """A list with an image and its mask per line. Paths of another machine are looked for by their ends."""
     found: Pairs = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    for number, line in enumerate(text_of(file).splitlines(), start=1):
         words = line.split()
         if not words:
             continue

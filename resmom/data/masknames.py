@@ -86,16 +86,19 @@ def _coloured(file: str, text: str) -> list[tuple[str, int | None]]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if file.endswith(".csv"):
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
-        return [(row[0], _colour(row[1:4])) for row in (rows[1:] if not rows[0][1].isdigit() else rows)]
+        headed = bool(rows) and not any(cell.isdigit() for cell in rows[0][1:2])
+        return [(row[0], _colour(row[0], row[1:4])) for row in (rows[1:] if headed else rows)]
     if file == "label_colors.txt":
-        return [(" ".join(line.split()[3:]), _colour(line.split()[:3])) for line in lines]
+        return [(" ".join(line.split()[3:]), _colour(line, line.split()[:3])) for line in lines]
     if file == "labelmap.txt":
-        rows = [line.split(":") for line in lines if not line.startswith("#")]
-        return [(row[0].strip(), _colour(re.split(r"[,\s]+", row[1].strip()))) for row in rows]
+        rows = [[*line.split(":"), ""] for line in lines if not line.startswith("#")]
+        return [(row[0].strip(), _colour(row[0], re.split(r"[,\s]+", row[1].strip()))) for row in rows]
     return [(line, None) for line in lines]
 
 
-def _colour(parts: list[str]) -> int:
+def _colour(of: str, parts: list[str]) -> int:
+    if not any(parts):
+        raise ValueError(f"'{of}' has no colour")
     values = [int(part) for part in parts]
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise ValueError(f"'{' '.join(parts)}' is no colour of three numbers from 0 to 255")

@@ -1,6 +1,6 @@
 """A pack: images of a folder in few large files that are mapped into memory. Its form, and reading it.
 
-    PACK/pack.json          format, side, quality, and for each split its classes, shards and files left out
+    PACK/pack.json          format, side, quality, and for each split its classes, shards, checksums and files left out
     PACK/SPLIT.index        a record of `RECORD` for each image
     PACK/SPLIT.names        the images' names, each with a zero byte behind it
     PACK/SPLIT.ends         the positions of these zero bytes, int64
@@ -21,17 +21,38 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import decode, header
 from resmom.data.files import RAM_LIMIT, FileSource
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError
 from resmom.data.store import Names, Numbers, Store
 
+SIDE_FILES = ("index", "names", "ends")
+"""Of each split, beside its shards."""
 FORMAT = 1
 MARK = "pack.json"
 RECORD = np.dtype(
     [("shard", "<i4"), ("length", "<i4"), ("start", "<i8"), ("size", "<i8", (2,)), ("label", "<i8"), ("crc", "<u4")]
 )
 """Of an image: which shard, bytes there from `start` on, height and width in pixels, label (-1 for none), CRC-32."""
+
+
+_PARTS = {
+    "name": str,
+    "images": int,
+    "names_bytes": int,
+    "labelled": bool,
+    "classes": list,
+    "shards": list,
+    "unreadable": list,
+}
+"""What pack.json says of each split. Newer packs have `sha256`, too: that of each of the `SIDE_FILES`."""
+
+
+_LOOKED_AT = 2**20
+"""Sizes looked at when a pack is opened: all of a pack that may be held in RAM, and never more than takes a moment."""
+_LONGEST = 2**24
+"""Pixels, more than any image has on a side."""
 
 
 def is_pack(path: Path) -> bool:
@@ -47,14 +68,29 @@ def about(path: Path) -> dict[str, Any]:
         raise DataError(f"{path / MARK} cannot be read ({error}); pack the images again") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError(f"{path} is not a pack of format {FORMAT}, the one this version reads; pack the images again")
+    splits = found.get("splits")
+    if not isinstance(splits, dict) or "train" not in splits or not all(map(_is_whole, splits.values())):
+        raise DataError(
+            f"{path / MARK} is damaged: it must have a split train, and of each split {', '.join(_PARTS)}; restore it, "
+            "or pack the images again"
+        )
     return found
+
+
+def _is_whole(split: object) -> bool:
+    """Whether all is there that an opened split asks for."""
+    return (
+        isinstance(split, dict)
+        and all(isinstance(split.get(name), kind) for name, kind in _PARTS.items())
+        and all(isinstance(shard, dict) and {"bytes", "sha256"} <= set(shard) for shard in split["shards"])
+    )
 
 
 def open_pack(path: Path, ram_limit: int = RAM_LIMIT) -> Data:
     """The splits of a pack. Raises DataError if a part of it is missing or of another length than it should be."""
     found = about(path)
     splits = {name: _source(path, name, split, found, ram_limit) for name, split in found["splits"].items()}
-    return Data(splits["train"], splits.get("test"), f"packed: {found['origin']}")
+    return Data(splits["train"], splits.get("test"), f"packed: {found.get('origin', path.name)}")
 
 
 def _source(path: Path, name: str, split: dict[str, Any], found: dict[str, Any], ram_limit: int) -> FileSource:
@@ -68,13 +104,15 @@ class Packed(Store):
     """One split of a pack."""
 
     def __init__(self, path: Path, name: str, split: dict[str, Any]) -> None:
-        """Raises DataError if a file is missing or of another length than `split` of pack.json says."""
+        """Raises DataError if a file is missing or of another length than `split` of pack.json says, or if a size in
+        the index (the first `_LOOKED_AT`) cannot be any."""
         self.where, self._name, self._split = path, name, split
         images = split["images"]
         self.index: NDArray[np.void] = self._mapped(f"{name}.index", RECORD, images)
         block = self._mapped(f"{name}.names", np.dtype(np.uint8), split["names_bytes"])
         self.names = Names(block, self._mapped(f"{name}.ends", np.dtype("<i8"), images))
         self.sizes: Numbers = self.index["size"]
+        self._require_possible_sizes()
         self._lock = threading.Lock()
         self._shards: dict[int, NDArray[np.uint8]] = {}
         for number, shard in enumerate(split["shards"]):
@@ -83,8 +121,10 @@ class Packed(Store):
     def content(self, at: int) -> bytes:
         """Raises UnreadableImage where the bytes are not those that were packed."""
         record = self.index[at]
-        start, length = int(record["start"]), int(record["length"])
-        content = self._shard(int(record["shard"]))[start : start + length].tobytes()
+        shard, start, length = int(record["shard"]), int(record["start"]), int(record["length"])
+        if not 0 <= shard < len(self._split["shards"]) or min(start, length) < 0:
+            raise UnreadableImage("its entry in the pack's index is damaged")
+        content = self._shard(shard)[start : start + length].tobytes()
         if zlib.crc32(content) != int(record["crc"]):
             raise UnreadableImage("it is damaged in the pack: its checksum is not that of what was packed")
         return content
@@ -99,6 +139,17 @@ class Packed(Store):
         """The checksums of the shards."""
         part = b"" if len(rows) == len(self.names) else rows.tobytes()
         return json.dumps([shard["sha256"] for shard in self._split["shards"]]).encode() + part
+
+    def _require_possible_sizes(self) -> None:
+        """What is held in RAM is laid out by the sizes, before any checksum is compared."""
+        sizes = self.sizes[:_LOOKED_AT]
+        possible = ((sizes > 0) & (sizes <= _LONGEST)).all(axis=1)
+        if not possible.all():
+            at = int(possible.argmin())
+            raise DataError(
+                f"{self.where / f'{self._name}.index'} is damaged: image {at} is said to have {sizes[at, 0]} x "
+                f"{sizes[at, 1]} pixels; copy it once more, or pack the images again"
+            )
 
     def _shard(self, number: int) -> NDArray[np.uint8]:
         with self._lock:  # mapped when first needed

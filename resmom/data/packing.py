@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from resmom.data.decode import UnreadableImage, decode
+from resmom.data.decode import decode
 from resmom.data.files import FileSource
 from resmom.data.jpeg import LEAST_SIDE
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data
-from resmom.data.packed import FORMAT, MARK, RECORD, about, is_pack, shard_name
+from resmom.data.packed import FORMAT, MARK, RECORD, SIDE_FILES, about, is_pack, shard_name
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError
 from resmom.data.store import Names, Store
 
@@ -33,6 +34,8 @@ PLAN = "packing.json"
 SHARD = 4096
 """Images of a shard."""
 _PROBES = 32
+_LONGEST = 65500
+"""Pixels of a JPEG's side that the library which Pillow writes with allows."""
 
 Tell = Callable[[str], None]
 
@@ -73,8 +76,9 @@ def pack(
         "splits": {name: source.fingerprint() for name, source in splits.items()},
     }
     if is_pack(out):
-        if about(out)["plan"] != plan:
+        if about(out).get("plan") != plan:
             raise DataError(f"{out} holds a pack of other images or settings; give another --out")
+        _clean(out)  # it may have been killed just before it did
         return _finished(out)
     _begin(out, plan)
     _require_disk(out, splits, side, quality)
@@ -86,8 +90,7 @@ def pack(
         ]
         made[name] = _join(out, name, source, shards)
     _write(out / MARK, (json.dumps({**plan, "plan": plan, "splits": made}, indent=1) + "\n").encode())
-    for rest in (*out.glob("*.done"), *out.glob("*-[0-9]*.index"), out / PLAN):
-        rest.unlink()
+    _clean(out)
     return _finished(out)
 
 
@@ -114,12 +117,27 @@ def _begin(out: Path, plan: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     here = out / PLAN
     if here.is_file():
-        if json.loads(here.read_text()) != plan:
+        if _saved(here) != plan:
             raise DataError(f"{out} holds part of a pack of other images or settings; remove it, or give another --out")
     elif any(path.name != PLAN + ".part" for path in out.iterdir()):
         raise DataError(f"{out} holds other files; give a folder that is new or empty")
     else:
         _write(here, json.dumps(plan).encode())
+
+
+def _saved(path: Path) -> dict[str, Any] | None:
+    """What a file says that was written on the way; None where it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _clean(out: Path) -> None:
+    """Take away what only a pack in the making needs."""
+    for rest in (*out.glob("*.done"), *out.glob("*-[0-9]*.index"), out / PLAN):
+        rest.unlink(missing_ok=True)
 
 
 def _require_disk(out: Path, splits: dict[str, FileSource], side: int, quality: int) -> None:
@@ -144,9 +162,8 @@ def _shard(
     """One shard and its part of the index; taken as it is if it was finished before."""
     path = out / shard_name(split, number)
     done = path.with_suffix(".done")
-    if done.is_file():
-        finished: dict[str, Any] = json.loads(done.read_text())
-        return finished
+    if done.is_file() and (before := _saved(done)):
+        return before
     first, last = number * SHARD, min((number + 1) * SHARD, len(source))
     draft, total, start = path.with_name(path.name + ".part"), hashlib.sha256(), 0
     records, failed = [], []
@@ -168,7 +185,7 @@ def _shard(
         os.fsync(file.fileno())
     draft.replace(path)
     _write(path.with_suffix(".index"), np.array(records, dtype=RECORD).tobytes())
-    finished = {"bytes": start, "sha256": total.hexdigest(), "failed": failed}
+    finished: dict[str, Any] = {"bytes": start, "sha256": total.hexdigest(), "failed": failed}
     _write(done, json.dumps(finished).encode())
     tell(f"{split}: {last} of {len(source)} images, shard {number} of {start / 2**20:.0f} MiB")
     return finished
@@ -183,7 +200,10 @@ def _image(source: FileSource, at: int, side: int, quality: int) -> tuple[bytes,
 
 
 def encoded(store: Store, at: int, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:
-    """The bytes to store of an image, and the height and width that they decode to. Raises UnreadableImage."""
+    """The bytes to store of an image, and the height and width that they decode to. Raises UnreadableImage.
+
+    An image that would still be too long for a JPEG keeps its bytes, too.
+    """
     content = store.content(at)
     pixels = decode(BytesIO(content))
     height, width = pixels.shape[1:]
@@ -191,6 +211,8 @@ def encoded(store: Store, at: int, side: int, quality: int) -> tuple[bytes, tupl
         return content, (height, width)
     share = side / min(height, width)
     wanted = (max(side, round(width * share)), max(side, round(height * share)))
+    if max(wanted) > _LONGEST:
+        return content, (height, width)
     image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).resize(wanted, Image.Resampling.BICUBIC)
     file = BytesIO()
     image.save(file, "JPEG", quality=quality)
@@ -205,9 +227,9 @@ def _join(out: Path, split: str, source: FileSource, shards: list[dict[str, Any]
         raise DataError(f"none of the {len(source)} images of {source.name} can be read; there is nothing to pack")
     parts = [(out / shard_name(split, number)).with_suffix(".index").read_bytes() for number in range(len(shards))]
     names = Names.of(kept)
-    _write(out / f"{split}.index", b"".join(parts))
-    _write(out / f"{split}.names", names.block.tobytes())
-    _write(out / f"{split}.ends", names.ends.astype("<i8").tobytes())
+    contents = (b"".join(parts), names.block.tobytes(), names.ends.astype("<i8").tobytes())
+    for kind, content in zip(SIDE_FILES, contents, strict=True):
+        _write(out / f"{split}.{kind}", content)
     broken = [[source.store.names[int(source.rows[at])], reason] for at, reason in failed.items()]
     return {
         "name": source.name,
@@ -215,6 +237,9 @@ def _join(out: Path, split: str, source: FileSource, shards: list[dict[str, Any]
         "names_bytes": len(names.block),
         "labelled": source.labels is not None,
         "classes": list(source.classes),
+        "sha256": {
+            kind: hashlib.sha256(content).hexdigest() for kind, content in zip(SIDE_FILES, contents, strict=True)
+        },
         "shards": [{"bytes": shard["bytes"], "sha256": shard["sha256"]} for shard in shards],
         "unreadable": sorted([*map(list, source.unreadable), *broken]),
     }

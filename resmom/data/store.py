@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import decode, header
+from resmom.data.rgb import UnreadableImage
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]

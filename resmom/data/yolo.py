@@ -4,7 +4,14 @@ import re
 from pathlib import Path
 
 from resmom.data.folder import SUFFIXES
+from resmom.data.labelled import text_of
 from resmom.data.source import DataError
+
+_QUOTED = r"""(?:'(?:[^'\n]|'')*'|"(?:[^"\\\n]|\\.)*")"""
+"""A name in quotes, in which commas, brackets and # are letters like others."""
+
+_GAP = re.compile(r"^(?:\s|#.*)*")
+"""Space and comments between the names of a list in brackets."""
 
 
 def yolo_files(root: Path, part: str) -> list[tuple[Path, Path]]:
@@ -35,10 +42,10 @@ def yolo_classes(root: Path) -> list[str]:
     yaml = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
     if listed:
         path = listed[0]
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in text_of(path).splitlines() if line.strip()]
     elif yaml:
         path = yaml[0]
-        names = _yaml_names(path.read_text(encoding="utf-8"))
+        names = _yaml_names(text_of(path))
     else:
         raise DataError(f"{root} names no classes; add classes.txt with one name per line, in the order of the numbers")
     if not names or len(set(names)) < len(names):
@@ -51,19 +58,48 @@ def _yaml_names(text: str) -> list[str]:
 
     These three forms are all that YOLO's tools write; a reader of all YAML is not needed for them.
     """
-    inline = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
+    inline = re.search(r"^names:\s*\[", text, re.MULTILINE)
     if inline:
-        return [_bare(name) for name in inline.group(1).split(",") if name.strip()]
+        return _in_brackets(text[inline.end() :])
     block = re.search(r"^names:[ \t]*(?:#.*)?\n((?:[ \t]*(?:-|\d+:).*\n?|[ \t]*#.*\n|[ \t]*\n)+)", text, re.MULTILINE)
     if not block:
         return []
     numbered: dict[int, str] = {}
     for line in block.group(1).splitlines():
-        entry = re.match(r"\s*(?:-|(\d+):)\s+(.*?)(?:\s+#.*)?$", line)
+        entry = re.match(rf"\s*(?:-|(\d+):)\s+({_QUOTED}|.*?)(?:\s+#.*|\s*)$", line)
         if entry:
             numbered[int(entry.group(1)) if entry.group(1) else len(numbered)] = _bare(entry.group(2))
     return [numbered[number] for number in sorted(numbered)] if sorted(numbered) == list(range(len(numbered))) else []
 
 
+def _in_brackets(text: str) -> list[str]:
+    """The names up to the closing bracket; none where there is something between them that is no list of names."""
+    names: list[str] = []
+    while True:
+        text = _GAP.sub("", text, count=1)
+        if text.startswith("]"):
+            return names
+        name = re.match(rf"{_QUOTED}|(?!['\"])(?:(?!\s#)[^,\]\n])+", text)
+        if not name:
+            return []
+        names.append(_bare(name.group()))
+        text = _GAP.sub("", text[name.end() :], count=1)
+        if text.startswith(","):
+            text = text[1:]
+        elif not text.startswith("]"):
+            return []
+
+
 def _bare(name: str) -> str:
-    return name.strip().strip("'\"")
+    """A name without its quotes, and what a backslash or a doubled quote stands for inside of them."""
+    name = name.strip()
+    if not re.fullmatch(_QUOTED, name):
+        return name
+    if name.startswith("'"):
+        return name[1:-1].replace("''", "'")
+    return re.sub(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", _escaped, name[1:-1])
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = found.group(1) or found.group(2)
+    return chr(int(code, 16)) if code else found.group(3)

@@ -12,7 +12,7 @@ from torch import Tensor
 from resmom.views import fused, ops
 from resmom.views.draw import Parameters, draw
 from resmom.views.policy import Interpolation, Policy, View
-from resmom.views.resample import crop_resize, resample
+from resmom.views.resample import between, central_matrix, crop_resize, resample
 
 Images = Shaped[Tensor, "n c h w"] | Sequence[Shaped[Tensor, "_ _ _"]]
 """Images of one size as one tensor, or of different sizes as a list of C x H x W; uint8 either way.
@@ -22,6 +22,9 @@ The type is checked by hand and not by the signature, for float images in [0, 25
 
 PLAIN_MARGIN = 256 / 224
 """Shorter side after resizing, over the side of the central crop, in evaluation: ImageNet's protocol."""
+
+STRIP = 4
+"""Longer over shorter side, above which an image is a strip: resized whole, it would be mostly thrown away."""
 
 
 def views(
@@ -83,7 +86,9 @@ def plain(
 
     An image of size x size is taken as it is. Any other is resized so that its shorter side is size * 256/224, rounded
     (the longer one rounded down), with antialiasing, and cropped in the centre, as torchvision's Resize and CenterCrop.
-    Which of the two happens depends on the image alone, never on the others of the batch. Raises as `views`.
+    Of an image more than `STRIP` times as long as wide, only what the crop is made of is resized: the same pixels, but
+    for rounding, in little memory. What happens depends on the image alone, never on the others of the batch. Raises as
+    `views`.
     """
     _check(images, mean, std)
     if isinstance(images, Tensor):
@@ -100,15 +105,27 @@ def normalise(
 
 
 def _centre(images: UInt8[Tensor, "n c h w"], size: int, resize: Interpolation) -> Float32[Tensor, "n c {size} {size}"]:
-    pixels = images.float().div_(255.0)
     h, w = images.shape[2:]
     if h == w == size:
-        return pixels
+        return images.float().div_(255.0)
     side = round(size * PLAIN_MARGIN)
     target = (side, side * w // h) if h <= w else (side * h // w, side)
-    pixels = F.interpolate(pixels, size=target, mode=resize, antialias=True).clamp_(0.0, 1.0)
+    if max(h, w) > STRIP * min(h, w):
+        return _centre_of_strip(images, target, size, resize)
+    pixels = F.interpolate(images.float().div_(255.0), size=target, mode=resize, antialias=True).clamp_(0.0, 1.0)
     top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
     return pixels[:, :, top : top + size, left : left + size].contiguous()
+
+
+def _centre_of_strip(
+    images: UInt8[Tensor, "n c h w"], target: tuple[int, int], size: int, resize: Interpolation
+) -> Float32[Tensor, "n c {size} {size}"]:
+    """The centre of images resized to `target`, without making the rest: a line of 60,000 pixels would take 47 GB."""
+    rows, y = central_matrix(images.shape[2], target[0], size, resize)
+    columns, x = central_matrix(images.shape[3], target[1], size, resize)
+    pixels = images[:, :, rows, columns].float().div_(255.0)
+    y, x = (each.to(images.device).expand(len(images), -1, -1) for each in (y, x))
+    return between(y, pixels, x).clamp_(0.0, 1.0)
 
 
 def _check(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -61,6 +61,24 @@ def resize_matrix(
     return weight.div_(weight.sum(dim=2, keepdim=True))
 
 
+def central_matrix(
+    source: int, target: int, size: int, interpolation: Interpolation
+) -> tuple[slice, Float32[Tensor, "{size} pixels"]]:
+    """The middle `size` of the `target` pixels that `source` many are resized to on one axis: of which pixels they are
+    made, and the matrix that makes them of these.
+
+    Where many more than `size` are asked for, neither the other rows nor the other pixels are looked at.
+    """
+    scale = source / target
+    centre = (torch.arange(size, dtype=torch.float64) + (round((target - size) / 2) + 0.5)) * scale
+    stretch = max(scale, 1.0)
+    reach = stretch * (1 if interpolation == "bilinear" else 2)
+    low, high = max(math.floor(centre[0] - reach), 0), min(math.ceil(centre[-1] + reach), source)
+    pixel = torch.arange(low, high, dtype=torch.float64) + 0.5
+    weight = _weight((pixel - centre[:, None]).abs_().div_(stretch).float(), interpolation)
+    return slice(low, high), weight.div_(weight.sum(dim=1, keepdim=True))
+
+
 def between(
     y: Float32[Tensor, "n a h"], images: Float32[Tensor, "n c h w"], x: Float32[Tensor, "n b w"]
 ) -> Float32[Tensor, "n c a b"]:

@@ -66,3 +66,22 @@ def test_a_list_that_does_not_fit_is_refused(tiny: Path, content: str | bytes, m
     (tiny / LIST).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=message):
         open_folder(tiny)
+
+
+def test_a_list_with_a_byte_order_mark(tiny: Path) -> None:
+    (tiny / LIST).write_bytes(b"\xef\xbb\xbf" + (tiny / LIST).read_bytes())
+    data = open_folder(tiny)
+    assert data.test is not None and data.test.labels.tolist() == [2, 0, 1, 2]
+
+
+def test_a_name_has_one_class_and_stands_for_one_image(tiny: Path) -> None:
+    """Lists name images without their folders, so that two of one name cannot be told apart."""
+    lines = (tiny / LIST).read_text()
+    (tiny / LIST).write_text(f"{lines}\nval_0.JPEG\t{WNIDS[0]}\n")
+    with pytest.raises(DataError, match=r"line 6 of .* gives val_0.JPEG the class n01443537, an earlier one n01641577"):
+        open_folder(tiny)
+    (tiny / LIST).write_text(lines + lines)
+    assert open_folder(tiny).test is not None
+    plant(tiny, "val/other/val_0.JPEG")
+    with pytest.raises(DataError, match=r"val_0.JPEG may be any of images/val_0.JPEG, other/val_0.JPEG; give each"):
+        open_folder(tiny)

@@ -1,5 +1,6 @@
 """`.npz` files: the good ones, and a clear word about each kind of bad one."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_grey_images_keep_one_channel(tmp_path: Path, shape: tuple[int, ...]) ->
             "label_names .* has 2 names, but labels go up to 2",
         ),
         ({"train_images": TRAIN, "label_names": np.array([1, 2])}, "label_names .* is int64"),
+        ({"train_images": TRAIN, "label_names": np.array([b"caf\xe9"])}, "label_names .* not UTF-8 .*give strings"),
         ({"train_images": np.array([None, "pickle"])}, "cannot be read as an .npz file .*without arrays of objects"),
     ],
 )
@@ -101,4 +103,12 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, TRAIN)
     with pytest.raises(DataError, match="holds a single array"):
+        open_arrays(path)
+
+
+def test_a_member_that_is_no_array(tmp_path: Path) -> None:
+    path = saved(tmp_path, train_images=TRAIN)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train_labels.npy", b"0 1 2")
+    with pytest.raises(DataError, match=r"train_labels in .* is not an array, or its beginning is damaged"):
         open_arrays(path)

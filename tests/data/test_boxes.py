@@ -107,6 +107,23 @@ def test_coco_of_another_form_is_refused(tmp_path: Path) -> None:
         open_boxes(str(coco(tmp_path / "c.json", annotations=astray)))
 
 
+def test_coco_images_without_what_they_need(tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        picture(tmp_path / name)
+    whole = [{"id": 7, "file_name": "one.png"}, {"id": 3, "file_name": "two.png", "height": 30, "width": 40}]
+    for change, words in (
+        ([{"id": 7}], "'file_name' is missing. It has lists images"),
+        ([whole[0] | {"height": [30], "width": 40}], "is not COCO's form"),
+        ([whole[0] | {"height": float("inf"), "width": 40}], "is not COCO's form"),
+        (["one.png"], "is not COCO's form"),
+    ):
+        with pytest.raises(DataError, match=words):
+            open_boxes(str(coco(tmp_path / "a.json", images=[*change, whole[1]])))
+    for none in ({"height": None, "width": 40}, {"width": None}):  # as if it said nothing: the file tells
+        data = open_boxes(str(coco(tmp_path / "a.json", images=[whole[0] | none, whole[1]])))
+        assert [image.size for image in data.images] == [(30, 40)] * 2
+
+
 def test_coco_with_masks(tmp_path: Path) -> None:
     annotations = [
         {"image_id": 3, "category_id": 9, "bbox": [1, 2, 10, 20], "iscrowd": 1}
@@ -164,6 +181,11 @@ def test_yolo_has_centres_and_shares(tmp_path: Path, layout: str) -> None:
     (labels / "q.txt").write_text("1 20 20 5 5")
     with pytest.raises(DataError, match=r"all in 0 … 1"):
         open_boxes(f"{tmp_path}:train")
+    (labels / "q.txt").write_bytes(b"\xff1 0.5")
+    with pytest.raises(DataError, match=r"q\.txt is no text in UTF-8"):
+        open_boxes(f"{tmp_path}:train")
+    (labels / "q.txt").write_bytes(b"\xef\xbb\xbf1 0.5 0.5 0.5 0.2\n")  # a byte order mark
+    assert open_boxes(f"{tmp_path}:train").images[1].labels.tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +200,27 @@ def test_yolo_has_centres_and_shares(tmp_path: Path, layout: str) -> None:
 def test_names_in_yaml(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.yaml").write_text(text)
     assert yolo_classes(tmp_path) == ["kite", "a boat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("names: ['a, b', c]\n", ["a, b", "c"]),
+        ("names: [ 'a]',  # the first\n  \"b # c\", d#e, ]\nnc: 3\n", ["a]", "b # c", "d#e"]),
+        ("names:\n- 'b # c'\n- d # e\n- 'it''s'  # f\n", ["b # c", "d", "it's"]),
+        ('names:\n  0: "caf\\xe9: \\"x\\""\n  1: don\'t\n', ['café: "x"', "don't"]),
+    ],
+)
+def test_quotes_in_yaml_hold_a_name_together(tmp_path: Path, text: str, wanted: list[str]) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    assert yolo_classes(tmp_path) == wanted
+
+
+@pytest.mark.parametrize("text", ["names: [a, b\n", "names: ['a, b]\n", "names: ['a' b]\n", "names: [a,, b]\n"])
+def test_lists_in_brackets_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match="no names of classes"):
+        yolo_classes(tmp_path)
 
 
 def test_names_that_are_not_there(tmp_path: Path) -> None:

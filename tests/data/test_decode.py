@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import decode, header
+from resmom.data.rgb import UnreadableImage
 
 H, W = 24, 40
 
@@ -118,6 +120,71 @@ def test_numbers_of_unknown_range_are_refused(tmp_path: Path) -> None:
     for name, word in (("float", "floating-point"), ("int", "beyond 16 bits")):
         with pytest.raises(UnreadableImage, match=word):
             decode(tmp_path / f"{name}.tif")
+
+
+def tiff(values: np.ndarray, changes: dict[int, int]) -> io.BytesIO:
+    """A grey TIFF with some tags changed: 258 bits, 262 which end is white, 339 kind of number."""
+    dtype = values.dtype.newbyteorder("<")
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: dtype.itemsize * 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    tags |= {279: values.nbytes, 339: 2 if dtype.kind == "i" else 1} | changes
+    data = values.astype(dtype).tobytes()
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, tags[tag]) for tag in sorted(tags))
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return io.BytesIO(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("<u4", "beyond 16 bits"), ("<i4", "beyond 16 bits"), ("<i2", "signed integers")]
+)
+def test_wide_numbers_are_told_by_the_file_and_not_by_their_values(kind: str, word: str) -> None:
+    """All of these would fit into 16 bits."""
+    with pytest.raises(UnreadableImage, match=f"{word}, whose range is not known"):
+        decode(tiff(np.full((H, W), 300, dtype=kind), {}))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("u1", 255), ("<u2", 65535)])
+def test_a_tiff_may_count_from_white_to_black(kind: str, most: int) -> None:
+    values = np.array([[0, most // 5, most]], dtype=kind)
+    assert decode(tiff(values, {}))[0, 0].tolist() == [0, 51, 255]
+    assert decode(tiff(values, {262: 0}))[0, 0].tolist() == [255, 204, 0]
+
+
+def png(values: np.ndarray, depth: int, clear: bytes) -> bytes:
+    """A PNG of H x W grey values or H x W x 3 colours of so many bits, with a transparent colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = [
+        np.packbits((row.reshape(-1, 1) >> np.arange(depth - 1, -1, -1) & 1).astype(np.uint8)).tobytes()
+        for row in values
+    ]
+    size = struct.pack(">IIBBBBB", values.shape[1], len(values), depth, 2 if values.ndim == 3 else 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = [chunk(b"IHDR", size), chunk(b"tRNS", clear), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_transparent_grey_of_any_depth_is_laid_over_white(depth: int, at: int) -> None:
+    most = 2**depth - 1
+    values = np.array([[0, most, most // 2, min(1, most)]])
+    image = decode(io.BytesIO(png(values, depth, struct.pack(">H", values[0, at]))))
+    wanted = [255 if value == values[0, at] else round(int(value) * 255 / most) for value in values[0]]
+    assert image[:, 0].tolist() == [wanted] * 3
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_transparent_colour_is_that_one_alone(depth: int) -> None:
+    """One that differs in the last of its bits is seen."""
+    scale = 257 if depth == 16 else 1
+    values = np.array([[[10, 20, 30], [40, 50, 60]]]) * scale
+    values = np.concatenate([values, values + np.array([[[0, 0, 0], [0, 0, 1]]])], axis=1)
+    image = decode(io.BytesIO(png(values, depth, struct.pack(">HHH", *values[0, 1].tolist()))))
+    last = [40, 50, 60] if depth == 16 else [40, 50, 61]
+    assert image[:, 0].T.tolist() == [[10, 20, 30], [255] * 3, [10, 20, 30], last]
 
 
 def test_transparency_is_laid_over_white(tmp_path: Path) -> None:

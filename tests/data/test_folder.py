@@ -233,6 +233,20 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert labels(data.train) == [0, 1] and data.train.classes == ("cat", "dog")
 
 
+def test_links_in_circles_and_to_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    root = plant(tmp_path / "photos", "good.png", "far/away.png").resolve()
+    (tmp_path / "photos/far").rename(tmp_path / "far")
+    for link, to in (("loop", "loop"), ("loop.png", "loop.png"), ("pipe.png", "../pipe"), ("b.png", "../far/away.png")):
+        (root / link).symlink_to(to)
+    os.mkfifo(root / "bare.png")
+    source = open_folder(root).train
+    assert source.names() == ["b.png", "good.png"]
+    assert [name for name, _ in source.unreadable] == ["loop.png"]
+    assert "cannot be opened" in source.unreadable[0][1]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
 def test_a_folder_that_may_not_be_listed(tmp_path: Path) -> None:
     plant(tmp_path, "a/1.png", "b/1.png")

@@ -11,8 +11,9 @@ from PIL import Image
 pytest.importorskip("simplejpeg")
 
 from resmom.data import decode as decoding
-from resmom.data.decode import UnreadableImage, decode, header
+from resmom.data.decode import decode, header
 from resmom.data.jpeg import decode_jpeg, exif_block
+from resmom.data.rgb import UnreadableImage
 
 
 def photo(mode: str = "RGB", size: tuple[int, int] = (53, 37)) -> Image.Image:

@@ -214,3 +214,28 @@ def test_the_classes_of_two_places_must_agree(tmp_path: Path) -> None:
         (tmp_path / place / "classes.txt").write_text(names)
     with pytest.raises(DataError, match="in another order: b, a instead of a, b"):
         open_masks([str(tmp_path / "one"), str(tmp_path / "two")])
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("labelmap.txt", "sky\nroad\n", "'sky' has no colour; .*labelmap.txt lines name:r,g,b"),
+        ("labelmap.txt", "", "labelmap.txt names no classes"),
+        ("class_dict.csv", "name\nsky\n", "'sky' has no colour; class_dict.csv has lines name,r,g,b"),
+        ("class_dict.csv", "", "class_dict.csv names no classes"),
+        ("label_colors.txt", "1 2\n", "'1 2' is no colour"),
+        ("classes.txt", "caf\udce9", "can't decode"),
+    ],
+)
+def test_files_of_names_without_what_they_need(file: str, text: str, words: str, tmp_path: Path) -> None:
+    picture(tmp_path / "images/x.png")
+    mask(tmp_path / "masks/x.png", numbers())
+    (tmp_path / file).write_text(text, errors="surrogateescape")
+    with pytest.raises(DataError, match=words):
+        open_masks(str(tmp_path))
+
+
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(DataError, match=r"train\.txt is no text in UTF-8"):
+        open_masks(str(tmp_path / "train.txt"))

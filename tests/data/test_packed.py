@@ -171,7 +171,7 @@ def test_bytes_between_images_are_checked_too(photos: Path, tmp_path: Path) -> N
     shard.write_bytes(changed)
     index["crc"][-1] = zlib.crc32(changed[int(index["start"][-1]) :])
     index.tofile(tmp_path / "pack/test.index")
-    assert [name for name, _ in check(tmp_path / "pack")[1].damaged] == ["test-00000.bin"]
+    assert [name for name, _ in check(tmp_path / "pack")[1].damaged] == ["test-00000.bin", "test.index"]
 
 
 def test_fingerprints_tell_packs_apart(photos: Path, tmp_path: Path) -> None:
@@ -238,6 +238,10 @@ def test_a_pack_of_another_format_is_refused(photos: Path, tmp_path: Path) -> No
     (tmp_path / "pack/pack.json").write_text(json.dumps(written | {"format": 99}))
     with pytest.raises(DataError, match="not a pack of format 1"):
         open_data(tmp_path / "pack")
+    for change in ({"splits": None}, {"splits": {}}, {"splits": {"train": {"name": "photos"}}}):
+        (tmp_path / "pack/pack.json").write_text(json.dumps(written | change))
+        with pytest.raises(DataError, match=r"pack\.json is damaged: it must have a split train"):
+            open_data(tmp_path / "pack")
     (tmp_path / "pack/pack.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         open_data(tmp_path / "pack")
@@ -287,4 +291,78 @@ def test_the_bytes_of_a_pack_are_compared_where_some_images_are_held_out(photos:
     index["crc"][-1] = zlib.crc32(changed[int(index["start"][-1]) :])
     index.tofile(tmp_path / "pack/train.index")
     train, test = check(f"{tmp_path / 'pack'}@held-out=0.5")
-    assert [name for name, _ in train.damaged + test.damaged] == ["train-00000.bin"]
+    assert [name for name, _ in train.damaged + test.damaged] == ["train-00000.bin", "train.index"]
+
+
+@pytest.mark.parametrize("kind", ["index", "names", "ends"])
+def test_index_and_names_have_checksums_in_newer_packs(photos: Path, tmp_path: Path, kind: str) -> None:
+    pack(photos, tmp_path / "pack")
+    file = tmp_path / f"pack/train.{kind}"
+    whole = bytearray(file.read_bytes())
+    whole[RECORD.fields["label"][1] if kind == "index" else 0] ^= 1
+    file.write_bytes(whole)
+    train, test = check(tmp_path / "pack")
+    assert [name for name, _ in train.damaged] == [f"train.{kind}"] and not test.damaged
+    about = json.loads((tmp_path / "pack/pack.json").read_text())
+    for split in about["splits"].values():
+        del split["sha256"]
+    (tmp_path / "pack/pack.json").write_text(json.dumps(about))
+    assert not check(tmp_path / "pack")[0].damaged and len(open_data(tmp_path / "pack").train) == 35
+
+
+@pytest.mark.parametrize(("field", "value"), [("shard", 7), ("shard", -1), ("start", -5), ("length", -5)])
+def test_a_damaged_entry_of_the_index_is_an_unreadable_image(
+    photos: Path, tmp_path: Path, field: str, value: int
+) -> None:
+    pack(photos, tmp_path / "pack")
+    index = np.fromfile(tmp_path / "pack/train.index", RECORD)
+    index[field][3] = value
+    index.tofile(tmp_path / "pack/train.index")
+    source = open_data(tmp_path / "pack", 0).train
+    damaged, following = source.read(np.array([3, 4]))
+    assert torch.equal(damaged, following) and "index is damaged" in source.unreadable[0][1]
+    assert {name for name, _ in check(tmp_path / "pack")[0].damaged} == {names(source)[3], "train.index"}
+
+
+@pytest.mark.parametrize("side", [-1, 0, 2**62])
+def test_a_size_that_cannot_be_is_refused(photos: Path, tmp_path: Path, side: int) -> None:
+    pack(photos, tmp_path / "pack")
+    index = np.fromfile(tmp_path / "pack/train.index", RECORD)
+    index["size"][3, 1] = side
+    index.tofile(tmp_path / "pack/train.index")
+    with pytest.raises(DataError, match=rf"train\.index is damaged: image 3 is said to have \d+ x {side} pixels"):
+        open_data(tmp_path / "pack")
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_what_is_left_of_the_making_goes_with_the_same_command(photos: Path, tmp_path: Path) -> None:
+    """As after a kill between the last file of a pack and the end."""
+    made, before = pack(photos, tmp_path / "pack"), content(tmp_path / "pack")
+    for name in ("packing.json", "train-00000.done", "train-00000.index", "test-00000.done"):
+        (tmp_path / "pack" / name).write_text("{}")
+    assert pack(photos, tmp_path / "pack") == made and content(tmp_path / "pack") == before
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_damaged_notes_of_a_pack_in_the_making(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(photos, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "_join", None)
+        with pytest.raises(TypeError):
+            pack(photos, tmp_path / "pack")
+    (tmp_path / "pack/train-00001.done").write_text('{"bytes": 12')
+    plan = (tmp_path / "pack/packing.json").read_text()
+    (tmp_path / "pack/packing.json").write_text(plan[:20])
+    with pytest.raises(DataError, match="part of a pack of other images or settings; remove it, or give another"):
+        pack(photos, tmp_path / "pack")
+    (tmp_path / "pack/packing.json").write_text(plan)
+    pack(photos, tmp_path / "pack")
+    assert content(tmp_path / "pack") == content(tmp_path / "whole")
+
+
+def test_an_image_too_long_for_a_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
+    draw(tmp_path / "photos/long.png", 0, 17, 70000)
+    draw(tmp_path / "photos/other.png", 1, 17, 70)
+    pack(tmp_path / "photos", tmp_path / "pack", side=16)
+    long, other = every(open_data(tmp_path / "pack", 0).train)
+    assert torch.equal(long, decode(tmp_path / "photos/long.png")) and other.shape == (3, 16, 66)

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as tv
 
-from resmom.views import policy
+from resmom.views import apply, policy
 from resmom.views.apply import normalise, plain, render, views
 from resmom.views.draw import Parameters, draw
 from resmom.views.policy import CIFAR10, IMAGENET, Policy, View
@@ -177,3 +178,37 @@ def test_plain_takes_images_of_the_right_size_as_they_are() -> None:
     mixed = plain([*images, some_images(1, 3, 50, 40)[0]], 32, *CIFAR10)
     torch.testing.assert_close(mixed[:3], expected)
     assert mixed.shape == (4, 3, 32, 32)
+
+
+@pytest.mark.parametrize("size", [(40, 300), (500, 31), (70, 281), (90, 900)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_of_a_strip_only_the_middle_is_resized_to_the_same_pixels(
+    size: tuple[int, int], mode: policy.Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = some_images(2, 3, *size)
+    ours = [plain(images, 56, *IMAGENET, mode), plain(list(images), 56, *IMAGENET, mode)]
+    monkeypatch.setattr(apply, "STRIP", 1000)
+    whole = plain(images, 56, *IMAGENET, mode)
+    for made in ours:
+        torch.testing.assert_close(made, whole, rtol=0, atol=2e-4)  # where torch has a place only to 24 bits
+    exact = F.interpolate(images.double() / 255, apply_target(size), mode=mode, antialias=True).clamp(0, 1)
+    wanted = tv.normalize(tv.center_crop(exact, [56, 56]).float(), *map(list, IMAGENET))
+    torch.testing.assert_close(ours[0], wanted, rtol=0, atol=2e-5)
+
+
+def apply_target(size: tuple[int, int]) -> tuple[int, int]:
+    h, w = size
+    return (64, 64 * w // h) if h <= w else (64 * h // w, 64)
+
+
+@pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (3, 4000)])
+def test_a_line_is_not_resized_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 x 60,000 pixels would be 256 x 15 million."""
+    monkeypatch.setattr(F, "interpolate", None)
+    image = torch.arange(size[0] * size[1]).remainder(211).to(torch.uint8).reshape(1, 1, *size)
+    middle = image.flatten()[image.numel() // 2].item() if 1 in size else None
+    for mode in ("bilinear", "bicubic"):
+        view = plain(image, 224, (0.0,), (1.0,), mode)
+        assert view.shape == (1, 1, 224, 224) and view.isfinite().all() and 0 <= view.min() <= view.max() <= 1
+        if middle is not None:
+            assert abs(view[0, 0, 112, 112].item() * 255 - middle) <= 1

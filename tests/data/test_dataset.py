@@ -1,0 +1,99 @@
+"""Images given in Python: what a PIL image becomes, and labels that are refused."""
+
+import io
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resmom.data.dataset import as_data
+from resmom.data.decode import decode
+from resmom.data.source import DataError
+from tests.data.test_decode import png
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
+
+
+@dataclass
+class Listed:
+    """A Dataset of what is in a list."""
+
+    items: list[Any]
+    targets: list[int] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def stored(image: Image.Image, suffix: str, **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, suffix, **options)
+    return file
+
+
+def turned() -> io.BytesIO:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return stored(Image.fromarray(IMAGES[0]), "PNG", exif=exif)
+
+
+FILES = {
+    "16-bit grey": lambda: stored(Image.fromarray(np.full((6, 8), 20000, dtype=np.uint16)), "PNG"),
+    "transparent": lambda: stored(Image.new("RGBA", (8, 6)), "PNG"),
+    "turned": turned,
+    "transparent colour": lambda: io.BytesIO(png(np.array([[3, 2, 1, 0]]), 2, bytes([0, 1]))),
+    "transparent deep colour": lambda: io.BytesIO(
+        png(np.array([[[300, 0, 0], [301, 0, 0]]]), 16, struct.pack(">HHH", 300, 0, 0))
+    ),
+    "palette": lambda: stored(Image.fromarray(IMAGES[0]).quantize(8), "GIF"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pil_image_is_what_its_file_is(name: str) -> None:
+    file = FILES[name]()
+    with Image.open(file) as image:
+        source = as_data(Listed([(image, 3)])).train
+        for _ in range(2):  # also when Pillow has loaded it
+            assert torch.equal(source.read(np.array([0]))[0], decode(file))
+
+
+def test_pil_images_in_memory(tmp_path: Path) -> None:
+    plain = Image.fromarray(IMAGES[0])
+    deep = Image.fromarray(np.full((6, 8), 20000, dtype=np.uint16))
+    clear = Image.new("RGBA", (8, 6))
+    read = as_data(Listed([plain, deep, clear])).train.read(np.arange(3))
+    assert torch.equal(read[0], torch.from_numpy(IMAGES[0]).permute(2, 0, 1))
+    assert read[1].unique().tolist() == [78] and read[2].unique().tolist() == [255]
+    with Image.open(turned()) as image:
+        (upright,) = as_data(Listed([image.convert("RGB")])).train.read(np.array([0]))
+    assert torch.equal(upright, read[0].rot90(-1, (1, 2)))
+
+
+def test_pil_images_that_are_refused() -> None:
+    cut = stored(Image.fromarray(np.repeat(IMAGES, 40, axis=1)[0]), "PNG").getvalue()[:-200]
+    for image, words in (
+        (Image.fromarray(np.zeros((6, 8), dtype=np.float32)), "of mode F, cannot be used: .*floating-point"),
+        (Image.fromarray(np.full((6, 8), 200, dtype=np.int32)), "of mode I, cannot be used: .*beyond 16 bits"),
+        (Image.open(io.BytesIO(cut)), "of mode RGB, cannot be used: the file is cut short"),
+    ):
+        with pytest.raises(DataError, match=f"item 0 of the Dataset, a PIL image {words}.*; give it as 8-bit"):
+            as_data(Listed([image]))
+
+
+@pytest.mark.parametrize("label", [-2, 10**9])
+def test_labels_that_are_no_classes(label: int) -> None:
+    labels = [0, label, 1]
+    for given in ((IMAGES, labels), Listed(list(IMAGES), labels)):
+        with pytest.raises(DataError, match=r"expected are 0 … K-1 for K classes, or -1 for an image without a label"):
+            as_data(given)
+    source = as_data((IMAGES, [0, -1, 1])).train
+    assert source.labels is not None and source.labels.tolist() == [0, -1, 1] and source.classes == ("0", "1")
