@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import ArraySource, Data, DataError, Index
+from resmom.data.source import ArraySource, Data, DataError, Index, require_known_classes
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels", "label_names")
 _SPLITS = ("train", "test")
@@ -25,7 +25,8 @@ def open_arrays(path: Path) -> Data:
     where an image has none, of shape (N,) or (N, 1). `label_names` is an array of K strings; without it the classes are
     called by their numbers. Only `train_images` must be there; names other than these five are passed over.
 
-    Raises `DataError`, saying what came and what was expected. Nothing in the file is ever unpickled.
+    Raises `DataError`, saying what came and what was expected, also for test labels that no training image has. Nothing
+    in the file is ever unpickled.
     """
     arrays = _load(path)
     if "test_labels" in arrays and "test_images" not in arrays:
@@ -33,7 +34,9 @@ def open_arrays(path: Path) -> Data:
     images = {split: _images(path, arrays, split) for split in _SPLITS if f"{split}_images" in arrays}
     labels = {split: _labels(path, arrays, split) for split in images}
     classes = _classes(path, arrays.get("label_names"), [each for each in labels.values() if each is not None])
-    train, *rest = (ArraySource(f"{path.stem}/{split}", images[split], labels[split], classes) for split in images)
+    train, *rest = (
+        ArraySource(f"{split}_images in {path.name}", images[split], labels[split], classes) for split in images
+    )
     if not rest:
         return Data(train, None, f"train_images in {path.name}, no test split")
     test = rest[0]
@@ -41,6 +44,7 @@ def open_arrays(path: Path) -> Data:
         raise DataError(
             f"train_images in {path} has {train.channels} channels, test_images {test.channels}; give both the same"
         )
+    require_known_classes(train, test, f"test_labels in {path}")
     return Data(train, test, f"train_images and test_images in {path.name}")
 
 

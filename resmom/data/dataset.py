@@ -9,11 +9,12 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Subset
 
 from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest
+from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest, require_known_classes
 
 
 @runtime_checkable
@@ -32,20 +33,23 @@ class DatasetSource(Source):
     An image is a PIL image, which becomes what its file would (see `converted`), a uint8 C x H x W tensor, or a uint8
     H x W x C array: as stored, without crops: the views make their own. Labels are taken from an attribute `targets` or
     `labels` of the Dataset, as torchvision's have one; the items' own second part is not looked at, since that would
-    decode everything once.
+    decode everything once. Of a Subset, as `random_split` makes it, they are taken from what it is a part of.
     """
 
-    def __init__(self, dataset: MapDataset, name: str | None = None) -> None:
-        """Raises DataError for an empty Dataset, for items that are no such images, for labels of another number."""
+    def __init__(self, dataset: MapDataset, name: str | None = None, whose: str = "the Dataset") -> None:
+        """`whose` names the Dataset in messages.
+
+        Raises DataError for an empty Dataset, for items that are no such images, for labels of another number.
+        """
         if len(dataset) == 0:
-            raise DataError("the Dataset is empty; at least one image is needed")
-        self._dataset = dataset
+            raise DataError(f"{whose} is empty; at least one image is needed")
+        self._dataset, self._whose = dataset, whose
         self.name = name or f"{type(dataset).__module__}.{type(dataset).__qualname__}"
         first = self._image(0)
         self.channels = first.shape[0]
         # Looking at every image would decode them all; `sizes` is that of the first, and readers go by what comes.
         self.sizes = np.broadcast_to(np.array(first.shape[1:], dtype=np.int64), (len(dataset), 2))
-        self.labels, self.classes = _labels(dataset)
+        self.labels, self.classes = _labels(dataset, whose)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -76,8 +80,8 @@ class DatasetSource(Source):
             f"{image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor | np.ndarray) else type(image)
         )
         raise DataError(
-            f"item {at} of the Dataset is {found}; it must be, or begin with, a PIL image, a uint8 C x H x W tensor or "
-            "a uint8 H x W x C array: give the Dataset without its transform, the views bring their own"
+            f"item {at} of {self._whose} is {found}; it must be, or begin with, a PIL image, a uint8 C x H x W tensor "
+            "or a uint8 H x W x C array: give the Dataset without its transform, the views bring their own"
         )
 
     def _converted(self, at: int, image: Image.Image) -> UInt8[Tensor, "3 h w"]:
@@ -85,8 +89,8 @@ class DatasetSource(Source):
             return converted(image)
         except UnreadableImage as error:
             raise DataError(
-                f"item {at} of the Dataset, a PIL image of mode {image.mode}, cannot be used: {error.reason}; give it "
-                "as 8-bit grey or RGB (mode L or RGB), or leave it out"
+                f"item {at} of {self._whose}, a PIL image of mode {image.mode}, cannot be used: {error.reason}; give "
+                "it as 8-bit grey or RGB (mode L or RGB), or leave it out"
             ) from error
 
 
@@ -94,14 +98,36 @@ def as_data(images: object, test: object = None) -> Data:
     """Open images as `Data`: a `Source`, an N x H x W x C uint8 array, an N x C x H x W uint8 tensor,
     one of these two with N labels as a pair, or a Dataset.
 
-    `test` is the labelled test split, if there is one. Raises DataError for anything else.
+    `test` is the labelled test split, if there is one. Raises DataError for anything else, and for test images that
+    nothing could be measured on: without labels, of classes that training lacks, of other channels.
     """
     if isinstance(images, Data):
+        if test is not None:
+            raise DataError("test goes with images; what was given is a training and a test split already")
         return images
-    return Data(_source(images), None if test is None else _source(test), "given in Python")
+    train = _source(images)
+    return Data(train, None if test is None else _test(test, train), "given in Python")
 
 
-def _source(images: object) -> Source:
+def _test(images: object, train: Source) -> Source:
+    try:
+        test = _source(images, "the test Dataset")
+    except DataError as error:
+        raise DataError(f"test: {error}") from error
+    if test.labels is None or not (test.labels >= 0).any():
+        raise DataError(
+            "test has no labels, and it is there to measure by; give it as a pair, (images, labels), or as a Dataset "
+            "that has them as `targets` or `labels`, or leave test= away"
+        )
+    if test.channels != train.channels:
+        raise DataError(
+            f"the training images have {train.channels} channel(s), those of test {test.channels}; give both the same"
+        )
+    require_known_classes(train, test, "test")
+    return test
+
+
+def _source(images: object, whose: str = "the Dataset") -> Source:
     if isinstance(images, Source):
         return images
     if isinstance(images, tuple) and len(images) == 2:
@@ -127,7 +153,7 @@ def _source(images: object) -> Source:
             )
         return ArraySource("a tensor", images)
     if isinstance(images, Sized) and hasattr(type(images), "__getitem__"):
-        return DatasetSource(images)  # type: ignore[arg-type]
+        return DatasetSource(images, whose=whose)  # type: ignore[arg-type]
     raise DataError(
         f"{type(images).__name__} cannot be used as images; give a path or a name, a uint8 array or tensor, or a "
         "map-style Dataset (one with a length)"
@@ -137,7 +163,11 @@ def _source(images: object) -> Source:
 def _labelled(images: object, labels: object) -> Source:
     source, given = _source(images), np.asarray(labels)
     if not isinstance(source, ArraySource) or given.shape != (len(source),) or given.dtype.kind not in "iu":
-        raise DataError("a pair of images and labels is a uint8 array or tensor of N images and N whole numbers")
+        kind = "" if isinstance(source, ArraySource) else f"a {type(images).__name__} of "
+        raise DataError(
+            "a pair of images and labels is a uint8 array or tensor of N images and N whole numbers; got "
+            f"{kind}{len(source)} images and {_found(given)}"
+        )
     numbers = class_numbers(given, "the labels given with the images are")
     classes = tuple(map(str, range(int(numbers.max()) + 1)))
     held = source.read(np.arange(len(source)))
@@ -145,17 +175,30 @@ def _labelled(images: object, labels: object) -> Source:
     return ArraySource(source.name, held, numbers, classes)
 
 
-def _labels(dataset: MapDataset) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def _found(labels: NDArray[Any]) -> str:
+    """What labels are, in words, that are not one whole number per image."""
+    many = f"{len(labels)} labels" if labels.ndim == 1 else f"labels of shape {labels.shape}"
+    match labels.dtype.kind:
+        case "i" | "u":
+            return many
+        case "U" | "S":
+            return f"{many} that are strings: numpy.unique(labels, return_inverse=True)[1] numbers them"
+        case _:
+            return f"{many} that are {labels.dtype}"
+
+
+def _labels(dataset: MapDataset, whose: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    if isinstance(dataset, Subset):
+        labels, classes = _labels(dataset.dataset, whose)  # type: ignore[arg-type]
+        return None if labels is None else labels[np.asarray(dataset.indices, dtype=np.int64)], classes
     given = getattr(dataset, "targets", None)
     given = getattr(dataset, "labels", None) if given is None else given
     if given is None:
         return None, ()
     labels = np.asarray(given)
     if labels.shape != (len(dataset),) or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"the Dataset's targets are {labels.dtype} of shape {labels.shape}; one whole number per image is needed"
-        )
-    numbers = class_numbers(labels, "the Dataset's targets are")
+        raise DataError(f"the labels of {whose} are {_found(labels)}; one whole number per image is needed")
+    numbers = class_numbers(labels, f"the labels of {whose} are")
     names = getattr(dataset, "classes", None)
     count = int(numbers.max()) + 1
     known = tuple(map(str, names)) if names is not None and len(names) >= count else tuple(map(str, range(count)))

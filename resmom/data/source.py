@@ -194,6 +194,21 @@ def in_pieces(pieces: Iterable[Index], make: Callable[[Index], tuple[Tensor, ...
     return made[0] if len(made) == 1 else tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
 
+def require_known_classes(train: Source, test: Source, whose: str) -> None:
+    """Raise DataError where test images are of classes that no training image has: nothing learnt can name them.
+
+    `whose` names the test images. Training images without any labels name no class, and nothing is refused.
+    """
+    known, asked = (np.unique([] if s.labels is None else s.labels[s.labels >= 0]) for s in (train, test))
+    unknown = np.setdiff1d(asked, known)
+    if len(known) and len(unknown):
+        raise DataError(
+            f"{whose} has labels that no training image has: {', '.join(str(label) for label in unknown[:5].tolist())}"
+            f"{' and more' if len(unknown) > 5 else ''}; test classes must be among those of training: take these "
+            "images out, or number both splits alike"
+        )
+
+
 def labels_read(source: Source) -> Index:
     """(N,) the labels of images that were read by now: -1 also for those whose files could not be decoded, so that what
     stood in for them is not judged by their labels. Raises ValueError for a source without labels."""

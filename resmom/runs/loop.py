@@ -21,7 +21,7 @@ from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
 from resmom.runs.journal import Journal
 from resmom.runs.machine import Compile
-from resmom.runs.monitor import monitor, monitor_start
+from resmom.runs.monitor import monitor, monitor_start, says_numbers
 from resmom.runs.progress import Progress
 from resmom.runs.start import save_start
 from resmom.schedule import due, every, on_time
@@ -158,8 +158,8 @@ def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> 
     try:
         lines = monitor(job)
     except ValueError as error:  # the protocols' own words
-        if job.state.step == 0 or isinstance(error, UserError):
-            raise
+        if job.state.step == 0 or isinstance(error, UserError) or says_numbers(job):
+            raise  # whatever it is, the loss did not do it
         raise Diverged(f"the network can no longer be measured ({error}): {_diverged(job, folder)}") from error
     for line in lines:
         journal.write(line.pop("kind"), job.state.step, line)

@@ -20,6 +20,9 @@ from resmom.runs.start import put_start
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import autocast
 
+SAID = 64
+"""Images by which to tell whether a network can be measured at all."""
+
 
 def monitor(job: Job) -> list[dict[str, Any]]:
     """kNN of student and teacher and the online classifier on clean images, one line each; nothing without labels.
@@ -65,6 +68,16 @@ def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
     for name in networks_of(job.state.method):
         line |= {name: result.top1, f"{name}_top5": result.top5}
     return [line | {"protocol": f"{result.protocol}, {split.origin}"}]
+
+
+def says_numbers(job: Job) -> bool:
+    """Whether all networks still say finite numbers of some training images."""
+    bank, policy = thinned(job.data.train, SAID), job.run.policy
+    with autocast(job.device, job.run.train.precision):
+        said = [
+            features(net, clean_batches(bank, policy, job.device)) for net in networks_of(job.state.method).values()
+        ]
+    return all(bool(h.isfinite().all()) for h in said)
 
 
 def _knn(job: Job, split: Split, network: nn.Module) -> tuple[Score, Tensor]:

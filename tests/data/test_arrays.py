@@ -23,7 +23,7 @@ def saved(folder: Path, **arrays: Any) -> Path:
 def test_images_alone_are_enough(tmp_path: Path) -> None:
     data = open_arrays(saved(tmp_path, train_images=TRAIN))
     assert data.test is None and data.origin == "train_images in toy.npz, no test split"
-    assert data.train.labels is None and data.train.classes == () and data.train.name == "toy/train"
+    assert data.train.labels is None and data.train.classes == () and data.train.name == "train_images in toy.npz"
     assert torch.equal(data.train.read(np.arange(12)), torch.from_numpy(TRAIN).permute(0, 3, 1, 2))
 
 
@@ -47,10 +47,16 @@ def test_both_splits_with_labels_and_names(tmp_path: Path) -> None:
 
 
 def test_classes_without_names_are_numbers_of_both_splits(tmp_path: Path) -> None:
-    path = saved(
-        tmp_path, train_images=TRAIN, train_labels=np.zeros(12, int), test_images=TEST, test_labels=np.full(5, 2)
-    )
+    path = saved(tmp_path, train_images=TRAIN, test_images=TEST, test_labels=np.full(5, 2))
     assert open_arrays(path).train.classes == ("0", "1", "2")
+
+
+def test_a_test_label_that_no_training_image_has_is_refused(tmp_path: Path) -> None:
+    """Nothing that is learnt could name it: accuracy would be too low, without a word."""
+    known, asked = np.arange(12) % 3, np.array([0, 3, 3, -1, 7])
+    path = saved(tmp_path, train_images=TRAIN, train_labels=known, test_images=TEST, test_labels=asked)
+    with pytest.raises(DataError, match=r"test_labels in .*toy.npz has labels that no training image has: 3, 7; test"):
+        open_arrays(path)
 
 
 @pytest.mark.parametrize("shape", [(12, 6, 8), (12, 6, 8, 1)])

@@ -183,7 +183,7 @@ def test_a_signal_stops_the_grid_and_the_next_call_goes_on(tmp_path: Path, monke
 def test_all_cells_are_checked_before_the_first_trains(tmp_path: Path) -> None:
     data, grid = write_images(tmp_path / "images.npz"), small_grid()
     for settings, words in (
-        ({"train.batch": 64}, "arm bad: images/train has 40 images, train.batch is 64"),
+        ({"train.batch": 64}, "arm bad: train_images in images.npz has 40 images, train.batch is 64"),
         ({"optim.lr": 0.0}, "arm bad: optim.lr is 0.0; it must be above 0"),
         ({"backbone": "timm:resnet_none"}, "arm bad: backbone or method cannot be built: timm has no model"),
         ({"residual.site": "q"}, "arm bad: the configuration cannot be used"),
