@@ -74,7 +74,7 @@ def build_method(
         torch.manual_seed(seed)
         body = build_backbone(backbone) if own.backbone is None else given_backbone(copy.deepcopy(own.backbone), view)
         if own.method is not None:
-            return own.method(body)
+            return _own_method(own.method, body)
         match method:
             case MoCoV3():
                 return MoCoV3Method(body, method)
@@ -108,6 +108,26 @@ def build_method(
                 return NNCLREmaMethod(body, method)
             case _:
                 assert_never(method)
+
+
+def _own_method(make: Callable[[Backbone], Method], body: Backbone) -> Method:
+    """The method that a user's function makes. Raises ValueError for what is none, or lacks the parts of one."""
+    made: object = make(body)
+    if not isinstance(made, Method):
+        raise ValueError(
+            f"method= made a {type(made).__name__} of a backbone; it must make a Method (resmom.method.Method)"
+        )
+    kind, student = type(made).__name__, getattr(made, "student", None)
+    if not isinstance(getattr(student, "backbone", None), Backbone):
+        raise ValueError(
+            f"{kind} has no student.backbone; its student must hold the backbone that it is given, as "
+            "resmom.nets.encoder.Encoder(backbone, projector) does"
+        )
+    if not hasattr(made, "teacher"):
+        raise ValueError(
+            f"{kind} has no teacher; set self.teacher = make_teacher(self.student), or None for a method without"
+        )
+    return made
 
 
 def build_online(width: int, classes: int, seed: int) -> OnlineClassifier:

@@ -37,6 +37,7 @@ def given_again(written: Mapping[str, Any]) -> str:
     Empty where nothing was.
     """
     parts = ["data"] if str(written.get("data", "")).startswith(GIVEN) else []
+    parts += ["test"] if parts and written.get("test") else []
     parts += [part for part in ("backbone", "method") if part in written.get("own", {})]
     return ", ".join(f"{part}=…" for part in parts)
 
@@ -129,15 +130,16 @@ class RunDir:
         """Raise RunDirError if the folder already holds something, or cannot be written in."""
         if self.config.exists():
             raise RunDirError(
-                f"{self.path} already holds a run; continue it with {self.continued_by()}, or give another --out"
+                f"{self.path} already holds a run; continue it with {self.continued_by()}, or give another folder "
+                "(--out)"
             )
         if self.path.exists() and not self.path.is_dir():
-            raise RunDirError(f"{self.path} is a file; --out must be a folder that does not exist yet or is empty")
+            raise RunDirError(f"{self.path} is a file; give a folder (--out) that does not exist yet or is empty")
         above = next(folder for folder in self.path.absolute().parents if folder.exists())
         if not above.is_dir():
-            raise RunDirError(f"{above} is a file, so there can be no folder below it; give another --out")
+            raise RunDirError(f"{above} is a file, so there can be no folder below it; give another folder (--out)")
         if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
-            raise RunDirError(f"{self.path} is not empty and not a run; give another --out, or an empty folder")
+            raise RunDirError(f"{self.path} is not empty and not a run; give another folder (--out), or an empty one")
         self._require_writable(above)
 
     def _require_writable(self, above: Path) -> None:
@@ -149,7 +151,7 @@ class RunDir:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return  # how much is needed, and how much there is, is told where the run's size is known
             raise RunDirError(
-                f"{self.path} cannot be written: the system says '{error.strerror}'; give another --out"
+                f"{self.path} cannot be written: the system says '{error.strerror}'; give another folder (--out)"
             ) from error
 
 

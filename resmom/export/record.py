@@ -15,8 +15,12 @@ from resmom.types import GAP_SITES
 Line = Mapping[str, Any]
 
 
-def settings(run: Line, teacher: bool = True) -> Rows:
-    """The settings that matter, from a run's configuration as plain values."""
+def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = None) -> Rows:
+    """The settings that matter, from a run's configuration as plain values.
+
+    `own` names the parts that were given from Python, which the configuration says nothing of.
+    """
+    given = {part: f"{name}, given from Python" for part, name in (own or {}).items()}
     train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
     unit = "steps" if train["steps"] else "epochs"
     length, warmup = _many(train[unit], unit), _many(train[f"warmup_{unit}"], unit)
@@ -26,9 +30,9 @@ def settings(run: Line, teacher: bool = True) -> Rows:
     )
     return [
         ("recipe", run["recipe"]),
-        ("method", _fields(run["method"])),
+        ("method", given.get("method") or _fields(run["method"])),
         ("residual momentum", term if residual["weight"] else "off (the method as published)"),
-        ("backbone", _fields(run["backbone"])),
+        ("backbone", given.get("backbone") or _fields(run["backbone"])),
         ("started from", PurePath(run["init"]).name if run["init"] else "random weights"),
         ("length, batch", f"{length}, {train['batch']} images a step"),
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),

@@ -20,7 +20,7 @@ class GivenBackbone(Backbone):
 def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
     """The module with its width found by a trial on two views of the shape C, S, S, in evaluation mode.
 
-    Raises ValueError if it does not return one vector, or one map, per view, and if all of it is frozen.
+    Raises ValueError if it does not return one vector, or one map, per view, and if nothing of it can be trained.
     """
     frozen = [p for p in module.parameters() if not p.requires_grad]
     if frozen and len(frozen) == len(list(module.parameters())):
@@ -34,6 +34,11 @@ def given_backbone(module: nn.Module, view: tuple[int, int, int]) -> Backbone:
         raise ValueError(
             f"{type(module).__name__} returns {found} for two views; it must return representations N x D or maps "
             "N x D x H x W, so wrap it (and take its classifier off)"
+        )
+    if not list(module.parameters()):
+        raise ValueError(
+            f"{type(module).__name__} has no parameters, so nothing of it would be trained; give a module with weights "
+            "(in an nn.Module's list or dict they are not found, in an nn.ModuleList or nn.ModuleDict they are)"
         )
     return GivenBackbone(module, out.shape[1])
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from resmom.config import Run
 from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
-from resmom.data.source import Source
+from resmom.data.source import Data, Source
 from resmom.export.record import newest
-from resmom.recipes import base_of, method_of, title_of
+from resmom.recipes import base_of, method_of
 from resmom.rundir import RunDir, read_lines
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
@@ -15,6 +15,7 @@ from resmom.runs.facts import emulates_bf16
 from resmom.runs.growth import policies
 from resmom.runs.job import Job
 from resmom.runs.outcome import before_after, table
+from resmom.runs.own import names, title_words
 from resmom.runs.queue import stale_keys
 from resmom.runs.settle import Settled
 from resmom.train.state import networks_of
@@ -50,15 +51,15 @@ def _reducing(spec: str, side: int) -> str:
 
 def summary(job: Job, folder: RunDir) -> str:
     """What is about to be trained, on what, into which folder, and what somebody should know before."""
-    run, train_images = job.run, job.data.train
+    run, train_images, given = job.run, job.data.train, {"own": names(job.own)}
     lines = [
-        f"{title_of(run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
+        f"{title_words(given, run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
         f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
         f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
     ]
-    if (other := method_of(run)) is not None:
+    if (other := method_of(run)) is not None and job.own.method is None:
         lines.append(
             f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
             "(--method.NAME sets them)"
@@ -82,9 +83,20 @@ def summary(job: Job, folder: RunDir) -> str:
         lines.append(stale)
     if labelled_part(train_images) is not None and labelled_split(job.data) is None:
         lines.append(f"labels: {NOT_DIVISIBLE}, so nothing is measured by them while it trains")
+    if unasked(job.data):
+        lines.append(
+            "the labelled test images are not used: they are compared with labelled training images, and those here "
+            "have no labels (in Python a pair, or a Dataset with `targets` or `labels`, has them)"
+        )
     if train_images.unreadable:
         lines.append(_unreadable_words(train_images, folder))
     return "\n".join(lines)
+
+
+def unasked(data: Data) -> bool:
+    """Whether there are labelled test images, but no labelled training images that could answer."""
+    tests = data.test is not None and labelled_part(data.test) is not None
+    return tests and labelled_part(data.train) is None
 
 
 def _rate_words(run: Run) -> str:

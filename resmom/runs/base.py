@@ -53,7 +53,8 @@ def base_named(name: str) -> Base:
     if own := written.get("own"):
         raise ConfigError(
             f"{path} has a {' and a '.join(own)} given from Python, that no configuration describes; a comparison "
-            "begins from a recipe, or from a run whose settings are all in its run.json"
+            "begins from a recipe, or from a run whose settings are all in its run.json (in Python from this run's "
+            "configuration, resmom.result(RUN, ...).run, with the same backbone= and method=)"
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)

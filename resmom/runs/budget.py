@@ -23,6 +23,7 @@ from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import free_disk
 from resmom.runs.memory import bytes_of, kept_bytes_of, lighter, within_memory
 from resmom.runs.monitor import monitor
+from resmom.runs.rehearsal import rehearse
 from resmom.schedule import every, times
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
@@ -49,12 +50,12 @@ def seconds_of(text: str) -> float:
     """`90s`, `45m`, `6h`, `1h30m`, `2d` in seconds. Raises ConfigError for anything else."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise ConfigError(f"--time is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
+        raise ConfigError(f"the time (--time) is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
     if not text.strip():
-        raise ConfigError("--time is empty; write it as 90s, 45m, 6h, 1h30m or 2d")
+        raise ConfigError("the time (--time) is empty; write it as 90s, 45m, 6h, 1h30m or 2d")
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total <= 0:
-        raise ConfigError(f"--time is '{text}'; it must be more than nothing")
+        raise ConfigError(f"the time (--time) is '{text}'; it must be more than nothing")
     return total
 
 
@@ -86,6 +87,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     """
     began = time.perf_counter()
     job = prepare(run, data, device, own)
+    rehearse(job)
     kept = kept_bytes_of(job)
     rules = within_memory(job, kept)
     job.state.method.train()
@@ -158,7 +160,11 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = L
     steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
     if steps < least:
         needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
-        *remedies, last = (f"--time {math.ceil(needed / 60)}m or more", "a smaller --train.batch", *lighter(run))
+        *remedies, last = (
+            f"a time (--time) of {math.ceil(needed / 60)}m or more",
+            "a smaller --train.batch",
+            *lighter(run),
+        )
         largest = " at their largest" if run.train.sizes else ""
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "

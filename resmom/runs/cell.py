@@ -53,7 +53,9 @@ def finished(line: Line | None, linear: bool) -> bool:
 
 def require_same(cell: Cell, out: Path, line: Line | None, fingerprint: str) -> None:
     """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images."""
+    own = cell.own.names
     if line is not None:
+        _same_own(cell, own, line.get("own", {}), str(out / RESULTS))
         _same_run(cell, from_json(line["run"]), str(out / RESULTS))
         if line["data"]["fingerprint"] != fingerprint:
             raise RunDirError(
@@ -66,20 +68,21 @@ def require_same(cell: Cell, out: Path, line: Line | None, fingerprint: str) -> 
         written = folder.config.read_text()
     except FileNotFoundError:  # there is none, or another process has just finished and removed it
         return
+    _same_own(cell, own, json.loads(written).get("own", {}), str(folder.path))
     _same_run(cell, from_json(json.loads(written)["run"]), str(folder.path))
 
 
 def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:
     """Train a cell from its start or from its last checkpoint; nothing is trained again of a finished one."""
-    folder = RunDir(cell.folder(out))
+    folder, own = RunDir(cell.folder(out)), cell.own.of(cell.seed)
     if folder.config.exists():
-        return resume(folder.path, machine, images, brief=True)
-    return pretrain(cell.run, images, folder.path, machine, brief=True)
+        return resume(folder.path, machine, images, own, brief=True)
+    return pretrain(cell.run, images, folder.path, machine, own, brief=True)
 
 
 def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> Line:
     """What is kept of a finished run: the numbers of its last epoch with their protocols, and where it ran."""
-    folder = RunDir(cell.folder(out))
+    folder, own = RunDir(cell.folder(out)), cell.own.of(cell.seed)
     metrics = read_lines(folder.metrics)
     last = max(line["step"] for line in metrics)
     measures: dict[str, float] = {}
@@ -94,10 +97,10 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
                 f"health/{name}": found[name] for name in LABEL_FREE if math.isfinite(found.get(name, math.nan))
             }
     if linear:
-        for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device):
+        for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device, own=own):
             measures[f"linear/{row.network}"] = row.score.top1
             protocols["linear"] = shared_protocol(row.score.protocol)
-    gaps = gap(folder.last, images, device=machine.device, accuracy=False)
+    gaps = gap(folder.last, images, device=machine.device, accuracy=False, own=own)
     protocols["gap"] = gaps.protocol
     for site in gaps.rows:
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
@@ -133,6 +136,7 @@ def times_of(metrics: Sequence[Line]) -> Line:
 
 def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: str = "no") -> Line:
     """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
+    own = cell.own.names
     return {
         "format": 1,
         "arm": cell.arm,
@@ -154,8 +158,18 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how
             "fingerprint": images.train.fingerprint(),
         },
         "run": to_json(cell.run),
+        **({"own": own} if own else {}),
         "environment": {**environment(), "compile": how},
     }
+
+
+def _same_own(cell: Cell, own: Mapping[str, str], before: Mapping[str, str], where: str) -> None:
+    if own != before:
+        then, now = (", ".join(given.values()) or "nothing" for given in (before, own))
+        raise RunDirError(
+            f"{where} holds arm {cell.arm}, seed {cell.seed} with {then} given from Python, and now it is {now}; give "
+            "the same backbone= and method=, or another folder (--out)"
+        )
 
 
 def _same_run(cell: Cell, before: Run, where: str) -> None:

@@ -25,10 +25,11 @@ from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.comparison import Comparison, comparison
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, require_batch
+from resmom.runs.job import fresh_method, prepare, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import device_for
+from resmom.runs.rehearsal import rehearse
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
 
 
@@ -71,9 +72,10 @@ def compare(
     if dist.announced() > 1:
         raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
     machine = machine or Machine()
-    device_for(machine)
+    device = device_for(machine)
     images = images_of(grid, data)
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
+    _rehearse(waiting, images, device)
     out.mkdir(parents=True, exist_ok=True)
     if grid.origin is not None and grid.origin.note:
         say(grid.origin.note)
@@ -218,10 +220,19 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
         try:
             require_batch(run, images)
             if networks not in built:
-                fresh_method(run, torch.device("cpu"))
+                fresh_method(run, torch.device("cpu"), cell.own.of(cell.seed))
         except UserError as error:
             raise ConfigError(f"arm {cell.arm}: {error}") from error
         built.add(networks)
+
+
+def _rehearse(cells: Sequence[Cell], images: Data, device: torch.device) -> None:
+    """Raise ConfigError if a step fails in an arm whose modules no configuration describes."""
+    for cell in {cell.arm: cell for cell in cells if cell.own.names}.values():
+        try:
+            rehearse(prepare(cell.run, images, device, cell.own.of(cell.seed)))
+        except UserError as error:
+            raise ConfigError(f"arm {cell.arm}: {error}") from error
 
 
 def _step_seconds(timed: Sequence[tuple[str, float, float]], arm: str) -> float | None:

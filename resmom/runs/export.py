@@ -21,11 +21,11 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes import title_of
 from resmom.rundir import RunDir, RunDirError, find_run, read_lines, write_whole
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
+from resmom.runs.own import part_words, title_words
 from resmom.train.plan import length
 from resmom.views.policy import Policy
 from resmom.which import Network, Which
@@ -73,7 +73,7 @@ def export(
     run = from_json(content["run"])
     there = NETWORKS if content["state"]["teacher"] is not None else NETWORKS[:1]
     if network == "teacher" and network not in there:
-        raise no_teacher(run)
+        raise no_teacher(run, written)
     chosen = there if network == "both" else (network,)
     if form == "detectron2":
         require_detectron2(None if written.get("own", {}).get("backbone") else run.backbone)
@@ -196,12 +196,12 @@ def _card(
     # What was measured again in the same way is told once, the newest.
     rows = list({(row["network"], row["data"], row["protocol"]): row for row in measured}.values())
     return Card(
-        title=f"{title_of(run)}, {written.get('own', {}).get('backbone') or type(run.backbone).__name__}",
+        title=f"{title_words(written, run)}, {part_words(written, run, 'backbone')}",
         made=_made(files, teacher),
         step=step,
         steps=steps,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=record.settings(plain, teacher),
+        settings=record.settings(plain, teacher, written.get("own", {})),
         machine=record.machine(read_lines(folder.environment), lines),
         numbers=_numbers(lines),
         measured=record.when(lines),

@@ -24,6 +24,7 @@ from resmom.rundir import append_line, find_run
 from resmom.runs.clean import clean_batches, labelled_split, leading_batches, thinned
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.own import part_words
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def gap_by_checkpoint(
         loaded = load_run(checkpoint, device, own)
         student, teacher = loaded.method.student, loaded.method.teacher
         if teacher is None:
-            name = type(loaded.run.method).__name__
+            name = part_words(loaded.written, loaded.run, "method")
             raise UserError(f"a run of {name} has no teacher, so there is no gap to measure; use `resmom evaluate`")
         if loaded.step in seen:
             continue  # the last checkpoint may be a kept one too

@@ -14,7 +14,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from resmom.configcheck import check
 from resmom.data.source import digest
 from resmom.recipes import FROM
 from resmom.runs.base import Base, base_named
-from resmom.runs.options import changed, differing, parsed
+from resmom.runs.options import changed, differing, parsed, require_option
+from resmom.runs.own import OwnEach
 
 SEEDS = (0, 1, 2)
 """One seed tells nothing of its spread, and two almost nothing."""
@@ -41,6 +42,7 @@ class Cell:
     settings: Settings
     seed: int
     run: Run
+    own: OwnEach = field(default_factory=OwnEach)
 
     @property
     def digest(self) -> str:
@@ -56,7 +58,8 @@ class Cell:
 class Grid:
     """Arms by name, each with the options that it sets, in the order of the table.
 
-    `origin` is what is known of the base beside its settings, where it is a run.
+    `origin` is what is known of the base beside its settings, where it is a run. `own`: modules of the user's own that
+    all runs have.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Grid:
     held_out: float = 0.0
     about: str = ""
     origin: Base | None = None
+    own: OwnEach = field(default_factory=OwnEach)
 
     def cells(self) -> list[Cell]:
         """Every run, seed by seed, so that whatever is finished can be compared in pairs.
@@ -77,7 +81,7 @@ class Grid:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"the seeds are {list(self.seeds)}; give at least one, and each once")
         found = [
-            Cell(arm, place, settings, seed, self._run(arm, settings, seed))
+            Cell(arm, place, settings, seed, self._run(arm, settings, seed), self.own)
             for seed in self.seeds
             for place, (arm, settings) in enumerate(self.arms.items())
         ]
@@ -89,6 +93,11 @@ class Grid:
     def _run(self, arm: str, settings: Settings, seed: int) -> Run:
         if "train.seed" in settings:
             raise ConfigError(f"arm {arm} sets train.seed; every arm has the grid's seeds, set them there")
+        for option in settings:
+            if (part := option.partition(".")[0]) in self.own.names:
+                raise ConfigError(
+                    f"arm {arm} sets {option}, but the {part} is given from Python; leave one of the two out"
+                )
         try:
             run = changed(self.base, {**settings, "train.seed": seed})
             check(run)
@@ -189,6 +198,8 @@ def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Sett
         if any(one == other for one, other in itertools.combinations(values, 2)):
             raise ConfigError(f"{option} has the same value twice; give each once")
         within = option.startswith("residual.") and option != "residual.weight"
+        if within:  # its fields are the same in every arm: a slip is told as one, here as on the command line
+            require_option(run, option)
         if within and not any(lists.get("residual.weight", [run.residual.weight])):
             raise ConfigError(f"{option} changes nothing while residual.weight is 0; set or vary that too")
     short = _short(list(lists))

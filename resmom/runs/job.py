@@ -54,6 +54,8 @@ class Job:
     """The pixels of which sides of views that grow are multiples."""
     blocks: Blocks = field(default_factory=Blocks)
     """Views of images that lie on the GPU, of several steps at once."""
+    own: Own = field(default_factory=Own)
+    """Modules of the user's own in it."""
 
     @property
     def rules(self) -> Rules:
@@ -222,7 +224,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         width = cast(int, backbone_of(method.student).width)
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
-    return Job(run, data, state, order, device, labels, _resident(data.train, device), started, _multiple(run, own))
+    resident = _resident(data.train, device)
+    return Job(run, data, state, order, device, labels, resident, started, _multiple(run, own), Blocks(), own or Own())
 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:
@@ -264,6 +267,7 @@ def require_batch(run: Run, data: Data) -> None:
     if len(data.train) < run.train.batch:
         raise DataError(
             f"{data.train.name} has {len(data.train)} images, train.batch is {run.train.batch}: "
-            f"no batch can be filled; lower --train.batch (and mind that contrastive methods need many negatives)"
+            "no batch can be filled; lower train.batch (--train.batch, or change= in Python), and mind that "
+            "contrastive methods need many negatives"
         )
     require_queue(run, data)

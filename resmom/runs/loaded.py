@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,16 @@ from resmom.nets.ghosts import as_ever
 from resmom.rundir import RunDir, find_run
 from resmom.runs.device import default_device
 from resmom.runs.job import fresh_method
-from resmom.runs.own import again, require, written_data
+from resmom.runs.own import again, part_words, require, written_data
 from resmom.runs.start import put_start
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
 from resmom.which import Network, Which
 
 
-def no_teacher(run: Run) -> UserError:
-    """What to tell who asks for the teacher of a run that has none."""
-    name = type(run.method).__name__
+def no_teacher(run: Run, written: Mapping[str, Any]) -> UserError:
+    """What to tell who asks for the teacher of a run that has none. `written`: what its run.json says."""
+    name = part_words(written, run, "method")
     return UserError(f"a run of {name} has no teacher, there is its student only; use --network student")
 
 
@@ -46,7 +47,7 @@ class Loaded:
     @property
     def data(self) -> str:
         """What the run was trained on. Raises DataError for images that were given in Python."""
-        return written_data(self.written)
+        return written_data(self.written, "result")
 
     @property
     def step(self) -> int:
@@ -64,7 +65,7 @@ class Loaded:
         """The networks asked for, by name; `both` are those there are. Raises UserError for one that there is not."""
         there = networks_of(self.method)
         if which == "teacher" and which not in there:
-            raise no_teacher(self.run)
+            raise no_teacher(self.run, self.written)
         return there if which == "both" else {which: there[which]}
 
 

@@ -73,6 +73,11 @@ def parsed(run: Run, option: str, text: str) -> Any:
     return value
 
 
+def require_option(run: Run, option: str) -> None:
+    """Raise ConfigError, with the nearest names, for an option that the run does not have."""
+    _place(to_json(run), option)
+
+
 def option_values(run: Run) -> dict[str, Any]:
     """Every option of a run by its dotted name; parts are in it too, by the names that their members have."""
     return dict(_walk(to_json(run), ""))

@@ -1,12 +1,41 @@
 """Modules and images of the user's own: a run folder names them; whoever continues the run brings them again."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import nn
 
 from resmom.build import Own
-from resmom.config import ConfigError
+from resmom.config import ConfigError, Run
 from resmom.data.source import DataError
+from resmom.method import Method
+from resmom.nets.backbones import Backbone
+from resmom.recipes import title_of
 from resmom.rundir import GIVEN, given_again
+
+
+@dataclass(frozen=True)
+class OwnEach:
+    """The same for many runs: `backbone` is a module, whose weights all begin with, or makes one, from its seed."""
+
+    backbone: nn.Module | Callable[[], nn.Module] | None = None
+    method: Callable[[Backbone], Method] | None = None
+
+    def of(self, seed: int) -> Own:
+        """What a run with that seed brings. Raises UserError as `Own` does."""
+        if self.backbone is None or isinstance(self.backbone, nn.Module) or not callable(self.backbone):
+            return Own(self.backbone, self.method)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Own(self.backbone(), self.method)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What run.json says of them, by the option that has no meaning beside what is given."""
+        return names(self.of(0))
 
 
 def names(own: Own) -> dict[str, str]:
@@ -14,6 +43,18 @@ def names(own: Own) -> dict[str, str]:
     backbone = {} if own.backbone is None else {"backbone": _name(type(own.backbone))}
     method = {} if own.method is None else {"method": _name(own.method)}
     return backbone | method
+
+
+def part_words(written: Mapping[str, Any], run: Run, part: Literal["method", "backbone"]) -> str:
+    """A run's method or backbone in a word: what was given from Python, by run.json, else the kind of its setting."""
+    given = dict(written.get("own", {})).get(part)
+    return f"{given}, given from Python" if given else type(getattr(run, part)).__name__
+
+
+def title_words(written: Mapping[str, Any], run: Run) -> str:
+    """The name of a run; with its method, where that is not the recipe's."""
+    given = dict(written.get("own", {})).get("method")
+    return f"{run.recipe} with {given}, given from Python" if given else title_of(run)
 
 
 def require(own: Own, written: Mapping[str, Any]) -> None:
@@ -36,13 +77,16 @@ def again(written: Mapping[str, Any]) -> str:
     return f"; give {' and '.join(parts)}" if parts else ""
 
 
-def written_data(written: Mapping[str, Any]) -> str:
-    """The data that run.json names. Raises DataError for images that were given in Python."""
+def written_data(written: Mapping[str, Any], call: str = "resume") -> str:
+    """The data that run.json names. Raises DataError for images that were given in Python, and then says to which
+    function of Python they are given again: `call`, resume or result.
+    """
     data = str(written["data"])
     if data.startswith(GIVEN):
+        others = "" if call == "resume" else "; `resmom evaluate`, `gap` and `embed` take others with --data"
         raise DataError(
-            f"the images of this run were {data}; give them again from Python, as in resmom.resume(RUN, "
-            f"{given_again(written)}); `resmom evaluate` and `resmom gap` take others with --data"
+            f"the images of this run were {data}; give them again from Python, as in resmom.{call}(RUN, "
+            f"{given_again(written)}){others}"
         )
     return data
 

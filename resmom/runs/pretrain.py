@@ -29,6 +29,7 @@ from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine, Trainer
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
+from resmom.runs.rehearsal import rehearse
 from resmom.runs.settle import Asked, settle
 from resmom.train.state import load_state
 
@@ -68,6 +69,7 @@ def pretrain(
         say(settings_words(settled, spec))
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
+    rehearse(job)
     written = {
         "format": 1,
         "data": spec,
@@ -196,8 +198,9 @@ def _load(job: Job, folder: RunDir) -> None:
     content = load_checkpoint(folder.last, job.device)
     if content["data"] != job.data.train.fingerprint():
         raise DataError(
-            f"the images are not those of the run in {folder.path} (their number, names or pixels changed); "
-            "put them back to continue it, or start a new run"
+            f"the images are not those of the run in {folder.path} (their number, labels, names or pixels "
+            "changed; in Python also where an array or a tensor became a Dataset, or the reverse); put them back to "
+            "continue it, or start a new run"
         )
     try:
         load_state(job.state, content["state"])

@@ -1,13 +1,15 @@
 """What Python users and notebooks call: the same jobs with plain arguments."""
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
+from resmom import dist
 from resmom.build import Own
 from resmom.config import Run
 from resmom.data.dataset import as_data
@@ -25,6 +27,7 @@ from resmom.runs.grid import Grid, combinations, read_grid
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Compile, Trainer
+from resmom.runs.own import OwnEach
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
@@ -57,8 +60,8 @@ def pretrain(
     backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU
     "graphs", compiles the backbones.
 
-    Ctrl-C saves and returns a result that is not finished. Raises UserError (ConfigError, DataError, RunDirError) for
-    what cannot be done, before anything is written.
+    Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143).
+    Raises UserError (ConfigError, DataError, RunDirError) for what cannot be done, before anything is written.
     """
     own = Own(backbone, method)
     opened = _opened(data, test)
@@ -69,15 +72,25 @@ def pretrain(
         None if time is None else seconds_of(time),
     )
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
-    _tell(start_run(asked, opened, Path(out), machine, own), quiet)
+    _require_end(start_run(asked, opened, Path(out), machine, own))
     return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
 
 
-def _tell(finished: Finished, quiet: bool) -> None:
-    """Where a run was stopped, how it goes on."""
-    if finished.interrupted_by is not None and not quiet:
+def _require_end(finished: Finished) -> None:
+    """Where a signal stopped a run, say how it goes on, and let the signal do what it does to a program in Python."""
+    if finished.interrupted_by is not None:
         again = RunDir(finished.path).continued_by()
-        print(f"saved at step {finished.step} of {finished.steps}; continue with {again}", file=sys.stderr)
+        told = f"saved at step {finished.step} of {finished.steps}; continue with {again}"
+        _raise_signal(finished.interrupted_by, told)
+
+
+def _raise_signal(number: int, told: str) -> NoReturn:
+    """As if the signal came only now: a script that went on would start its next training, and not end when killed."""
+    if dist.rank() == 0:
+        print(told, file=sys.stderr, flush=True)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 def _opened(data: object, test: object) -> str | Data:
@@ -126,12 +139,12 @@ def resume(
 ) -> Result:
     """Continue a run from its last checkpoint, as if it had never stopped.
 
-    What was given in Python at its start (`data`, `backbone`, `method`) is to be given again; it is not stored. Raises
-    as `pretrain` does, and DataError if the images are others.
+    What was given in Python at its start (`data`, `test`, `backbone`, `method`) is to be given again; it is not stored.
+    Raises as `pretrain` does, and DataError if the images are others.
     """
     opened = None if data is None else _opened(data, test)
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
-    _tell(resume_run(Path(path), machine, opened, Own(backbone, method)), quiet)
+    _require_end(resume_run(Path(path), machine, opened, Own(backbone, method)))
     return result(path, backbone=backbone, method=method, data=opened)
 
 
@@ -166,6 +179,8 @@ def compare(
     held_out: float | None = None,
     linear: bool = False,
     test: object = None,
+    backbone: nn.Module | Callable[[], nn.Module] | None = None,
+    method: Callable[[Backbone], Method] | None = None,
     device: str = "auto",
     workers: int = -1,
     compile: Compile | None = None,
@@ -178,8 +193,10 @@ def compare(
     have. `arms`: by name the
     options that each sets, as in {"plain": {}, "residual": {"residual.weight": 1.0}}; or `vary`: options with their
     values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
-    trained on. `linear` adds the linear probe. `data` and `test` as for `pretrain`. Raises UserError before anything is
-    trained if any cell cannot be.
+    trained on. `linear` adds the linear probe. `data`, `test` and `method` as for `pretrain`. `backbone`: a function
+    that makes the module, a class for instance, called for every cell with torch's generator set to its seed; or a
+    module, with whose weights all cells begin. Signals as for `pretrain`. Raises UserError before anything is trained
+    if any cell cannot be.
     """
     base = base.path if isinstance(base, Result) else base
     if isinstance(base, str | Path) and str(base).endswith(".json"):
@@ -198,6 +215,7 @@ def compare(
         grid,
         seeds=grid.seeds if seeds is None else tuple(seeds),
         held_out=grid.held_out if held_out is None else held_out,
+        own=OwnEach(backbone, method),
     )
     origin = grid.origin
     opened = _opened(origin.data if data is None and origin is not None and origin.data else data, test)
@@ -207,7 +225,12 @@ def compare(
             print(text, file=sys.stderr, flush=True)
 
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
-    return compare_grid(grid, opened, Path(out), machine, linear, say=say).comparison
+    ended = compare_grid(grid, opened, Path(out), machine, linear, say=say)
+    if ended.interrupted_by is not None:
+        _raise_signal(
+            ended.interrupted_by, f"saved in {out}, {ended.comparison.left} cells left; the same call goes on"
+        )
+    return ended.comparison
 
 
 __all__ = ["compare", "pretrain", "result", "resume"]

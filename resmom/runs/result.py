@@ -1,7 +1,7 @@
 """What a run has to say, as one object: its measurements, its networks, and how it shows itself in a notebook."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -10,17 +10,28 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import Run
+from resmom.data.dataset import as_data
 from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
+from resmom.method import Method
+from resmom.nets.backbones import Backbone
+from resmom.runs.embed import Embedded
+from resmom.runs.embed import embed as embed_run
 from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.export import Exported
+from resmom.runs.export import export as export_run
+from resmom.runs.gap import GapResult
+from resmom.runs.gap import gap as gap_of_run
 from resmom.runs.loaded import load_run
 from resmom.runs.outcome import Change, before_after, table
-from resmom.which import Network
+from resmom.runs.own import names, part_words, title_words
+from resmom.types import Site
+from resmom.which import Network, Which
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run on disk, finished or not: what was measured, and its networks when they are asked for.
 
@@ -33,8 +44,8 @@ class Result:
     run: Run
     metrics: tuple[dict[str, Any], ...]
     """The lines of metrics.jsonl; docs/run-folder.md tells what is in them."""
-    own: Own = field(default_factory=Own, repr=False)
-    data: str | Data | None = field(default=None, repr=False)
+    own: Own = field(default_factory=Own)
+    data: str | Data | None = None
     """Where its images are now, or they themselves; None: where run.json says."""
 
     @property
@@ -66,7 +77,7 @@ class Result:
 
     def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
         """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
-        return load(self.path, which, device, self.own)
+        return _network(self.path, which, device, self.own)
 
     def evaluate(
         self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
@@ -74,10 +85,37 @@ class Result:
         """kNN, linear probe and online classifier of student and teacher on the run's own labelled data."""
         return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own)
 
+    def gap(self, images: int = 2048, layers: bool = False, accuracy: bool = True) -> GapResult:
+        """The gaps between student and teacher at every checkpoint, on the run's own images, as `resmom gap` has them.
+
+        `layers` adds those inside the backbone; `accuracy`, that of kNN, needs labels.
+        """
+        return gap_of_run(self.path, self.data, images, layers=layers, accuracy=accuracy, own=self.own)
+
+    def embed(self, out: str | Path, data: object = None, network: Which = "both", site: Site = "h") -> Embedded:
+        """What the networks say of every image, as arrays in the new file `out`, .npz, as `resmom embed` writes them.
+
+        `data` as for `resmom.pretrain`; None: the run's own images.
+        """
+        opened = self.data if data is None else str(data) if isinstance(data, str | Path) else as_data(data)
+        return embed_run(self.path, Path(out), opened, network=network, site=site, own=self.own)
+
+    def export(self, out: str | Path | None = None, network: Which = "both") -> Exported:
+        """Write the backbones and their card to the folder `out`, RUN/export by default, as `resmom export` does."""
+        return export_run(self.path, None if out is None else Path(out), network)
+
+    @property
+    def _state(self) -> str:
+        return "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
+
+    def __repr__(self) -> str:
+        given = {"own": names(self.own)}
+        parts = ", ".join(f"{part} {part_words(given, self.run, part)}" for part in ("method", "backbone"))
+        return f"<resmom.Result of {self.run.recipe} in {self.path}, {self._state}: {parts}; print it for its measures>"
+
     def __str__(self) -> str:
-        state = "finished" if self.finished else f"stopped at step {self.step} of {self.steps}"
         measured = table(self.changes) if self.changes else "nothing was measured after its start yet"
-        lines = [f"{self.run.recipe}, {state}, in {self.path}", measured]
+        lines = [f"{title_words({'own': names(self.own)}, self.run)}, {self._state}, in {self.path}", measured]
         lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
         lines += [f"attention, not judged: {sentence}" for sentence in unjudged(self.metrics, self.steps, self.step)]
         return "\n".join(lines)
@@ -104,12 +142,23 @@ class Result:
         return f"<p><b>{html.escape(head)}</b></p>{measured}{notes}"
 
 
-def load(path: str | Path, network: Network = "student", device: str = "cpu", own: Own | None = None) -> nn.Module:
+def load(
+    path: str | Path,
+    network: Network = "student",
+    device: str = "cpu",
+    *,
+    backbone: nn.Module | None = None,
+    method: Callable[[Backbone], Method] | None = None,
+) -> nn.Module:
     """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
 
-    Views are N x C x S x S, normalised as `run.policy` says. Raises RunDirError, CheckpointError, ConfigError;
-    UserError for another network.
+    Views are N x C x S x S, normalised as `run.policy` says. `backbone` and `method`: as they were given at the start
+    of the run. Raises RunDirError, CheckpointError, ConfigError; UserError for another network.
     """
+    return _network(path, network, device, Own(backbone, method))
+
+
+def _network(path: str | Path, network: Network, device: str, own: Own) -> nn.Module:
     if network not in get_args(Network):
         raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Network))}")
     encoder = load_run(Path(path), device, own).networks(network)[network]

@@ -33,7 +33,7 @@ MISTAKES = {
     f"{PRETRAIN} --device gpu": "no device 'gpu' here: devices are called cpu, cuda, cuda:1 …; use --device",
     f"{PRETRAIN} --threads -3": "threads is -3; it is a number of threads, or 0 for torch's choice",
     f"{PRETRAIN} --workers -2": "workers is -2; it is a number of threads, or -1 to let resmom choose",
-    f"{PRETRAIN} --time soon": "--time is 'soon'; write it as 90s, 45m, 6h, 1h30m or 2d",
+    f"{PRETRAIN} --time soon": "the time (--time) is 'soon'; write it as 90s, 45m, 6h, 1h30m or 2d",
     "profile mocov3_digits --data x.npz --seconds 0": "--seconds is 0; it must be above 0",
     # of which one would count for nothing
     f"{PRETRAIN} --train.steps 2 --train.epochs=3": "--train.epochs 3 has no effect beside --train.steps 2",
@@ -121,7 +121,7 @@ MISTAKES = {
     "detect trian run": "there is no 'trian'; it is `resmom detect train`",
     "segment train run --recipe nothing --data x --out new": "there is no segmentation recipe 'nothing'",
     # places
-    "pretrain mocov3_digits --data x.npz --out file": "file is a file; --out must be a folder",
+    "pretrain mocov3_digits --data x.npz --out file": "file is a file; give a folder (--out)",
     "pretrain mocov3_digits --data x.npz --out file/new": "file is a file, so there can be no folder below it",
     "pretrain mocov3_digits --data broken.npz --out new": "broken.npz cannot be read as an .npz file (it is damaged",
     f"{DERIVED} --init nowhere.pt": "init: there is no file of weights at nowhere.pt",

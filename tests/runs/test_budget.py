@@ -98,7 +98,7 @@ def test_seconds_of(text: str, seconds: float) -> None:
 def test_a_time_that_is_none_is_told_with_examples(text: str) -> None:
     with pytest.raises(UserError, match=r"write it as 90s, 45m, 6h, 1h30m or 2d") as error:
         seconds_of(text)
-    assert f"--time is '{text}'" in str(error.value)
+    assert f"the time (--time) is '{text}'" in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["0s", "0h0m", "0.0d"])
@@ -148,7 +148,7 @@ class TestTime:
     )
     def test_too_short_a_time_offers_what_the_run_can_change(self, run: Run, remedy: str) -> None:
         """A file of weights says which backbone it is, and a transformer's which views."""
-        with pytest.raises(ConfigError, match=rf"give --time 1m or more{re.escape(remedy)}$"):
+        with pytest.raises(ConfigError, match=rf"give a time \(--time\) of 1m or more{re.escape(remedy)}$"):
             fit_time(run, COST, 5.0, measures=4)
 
     @pytest.mark.parametrize(

@@ -13,17 +13,20 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 import resmom
 import resmom.runs.loop as loop
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, Log, Run
+from resmom.data.dataset import as_data
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.nets.backbones import Backbone
 from resmom.rundir import RunDir, RunDirError
+from resmom.runs.job import Job
 from tests import forked
 from tests.runs.crash import small_run
 
@@ -136,21 +139,85 @@ def test_labels_inside_the_items_are_not_looked_at_and_the_way_to_give_them_is_t
         (torch.zeros(4, 3, 8, 8), "uint8; got torch.float32"),
         (pixels().transpose(0, 3, 1, 2), r"\(40, 3, 16, 16\) looks like N x C x H x W: use numpy.moveaxis"),
         (torch.from_numpy(pixels()), r"\(40, 16, 16, 3\) looks like N x H x W x C: use images.permute"),
-        ((pixels(), LABELS[:-1]), "N whole numbers"),
-        ((pixels(), LABELS.astype(float)), "N whole numbers"),
+        ((pixels(), LABELS[:-1]), "N whole numbers; got 40 images and 39 labels"),
+        ((pixels(), LABELS.astype(float)), "N whole numbers; got 40 images and 40 labels that are float64"),
+        ((pixels(), ["cat"] * 40), "40 labels that are strings: numpy.unique"),
         ([torch.zeros(3, 8, 8)], "without its transform"),
         ([], "the Dataset is empty"),
         (7, "int cannot be used as images"),
     ],
     ids=[
         *("float array", "one image", "float tensor", "array as a tensor", "tensor as an array"),
-        *("few labels", "float labels", "float items", "nothing", "number"),
+        *("few labels", "float labels", "named labels", "float items", "nothing", "number"),
     ],
 )
 def test_impossible_images_are_told_and_nothing_is_written(tmp_path: Path, data: object, told: str) -> None:
     with pytest.raises(DataError, match=told):
         train(data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Unlabelled(Photos):
+    """A Dataset whose labels cannot be read."""
+
+    def __init__(self) -> None:
+        self.__dict__["hidden"] = LABELS.tolist()
+
+    def __getitem__(self, at: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(pixels()[at]), self.__dict__["hidden"][at]
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        ((pixels()[:4], np.array([0, 1, 2, 5])), "test has labels that no training image has: 2, 5; test classes"),
+        (pixels()[:4], "test has no labels, and it is there to measure by; give it as a pair"),
+        (Unlabelled(), "test has no labels"),
+        ((pixels()[:4], np.full(4, -1)), "test has no labels"),
+        ((pixels()[:4, :, :, :1], LABELS[:4]), r"training images have 3 channel\(s\), those of test 1"),
+        ([torch.zeros(3, 8, 8)], "test: item 0 of the test Dataset is torch.float32"),
+        (pixels()[0], "test: an array of images is N x H x W x C"),
+    ],
+    ids=["unknown class", "array", "Dataset", "no label", "grey", "float items", "one image"],
+)
+def test_test_images_that_cannot_be_measured_on_are_refused_before_anything_is_written(
+    tmp_path: Path, test: object, words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        train((pixels(), LABELS), tmp_path / "run", test=test)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_labels_of_a_part_of_a_dataset_are_read() -> None:
+    part = Subset(Subset(Photos(), [3, 2, 4, 0]), [0, 2])  # type: ignore[arg-type]
+    data = as_data(part, (pixels()[:2], LABELS[:2]))
+    assert data.train.labels is not None and data.train.labels.tolist() == [LABELS[3], LABELS[4]]
+    assert data.train.classes == ("0", "1")
+    assert as_data(Subset(Unlabelled(), [0, 1])).train.labels is None  # type: ignore[arg-type]
+
+
+def test_test_images_that_nothing_can_answer_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = small_run(epochs=2)
+    result = resmom.pretrain(pixels(), tmp_path / "run", run, test=(pixels(), LABELS), device="cpu")
+    assert capsys.readouterr().err.count("the labelled test images are not used") == 1
+    assert not [line for line in result.metrics if line["kind"] == "knn"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_error_of_measuring_is_no_diverged_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """Only where the networks say numbers no more has the loss something to do with it."""
+
+    def failing(job: Job) -> list[dict[str, Any]]:
+        if broken:
+            next(job.state.method.parameters()).data.fill_(torch.nan)
+        raise ValueError("measured wrongly")
+
+    monkeypatch.setattr(loop, "monitor", failing)
+    with pytest.raises(ValueError, match="measured wrongly") as raised:
+        train((pixels(), LABELS), tmp_path / "run")
+    assert isinstance(raised.value, loop.Diverged) is broken
 
 
 class Body(nn.Module):
@@ -194,6 +261,7 @@ def test_a_module_of_ones_own_is_copied_trained_and_wanted_again(tmp_path: Path)
         (nn.Flatten(0), "for two views"),
         (nn.Linear(5, 5), "cannot take views"),
         (Fixed(), "cannot take views"),
+        (nn.AvgPool2d(2), "AvgPool2d has no parameters, so nothing of it would be trained"),
         (nn.Identity(), None),
     ],
 )
@@ -299,7 +367,7 @@ def test_a_result_is_plain_and_shows_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = replace(small_run(), log=Log(line_steps=2, save_epochs=0, knn_epochs=0))
     options = {"device": "cpu", "quiet": True}
@@ -314,7 +382,10 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", stepping)
-        halved = resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):  # or a script would go on to its next training
+            resmom.pretrain(pixels(), tmp_path / "halved", run, **options)  # type: ignore[arg-type]
+    assert f"saved at step 7 of {whole.steps}; continue with `resmom.resume(" in capsys.readouterr().err
+    halved = resmom.result(tmp_path / "halved")
     assert not halved.finished and halved.step == 7
     assert f"stopped at step 7 of {whole.steps}" in str(halved)
     again = rf"resmom.resume\({str(tmp_path / 'halved')!r}, data=…\)"
@@ -329,6 +400,50 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_undisturbed_run(
     expected = weights(tmp_path / "whole")
     for name, value in weights(tmp_path / "halved").items():
         assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.slow
+def test_a_kill_ends_a_script_when_it_has_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_step = loop.train_step
+
+    def stepping(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return train_step(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", stepping)
+    with pytest.raises(SystemExit) as ended:
+        train(pixels(), tmp_path / "run")
+    assert ended.value.code == 128 + signal.SIGTERM and resmom.result(tmp_path / "run").step == 1
+    with pytest.raises(SystemExit):
+        resmom.compare(
+            small_run(),
+            pixels(),
+            tmp_path / "grid",
+            arms={"plain": {}},
+            seeds=[0],
+            device="cpu",
+            quiet=True,
+        )
+
+
+@pytest.mark.slow
+def test_another_kind_of_object_with_the_same_images_is_told(tmp_path: Path) -> None:
+    train(pixels(), tmp_path / "run")
+    with pytest.raises(DataError, match="where an array or a tensor became a Dataset"):
+        resmom.resume(tmp_path / "run", data=list(pixels()), device="cpu", quiet=True)
+
+
+def test_messages_fit_python_and_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes").touch()
+    with pytest.raises(RunDirError, match=r"give another folder \(--out\), or an empty one"):
+        train(pixels(), tmp_path / "full")
+    with pytest.raises(ConfigError, match=r"the time \(--time\) is 'soon'; write it as"):
+        train(pixels(), tmp_path / "run", time="soon")
+    with pytest.raises(DataError, match=r"lower train.batch \(--train.batch, or change= in Python\)"):
+        train(pixels()[:4], tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"no option 'residual.weigth'; did you mean residual.weight\?"):
+        resmom.compare(small_run(), pixels(), tmp_path / "run", vary={"residual.weigth": [0, 1]})
 
 
 @pytest.mark.slow

@@ -248,7 +248,9 @@ class TestTime:
         assert "what fits into the given time" in reasons(found)["train.steps"]
 
     def test_too_short(self, settled: Settle) -> None:
-        with pytest.raises(ConfigError, match=r"the time is too short.*at least 100 are needed; give --time 1m"):
+        with pytest.raises(
+            ConfigError, match=r"the time is too short.*at least 100 are needed; give a time \(--time\) of 1m"
+        ):
             settled(time=20.0)
 
     @pytest.mark.slow

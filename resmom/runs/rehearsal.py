@@ -1,0 +1,114 @@
+"""A step with what was given from Python, on a copy and a few images, before anything of a run is written."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from resmom.config import ConfigError
+from resmom.errors import UserError
+from resmom.evaluate.features import frozen
+from resmom.method import Method
+from resmom.runs.job import Job, backbone_of
+from resmom.runs.own import names
+from resmom.train.optim import build_optimizer
+from resmom.train.state import State, networks_of, student_of
+from resmom.train.step import train_step
+from resmom.types import Batch, Encoding, Outcome, Targets
+
+FEW = 32
+"""Most images of such a step."""
+RAISED = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, LookupError)
+"""What a method or a module of others raises where it is wrong."""
+
+
+def rehearse(job: Job) -> None:
+    """Take a step with the user's own method or backbone, measured as the first one of a run is; nothing is kept of it.
+
+    Raises ConfigError with the reason if that fails, or if nothing would be learnt. Other runs are not tried.
+    """
+    own = names(job.own)
+    if not own:
+        return
+    who = f"the method {own['method']}" if "method" in own else f"the backbone {own['backbone']}"
+    batch = job.batch(0).rows(slice(0, FEW))
+    state = _copied(job)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            _require_networks(state.method, batch, who)
+            _require_words(job, state.method, batch, who)
+            labels = None if job.labels is None else job.labels[batch.index]
+            train_step(state, batch, job.plan(0), job.rules, labels, measure=True)
+        except UserError:
+            raise
+        except RAISED as error:
+            told = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise ConfigError(
+                f"a step with {who} was tried on {len(batch.index)} images before anything was written: {told}"
+            ) from error
+
+
+def _copied(job: Job) -> State:
+    """The state of before the first step, with networks and optimisers of its own."""
+    method, online = copy.deepcopy(job.state.method), copy.deepcopy(job.state.online)
+    optim, decay = job.run.optim, job.run.online.weight_decay
+    learner = None if online is None else build_optimizer(optim, online, weight_decay=decay)
+    return State(method, build_optimizer(optim, method.student), online=online, online_optimizer=learner)
+
+
+def _require_networks(method: Method, batch: Batch, who: str) -> None:
+    for name, network in networks_of(method).items():
+        with frozen(network):
+            said = network(batch.views[0])
+        if not isinstance(said, Encoding):
+            raise ConfigError(
+                f"the {name} of {who} returns {_kind(said)} for a view; it must return an Encoding(h, z), or "
+                "Encoding(h, z, p) with a predictor, as resmom.nets.encoder.Encoder does"
+            )
+
+
+def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
+    """Raise ConfigError unless the method says what a run needs of it, and its loss reaches the backbone."""
+    method.train()
+    targets = method.teach(batch)
+    if not isinstance(targets, Targets):
+        raise ConfigError(
+            f"teach() of {who} returns {_kind(targets)}; it must return Targets, without a teacher Targets(())"
+        )
+    said = method(batch, targets, slice(0, len(batch.index)))
+    if not isinstance(said, Outcome):
+        raise ConfigError(
+            f"forward() of {who} returns {_kind(said)}; it must return an Outcome(terms, encodings, pairs)"
+        )
+    values = [term.value for term in said.terms]
+    if not values or any(not isinstance(value, Tensor) or value.ndim for value in values):
+        raise ConfigError(
+            f"the loss of {who} must be one Term or more, each with a single number; got {_kinds(values)}"
+        )
+    parameters = [p for p in backbone_of(student_of(method)).parameters() if p.requires_grad]
+    total = torch.stack(values).sum()
+    reached = torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad and parameters else ()
+    if all(gradient is None for gradient in reached):
+        raise ConfigError(
+            f"the loss of {who} carries no gradient to the backbone, so nothing of it would be trained; look for "
+            "detach(), no_grad(), or parameters that take no gradient"
+        )
+    if job.labels is not None and not said.encodings:
+        raise ConfigError(
+            f"{who} hands out no encodings, from which the online classifier learns; give what the student said of the "
+            "views, Outcome(terms, encodings), or images without labels"
+        )
+    if job.run.residual.weight > 0 and not said.pairs:
+        raise ConfigError(
+            f"{who} hands out no pairs, so the residual term has nothing to compare; give a Pair for every view that "
+            "both networks saw, or set residual.weight to 0"
+        )
+
+
+def _kind(thing: object) -> str:
+    return f"a {type(thing).__name__}"
+
+
+def _kinds(values: list[Tensor]) -> str:
+    found = [f"one of shape {tuple(v.shape)}" if isinstance(v, Tensor) else _kind(v) for v in values]
+    return ", ".join(found) or "none"
