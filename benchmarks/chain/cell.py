@@ -16,7 +16,7 @@ from benchmarks.chain.plan import RANDOM, Chain
 from resmom.config import part_from_json, part_to_json
 from resmom.evaluate.detection import Detect
 from resmom.rundir import RunDir, RunDirError, read_lines
-from resmom.runs.cell import bare_line, require_same, times_of, train_cell
+from resmom.runs.cell import bare_line, images_line, require_same, times_of, train_cell
 from resmom.runs.compare import require_trainable
 from resmom.runs.detect import detect_resume, detect_train
 from resmom.runs.environment import shareable
@@ -42,7 +42,7 @@ def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int],
     require_trainable([cell for cell in cells if cell.arm != RANDOM], places.photos)
     for cell in cells:
         line = done.get((cell.arm, cell.seed))
-        require_same(cell, out, line, places.photos.train.fingerprint())
+        require_same(cell, out, line, images_line(places.photos))
         file = _detectors(cell, out) / "detect.json"
         try:
             settings = json.loads(file.read_text())["settings"]

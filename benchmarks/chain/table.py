@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from benchmarks.chain.plan import RANDOM
 from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
-from resmom.runs.comparison import Arm, Comparison, comparison, verdict
+from resmom.runs.arms import comparison
+from resmom.runs.comparison import Arm, Comparison, verdict
 from resmom.runs.results import Line
 
 LEAST = 3.0

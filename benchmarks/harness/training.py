@@ -20,7 +20,7 @@ from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
 from resmom.report.numbers import small
 from resmom.rundir import RunDir, read_lines
-from resmom.runs.cell import claimed, diverged_line, line_of, require_same, train_cell
+from resmom.runs.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
 from resmom.runs.grid import Cell, Grid, read_grid
 from resmom.runs.loop import Diverged
@@ -54,7 +54,7 @@ def work(
     images, machine = images_of(grid, data), Trainer(device=device, compile=how)
     cells, done = grid.cells(), newest(read_lines(lines))
     for cell in cells:
-        require_same(cell, out, done.get((cell.arm, cell.seed)), images.train.fingerprint())
+        require_same(cell, out, done.get((cell.arm, cell.seed)), images_line(images))
     require_trainable([cell for cell in cells if (cell.arm, cell.seed) not in done], images)
     end = until - (1.0 if toy else RESERVE)
     left = [cell for cell in cells if (cell.arm, cell.seed) not in done]

@@ -26,9 +26,10 @@ from resmom.nets.backbones import patch_of
 from resmom.recipes import base_of
 from resmom.recipes.automatic import ema_for, warmup
 from resmom.recipes.words import named as words_of
+from resmom.runs.arms import comparison
 from resmom.runs.base import Base, base_named
 from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
-from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.comparison import Comparison
 from resmom.runs.comparisontables import Format, written
 from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied

@@ -72,7 +72,8 @@ def paired(
         return None
     found = spread([values[seed] - base[seed] for seed in shared])
     sd = None if found.sd is None else max(found.sd, step / math.sqrt(6))
-    if sd is None or sd <= 1e-9 * abs(found.mean):  # the same up to the rounding of float64
+    # Nothing differs, or everything by the same up to the rounding of float64.
+    if sd is None or sd <= 1e-9 * abs(found.mean) or (found.mean == 0 and found.sd == 0):
         return Paired(found, None, None, None, confidence)
     half = _t((1 + confidence) / 2, found.n - 1) * sd / math.sqrt(found.n)
     needed = seeds_needed(found.mean, sd, confidence)

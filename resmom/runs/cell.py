@@ -24,7 +24,7 @@ from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.options import differing, option_values
 from resmom.runs.pretrain import pretrain, resume
-from resmom.runs.results import RESULTS, Line
+from resmom.runs.results import RESULTS, Line, other_images
 from resmom.which import Network
 
 LABEL_FREE = tuple(f"{network}/{measure}" for measure in ("retrieval", "rankme") for network in get_args(Network))
@@ -51,13 +51,16 @@ def finished(line: Line | None, linear: bool) -> bool:
     return line["failed"] is not None or not linear or any(name.startswith("linear/") for name in line["measures"])
 
 
-def require_same(cell: Cell, out: Path, line: Line | None, fingerprint: str) -> None:
-    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images."""
+def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, Any]) -> None:
+    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images.
+
+    `images`: what is said of those of this call, by `images_line`.
+    """
     own = cell.own.names
     if line is not None:
         _same_own(cell, own, line.get("own", {}), str(out / RESULTS))
         _same_run(cell, from_json(line["run"]), str(out / RESULTS))
-        if line["data"]["fingerprint"] != fingerprint:
+        if other_images(line["data"], images):
             raise RunDirError(
                 f"{out / RESULTS}: arm {cell.arm}, seed {cell.seed} was measured on other images ("
                 f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another "
@@ -128,6 +131,17 @@ def steps_done(cell: Cell, out: Path) -> int:
     return int(load_checkpoint(last, mapped=True)["state"]["step"]) if last.exists() else 0
 
 
+def images_line(images: Data) -> Line:
+    """What a line says of the images: by their fingerprints it is known whether two cells had the same."""
+    return {
+        "name": images.train.name,
+        "images": len(images.train),
+        "origin": images.origin,
+        "fingerprint": images.train.fingerprint(),
+        "test": None if images.test is None else images.test.fingerprint(),
+    }
+
+
 def times_of(metrics: Sequence[Line]) -> Line:
     """Seconds of training, and the processor's, all threads together, where they were recorded."""
     processor = trained_seconds(metrics, "processor_seconds")
@@ -151,12 +165,7 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how
         "queries": None,
         "measures": {},
         "protocols": {},
-        "data": {
-            "name": images.train.name,
-            "images": len(images.train),
-            "origin": images.origin,
-            "fingerprint": images.train.fingerprint(),
-        },
+        "data": images_line(images),
         "run": to_json(cell.run),
         **({"own": own} if own else {}),
         "environment": {**environment(), "compile": how},

@@ -18,11 +18,21 @@ from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
 from resmom.report.numbers import small
 from resmom.rundir import RunDirError, read_lines, write_whole
+from resmom.runs.arms import comparison
 from resmom.runs.base import planned
 from resmom.runs.budget import words_of_time
-from resmom.runs.cell import claimed, diverged_line, finished, line_of, require_same, steps_done, train_cell
+from resmom.runs.cell import (
+    claimed,
+    diverged_line,
+    finished,
+    images_line,
+    line_of,
+    require_same,
+    steps_done,
+    train_cell,
+)
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
-from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.comparison import Comparison
 from resmom.runs.grid import Cell, Grid, part_of
 from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, prepare, require_batch
@@ -118,9 +128,9 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     require_own(out)
     require_trainable(cells, images)
     lines = _lines(out)
-    fingerprint = images.train.fingerprint()
+    own_images = images_line(images)
     for cell in cells:
-        require_same(cell, out, lines.get((cell.arm, cell.seed)), fingerprint)
+        require_same(cell, out, lines.get((cell.arm, cell.seed)), own_images)
     # Once for all cells: what a line says of its run has to be read for it.
     timed = [(line["arm"], line["seconds"], _work_of(line)) for line in lines.values() if line["steps"]]
     found = []

@@ -1,20 +1,11 @@
 """What the finished cells of a grid say: each arm's mean and spread, and its difference from the first arm by seed."""
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from resmom.config import ConfigError, Run, from_json
-from resmom.diagnose.paired import Paired, Spread, paired, spread
-from resmom.diagnose.paired import together as together_of
-from resmom.diagnose.rise import LEARNED, Rise, risen
-from resmom.diagnose.rules import too_short
-from resmom.diagnose.series import LEAST_STEPS
-from resmom.errors import UserError
-from resmom.runs.results import Line, newest
+from resmom.diagnose.paired import Paired, Spread
+from resmom.diagnose.rise import LEARNED, Rise
 from resmom.types import GAP_SITES
 
 
@@ -34,6 +25,10 @@ class Arm:
     rise: Rise | None
     measures: Mapping[str, Spread]
     against: Mapping[str, Paired]
+    protocols: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By which its own runs were measured, by kind: more than one, or others than the first arm's, do not compare."""
+    otherwise: tuple[str, ...] = ()
+    """The kinds that were measured otherwise than in the first arm."""
 
     @property
     def counts(self) -> bool:
@@ -74,104 +69,6 @@ class Comparison:
         return "\n".join(_words(self))
 
 
-def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
-    """The arms in the order of their grid, and what each differs from the first by, or from the arm `against`, which is
-    put first. `together`: the intervals of a measure hold together, for all arms (`paired.together`).
-
-    Raises UserError for lines of different images, and for an arm that there is not.
-    """
-    cells = newest(lines)
-    if len({line["data"]["fingerprint"] for line in cells.values()}) > 1:
-        names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
-        raise UserError(f"these cells were trained on different images: {'; '.join(names)}; compare each set by itself")
-    ordered = sorted(cells.values(), key=lambda line: line["place"])
-    members: dict[str, list[Line]] = {}
-    for line in ordered:
-        members.setdefault(line["arm"], []).append(line)
-    for name, own in members.items():
-        if len({_without_seed(line) for line in own}) > 1:
-            raise UserError(f"the cells of arm {name} differ in more than their seed; they cannot be averaged")
-    if against:
-        if against not in members:
-            raise UserError(f"there is no arm {against} to compare with; there are {', '.join(members) or 'none'}")
-        members = {against: members.pop(against), **members}
-    base = next(iter(members.values()), [])
-    protocols: dict[str, dict[str, None]] = {}
-    for line in ordered:
-        for kind, protocol in line["protocols"].items():
-            protocols.setdefault(kind, {})[protocol] = None
-    arms = tuple(_arm(name, own, base) for name, own in members.items())
-    if together:
-        intervals = Counter(name for arm in arms for name, pair in arm.against.items() if pair.low is not None)
-        arms = tuple(_arm(name, own, base, intervals) for name, own in members.items())
-    return Comparison(
-        arms,
-        {kind: tuple(found) for kind, found in protocols.items()},
-        short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
-        with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
-        together=together,
-    )
-
-
-def _without_seed(line: Line) -> Run | str:
-    """The run with the seed 0. By way of its type, so that a line from before an option existed has its default."""
-    try:
-        run = from_json(line["run"])
-    except ConfigError:  # a line of something that is more than a run, or of another version
-        plain = {name: part for name, part in line["run"].items() if name != "recipe"}
-        return repr(plain | {"train": {name: value for name, value in plain["train"].items() if name != "seed"}})
-    return replace(run, recipe="", train=replace(run.train, seed=0))
-
-
-def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
-    """Each measure's finite values by seed."""
-    found: dict[str, dict[int, float]] = {}
-    for line in lines:
-        for name, value in line["measures"].items():
-            if math.isfinite(value):
-                found.setdefault(name, {})[line["seed"]] = value
-    return found
-
-
-def _arm(
-    name: str, own: Sequence[Line], base: Sequence[Line], intervals: Mapping[str, int] = MappingProxyType({})
-) -> Arm:
-    """`intervals`: of each measure, how many hold together; of each by itself, if it is not there."""
-    diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
-    knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
-    rise = None
-    if knn:
-        after = [line["measures"]["knn/student"] for line in knn]
-        rise = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
-    learned = False if diverged else None if rise is None else rise.clear
-    measures, first = _by_seed(own), _by_seed(base)
-    against = {}
-    if own is not base and learned is not False:
-        asked = [line["queries"] for line in (*own, *base) if line["queries"]]
-        step = 100 / min(asked) if asked else 0.0
-        pairs = {
-            name: paired(
-                values,
-                first.get(name, {}),
-                together_of(intervals.get(name, 1)),
-                step if name.partition("/")[0] in PERCENTAGES else 0.0,
-            )
-            for name, values in measures.items()
-        }
-        against = {name: pair for name, pair in pairs.items() if pair is not None}
-    return Arm(
-        name=name,
-        settings=own[0]["settings"],
-        seeds=tuple(sorted(line["seed"] for line in own)),
-        diverged=diverged,
-        learned=learned,
-        before=spread([line["before"] for line in knn]) if knn else None,
-        rise=rise,
-        measures={name: spread(list(values.values())) for name, values in measures.items()},
-        against=against,
-    )
-
-
 def _plain_arm(arm: Arm) -> dict[str, Any]:
     plain = asdict(arm)
     for name, pair in arm.against.items():
@@ -208,9 +105,11 @@ def _words(found: Comparison) -> Iterator[str]:
     if found.short:
         yield f"{found.short}\n"
     if not found.arms[0].counts:
+        remedy = "" if found.arms[0].diverged else "; train longer, or measure on more labelled images"
         yield (
-            f"{found.arms[0].name}, which the others are compared with, is not shown to have learned: do not read on "
-            "(why stands below; train longer, or measure on more labelled images)\n"
+            f"{found.arms[0].name}, which the others are compared with, "
+            f"{'diverged' if found.arms[0].diverged else 'is not shown to have learned'}: do not read on (why stands "
+            f"below{remedy})\n"
         )
     yield about(found)
     for table in tables_of(found):
@@ -286,6 +185,8 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
         return f"diverged (seed {', '.join(map(str, arm.diverged))})"
     if not arm.counts:
         return "not shown to have learned"
+    if name.partition("/")[0] in arm.otherwise:
+        return "measured otherwise: not comparable"
     pair = arm.against.get(name)
     if pair is None:
         return ""
@@ -300,6 +201,11 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
     return told + f"not resolved; a difference of this size needs about {pair.needed} seeds (80 % power)"
 
 
+def diverged_words(arm: Arm) -> str:
+    """That the loss of some of an arm's runs did not stay finite."""
+    return f"of seed {', '.join(map(str, arm.diverged))} the loss did not stay finite (lower --optim.lr, for instance)"
+
+
 def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
     if unlabelled:
         yield (
@@ -308,6 +214,8 @@ def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
             "with other views do not compare; with some labelled images (docs/data.md) kNN would"
         )
     for arm in found.arms:
+        if arm.diverged:
+            yield f"\n{arm.name} diverged: {diverged_words(arm)}; nothing is concluded from it"
         if arm.learned is False and not arm.diverged and arm.before is not None and arm.rise is not None:
             after = arm.measures["knn/student"].mean
             yield (

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from resmom.diagnose.paired import Paired, Spread
-from resmom.runs.comparison import Arm, Comparison, Table, about, tables_of, verdict
+from resmom.runs.comparison import Arm, Comparison, Table, about, diverged_words, tables_of, verdict
 
 Format = Literal["text", "markdown", "latex", "csv"]
 Names = Mapping[str, str]
@@ -107,7 +107,8 @@ def _unsound(found: Comparison) -> Iterator[str]:
     """What has to stand beside the tables."""
     if found.short:
         yield found.short
-    without = [arm.name for arm in found.arms if not arm.counts]
+    yield from (f"{arm.name}: {diverged_words(arm)}" for arm in found.arms if arm.diverged)
+    without = [arm.name for arm in found.arms if not arm.counts and not arm.diverged]
     if without:
         yield f"not shown to have learned, so that nothing is concluded from it: {', '.join(without)}"
 
@@ -117,11 +118,14 @@ def _csv(found: Comparison) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name in dict.fromkeys(name for arm in found.arms for name in arm.measures):
-        protocol = " / ".join(found.protocols.get(name.partition("/")[0], ()))
         for arm in found.arms:
             if (value := arm.measures.get(name)) is not None:
+                protocol = " / ".join(arm.protocols.get(name.partition("/")[0], ()))
                 head = [name, protocol, arm.name, value.n, value.mean, value.sd]
                 writer.writerow([*head, *_csv_difference(found, arm, name)])
+    for arm in found.arms:
+        if not arm.measures:  # all its runs diverged
+            writer.writerow(["", "", arm.name, 0, *[""] * (len(COLUMNS) - 5), verdict(arm, "", 2)])
     return file.getvalue().removesuffix("\n")
 
 

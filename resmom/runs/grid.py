@@ -100,11 +100,23 @@ class Grid:
                 )
         try:
             run = changed(self.base, {**settings, "train.seed": seed})
+            _require_effect(run, settings)
             check(run)
         except ValueError as error:
             raise ConfigError(f"arm {arm}: {error}") from error
         init = str(Path(run.init).resolve()) if run.init else ""  # as the run folder will have it
         return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
+
+
+def _require_effect(run: Run, settings: Settings) -> None:
+    """Refuse a length, or a warm-up, in the unit that the run's length does not have: it would change nothing."""
+    length, other = ("steps", "epochs") if run.train.steps else ("epochs", "steps")
+    for option in ("train.epochs", "train.warmup_epochs") if run.train.steps else ("train.warmup_steps",):
+        if settings.get(option):
+            raise ConfigError(
+                f"{option} has no effect in a run whose length counts in {length}; set {option.replace(other, length)}"
+                f", or {'train.steps to 0 beside it' if run.train.steps else 'train.steps'}"
+            )
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -146,6 +158,7 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
         )
     named = base_named(content["recipe"])
     base = changed(named.run, _object(content, "set"))
+    _require_effect(base, _object(content, "set"))
     if "vary" in content:
         lists = _object(content, "vary")
         if not all(isinstance(values, list) for values in lists.values()):

@@ -2,11 +2,13 @@
 
 import fcntl
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resmom.config import ConfigError, from_json
+from resmom.config import ConfigError, Run, from_json
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
 from resmom.runs.options import differing, option_values
@@ -22,6 +24,12 @@ def keep(file: Path, line: Line) -> None:
     with file.with_name(f".{file.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         append_line(file, line)
+
+
+def other_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two lines are of other images, to train or to test on; earlier versions did not write the latter down."""
+    written = "test" in one and "test" in other
+    return one["fingerprint"] != other["fingerprint"] or (written and one["test"] != other["test"])
 
 
 def newest(lines: Sequence[Line]) -> dict[tuple[str, int], Line]:
@@ -72,22 +80,33 @@ def cut_short(paths: Sequence[Path]) -> list[Path]:
 
 def _apart(one: Line, other: Line) -> str:
     """In what two lines of one cell differ, in words; empty where they do not."""
-    if one["digest"] != other["digest"]:
-        return f"configurations{_options(one['run'], other['run'])}"
-    if one["failed"] != other["failed"]:
-        return "results: it diverged in one of them" if not (one["failed"] and other["failed"]) else "reasons to stop"
+    if one["digest"] != other["digest"] and (apart := _options(one["run"], other["run"])) is not None:
+        return f"configurations{apart}"
+    if bool(one["failed"]) != bool(other["failed"]):
+        return "results: it diverged in one of them"
     mine, theirs = one["measures"], other["measures"]
-    names = [name for name in mine if name in theirs and mine[name] != theirs[name]]
+    names = [name for name in mine if name in theirs and not _same(mine[name], theirs[name])]
     return f"results: {_first(names, mine, theirs)}" if names else ""
 
 
-def _options(one: Any, other: Any) -> str:
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _options(one: Any, other: Any) -> str | None:
+    """How two configurations differ, in words; None where they do not, but for what was not written down once, or for
+    the folder that a file of weights lies in."""
     try:
-        before, after = from_json(one), from_json(other)
+        before, after = without_folder(from_json(one)), without_folder(from_json(other))
     except ConfigError:  # a line of something that is more than a run, or of another version
         return ""
     names = differing(before, after)
-    return f": {_first(names, option_values(before), option_values(after))}" if names else ""
+    return f": {_first(names, option_values(before), option_values(after))}" if names else None
+
+
+def without_folder(run: Run) -> Run:
+    """The run with the bare name of the file that it starts from, which lies elsewhere on every machine."""
+    return replace(run, init=Path(run.init).name)
 
 
 def _first(names: Sequence[str], one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -25,8 +25,8 @@ from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.rundir import read_lines
+from resmom.runs.arms import comparison
 from resmom.runs.cell import claimed
-from resmom.runs.comparison import comparison
 from resmom.runs.grid import read_grid
 from resmom.runs.results import read_results
 from tests.benchmarks.chains import write_chain

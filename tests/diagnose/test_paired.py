@@ -48,8 +48,7 @@ def test_equal_arms_are_not_resolved() -> None:
     same = {0: 3.0, 1: 4.0}
     found = paired(same, same)
     assert found is not None and (found.low, found.high, found.resolved, found.needed) == (None, None, None, None)
-    found = paired(same, same, step=0.5)
-    assert found is not None and found.resolved is False and found.needed is None
+    assert paired(same, same, step=0.5) == found
 
 
 def test_differences_that_agree_by_rounding_have_the_spread_of_rounding() -> None:

@@ -3,14 +3,15 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
 from resmom.rundir import append_line, read_lines
+from resmom.runs.arms import comparison
 from resmom.runs.compare import merge
-from resmom.runs.comparison import comparison
 from resmom.runs.results import read_results
 from tests.runs.grids import line
 
@@ -163,10 +164,11 @@ def test_of_one_cell_the_newest_line_counts_and_the_fuller_one(tmp_path: Path) -
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", [PLAIN[0]])
     b = write(tmp_path / "b.jsonl", [line("plain", 0, 0, knn__student=41.0)])
-    c = write(tmp_path / "c.jsonl", [{**PLAIN[0], "digest": "other"}])
+    bigger = {**PLAIN[0]["run"], "train": {**PLAIN[0]["run"]["train"], "batch": 77}}
+    c = write(tmp_path / "c.jsonl", [{**PLAIN[0], "digest": "other", "run": bigger}])
     with pytest.raises(UserError, match=r"seed 0 is in .* different results: knn/student 40\.0 and 41\.0; leave"):
         merge([a, b], tmp_path / "out.jsonl")
-    with pytest.raises(UserError, match="with different configurations; leave"):
+    with pytest.raises(UserError, match=r"with different configurations: train.batch .* and 77; leave"):
         merge([a, c], tmp_path / "out.jsonl")
     run = line("plain", 0, 2)["run"]
     d = write(tmp_path / "other.jsonl", [{**PLAIN[0], "digest": "other", "run": run}])
@@ -220,3 +222,66 @@ def test_differences_by_rounding_are_not_resolved() -> None:
     same = [line("same", seed, 1, knn__student=40.1 + seed) for seed in range(2)]
     pair = comparison([*plain, *same]).arms[1].against["knn/student"]
     assert pair.difference.sd == pytest.approx(0.0, abs=1e-9) and pair.resolved is False
+
+
+def test_cells_of_other_test_images_are_refused() -> None:
+    one, other = ([{**cell, "data": {**cell["data"], "test": test}} for cell in PLAIN] for test in ("a", "b"))
+    assert comparison([*one[:2], PLAIN[2]]).arms[0].seeds == (0, 1, 2)  # not written down by earlier versions
+    with pytest.raises(UserError, match="measured on different images"):
+        comparison([one[0], other[1]])
+
+
+def test_arms_that_were_measured_otherwise_have_no_differences() -> None:
+    few = [{**cell, "protocols": {"knn": "knn-v1 k=5", "gap": "gap-v1"}} for cell in BETTER]
+    found = comparison([*PLAIN, *few])
+    assert found.arms[1].otherwise == ("knn",) and found.arms[1].against == {}
+    text = str(found)
+    assert "PROTOCOLS DIFFER" in text and "measured otherwise: not comparable" in text and "resolved" not in text
+
+
+def test_where_the_images_are_from_is_no_other_protocol() -> None:
+    """The words differ, and fingerprints say that the images are the same."""
+    here, there = (
+        [
+            {**cell, "protocols": {"knn": f"knn-v1 k=20, {origin}"}, "data": {**cell["data"], "origin": origin}}
+            for cell in cells
+        ]
+        for cells, origin in ((PLAIN, "arrays in a.npz"), (BETTER, "arrays in b.npz"))
+    )
+    found = comparison([*here, *there])
+    assert found.arms[1].otherwise == () and "knn/student" in found.arms[1].against
+
+
+def test_where_all_diverged_it_says_so() -> None:
+    broken = [{**line(name, 0, place), "failed": "x"} for place, name in enumerate(("plain", "w1"))]
+    text = str(comparison(broken))
+    assert "plain, which the others are compared with, diverged: do not read on (why stands below)" in text
+    assert "w1 diverged: of seed 0 the loss did not stay finite" in text and "labelled images" not in text
+
+
+def test_cells_of_an_arm_that_differ_are_named_and_the_folder_of_weights_is_no_difference() -> None:
+    def begun(file: str, **train: object) -> dict[str, Any]:
+        cell = line("plain", len(file), 0, knn__student=40.0)
+        run = {**cell["run"], "init": file, "train": {**cell["run"]["train"], **train}}
+        return {**cell, "run": run, "digest": file}
+
+    assert comparison([begun("/a/w.pth"), begun("/home/b/w.pth")]).arms[0].measures["knn/student"].n == 2
+    with pytest.raises(UserError, match=r"differ in more than their seed, in train.batch; they cannot"):
+        comparison([begun("/a/w.pth"), begun("/home/b/w.pth", batch=77)])
+
+
+def test_files_with_the_same_cells_become_one(tmp_path: Path) -> None:
+    """What was written otherwise and says the same is no contradiction."""
+    known = {**PLAIN[0]["measures"], "gap/h/intra": math.nan}
+    pairs = [
+        ({**PLAIN[0], "measures": known}, {**PLAIN[0], "measures": known}),
+        ({**PLAIN[0], "failed": "see /a/last.pt"}, {**PLAIN[0], "failed": "see /b/last.pt"}),
+        (PLAIN[0], {**PLAIN[0], "digest": "of another version"}),
+        (
+            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/a/w.pth"}},
+            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/b/w.pth"}, "digest": "b"},
+        ),
+    ]
+    for number, (one, other) in enumerate(pairs):
+        files = [write(tmp_path / f"{number}{name}.jsonl", [cell]) for name, cell in (("a", one), ("b", other))]
+        assert len(read_results(files)) == 1

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from resmom.runs.comparison import Comparison, comparison
+from resmom.runs.arms import comparison
+from resmom.runs.comparison import Comparison
 from resmom.runs.comparisontables import COLUMNS, markdown_rows, written
 from tests.runs.grids import line
 
@@ -63,3 +64,18 @@ def test_csv_has_every_number() -> None:
     )
     assert float(better["low"]) == pytest.approx(25 / 6 - 4.302653 * float(better["difference_sd"]) / math.sqrt(3))
     assert lost["remark"] == "not shown to have learned" and float(lost["mean"]) == 10.5
+
+
+def test_arms_that_diverged_have_a_line() -> None:
+    lines = [line("plain", 0, 0, knn__student=40.0), {**line("w1", 0, 1), "failed": "x"}]
+    rows = list(csv.DictReader(io.StringIO(written(comparison(lines), "csv"))))
+    assert (rows[-1]["arm"], rows[-1]["n"], rows[-1]["remark"]) == ("w1", "0", "diverged (seed 0)")
+    assert "w1: of seed 0 the loss did not stay finite" in written(comparison(lines), "markdown")
+
+
+def test_csv_has_each_arms_own_protocol() -> None:
+    few = {**line("few", 0, 1, knn__student=41.0), "protocols": {"knn": "knn-v1 k=5"}}
+    text = written(comparison([line("plain", 0, 0, knn__student=40.0), few]), "csv")
+    plain, other = csv.DictReader(io.StringIO(text))
+    assert (plain["protocol"], other["protocol"]) == ("knn-v1", "knn-v1 k=5")
+    assert other["resolved"] == "" and other["remark"] == "measured otherwise: not comparable"

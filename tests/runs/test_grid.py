@@ -11,6 +11,8 @@ from resmom.config import ConfigError, from_json, to_json
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
+from resmom.rundir import RunDirError
+from resmom.runs.cell import require_same
 from resmom.runs.grid import Grid, combinations, digest_of, grid_of, part_of, read_grid, seeds_of, varied
 from resmom.runs.options import changed, differing, patch_told, taken_back
 from resmom.train.optim import AdamW
@@ -211,3 +213,35 @@ def test_what_a_part_named_anew_takes_back_is_told() -> None:
     assert taken_back(run, run) == ""
     tiny = recipe("mocov3_cifar100_tiny")
     assert "--backbone.widths 16 32 64 128 keeps" in taken_back(tiny, changed(tiny, {"backbone": "small"}))
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings", "words"),
+    [
+        (30, {"train.epochs": 2}, "counts in steps; set train.steps, or train.steps to 0 beside it"),
+        (30, {"train.warmup_epochs": 1}, "counts in steps; set train.warmup_steps"),
+        (0, {"train.warmup_steps": 5}, "counts in epochs; set train.warmup_epochs, or train.steps"),
+    ],
+)
+def test_a_length_in_the_other_unit_is_refused(steps: int, settings: dict[str, Any], words: str) -> None:
+    base = changed(recipe("mocov3_digits"), {"train.steps": steps})
+    with pytest.raises(ConfigError, match=f"arm b: .* has no effect in a run whose length {words}"):
+        Grid("g", base, {"a": {}, "b": settings}, (0,)).cells()
+    assert len(Grid("g", base, {"a": {}, "b": {**settings, "train.steps": 0 if steps else 50}}, (0,)).cells()) == 2
+
+
+def test_a_length_in_the_other_unit_is_refused_for_all_arms_too() -> None:
+    content = {"recipe": "mocov3_digits", "set": {"train.steps": 9, "train.epochs": 3}, "arms": {"a": {}}}
+    with pytest.raises(ConfigError, match=r"train.epochs has no effect"):
+        grid_of(content)
+
+
+def test_a_cell_of_other_test_images_is_refused(tmp_path: Path) -> None:
+    cell = Grid("g", recipe("mocov3_digits"), {"a": {}, "b": {"residual.weight": 1}}, (0,)).cells()[0]
+    images = {"name": "x", "origin": "its split", "fingerprint": "f", "test": "t"}
+    line = {"run": to_json(cell.run), "data": images}
+    require_same(cell, tmp_path, line, images)
+    require_same(cell, tmp_path, {**line, "data": {k: v for k, v in images.items() if k != "test"}}, images)
+    for other in ({"test": "u"}, {"test": None}, {"fingerprint": "g"}):
+        with pytest.raises(RunDirError, match="was measured on other images"):
+            require_same(cell, tmp_path, line, {**images, **other})
