@@ -23,6 +23,8 @@ from resmom.views.policy import IMAGENET, Numbers, Policy, View
 
 LEAST_IMAGES = 64
 """Fewer images make no batch with enough negatives."""
+LEAST_BATCH = 32
+"""A smaller batch has too few negatives: where memory does not hold this one, its graph is cut."""
 LEAST_SIDE = 16
 """Pixels of the shorter side below which crops show nothing."""
 SMALL = 64
@@ -200,10 +202,12 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
         derived, _ = _batch(replace(facts, batch=0), limits)
         return facts.batch, f"asked for; derived: {derived}"
     most = 256 if facts.gpu else 128
-    if 32 <= limits.batch < most:
+    if LEAST_BATCH <= limits.batch < most:
         return limits.batch, "as many images as the memory holds at once"
+    if 0 < limits.batch < LEAST_BATCH:
+        return LEAST_BATCH, f"the least that has enough negatives, though the memory holds {limits.batch} at once"
     batch = most
-    while batch > 32 and batch > facts.images // 4:
+    while batch > LEAST_BATCH and batch > facts.images // 4:
         batch //= 2
     if batch == most:
         return batch, "enough negatives, and more steps than a larger one for the same images"

@@ -5,6 +5,7 @@ import os
 import re
 import statistics
 import time
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from resmom.rundir import RunDirError
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import free_disk
-from resmom.runs.memory import bytes_of, kept_bytes_of, lighter, within_memory
+from resmom.runs.memory import Kept, bytes_of, kept_bytes_of, lighter, within_memory
 from resmom.runs.monitor import monitor
 from resmom.runs.rehearsal import rehearse
 from resmom.schedule import every, times
@@ -36,6 +37,8 @@ MARGIN = 0.95
 """Share of a time budget that is planned for; the rest is for a machine that gets slower."""
 MEASURING = 0.1
 """Share of a run's time that its measurements may take."""
+TRYING, MINUTE = 0.05, 60.0
+"""Share of a time budget that its trial takes, and the most seconds."""
 TRAIN_LINE, MEASURED_LINES = 1_100, 1_400
 """Bytes in metrics.jsonl of a line of training, and of the lines of one measurement, as runs have had them."""
 KEEPING = 0.1
@@ -65,11 +68,13 @@ class Trial:
 
     step_seconds: float
     """One step, waiting for data included; the mean over the sizes of views that grow."""
-    measure_seconds: float
-    """One measurement of kNN (where there are labels), health and saving."""
+    knn_seconds: float
+    """One measurement of kNN; next to nothing without labels."""
+    health_seconds: float
+    """One measurement of health, and saving."""
     spent_seconds: float
-    kept_bytes: int
-    """What backward needs kept, per image of the batch, all views."""
+    kept: Kept
+    """What backward needs kept."""
     weight_bytes: int
     """Weights of both networks, gradients and the optimiser's state."""
     checkpoint_bytes: int
@@ -77,6 +82,16 @@ class Trial:
     """Backbones beside the checkpoints: the one of the start, and those that are exported at the end."""
     decode_share: float = 0.0
     """Share of all cores' time that goes into decoding images."""
+
+    @property
+    def measure_seconds(self) -> float:
+        """One measurement with all that belongs to it."""
+        return self.knn_seconds + self.health_seconds
+
+
+def seconds_to_try(budget: float) -> float:
+    """How long a run is tried that may take `budget` seconds."""
+    return min(MINUTE, TRYING * budget)
 
 
 def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
@@ -97,8 +112,9 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     per_step, per_batch = (sum(paces[share][n] * many for share, many in parts.items()) / parts.total() for n in (0, 1))
     measuring = time.perf_counter()
     monitor(job)
+    asking = time.perf_counter()
     health_line(job)
-    measured = time.perf_counter() - measuring
+    asked = time.perf_counter()
     content = state_dict(job.state)
     size = bytes_of(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
@@ -106,9 +122,10 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
     return Trial(
         step_seconds=per_step,
-        measure_seconds=measured + size / 200e6,
+        knn_seconds=asking - measuring,
+        health_seconds=asked - asking + size / 200e6,
         spent_seconds=time.perf_counter() - began,
-        kept_bytes=kept,
+        kept=kept,
         weight_bytes=weights,
         checkpoint_bytes=size,
         backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
@@ -155,11 +172,12 @@ def pack_side(run: Run, cost: Trial, data: Data) -> int:
     return side if float(np.median(source.sizes.min(axis=1))) >= 2 * side else 0
 
 
-def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = LEAST_STEPS) -> int:
-    """Steps that fit into `budget` seconds beside so many measurements. Raises ConfigError below `least`."""
-    steps = int((MARGIN * budget - cost.spent_seconds - (measures + 2) * cost.measure_seconds) / cost.step_seconds)
+def fit_time(run: Run, cost: Trial, budget: float, measuring: float, least: int = LEAST_STEPS) -> int:
+    """Steps that fit into `budget` seconds beside so many seconds of measuring. Raises ConfigError below `least`."""
+    room = MARGIN * budget - cost.spent_seconds - 2 * cost.measure_seconds - measuring
+    steps = int(room / cost.step_seconds)
     if steps < least:
-        needed = (least * cost.step_seconds + 3 * cost.measure_seconds + cost.spent_seconds) / MARGIN
+        needed = _budget_for(cost, budget, measuring, least)
         *remedies, last = (
             f"a time (--time) of {math.ceil(needed / 60)}m or more",
             "a smaller --train.batch",
@@ -175,9 +193,48 @@ def fit_time(run: Run, cost: Trial, budget: float, measures: int, least: int = L
     return steps
 
 
+def _budget_for(cost: Trial, budget: float, measuring: float, least: int) -> float:
+    """A time in which `least` steps fit beside so much measuring, told by the trial for a `budget` that is too short.
+
+    A longer time is tried for longer too: for a share of it, or for the most there is, whichever asks for less.
+    """
+    besides = cost.spent_seconds - seconds_to_try(budget) + 2 * cost.measure_seconds + measuring
+    needed = besides + (least + 1) * cost.step_seconds  # a trial ends with a whole step
+    return min(needed / (MARGIN - TRYING), (needed + MINUTE) / MARGIN)
+
+
+def time_to_measure(cost: Trial, seconds: float, budget: float | None, least: int = LEAST_STEPS) -> float:
+    """Seconds that the measurements of a run of so many seconds may take: `MEASURING` of these.
+
+    Within a budget, no more than leaves time for `least` steps, and one more, which rounding takes.
+    """
+    if budget is None:
+        return MEASURING * seconds
+    besides = cost.spent_seconds + 2 * cost.measure_seconds + (least + 1) * cost.step_seconds
+    return min(MEASURING * seconds, MARGIN * budget - besides)
+
+
 def fit_measures(cost: Trial, seconds: float, most: int) -> int:
-    """Measurements that take at most `MEASURING` of a run of so many seconds together: at least 1, at most `most`."""
-    return max(1, min(most, int(MEASURING * seconds / cost.measure_seconds)))
+    """Measurements, each with all that belongs to it, that fit into so many seconds: at least 1, at most `most`."""
+    return max(1, min(most, int(seconds / cost.measure_seconds)))
+
+
+def fit_log(run: Run, cost: Trial, seconds: float, steps: int, per_epoch: int) -> Run:
+    """The run, of so many steps, with longer intervals where its measurements would not fit into so many seconds.
+
+    All grow alike; those of the end are made in any case.
+    """
+    if measuring_of(run, cost, steps, per_epoch) <= seconds:
+        return run
+    saves, knns = (every(epochs, per_epoch) for epochs in (run.log.save_epochs, run.log.knn_epochs))
+    most = max(measures_of(run, steps, per_epoch), knns_of(run, steps, per_epoch))
+
+    def measured(often: int) -> Run:
+        wider = most / often / per_epoch
+        return replace(run, log=replace(run.log, save_epochs=saves * wider, knn_epochs=knns * wider))
+
+    more = range(2, most + 1)
+    return measured(1 + bisect(more, seconds, key=lambda n: measuring_of(measured(n), cost, steps, per_epoch)))
 
 
 def with_steps(run: Run, steps: int, per_epoch: int) -> Run:
@@ -207,8 +264,19 @@ def kept_of(run: Run, steps: int, per_epoch: int) -> int:
 
 
 def measures_of(run: Run, steps: int, per_epoch: int) -> int:
-    """How often a run measures or saves, its end included and its start not."""
+    """How often a run measures health and saves, its end included and its start not."""
     return times(steps, every(run.log.save_epochs, per_epoch))
+
+
+def knns_of(run: Run, steps: int, per_epoch: int) -> int:
+    """How often a run measures kNN, its end included and its start not."""
+    return times(steps, every(run.log.knn_epochs, per_epoch))
+
+
+def measuring_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> float:
+    """Seconds that a run measures and saves: kNN, and health with saving, each at its own interval."""
+    saves, knns = measures_of(run, steps, per_epoch), knns_of(run, steps, per_epoch)
+    return saves * cost.health_seconds + knns * cost.knn_seconds
 
 
 def disk_of(run: Run, cost: Trial, steps: int, per_epoch: int) -> int:

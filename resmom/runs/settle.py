@@ -23,12 +23,15 @@ from resmom.runs.budget import (
     Trial,
     disk_of,
     fit_kept,
+    fit_log,
     fit_measures,
     fit_time,
     kept_of,
-    measures_of,
+    measuring_of,
     pack_side,
     require_disk,
+    seconds_to_try,
+    time_to_measure,
     trial,
     with_steps,
     words_of_time,
@@ -43,7 +46,6 @@ Ask = Callable[[Run], Run]
 
 GLANCE = 3.0
 """Seconds of trial where no time budget was given."""
-MINUTE = 60.0
 UNASKED = 2**31 - 1
 """A number of epochs that nobody asks for, by which to tell whether the user asked for one."""
 
@@ -98,7 +100,7 @@ def settle(
             "several processes cannot derive settings or fit a time: each would measure another machine; give a recipe "
             "without --time, or run `resmom pretrain` in one process and give what it derived as options"
         )
-    seconds = GLANCE if budget is None else min(MINUTE, budget / 20)
+    seconds = GLANCE if budget is None else seconds_to_try(budget)
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
         run = ask(base)
@@ -114,11 +116,11 @@ def settle(
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
     facts = gather(data, device, asked.init, backbone)
-    _, run = _offer(facts, Limits(), ask)
+    offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)
     cost = trial(run, data, device, workers, own, seconds)
-    fits, limits = fit_batch(run, cost.kept_bytes, cost.weight_bytes, device), Limits()
+    fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < _held(run):
         limits = Limits(batch=fits)
         _, run = _offer(facts, limits, ask)
@@ -127,12 +129,15 @@ def settle(
         cost = trial(run, data, device, workers, own, seconds)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
-    whole = length(run.train, per_epoch) * cost.step_seconds if budget is None else budget
-    limits = replace(limits, measures=fit_measures(cost, whole, MEASURES), kept=fit_kept(cost, out, KEPT))
+    planned = length(run.train, per_epoch)
+    whole, least = planned * cost.step_seconds, min(LEAST_STEPS, planned)
+    if budget is not None:  # which sets the length, unless a shorter one was asked for
+        whole = min(budget, whole) if _asks_for_length(offer.run, ask) else budget
+    measures = fit_measures(cost, time_to_measure(cost, whole, budget, least), MEASURES)
+    limits = replace(limits, measures=measures, kept=fit_kept(cost, out, KEPT))
     if budget is not None:
         _, run = _offer(facts, limits, ask)
-        planned = length(run.train, per_epoch)
-        steps = fit_time(run, cost, budget, measures_of(run, planned, per_epoch), min(LEAST_STEPS, planned))
+        steps = fit_time(run, cost, budget, measuring_of(run, cost, planned, per_epoch), least)
         limits = replace(limits, steps=steps)
     offer, run = _offer(facts, limits, ask)
     told = _told(offer, run, own)
@@ -190,7 +195,7 @@ def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[C
     """The run as it was tried: with the graph cut into parts where memory would not hold that of its whole batch."""
     if not run.method.traits.micro_batches:
         return run, ()
-    fits = fit_batch(run, cost.kept_bytes, cost.weight_bytes, device)
+    fits = fit_batch(run, cost.kept, cost.weight_bytes, device)
     if fits >= _held(run):
         return run, ()
     return replace(run, train=replace(run.train, micro_batch=fits)), (_parts(fits),)
@@ -201,14 +206,14 @@ def _parts(images: int) -> Choice:
 
 
 def _asks_for_length(base: Run, ask: Ask) -> bool:
-    """Whether the user set the length of a recipe, told by one that nobody would ask for."""
+    """Whether the user set the length of the run that was offered, told by one that nobody would ask for."""
     probe = replace(base.train, warmup_steps=0, epochs=UNASKED, steps=UNASKED if base.train.steps else 0)
     wish = ask(replace(base, train=probe)).train
     return (wish.epochs, wish.steps) != (probe.epochs, probe.steps)
 
 
 def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> tuple[Run, str]:
-    """The run with the length that fits into the budget, and fewer measurements where they would take most of it.
+    """The run with the length that fits into the budget, and fewer measurements where they would take much of it.
 
     A length that the user asked for is not exceeded. Also the end of a sentence where the run became shorter.
     """
@@ -216,13 +221,10 @@ def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> t
     whole = length(run.train, per_epoch)
     # In a run that becomes shorter the intervals shrink, in one that becomes longer they are as they were.
     longest = whole if asked else max(whole, int(budget / cost.step_seconds))
-    planned = measures_of(run, longest, per_epoch)
-    measures = fit_measures(cost, budget, planned)
-    if measures < planned:
-        log, wider = run.log, planned / measures
-        log = replace(log, save_epochs=log.save_epochs * wider, knn_epochs=log.knn_epochs * wider)
-        run = replace(run, log=log)
-    steps = fit_time(run, cost, budget, measures, min(LEAST_STEPS, whole) if asked else LEAST_STEPS)
+    least = min(LEAST_STEPS, whole) if asked else LEAST_STEPS
+    seconds = min(budget, whole * cost.step_seconds) if asked else budget
+    run = fit_log(run, cost, time_to_measure(cost, seconds, budget, least), longest, per_epoch)
+    steps = fit_time(run, cost, budget, measuring_of(run, cost, longest, per_epoch), least)
     if asked and whole <= steps:
         return run, ""
     cut = f"; {steps} steps fit into the time, of {whole} that were {'asked for' if asked else 'planned'}"
@@ -256,11 +258,12 @@ def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
 def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     steps = length(run.train, per_epoch)
-    seconds = steps * cost.step_seconds + (measures_of(run, steps, per_epoch) + 2) * cost.measure_seconds
+    measuring = measuring_of(run, cost, steps, per_epoch) + 2 * cost.measure_seconds
+    seconds = steps * cost.step_seconds + measuring
     disk = disk_of(run, cost, steps, per_epoch)
     require_disk(out, disk + cost.checkpoint_bytes)
     return (
         f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
         f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "
-        f"{_held(run) * cost.kept_bytes / 2**20:.0f} MiB of memory for a step"
+        f"{cost.kept.of(_held(run)) / 2**20:.0f} MiB of memory for a step"
     )

@@ -360,8 +360,12 @@ class TestLimits:
         assert limited.train.steps == math.ceil(1_000_000 / batch)  # as many images seen as without
         assert "memory" in choice(PHOTOS, "train.batch", limits).reason
 
-    def test_a_batch_below_32_is_left_to_micro_batches(self) -> None:
-        assert derived(PHOTOS, Limits(batch=16)).train.batch == derived(PHOTOS).train.batch
+    @pytest.mark.parametrize("batch", [1, 4, 16, 31])
+    def test_below_32_the_batch_is_32_and_the_rest_left_to_micro_batches(self, batch: int) -> None:
+        limits = Limits(batch=batch)
+        assert derived(PHOTOS, limits) == derived(PHOTOS, Limits(batch=32))
+        reason = choice(PHOTOS, "train.batch", limits).reason
+        assert reason == f"the least that has enough negatives, though the memory holds {batch} at once"
 
     def test_measures(self) -> None:
         free, limited = derived(PHOTOS), derived(PHOTOS, Limits(measures=2))

@@ -17,6 +17,9 @@ from resmom.config import ConfigError, Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data, DataError
 from resmom.errors import UserError
+from resmom.methodconfig import MethodConfig
+from resmom.methods.barlow import BarlowTwins
+from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
@@ -31,19 +34,23 @@ from resmom.runs.budget import (
     TRAIN_LINE,
     Trial,
     disk_of,
+    fit_log,
     fit_measures,
     fit_time,
     kept_of,
+    knns_of,
     measures_of,
+    measuring_of,
     pack_side,
     require_disk,
     seconds_of,
+    time_to_measure,
     trial,
     with_steps,
     words_of_time,
 )
-from resmom.runs.job import fresh_method
-from resmom.runs.memory import MEMORY, TRANSIENT, fit_batch
+from resmom.runs.job import fresh_method, prepare
+from resmom.runs.memory import MEMORY, TRANSIENT, Kept, fit_batch, kept_bytes_of
 from resmom.runs.pretrain import pretrain
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Plan, Train
@@ -58,9 +65,10 @@ CPU = torch.device("cpu")
 MIB, GIB = 2**20, 2**30
 COST = Trial(
     step_seconds=0.1,
-    measure_seconds=2.0,
+    knn_seconds=1.5,
+    health_seconds=0.5,
     spent_seconds=5.0,
-    kept_bytes=10 * MIB,
+    kept=Kept(10 * MIB),
     weight_bytes=100 * MIB,
     checkpoint_bytes=50 * MIB,
     backbone_bytes=6 * MIB,
@@ -118,7 +126,7 @@ class TestTime:
     """Steps within a time."""
 
     def test_the_steps_fill_the_time_and_not_more(self) -> None:
-        steps = fit_time(RUN, COST, 600.0, measures=20)
+        steps = fit_time(RUN, COST, 600.0, measuring=20 * 2.0)
         assert steps == 5_210  # (570 - 5 - 22 x 2) / .1
 
         def taken(n: int) -> float:
@@ -127,16 +135,16 @@ class TestTime:
         assert taken(steps) <= MARGIN * 600 < taken(steps + 1) + 1e-9
 
     def test_fewer_measurements_leave_more_steps(self) -> None:
-        few, many = fit_time(RUN, COST, 600.0, measures=1), fit_time(RUN, COST, 600.0, measures=20)
+        few, many = fit_time(RUN, COST, 600.0, measuring=2.0), fit_time(RUN, COST, 600.0, measuring=40.0)
         assert few - many == pytest.approx(19 * COST.measure_seconds / COST.step_seconds, abs=1)
 
     @pytest.mark.parametrize(("seconds", "fit"), [(20.0, 83), (5.0, 0)])
     def test_too_short_a_time_tells_what_fits(self, seconds: float, fit: int) -> None:
-        cost = replace(COST, measure_seconds=0.95)
+        cost = replace(COST, knn_seconds=0.5, health_seconds=0.45)
         with pytest.raises(
             ConfigError, match=rf"one step takes 0.1 s.*so {fit} steps fit, .* {LEAST_STEPS} are needed"
         ):
-            fit_time(RUN, cost, seconds, measures=4)
+            fit_time(RUN, cost, seconds, measuring=4 * 0.95)
 
     @pytest.mark.parametrize(
         ("run", "remedy"),
@@ -149,14 +157,44 @@ class TestTime:
     def test_too_short_a_time_offers_what_the_run_can_change(self, run: Run, remedy: str) -> None:
         """A file of weights says which backbone it is, and a transformer's which views."""
         with pytest.raises(ConfigError, match=rf"give a time \(--time\) of 1m or more{re.escape(remedy)}$"):
-            fit_time(run, COST, 5.0, measures=4)
+            fit_time(run, COST, 5.0, measuring=8.0)
 
     @pytest.mark.parametrize(
         ("seconds", "expected"), [(1e5, 20), (400.0, 20), (300.0, 15), (60.0, 3), (10.0, 1), (0.1, 1)]
     )
     def test_measurements_take_a_tenth_at_most_but_one_is_made(self, seconds: float, expected: int) -> None:
-        assert fit_measures(COST, seconds, most=20) == expected
+        assert fit_measures(COST, time_to_measure(COST, seconds, None), most=20) == expected
         assert expected == 1 or expected * COST.measure_seconds <= MEASURING * seconds
+
+
+class TestLog:
+    """How often a recipe measures, each kind at its own interval: checkpoints every 100 steps, kNN every 50."""
+
+    def test_each_kind_is_counted_at_its_own_interval(self) -> None:
+        assert (measures_of(RUN, 1_000, 10), knns_of(RUN, 1_000, 10)) == (10, 20)
+        assert measuring_of(RUN, COST, 1_000, 10) == 10 * 0.5 + 20 * 1.5
+        never = replace(RUN, log=Log(save_epochs=0, knn_epochs=0))  # but at the end
+        assert measuring_of(never, COST, 1_000, 10) == 2.0
+
+    @pytest.mark.parametrize("log", [RUN.log, Log(save_epochs=1, knn_epochs=20), Log(save_epochs=0.01, knn_epochs=0)])
+    @pytest.mark.parametrize("seconds", [1e4, 35.0, 34.9, 10.0, 2.0, -5.0])
+    def test_intervals_grow_alike_until_it_fits(self, log: Log, seconds: float) -> None:
+        run = replace(RUN, log=log)
+        fitted = fit_log(run, COST, seconds, 1_000, 10)
+        taken = measuring_of(fitted, COST, 1_000, 10)
+        assert taken <= max(seconds, 2.0)  # those of the end
+        if measuring_of(run, COST, 1_000, 10) <= seconds:
+            assert fitted == run
+        else:
+            assert taken > 0.6 * seconds
+        ratio = fitted.log.knn_epochs / fitted.log.save_epochs
+        assert ratio == pytest.approx(log.knn_epochs / log.save_epochs)
+
+    def test_the_trial_times_them_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budget, "monitor", lambda job: time.sleep(0.3))
+        monkeypatch.setattr(budget, "health_line", lambda job: {})
+        cost = trial(TINY, images(), CPU, 1, Own(), seconds=0.0)
+        assert cost.knn_seconds >= 0.3 > cost.health_seconds > 0
 
 
 class TestWithSteps:
@@ -187,9 +225,9 @@ class TestBatch:
     )
     def test_halved_until_it_fits(self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int) -> None:
         """`share`: of what the whole batch needs, how much there is."""
-        need = 128 * COST.kept_bytes * TRANSIENT * share + COST.weight_bytes
+        need = 128 * COST.kept.per_image * TRANSIENT * share + COST.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
-        assert fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU) == expected
+        assert fit_batch(RUN, COST.kept, COST.weight_bytes, CPU) == expected
 
     @pytest.mark.parametrize(
         ("batch", "group", "room", "expected"),
@@ -200,31 +238,41 @@ class TestBatch:
     ) -> None:
         """`room`: of how many images the graph fits."""
         run = replace(RUN, method=MoCoV2(queue=256, shuffle_bn=group), train=replace(RUN.train, batch=batch))
-        need = room * COST.kept_bytes * TRANSIENT + COST.weight_bytes
+        need = room * COST.kept.per_image * TRANSIENT + COST.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
-        assert fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU) == expected
+        assert fit_batch(run, COST.kept, COST.weight_bytes, CPU) == expected
 
     def test_not_even_a_group(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = replace(RUN, method=MoCoV2(queue=128, shuffle_bn=32), train=replace(RUN.train, batch=64))
-        need = 31 * COST.kept_bytes * TRANSIENT + COST.weight_bytes
+        need = 31 * COST.kept.per_image * TRANSIENT + COST.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
         with pytest.raises(ConfigError, match=r"of 32 images.* set method.shuffle_bn lower, or to 0"):
-            fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU)
+            fit_batch(run, COST.kept, COST.weight_bytes, CPU)
+
+    def test_what_is_there_once_is_counted_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = Kept(10 * MIB, fixed=500 * MIB)
+        for held in (128, 64, 32):
+            need = (held * 10 + 500) * MIB * TRANSIENT + COST.weight_bytes
+            monkeypatch.setattr(memory, "free_memory", lambda device, need=need: int(need / MEMORY) + 2)
+            assert fit_batch(RUN, kept, COST.weight_bytes, CPU) == held
+        monkeypatch.setattr(memory, "free_memory", lambda device: GIB)
+        with pytest.raises(ConfigError, match=r"10 MiB per image and 500 MiB for all of them together, of 1\.0 GiB"):
+            fit_batch(RUN, kept, COST.weight_bytes, CPU)
 
     def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "free_memory", lambda device: 200 * MIB)
         with pytest.raises(
             ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take smaller views"
         ):
-            fit_batch(RUN, COST.kept_bytes, COST.weight_bytes, CPU)
+            fit_batch(RUN, COST.kept, COST.weight_bytes, CPU)
 
     def test_a_batch_below_four_is_the_users_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = replace(RUN, train=replace(RUN.train, batch=2))
         monkeypatch.setattr(memory, "free_memory", lambda device: GIB)
-        assert fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU) == 2
+        assert fit_batch(run, COST.kept, COST.weight_bytes, CPU) == 2
         monkeypatch.setattr(memory, "free_memory", lambda device: MIB)
         with pytest.raises(ConfigError, match="does not fit into memory"):
-            fit_batch(run, COST.kept_bytes, COST.weight_bytes, CPU)
+            fit_batch(run, COST.kept, COST.weight_bytes, CPU)
 
 
 class TestDisk:
@@ -274,6 +322,35 @@ def images(n: int = 40, labels: bool = True) -> Data:
 TINY = replace(RUN, train=Train(steps=200, batch=8, warmup_steps=0))
 
 
+class TestKept:
+    """What autograd keeps, counted of a few images, is what it keeps of a whole batch."""
+
+    @pytest.mark.parametrize(
+        ("method", "fixed"),
+        [
+            (MoCoV3(hidden=8, out=4), 0),
+            (MoCoV2(hidden=8, out=4, queue=30_000), 0),
+            (MoCoV2(hidden=8, out=4, queue=30_000, symmetric=True), 0),
+            (MoCoV2(hidden=8, out=4, queue=30_000, shuffle_bn=3), 0),
+            (BarlowTwins(hidden=8, out=256), 256 * 256 * 4),
+            (Dino(hidden=8, out=64, prototypes=2_048), 2_048 * 64 * 4),
+        ],
+        ids=["batch", "queue", "two queues", "groups of three", "correlations", "prototypes"],
+    )
+    def test_whatever_is_there_once(self, method: MethodConfig, fixed: int) -> None:
+        job = prepare(replace(TINY, method=method, train=replace(TINY.train, batch=36)), images(), CPU, Own())
+        few, whole = kept_bytes_of(job), kept_bytes_of(job, images=36)
+        assert few.of(36) == pytest.approx(whole.of(36), rel=0.03)
+        assert few.per_image == pytest.approx(whole.per_image, rel=0.03)
+        assert fixed <= few.fixed <= 4 * fixed + 4_096  # as they are and normalised, the largest once more
+
+    @pytest.mark.parametrize("batch", [2, 3, 5])
+    def test_of_a_batch_too_small_to_be_halved_all_is_the_images(self, batch: int) -> None:
+        run = replace(TINY, method=BarlowTwins(hidden=8, out=64), train=replace(TINY.train, batch=batch))
+        kept = kept_bytes_of(prepare(run, images(), CPU, Own()))
+        assert kept.per_image > 0 and (kept.fixed > 0) == (batch >= 4)
+
+
 class TestTrial:
     """A throw-away copy of a run, really trained."""
 
@@ -283,7 +360,7 @@ class TestTrial:
         began = time.perf_counter()
         cost = trial(TINY, images(labels=labels), CPU, 1, Own(), seconds=0.2)
         wall = time.perf_counter() - began
-        assert 0 < cost.step_seconds < wall and 0 < cost.measure_seconds < wall
+        assert 0 < cost.step_seconds < wall and 0 < cost.health_seconds < cost.measure_seconds < wall
         assert 0.2 < cost.spent_seconds <= wall
         method = fresh_method(TINY, CPU)
         student = 4 * sum(p.numel() for p in method.student.parameters())
@@ -297,11 +374,13 @@ class TestTrial:
         data = images()
         small = trial(TINY, data, CPU, 1, Own(), seconds=0.0)
         large = trial(replace(TINY, train=replace(TINY.train, batch=32)), data, CPU, 1, Own(), seconds=0.0)
-        assert large.kept_bytes == pytest.approx(small.kept_bytes, rel=0.05)
+        assert large.kept.per_image == pytest.approx(small.kept.per_image, rel=0.05)
         # Two views of 3 x 16 x 16; then per view the stem's 4 x 8 x 8 before and after its normalisation at the least.
-        assert small.kept_bytes > 2 * 4 * (3 * 16 * 16 + 2 * 4 * 8 * 8)
+        assert small.kept.per_image > 2 * 4 * (3 * 16 * 16 + 2 * 4 * 8 * 8)
         wide = replace(TINY, policy=replace(TINY.policy, views=(replace(VIEW, size=32),) * 2))
-        assert trial(wide, data, CPU, 1, Own(), seconds=0.0).kept_bytes == pytest.approx(4 * small.kept_bytes, rel=0.3)
+        assert trial(wide, data, CPU, 1, Own(), seconds=0.0).kept.per_image == pytest.approx(
+            4 * small.kept.per_image, rel=0.3
+        )
 
     def test_a_batch_that_memory_would_not_hold_is_tried_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Or the trial itself would end the call, before it could say that the batch is too large."""
@@ -314,9 +393,9 @@ class TestTrial:
             return step(state, batch, now, rules, *rest, **more)
 
         monkeypatch.setattr(budget, "train_step", watched)
-        room = 5 * whole.kept_bytes * TRANSIENT + 2 * whole.weight_bytes
+        room = 5 * whole.kept.per_image * TRANSIENT + 2 * whole.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(room / MEMORY))
-        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept_bytes == whole.kept_bytes
+        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept == whole.kept
         assert set(parts) <= {2, 4, 8} and parts, "of a batch of 16"
 
     def test_it_may_be_longer_than_the_run(self) -> None:

@@ -268,7 +268,7 @@ def test_configurations_carry_it_and_older_ones_do_without() -> None:
 
 def test_memory_is_that_of_the_largest_views(images: Data) -> None:
     whole, half, grown, shrunk = (
-        kept_bytes_of(prepare(growing(small_run(), *sizes), images, CPU))
+        kept_bytes_of(prepare(growing(small_run(), *sizes), images, CPU)).per_image
         for sizes in ((), (0.5,), (0.5, 1.0), (1.0, 0.5))
     )
     assert half < 0.5 * whole and grown == shrunk == whole

@@ -1,5 +1,6 @@
 """From what was asked to a complete run, with made-up costs: what wins, what follows, what fits time and memory."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from resmom.runs import budget, memory, settle
 from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, Trial
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
-from resmom.runs.memory import MEMORY, TRANSIENT
+from resmom.runs.memory import MEMORY, TRANSIENT, Kept
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Ask, Asked, Settled
@@ -36,7 +37,9 @@ from tests.halflife import half_life
 from tests.runs.derived import CPU, images, tiny, train_with
 
 MIB = 2**20
-COST = Trial(0.1, 2.0, 5.0, kept_bytes=10 * MIB, weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB, backbone_bytes=MIB)
+COST = Trial(
+    0.1, 1.5, 0.5, 5.0, kept=Kept(10 * MIB), weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB, backbone_bytes=MIB
+)
 
 
 def same(run: Run) -> Run:
@@ -81,7 +84,7 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
 
 def set_memory(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """Just enough free memory for so many images at once, at `COST`."""
-    need = held * COST.kept_bytes * TRANSIENT + COST.weight_bytes
+    need = held * COST.kept.per_image * TRANSIENT + COST.weight_bytes
     monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
 
 
@@ -112,7 +115,7 @@ class TestDerived:
             assert words in settled().estimate  # a tenth of what is free, at 5 MiB each
 
     def test_dear_measurements_are_made_less_often(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
-        few = replace(COST, measure_seconds=20.0)
+        few = replace(COST, knn_seconds=15.0, health_seconds=5.0)
         monkeypatch.setattr(settle, "trial", lambda *arguments: few)
         run = settled().run
         whole = run.train.steps * run.train.batch / 5_000
@@ -293,10 +296,59 @@ class TestTime:
         assert found.estimate.endswith(f"; {steps} steps fit into the time, of 100000 that were asked for")
 
     def test_a_recipe_that_becomes_longer_is_measured_in_a_tenth_of_the_time_too(self, settled: Settle) -> None:
-        base = replace(tiny(Run()), train=Train(epochs=2, batch=50, warmup_epochs=0))  # a measurement every 10 s
+        base = replace(tiny(Run()), train=Train(epochs=2, batch=50, warmup_epochs=0))
+        base = replace(base, log=replace(base.log, knn_epochs=1))  # a measurement every 10 s
         found = settled(base=base, time=600.0).run
         made = found.train.steps / every(found.log.save_epochs, 100)
         assert made == pytest.approx(MEASURING * 600 / COST.measure_seconds, rel=0.2)
+
+    def test_a_rare_knn_of_a_recipe_is_not_counted_at_every_checkpoint(self, settled: Settle) -> None:
+        base = replace(tiny(Run()), train=Train(epochs=60, batch=50, warmup_epochs=0))
+        base = replace(base, log=replace(base.log, save_epochs=1, knn_epochs=20))
+        found = settled(train_with(epochs=60), base=base, time=1_200.0)  # 60 x .5 s and 3 x 1.5 s are less than 60 s
+        assert found.run.log == base.log
+        # 600 s of steps, those measurements, and those of start and end.
+        assert found.estimate.startswith("about 11 min")
+        assert settled(base=base, time=800.0).run.log == base.log
+
+    @pytest.mark.parametrize("base", [None, replace(tiny(Run()), train=Train(epochs=20, batch=50, warmup_epochs=0))])
+    def test_of_a_shorter_length_of_ones_own_measurements_take_a_tenth(self, settled: Settle, base: Run | None) -> None:
+        """Of the run's time, not of all that was given."""
+        found = settled(train_with(steps=300), base=base, time=3_600.0).run
+        per_epoch = 5_000 // found.train.batch
+        taken = budget.measuring_of(found, COST, 300, per_epoch)
+        assert found.train.steps == 300 and taken <= MEASURING * 300 * COST.step_seconds
+
+    @pytest.mark.parametrize("steps", [0, 30])
+    @pytest.mark.parametrize("base", [None, replace(tiny(Run()), train=Train(epochs=20, batch=50, warmup_epochs=0))])
+    @pytest.mark.parametrize("knn", [0.0, 0.5, 30.0])
+    @pytest.mark.parametrize("step", [0.01, 1.0, 7.0, 20.0])
+    def test_a_longer_time_that_is_named_is_enough(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch, step: float, knn: float, base: Run | None, steps: int
+    ) -> None:
+        """Though there the trial is longer too, and more measurements are planned."""
+
+        def made_up(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+            spent = 3 + seconds + 0.9 * step
+            return replace(COST, step_seconds=step, knn_seconds=knn, health_seconds=0.3, spent_seconds=spent)
+
+        monkeypatch.setattr(settle, "trial", made_up)
+        change = train_with(steps=steps) if steps else same
+        for time in (3.0, 60.0, 100.0, 120.0, 1_000.0):
+            try:
+                settled(change, n=300, base=base, time=time)
+            except ConfigError as error:
+                named = re.search(r"a time \(--time\) of (\d+)m or more", str(error))
+                assert named and 60 * int(named[1]) > time
+                settled(change, n=300, base=base, time=60.0 * int(named[1]))
+
+    def test_where_time_is_short_fewer_measurements_are_made_before_it_is_refused(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cost = replace(COST, step_seconds=1.0, knn_seconds=0.2, health_seconds=0.3, spent_seconds=6.0)
+        monkeypatch.setattr(settle, "trial", lambda *_: cost)
+        assert settled(time=120.0).run.train.steps == 101  # and 12 measurements, where a tenth of the time has 24
+        assert settled(time=114.0).run.train.steps == 100  # and one
 
     def test_a_recipe_whose_batch_memory_would_not_hold_is_cut_into_parts(
         self, settled: Settle, monkeypatch: pytest.MonkeyPatch
@@ -316,11 +368,12 @@ class TestTime:
         base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
         assert settled(base=base) == Settled(base, (), "")
         found = settled(base=base, time=600.0)
-        # A thousand checkpoints at 2 s each are far more than a tenth of the time: 30 of them are not.
-        assert found.run.train.steps == int((MARGIN * 600 - 5 - 32 * 2) / 0.1)
+        # A thousand checkpoints at .5 s and a kNN at 1.5 s with every fifth are far more than a tenth of the time: 75
+        # and 15 of them are not.
+        assert found.run.train.steps == int((MARGIN * 600 - 5 - 75 * 0.5 - 15 * 1.5 - 2 * 2) / 0.1)
         assert found.run.train.warmup_steps == round(found.run.train.steps / 10)
         made = found.run.train.steps / every(found.run.log.save_epochs, 100)
-        assert made == pytest.approx(30, abs=0.5)
+        assert made == pytest.approx(75, abs=0.5)
         assert found.run.log.knn_epochs == pytest.approx(5 * found.run.log.save_epochs)
         assert found.choices == () and found.estimate.startswith("about 9 min")
         assert found.estimate.endswith("steps fit into the time, of 100000 that were planned")
@@ -347,8 +400,8 @@ class TestMemory:
     ) -> None:
         set_memory(monkeypatch, 20)
         found = settled()
-        assert (found.run.train.batch, found.run.train.micro_batch) == (128, 16)
-        assert [run.train.micro_batch for run in tried] == [0, 16]
+        assert (found.run.train.batch, found.run.train.micro_batch) == (32, 16)
+        assert [(run.train.batch, run.train.micro_batch) for run in tried] == [(128, 0), (32, 16)]
         assert "160 MiB of memory" in found.estimate
 
     @pytest.mark.parametrize("seconds", [None, 600.0])
@@ -384,7 +437,7 @@ class TestMemory:
         run = ask(automatic(gather(data, CPU)).run)
         assert run.train.batch == 64
         cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
-        need = 40 * cost.kept_bytes * TRANSIENT + cost.weight_bytes
+        need = 40 * cost.kept.per_image * TRANSIENT + cost.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY))
         found = settle.settle(Asked(change=ask), data, tmp_path / "run", CPU, 1, Own())
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 0)
