@@ -92,6 +92,11 @@ def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = (), masks:
     return BoxData("+".join(short(spec) for spec in specs), tuple(known), images)
 
 
+def is_place(path: Path, part: str) -> bool:
+    """Whether the part of PATH:PART is a folder of images, as beside a COCO file, and no name of a list or a part."""
+    return path.suffix == ".json" and not path.is_dir()
+
+
 def _open(spec: str, masks: bool) -> tuple[list[str], list[Listed]]:
     """Names of the classes in their order, and the images, of one place."""
     path, part = cut(spec)

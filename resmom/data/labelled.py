@@ -18,6 +18,24 @@ def cut(spec: str) -> tuple[Path, str]:
     return Path(path), part
 
 
+IsPlace = Callable[[Path, str], bool]
+"""Whether the part of PATH:PART says where something lies, and is no name within PATH."""
+
+
+def absolute(spec: str, is_place: IsPlace) -> str:
+    """The same place for whoever stands in another folder."""
+    path, part = cut(spec)
+    if not part:
+        return str(path.resolve())
+    return f"{path.resolve()}:{Path(part).resolve() if is_place(path, part) else part}"
+
+
+def mended(spec: str, is_place: IsPlace) -> str:
+    """A place as it was kept. Older versions took a name for a place if a folder of that name was at hand."""
+    path, part = cut(spec)
+    return f"{path}:{Path(part).name}" if Path(part).is_absolute() and not is_place(path, part) else spec
+
+
 def short(spec: str) -> str:
     """A place by the last part of its path, for names of data."""
     path, part = cut(spec)
@@ -39,6 +57,15 @@ def text_of(file: Path) -> str:
         raise DataError(f"{file} cannot be read ({error.strerror}); make it readable or take it away") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is no text in UTF-8 ({error}); save it as UTF-8, or replace it") from error
+
+
+def require_size(path: Path, there: tuple[int, int], told: tuple[int, int], labels: str) -> None:
+    """Raise DataError unless the image at `path`, of the size `there`, is as large as its `labels` have it (`told`)."""
+    if there != told:
+        raise DataError(
+            f"{path} has {there[1]} x {there[0]} pixels, but its {labels} are for {told[1]} x {told[0]} "
+            "(height and width swapped: its EXIF data turn it); annotate the image as it is"
+        )
 
 
 def needed(read: Callable[[Path], T], path: Path) -> T:

@@ -43,6 +43,14 @@ def find(spec: str) -> tuple[Pairs, Names | None]:
     return _by_name(images, masks), named_beside(root, masks, masks.parent) or _well_known(root, masks.parent)
 
 
+def is_place(root: Path, part: str) -> bool:
+    """Whether the part of ROOT:PART is the folder of the masks, and no name of a list or a part: ROOT holds images."""
+    if (root / "SegmentationClass").is_dir() or (root / "leftImg8bit").is_dir():
+        return False
+    there = Path(part).is_absolute() or ("/" in part and Path(part).is_dir())
+    return there and any(path.suffix.lower() in SUFFIXES for path in root.glob("*"))
+
+
 def _well_known(*folders: Path) -> Names | None:
     """CamVid as SegNet's authors hand it out, 12 numbers of which the last is void, says nowhere what they mean."""
     return listed(CAMVID) if any("camvid" in folder.resolve().name.lower() for folder in folders) else None

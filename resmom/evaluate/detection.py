@@ -1,7 +1,7 @@
 """Fine-tuning a backbone as a detector: settings, what is done to an image, and how the result is measured."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, final
 
@@ -15,11 +15,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from resmom.counter import uniforms
 from resmom.data.boxes import BoxData, Boxed
-from resmom.data.decode import decode
-from resmom.data.labelled import needed
+from resmom.data.decode import decode, header
+from resmom.data.labelled import needed, require_size
 from resmom.data.order import Order
 from resmom.data.runlength import filled
-from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
 from resmom.evaluate.finetune import parameter_groups
 from resmom.evaluate.instances import found_masks, mask_overlap_tables, true_masks
@@ -76,7 +75,7 @@ class Detect:
 def learning_rate(config: Detect, step: int) -> float:
     """Linear from a thousandth over the warm-up, then a tenth after each drop (Detectron2's rule)."""
     share = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-    drops = bisect_right([round(share * config.steps) for share in config.drops], step)
+    drops = sum(step >= round(share * config.steps) for share in config.drops)
     return config.lr * (0.001 * (1 - share) + share) * 0.1**drops
 
 
@@ -102,6 +101,12 @@ class Samples:
         """Steps of an epoch."""
         return self._order.steps
 
+    def require_sizes(self) -> None:
+        """Raise DataError unless every image's header tells the size that its boxes speak of."""
+        with ThreadPoolExecutor() as pool:
+            for image, there in zip(self._images, pool.map(_told, self._images), strict=True):
+                require_size(image.path, there, image.size, "boxes")
+
     def batch(self, step: int) -> list[Sample]:
         """The images of a step, counted from 0."""
         index = self._order.index(step)
@@ -124,6 +129,10 @@ class Samples:
         return pixels, target | {"boxes": torch.from_numpy(boxes).float()}
 
 
+def _told(image: Boxed) -> tuple[int, int]:
+    return needed(header, image.path)
+
+
 def _learned(image: Boxed) -> Any:
     """Which objects are learned from: difficult ones too, as in Detectron2; crowds, boxes without an area and, where
     there are masks, empty ones not.
@@ -141,11 +150,7 @@ def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _
     """
     pixels = needed(decode, image.path)
     height, width = pixels.shape[1:]
-    if (height, width) != image.size:
-        raise DataError(
-            f"{image.path} has {width} x {height} pixels, but its boxes are for {image.size[1]} x {image.size[0]} "
-            "(height and width swapped: its EXIF data turn it); annotate the image as it is"
-        )
+    require_size(image.path, (height, width), image.size, "boxes")
     out = by_factor(pixels, factor(image.size, side, longest))
     return out, np.array([out.shape[2] / width, out.shape[1] / height])
 

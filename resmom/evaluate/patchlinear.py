@@ -1,6 +1,7 @@
 """A linear probe per patch: settings, the two passes of its training, and the choice of the learning rate between."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -138,19 +139,20 @@ class Features:
         self.model.judged.copy_(torch.tensor(judged, dtype=torch.float64))
         self.model.chosen.fill_(best)
 
-    def loss_terms(self, batch: list[int], step: int) -> dict[str, Tensor]:
-        """Mean cross-entropy of the pixels that count, summed over the learning rates that are tried in this step."""
+    def losses(self, batch: list[int], step: int) -> Iterator[dict[str, Tensor]]:
+        """Each image's part of the mean cross-entropy of the batch's pixels that count, summed over the learning rates
+        that are tried in this step. One by one: the votes of all rates on every pixel are what takes memory.
+        """
         first = step < self._config.steps
         heads = list(range(self.model.tried)) if first else [self.model.tried]
-        loss = torch.zeros((), device=self._device)
-        pixels = 0
-        for at in batch:
-            features, truth, size = self.item(at)
+        items = [self.item(at) for at in batch]
+        pixels = torch.stack([(truth != IGNORE).sum() for _, truth, _ in items]).sum().clamp(min=1)
+        for features, truth, size in items:
             votes = self.model.votes(features, size, size, heads)
             target = truth.long().expand(len(heads), -1, -1)
-            loss = loss + F.cross_entropy(votes, target, ignore_index=IGNORE, reduction="sum")
-            pixels += int((truth != IGNORE).sum())
-        return {"tried" if first else "chosen": loss / max(pixels, 1)}
+            loss = F.cross_entropy(votes, target, ignore_index=IGNORE, reduction="sum")
+            del votes  # before those of the next image are made
+            yield {"tried" if first else "chosen": loss / pixels}
 
 
 def rate(config: PatchLinear, step: int) -> float:

@@ -1,8 +1,10 @@
-"""BatchNorm's statistics estimated anew for the weights as they are: Detectron2's "precise BatchNorm".
+"""BatchNorm's statistics estimated anew for the weights as they are: "precise BatchNorm", in its first form.
 
 In training weights and statistics move together, so that the running averages that a measurement uses belong to weights
-of the past. Source: update_bn_stats in fvcore/nn/precise_bn.py, which Detectron2 calls before every measurement and at
-the end where TEST.PRECISE_BN.ENABLED is set.
+of the past. Detectron2 calls update_bn_stats of fvcore/nn/precise_bn.py before every measurement and at the end where
+TEST.PRECISE_BN.ENABLED is set. Here as in fvcore's first versions each batch's mean and variance are averaged. Later
+ones estimate the variance of all batches together (_PopulationVarianceEstimator): a batch counts by its number of
+places, and how far the batches' means lie apart is part of the variance.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,8 @@ from resmom.evaluate.detection import Detect, Samples, loss_terms
 def averaging(norms: list[_BatchNorm]) -> Iterator[None]:
     """Forward passes in here give `norms` the plain mean of every batch's mean and (unbiased) variance.
 
-    Each batch counts alike, however many places it has, as at the source. What the layers had before is forgotten.
+    Each batch counts alike, however many places it has, as in fvcore's first versions. What the layers had before is
+    forgotten.
     """
     momenta = [norm.momentum for norm in norms]
     counted = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]

@@ -3,7 +3,7 @@
 The folder, detect.json and all, is that of `runs/tuned.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from resmom.config import ConfigError, part_from_json, part_to_json
-from resmom.data.boxes import BoxData, open_boxes
+from resmom.data.boxes import BoxData, is_place, open_boxes
 from resmom.evaluate.detection import (
     Detect,
     Sample,
@@ -30,7 +30,7 @@ from resmom.nets.detector import build_detector
 from resmom.runs import tuned
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
-from resmom.runs.task import Task
+from resmom.runs.task import Task, require_seed
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured
 from resmom.train.optim import set_rate
@@ -62,6 +62,9 @@ class Detection(Task[BoxData]):
     def samples(self) -> Samples:
         return Samples(self.train, self.config)
 
+    def require_sizes(self) -> None:
+        self.samples().require_sizes()
+
     def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         rate = learning_rate(self.config, step)
         set_rate(optimizer, rate)
@@ -73,10 +76,10 @@ class Detection(Task[BoxData]):
     def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
         return precise_statistics(model, self.samples(), self.config, device, workers)
 
-    def loss_terms(
+    def losses(
         self, model: nn.Module, batch: list[Sample], device: torch.device, step: int
-    ) -> dict[str, torch.Tensor]:
-        return loss_terms(model, batch, self.config, device, step)
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        yield loss_terms(model, batch, self.config, device, step)
 
     def scores(self, model: nn.Module, data: BoxData, device: torch.device) -> dict[str, Any]:
         return score(detections(model, data, self.config, device), data).plain()
@@ -99,7 +102,7 @@ def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, 
     return open_boxes(specs, classes, settings["detector"]["form"] == "mask")
 
 
-WORDS = Words("detect", "detection", "detectors", "boxes", _opened, _restored)
+WORDS = Words("detect", "detection", "detectors", "boxes", _opened, _restored, is_place)
 
 
 def detect_train(
@@ -148,11 +151,23 @@ def _check(config: Detect) -> None:
     """Refuse numbers that cannot train."""
     if (
         min(config.steps, config.batch, config.line_steps) < 1
-        or min(config.warmup_steps, config.save_steps, config.precise_bn) < 0
+        or min(config.warmup_steps, config.save_steps, config.measure_steps, config.precise_bn) < 0
     ):
         raise ConfigError(
-            "--steps, --batch and --line-steps must be 1 or more, --warmup-steps, --save-steps and --precise-bn 0 or "
-            "more"
+            "--steps, --batch and --line-steps must be 1 or more, --warmup-steps, --save-steps, --measure-steps and "
+            "--precise-bn 0 or more"
+        )
+    require_seed(config.seed)
+    if not (config.weight_decay >= 0 and config.clip >= 0 and 0 <= config.flip <= 1):
+        raise ConfigError(
+            f"--weight-decay and --clip must be 0 or more, --flip in [0, 1]; got {config.weight_decay:g}, "
+            f"{config.clip:g}, {config.flip:g}"
+        )
+    d = config.detector
+    if min(d.width, d.hidden, d.proposals, d.samples) < 1 or not d.anchor > 0:
+        raise ConfigError(
+            "--detector.width, --detector.hidden, --detector.proposals and --detector.samples must be 1 or more, "
+            f"--detector.anchor above 0; got {d.width}, {d.hidden}, {d.proposals}, {d.samples}, {d.anchor:g}"
         )
     if not config.lr > 0 or not all(0 < drop <= 1 for drop in config.drops):
         raise ConfigError(

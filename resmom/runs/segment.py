@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import ConfigError, part_from_json
+from resmom.data.maskfiles import is_place
 from resmom.data.masks import IGNORE, MaskData, open_masks
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
@@ -16,6 +17,7 @@ from resmom.runs import tuned
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin, backbones, require_fit
 from resmom.runs.segment_tasks import FcnTask, PatchLinearTask
+from resmom.runs.task import require_seed
 from resmom.runs.tuned import Ended, Words
 from resmom.runs.tuning import Measured
 
@@ -34,7 +36,7 @@ def _opened(specs: Sequence[str], classes: tuple[str, ...], settings: dict[str, 
     return open_masks(specs, classes)
 
 
-WORDS = Words("segment", "segmentation", "segmentation networks", "masks", _opened, restored)
+WORDS = Words("segment", "segmentation", "segmentation networks", "masks", _opened, restored, is_place)
 
 
 def segment_train(
@@ -83,6 +85,7 @@ def _check(config: Fcn | PatchLinear) -> None:
     """Refuse numbers that cannot train."""
     if min(config.steps, config.batch, config.line_steps) < 1 or config.save_steps < 0:
         raise ConfigError("--steps, --batch and --line-steps must be 1 or more, --save-steps 0 or more")
+    require_seed(config.seed)
     if config.side and (config.side < 32 or config.longest < config.side):
         raise ConfigError(
             "--side must be 32 pixels or more, or 0 for the images' own size, and --longest no less; got "
@@ -99,6 +102,13 @@ def _check(config: Fcn | PatchLinear) -> None:
             f"--lr must be above 0, --min-lr in 0 … lr, --drops shares of the steps in (0, 1]; got {config.lr}, "
             f"{config.min_lr}, {config.drops}"
         )
+    if not (config.weight_decay >= 0 and config.clip >= 0 and config.measure_steps >= 0):
+        raise ConfigError(
+            "--weight-decay, --clip and --measure-steps must be 0 or more; got "
+            f"{config.weight_decay:g}, {config.clip:g}, {config.measure_steps}"
+        )
+    if not (0 <= config.flip <= 1 and 0 <= config.distort <= 1):
+        raise ConfigError(f"--flip and --distort must be in [0, 1]; got {config.flip:g}, {config.distort:g}")
     if config.crop < 32 or not 0 < config.scales[0] <= config.scales[1] or not config.most > 0:
         raise ConfigError(
             "--crop must be 32 pixels or more, --scales two rising numbers above 0, --most above 0; got "

@@ -1,5 +1,6 @@
 """The two tasks of segmentation: an FCN around the backbone, and a linear layer on the places of the frozen one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -38,13 +39,23 @@ class FcnTask(Task[MaskData]):
         return part_to_json(self.config)
 
     def build(self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
-        return FcnNetwork(self.config.segmenter, backbone, len(self.train.classes), mean, std)
+        network = FcnNetwork(self.config.segmenter, backbone, len(self.train.classes), mean, std)
+        batch, crop, stride = self.config.batch, self.config.crop, network.body.strides[-1]
+        if batch == 1 and crop <= stride:
+            raise ValueError(
+                f"of a crop of {crop} pixels its last map has one place, and BatchNorm needs two or more in a batch; "
+                f"take --crop above {stride}, --batch above 1, or a larger --segmenter.dilated"
+            )
+        return network
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         return SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=self.config.weight_decay)
 
     def samples(self) -> Crops:
         return Crops(self.train, self.config)
+
+    def require_sizes(self) -> None:
+        pass  # `open_masks` has read every mask and its image's header
 
     def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         rate = fcn.learning_rate(self.config, step)
@@ -57,10 +68,10 @@ class FcnTask(Task[MaskData]):
     def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
         return ""
 
-    def loss_terms(
+    def losses(
         self, model: nn.Module, batch: list[fcn.Sample], device: torch.device, step: int
-    ) -> dict[str, torch.Tensor]:
-        return fcn.loss_terms(model, batch, self.config, device, step)
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        yield fcn.loss_terms(model, batch, self.config, device, step)
 
     def scores(self, model: nn.Module, data: MaskData, device: torch.device) -> dict[str, Any]:
         return overlap(self.votes(model), data, self.config.side, self.config.longest, device).plain(data.classes)
@@ -144,6 +155,9 @@ class PatchLinearTask(Task[MaskData]):
     def samples(self) -> Images:
         return Images(self.train, self.config)
 
+    def require_sizes(self) -> None:
+        pass  # as for the FCN
+
     def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         """The one to note is that of the chosen rate, or the share that all have before the choice."""
         assert isinstance(model, PatchProbe)
@@ -164,10 +178,10 @@ class PatchLinearTask(Task[MaskData]):
     def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
         return ""
 
-    def loss_terms(
+    def losses(
         self, model: nn.Module, batch: list[int], device: torch.device, step: int
-    ) -> dict[str, torch.Tensor]:
-        return self._of(model, device).loss_terms(batch, step)
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        return self._of(model, device).losses(batch, step)
 
     def scores(self, model: nn.Module, data: MaskData, device: torch.device) -> dict[str, Any]:
         assert isinstance(model, PatchProbe)

@@ -1,7 +1,7 @@
 """What a task with labels must say of itself, for a backbone to be fine-tuned for it and measured."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone
 
 
@@ -32,12 +33,20 @@ class Pace(Protocol):
     def save_steps(self) -> int: ...
 
 
+def require_seed(seed: int) -> None:
+    """Raise ConfigError for a seed that the draws of a training cannot count with."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"--seed must be in [0, 2^32); got {seed}")
+
+
 @runtime_checkable
 class Pictured(Protocol):
     """One image of these."""
 
     @property
     def path(self) -> Path: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
 
 
 @runtime_checkable
@@ -95,6 +104,10 @@ class Task(ABC, Generic[D]):
         """Raises DataError where the images do not fill a batch."""
 
     @abstractmethod
+    def require_sizes(self) -> None:
+        """Raise DataError unless the images that are learned from have, by their headers, the size of their labels."""
+
+    @abstractmethod
     def set_rate(self, model: nn.Module, optimizer: Optimizer, step: int) -> float:
         """Give every group its learning rate of this step; the one to note."""
 
@@ -110,8 +123,12 @@ class Task(ABC, Generic[D]):
         """
 
     @abstractmethod
-    def loss_terms(self, model: nn.Module, batch: Any, device: torch.device, step: int) -> dict[str, torch.Tensor]:
-        """The named losses of a batch. They leave torch's generators as they were."""
+    def losses(
+        self, model: nn.Module, batch: Any, device: torch.device, step: int
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The named losses of a batch, or of its parts one by one, whose sums they are: a part's graph can then be gone
+        before that of the next is made. They leave torch's generators as they were.
+        """
 
     @abstractmethod
     def scores(self, model: nn.Module, data: D, device: torch.device) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, part_to_json
 from resmom.data.decode import decode
-from resmom.data.labelled import files_digest, needed
+from resmom.data.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.source import DataError
 from resmom.nets.backbones import build_backbone
 from resmom.rundir import RunDir, RunDirError, append_line, write_json
@@ -51,6 +51,8 @@ class Words(Generic[D]):
     """The images of some places, with the given classes, for the task of the given settings."""
     restore: Callable[[dict[str, Any], D, D | None], Task[D]]
     """The task of settings as plain values, on images to train on and images to measure on."""
+    is_place: IsPlace
+    """Of the places that `open` takes."""
 
     def file(self, out: Path) -> Path:
         return out / f"{self.verb}.json"
@@ -96,8 +98,10 @@ def begin(
 ) -> Ended:
     """Fine-tune every backbone of `found`; `train` and `test` are the places that the task's images came from."""
     task.samples()  # whether the images fill a batch
-    for image in [] if task.test is None else task.test.images:
-        needed(decode, image.path)  # now, and not when all is trained
+    task.require_sizes()
+    for image in [] if task.test is None else task.test.images:  # now, and not when all is trained
+        height, width = needed(decode, image.path).shape[1:]
+        require_size(image.path, (height, width), image.size, words.labels)
     job = Job(task, out, default_device(machine.device), machine)
     with RunDir(out).locked():
         require_fresh(out, words)  # once more, now that nobody else can come between
@@ -107,7 +111,7 @@ def begin(
             for name, backbone in found.weights.items():
                 tuning = fresh_tuning(job, name, backbone, found.mean, found.std)
                 save_checkpoint(RunDir(out / name).last, content(job, tuning))
-            write_json(words.file(out), _written(task, found, train, test))
+            write_json(words.file(out), _written(task, words, found, train, test))
         except BaseException:  # without its file the folder could neither be continued nor begun in
             _clear(out)
             raise
@@ -162,7 +166,7 @@ def described(out: Path, words: Words[D]) -> dict[str, Any]:
             f"{out} holds no {words.things}: it has no {file.name}; make some with `resmom {words.verb} train`"
         )
     content: dict[str, Any] = json.loads(file.read_text())
-    return content
+    return content | {key: [mended(spec, words.is_place) for spec in content[key]] for key in ("data", "test")}
 
 
 def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
@@ -184,12 +188,14 @@ def as_saved(job: Job[D], words: Words[D], found: Backbones, name: str) -> tuple
     return tuning, load_tuning(job.folder / name, tuning, job.device, words.file(job.folder))
 
 
-def _written(task: Task[D], found: Backbones, train: Sequence[str], test: Sequence[str]) -> dict[str, Any]:
+def _written(
+    task: Task[D], words: Words[D], found: Backbones, train: Sequence[str], test: Sequence[str]
+) -> dict[str, Any]:
     return {
         "format": 1,
         "settings": task.settings(),
-        "data": [_absolute(spec) for spec in train],
-        "test": [_absolute(spec) for spec in test],
+        "data": [absolute(spec, words.is_place) for spec in train],
+        "test": [absolute(spec, words.is_place) for spec in test],
         "test_digest": None if task.test is None else measured_digest(task.test),
         "images": len(task.train.images),
         "classes": list(task.train.classes),
@@ -209,16 +215,6 @@ def _require_same(out: Path, written: dict[str, Any], test: D, words: Words[D], 
     """Raise DataError if the folder's test images are others than at its beginning."""
     if written.get("test_digest") not in (None, measured_digest(test)):
         raise DataError(f"the test images or their {words.labels} are not those that {out} was begun with; {remedy}")
-
-
-def _absolute(spec: str) -> str:
-    """The same place for whoever stands in another folder."""
-    path, colon, part = spec.rpartition(":")
-    if Path(spec).exists() or not colon:
-        return str(Path(spec).resolve())
-    # A part is a name, unless it is where the images of a COCO file or the masks of a folder lie.
-    place = path.endswith(".json") or (not (Path(path) / part).is_dir() and Path(part).is_dir())
-    return f"{Path(path).resolve()}:{Path(part).resolve() if place else part}"
 
 
 def _all(job: Job[D], words: Words[D], found: Backbones) -> Ended:

@@ -141,7 +141,7 @@ def picture(path: Path, number: int) -> Picture:
 
 def falling(lr: float, drops: Sequence[float], steps: int) -> str:
     """A learning rate that is a tenth after each of some shares of the steps."""
-    return f"{lr:g}, a tenth after {', '.join(f'{round(share * steps):,}' for share in drops)} steps"
+    return f"{lr:g}, a tenth after {', '.join(f'{round(share * steps):,}' for share in sorted(drops))} steps"
 
 
 def _places(specs: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """One backbone fine-tuned for a task with labels: its steps, its measurements, and what a restart carries."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -112,7 +113,8 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
     task, pace, folder = job.task, job.task.pace, RunDir(job.folder / tuning.name)
     samples = task.samples()
     drop_lines_after(folder.metrics, tuning.step)
-    if tuning.step == pace.steps and (noted := _noted(job, tuning)) is not None:
+    noted = _noted(job, tuning)
+    if tuning.step == pace.steps and noted is not None:
         return noted
     row: Measured | None = None
     with (
@@ -120,6 +122,8 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
         prefetch(samples.batch, tuning.step, pace.steps, job.workers) as batches,
     ):
         progress.say(f"{tuning.name} ({words}): {len(samples)} images, step {tuning.step} of {pace.steps}")
+        if noted is None:  # whatever measured this step may have been killed, or failed
+            row = _late(job, tuning, samples, progress)
         for batch in batches:
             values = _step(job, tuning, batch)
             tuning.step += 1
@@ -129,29 +133,48 @@ def tune(job: Job[D], tuning: Tuning, interrupt: Interrupt, words: str) -> Measu
                 lines = {name: float(value) for name, value in values.items()}
                 _note(folder, samples, tuning.step, "train", lines)
                 progress.update(tuning.step, {"loss": lines["loss"]})
-            measuring = task.test is not None and due(tuning.step, pace.measure_steps)
+            measuring = _measures(task, tuning.step)
             if measuring or done:
                 tuning.settled = task.settle(tuning.model, job.device, job.workers)
             saving = due(tuning.step, pace.save_steps) or done or interrupt.asked
             if saving:  # before the measurement: whatever ends that costs no step
                 save_checkpoint(folder.last, content(job, tuning))
-            if task.test is not None and (measuring or done):
-                with progress.paused():
-                    row = measured(job, tuning, task.test)
-                _note(folder, samples, tuning.step, task.kind, row.plain())
-                progress.say(f"{tuning.name}, step {tuning.step}: {task.words(row.scores)}")
+            if measuring:
+                row = _measured_and_noted(job, tuning, samples, progress)
             if interrupt.asked:
                 if not saving:  # it was asked since
                     save_checkpoint(folder.last, content(job, tuning))
                 break
-    if row is None and task.test is not None and not interrupt.asked:  # all steps were done, but not the measurement
+    return row
+
+
+def _measures(task: Task[D], step: int) -> bool:
+    """Whether the network is measured after this step."""
+    return task.test is not None and (due(step, task.pace.measure_steps) or step == task.pace.steps)
+
+
+def _late(job: Job[D], tuning: Tuning, samples: Batches, progress: Progress) -> Measured | None:
+    """What a saved step still lacks: the estimate that a measurement needs, and the measurement; None if neither."""
+    task, measuring = job.task, _measures(job.task, tuning.step)
+    if (measuring or tuning.step == task.pace.steps) and not tuning.settled:
+        tuning.settled = task.settle(tuning.model, job.device, job.workers)
+        if tuning.settled:
+            save_checkpoint(RunDir(job.folder / tuning.name).last, content(job, tuning))
+    return _measured_and_noted(job, tuning, samples, progress) if measuring else None
+
+
+def _measured_and_noted(job: Job[D], tuning: Tuning, samples: Batches, progress: Progress) -> Measured:
+    task = job.task
+    assert task.test is not None
+    with progress.paused():
         row = measured(job, tuning, task.test)
-        _note(folder, samples, tuning.step, task.kind, row.plain())
+    _note(RunDir(job.folder / tuning.name), samples, tuning.step, task.kind, row.plain())
+    progress.say(f"{tuning.name}, step {tuning.step}: {task.words(row.scores)}")
     return row
 
 
 def _noted(job: Job[D], tuning: Tuning) -> Measured | None:
-    """The measurement that a finished training ended with, if its lines have it."""
+    """The measurement of the step that it is at, if its lines have it."""
     own = {"kind", "network", "step", "epoch", "protocol"}
     for line in read_lines(RunDir(job.folder / tuning.name).metrics):
         if line["kind"] == job.task.kind and line["step"] == tuning.step:
@@ -166,10 +189,9 @@ def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
     task.prepare(model, job.device, tuning.step)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
     rate = task.set_rate(model, tuning.optimizer, tuning.step)
-    terms = task.loss_terms(model, batch, job.device, tuning.step)
-    loss = torch.stack(list(terms.values())).sum()
     tuning.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    terms = _backward(task.losses(model, batch, job.device, tuning.step))
+    loss = torch.stack(list(terms.values())).sum()
     limit = task.pace.clip if task.pace.clip > 0 else float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
     if bool(torch.isfinite(loss) & torch.isfinite(norm)):
@@ -186,7 +208,16 @@ def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
                 f"{tuning.name}: the loss has not been finite for {SKIPS} steps; lower --lr (now {rate:g}), "
                 "lengthen the warm-up where there is one, or set --clip 10"
             )
-    return {"loss": loss.detach(), **{f"loss/{name}": value.detach() for name, value in terms.items()}, "lr": rate}
+    return {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}, "lr": rate}
+
+
+def _backward(parts: Iterator[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The named losses summed over `parts`, after the backward pass of each."""
+    total: dict[str, torch.Tensor] = {}
+    for terms in parts:
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        total = {name: value.detach() + total.get(name, 0) for name, value in terms.items()}
+    return total
 
 
 def _note(folder: RunDir, samples: Batches, step: int, kind: str, values: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resmom.data.boxes import open_boxes
+from resmom.data.boxes import is_place, open_boxes
+from resmom.data.labelled import absolute, mended
 from resmom.data.runlength import decoded
 from resmom.data.source import DataError
 from resmom.data.yolo import yolo_classes
@@ -280,3 +281,15 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "b.xml").write_text("<annotation>")
     with pytest.raises(DataError, match="cannot be read as XML"):
         open_boxes(str(tmp_path))
+
+
+def test_a_part_is_a_place_beside_a_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub/test").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for part, there in (("test", "test"), ("sub/test", "sub/test")):
+        assert absolute(f"yolo:{part}", is_place) == f"{tmp_path}/yolo:{there}"
+    assert absolute("a.json:sub", is_place) == f"{tmp_path}/a.json:{tmp_path}/sub"
+    assert absolute("sub", is_place) == str(tmp_path / "sub")
+    assert mended(f"/yolo:{tmp_path}/test", is_place) == "/yolo:test"
+    for kept in ("/yolo:test", "/yolo", f"/a.json:{tmp_path}/sub"):
+        assert mended(kept, is_place) == kept

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resmom.data.labelled import absolute, mended
+from resmom.data.maskfiles import is_place
 from resmom.data.masknames import CAMVID, VOC
 from resmom.data.masks import IGNORE, labels, open_masks
 from resmom.data.source import DataError
@@ -239,3 +241,17 @@ def test_a_list_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(DataError, match=r"train\.txt is no text in UTF-8"):
         open_masks(str(tmp_path / "train.txt"))
+
+
+def test_a_part_is_a_place_where_it_is_the_folder_of_the_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("data/images/test", "data/labels/test", "test", "masks", "photos"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "photos/a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    assert absolute("data:test", is_place) == f"{tmp_path}/data:test"
+    assert absolute("photos:./masks", is_place) == f"{tmp_path}/photos:{tmp_path}/masks"
+    assert mended(f"{tmp_path}/data:{tmp_path}/test", is_place) == f"{tmp_path}/data:test"
+    kept = f"{tmp_path}/photos:{tmp_path}/masks"
+    assert mended(kept, is_place) == kept
+    (tmp_path / "photos/SegmentationClass").mkdir()
+    assert mended(kept, is_place) == f"{tmp_path}/photos:masks"

@@ -117,6 +117,11 @@ def test_the_schedule_is_that_of_the_protocol() -> None:
     assert (voc.batch, voc.detector.form, voc.sides[0], voc.sides[-1], len(voc.sides)) == (16, "c4", 480, 800, 11)
 
 
+def test_drops_count_in_whatever_order_they_stand() -> None:
+    config = Detect(steps=1000, drops=(0.9, 0.5), warmup_steps=0)
+    np.testing.assert_allclose([learning_rate(config, step) for step in (499, 600, 900)], [0.02, 2e-3, 2e-4])
+
+
 def test_recipes_say_whose_they_are() -> None:
     for name, recipe in DETECTION.items():
         assert detection_recipe(name).recipe == name

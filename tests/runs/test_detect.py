@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from resmom.checkpoint import load_checkpoint
 from resmom.cli import main
+from resmom.config import ConfigError
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
@@ -19,7 +20,7 @@ from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, b
 from resmom.nets.detector import Detector
 from resmom.rundir import RunDir, read_lines
 from resmom.runs import detect, tuning
-from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.detect import Detection, detect_evaluate, detect_resume, detect_train
 from resmom.runs.detection_record import detection_record
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
@@ -260,6 +261,29 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         detect_evaluate(place)
 
 
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (r"--seed must be in \[0, 2\^32\); got -1", {"seed": -1}),
+        (r"--seed must be in \[0, 2\^32\); got 4294967296", {"seed": 2**32}),
+        ("--weight-decay and --clip must be 0 or more", {"weight_decay": -1.0}),
+        ("--weight-decay and --clip must be 0 or more", {"clip": -1.0}),
+        (r"--flip in \[0, 1\]; got 0.0001, 10, 2$", {"flip": 2.0}),
+        ("--measure-steps and --precise-bn 0 or more", {"measure_steps": -5}),
+        ("--detector.width, .* must be 1 or more", {"detector": Detector(width=0)}),
+        ("must be 1 or more, --detector.anchor above 0; got 256, 0, 1000, 512, 8$", {"detector": Detector(hidden=0)}),
+        ("--detector.proposals and", {"detector": Detector(proposals=0)}),
+        ("--detector.samples must be 1 or more", {"detector": Detector(samples=0)}),
+        ("--detector.anchor above 0", {"detector": Detector(anchor=0.0)}),
+        ("--detector.anchor above 0", {"detector": Detector(anchor=-1.0)}),
+    ],
+)
+def test_numbers_that_cannot_train(words: str, changes: dict[str, object], place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train(tiny(steps=1, **changes), place, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_changed_boxes_are_noticed(tmp_path: Path) -> None:
     write_rectangles(tmp_path / "train", 6, 0)
     config, places = tiny(steps=1), [str(tmp_path / "train")]
@@ -277,6 +301,16 @@ def test_an_unreadable_test_image_is_told_before_the_first_step(place: Path, tmp
     (test / "JPEGImages/002.png").write_bytes((test / "JPEGImages/002.png").read_bytes()[:60])
     with pytest.raises(DataError, match=r"002\.png cannot be read: .*; replace it or take it out of the data$"):
         detect_train(tiny(steps=1), RANDOM, [str(place / "train")], [str(test)], tmp_path / "out", MACHINE)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_an_image_of_another_size_than_its_boxes_is_told_before_the_first_step(part: str, tmp_path: Path) -> None:
+    places = {name: write_rectangles(tmp_path / name, 4, 0) for name in ("train", "test")}
+    file = places[part] / "Annotations/002.xml"
+    file.write_text(file.read_text().replace("<height>64<", "<height>66<"))
+    with pytest.raises(DataError, match=r"002\.png has 64 x 64 pixels, but its boxes are for 64 x 66"):
+        train(tiny(steps=1), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -313,6 +347,52 @@ def test_killed_in_the_last_measurement_only_that_is_done_again(
     noted = [line for line in read_lines(out / "random/metrics.jsonl") if line["kind"] == "detection"]
     assert [line["ap"] for line in noted] == [row.scores["ap"]]
     assert detect_resume(out, MACHINE).rows == [row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["measured", "settle"])
+def test_a_measurement_that_did_not_come_to_its_end_is_made_by_the_restart(
+    what: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in that of step 2, or ended in the estimate of BatchNorm's statistics before it by a bad image."""
+    detector = replace(tiny().detector, form="c4")
+    config = tiny(detector=detector, steps=3, measure_steps=2, save_steps=2, precise_bn=1)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    train(config, place, whole)
+    error = KeyboardInterrupt if what == "measured" else DataError
+
+    def ended(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(*((tuning, "measured", ended) if what == "measured" else (Detection, "settle", ended)))
+        train(config, place, out)
+    assert load_checkpoint(RunDir(out / "random").last)["state"]["step"] == 2
+    detect_resume(out, MACHINE)
+    one, other = (
+        [x for x in read_lines(folder / "random/metrics.jsonl") if x["kind"] == "detection"] for folder in (whole, out)
+    )
+    assert [line["step"] for line in other] == [2, 3] and one == other
+    assert all(torch.equal(value, weights(out)[name]) for name, value in weights(whole).items())
+
+
+def test_a_part_stays_a_name_where_a_folder_is_called_so(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a folder that was begun when it did not can be continued."""
+    data = write_rectangles(tmp_path / "data", 4, 0)
+    (data / "ImageSets/Main").mkdir(parents=True)
+    (data / "ImageSets/Main/some.txt").write_text("000\n001\n002\n003\n")
+    (tmp_path / "here/some").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    out = tmp_path / "out"
+    first = detect_train(tiny(steps=1), RANDOM, ["../data:some"], ["../data:some"], out, MACHINE).rows
+    written = json.loads((out / "detect.json").read_text())
+    assert written["data"] == written["test"] == [f"{data}:some"]
+    older = [f"{data}:{tmp_path}/here/some"]
+    (out / "detect.json").write_text(json.dumps(written | {"data": older, "test": older}))
+    assert detect_resume(out, MACHINE).rows == first
+    assert detect_evaluate(out, [], MACHINE)[0].scores == first[0].scores
 
 
 def test_changed_test_photos_are_noticed(place: Path, tmp_path: Path) -> None:

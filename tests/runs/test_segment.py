@@ -9,6 +9,7 @@ import torch
 
 from resmom.checkpoint import load_checkpoint
 from resmom.cli import main
+from resmom.config import ConfigError
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate import patchlinear
@@ -169,6 +170,33 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         train(tiny_fcn(steps=1), place, out)
     with pytest.raises(UserError, match=r"no segment\.json"):
         segment_evaluate(place)
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [
+        (r"--seed must be in \[0, 2\^32\); got -1", tiny_fcn(seed=-1)),
+        (r"--seed must be in \[0, 2\^32\); got 4294967296", tiny_linear(seed=2**32)),
+        ("--weight-decay, --clip and --measure-steps must be 0 or more; got -1, 10, 0", tiny_fcn(weight_decay=-1.0)),
+        ("--weight-decay, --clip and --measure-steps must be 0 or more", tiny_fcn(clip=-1.0)),
+        ("--weight-decay, --clip and --measure-steps must be 0 or more", tiny_fcn(measure_steps=-5)),
+        (r"--flip and --distort must be in \[0, 1\]", tiny_fcn(flip=2.0)),
+        (r"--flip and --distort must be in \[0, 1\]", tiny_fcn(distort=-0.5)),
+    ],
+)
+def test_numbers_that_cannot_train(words: str, config: Fcn | PatchLinear, place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train(config, place, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_place_of_one_image_is_too_little_for_batch_norm(place: Path, tmp_path: Path) -> None:
+    deep = Origin(backbone=SmallResNet((4,) * 5))  # stride 32
+    config = tiny_fcn(steps=1, batch=1, crop=32, segmenter=Segmenter(dilated=0, width=8))
+    with pytest.raises(ConfigError, match=r"a crop of 32 pixels its last map has one place.*take --crop above 32"):
+        train(config, place, tmp_path / "out", deep)
+    assert not (tmp_path / "out").exists()
+    assert train(replace(config, crop=40), place, tmp_path / "wider", deep).rows[0].step == 1
 
 
 def test_classes_that_nothing_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
