@@ -16,14 +16,17 @@ RUN/lock                held while a process works in the folder
 
 import errno
 import fcntl
+import glob
 import json
 import os
+import secrets
+import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from resmom.errors import UserError
 
@@ -104,6 +107,33 @@ class RunDir:
         """The kept checkpoints, oldest first."""
         return sorted((self.path / "checkpoints").glob("step-*.pt"))
 
+    def written(self) -> dict[str, Any]:
+        """What run.json says. Raises RunDirError where it is damaged."""
+        found = read_object(self.config)
+        if missing := [name for name in ("run", "data") if name not in found]:
+            raise RunDirError(
+                f"{self.config} is damaged or of another program: it has no '{missing[0]}'; put back a copy of it, or "
+                "start a new run in another folder"
+            )
+        return found
+
+    def lost(self) -> str:
+        """That the last checkpoint was there and is gone, in words; empty for a run that has it, or had none yet.
+
+        One is written before the first step, so a run that kept another, or measured past the start, has had it.
+        """
+        if self.last.exists():
+            return ""
+        step = max((line.get("step", 0) for line in read_lines(self.metrics)), default=0)
+        if not step and not self.all_kept():
+            return ""
+        return f"{self.last} is missing, though the run has " + (f"been at step {step}" if step else "kept others")
+
+    def require_not_lost(self) -> None:
+        """Raise RunDirError where the last checkpoint is gone: begun anew, the run would lose what is still there."""
+        if words := self.lost():
+            raise RunDirError(f"{words}; what helps: {way_back(self.all_kept(), self.last)}")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process. Raises RunDirError if another holds it; a killed holder's lock is gone."""
@@ -160,14 +190,60 @@ def _leftover(entry: Path) -> bool:
     return entry.name == "lock" or entry.name.endswith(".part")
 
 
+def way_back(kept: Sequence[Path | str], last: Path | str) -> str:
+    """What to do about a last checkpoint that is gone or damaged, beside the kept ones, oldest first."""
+    if not kept:
+        return "a copy of the folder from elsewhere; without one, start anew in another folder"
+    copy = f"cp {shlex.quote(str(kept[-1]))} {shlex.quote(str(last))}"
+    return f"{copy}, then `resmom resume`: the run goes on from that checkpoint"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write in, which takes the place of `path` once it is whole and on the disk.
+
+    A crash leaves the old file or the new one; what fails otherwise leaves nothing beside them, above all no half file
+    on a full disk. Every writer has a name of its own, so that several may write the same file: the last one wins.
+    """
+    _sweep(path)
+    draft, file = _draft(path)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails names no file, and the user wants to know
+        raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, locked for as long as it is open: who sweeps tells by that that its writer lives."""
+    while True:
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        file = draft.open("xb")
+        with suppress(OSError):  # a disk without locks, where nothing can be swept
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if draft.exists():  # else it was swept before it was locked
+            return draft, file
+        file.close()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of this file that were killed have left."""
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError), draft.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Replace a file so that a crash leaves the old one or the new one. Text is written as UTF-8."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("wb") as file:
+    with replacing(path) as file:
         file.write(encoded(content) if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def encoded(text: str) -> bytes:
@@ -196,15 +272,39 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out.
 
-    Raises ValueError for a line that is no JSON object.
+    Raises RunDirError for a line that is no JSON object.
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     complete = lines[:-1]  # what follows the last newline is empty or cut short
-    found = [json.loads(line) for line in complete if line]
-    if not all(isinstance(line, dict) for line in found):
-        raise ValueError(f"{path} has a line that is no JSON object")
+    return [_line(path, number, line) for number, line in enumerate(complete, start=1) if line.strip()]
+
+
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return _object(line)
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error  # its own number of a line would be 1
+        raise RunDirError(
+            f"{path} is damaged in line {number} ({reason}); put back a copy of the file, or take that line out"
+        ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that describes a folder. Raises RunDirError where the file is damaged."""
+    try:
+        return _object(path.read_bytes())
+    except ValueError as error:
+        raise RunDirError(
+            f"{path} is damaged: {error}; put back a copy of it, or start anew in another folder"
+        ) from error
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    found = json.loads(content.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
     return found
 
 
@@ -245,5 +345,6 @@ def find_run(path: Path) -> tuple[RunDir, Path]:
     if not run.config.exists():
         raise RunDirError(no_run(path))
     if not run.last.exists():
+        run.require_not_lost()
         raise RunDirError(f"{path} has no checkpoint yet; the run was stopped before its first one")
     return run, run.last

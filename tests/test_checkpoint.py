@@ -1,8 +1,12 @@
 """Checkpoints: whole or not at all, and nothing that could run code."""
 
+import errno
 import os
 import pickle
+import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,3 +64,64 @@ def test_damaged_foreign_and_malicious_files_are_refused(tmp_path: Path) -> None
     torch.save({"epoch": 3}, foreign)
     with pytest.raises(CheckpointError, match="not a resmom checkpoint of format"):
         load_checkpoint(foreign)
+
+
+def test_weights_that_are_not_those_written_are_refused(tmp_path: Path) -> None:
+    """torch alone would take them."""
+    path = tmp_path / "last.pt"
+    weights = torch.full((1000,), 7.0)
+    save_checkpoint(path, {"w": weights})
+    content = path.read_bytes()
+    at = content.index(weights.numpy().tobytes()) + 2000
+    path.write_bytes(content[:at] + b"\x55" + content[at + 1 :])
+    with pytest.raises(CheckpointError, match=r"last.pt is damaged.*data/0 in it is not what was written"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, mapped=True).keys() == {"format", "w"}  # weights that nobody asks for are not read
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("mapped", [False, True])
+def test_whatever_is_damaged_is_told_in_a_sentence(tmp_path: Path, mapped: bool) -> None:
+    good, path = tmp_path / "good.pt", tmp_path / "bad.pt"
+    save_checkpoint(good, {"w": torch.arange(9.0), "classes": ["a", "é"], "epoch": 1.5, "state": {"n": (1, None)}})
+    content, chance = good.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(400):
+        bad = bytearray(content)
+        bad[chance.randrange(len(bad))] = chance.randrange(256)
+        path.write_bytes(bad)
+        try:
+            load_checkpoint(path, mapped=mapped)
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_full_disk_is_what_the_system_says_and_no_half_file_fills_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"n": 1})
+
+    def full(_: object, file: Any) -> None:  # as torch does it
+        file.write(b"half a checkpoint")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904
+
+    def failing(_: object, file: Any) -> None:
+        file.write(b"half a checkpoint")
+        raise RuntimeError("unexpected pos 704 vs 598")
+
+    def refused(error: type[Exception], words: str) -> None:
+        with pytest.raises(error, match=words):
+            save_checkpoint(path, {"n": 2})
+        assert [file.name for file in tmp_path.iterdir()] == ["last.pt"] and load_checkpoint(path)["n"] == 1
+
+    monkeypatch.setattr(torch, "save", full)
+    refused(OSError, r"No space left on device: '.*/last.pt'")
+    monkeypatch.setattr(torch, "save", failing)
+    refused(RuntimeError, "unexpected pos")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    refused(OSError, r"No space left on device: '.*/last.pt'")

@@ -5,11 +5,22 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from resmom.rundir import RunDir, RunDirError, append_line, drop_lines_after, find_run, read_lines, write_json
+from resmom.rundir import (
+    RunDir,
+    RunDirError,
+    append_line,
+    drop_lines_after,
+    find_run,
+    read_lines,
+    replacing,
+    write_json,
+    write_whole,
+)
 
 
 def test_lines_survive_a_crash_in_the_middle_of_one(tmp_path: Path) -> None:
@@ -116,3 +127,77 @@ def test_names_that_are_no_text_are_written_and_read_back(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "a.json").read_text()) == {"path": odd}
     assert [line["path"] for line in read_lines(tmp_path / "b.jsonl")] == [plain, odd]
     assert plain in (tmp_path / "b.jsonl").read_text()
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    pages = [f"{number}" * 10_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            list(threads.map(write_whole, [path] * 8, pages))
+            assert path.read_text() in pages
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_goes_with_the_next_and_a_living_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "last[1].pt"
+    for name in ("last[1].pt.0123abcd.part", "last1.pt.0123abcd.part", "last[1].pt.mine.part"):
+        (tmp_path / name).touch()
+    with replacing(path) as file:
+        write_whole(path, "first")
+        file.write(b"second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "last1.pt.0123abcd.part",
+        "last[1].pt",
+        "last[1].pt.mine.part",
+    ]
+    assert path.stat().st_mode & 0o777 == (tmp_path / "last1.pt.0123abcd.part").stat().st_mode & 0o777
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/run.json'"):
+        write_whole(path, "new")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
+
+
+def test_damaged_files_are_named_with_the_place_of_the_damage(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    for text, words in (("{", "is damaged: Expecting"), ("[]", "no JSON object"), ('{"data": "x"}', "it has no 'run'")):
+        run.config.write_text(text)
+        with pytest.raises(RunDirError, match=rf"run.json is damaged.*{words.removeprefix('is damaged')}.*put back"):
+            run.written()
+    for line in (b'{"step": 1, "lo', b"7", b'{"step": "\xff"}'):
+        run.metrics.write_bytes(b'{"step": 0}\r\n\n' + line + b'\n{"step": 2}\n{"st')
+        with pytest.raises(RunDirError, match=r"metrics.jsonl is damaged in line 3 \(.*\); put back"):
+            read_lines(run.metrics)
+
+
+def test_a_last_checkpoint_that_is_gone_is_not_taken_for_none_yet(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "a run")
+    run.last.parent.mkdir(parents=True)
+    write_json(run.config, {})
+    append_line(run.metrics, {"step": 0})
+    run.require_not_lost()
+    append_line(run.metrics, {"step": 7})
+    with pytest.raises(RunDirError, match=r"last.pt is missing, though the run has been at step 7; .*start anew"):
+        find_run(run.path)
+    for step in (5, 10):
+        run.kept(step).touch()
+    with pytest.raises(RunDirError, match=r"cp '.*a run/checkpoints/step-00000010.pt' '.*/last.pt', then `resmom res"):
+        run.require_not_lost()
+    run.metrics.unlink()
+    with pytest.raises(RunDirError, match="has kept others"):
+        run.require_not_lost()
+    run.last.touch()
+    run.require_not_lost()

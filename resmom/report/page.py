@@ -18,7 +18,7 @@ from resmom.report.compare import Table, by_protocol, differences, letters, tabl
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.report.maskcolours import class_colour
-from resmom.rundir import write_whole
+from resmom.rundir import encoded, write_whole
 
 MARKER = "resmom report 1"
 """Says in the page's head whose file this is."""
@@ -114,7 +114,7 @@ def page(contents: Contents) -> str:
         "plotly": _plotly(),
     }
     template = _environment().get_template("report.html")
-    size = len(template.render(values, size=0).encode())
+    size = len(encoded(template.render(values, size=0)))
     return template.render(values, size=size)
 
 

@@ -1,6 +1,5 @@
 """What the arms of a grid begin as: a recipe, or a run on disk, whose settings may have been derived."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def base_named(name: str) -> Base:
         plain = path.is_dir() and not any(path.glob("*.json*"))
         hint = f"; images are named with --data {name}" if plain else ""
         raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}{hint}")
-    written = json.loads(folder.config.read_text())
+    written = folder.written()
     if own := written.get("own"):
         raise ConfigError(
             f"{path} has a {' and a '.join(own)} given from Python, that no configuration describes; a comparison "
@@ -58,7 +57,7 @@ def base_named(name: str) -> Base:
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)
-    last, steps = max((line["step"] for line in metrics), default=0), planned(run, int(written["images"]))
+    last, steps = max((line["step"] for line in metrics), default=0), _steps(run, written, metrics)
     first = [line["student"] for line in metrics if line["kind"] == "knn" and line["step"] == 0]
     return Base(
         run,
@@ -69,6 +68,14 @@ def base_named(name: str) -> Base:
         threads_of(path),
         f"{path} has not finished (step {last} of {steps}); only its settings are taken" if last < steps else "",
     )
+
+
+def _steps(run: Run, written: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> int:
+    """How long the run was planned; an older one, which does not say of how many images, tells by how far it is."""
+    if written.get("images"):
+        return planned(run, int(written["images"]))
+    last = next((line for line in reversed(metrics) if line["epoch"] > 0), None)
+    return length(run.train, round(last["step"] / last["epoch"])) if last else 0
 
 
 def planned(run: Run, images: int) -> int:

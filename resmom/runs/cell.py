@@ -68,11 +68,11 @@ def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, 
             )
     folder = RunDir(cell.folder(out))
     try:
-        written = folder.config.read_text()
+        written = folder.written()
     except FileNotFoundError:  # there is none, or another process has just finished and removed it
         return
-    _same_own(cell, own, json.loads(written).get("own", {}), str(folder.path))
-    _same_run(cell, from_json(json.loads(written)["run"]), str(folder.path))
+    _same_own(cell, own, written.get("own", {}), str(folder.path))
+    _same_run(cell, from_json(written["run"]), str(folder.path))
 
 
 def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:

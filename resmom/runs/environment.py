@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -45,15 +46,40 @@ def environment() -> dict[str, Any]:
 
 def shareable(about: dict[str, Any]) -> dict[str, Any]:
     """What `environment` told, for files that are passed on: of the command's paths the last parts."""
-    return {**about, "command": [without_folders(word) for word in about["command"]]}
+    return {**about, "command": [last_part(word) for word in about["command"]]}
 
 
-def without_folders(words: str) -> str:
+def last_part(word: str) -> str:
+    """One word of a command, or one place, cut to the last part of its path, spaces and all; an option stays before it.
+
+    Where that part would be somebody's home folder, it is told as one.
+    """
+    option, sign, place = word.partition("=")
+    if not option.startswith("--") or "/" in option:
+        option, sign, place = "", "", word
+    parts = place.rstrip("/").split("/")
+    name = "~" if len(parts) > 2 and parts[-2] in HOMES else parts[-1]
+    return option + sign + (name or place)
+
+
+def without_folders(words: str, *known: str) -> str:
     """Paths cut to their last part: what is passed on (a report, a result file) need not tell a home folder.
 
-    Nor whose home it is, where that folder itself is meant.
+    Nor whose home it is, where that folder itself is meant. Where a path with spaces begins and ends nobody can tell,
+    so those that the words may speak of are given as `known`.
     """
+    for folder in _above(known):
+        words = words.replace(f"{folder}/", "")
+        if folder.parent.name in HOMES:
+            words = re.sub(rf"{re.escape(str(folder))}\b", "~", words)
     return re.sub(r"\S*/(?=\S)", "", re.sub(rf"\S*/({'|'.join(HOMES)})/[^/\s]+/?(?!\S)", "~", words))
+
+
+def _above(paths: Iterable[str]) -> list[Path]:
+    """These paths and the folders above them, the deepest first, but not those in which home folders lie."""
+    given = [Path(path) for path in paths if path]
+    found = {folder for path in given for each in (path, path.resolve()) for folder in (each, *each.parents)}
+    return sorted((folder for folder in found if folder.name not in ("", *HOMES)), key=lambda f: -len(str(f)))
 
 
 def threads_of(run: Path) -> int:

@@ -69,7 +69,7 @@ def export(
     _require_free(out or own, own)
     out = out or own
     content, choice = _chosen(folder, checkpoint, named=path.is_file())
-    written = json.loads(folder.config.read_text())
+    written = folder.written()
     run = from_json(content["run"])
     there = NETWORKS if content["state"]["teacher"] is not None else NETWORKS[:1]
     if network == "teacher" and network not in there:

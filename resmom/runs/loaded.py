@@ -1,7 +1,6 @@
 """A run read back from its folder: configuration, networks, and the weights it started from."""
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +75,7 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
     `own` is needed where the run was made with modules of the user's own.
     """
     folder, checkpoint = find_run(path)
-    written = json.loads(folder.config.read_text())
+    written = folder.written()
     require(own or Own(), written)
     place = default_device(device)
     content = load_checkpoint(checkpoint, place)

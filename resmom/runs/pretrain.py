@@ -1,6 +1,5 @@
 """Pretrain, and resume: the same job from step 0 or from a checkpoint."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -103,7 +102,8 @@ def resume(
     folder = RunDir(path)
     if not folder.config.exists():
         raise RunDirError(no_run(path))
-    written = json.loads(folder.config.read_text())
+    written = folder.written()
+    folder.require_not_lost()
     run = from_json(written["run"])
     require(own, written)
     device = device_for(machine)
@@ -119,7 +119,7 @@ def _test_of(data: Data) -> str | None:
 
 def _require_test(job: Job, folder: RunDir) -> None:
     now = _test_of(job.data)
-    if json.loads(folder.config.read_text()).get("test", now) != now:  # not written by older versions
+    if folder.written().get("test", now) != now:  # not written by older versions
         raise DataError(
             f"the test images are not those that the run in {folder.path} has been measured on (they are others, or "
             "there are none now, or there were none); put them back, in Python as test=..., or start a new run"
@@ -205,5 +205,5 @@ def _load(job: Job, folder: RunDir) -> None:
     try:
         load_state(job.state, content["state"])
     except (RuntimeError, ValueError) as error:
-        hint = again(json.loads(folder.config.read_text()))
+        hint = again(folder.written())
         raise CheckpointError(f"{folder.last} does not fit the run in {folder.config}: {error}{hint}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import open_data
+from resmom.data.open import open_data, taken_apart
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
 from resmom.diagnose.rules import findings, too_short, unjudged
@@ -20,7 +20,7 @@ from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, RunDirError, no_run, read_lines
 from resmom.runs.detection_record import detection_record, is_detection
-from resmom.runs.environment import without_folders
+from resmom.runs.environment import last_part, without_folders
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.outcome import before_after
@@ -91,7 +91,7 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
 
 
 def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
-    written = json.loads(folder.config.read_text())
+    written = folder.written()
     run = from_json(written["run"])
     config = to_json(run)  # with the defaults of fields that the run is older than
     lines = read_lines(folder.metrics)
@@ -107,7 +107,12 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         data=record.data(written, per_epoch, run.train.batch),
         settings=_settings(config, written, run.method.traits.teacher),
         choices=[
-            Choice(*(without_folders(str(choice[part])) for part in ("option", "value", "reason")))
+            Choice(
+                *(
+                    without_folders(str(choice[part]), *_places(folder, written))
+                    for part in ("option", "value", "reason")
+                )
+            )
             for choice in written.get("choices", ())
         ],
         starts=_starts(folder.path),
@@ -121,6 +126,13 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         unjudged=unjudged(lines, steps or step, step),
         short=bool(too_short(step)),
     )
+
+
+def _places(folder: RunDir, written: Mapping[str, Any] | None = None) -> list[str]:
+    """Where a run and what it was made of lie, as messages may name it."""
+    written = folder.written() if written is None else written
+    data = taken_apart(str(written["data"]))[0]
+    return [str(folder.path), data, data.partition(":")[2], str(written["run"].get("init") or "")]
 
 
 def _per_epoch(run: Run, written: Mapping[str, Any], lines: Sequence[Line]) -> int | None:
@@ -159,7 +171,7 @@ def _start(line: Line) -> Start:
         versions=", ".join(
             [f"Python {line.get('python', '?')}", *(f"{name} {v}" for name, v in line.get("packages", {}).items())]
         ),
-        command=" ".join(without_folders(str(word)) for word in line.get("command", ())),
+        command=" ".join(last_part(str(word)) for word in line.get("command", ())),
     )
 
 
@@ -192,7 +204,8 @@ class _Opened:
             try:
                 self.data[spec] = open_data(spec)
             except UserError as error:
-                self.data[spec] = f"its images cannot be read ({without_folders(str(error))})"
+                why = without_folders(str(error), *_places(loaded.folder, loaded.written))
+                self.data[spec] = f"its images cannot be read ({why})"
         found = self.data[spec]
         if isinstance(found, Data) and found.train.fingerprint() != loaded.content["data"]:
             return "its images are no longer those that it was trained on"
@@ -222,7 +235,7 @@ def _pictures(folder: RunDir, name: str, opened: _Opened, sheets: dict[str, View
     try:
         loaded = load_run(folder.path)
     except UserError as error:
-        return f"its networks cannot be loaded ({without_folders(str(error))})"
+        return f"its networks cannot be loaded ({without_folders(str(error), *_places(folder))})"
     data = opened.open(loaded)
     if isinstance(data, str):
         return data

@@ -20,7 +20,7 @@ from resmom.data.decode import decode
 from resmom.data.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.source import DataError
 from resmom.nets.backbones import build_backbone
-from resmom.rundir import RunDir, RunDirError, append_line, write_json
+from resmom.rundir import RunDir, RunDirError, append_line, read_object, write_json
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible
@@ -165,7 +165,7 @@ def described(out: Path, words: Words[D]) -> dict[str, Any]:
         raise RunDirError(
             f"{out} holds no {words.things}: it has no {file.name}; make some with `resmom {words.verb} train`"
         )
-    content: dict[str, Any] = json.loads(file.read_text())
+    content = read_object(file)
     return content | {key: [mended(spec, words.is_place) for spec in content[key]] for key in ("data", "test")}
 
 

@@ -1,5 +1,6 @@
 """A folder of fine-tuned backbones to what a report says of it, as far as that is the same for every task."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from resmom.export.record import newest
 from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir, read_lines
-from resmom.runs.environment import without_folders
+from resmom.runs.environment import last_part, without_folders
 from resmom.runs.machine import Machine
 from resmom.runs.task import Labelled, Task
 from resmom.runs.tuned import Words, as_saved, backbones_of, described, measured_digest
@@ -31,6 +32,12 @@ SIDE = 480
 """Longest side of such a photo in pixels."""
 
 CPU = torch.device("cpu")
+
+BEGAN = re.compile(
+    r"(?P<before>\w+ of |\d+ tensors of the backbone from )(?P<place>.+?)"
+    r"(?P<after> at step \d+|( under '[^']*')?(; not used: .*)?)"
+)
+"""How `runs/origin.py` tells where a network comes from."""
 
 D = TypeVar("D", bound=Labelled)
 
@@ -47,7 +54,7 @@ class TunedFolder(Generic[D]):
         for name, words in self.written["networks"].items():
             lines = read_lines(RunDir(self.path / name).metrics)
             step = max((line["step"] for line in lines), default=0)
-            found.append(TunedNetwork(name, without_folders(words), step, lines))
+            found.append(TunedNetwork(name, _began_as(words), step, lines))
         return found
 
     def measured(self, kind: str, networks: Sequence[TunedNetwork]) -> dict[str, dict[str, Line]]:
@@ -72,7 +79,7 @@ class TunedFolder(Generic[D]):
         kind = backbone.pop("kind")
         return [
             ("backbone", f"{kind}, " + ", ".join(f"{name} {value}" for name, value in backbone.items())),
-            *((f"{network} began as", without_folders(words)) for network, words in written["networks"].items()),
+            *((f"{network} began as", _began_as(words)) for network, words in written["networks"].items()),
             ("learned from", f"{_places(written['data'])} ({written['images']:,} images)"),
             ("tested on", _places(written["test"]) or "nothing"),
             ("recipe", written["settings"]["recipe"]),
@@ -117,7 +124,10 @@ class TunedFolder(Generic[D]):
             except DataError as error:
                 raise self._unreadable() from error
         except UserError as error:
-            return replace(record, no_photos=f"No photos of {record.name}: {without_folders(str(error))}.")
+            return replace(record, no_photos=f"No photos of {record.name}: {self._without_folders(str(error))}.")
+
+    def _without_folders(self, words: str) -> str:
+        return without_folders(words, str(self.path), *self.written["data"], *self.written["test"])
 
     def _unreadable(self) -> DataError:
         """What is passed on names no file of the data; the command that is named does."""
@@ -144,5 +154,12 @@ def falling(lr: float, drops: Sequence[float], steps: int) -> str:
     return f"{lr:g}, a tenth after {', '.join(f'{round(share * steps):,}' for share in sorted(drops))} steps"
 
 
+def _began_as(words: str) -> str:
+    """What a network began as, with the last part of the path in it, which may have spaces."""
+    if found := BEGAN.fullmatch(words):
+        return found["before"] + last_part(found["place"]) + found["after"]
+    return without_folders(words)
+
+
 def _places(specs: Sequence[str]) -> str:
-    return ", ".join(map(without_folders, specs))
+    return ", ".join(map(last_part, specs))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -273,6 +274,12 @@ def test_whatever_is_in_a_name_stays_text() -> None:
     assert found.tags.count("b") == 2 and found.tags.count("script") == 3  # the page's own
     assert found.text.count(EVIL) >= 5 and "{{ 7*7 }}" in found.text
     assert json.loads(found.scripts[0])["runs"] == [EVIL, "b" + EVIL]
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    write_page(tmp_path / "report.html", page(sample.contents(sample.run(odd))))
+    assert r"caf\udce9" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("images", [False, True])

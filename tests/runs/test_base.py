@@ -67,6 +67,20 @@ def test_a_run_of_images_given_in_python_has_none_to_name(tmp_path: Path) -> Non
     assert base_named(str(tmp_path / "run")).data == ""
 
 
+def test_an_older_run_that_does_not_say_of_how_many_images_and_a_damaged_one(finished: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(finished, older)
+    written = json.loads((older / "run.json").read_text())
+    del written["images"]
+    (older / "run.json").write_text(json.dumps(written))
+    assert base_named(str(older)).note == "" and base_named(str(older)).step_seconds
+    (older / "metrics.jsonl").unlink()
+    assert (base_named(str(older)).note, base_named(str(older)).step_seconds) == ("", None)
+    (older / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run.json is damaged"):
+        base_named(str(older))
+
+
 def test_what_cannot_be_begun_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="did you mean mocov3_digits"):

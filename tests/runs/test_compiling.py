@@ -81,6 +81,11 @@ def test_what_cannot_be_compiled_is_told_before_anything_is_written(
         wrong.__post_init__()
 
 
+def stopped_before_the_first_step(out: Path) -> None:
+    (out / "checkpoints/last.pt").unlink()
+    (out / "metrics.jsonl").unlink()
+
+
 def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it is told otherwise, or stands on another machine now."""
     asked: list[str] = []
@@ -90,7 +95,7 @@ def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest
     plain = Trainer(device="cpu", quiet=True)
     pretraining.pretrain(small_run(epochs=2), data, out, replace(plain, compile="kernels"))
     for machine in (plain, replace(plain, compile="no"), plain):
-        (out / "checkpoints/last.pt").unlink()  # as if it had been stopped before the first
+        stopped_before_the_first_step(out)
         pretraining.resume(out, machine)
     assert asked == ["kernels", "kernels", "no", "no"]
     assert (compile_asked(out), compile_used(out)) == ("no", "kernels, then no")
@@ -102,7 +107,7 @@ def test_a_run_that_another_machine_cannot_compile_goes_on_without(
     """And is compiled again where that can be done."""
     data, out = str(write_images(tmp_path / "images.npz")), tmp_path / "run"
     pretraining.pretrain(small_run(epochs=1, warmup_epochs=0), data, out, Trainer(device="cpu", quiet=True))
-    (out / "checkpoints/last.pt").unlink()
+    stopped_before_the_first_step(out)
     begun = read_lines(out / "environment.jsonl")[0] | {"compile": "graphs", "compile_asked": "graphs"}  # on a GPU
     (out / "environment.jsonl").write_text(json.dumps(begun) + "\n")
     pretraining.resume(out, Trainer(device="cpu"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resmom.runs.environment import environment, shareable, without_folders
+from resmom.runs.environment import environment, last_part, shareable, without_folders
 from resmom.runs.facts import fast_bf16
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("*.json*"))
@@ -29,10 +29,42 @@ def test_paths_are_cut_to_their_last_part(words: str, kept: str) -> None:
     assert without_folders(words) == kept
 
 
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("/home/me/My Secret Project/photos", "photos"),
+        ("--data=/home/me/My Secret Project/my photos", "--data=my photos"),
+        ("--out=runs", "--out=runs"),
+        ("/home/me/2024 photos/", "2024 photos"),
+        ("/home/my name", "~"),
+        ("--init=/Users/my name/", "--init=~"),
+        ("/data/a b@shorter-side=256", "a b@shorter-side=256"),
+        ("optim.lr=1,2", "optim.lr=1,2"),
+        ("/", "/"),
+    ],
+)
+def test_a_word_of_a_command_is_cut_whole(word: str, kept: str) -> None:
+    assert last_part(word) == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("there is no /home/me too/My Photos/2024 and 25", "there is no 2024 and 25"),
+        ("/home/me too/My Photos/2024 and 25/a b.jpg is damaged", "a b.jpg is damaged"),
+        ("/home/me too/Other Photos/b is missing", "Other b is missing"),
+        ("nothing in /home/me too", "nothing in ~"),
+        ("nothing in /home/me", "nothing in ~"),
+    ],
+)
+def test_known_paths_are_cut_where_they_have_spaces(words: str, kept: str) -> None:
+    assert without_folders(words, "", "/home/me too/My Photos/2024 and 25") == kept
+
+
 def test_only_the_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["/opt/resmom", "compare", "/home/me/grid.json", "--threads", "1"])
+    monkeypatch.setattr("sys.argv", ["/opt/resmom", "compare", "/home/me/my runs/grid.json", "--threads", "1"])
     whole = environment()
-    assert whole["command"][2] == "/home/me/grid.json"
+    assert whole["command"][2] == "/home/me/my runs/grid.json"
     assert shareable(whole) == {**whole, "command": ["resmom", "compare", "grid.json", "--threads", "1"]}
 
 

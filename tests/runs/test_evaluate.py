@@ -16,6 +16,7 @@ from PIL import Image
 import resmom.runs.measure as measuring
 from resmom import cli
 from resmom.data.open import open_data
+from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
 from resmom.evaluate.draw import share
 from resmom.evaluate.features import features
@@ -404,13 +405,14 @@ def test_the_command_says_how_its_numbers_are_read(trained: tuple[Path, Path], c
 
 def test_a_probe_goes_on_with_the_same_classes_only(trained: tuple[Path, Path], tmp_path: Path) -> None:
     """Of other test images of more classes the layer has more rows, though it learns from the same images."""
-    own = write_images(tmp_path / "own.npz")
-    arrays = dict(np.load(own))
-    arrays["test_labels"] = np.arange(len(arrays["test_labels"])) % 3
-    np.savez(tmp_path / "more.npz", **arrays)
+    own = open_data(str(write_images(tmp_path / "own.npz")))
+    assert own.test is not None
+    test = own.test.read(np.arange(len(own.test)))
+    assert isinstance(test, torch.Tensor)
+    others = Data(own.train, ArraySource("others", test, np.arange(len(test)) % 3, ("a", "b", "c")), "put together")
     more = More(linear_crop=LinearCrop(epochs=1, batch=20))
-    for data in (tmp_path / "more.npz", own, tmp_path / "more.npz"):
-        (row,) = evaluate(trained[0], str(data), "student", (), device="cpu", more=more)
+    for data in (others, own, others):
+        (row,) = evaluate(trained[0], data, "student", (), device="cpu", more=more)
         assert "linear-crop-v1" in row.score.protocol
 
 

@@ -119,10 +119,10 @@ def test_without_images_no_pixel_of_them_is_in_the_page(tmp_path: Path, data: Pa
 def test_no_path_and_no_home_is_in_the_page(
     images: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / "home" / "somebody"
+    home = tmp_path / "home" / "somebody else"
     monkeypatch.setattr(Path, "home", lambda: home)
     runs = []
-    for number, place in enumerate(("photos", "old/photos", "photos")):
+    for number, place in enumerate(("My Secret/photos", "My Secret Old/photos", "My Secret/photos")):
         own = home / place / "data.npz"
         own.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(data, own)
@@ -134,13 +134,15 @@ def test_no_path_and_no_home_is_in_the_page(
         folder.config.write_text(json.dumps(json.loads(folder.config.read_text()) | {"choices": [choice]}))
         runs.append(folder.path)
     RunDir(runs[0]).last.write_bytes(b"half a checkpoint")
-    (home / "old" / "photos" / "data.npz").unlink()
+    (home / "My Secret Old" / "photos" / "data.npz").unlink()
     text = report(runs, tmp_path / "report.html", images=images).read_text()
     own_text = text[: text.index("<script>")] + text[text.rindex("</script>") :]
-    assert "somebody" not in own_text and str(tmp_path) not in own_text and "/home" not in own_text
+    for words in ("somebody", "else/", "Secret", str(tmp_path), "/home"):
+        assert words not in own_text, words
     for words in ("0/run", "data.npz (1)", "data.npz (2)", "weights.pt (2)", "pretrain --data data.npz --out run",
                   "the architecture found in data.npz"):  # fmt: skip
         assert words in own_text, words
+    assert not images or ("(last.pt is damaged" in own_text and "(data.npz does not exist" in own_text)
     # Two folders of one name are two configurations.
     assert "Three runs of two configurations, all finished" in own_text
 

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -117,6 +119,7 @@ def test_killed_inside_a_checkpoint_write(
     again.join()
     finish(tmp_path / "run", data)
     assert_same_run(reference, tmp_path / "run")
+    assert list((tmp_path / "run").rglob("*.part")) == []
 
 
 def stop_at(step: int, run: Run, data: str | Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
@@ -247,6 +250,27 @@ def test_resume_of_a_finished_run_changes_nothing(undisturbed: tuple[Path, Path,
     before = [file.read_text() for file in (folder.metrics, folder.environment)]
     assert resume(undisturbed[0], QUIET).interrupted_by is None
     assert [file.read_text() for file in (folder.metrics, folder.environment)] == before
+
+
+def test_a_run_whose_last_checkpoint_is_gone_is_not_begun_anew(
+    undisturbed: tuple[Path, Path, float], tmp_path: Path
+) -> None:
+    """What is told brings it back; nothing of it is removed before."""
+    shutil.copytree(undisturbed[0], tmp_path / "my run")
+    folder = RunDir(tmp_path / "my run")
+    folder.last.rename(folder.kept(20))
+    before = folder.metrics.read_text()
+    with pytest.raises(RunDirError, match=r"last.pt is missing, though the run has been at step 20; ") as refused:
+        resume(folder.path, QUIET)
+    assert folder.metrics.read_text() == before and not folder.last.exists()
+    command = shlex.split(str(refused.value).partition("what helps: ")[2].partition(", then")[0])
+    assert command[0] == "cp"
+    shutil.copy(command[1], command[2])
+    assert resume(folder.path, QUIET).step == 20
+    folder.last.unlink()
+    folder.kept(20).unlink()
+    with pytest.raises(RunDirError, match="a copy of the folder from elsewhere; without one, start anew"):
+        resume(folder.path, QUIET)
 
 
 def test_a_run_in_progress_is_not_taken_over(undisturbed: tuple[Path, Path, float]) -> None:

@@ -14,8 +14,9 @@ from resmom.evaluate.patchlinear import PatchLinear
 from resmom.nets.backbones import SmallResNet
 from resmom.runs.origin import Origin
 from resmom.runs.report import report
-from resmom.runs.segment import segment_evaluate, segment_train
+from resmom.runs.segment import WORDS, segment_evaluate, segment_train
 from resmom.runs.segmentation_record import segmentation_record
+from resmom.runs.tuned_record import TunedFolder
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
 from tests.runs.stops import MACHINE, stop_after
 
@@ -183,6 +184,23 @@ def test_what_was_measured_elsewhere_has_a_table_of_its_own(fcn: Path, scenes: P
     segment_evaluate(out, [f"{scenes}:train"], MACHINE)
     record = segmentation_record(out, "out", [], False)
     assert [protocol.rpartition(":")[2] for protocol in record.measured] == ["test, 16 images", "train, 12 images"]
+
+
+def test_what_networks_began_as_is_told_without_folders(tmp_path: Path) -> None:
+    networks = {
+        "student": "student of /home/me too/My Secret/runs/my run at step 20",
+        "init": "12 tensors of the backbone from /home/me too/My Secret/a b.pt under 'm.'; not used: head (2)",
+        "random": "random weights, seed 0",
+    }
+    (tmp_path / "segment.json").write_text(json.dumps({"networks": networks}))
+    assert [network.words for network in TunedFolder(tmp_path, WORDS).networks()] == [
+        "student of my run at step 20",
+        "12 tensors of the backbone from a b.pt under 'm.'; not used: head (2)",
+        "random weights, seed 0",
+    ]
+    (tmp_path / "segment.json").write_text("{")
+    with pytest.raises(UserError, match=r"segment.json is damaged"):
+        TunedFolder(tmp_path, WORDS)
 
 
 def test_a_folder_of_neither_is_refused(tmp_path: Path) -> None:

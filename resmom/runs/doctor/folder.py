@@ -1,13 +1,13 @@
 """A run folder: can it be continued, and would that be the same run?"""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resmom.rundir import RunDir, RunDirError, find_run, read_lines
+from resmom.errors import UserError
+from resmom.rundir import RunDir, RunDirError, find_run, read_lines, way_back
 from resmom.runs.doctor.finding import Answer, Finding, answer, sentence, size
 from resmom.runs.limits import free_disk
 
@@ -29,7 +29,7 @@ class Folder:
     unlocked: str = ""
     """Why it cannot be written to or locked."""
     damaged: str = ""
-    """Why its checkpoint cannot be loaded."""
+    """Why its checkpoint cannot be loaded, or that it is gone, or what else of its files cannot be read."""
     own: str = ""
     """Modules of the user's own, which only Python can bring."""
     kept: tuple[str, ...] = ()
@@ -55,13 +55,40 @@ def folder(path: str) -> Answer:
 
 
 def _look(path: Path) -> Folder:
+    run = RunDir(path.parent.parent if path.is_file() else path)
+    try:
+        written = _written(run) if run.config.exists() else {}
+        if written and not path.is_file() and not run.last.exists():
+            return _without_last(run)
+    except UserError as error:
+        return Folder(str(path), damaged=str(error))
     try:
         run, checkpoint = find_run(path)
-        written = json.loads(run.config.read_text())
     except RunDirError as error:
-        return Folder(str(path), str(error), unstarted=RunDir(path).config.exists())
-    except json.JSONDecodeError as error:
-        return Folder(str(path), f"{RunDir(path).config} is damaged: {error}")
+        return Folder(str(path), str(error))
+    try:
+        return _with_checkpoint(run, path, checkpoint, written)
+    except RunDirError as error:  # lines of its files
+        return Folder(str(path), damaged=str(error))
+
+
+def _written(run: RunDir) -> dict[str, Any]:
+    """What run.json says, if a run can be made of it. Raises RunDirError or ConfigError."""
+    from resmom.config import from_json
+
+    written = run.written()
+    from_json(written["run"])
+    return written
+
+
+def _without_last(run: RunDir) -> Folder:
+    """A run that was stopped before its first step, or that has lost its last checkpoint."""
+    kept = tuple(str(file) for file in run.all_kept())
+    lost = run.lost()
+    return Folder(str(run.path), unstarted=not lost, damaged=lost, kept=kept, last=str(run.last))
+
+
+def _with_checkpoint(run: RunDir, path: Path, checkpoint: Path, written: dict[str, Any]) -> Folder:
     busy, unlocked = _lock(run)
     found = Folder(
         str(path),
@@ -148,10 +175,7 @@ def judge_folder(found: Folder) -> Iterator[Finding]:
         return
     yield from _disk(found)
     if found.damaged:
-        remedy = "a copy of the folder from elsewhere; without one, start anew"
-        if found.kept:
-            remedy = f"cp {found.kept[-1]} {found.last}, then `resmom resume`: the run goes on from that checkpoint"
-        yield Finding(about, "problem", sentence(found.damaged), remedy)
+        yield Finding(about, "problem", sentence(found.damaged), way_back(found.kept, found.last))
         return
     finished = _finished(found)
     words = f"{found.path} is finished" if finished else f"{found.path} is at step {found.step} of {found.steps or '?'}"

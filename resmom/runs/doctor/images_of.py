@@ -1,6 +1,5 @@
 """The images that a run folder names: are they where they were, and the same?"""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ def images_of(path: str) -> Answer:
     from resmom.rundir import GIVEN
 
     run, checkpoint = find_run(Path(path))
-    spec = str(json.loads(run.config.read_text())["data"])
+    spec = str(run.written()["data"])
     if spec.startswith(GIVEN):
         found = Named(path, spec.removeprefix(GIVEN), given=True)
     else:

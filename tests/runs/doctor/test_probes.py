@@ -219,11 +219,40 @@ class TestFolder:
 
     def test_no_run(self, run: Path, tmp_path: Path) -> None:
         assert states(folder(str(tmp_path))) == ["problem"]
-        RunDir(run).last.unlink()
+        for file in (RunDir(run).last, *RunDir(run).all_kept()):
+            file.unlink()
         assert states(folder(str(run))) == ["note"] and "begins it anew" in folder(str(run)).findings[0].remedy
-        RunDir(run).config.write_text("{")
-        shutil.copy(RunDir(run).all_kept()[0], RunDir(run).last)
-        assert states(folder(str(run))) == ["problem"] and "run.json is damaged" in folder(str(run)).findings[0].words
+
+    @pytest.mark.parametrize("stopped", ["before its first step", "later"])
+    def test_damaged_words(self, run: Path, stopped: str) -> None:
+        if stopped == "before its first step":
+            for file in (RunDir(run).last, *RunDir(run).all_kept()):
+                file.unlink()
+        RunDir(run).metrics.write_text("{}\n{\n{}\n")
+        assert states(folder(str(run))) == ["problem"]
+        assert "metrics.jsonl is damaged in line 2" in folder(str(run)).findings[0].words
+        content = json.loads(RunDir(run).config.read_text())
+        for text, words in (
+            ("{", "run.json is damaged"),
+            (json.dumps({**content, "run": {**content["run"], "colour": 1}}), "the configuration cannot be used"),
+        ):
+            RunDir(run).config.write_text(text)
+            assert states(folder(str(run))) == ["problem"] and words in folder(str(run)).findings[0].words
+
+    def test_the_last_checkpoint_is_gone(self, run: Path) -> None:
+        last = RunDir(run).last
+        last.unlink()
+        told = folder(str(run))
+        assert states(told) == ["problem"] and "last.pt is missing" in told.findings[0].words
+        remedy = told.findings[0].remedy.partition(",")[0].split()
+        shutil.copy(remedy[1], remedy[2])
+        assert remedy[0] == "cp" and states(folder(str(run))) == ["ok"]
+        for file in (last, *RunDir(run).all_kept()):
+            file.unlink()
+        RunDir(run).metrics.write_text(json.dumps({"kind": "train", "step": 3, "epoch": 0.6}) + "\n")
+        told = folder(str(run))
+        assert states(told) == ["problem"] and "has been at step 3" in told.findings[0].words
+        assert "start anew" in told.findings[0].remedy
 
     def test_with_modules_of_its_own(self, run: Path) -> None:
         config = RunDir(run).config
