@@ -150,8 +150,8 @@ class RunDir:
     def continued_by(self) -> str:
         """The command that continues this run, or the call in Python where a part of it was given there."""
         try:
-            written = json.loads(self.config.read_text())
-        except (OSError, ValueError):
+            written = read_object(self.config)
+        except (OSError, RunDirError):
             written = {}
         again = given_again(written)
         return f"`resmom.resume({str(self.path)!r}, {again})` in Python" if again else f"`resmom resume {self.path}`"
@@ -234,7 +234,8 @@ def _draft(path: Path) -> tuple[Path, BinaryIO]:
 
 def _sweep(path: Path) -> None:
     """Remove what writers of this file that were killed have left."""
-    for draft in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+    drafts = path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part")
+    for draft in (path.with_name(f"{path.name}.part"), *drafts):  # the first is how earlier versions called theirs
         with suppress(OSError), draft.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()

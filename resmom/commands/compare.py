@@ -154,7 +154,6 @@ def _compare(first: str, rest: list[str]) -> int:
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
-    require_warmup(rest, a.run.train.steps > 0)
     if told := _of_other_length(named.run, a.run):
         _say(told)
     if a.run.train.seed != base.train.seed:
@@ -165,6 +164,8 @@ def _compare(first: str, rest: list[str]) -> int:
         raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe or a run")
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
     cells = grid.cells()
+    if len(units := {cell.run.train.steps > 0 for cell in cells}) == 1:
+        require_warmup(rest, units.pop())
     _tell_patches(cells[: len(grid.arms)], body)
     if len(cells) == len(grid.seeds) and a.vary:
         raise UserError(f"{', '.join(grid.arms)} is one arm, with nothing to compare it with; write --vary OPTION=A,B")

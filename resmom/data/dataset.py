@@ -1,6 +1,7 @@
 """Images that a Python user already holds: an array, a tensor, or a map-style torch Dataset."""
 
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
@@ -110,6 +111,11 @@ def as_data(images: object, test: object = None) -> Data:
 
 
 def _test(images: object, train: Source) -> Source:
+    if isinstance(images, str | Path):
+        raise DataError(
+            f"test is {str(images)!r}, and a path has its own test split where it has one; give test as images: a pair "
+            "(images, labels), or a Dataset"
+        )
     try:
         test = _source(images, "the test Dataset")
     except DataError as error:
@@ -188,11 +194,11 @@ def _found(labels: NDArray[Any]) -> str:
 
 
 def _labels(dataset: MapDataset, whose: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if isinstance(dataset, Subset):
-        labels, classes = _labels(dataset.dataset, whose)  # type: ignore[arg-type]
-        return None if labels is None else labels[np.asarray(dataset.indices, dtype=np.int64)], classes
     given = getattr(dataset, "targets", None)
     given = getattr(dataset, "labels", None) if given is None else given
+    if given is None and isinstance(dataset, Subset):
+        labels, classes = _labels(dataset.dataset, whose)  # type: ignore[arg-type]
+        return None if labels is None else labels[np.asarray(dataset.indices, dtype=np.int64)], classes
     if given is None:
         return None, ()
     labels = np.asarray(given)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from PIL import (
 from torch import Tensor
 
 from resmom.data.jpeg import decode_jpeg, divisible, divisor, exif_block
-from resmom.data.rgb import UnreadableImage, rgb_of, unread
+from resmom.data.rgb import UnreadableImage, odd_png, rgb_of
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -82,6 +83,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda x: x.transpose(1, 0, 2)[::-1],
 }
 
+_ONE_AT_A_TIME = Lock()
 _QUIET: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -115,9 +117,10 @@ def converted(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     """
     _silence_pillow()
     with _damage_told():
-        if isinstance(image, PngImagePlugin.PngImageFile) and image.tell() == 0 and (file := unread(image)):
-            # Once loaded it would tell less of itself, and become another image when it is asked for again.
-            with Image.open(file, formats=("PNG",)) as again:
+        with _ONE_AT_A_TIME:  # an image has one file, whatever the number of threads that ask for it
+            odd = odd_png(image)
+        if odd:
+            with Image.open(BytesIO(odd), formats=("PNG",)) as again:
                 return _pixels(again)
         return _pixels(image)
 

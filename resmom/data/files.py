@@ -17,9 +17,9 @@ from resmom.data.store import Store
 RAM_LIMIT = 2 * 2**30
 """Bytes of decoded pixels up to which a source of encoded images is held in RAM."""
 
-DECODED = 2**27
-"""Bytes of decoded pixels of a source outside RAM that are there at once, one image apart: three or four photos of a
-camera, all images of a batch of ImageNet."""
+DECODED = 2**28
+"""Bytes of decoded pixels of a source outside RAM that are there at once, one image apart: seven photos of a camera, or
+256 and more images of ImageNet."""
 
 _CHUNK = 64
 
@@ -50,6 +50,7 @@ class FileSource(Source):
         """
         self.name, self.classes, self._store = name, classes, store
         self._broken: dict[str, str] = {}
+        self._failed: set[int] = set()
         self._lock = Lock()
         self._pixels: UInt8[Tensor, " bytes"] | None = None
         self._rows: Index = np.arange(len(store.names))
@@ -104,6 +105,11 @@ class FileSource(Source):
     def unreadable(self) -> list[tuple[str, str]]:
         with self._lock:
             return sorted(self._broken.items())
+
+    @property
+    def failed(self) -> Index:
+        with self._lock:
+            return np.array(sorted(self._failed), dtype=np.int64)
 
     def names(self) -> Sequence[str]:
         return [self._store.names[at] for at in self._rows.tolist()]
@@ -199,6 +205,7 @@ class FileSource(Source):
             except UnreadableImage as error:
                 with self._lock:
                     self._broken.setdefault(self._name(at), error.reason)
+                    self._failed.add(at)
         raise DataError(self._hopeless(f"none of {len(among)} images of {self.name} can be read any more"))
 
     def _held(self, at: int) -> UInt8[Tensor, "3 h w"]:

@@ -34,6 +34,22 @@ def rgb_of(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def odd_png(image: Image.Image) -> bytes:
+    """The bytes of a PNG that is not loaded and whose transparent colour Pillow would tell less of afterwards: it would
+    become another image when it is asked for again. None of any other.
+    """
+    file = unread(image)
+    if file is None or image.tell() or image.mode not in ("1", "L", "RGB") or "transparency" not in image.info:
+        return b""
+    if _png_depth(image) in (8, None):
+        return b""
+    before = file.tell()
+    file.seek(0)
+    content = bytes(file.read())
+    file.seek(before)
+    return content
+
+
 def _from_wide_grey(image: Image.Image) -> Image.Image:
     """65535 becomes 255, as it must: Pillow's own conversion clips at 255 and turns most of such an image white."""
     values, white = np.asarray(image).astype(np.uint32), 2 ** _wide_bits(image) - 1

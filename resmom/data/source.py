@@ -63,6 +63,11 @@ class Source(ABC):
     def unreadable(self) -> list[tuple[str, str]]:
         """(path, reason) of every file left out or replaced so far, sorted by path."""
 
+    @property
+    def failed(self) -> Index:
+        """Numbers of the images that others have stood in for so far, in rising order."""
+        return np.zeros(0, dtype=np.int64)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell a resumed run whether it sees the same data. Cheap: not all pixels count."""
@@ -134,6 +139,9 @@ class Subset(Source):
     def __init__(self, source: Source, index: Index) -> None:
         """`index` (n,) numbers images of `source`. Raises IndexError where it has no such image."""
         self._source, self._index = source, source._checked(index).copy()
+        # A part of a part is read from the whole: there, and where.
+        self._root: Source = source._root if isinstance(source, Subset) else source
+        self._at: Index = source._at[index] if isinstance(source, Subset) else self._index
         self.name, self.classes = f"{len(index)} of {source.name}", source.classes
         self.labels = None if source.labels is None else source.labels[index]
         self.sizes, self.channels = source.sizes[index], source.channels
@@ -143,20 +151,24 @@ class Subset(Source):
 
     def read(self, index: Index) -> Images:
         """As `Source.read`; what stands in for an image is one of this part, never one that was held out of it."""
-        return self._source.read_among(self._index, self._checked(index))
+        return self._root.read_among(self._at, self._checked(index))
 
     def read_among(self, among: Index, places: Index) -> Images:
-        return self._source.read_among(self._index[among], places)
+        return self._root.read_among(self._at[among], places)
 
     def pieces(self, index: Index) -> Iterator[Index]:
         start = 0
-        for piece in self._source.pieces(self._index[self._checked(index)]):
+        for piece in self._root.pieces(self._at[self._checked(index)]):
             yield index[start : start + len(piece)]
             start += len(piece)
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
         return self._source.unreadable
+
+    @property
+    def failed(self) -> Index:
+        return np.flatnonzero(np.isin(self._at, self._root.failed)) if len(self._root.failed) else self._root.failed
 
     def names(self) -> Sequence[str] | None:
         names = self._source.names()
@@ -190,8 +202,19 @@ class Data:
 def in_pieces(pieces: Iterable[Index], make: Callable[[Index], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """What `make` makes of each of the `Source.pieces`, tensors with a row per image, as if of all at once: a batch of
     photos is never decoded as a whole, which for 256 of 12 megapixels would take 9 GB."""
-    made = [make(piece) for piece in pieces]
-    return made[0] if len(made) == 1 else tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+    parts = list(pieces)
+    first = make(parts[0])
+    if len(parts) == 1:
+        return first
+    total = sum(map(len, parts))
+    whole = tuple(made.new_empty((total, *made.shape[1:])) for made in first)
+    at = 0
+    for part in parts:
+        made = first if at == 0 else make(part)
+        for rows, own in zip(whole, made, strict=True):
+            rows[at : at + len(part)] = own
+        at += len(part)
+    return whole
 
 
 def require_known_classes(train: Source, test: Source, whose: str) -> None:
@@ -214,7 +237,9 @@ def labels_read(source: Source) -> Index:
     stood in for them is not judged by their labels. Raises ValueError for a source without labels."""
     if source.labels is None:
         raise ValueError(f"{source.name} has no labels")
-    return np.where(decoded(source, source.unreadable), source.labels, -1)
+    labels = source.labels.copy()
+    labels[source.failed] = -1
+    return labels
 
 
 def decoded(source: Source, broken: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from resmom.config import ConfigError, Run, from_json
+from resmom.config import ConfigError, Run
 from resmom.diagnose.paired import paired, spread
 from resmom.diagnose.paired import together as together_of
 from resmom.diagnose.rise import risen
@@ -16,7 +16,7 @@ from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.comparison import PERCENTAGES, Arm, Comparison
 from resmom.runs.options import differing
-from resmom.runs.results import Line, newest, other_images, without_folder
+from resmom.runs.results import Line, as_begun, newest, other_images
 
 
 def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
@@ -63,11 +63,11 @@ def comparison(lines: Sequence[Line], against: str = "", together: bool = False)
 def _without_seed(line: Line) -> Run | str:
     """The run with the seed 0. By way of its type, so that a line from before an option existed has its default."""
     try:
-        run = from_json(line["run"])
+        run = as_begun(line)
     except ConfigError:  # a line of something that is more than a run, or of another version
         plain = {name: part for name, part in line["run"].items() if name != "recipe"}
         return repr(plain | {"train": {name: value for name, value in plain["train"].items() if name != "seed"}})
-    return replace(without_folder(run), recipe="", train=replace(run.train, seed=0))
+    return replace(run, recipe="", train=replace(run.train, seed=0))
 
 
 def _apart(own: Sequence[Line]) -> str:
@@ -118,7 +118,7 @@ def _arm(
     otherwise = tuple(
         kind
         for kind in sorted(protocols.keys() & others.keys())
-        if len(_bare((*protocols[kind], *others[kind]), (*own, *base))) > 1
+        if own is not base and len(_bare((*protocols[kind], *others[kind]), (*own, *base))) > 1
     )
     against = {}
     if own is not base and learned is not False:

@@ -1,6 +1,7 @@
 """One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
 
 import fcntl
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,8 +169,18 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how
         "data": images_line(images),
         "run": to_json(cell.run),
         **({"own": own} if own else {}),
+        **({"init": _content_of(Path(cell.run.init))} if cell.run.init else {}),
         "environment": {**environment(), "compile": how},
     }
+
+
+def _content_of(file: Path) -> str:
+    """The beginning of the SHA-256 of a file of weights; empty where it is gone by now."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def _same_own(cell: Cell, own: Mapping[str, str], before: Mapping[str, str], where: str) -> None:

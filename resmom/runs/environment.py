@@ -69,7 +69,7 @@ def without_folders(words: str, *known: str) -> str:
     so those that the words may speak of are given as `known`.
     """
     for folder in _above(known):
-        words = words.replace(f"{folder}/", "")
+        words = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/(?=\S)", "", words)
         if folder.parent.name in HOMES:
             words = re.sub(rf"{re.escape(str(folder))}\b", "~", words)
     return re.sub(r"\S*/(?=\S)", "", re.sub(rf"\S*/({'|'.join(HOMES)})/[^/\s]+/?(?!\S)", "~", words))

@@ -1,6 +1,5 @@
 """Export a run: the backbones of student and teacher as files for other tools, and a card that says what they are."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
-from resmom.rundir import RunDir, RunDirError, find_run, read_lines, write_whole
+from resmom.rundir import RunDir, RunDirError, find_run, read_lines, read_object, write_whole
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after
@@ -94,7 +93,7 @@ def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, An
     so that no other one takes its place.
     """
     content = load_checkpoint(checkpoint)
-    choice = json.loads(folder.choice.read_text()) if folder.choice.exists() else None
+    choice = read_object(folder.choice) if folder.choice.exists() else None
     if choice is None or choice["format"] != FORMAT:
         return content, None
     step = content["state"]["step"]

@@ -158,7 +158,6 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
         )
     named = base_named(content["recipe"])
     base = changed(named.run, _object(content, "set"))
-    _require_effect(base, _object(content, "set"))
     if "vary" in content:
         lists = _object(content, "vary")
         if not all(isinstance(values, list) for values in lists.values()):

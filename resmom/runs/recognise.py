@@ -114,7 +114,7 @@ def seen(path: str) -> Seen | None:
             if "resmom_format" not in said:
                 return None
             return Seen(tuple(json.loads(said["mean"])), tuple(json.loads(said["std"])), int(said["image_size"]))
-        policy = from_json(load_checkpoint(file)["run"]).policy
+        policy = from_json(load_checkpoint(file, mapped=True)["run"]).policy
     except (CheckpointError, ConfigError, KeyError):
         return None
     return Seen(policy.mean, policy.std, policy.views[0].size)
@@ -136,6 +136,6 @@ def _own_word(file: Path) -> BackboneConfig | None:
         architecture = json.loads(metadata["architecture"]) if "resmom_format" in metadata else None
         return backbone_from_json(architecture) if isinstance(architecture, dict) else None
     try:
-        return from_json(load_checkpoint(file)["run"]).backbone
+        return from_json(load_checkpoint(file, mapped=True)["run"]).backbone
     except (CheckpointError, ConfigError, KeyError):
         return None

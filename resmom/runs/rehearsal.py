@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
+from resmom.clock import Clock
 from resmom.config import ConfigError
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
@@ -31,7 +32,18 @@ def rehearse(job: Job) -> None:
     if not own:
         return
     who = f"the method {own['method']}" if "method" in own else f"the backbone {own['backbone']}"
-    batch = job.batch(0).rows(slice(0, FEW))
+    whole = job.batch(0)
+    job.state.clock = Clock()  # what this batch took is no part of the run
+    few = whole.rows(slice(0, FEW))
+    try:
+        _try(job, few, who)
+    except ConfigError:
+        if len(few.index) == len(whole.index):
+            raise
+        _try(job, whole, who)  # what a method holds may be made for batches of the run's own size
+
+
+def _try(job: Job, batch: Batch, who: str) -> None:
     state = _copied(job)
     with torch.random.fork_rng(devices=[]):
         try:

@@ -80,7 +80,7 @@ def cut_short(paths: Sequence[Path]) -> list[Path]:
 
 def _apart(one: Line, other: Line) -> str:
     """In what two lines of one cell differ, in words; empty where they do not."""
-    if one["digest"] != other["digest"] and (apart := _options(one["run"], other["run"])) is not None:
+    if one["digest"] != other["digest"] and (apart := _options(one, other)) is not None:
         return f"configurations{apart}"
     if bool(one["failed"]) != bool(other["failed"]):
         return "results: it diverged in one of them"
@@ -93,20 +93,23 @@ def _same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def _options(one: Any, other: Any) -> str | None:
+def _options(one: Line, other: Line) -> str | None:
     """How two configurations differ, in words; None where they do not, but for what was not written down once, or for
     the folder that a file of weights lies in."""
     try:
-        before, after = without_folder(from_json(one)), without_folder(from_json(other))
+        before, after = as_begun(one), as_begun(other)
     except ConfigError:  # a line of something that is more than a run, or of another version
         return ""
     names = differing(before, after)
     return f": {_first(names, option_values(before), option_values(after))}" if names else None
 
 
-def without_folder(run: Run) -> Run:
-    """The run with the bare name of the file that it starts from, which lies elsewhere on every machine."""
-    return replace(run, init=Path(run.init).name)
+def as_begun(line: Line) -> Run:
+    """The run of a line. The file that it starts from, which may lie elsewhere on every machine, by its content, where
+    that was written down. Raises ConfigError for a line of another version, or of something that is more than a run.
+    """
+    run = from_json(line["run"])
+    return replace(run, init=f"{Path(run.init).name} of content {line['init']}") if line.get("init") else run
 
 
 def _first(names: Sequence[str], one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -56,15 +56,18 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 def slices(n: int, size: int) -> Iterator[slice]:
     """0 … n cut into slices of `size` (0: one slice).
 
-    A last row that would be left over joins the slice before: alone, batch norm and the chance gap have nothing to
-    compare it with.
+    A last row that would be left over gets another one from the slice before, or joins it where that has but two:
+    alone, batch norm and the chance gap have nothing to compare it with.
     """
     size = size or n
     start = 0
     while start < n:
-        stop = start + size if n - start - size > 1 else n
-        yield slice(start, stop)
-        start = stop
+        left = n - start
+        take = min(size, left)
+        if left - take == 1 and size > 1:
+            take = left if size == 2 else size - 1
+        yield slice(start, start + take)
+        start += take
 
 
 def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Float[Tensor, ""], Metrics]:

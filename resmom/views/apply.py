@@ -125,7 +125,8 @@ def _centre_of_strip(
     columns, x = central_matrix(images.shape[3], target[1], size, resize)
     pixels = images[:, :, rows, columns].float().div_(255.0)
     y, x = (each.to(images.device).expand(len(images), -1, -1) for each in (y, x))
-    return between(y, pixels, x).clamp_(0.0, 1.0)
+    with torch.autocast(images.device.type, enabled=False):  # measurements run in it, and it would round the pixels
+        return between(y, pixels, x).clamp_(0.0, 1.0)
 
 
 def _check(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Subset
 
 from resmom.data.dataset import as_data
-from resmom.data.decode import decode
+from resmom.data.decode import converted, decode
 from resmom.data.source import DataError
 from tests.data.test_decode import png
 
@@ -97,3 +98,25 @@ def test_labels_that_are_no_classes(label: int) -> None:
             as_data(given)
     source = as_data((IMAGES, [0, -1, 1])).train
     assert source.labels is not None and source.labels.tolist() == [0, -1, 1] and source.classes == ("0", "1")
+
+
+def test_a_part_with_labels_of_its_own_has_those() -> None:
+    pixels = [Image.new("RGB", (4, 4)) for _ in range(6)]
+    whole = Listed(pixels, [7, 8, 9, 7, 8, 9])
+    part = Subset(whole, [3, 4, 5])
+    assert as_data(part).train.labels.tolist() == [7, 8, 9]
+    part.targets = [0, 1, 2]  # type: ignore[attr-defined]
+    assert as_data(part).train.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("test", ["photos/", Path("photos")])
+def test_a_path_is_no_test_split(test: object) -> None:
+    with pytest.raises(DataError, match=r"^test is 'photos/?', and a path has its own test split"):
+        as_data(np.zeros((4, 4, 4, 3), np.uint8), test)
+
+
+def test_plain_pngs_are_loaded_once_and_closed(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png")
+    converted(image)
+    assert getattr(image, "fp", None) is None

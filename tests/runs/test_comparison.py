@@ -260,14 +260,19 @@ def test_where_all_diverged_it_says_so() -> None:
 
 
 def test_cells_of_an_arm_that_differ_are_named_and_the_folder_of_weights_is_no_difference() -> None:
-    def begun(file: str, **train: object) -> dict[str, Any]:
+    def begun(file: str, content: str, **train: object) -> dict[str, Any]:
         cell = line("plain", len(file), 0, knn__student=40.0)
         run = {**cell["run"], "init": file, "train": {**cell["run"]["train"], **train}}
-        return {**cell, "run": run, "digest": file}
+        return {**cell, "run": run, "digest": file, "init": content}
 
-    assert comparison([begun("/a/w.pth"), begun("/home/b/w.pth")]).arms[0].measures["knn/student"].n == 2
+    first = begun("/a/w.pth", "c0")
+    assert comparison([first, begun("/home/b/w.pth", "c0")]).arms[0].measures["knn/student"].n == 2
     with pytest.raises(UserError, match=r"differ in more than their seed, in train.batch; they cannot"):
-        comparison([begun("/a/w.pth"), begun("/home/b/w.pth", batch=77)])
+        comparison([first, begun("/home/b/w.pth", "c0", batch=77)])
+    with pytest.raises(UserError, match=r"differ in more than their seed, in init; they cannot"):
+        comparison([first, begun("/home/b/w.pth", "d1")])
+    with pytest.raises(UserError, match=r"differ in more than their seed, in init; they cannot"):
+        comparison([begun("/a/w.pth", ""), begun("/home/b/w.pth", "")])  # nobody wrote down what they held
 
 
 def test_files_with_the_same_cells_become_one(tmp_path: Path) -> None:
@@ -278,8 +283,8 @@ def test_files_with_the_same_cells_become_one(tmp_path: Path) -> None:
         ({**PLAIN[0], "failed": "see /a/last.pt"}, {**PLAIN[0], "failed": "see /b/last.pt"}),
         (PLAIN[0], {**PLAIN[0], "digest": "of another version"}),
         (
-            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/a/w.pth"}},
-            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/b/w.pth"}, "digest": "b"},
+            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/a/w.pth"}, "init": "c0"},
+            {**PLAIN[0], "run": {**PLAIN[0]["run"], "init": "/b/w.pth"}, "init": "c0", "digest": "b"},
         ),
     ]
     for number, (one, other) in enumerate(pairs):

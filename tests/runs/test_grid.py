@@ -230,10 +230,9 @@ def test_a_length_in_the_other_unit_is_refused(steps: int, settings: dict[str, A
     assert len(Grid("g", base, {"a": {}, "b": {**settings, "train.steps": 0 if steps else 50}}, (0,)).cells()) == 2
 
 
-def test_a_length_in_the_other_unit_is_refused_for_all_arms_too() -> None:
-    content = {"recipe": "mocov3_digits", "set": {"train.steps": 9, "train.epochs": 3}, "arms": {"a": {}}}
-    with pytest.raises(ConfigError, match=r"train.epochs has no effect"):
-        grid_of(content)
+def test_a_length_that_the_arms_give_a_unit_is_taken() -> None:
+    content = {"recipe": "mocov3_digits", "set": {"train.warmup_steps": 2}, "arms": {"a": {"train.steps": 9}}}
+    assert grid_of(content).cells()[0].run.train.warmup_steps == 2
 
 
 def test_a_cell_of_other_test_images_is_refused(tmp_path: Path) -> None:

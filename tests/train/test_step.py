@@ -235,11 +235,15 @@ def test_slices_cover_the_batch() -> None:
 
 
 def test_no_row_is_left_by_itself() -> None:
-    assert list(slices(5, 2)) == [slice(0, 2), slice(2, 5)] and list(slices(8, 7)) == [slice(0, 8)]
-    assert list(slices(1, 0)) == [slice(0, 1)]
+    assert list(slices(5, 2)) == [slice(0, 2), slice(2, 5)] and list(slices(8, 7)) == [slice(0, 6), slice(6, 8)]
+    assert list(slices(7, 3)) == [slice(0, 3), slice(3, 5), slice(5, 7)] and list(slices(1, 0)) == [slice(0, 1)]
+    for n in range(1, 40):
+        for size in range(3, 41):
+            made = [s.stop - s.start for s in slices(n, size)]
+            assert sum(made) == n and max(made) <= size and (min(made) > 1 or n == 1)
     # Of one row batch norm would know nothing, nor the chance gap, whose share would be missing from the mean.
     found = train_step(
         state(toy.method(batch_norm=True)), toy.batch(n=8), PLAN, Rules(Residual(), micro_batch=7), measure=True
     )
     whole = train_step(state(toy.method(batch_norm=True)), toy.batch(n=8), PLAN, Rules(Residual()), measure=True)
-    assert found["gap/h/chance"] == whole["gap/h/chance"]
+    assert 0.7 < found["gap/h/chance"] / whole["gap/h/chance"] < 1.3

@@ -212,3 +212,11 @@ def test_a_line_is_not_resized_whole(size: tuple[int, int], monkeypatch: pytest.
         assert view.shape == (1, 1, 224, 224) and view.isfinite().all() and 0 <= view.min() <= view.max() <= 1
         if middle is not None:
             assert abs(view[0, 0, 112, 112].item() * 255 - middle) <= 1
+
+
+def test_strips_are_seen_in_full_precision_whatever_runs_around() -> None:
+    strip = torch.randint(0, 256, (3, 40, 400), dtype=torch.uint8)
+    alone = plain([strip], 32, *IMAGENET)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = plain([strip], 32, *IMAGENET)
+    assert inside.dtype == torch.float32 and torch.equal(inside, alone)

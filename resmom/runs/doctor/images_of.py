@@ -38,7 +38,7 @@ def images_of(path: str) -> Answer:
         except DataError as error:
             found = Named(path, spec, refused=str(error))
         else:
-            found = Named(path, spec, same=fingerprint == load_checkpoint(checkpoint)["data"])
+            found = Named(path, spec, same=fingerprint == load_checkpoint(checkpoint, mapped=True)["data"])
     return answer(found, judge_images_of(found))
 
 
