@@ -136,5 +136,33 @@ TRIES = {
         for s, t in (("0.2", "0.1"), ("0.1", "0.04"))
     },
 }
+TUNED_TRIES = {
+    arm + end: (called + more)
+    for end, more in (
+        ("", ", the recipe's settings (rate .3, temperature .2, momentum from .99)"),
+        *((f"-lr{rate}", f", rate {rate}") for rate in ("0.15", "0.6", "1.2")),
+        *((f"-t{temperature}", f", temperature {temperature}") for temperature in ("0.05", "0.1", "0.4")),
+        *((f"-m{momentum}", f", momentum from {momentum}") for momentum in ("0.97", "0.9", "0.8")),
+    )
+    for arm, called in (("plain", "MoCo-v3"), ("w2", "+ term, weight 2"))
+}
+TUNED = {
+    **PLAIN,
+    "plain-t0.1": "temperature .1",
+    "fast-teacher": "momentum from .9",
+    "plain-t0.1-m0.9": "both",
+    "w2": "+ term, weight 2",
+    "w2-t0.1": "+ term, temperature .1",
+    "w2-m0.9": "+ term, momentum from .9",
+    "w2-t0.1-m0.9": "+ term, both",
+}
+"""MoCo-v3 and the term at weight 2, each at two temperatures and two first momenta."""
+TUNED_SELF = {
+    "plain-t0.1": "MoCo-v3, temperature .1",
+    "w2-t0.1": "+ term",
+    "w2-t0.1-m0.9": "+ term, momentum from .9",
+}
+BESIDE = {"fast-teacher": "MoCo-v3, momentum from .9", "w2-m0.9": "+ term, weight 2"}
+BOTH = {"plain-t0.1-m0.9": "MoCo-v3, both", "w2-t0.1-m0.9": "+ term, weight 2"}
 RATES = {f"lr{rate}": f"AdamW, {rate} per 256 images" for rate in ("5e-4", "1e-3", "2e-3", "4e-3")}
 TRIED = [("gradient norm", "grad_norm", "{:.2f}"), ("gap at p, in training", "gap/p/intra", "{:.4f}")]

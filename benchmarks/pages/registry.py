@@ -40,6 +40,8 @@ TINY = "questions/tinyimagenet.jsonl"
 PHOTOS = "questions/imagenette.jsonl"
 VIT = "questions/vit.jsonl"
 VIT_TUNING = "questions/vit_tuning.jsonl"
+TUNED_TRIES = "questions/tuned_tries.jsonl"
+TUNED = "questions/tuned.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -103,7 +105,11 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
     },
     "results/questions.md": {
         "cost": partial(
-            cost, files=[QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING]
+            cost,
+            files=[
+                *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
+                *(TUNED_TRIES, TUNED),
+            ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=arms.WEIGHT, kinds=ALL),
@@ -148,6 +154,12 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 ("kNN of the teacher minus the student's, kNN of the student", "knn/ahead", "knn/student"),
             ],
         ),
+        "tuned-tries": partial(tuning, file=TUNED_TRIES, names=arms.TUNED_TRIES, parts=arms.TRIED),
+        "tuned": partial(accuracies, file=QUESTIONS, names=arms.TUNED, kinds=ALL, instead=TUNED),
+        "tuned-self": partial(accuracies, file=TUNED, names=arms.TUNED_SELF, kinds=ALL),
+        "tuned-beside": partial(accuracies, file=QUESTIONS, names=arms.BESIDE, kinds=ALL, instead=TUNED),
+        "tuned-both": partial(accuracies, file=TUNED, names=arms.BOTH, kinds=ALL),
+        "tuned-gaps": partial(gaps, file=TUNED, names=arms.TUNED_SELF),
         "longer": partial(accuracies, file=LONGER, names=arms.LASTING, kinds=ALL),
         "longer-distances": partial(accuracies, file=LONGER, names=arms.LASTED, kinds=ALL),
         "longer-weights": partial(accuracies, file=LONGER, names=arms.WEIGHTS, kinds=ALL),

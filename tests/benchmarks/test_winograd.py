@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks.winograd import STAGES, convolved, filters, main
+from benchmarks.winograd import STAGES, convolved, filters, main, ratios
 
 
 def test_it_is_the_convolution() -> None:
@@ -25,3 +26,12 @@ def test_all_stages_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert all(len(own) == 2 for stage in found for own in stage["seconds"].values())
     assert all(0 < error < 1e-5 for stage in found for error in stage["errors"].values())
     assert capsys.readouterr().out.count("products alone") == len(STAGES)
+
+
+def test_the_page_quotes_the_committed_measurement() -> None:
+    stages = json.loads(Path("docs/results/speed/winograd.json").read_text())["stages"]
+    page = " ".join(Path("docs/results/speed/README.md").read_text().split())
+    for name in ("Winograd", "its products alone"):
+        told = [f"{median(ratios(stage, name)):.2f}".removeprefix("0") for stage in stages]
+        assert f"{', '.join(told[:3])} and {told[3]} times" in page
+    assert {round(stage["errors"]["Winograd"] / stage["errors"]["convolution"]) for stage in stages} == {5}
