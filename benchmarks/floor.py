@@ -17,8 +17,8 @@ from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
+from resmom.ondisk import write_json
 from resmom.recipes import recipe
-from resmom.rundir import write_json
 from resmom.runs.clean import labelled_split, thinned
 from resmom.runs.environment import environment, shareable
 from resmom.runs.grid import read_grid

@@ -24,7 +24,7 @@ from resmom.errors import UserError
 from resmom.losses.residual import Residual, residual_term
 from resmom.methodconfig import MethodConfig
 from resmom.nets.teacher import set_mode
-from resmom.rundir import write_json
+from resmom.ondisk import write_json
 from resmom.runs.environment import environment, shareable
 from resmom.runs.grid import Grid, read_grid
 from resmom.runs.job import Job, prepare

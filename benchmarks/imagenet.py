@@ -22,8 +22,9 @@ from pathlib import Path
 
 from resmom.config import Run
 from resmom.methodconfig import groups_of, queue_of
+from resmom.ondisk import append_line, read_lines
 from resmom.recipes import RECIPES, TWIN, names, recipe
-from resmom.rundir import RunDir, append_line, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.environment import environment, shareable
 
 IMAGES = 1_281_167

@@ -39,10 +39,10 @@ from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
 from resmom.nets.teacher import Ema
+from resmom.ondisk import append_line, read_lines
 from resmom.recipes import with_residual
 from resmom.recipes.automatic import automatic, momentum_of, warmup
 from resmom.recipes.facts import Facts
-from resmom.rundir import append_line, read_lines
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import gather
 from resmom.runs.growth import policies

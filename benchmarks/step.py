@@ -21,8 +21,8 @@ from benchmarks.ended import ended
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov2 import MoCoV2
+from resmom.ondisk import write_json
 from resmom.recipes import recipe
-from resmom.rundir import write_json
 from resmom.runs.compiling import compile_backbones
 from resmom.runs.environment import environment, shareable
 from resmom.runs.facts import emulates_bf16

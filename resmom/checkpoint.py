@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from resmom.errors import UserError
-from resmom.rundir import replacing
+from resmom.ondisk import replacing
 
 FORMAT = 1
 

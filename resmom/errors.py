@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to put right."""
+"""The errors that are the user's to put right: one kind, and its name for folders."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints it without a trace and exits with status 2.
     """
+
+
+class RunDirError(UserError):
+    """A folder that cannot be used as asked; the message says why and what to do."""

@@ -26,7 +26,7 @@ from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import SmallResNet
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs import job, loop
 from resmom.runs.detect import detect_train
 from resmom.runs.machine import Machine

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from resmom.rundir import (
-    RunDir,
-    RunDirError,
-    append_line,
-    drop_lines_after,
-    find_run,
-    read_lines,
-    replacing,
-    write_json,
-    write_whole,
-)
+from resmom.errors import RunDirError
+from resmom.ondisk import append_line, drop_lines_after, read_lines, replacing, write_json, write_whole
+from resmom.rundir import RunDir, find_run
 
 
 def test_lines_survive_a_crash_in_the_middle_of_one(tmp_path: Path) -> None:

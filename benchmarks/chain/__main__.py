@@ -20,7 +20,7 @@ from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.ended import ended
 from resmom.commands import set_process
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.cell import claimed, steps_done
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Machine

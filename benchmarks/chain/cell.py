@@ -14,8 +14,10 @@ from pathlib import Path
 from benchmarks.chain.places import Places
 from benchmarks.chain.plan import RANDOM, Chain
 from resmom.config import part_from_json, part_to_json
+from resmom.errors import RunDirError
 from resmom.evaluate.detection import Detect
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs.cell import bare_line, images_line, require_same, times_of, train_cell
 from resmom.runs.compare import require_trainable
 from resmom.runs.detect import detect_resume, detect_train

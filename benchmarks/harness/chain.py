@@ -9,7 +9,7 @@ from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
 from benchmarks.harness.training import TOY, alarm, in_turn
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.grid import Cell
 from resmom.runs.machine import Machine
 from resmom.runs.options import changed

@@ -19,8 +19,9 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import DinoViT
+from resmom.ondisk import append_line
 from resmom.recipes import recipe, with_residual
-from resmom.rundir import RunDir, append_line
+from resmom.rundir import RunDir
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
 from resmom.runs.evaluate import evaluate

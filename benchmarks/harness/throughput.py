@@ -24,8 +24,8 @@ from resmom.config import Run
 from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
+from resmom.ondisk import append_line, read_lines
 from resmom.recipes import recipe
-from resmom.rundir import append_line, read_lines
 from resmom.runs.compiling import begin_step, compile_backbones
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable

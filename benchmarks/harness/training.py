@@ -18,8 +18,9 @@ from typing import Any
 
 from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
+from resmom.ondisk import read_lines
 from resmom.report.numbers import small
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
 from resmom.runs.grid import Cell, Grid, read_grid

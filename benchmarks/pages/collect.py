@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resmom.rundir import RunDir, append_line, read_lines
+from resmom.ondisk import append_line, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.environment import shareable
 from resmom.runs.results import RESULTS, newest
 

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from benchmarks.imagenet import IMAGES
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.arms import comparison
 from resmom.runs.comparison import Arm, verdict
 from resmom.runs.comparisontables import markdown_rows, told

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from resmom.diagnose.labelfree import meanings
 from resmom.errors import UserError
+from resmom.ondisk import encoded, write_whole
 from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
@@ -18,7 +19,6 @@ from resmom.report.compare import Table, by_protocol, differences, letters, tabl
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.report.maskcolours import class_colour
-from resmom.rundir import encoded, write_whole
 
 MARKER = "resmom report 1"
 """Says in the page's head whose file this is."""

@@ -7,8 +7,9 @@ from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data, Source
 from resmom.export.record import newest
+from resmom.ondisk import read_lines
 from resmom.recipes import base_of, method_of
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
 from resmom.runs.facts import emulates_bf16

@@ -18,7 +18,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
-from resmom.rundir import RunDirError
+from resmom.errors import RunDirError
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import free_disk

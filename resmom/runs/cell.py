@@ -13,9 +13,11 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data
 from resmom.diagnose.noise import images_of
+from resmom.errors import RunDirError
 from resmom.export.record import trained_seconds
+from resmom.ondisk import read_lines
 from resmom.protocols import shared_protocol
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.environment import compile_used, environment
 from resmom.runs.evaluate import evaluate
 from resmom.runs.gap import gap

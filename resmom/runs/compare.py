@@ -14,10 +14,10 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import patch_of
+from resmom.ondisk import read_lines, write_whole
 from resmom.report.numbers import small
-from resmom.rundir import RunDirError, read_lines, write_whole
 from resmom.runs.arms import comparison
 from resmom.runs.base import planned
 from resmom.runs.budget import words_of_time

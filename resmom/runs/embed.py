@@ -13,9 +13,8 @@ from resmom.build import Own
 from resmom.config import ConfigError
 from resmom.data.open import open_data
 from resmom.data.source import Data, Source, Subset, decoded
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
-from resmom.rundir import RunDirError
 from resmom.runs.clean import clean_batches
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Site

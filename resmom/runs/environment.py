@@ -17,7 +17,8 @@ import torch
 
 import resmom
 from resmom import dist
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs.facts import fast_bf16
 from resmom.runs.machine import Compile, cpu_model
 

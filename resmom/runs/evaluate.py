@@ -18,7 +18,7 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.evaluate.score import Score
-from resmom.rundir import append_line
+from resmom.ondisk import append_line
 from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_split
 from resmom.runs.environment import environment
 from resmom.runs.labels import is_share, lent_share, with_labels

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 
 Line = dict[str, Any]
 

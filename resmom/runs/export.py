@@ -11,6 +11,7 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.order import steps_per_epoch
 from resmom.diagnose.rules import findings, unjudged
+from resmom.errors import RunDirError
 from resmom.export import record
 from resmom.export.card import Card, File, Number, model_card
 from resmom.export.choice import Evidence, Preference, advice, minding, neither, prefer
@@ -20,7 +21,8 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import loading_lines, preparing_lines, width_lines
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
-from resmom.rundir import RunDir, RunDirError, find_run, read_lines, read_object, write_whole
+from resmom.ondisk import read_lines, read_object, write_whole
+from resmom.rundir import RunDir, find_run
 from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
 from resmom.runs.outcome import before_after

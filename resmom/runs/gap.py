@@ -20,7 +20,8 @@ from resmom.evaluate.features import features
 from resmom.evaluate.gap import network_gap
 from resmom.evaluate.knn import knn
 from resmom.nets.layers import POOLING
-from resmom.rundir import append_line, find_run
+from resmom.ondisk import append_line
+from resmom.rundir import find_run
 from resmom.runs.clean import clean_batches, labelled_split, leading_batches, thinned
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run

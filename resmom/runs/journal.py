@@ -5,7 +5,8 @@ from typing import Any
 
 from resmom import dist
 from resmom.diagnose.rules import Finding, findings
-from resmom.rundir import RunDir, append_line, read_lines
+from resmom.ondisk import append_line, read_lines
+from resmom.rundir import RunDir
 
 
 class Journal:

@@ -20,7 +20,8 @@ from resmom.evaluate.standard import all_finite
 from resmom.export import record
 from resmom.export.choice import neither
 from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
-from resmom.rundir import append_line, find_run, read_lines, write_json
+from resmom.ondisk import append_line, read_lines, write_json
+from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
 from resmom.runs.evaluate import Row, labelled, name_and_fingerprint, opened_data

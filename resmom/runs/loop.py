@@ -13,7 +13,8 @@ from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
-from resmom.rundir import RunDir, read_lines, write_whole
+from resmom.ondisk import read_lines, write_whole
+from resmom.rundir import RunDir
 from resmom.runs.compiling import as_written, begin_step
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line

@@ -14,7 +14,9 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
-from resmom.rundir import GIVEN, RunDir, RunDirError, append_line, drop_lines_after, no_run, write_json
+from resmom.errors import RunDirError
+from resmom.ondisk import append_line, drop_lines_after, write_json
+from resmom.rundir import GIVEN, RunDir, no_run
 from resmom.runs.announce import ending, settings_words, summary
 from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile, require_compiler
 from resmom.runs.device import default_device

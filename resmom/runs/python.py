@@ -17,8 +17,9 @@ from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
+from resmom.ondisk import read_lines
 from resmom.recipes import recipe
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.base import Base, base_named
 from resmom.runs.budget import seconds_of
 from resmom.runs.compare import compare as compare_grid

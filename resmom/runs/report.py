@@ -12,13 +12,14 @@ from resmom.data.open import open_data, taken_apart
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
 from resmom.diagnose.rules import findings, too_short, unjudged
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.export import record
+from resmom.ondisk import read_lines
 from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
-from resmom.rundir import RunDir, RunDirError, no_run, read_lines
+from resmom.rundir import RunDir, no_run
 from resmom.runs.detection_record import detection_record, is_detection
 from resmom.runs.environment import last_part, without_folders
 from resmom.runs.evaluations import evaluations

@@ -10,7 +10,7 @@ from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
 from resmom.errors import UserError
-from resmom.rundir import append_line, read_lines
+from resmom.ondisk import append_line, read_lines
 from resmom.runs.options import differing, option_values
 
 RESULTS = "cells.jsonl"

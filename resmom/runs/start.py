@@ -6,7 +6,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from resmom.rundir import RunDir, write_whole
+from resmom.ondisk import write_whole
+from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
 from resmom.train.state import student_of
 

@@ -19,8 +19,10 @@ from resmom.config import ConfigError, backbone_from_json, part_to_json
 from resmom.data.decode import decode
 from resmom.data.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.source import DataError
+from resmom.errors import RunDirError
 from resmom.nets.backbones import build_backbone
-from resmom.rundir import RunDir, RunDirError, append_line, read_object, write_json
+from resmom.ondisk import append_line, read_object, write_json
+from resmom.rundir import RunDir
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.interrupt import interruptible

@@ -17,9 +17,10 @@ from resmom.data.labelled import needed
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.export.record import newest
+from resmom.ondisk import read_lines
 from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
 from resmom.report.thumbnails import data_uri
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.environment import last_part, without_folders
 from resmom.runs.machine import Machine
 from resmom.runs.task import Labelled, Task

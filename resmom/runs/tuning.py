@@ -14,7 +14,8 @@ from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.backbones import Backbone
-from resmom.rundir import RunDir, append_line, drop_lines_after, read_lines
+from resmom.ondisk import append_line, drop_lines_after, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine

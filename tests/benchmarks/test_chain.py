@@ -18,7 +18,7 @@ from resmom.config import ConfigError
 from resmom.configcheck import check
 from resmom.data.source import DataError
 from resmom.errors import UserError
-from resmom.rundir import append_line, read_lines
+from resmom.ondisk import append_line, read_lines
 from resmom.runs.results import RESULTS
 from tests.benchmarks.chains import CHAIN, start, write_chain
 

@@ -24,7 +24,7 @@ from benchmarks.harness.throughput import Case, measure, measure_compiled
 from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.arms import comparison
 from resmom.runs.cell import claimed
 from resmom.runs.grid import read_grid

@@ -9,8 +9,8 @@ from resmom.commands import parse
 from resmom.commands.pretrain import _arguments
 from resmom.configcheck import check
 from resmom.data.open import open_data
+from resmom.ondisk import read_lines
 from resmom.recipes import recipe
-from resmom.rundir import read_lines
 from tests.data.test_folder import plant
 
 

@@ -11,7 +11,7 @@ from benchmarks.pages.page import filled, stale
 from benchmarks.pages.registry import FIGURES, PAGES
 from benchmarks.pages.tables import ahead, lead, twins
 from resmom.errors import UserError
-from resmom.rundir import append_line
+from resmom.ondisk import append_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks import settings
 from benchmarks.settings import BASE, SETTINGS, derived, images_of, main, operations, table
 from resmom.nets.backbones import ResNet
+from resmom.ondisk import read_lines
 from resmom.recipes.facts import Facts
-from resmom.rundir import read_lines
 from resmom.runs.interrupt import Finished
 
 FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250, backbone=BASE)

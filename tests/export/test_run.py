@@ -14,9 +14,10 @@ from resmom import cli
 from resmom.build import Own, build_method
 from resmom.checkpoint import save_checkpoint
 from resmom.config import Run, to_json
+from resmom.errors import RunDirError
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
-from resmom.rundir import RunDir, RunDirError
+from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.export import export
 from resmom.train.plan import Train

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from resmom.checkpoint import load_checkpoint, save_checkpoint
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs import tuned, tuning
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.machine import Machine

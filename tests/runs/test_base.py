@@ -13,9 +13,9 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.export.record import trained_seconds
+from resmom.ondisk import append_line, read_lines, write_json
 from resmom.recipes import recipe
 from resmom.recipes.automatic import ema_for, warmup
-from resmom.rundir import append_line, read_lines, write_json
 from resmom.runs.base import base_named
 from resmom.runs.compare import can_show
 from resmom.runs.results import RESULTS

@@ -16,7 +16,7 @@ from resmom.build import Own
 from resmom.config import ConfigError, Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data, DataError
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.methodconfig import MethodConfig
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.dino import Dino
@@ -24,7 +24,6 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
-from resmom.rundir import RunDirError
 from resmom.runs import budget, memory
 from resmom.runs.budget import (
     LEAST_STEPS,

@@ -15,8 +15,9 @@ import resmom.runs.cell as cell
 import resmom.runs.compare
 import resmom.runs.loop as loop
 from resmom.data.open import open_data
-from resmom.errors import UserError
-from resmom.rundir import RunDir, RunDirError, append_line, read_lines
+from resmom.errors import RunDirError, UserError
+from resmom.ondisk import append_line, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.cell import claimed
 from resmom.runs.compare import Ended, compare, standings, time_left
 from resmom.runs.grid import Grid

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.diagnose.rules import too_short
-from resmom.rundir import append_line, read_lines
+from resmom.ondisk import append_line, read_lines
 from resmom.runs.results import RESULTS
 from tests.conftest import Call
 from tests.runs.crash import write_images

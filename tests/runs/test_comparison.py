@@ -9,7 +9,7 @@ import pytest
 
 from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
-from resmom.rundir import append_line, read_lines
+from resmom.ondisk import append_line, read_lines
 from resmom.runs.arms import comparison
 from resmom.runs.compare import merge
 from resmom.runs.results import read_results

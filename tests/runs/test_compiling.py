@@ -12,7 +12,7 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.errors import UserError
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs import pretrain as pretraining
 from resmom.runs.compiling import compiled, how_to_compile, require_compiler
 from resmom.runs.environment import compile_asked, compile_used

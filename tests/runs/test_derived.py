@@ -11,9 +11,10 @@ from torch import Tensor
 
 from resmom.commands.pretrain import main
 from resmom.config import ConfigError, from_json
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import SmallResNet
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs import budget, settle
 from resmom.runs.gap import gap
 from resmom.runs.pretrain import pretrain, resume

@@ -18,7 +18,8 @@ from resmom.evaluate.detection import Detect
 from resmom.nets import backbones
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.detector import Detector
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs import detect, tuning
 from resmom.runs.detect import Detection, detect_evaluate, detect_resume, detect_train
 from resmom.runs.detection_record import detection_record

@@ -9,7 +9,7 @@ from resmom.cli import main
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.nets.backbones import ResNet, SmallResNet
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.detection_record import detection_record
 from resmom.runs.origin import Origin

@@ -9,7 +9,7 @@ import pytest
 
 from resmom.evaluate.detection import Detect
 from resmom.nets.backbones import SmallResNet
-from resmom.rundir import append_line
+from resmom.ondisk import append_line
 from resmom.runs.detect import detect_evaluate, detect_train
 from resmom.runs.detection_record import detection_record
 from resmom.runs.origin import Origin

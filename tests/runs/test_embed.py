@@ -12,9 +12,8 @@ import resmom.runs.embed as embedding
 from resmom import cli
 from resmom.data.folder import open_folder
 from resmom.data.open import open_data
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
-from resmom.rundir import RunDirError
 from resmom.runs.clean import clean_batches
 from resmom.runs.embed import embed
 from resmom.runs.loaded import load_run

@@ -25,8 +25,9 @@ from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.linear import Linear, linear_probe
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
+from resmom.ondisk import read_lines
 from resmom.report.compare import table
-from resmom.rundir import RunDir, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.export import export

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from resmom.config import ConfigError, from_json, to_json
+from resmom.errors import RunDirError
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
-from resmom.rundir import RunDirError
 from resmom.runs.cell import require_same
 from resmom.runs.grid import Grid, combinations, digest_of, grid_of, part_of, read_grid, seeds_of, varied
 from resmom.runs.options import changed, differing, patch_told, taken_back

@@ -28,7 +28,8 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs import progress
 from resmom.runs.health import health_line, start_share
 from resmom.runs.job import Job, prepare

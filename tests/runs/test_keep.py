@@ -16,7 +16,8 @@ from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
-from resmom.rundir import RunDir, append_line, read_lines
+from resmom.ondisk import append_line, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.export import export
 from resmom.runs.keep import keep
 from resmom.runs.pretrain import pretrain

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 import resmom
 from resmom.config import ConfigError, Log
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.teacher import make_teacher
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs.report import gather
 from resmom.runs.results import RESULTS
 from resmom.types import Batch, Outcome, Pair, Targets, Term

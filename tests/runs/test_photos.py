@@ -14,7 +14,8 @@ from resmom.config import Log
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.lowshot import LowShot
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs.compare import can_show
 from resmom.runs.evaluate import More, evaluate
 from resmom.runs.gap import gap

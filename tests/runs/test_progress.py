@@ -8,7 +8,8 @@ import pytest
 
 from resmom.config import Run
 from resmom.losses.residual import Residual
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.progress import Progress

@@ -21,11 +21,11 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, Log, Run
 from resmom.data.dataset import as_data
 from resmom.data.source import DataError
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.nets.backbones import Backbone
-from resmom.rundir import RunDir, RunDirError
+from resmom.rundir import RunDir
 from resmom.runs.job import Job
 from tests import forked
 from tests.runs.crash import small_run

@@ -20,12 +20,13 @@ from resmom.build import Own, build_method
 from resmom.checkpoint import save_checkpoint
 from resmom.config import Run, to_json
 from resmom.data.open import open_data
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
+from resmom.ondisk import read_lines
 from resmom.report.page import ReportError
-from resmom.rundir import RunDir, RunDirError, read_lines
+from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.loaded import load_run
 from resmom.runs.passedon import names_of

@@ -17,7 +17,7 @@ from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.nets.segmenter import Segmenter
-from resmom.rundir import read_lines
+from resmom.ondisk import read_lines
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from resmom.runs.segment import segment_evaluate, segment_resume, segment_train

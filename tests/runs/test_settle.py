@@ -14,13 +14,13 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.data.packing import pack
 from resmom.data.source import Data
+from resmom.errors import RunDirError
 from resmom.export.weights import About, save_weights
 from resmom.methods.byol import Byol
 from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
-from resmom.rundir import RunDirError
 from resmom.runs import budget, memory, settle
 from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, Trial
 from resmom.runs.facts import gather

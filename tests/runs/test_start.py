@@ -12,7 +12,8 @@ from torch import Tensor
 
 from resmom.config import Log, Run
 from resmom.data.source import ArraySource, Data
-from resmom.rundir import RunDir, read_lines
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare

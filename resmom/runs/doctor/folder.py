@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resmom.errors import UserError
-from resmom.rundir import RunDir, RunDirError, find_run, read_lines, way_back
+from resmom.errors import RunDirError, UserError
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir, find_run, way_back
 from resmom.runs.doctor.finding import Answer, Finding, answer, sentence, size
 from resmom.runs.limits import free_disk
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from resmom.rundir import RunDir, RunDirError, write_json
+from resmom.errors import RunDirError
+from resmom.ondisk import write_json
+from resmom.rundir import RunDir
 from resmom.runs.doctor.finding import Answer, Finding, answer, size
 from resmom.runs.limits import existing
 

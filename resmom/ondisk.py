@@ -1,0 +1,130 @@
+"""Files that a crash leaves whole: written beside and put in place, or line by line; JSON, and damage told by file."""
+
+import fcntl
+import glob
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from resmom.errors import RunDirError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write in, which takes the place of `path` once it is whole and on the disk.
+
+    A crash leaves the old file or the new one; what fails otherwise leaves nothing beside them, above all no half file
+    on a full disk. Every writer has a name of its own, so that several may write the same file: the last one wins.
+    """
+    _sweep(path)
+    draft, file = _draft(path)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails names no file, and the user wants to know
+        raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, locked for as long as it is open: who sweeps tells by that that its writer lives."""
+    while True:
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        file = draft.open("xb")
+        with suppress(OSError):  # a disk without locks, where nothing can be swept
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if draft.exists():  # else it was swept before it was locked
+            return draft, file
+        file.close()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of this file that were killed have left."""
+    drafts = path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part")
+    for draft in (path.with_name(f"{path.name}.part"), *drafts):  # the first is how earlier versions called theirs
+        with suppress(OSError), draft.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file so that a crash leaves the old one or the new one. Text is written as UTF-8."""
+    with replacing(path) as file:
+        file.write(encoded(content) if isinstance(content, str) else content)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8, with escapes as JSON has them for what is no text.
+
+    Names of files are bytes on Linux; of those that are not UTF-8 Python makes lone surrogates, which UTF-8 lacks.
+    """
+    return text.encode(errors="backslashreplace")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def append_line(path: Path, line: dict[str, Any]) -> None:
+    """Add one JSON line; a line that a crash cut short before it is taken out."""
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        file.write(encoded(json.dumps(line, ensure_ascii=False) + "\n"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file, none if it is absent. A last line that a crash cut short is left out.
+
+    Raises RunDirError for a line that is no JSON object.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    complete = lines[:-1]  # what follows the last newline is empty or cut short
+    return [_line(path, number, line) for number, line in enumerate(complete, start=1) if line.strip()]
+
+
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return _object(line)
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error  # its own number of a line would be 1
+        raise RunDirError(
+            f"{path} is damaged in line {number} ({reason}); put back a copy of the file, or take that line out"
+        ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that describes a folder. Raises RunDirError where the file is damaged."""
+    try:
+        return _object(path.read_bytes())
+    except ValueError as error:
+        raise RunDirError(
+            f"{path} is damaged: {error}; put back a copy of it, or start anew in another folder"
+        ) from error
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    found = json.loads(content.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Remove the lines past a step: a resumed run writes them again."""
+    kept = [line for line in read_lines(path) if line["step"] <= step]
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
