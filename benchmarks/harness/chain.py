@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
-from benchmarks.harness.training import TOY, alarm, in_turn
+from benchmarks.harness.training import TOY, alarm, in_turn, short_arms
 from resmom.ondisk import read_lines
 from resmom.runs.grid import Cell
 from resmom.runs.machine import Machine
@@ -53,7 +53,7 @@ def work(
 
 def shrunk(chain: Chain) -> Chain:
     """Runs of six steps and detectors of four, under a name of their own: their results are no results."""
-    arms = {arm: {k: v for k, v in own.items() if k not in TOY} for arm, own in chain.grid.arms.items()}
+    arms = short_arms({arm: {k: v for k, v in own.items() if k not in TOY} for arm, own in chain.grid.arms.items()})
     grid = replace(chain.grid, name=f"{chain.name}-toy", base=changed(chain.grid.base, TOY), arms=arms)
     detect = replace(chain.detect, steps=4, batch=4, warmup_steps=1, sides=(64,), test_side=64, measure_steps=0)
     return replace(chain, grid=grid, detect=detect)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from resmom.report.numbers import small
 from resmom.rundir import RunDir
 from resmom.runs.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
 from resmom.runs.compare import images_of, require_trainable
-from resmom.runs.grid import Cell, Grid, read_grid
+from resmom.runs.grid import Cell, Grid, Settings, read_grid
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Trainer
 from resmom.runs.options import changed
@@ -33,7 +33,8 @@ RESERVE = 60.0
 """Seconds kept free at the end for evaluation, which follows a finished run at once."""
 BATCHES = 8
 """Batches over which the gradient's norms are averaged."""
-TOY = {"train.steps": 6, "train.warmup_steps": 1, "train.batch": 16, "log.save_epochs": 1}
+STEPS = 6
+TOY = {"train.steps": STEPS, "train.warmup_steps": 1, "train.batch": 16, "log.save_epochs": 1}
 
 
 def work(
@@ -114,7 +115,18 @@ def pulls(grid: Grid, cell: Cell, folder: Path, images: Data) -> dict[str, Any]:
 
 def shrunk(grid: Grid) -> Grid:
     """The grid with runs of six steps, under a name of its own: its results are no results."""
-    return replace(grid, name=f"{grid.name}-toy", base=changed(grid.base, TOY))
+    return replace(grid, name=f"{grid.name}-toy", base=changed(grid.base, TOY), arms=short_arms(grid.arms))
+
+
+def short_arms(arms: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Arms that are as short as `TOY`; those of more epochs than others by a step for each length, to stay apart."""
+    lengths = sorted({own["train.epochs"] for own in arms.values() if "train.epochs" in own})
+
+    def short(own: Settings) -> Settings:
+        kept = {option: value for option, value in own.items() if option not in ("train.epochs", "train.warmup_epochs")}
+        return kept | {"train.steps": STEPS + lengths.index(own["train.epochs"])} if "train.epochs" in own else kept
+
+    return {arm: short(own) for arm, own in arms.items()}
 
 
 @contextmanager

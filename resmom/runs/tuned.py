@@ -168,7 +168,7 @@ def described(out: Path, words: Words[D]) -> dict[str, Any]:
             f"{out} holds no {words.things}: it has no {file.name}; make some with `resmom {words.verb} train`"
         )
     content = read_object(file)
-    return content | {key: [mended(spec, words.is_place) for spec in content[key]] for key in ("data", "test")}
+    return content | {key: [mended(spec, words.is_place) for spec in content.get(key, ())] for key in ("data", "test")}
 
 
 def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
