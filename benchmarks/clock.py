@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.ended import ended
 from resmom.diagnose.paired import spread
 from resmom.errors import UserError
-from resmom.runs.comparisontables import told
+from resmom.runs.comparison import told
 from resmom.runs.results import Line, read_results
 
 CLOCKS = ("seconds", "processor_seconds")

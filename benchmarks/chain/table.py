@@ -8,7 +8,7 @@ from benchmarks.chain.plan import RANDOM
 from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
 from resmom.runs.arms import comparison
-from resmom.runs.comparison import Arm, Comparison, verdict
+from resmom.runs.comparison import Arm, Comparison, told, verdict
 from resmom.runs.results import Line
 
 LEAST = 3.0
@@ -96,11 +96,10 @@ def _words(found: Found) -> Iterator[str]:
         yield f"  {'arm':<{width}}  {'n':>2}  {'mean ± sd':<14}  against {RANDOM}"
         for arm in arms:
             value = arm.measures.get(measure)
-            sd = "" if value is None or value.sd is None else f" ± {value.sd:.2f}"
-            told = "-" if value is None else f"{value.mean:.2f}{sd}"
+            cell = "-" if value is None else told(value)
             n = 0 if value is None else value.n
             against = "" if arm.name == RANDOM else judged(found.standing(arm.name, measure), measure)
-            yield f"  {arm.name:<{width}}  {n:>2}  {told:<14}  {against}".rstrip()
+            yield f"  {arm.name:<{width}}  {n:>2}  {cell:<14}  {against}".rstrip()
         for arm_name, pair in found.within:
             yield f"  {pair.arms[0].name} -> {arm_name}: {between(found, pair, measure)}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.chain.table import Found, between, found_in, judged
 from benchmarks.pages.tables import Names, lines_of
 from resmom.diagnose.paired import spread
-from resmom.runs.comparisontables import told
+from resmom.runs.comparison import told
 from resmom.runs.results import Line
 
 LEAST_SHOWN = 0.1

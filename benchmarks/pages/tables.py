@@ -13,8 +13,8 @@ from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.ondisk import read_lines
 from resmom.runs.arms import comparison
-from resmom.runs.comparison import Arm, verdict
-from resmom.runs.comparisontables import markdown_rows, told
+from resmom.runs.comparison import Arm, told, verdict
+from resmom.runs.comparisontables import markdown_rows
 from resmom.runs.results import Line
 
 NETWORKS = ("student", "teacher")

@@ -1,6 +1,5 @@
 """The arms of a comparison from the lines of their cells: means over seeds, and differences seed by seed."""
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.comparison import PERCENTAGES, Arm, Comparison
 from resmom.runs.options import differing
-from resmom.runs.results import Line, as_begun, newest, other_images
+from resmom.runs.results import Line, as_begun, newest
 
 
 def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
@@ -26,8 +25,9 @@ def comparison(lines: Sequence[Line], against: str = "", together: bool = False)
     Raises UserError for lines of different images, and for an arm that there is not.
     """
     cells = newest(lines)
-    if any(other_images(one["data"], other["data"]) for one, other in itertools.combinations(cells.values(), 2)):
-        trained = len({line["data"]["fingerprint"] for line in cells.values()}) > 1
+    trained = len({line["data"]["fingerprint"] for line in cells.values()}) > 1
+    # Earlier versions did not write down which images were tested on.
+    if trained or len({line["data"]["test"] for line in cells.values() if "test" in line["data"]}) > 1:
         names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
         raise UserError(
             f"these cells were {'trained on' if trained else 'measured on'} different images: {'; '.join(names)}; "

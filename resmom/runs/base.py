@@ -58,7 +58,8 @@ def base_named(name: str) -> Base:
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)
-    last, steps = max((line["step"] for line in metrics), default=0), _steps(run, written, metrics)
+    last, per_epoch = max((line["step"] for line in metrics), default=0), per_epoch_of(run, written, metrics)
+    steps = 0 if per_epoch is None else length(run.train, per_epoch)
     first = [line["student"] for line in metrics if line["kind"] == "knn" and line["step"] == 0]
     return Base(
         run,
@@ -71,12 +72,12 @@ def base_named(name: str) -> Base:
     )
 
 
-def _steps(run: Run, written: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> int:
-    """How long the run was planned; an older one, which does not say of how many images, tells by how far it is."""
+def per_epoch_of(run: Run, written: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> int | None:
+    """Steps of an epoch: from the number of images, or, of an older run that does not say it, from how far it is."""
     if written.get("images"):
-        return planned(run, int(written["images"]))
-    last = next((line for line in reversed(metrics) if line["epoch"] > 0), None)
-    return length(run.train, round(last["step"] / last["epoch"])) if last else 0
+        return steps_per_epoch(int(written["images"]), run.train.batch)
+    last = next((line for line in reversed(lines) if line["epoch"] > 0), None)
+    return None if last is None else round(last["step"] / last["epoch"])
 
 
 def planned(run: Run, images: int) -> int:

@@ -1,6 +1,6 @@
 """What is measured of a run's data: clean images, or views of epoch 0; and which images have labels to measure by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resmom.config import Run
-from resmom.data.source import Data, Source, in_pieces
+from resmom.data.source import Data, Images, Index, Source, in_pieces
 from resmom.data.split import divisible, holdout
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
@@ -21,29 +21,33 @@ CHUNK = 256
 
 def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
     """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
-    size = policy.views[0].size
+    first = policy.views[0]
 
-    def seen(index: NDArray[np.int64]) -> tuple[Tensor]:
-        images = source.read(index)
-        if isinstance(images, Tensor):  # a quarter of the bytes, and the rest is computed where that is fast
-            images = images.to(device)
-        return (plain(images, size, policy.mean, policy.std, resize=policy.views[0].interpolation),)
+    def see(images: Images, index: Index) -> tuple[Tensor]:
+        return (plain(images, first.size, policy.mean, policy.std, resize=first.interpolation),)
 
-    for start in range(0, len(source), CHUNK):
-        (view,) = in_pieces(source.pieces(np.arange(start, min(start + CHUNK, len(source)))), seen)
-        yield view.to(device).contiguous(memory_format=torch.channels_last)
+    for (view,) in _batches(source, device, CHUNK, see):
+        yield view
 
 
 def leading_batches(
     source: Source, run: Run, device: torch.device, chunk: int = CHUNK
 ) -> Iterator[tuple[Float[Tensor, "n c _ _"], ...]]:
     """The images of a source in the views of epoch 0 that student and teacher both see, `chunk` images at a time."""
+    return _batches(
+        source, device, chunk, lambda images, index: views(images, index, run.policy.leading, run.train.seed, epoch=0)
+    )
 
-    def seen(index: NDArray[np.int64]) -> tuple[Tensor, ...]:
+
+def _batches(
+    source: Source, device: torch.device, chunk: int, see: Callable[[Images, Index], tuple[Tensor, ...]]
+) -> Iterator[tuple[Tensor, ...]]:
+    """What `see` makes of all images, with their numbers, so many at a time, on the device."""
+
+    def seen(index: Index) -> tuple[Tensor, ...]:
         images = source.read(index)
-        if isinstance(images, Tensor):
-            images = images.to(device)
-        return views(images, index, run.policy.leading, run.train.seed, epoch=0)
+        # As bytes, a quarter of what they become, and the rest is computed where that is fast.
+        return see(images.to(device) if isinstance(images, Tensor) else images, index)
 
     for start in range(0, len(source), chunk):
         made = in_pieces(source.pieces(np.arange(start, min(start + chunk, len(source)))), seen)
@@ -63,7 +67,7 @@ class Split:
 
 
 def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
-    """The data's own split, or a stratified fifth of the training images held out; None without labels, or where they
+    """The data's own split, or a stratified fifth of the training images held out; None without labels, or where
     nothing can be held out: no class has two images, as in folders of one photo each.
 
     `trained_on`: whether these are the images of the run, which the split's words then say.

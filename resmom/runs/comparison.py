@@ -174,9 +174,14 @@ def _row(arm: Arm, name: str, width: int, digits: int) -> str:
     if value is None:
         # Diverged is diverged everywhere; otherwise a method without this site has nothing here that could be judged.
         return f"{start}{'-':<{WIDTHS[digits]}}  {verdict(arm, name, digits) if arm.diverged else ''}".rstrip()
-    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
-    cell = f"{value.mean:.{digits}f}{sd}"
-    return f"{start}{cell:<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
+    return f"{start}{told(value, digits):<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
+
+
+def told(value: Spread | None, digits: int = 2) -> str:
+    """Mean ± standard deviation, the mean alone of one value, a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value.mean:.{digits}f}" + ("" if value.sd is None else f" ± {value.sd:.{digits}f}")
 
 
 def verdict(arm: Arm, name: str, digits: int) -> str:

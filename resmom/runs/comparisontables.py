@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from resmom.diagnose.paired import Paired, Spread
-from resmom.runs.comparison import Arm, Comparison, Table, about, diverged_words, tables_of, verdict
+from resmom.diagnose.paired import Paired
+from resmom.runs.comparison import Arm, Comparison, Table, about, diverged_words, tables_of, told, verdict
 
 Format = Literal["text", "markdown", "latex", "csv"]
 Names = Mapping[str, str]
@@ -42,13 +42,6 @@ def markdown_rows(arms: Sequence[Arm], name: str, title: str, digits: int, names
         for arm in arms
     ]
     return "\n".join([f"| {title} | n | mean ± sd | against {first}, same seeds |", "|---|---|---|---|", *rows])
-
-
-def told(value: Spread | None, digits: int = 2) -> str:
-    """Mean ± standard deviation, the mean alone of one value, a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value.mean:.{digits}f}" + ("" if value.sd is None else f" ± {value.sd:.{digits}f}")
 
 
 def _n(arm: Arm, name: str) -> int:

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from resmom.config import Run, from_json, to_json
+from resmom.config import from_json, to_json
 from resmom.data.open import open_data, taken_apart
-from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data, DataError
 from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import RunDirError, UserError
@@ -20,6 +19,7 @@ from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPic
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, no_run
+from resmom.runs.base import per_epoch_of
 from resmom.runs.detection_record import detection_record, is_detection
 from resmom.runs.environment import last_part, without_folders
 from resmom.runs.evaluations import evaluations
@@ -97,7 +97,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     config = to_json(run)  # with the defaults of fields that the run is older than
     lines = read_lines(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
-    per_epoch = _per_epoch(run, written, lines)
+    per_epoch = per_epoch_of(run, written, lines)
     steps = None if per_epoch is None else length(run.train, per_epoch)
     options = flat(config)
     own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
@@ -134,14 +134,6 @@ def _places(folder: RunDir, written: Mapping[str, Any] | None = None) -> list[st
     written = folder.written() if written is None else written
     data = taken_apart(str(written["data"]))[0]
     return [str(folder.path), data, data.partition(":")[2], str(written["run"].get("init") or "")]
-
-
-def _per_epoch(run: Run, written: Mapping[str, Any], lines: Sequence[Line]) -> int | None:
-    """Steps of an epoch: from the number of images, or from how far the run is."""
-    if written.get("images"):
-        return steps_per_epoch(written["images"], run.train.batch)
-    last = next((line for line in reversed(lines) if line["epoch"] > 0), None)
-    return None if last is None else round(last["step"] / last["epoch"])
 
 
 def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bool) -> Rows:

@@ -20,7 +20,6 @@ from resmom.report.compare import differences, flat
 from resmom.report.numbers import setting, small
 from resmom.runs.budget import (
     LEAST_STEPS,
-    Trial,
     disk_of,
     fit_kept,
     fit_log,
@@ -32,13 +31,13 @@ from resmom.runs.budget import (
     require_disk,
     seconds_to_try,
     time_to_measure,
-    trial,
     with_steps,
     words_of_time,
 )
 from resmom.runs.facts import gather
 from resmom.runs.memory import fit_batch
 from resmom.runs.recognise import recognise
+from resmom.runs.trial import Trial, trial
 from resmom.train.plan import length
 
 Ask = Callable[[Run], Run]

@@ -24,14 +24,14 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
-from resmom.runs import budget, memory
+from resmom.runs import memory
+from resmom.runs import trial as trials
 from resmom.runs.budget import (
     LEAST_STEPS,
     MARGIN,
     MEASURED_LINES,
     MEASURING,
     TRAIN_LINE,
-    Trial,
     disk_of,
     fit_log,
     fit_measures,
@@ -44,13 +44,13 @@ from resmom.runs.budget import (
     require_disk,
     seconds_of,
     time_to_measure,
-    trial,
     with_steps,
     words_of_time,
 )
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.memory import MEMORY, TRANSIENT, Kept, fit_batch, kept_bytes_of
 from resmom.runs.pretrain import pretrain
+from resmom.runs.trial import Trial, trial
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Plan, Train
 from resmom.train.state import State
@@ -190,8 +190,8 @@ class TestLog:
         assert ratio == pytest.approx(log.knn_epochs / log.save_epochs)
 
     def test_the_trial_times_them_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(budget, "monitor", lambda job: time.sleep(0.3))
-        monkeypatch.setattr(budget, "health_line", lambda job: {})
+        monkeypatch.setattr(trials, "monitor", lambda job: time.sleep(0.3))
+        monkeypatch.setattr(trials, "health_line", lambda job: {})
         cost = trial(TINY, images(), CPU, 1, Own(), seconds=0.0)
         assert cost.knn_seconds >= 0.3 > cost.health_seconds > 0
 
@@ -385,13 +385,13 @@ class TestTrial:
         """Or the trial itself would end the call, before it could say that the batch is too large."""
         whole = trial(TINY, images(), CPU, 1, Own(), seconds=0.0)
         parts: list[int] = []
-        step = budget.train_step
+        step = trials.train_step
 
         def watched(state: State, batch: Batch, now: Plan, rules: Rules, *rest: Any, **more: Any) -> Any:
             parts.append(rules.micro_batch)
             return step(state, batch, now, rules, *rest, **more)
 
-        monkeypatch.setattr(budget, "train_step", watched)
+        monkeypatch.setattr(trials, "train_step", watched)
         room = 5 * whole.kept.per_image * TRANSIENT + 2 * whole.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(room / MEMORY))
         assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept == whole.kept

@@ -15,7 +15,8 @@ from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import SmallResNet
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs import budget, settle
+from resmom.runs import settle
+from resmom.runs import trial as trials
 from resmom.runs.gap import gap
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.settle import Asked
@@ -160,7 +161,7 @@ def test_from_the_weights_of_a_file(file: Path, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_a_time_is_kept(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the clock of this process, so that others may use the machine; a resumed run keeps what was planned."""
-    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=time.process_time))
+    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=time.process_time))
     out = tmp_path / "run"
     began = time.process_time()
     assert main(["--data", str(file), "--out", str(out), *OPTIONS, "--time", "8s", "--quiet"]) == 0

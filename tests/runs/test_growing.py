@@ -15,7 +15,7 @@ from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.nets.backbones import Backbone, BackboneConfig, DinoViT, MoCoViT, ResNet, Timm
-from resmom.runs import budget
+from resmom.runs import trial as trials
 from resmom.runs.cell import bare_line
 from resmom.runs.compare import require_trainable, standings
 from resmom.runs.grid import Cell, Grid
@@ -27,6 +27,7 @@ from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.profile import profile
 from resmom.runs.progress import Progress
 from resmom.runs.results import RESULTS, keep
+from resmom.runs.trial import trial
 from resmom.train.plan import Train, view_share
 from resmom.views.policy import View, mocov3_cifar, mocov3_imagenet, resized
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
@@ -284,9 +285,9 @@ def test_the_pace_of_a_run_is_the_mean_over_its_parts(images: Data, monkeypatch:
         tried.append(seconds)
         return 8.0 * share**2, 1.0
 
-    monkeypatch.setattr(budget, "_pace", pace)
+    monkeypatch.setattr(trials, "_pace", pace)
     run = growing(small_run(), 0.5, 1.0, 1.0, 1.0)
-    cost = budget.trial(run, images, CPU, 0, Own(), seconds=6.0)
+    cost = trial(run, images, CPU, 0, Own(), seconds=6.0)
     assert cost.step_seconds == pytest.approx((2 + 3 * 8) / 4) and tried == [3.0, 3.0]
 
 

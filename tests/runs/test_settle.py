@@ -22,13 +22,14 @@ from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, Smal
 from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
 from resmom.runs import budget, memory, settle
-from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING, Trial
+from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
 from resmom.runs.memory import MEMORY, TRANSIENT, Kept
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settle import Ask, Asked, Settled
+from resmom.runs.trial import Trial, trial
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
@@ -436,7 +437,7 @@ class TestMemory:
         data = images(300)
         run = ask(automatic(gather(data, CPU)).run)
         assert run.train.batch == 64
-        cost = budget.trial(run, data, CPU, 1, Own(), 0.0)
+        cost = trial(run, data, CPU, 1, Own(), 0.0)
         need = 40 * cost.kept.per_image * TRANSIENT + cost.weight_bytes
         monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY))
         found = settle.settle(Asked(change=ask), data, tmp_path / "run", CPU, 1, Own())
