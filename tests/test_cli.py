@@ -282,11 +282,11 @@ def test_what_the_system_refuses_is_one_line(
     def refused(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/closed/run.json")
 
-    monkeypatch.setattr("resmom.runs.pretrain.open_data", refused)
+    monkeypatch.setattr("resmom.runs.ready.open_data", refused)
     status, _, err = call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
     assert status == 2 and err.startswith("resmom pretrain: /closed/run.json: ") and words in err
     assert err.count("\n") == 1
-    monkeypatch.setattr("resmom.runs.pretrain.open_data", lambda *_, **__: Path("/nowhere/at/all").stat())
+    monkeypatch.setattr("resmom.runs.ready.open_data", lambda *_, **__: Path("/nowhere/at/all").stat())
     with pytest.raises(FileNotFoundError):  # what is no refusal is a fault of ours, and shows itself
         call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
 
@@ -297,7 +297,7 @@ def test_ctrl_c_outside_of_training_is_one_line(call: Call, monkeypatch: pytest.
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resmom.runs.pretrain.open_data", interrupted)
+    monkeypatch.setattr("resmom.runs.ready.open_data", interrupted)
     status, _, err = call("pretrain", "mocov3_digits", "--data", "photos", "--out", tmp_path / "run")
     assert status == 130 and err == "resmom pretrain: interrupted; what is written is whole, the rest is not done\n"
 

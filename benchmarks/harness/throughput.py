@@ -31,7 +31,7 @@ from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, prepare
 from resmom.runs.machine import Compile, Machine
-from resmom.runs.pretrain import workers_for
+from resmom.runs.ready import workers_for
 from resmom.train.plan import Plan
 from resmom.train.step import train_step
 from resmom.types import Batch

@@ -35,7 +35,7 @@ from resmom.runs.environment import threads_of
 from resmom.runs.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, patch_told, taken_back
-from resmom.runs.pretrain import device_for
+from resmom.runs.ready import device_for
 from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."

@@ -11,6 +11,7 @@ from resmom.commands import (
     Flat,
     parse,
     parse_known,
+    print_json,
     require_one_length,
     require_values,
     require_warmup,
@@ -27,6 +28,7 @@ from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain
+from resmom.runs.ready import preview
 from resmom.runs.recognise import by_name
 from resmom.runs.settle import Asked
 
@@ -59,6 +61,7 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
   --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
                              --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
+  --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
   --json                     print the result as JSON
 
 `resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
@@ -82,6 +85,8 @@ class Shared:
     time: str = ""
     """Fit the run into this time, as in 45m, 6h or 1h30m: its steps are set after a trial of up to a minute."""
     machine: Flat[Trainer] = field(default_factory=Trainer)
+    dry_run: bool = False
+    """Say what the run would be and what it would cost, from a trial of some seconds, and write nothing."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -144,6 +149,13 @@ def main(arguments: list[str]) -> int:
     seconds = seconds_of(first.time) if first.time else None
     body = None if base is not None or backbone is None else by_name(backbone, init)
     wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body)
+    if first.dry_run:
+        seen = preview(wish, first.data, first.out, first.machine)
+        if first.json:
+            print_json(seen.plain())
+        else:
+            print(seen)
+        return 0
     finished = pretrain(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
 

@@ -13,8 +13,8 @@ from resmom.recipes.automatic import automatic
 from resmom.runs.device import default_device
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import workers_for
 from resmom.runs.profile import Profile, profile
+from resmom.runs.ready import workers_for
 
 ABOUT = (
     "Train a throw-away copy of a run for a while and say where the time goes, what holds it back, and what to do. "

@@ -31,7 +31,7 @@ def settings_words(settled: Settled, spec: str) -> str:
         middle = max(len(choice.value) for choice in settled.choices)
         lines += [f"  {c.option:<{left}}  {c.value:<{middle}}  {c.reason}" for c in settled.choices]
     if settled.estimate:
-        lines.append(f"estimate: {settled.estimate}")
+        lines.append(f"estimate: {settled.estimate.words}")
     if settled.pack_side:
         lines.append(_reducing(spec, settled.pack_side))
     return "\n".join(lines)

@@ -38,7 +38,7 @@ from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, prepare, require_batch
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
-from resmom.runs.pretrain import device_for
+from resmom.runs.ready import device_for
 from resmom.runs.rehearsal import rehearse
 from resmom.runs.results import RESULTS, Line, keep, newest, read_results
 

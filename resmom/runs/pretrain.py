@@ -1,12 +1,9 @@
 """Pretrain, and resume: the same job from step 0 or from a checkpoint."""
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from resmom import dist
 from resmom.build import Own
@@ -16,10 +13,9 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.errors import RunDirError
 from resmom.ondisk import append_line, drop_lines_after, write_json
-from resmom.rundir import GIVEN, RunDir, no_run
-from resmom.runs.announce import ending, settings_words, summary
-from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile, require_compiler
-from resmom.runs.device import default_device
+from resmom.rundir import RunDir, no_run
+from resmom.runs.announce import ending, summary
+from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile
 from resmom.runs.environment import compile_asked, environment
 from resmom.runs.export import export
 from resmom.runs.growth import stretches
@@ -27,11 +23,11 @@ from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
-from resmom.runs.machine import Machine, Trainer
+from resmom.runs.machine import Machine
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
-from resmom.runs.rehearsal import rehearse
-from resmom.runs.settle import Asked, settle
+from resmom.runs.ready import device_for, make_ready, workers_for
+from resmom.runs.settle import Asked
 from resmom.train.state import load_state
 
 
@@ -51,38 +47,22 @@ def pretrain(
     RunDirError before anything is written, Diverged if the loss stays non-finite.
     """
     machine, own = machine or Machine(), own or Own()
-    asked = Asked(run) if isinstance(run, Run) else run
-    folder = RunDir(out)
-    folder.refuse_if_used()
-    device = device_for(machine)
-    opened = data if isinstance(data, Data) else open_data(data)
-    spec = opened.spec or f"{GIVEN}{opened.train.name}"
-    workers = workers_for(machine, opened)
-
-    def say(words: str) -> None:
-        if not machine.quiet and dist.rank() == 0:
-            print(words, file=sys.stderr)
-
-    settled = settle(asked, opened, out, device, workers, own, say)
-    if settled.run.init:  # whoever resumes may stand in another folder
-        settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
-    if settled.choices or settled.estimate:
-        say(settings_words(settled, spec))
-    require_batch(settled.run, opened)
-    job = prepare(settled.run, opened, device, own)
-    rehearse(job)
+    ready = make_ready(Asked(run) if isinstance(run, Run) else run, data, out, machine, own)
+    job, settled = ready.job, ready.settled
+    if ready.settings and not machine.quiet and dist.rank() == 0:
+        print(ready.settings, file=sys.stderr)
     written = {
         "format": 1,
-        "data": spec,
-        "images": len(opened.train),
-        "origin": opened.origin,
-        "test": _test_of(opened),
+        "data": ready.spec,
+        "images": len(job.data.train),
+        "origin": job.data.origin,
+        "test": _test_of(job.data),
         "run": to_json(settled.run),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    manner = _Manner(how_to_compile(machine, "no", device), brief, resumed=False)
-    return _work(job, folder, machine, manner, written)
+    manner = _Manner(how_to_compile(machine, "no", job.device), brief, resumed=False)
+    return _work(job, RunDir(out), machine, manner, written)
 
 
 def resume(
@@ -178,22 +158,6 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
             if not manner.brief:
                 progress.say(ending(folder, exported))
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
-
-
-def device_for(machine: Machine) -> torch.device:
-    """Where a run trains. Raises ConfigError for one that is not there, or that shall be compiled for and cannot."""
-    device = default_device(machine.device)
-    if isinstance(machine, Trainer):
-        require_compiler(machine.compile or "no", device)
-    return device
-
-
-def workers_for(machine: Machine, data: Data) -> int:
-    """Threads that prepare batches of these images."""
-    if machine.workers >= 0:
-        return machine.workers
-    in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)
-    return 1 if in_ram else max(1, torch.get_num_threads())
 
 
 def _load(job: Job, folder: RunDir) -> None:

@@ -17,23 +17,20 @@ from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
 from resmom.recipes.side import with_views
 from resmom.report.compare import differences, flat
-from resmom.report.numbers import setting, small
+from resmom.report.numbers import setting
 from resmom.runs.budget import (
     LEAST_STEPS,
-    disk_of,
     fit_kept,
     fit_log,
     fit_measures,
     fit_time,
-    kept_of,
     measuring_of,
     pack_side,
-    require_disk,
     seconds_to_try,
     time_to_measure,
     with_steps,
-    words_of_time,
 )
+from resmom.runs.estimate import Estimate, estimate, held
 from resmom.runs.facts import gather
 from resmom.runs.memory import fit_batch
 from resmom.runs.recognise import recognise
@@ -63,6 +60,8 @@ class Asked:
     """The time the whole run may take."""
     backbone: BackboneConfig | None = None
     """The backbone that a derived run shall have. Without weights a transformer's image and patch follow the views."""
+    priced: bool = False
+    """Estimate the cost of a recipe without a budget too, which is otherwise taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Settled:
 
     run: Run
     choices: tuple[Choice, ...]
-    estimate: str
+    estimate: Estimate | None = None
     pack_side: int = 0
     """Where decoding dominates: the shorter side to which the images should be packed before."""
 
@@ -88,29 +87,31 @@ def settle(
     """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
 
     Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
-    it is. `say` is told of a trial before it begins. Raises ConfigError, DataError or RunDirError with the rule that
-    cannot be kept.
+    it is, unless its cost is asked for. `say` is told of a trial before it begins. Raises ConfigError, DataError or
+    RunDirError with the rule that cannot be kept.
     """
     base, ask, budget = asked.base, asked.change, asked.seconds
     if base is not None and asked.init:
         base = replace(base, init=asked.init)
-    if dist.world() > 1 and (base is None or budget is not None):
+    if dist.world() > 1 and (base is None or budget is not None or asked.priced):
         raise ConfigError(
-            "several processes cannot derive settings or fit a time: each would measure another machine; give a recipe "
-            "without --time, or run `resmom pretrain` in one process and give what it derived as options"
+            "several processes cannot derive settings, fit a time or estimate one: each would measure another machine; "
+            "give a recipe without --time, or run `resmom pretrain` in one process and give what it derived as options"
         )
     seconds = GLANCE if budget is None else seconds_to_try(budget)
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
         run = ask(base)
         check(run)
-        if budget is None:
-            return Settled(run, (), "")
+        if budget is None and not asked.priced:
+            return Settled(run, ())
         say(trying)
         cost = trial(run, data, device, workers, own, seconds)
+        if budget is None:
+            return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
         run, told = _in_parts(run, cost, device)
         fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
-        return Settled(fitted, told, _estimate(fitted, cost, data, out) + cut, pack_side(fitted, cost, data))
+        return Settled(fitted, told, estimate(fitted, cost, data, out, cut), pack_side(fitted, cost, data))
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
@@ -120,7 +121,7 @@ def settle(
     say(trying)
     cost = trial(run, data, device, workers, own, seconds)
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
-    if fits < _held(run):
+    if fits < held(run):
         limits = Limits(batch=fits)
         _, run = _offer(facts, limits, ask)
         if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
@@ -144,7 +145,7 @@ def settle(
         told += (_parts(micro),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
-    return Settled(run, told, _estimate(run, cost, data, out), pack_side(run, cost, data))
+    return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data))
 
 
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
@@ -185,17 +186,12 @@ def _side(run: Run) -> int:
     return sides.pop() if len(sides) == 1 else 0
 
 
-def _held(run: Run) -> int:
-    """Images whose graph a step holds at once."""
-    return min(run.train.batch, run.train.micro_batch or run.train.batch)
-
-
 def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:
     """The run as it was tried: with the graph cut into parts where memory would not hold that of its whole batch."""
     if not run.method.traits.micro_batches:
         return run, ()
     fits = fit_batch(run, cost.kept, cost.weight_bytes, device)
-    if fits >= _held(run):
+    if fits >= held(run):
         return run, ()
     return replace(run, train=replace(run.train, micro_batch=fits)), (_parts(fits),)
 
@@ -252,17 +248,3 @@ def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
             continue
         told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
     return tuple(told)
-
-
-def _estimate(run: Run, cost: Trial, data: Data, out: Path) -> str:
-    per_epoch = steps_per_epoch(len(data.train), run.train.batch)
-    steps = length(run.train, per_epoch)
-    measuring = measuring_of(run, cost, steps, per_epoch) + 2 * cost.measure_seconds
-    seconds = steps * cost.step_seconds + measuring
-    disk = disk_of(run, cost, steps, per_epoch)
-    require_disk(out, disk + cost.checkpoint_bytes)
-    return (
-        f"about {words_of_time(seconds)} ({cost.step_seconds:.2g} s a step on this machine now), "
-        f"{disk / 2**20:.0f} MiB of disk with {small(kept_of(run, steps, per_epoch), 'kept checkpoint')}, "
-        f"{cost.kept.of(_held(run)) / 2**20:.0f} MiB of memory for a step"
-    )

@@ -89,6 +89,42 @@ def test_on_the_command_line(
     assert resume(out, QUIET).steps == 24
 
 
+@pytest.mark.parametrize("recipe", [(), ("mocov3_digits",)])
+def test_a_dry_run_tells_everything_and_writes_nothing(
+    recipe: tuple[str, ...],
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(settle, "GLANCE", 0.05)
+    out = tmp_path / "run"
+    small = [*OPTIONS, "--train.steps", "24", "--train.precision", "fp32"]
+    arguments = [*recipe, "--data", str(file), "--out", str(out), *small, "--dry-run"]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert ("settings derived from the images" in told) == (not recipe)
+    assert "estimate: about " in told and "MiB of memory for a step" in told
+    assert "100 images" in told and "24 steps of batch 16" in told and f"into {out}" in told
+    assert told.splitlines()[-1] == "nothing was written; the same without --dry-run starts it"
+    assert not out.exists()
+
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    run = from_json(found["run"])
+    assert (found["steps"], found["images"], run.train.batch) == (24, 100, 16)
+    assert (len(found["choices"]) > 0) == (not recipe)
+    estimate = found["estimate"]
+    assert estimate["seconds"] > 24 * estimate["step_seconds"] > 0
+    assert estimate["disk_bytes"] > 0 and estimate["memory_bytes"] > 0
+    assert not out.exists()
+
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    with pytest.raises(RunDirError, match="already holds a run"):
+        main(arguments)
+
+
 @pytest.mark.slow
 def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "GLANCE", 0.0)

@@ -149,7 +149,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> resmom.Result:
 def test_a_try_leaves_the_run_as_it_was(
     trained: resmom.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resmom.runs.pretrain.rehearse", lambda job: None)
+    monkeypatch.setattr("resmom.runs.ready.rehearse", lambda job: None)
     torch.manual_seed(5)
     body = Body()
     run = trained.run

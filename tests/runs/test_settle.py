@@ -21,7 +21,7 @@ from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, build_backbone
 from resmom.recipes.automatic import MEASURES, Choice, automatic, momentum_of
 from resmom.recipes.side import with_side
-from resmom.runs import budget, memory, settle
+from resmom.runs import budget, estimate, memory, settle
 from resmom.runs.budget import LEAST_STEPS, MARGIN, MEASURING
 from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
@@ -75,9 +75,10 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         backbone: BackboneConfig | None = None,
         own: Own | None = None,
         init: str = "",
+        priced: bool = False,
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
-        asked = Asked(base, ask, init, time, backbone)
+        asked = Asked(base, ask, init, time, backbone, priced)
         return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
 
     return call
@@ -102,7 +103,7 @@ class TestDerived:
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
         assert len(found.choices) == 11 and len(tried) == 1
         # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, six kept ones, backbones, lines.
-        assert found.estimate == (
+        assert found.estimate.words == (
             "about 14 min (0.1 s a step on this machine now), 36 MiB of disk with six kept checkpoints, 1280 MiB of "
             "memory for a step"
         )
@@ -112,8 +113,8 @@ class TestDerived:
     ) -> None:
         for free, words in ((199 * MIB, "with three kept checkpoints"), (49 * MIB, "with no kept checkpoints")):
             monkeypatch.setattr(budget, "free_disk", lambda place, free=free: free)
-            monkeypatch.setattr(settle, "require_disk", lambda *_: None)
-            assert words in settled().estimate  # a tenth of what is free, at 5 MiB each
+            monkeypatch.setattr(estimate, "require_disk", lambda *_: None)
+            assert words in settled().estimate.words  # a tenth of what is free, at 5 MiB each
 
     def test_dear_measurements_are_made_less_often(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
         few = replace(COST, knn_seconds=15.0, health_seconds=5.0)
@@ -290,11 +291,11 @@ class TestTime:
         for change in ({"epochs": 7}, {"steps": 3}, {"steps": 1_500}):
             found = settled(train_with(**change), base=base, time=600.0)
             assert found.run.train == replace(base.train, **change)
-            assert "fit into the time" not in found.estimate
+            assert "fit into the time" not in found.estimate.words
         found = settled(train_with(epochs=1_000), base=base, time=600.0)
         steps = found.run.train.steps
         assert 5_000 < steps < 5_100
-        assert found.estimate.endswith(f"; {steps} steps fit into the time, of 100000 that were asked for")
+        assert found.estimate.words.endswith(f"; {steps} steps fit into the time, of 100000 that were asked for")
 
     def test_a_recipe_that_becomes_longer_is_measured_in_a_tenth_of_the_time_too(self, settled: Settle) -> None:
         base = replace(tiny(Run()), train=Train(epochs=2, batch=50, warmup_epochs=0))
@@ -309,7 +310,7 @@ class TestTime:
         found = settled(train_with(epochs=60), base=base, time=1_200.0)  # 60 x .5 s and 3 x 1.5 s are less than 60 s
         assert found.run.log == base.log
         # 600 s of steps, those measurements, and those of start and end.
-        assert found.estimate.startswith("about 11 min")
+        assert found.estimate.words.startswith("about 11 min")
         assert settled(base=base, time=800.0).run.log == base.log
 
     @pytest.mark.parametrize("base", [None, replace(tiny(Run()), train=Train(epochs=20, batch=50, warmup_epochs=0))])
@@ -359,7 +360,7 @@ class TestTime:
         found = settled(base=base, time=600.0)
         assert (found.run.train.batch, found.run.train.micro_batch) == (50, 12)
         assert found.choices == (Choice("train.micro_batch", "12", "as many images as the memory holds at once"),)
-        assert "120 MiB of memory for a step" in found.estimate
+        assert "120 MiB of memory for a step" in found.estimate.words
         smaller = replace(base, train=replace(base.train, micro_batch=10))
         assert settled(base=smaller, time=600.0).run.train.micro_batch == 10
         whole = replace(base, method=VICReg(hidden=16, out=8))  # its statistics are of the whole batch
@@ -367,7 +368,7 @@ class TestTime:
 
     def test_a_recipe_keeps_everything_but_its_length(self, settled: Settle) -> None:
         base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
-        assert settled(base=base) == Settled(base, (), "")
+        assert settled(base=base) == Settled(base, ())
         found = settled(base=base, time=600.0)
         # A thousand checkpoints at .5 s and a kNN at 1.5 s with every fifth are far more than a tenth of the time: 75
         # and 15 of them are not.
@@ -376,8 +377,8 @@ class TestTime:
         made = found.run.train.steps / every(found.run.log.save_epochs, 100)
         assert made == pytest.approx(75, abs=0.5)
         assert found.run.log.knn_epochs == pytest.approx(5 * found.run.log.save_epochs)
-        assert found.choices == () and found.estimate.startswith("about 9 min")
-        assert found.estimate.endswith("steps fit into the time, of 100000 that were planned")
+        assert found.choices == () and found.estimate.words.startswith("about 9 min")
+        assert found.estimate.words.endswith("steps fit into the time, of 100000 that were planned")
         assert replace(found.run, train=base.train, log=base.log) == base
 
 
@@ -394,7 +395,7 @@ class TestMemory:
         assert found.run.train.steps == 1_000_000 // batch
         assert "memory" in reasons(found)["train.batch"]
         assert [run.train.batch for run in tried] == [128, batch]  # what runs was tried
-        assert f"{batch * 10} MiB of memory" in found.estimate
+        assert f"{batch * 10} MiB of memory" in found.estimate.words
 
     def test_below_32_the_graph_is_cut(
         self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch
@@ -403,7 +404,7 @@ class TestMemory:
         found = settled()
         assert (found.run.train.batch, found.run.train.micro_batch) == (32, 16)
         assert [(run.train.batch, run.train.micro_batch) for run in tried] == [(128, 0), (32, 16)]
-        assert "160 MiB of memory" in found.estimate
+        assert "160 MiB of memory" in found.estimate.words
 
     @pytest.mark.parametrize("seconds", [None, 600.0])
     def test_a_batch_of_ones_own_is_kept_and_cut(
@@ -526,7 +527,7 @@ def test_packing_is_told_where_it_pays(
     for number in range(80):
         draw(tmp_path / f"photos/{number}.png", number, 130, 140)
     monkeypatch.setattr(settle, "trial", lambda *_: replace(COST, decode_share=0.5))
-    monkeypatch.setattr("resmom.runs.pretrain.prepare", stop)
+    monkeypatch.setattr("resmom.runs.pretrain._work", stop)
     with pytest.raises(Stopped):
         pretrain(Asked(change=tiny), str(tmp_path / "photos"), tmp_path / "run", Machine(device="cpu"))
     told = capsys.readouterr().err
@@ -559,3 +560,13 @@ def test_several_processes_do_not_derive(settled: Settle, monkeypatch: pytest.Mo
         settled(base=base, time=3600.0)
     if base is not None:
         assert settled(base=base).run == base
+        with pytest.raises(ConfigError, match="estimate"):
+            settled(base=base, priced=True)
+
+
+def test_the_cost_of_a_recipe_is_estimated_where_it_is_asked_for(tried: list[Run], settled: Settle) -> None:
+    base = tiny(Run())
+    assert settled(base=base).estimate is None and not tried
+    found = settled(base=base, priced=True)
+    assert found.run == base and found.choices == ()
+    assert found.estimate.seconds > 0 and len(tried) == 1

@@ -1,0 +1,114 @@
+"""A run made ready to start: its images open, its settings complete, its parts built, and nothing written yet."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from resmom import dist
+from resmom.build import Own
+from resmom.config import to_json
+from resmom.data.open import open_data
+from resmom.data.source import Data
+from resmom.rundir import GIVEN, RunDir
+from resmom.runs.announce import settings_words, summary
+from resmom.runs.compiling import require_compiler
+from resmom.runs.device import default_device
+from resmom.runs.job import Job, prepare, require_batch
+from resmom.runs.machine import Machine, Trainer
+from resmom.runs.rehearsal import rehearse
+from resmom.runs.settle import Asked, Settled, settle
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that could start."""
+
+    job: Job
+    settled: Settled
+    spec: str
+    """Where the images are, as `open_data` reads it, or what they are called."""
+
+    @property
+    def settings(self) -> str:
+        """What was derived, with the reasons, and what the run will cost; empty where neither was asked for."""
+        return settings_words(self.settled, self.spec)
+
+
+def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own: Own) -> Ready:
+    """Complete the run and build it.
+
+    Raises ConfigError, DataError or RunDirError for what cannot be done.
+    """
+    RunDir(out).refuse_if_used()
+    device = device_for(machine)
+    opened = data if isinstance(data, Data) else open_data(data)
+    spec = opened.spec or f"{GIVEN}{opened.train.name}"
+
+    def say(words: str) -> None:
+        if not machine.quiet and dist.rank() == 0:
+            print(words, file=sys.stderr)
+
+    settled = settle(asked, opened, out, device, workers_for(machine, opened), own, say)
+    if settled.run.init:  # whoever resumes may stand in another folder
+        settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
+    require_batch(settled.run, opened)
+    job = prepare(settled.run, opened, device, own)
+    rehearse(job)
+    return Ready(job, settled, spec)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run would be and cost, had it been started."""
+
+    ready: Ready
+    out: Path
+
+    def __str__(self) -> str:
+        what = summary(self.ready.job, RunDir(self.out))
+        return f"{self.ready.settings}\n{what}\nnothing was written; the same without --dry-run starts it"
+
+    def plain(self) -> dict[str, Any]:
+        """The same for machines: the resolved configuration, why it is so, seconds and bytes."""
+        job, settled = self.ready.job, self.ready.settled
+        assert settled.estimate is not None  # `preview` asks for it
+        return {
+            "data": self.ready.spec,
+            "images": len(job.data.train),
+            "run": to_json(settled.run),
+            "steps": job.steps,
+            "epochs": job.steps / job.per_epoch,
+            "device": str(job.device),
+            "choices": [asdict(choice) for choice in settled.choices],
+            "estimate": asdict(settled.estimate),
+            "said": summary(job, RunDir(self.out)).splitlines(),
+        }
+
+
+def preview(asked: Asked, data: str | Data, out: Path, machine: Machine) -> Preview:
+    """Everything that comes before the first step of `pretrain`, and no step; a recipe's cost is estimated too.
+
+    Raises as `pretrain` does.
+    """
+    ready = make_ready(replace(asked, priced=True), data, out, machine, Own())
+    return Preview(ready, out)
+
+
+def device_for(machine: Machine) -> torch.device:
+    """Where a run trains. Raises ConfigError for one that is not there, or that shall be compiled for and cannot."""
+    device = default_device(machine.device)
+    if isinstance(machine, Trainer):
+        require_compiler(machine.compile or "no", device)
+    return device
+
+
+def workers_for(machine: Machine, data: Data) -> int:
+    """Threads that prepare batches of these images."""
+    if machine.workers >= 0:
+        return machine.workers
+    in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)
+    return 1 if in_ram else max(1, torch.get_num_threads())
