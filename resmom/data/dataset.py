@@ -52,6 +52,25 @@ class DatasetSource(Source):
         self.sizes = np.broadcast_to(np.array(first.shape[1:], dtype=np.int64), (len(dataset), 2))
         self.labels, self.classes = _labels(dataset, whose)
 
+    def number_as(self, other: "DatasetSource") -> None:
+        """Number the classes as another Dataset does, by their names, where both have `classes`: which class is which
+        follows from the folders, or the lists, that each was made of.
+
+        Raises DataError for labels whose class the other does not name.
+        """
+        if self.labels is None or self.classes == other.classes or not (_named(self.classes) and _named(other.classes)):
+            return
+        number_of = {name: number for number, name in enumerate(other.classes)}
+        used = [self.classes[label] for label in np.unique(self.labels[self.labels >= 0]).tolist()]
+        if lacking := [name for name in used if name not in number_of]:
+            raise DataError(
+                f"{self._whose} has classes that the training Dataset does not name: {', '.join(lacking[:5])}"
+                f"{' and more' if len(lacking) > 5 else ''}; test classes must be among those of training: name them "
+                "alike in the `classes` of both, or take these images out"
+            )
+        numbers = np.array([number_of.get(name, -1) for name in self.classes] + [-1], dtype=np.int64)
+        self.labels, self.classes = numbers[self.labels], other.classes
+
     def __len__(self) -> int:
         return len(self._dataset)
 
@@ -129,6 +148,8 @@ def _test(images: object, train: Source) -> Source:
         raise DataError(
             f"the training images have {train.channels} channel(s), those of test {test.channels}; give both the same"
         )
+    if isinstance(train, DatasetSource) and isinstance(test, DatasetSource):
+        test.number_as(train)
     require_known_classes(train, test, "test")
     return test
 
@@ -191,6 +212,11 @@ def _found(labels: NDArray[Any]) -> str:
             return f"{many} that are strings: numpy.unique(labels, return_inverse=True)[1] numbers them"
         case _:
             return f"{many} that are {labels.dtype}"
+
+
+def _named(classes: tuple[str, ...]) -> bool:
+    """Whether classes have names of their own, each another, and not the numbers that they get where they have none."""
+    return classes != tuple(map(str, range(len(classes)))) and len(set(classes)) == len(classes)
 
 
 def _labels(dataset: MapDataset, whose: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:

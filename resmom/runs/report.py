@@ -101,9 +101,10 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     steps = None if per_epoch is None else length(run.train, per_epoch)
     options = flat(config)
     own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
+    tested = {"test images": written["test"]} if written.get("test") else {}  # by others, runs are no repetitions
     return RunRecord(
         name=name,
-        config={"data": written["data"], "images": written.get("images"), **own, **options},
+        config={"data": written["data"], "images": written.get("images"), **tested, **own, **options},
         seed=run.train.seed,
         data=record.data(written, per_epoch, run.train.batch),
         settings=_settings(config, written, run.method.traits.teacher),

@@ -120,3 +120,31 @@ def test_plain_pngs_are_loaded_once_and_closed(tmp_path: Path) -> None:
     image = Image.open(tmp_path / "a.png")
     converted(image)
     assert getattr(image, "fp", None) is None
+
+
+@dataclass
+class Named(Listed):
+    """A Dataset that names its classes, as torchvision's have it."""
+
+    classes: list[str] = field(default_factory=list)
+
+
+def test_classes_of_two_datasets_are_matched_by_their_names() -> None:
+    """Folders of which one lacks a class are numbered otherwise."""
+    train = Named(list(IMAGES), [0, 1, 2], ["cat", "dog", "owl"])
+    data = as_data(train, Named(list(IMAGES), [0, -1, 1], ["owl", "cat"]))
+    assert data.test is not None and data.test.labels is not None
+    assert data.test.labels.tolist() == [2, -1, 0] and data.test.classes == ("cat", "dog", "owl")
+
+    part = as_data(Subset(train, [2, 1]), Subset(Named(list(IMAGES), [0, 1, 0], ["owl", "dog"]), [1, 2]))
+    assert part.test is not None and part.test.labels is not None
+    assert part.test.labels.tolist() == [1, 2]
+
+    with pytest.raises(DataError, match="the test Dataset has classes that the training Dataset does not name: cow"):
+        as_data(train, Named(list(IMAGES), [0, 1, 1], ["owl", "cow"]))
+
+
+@pytest.mark.parametrize(("here", "there"), [([], ["b", "a"]), (["a", "b"], []), (["a", "b"], ["a", "a"])])
+def test_classes_without_names_are_matched_by_their_numbers(here: list[str], there: list[str]) -> None:
+    data = as_data(Named(list(IMAGES), [0, 1, 1], here), Named(list(IMAGES), [1, 0, 0], there))
+    assert data.test is not None and data.test.labels is not None and data.test.labels.tolist() == [1, 0, 0]

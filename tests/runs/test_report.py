@@ -25,7 +25,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.ondisk import read_lines
-from resmom.report.page import ReportError
+from resmom.report.page import ReportError, page
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.loaded import load_run
@@ -156,6 +156,16 @@ def test_runs_of_one_name_are_told_apart_without_their_home() -> None:
     assert names("/home/me/run", "/data/run") == ["run", "data/run"]
     assert names("/home/me/run", "/home/you/run") == ["run (1)", "run (2)"]
     assert names("/home/me", "/data/run") == ["a home folder", "run"]
+
+
+def test_seeds_that_were_measured_on_other_images_are_no_repetitions(tmp_path: Path, data: Path) -> None:
+    runs = [replace(RUN, train=replace(RUN.train, seed=seed)) for seed in range(3)]
+    folders = [RunDir(write(tmp_path / str(seed) / "run", data, run)) for seed, run in enumerate(runs)]
+    for folder, test in zip(folders, ("0a", "0a", "f1"), strict=True):
+        folder.config.write_text(json.dumps({**folder.written(), "test": test}))
+    text = page(gather(folders, images=False))
+    assert "Three runs of two configurations, all finished" in text
+    assert "f1" in text and "test images" in text
 
 
 def test_what_is_gathered(tmp_path: Path, data: Path) -> None:
