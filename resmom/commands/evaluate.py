@@ -9,6 +9,7 @@ import tyro
 from resmom.commands import parse, print_json, set_process
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.knn import OtherKnn
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
@@ -34,6 +35,7 @@ class Arguments:
     network: Which = "both"
     protocols: tuple[Protocol, ...] | None = None
     """All three by default, or none where another kind of measurement is asked for."""
+    knn: OtherKnn = field(default_factory=OtherKnn)
     linear: Linear = field(default_factory=Linear)
     linear_crop: bool = False
     """The linear probe of the published tables, trained on random crops; how, say the options --probe."""
@@ -76,7 +78,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     draws = 1 if a.draws is None else a.draws
     probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
-    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws)
+    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     if a.json:
         print_json([row.plain() for row in rows])
@@ -110,6 +112,7 @@ def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
     used = {
         "--seed": a.seed == 0 or share or a.low_shot is not None,
         "--baselines": not a.baselines or a.all or "knn" in protocols,
+        "--knn": a.knn == OtherKnn() or "knn" in protocols or a.low_shot is not None,
         "--linear": a.linear == Linear() or a.all or a.sweep or "linear" in protocols,
         "--probe": a.probe == LinearCrop() or a.linear_crop,
         "--tuning": a.tuning == Finetune() or a.finetune,
@@ -117,6 +120,7 @@ def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
     needs = {
         "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
         "--baselines": "--protocols knn, by which the baselines are measured",
+        "--knn": "--protocols knn or --low-shot (--all compares by the run's own)",
         "--linear": "--protocols linear, --sweep or --all",
         "--probe": "--linear-crop",
         "--tuning": "--finetune",

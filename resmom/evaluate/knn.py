@@ -27,6 +27,22 @@ class Knn:
             raise ValueError(f"knn.k must be at least 1 and knn.temperature above 0; got {self.k}, {self.temperature}")
 
 
+@dataclass(frozen=True)
+class OtherKnn:
+    """What is to be otherwise than a run has it, for figures that stand beside those of others; None leaves it."""
+
+    k: int | None = None
+    """Neighbours that vote; by default the run's, which its recipe set."""
+    temperature: float | None = None
+    """Of their weights, exp(cos / temperature); by default the run's."""
+
+    def instead_of(self, own: Knn) -> Knn:
+        """Raises ValueError as Knn does."""
+        return Knn(
+            own.k if self.k is None else self.k, own.temperature if self.temperature is None else self.temperature
+        )
+
+
 def knn(
     bank: Float[Tensor, "n d"],
     bank_labels: Int[Tensor, " n"],

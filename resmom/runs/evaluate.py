@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from resmom.data.open import open_data, short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.knn import OtherKnn
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
@@ -75,6 +76,8 @@ class More:
     """Of the draw of a share."""
     draws: int = 1
     """How often to measure: with other images of the share, and with the next seed where a classifier is trained."""
+    knn: OtherKnn = field(default_factory=OtherKnn)
+    """k and temperature, where they are not to be the run's."""
 
 
 def evaluate(
@@ -97,11 +100,12 @@ def evaluate(
     out then. Raises UserError if there are no labels, if the images do not fit the network, and for repetitions where
     nothing would differ.
     """
-    loaded, more = load_run(path, device, own), more or More()
+    more = more or More()
+    _check(more)
+    loaded = _asked(load_run(path, device, own), more.knn)
     opened = opened_data(loaded, data)
     split, label_sets = labelled(loaded, opened)
     named = name_and_fingerprint(opened)
-    _check(more)
     lent, part = None, 1.0
     if more.labels:
         whole = split
@@ -128,6 +132,14 @@ def evaluate(
     if not rows:
         raise UserError(f"{path} has nothing to measure: {_no_online(loaded, network, more)}; ask for knn or linear")
     return rows
+
+
+def _asked(loaded: Loaded, knn: OtherKnn) -> Loaded:
+    """The run as it is measured: with neighbours of its own choice, or those asked for."""
+    try:
+        return replace(loaded, run=replace(loaded.run, knn=knn.instead_of(loaded.run.knn)))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _settled(more: More, part: float) -> More:

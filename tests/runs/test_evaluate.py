@@ -21,7 +21,7 @@ from resmom.errors import UserError
 from resmom.evaluate.draw import share
 from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.knn import Knn, OtherKnn, knn
 from resmom.evaluate.linear import Linear, linear_probe
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
@@ -69,6 +69,23 @@ def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
     assert line["draws"] == list(rows[-1].draws) and line["sd"] == rows[-1].sd
     with pytest.raises(UserError, match=r"cannot be evaluated on .*2 of 2 classes have fewer than 31 .*: a \(30\)"):
         evaluate(path, protocols=(), more=More(LowShot((31,))))
+
+
+def test_neighbours_other_than_the_runs(trained: tuple[Path, Path]) -> None:
+    path, _ = trained
+    loaded = load_run(path)
+    split = labelled_split(open_data(loaded.data))
+    assert split is not None and loaded.run.knn == Knn() and split.train.labels is not None
+    bank, queries = (
+        features(loaded.method.student, clean_batches(source, loaded.run.policy, loaded.device))
+        for source in (split.train, split.test)
+    )
+    known, asked = torch.from_numpy(split.train.labels), torch.from_numpy(split.test.labels)
+    for change, there in ((OtherKnn(k=3), Knn(3, 0.07)), (OtherKnn(temperature=1.0), Knn(20, 1.0))):
+        rows = evaluate(path, network="student", protocols=("knn",), more=More(knn=change), baselines=True)
+        assert all(f"k={there.k} T={there.temperature:g} " in row.score.protocol for row in rows) and len(rows) == 4
+        assert rows[0].score.top1 == knn(bank, known, queries, asked, there).top1
+    assert load_run(path).run.knn == Knn()
 
 
 @pytest.mark.slow
@@ -371,6 +388,8 @@ def test_the_command_ignores_nothing(
         (("--probe.lr", 1), "--probe has no effect on what this call measures; it goes with --linear-crop"),
         (("--tuning.epochs", 1), "--tuning has no effect on what this call measures; it goes with --finetune"),
         (("--linear.epochs", 1, "--protocols", "knn"), "it goes with --protocols linear, --sweep or --all"),
+        (("--knn.k", 5, "--all"), "--knn has no effect on what this call measures; it goes with --protocols knn or"),
+        (("--knn.k", 0), "knn.k must be at least 1"),
         (("--finetune", "--baselines"), "it goes with --protocols knn, by which"),
         (("--protocols", "knn", "--draws", 2), "--draws 2 would give one number 2 times"),
         (("--all", "--draws", 2), "--all is a measurement of its own"),
