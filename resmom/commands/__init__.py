@@ -66,14 +66,19 @@ def require_one_length(options: list[str], steps: int = 0) -> None:
         )
 
 
-def require_warmup(options: list[str], in_steps: bool) -> None:
-    """Refuse a warm-up that would count for nothing, since the run's length is given in the other unit."""
+def require_warmup(options: list[str], in_steps: bool, derived: bool = False) -> None:
+    """Refuse a warm-up that would count for nothing, since the run's length is given in the other unit.
+
+    `derived`: a run without a recipe counts in steps, also where its length is asked for in epochs.
+    """
     length, unit = ("steps", "epochs") if in_steps else ("epochs", "steps")
     warmup = take(options, f"--train.warmup-{unit}")[1]
     if warmup is not None and float(warmup):
+        why = "a run without a recipe, which" if derived else "a run whose length"
+        way = "--train.steps 0 --train.epochs" if derived and in_steps else f"--train.{unit}"
         raise UserError(
-            f"--train.warmup-{unit} {warmup} has no effect in a run whose length counts in {length}; give "
-            f"--train.warmup-{length}, or the length in {unit} (--train.{unit})"
+            f"--train.warmup-{unit} {warmup} has no effect in {why} counts in {length}; give --train.warmup-{length}, "
+            f"or the length in {unit} ({way})"
         )
 
 

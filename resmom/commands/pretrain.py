@@ -129,8 +129,7 @@ def main(arguments: list[str]) -> int:
         found = parse(_arguments(run), options, called, ABOUT)
         require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
-        if base is not None:
-            require_warmup(options, found.run.train.steps > 0)
+        require_warmup(options, found.run.train.steps > 0, derived=base is None)
         return found
 
     if base is not None:

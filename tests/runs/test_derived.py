@@ -151,6 +151,7 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--backbone", "rasnet18"], "resnet18"),
         (["--method", "byul"], "; did you mean byol?"),
+        (["--train.warmup-epochs", "1"], "a run without a recipe, which counts in steps; give --train.warmup-steps"),
     ],
 )
 def test_refused_with_nothing_written(file: Path, tmp_path: Path, options: list[str], words: str) -> None:
