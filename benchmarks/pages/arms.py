@@ -163,6 +163,22 @@ TUNED_SELF = {
     "w2-t0.1-m0.9": "+ term, momentum from .9",
 }
 BESIDE = {"fast-teacher": "MoCo-v3, momentum from .9", "w2-m0.9": "+ term, weight 2"}
-BOTH = {"plain-t0.1-m0.9": "MoCo-v3, both", "w2-t0.1-m0.9": "+ term, weight 2"}
+BOTH = {
+    "plain-t0.1-m0.9": "MoCo-v3, both",
+    "w2-t0.1-m0.9": "+ term, weight 2",
+    "w4-t0.1-m0.9": "+ term, weight 4",
+    "kd-t0.1-m0.9": "+ distillation over relations, weight .2",
+}
+BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}
+TUNED_WEIGHTS = {
+    **PLAIN,
+    **{f"w{w}": f"+ term, weight {w}" for w in ("1", "2", "4", "8")},
+    **{f"kd-w{w}": f"+ distillation over relations, weight {w}" for w in ("0.05", "0.1", "0.2", "0.4")},
+}
+LONGER_TRIES = {
+    f"{arm}-t0.1-m{momentum}": f"{called}, momentum from {momentum}"
+    for momentum in ("0.9", "0.99")
+    for arm, called in (("plain", "MoCo-v3"), ("w2", "+ term, weight 2"))
+}
 RATES = {f"lr{rate}": f"AdamW, {rate} per 256 images" for rate in ("5e-4", "1e-3", "2e-3", "4e-3")}
 TRIED = [("gradient norm", "grad_norm", "{:.2f}"), ("gap at p, in training", "gap/p/intra", "{:.4f}")]

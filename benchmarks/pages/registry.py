@@ -42,6 +42,9 @@ VIT = "questions/vit.jsonl"
 VIT_TUNING = "questions/vit_tuning.jsonl"
 TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
+TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
+LONGER_TRIES = "questions/tuned_longer_tries.jsonl"
+TUNED_LONGER = "questions/tuned_longer.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -108,7 +111,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, LONGER_TRIES, TUNED_LONGER),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
@@ -159,6 +162,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "tuned-self": partial(accuracies, file=TUNED, names=arms.TUNED_SELF, kinds=ALL),
         "tuned-beside": partial(accuracies, file=QUESTIONS, names=arms.BESIDE, kinds=ALL, instead=TUNED),
         "tuned-both": partial(accuracies, file=TUNED, names=arms.BOTH, kinds=ALL),
+        "tuned-weights": partial(tuning, file=TUNED_WEIGHTS, names=arms.TUNED_WEIGHTS, parts=arms.TRIED),
+        "tuned-distances": partial(accuracies, file=TUNED, names=arms.BOTH_WAYS, kinds=ALL),
         "tuned-gaps": partial(gaps, file=TUNED, names=arms.TUNED_SELF),
         "longer": partial(accuracies, file=LONGER, names=arms.LASTING, kinds=ALL),
         "longer-distances": partial(accuracies, file=LONGER, names=arms.LASTED, kinds=ALL),

@@ -72,6 +72,13 @@ def test_what_was_tuned_is_what_is_asked_about() -> None:
     for name in ("w2", "mse", "kd_feature", "kd_relation"):
         assert arms[name] in tries
 
+    tried, tuned = (read_grid(PLACE / "questions" / f"{name}.json").cells() for name in ("tuned_weights", "tuned"))
+    runs = [(cell.run.method, cell.run.ema, cell.run.residual) for cell in tried]
+    asked = [
+        cell.run for cell in tuned if cell.arm in ("plain-t0.1-m0.9", "w2-t0.1-m0.9", "w4-t0.1-m0.9", "kd-t0.1-m0.9")
+    ]
+    assert len(asked) == 20 and all((run.method, run.ema, run.residual) in runs for run in asked)
+
 
 @pytest.mark.parametrize("folder", ["questions", "harness"])
 def test_the_readme_counts_right(folder: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import settings
-from benchmarks.settings import BASE, SETTINGS, derived, images_of, main, operations, table
+from benchmarks.settings import images_of, main, table
+from benchmarks.tried import BASE, SETTINGS, derived, operations
 from resmom.nets.backbones import ResNet
 from resmom.ondisk import read_lines
 from resmom.recipes.facts import Facts

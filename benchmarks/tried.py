@@ -1,0 +1,191 @@
+"""What is tried in place of what is derived: every setting as a function from the facts to a run.
+
+What changes the work that an image takes (backbone, view size) is compared at equal work, "for its work": as many
+images seen as make the same number of operations of the encoder, which is what a time on one machine comes down to.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from resmom.config import Log, Run
+from resmom.methods.byol import Byol
+from resmom.methods.mocov3 import MoCoV3
+from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
+from resmom.nets.teacher import Ema
+from resmom.recipes import with_residual
+from resmom.recipes.automatic import automatic, momentum_of, warmup
+from resmom.recipes.facts import Facts
+from resmom.runs.growth import policies
+from resmom.train.optim import AdamW
+from resmom.views.policy import IMAGENET
+
+BASE = SmallResNet((32, 64, 128, 256))
+"""Of the base, and of all settings but those of the backbone: twice the width that is derived since it was measured."""
+
+Setting = Callable[[Facts], Run]
+"""From the facts, with the number of steps asked for, to the run of a cell."""
+Change = Callable[[Run], Run]
+
+
+def derived(facts: Facts) -> Run:
+    """The run that is derived from the facts, without measurements on its way."""
+    return replace(automatic(facts).run, log=Log(line_steps=50, save_epochs=0, knn_epochs=0))
+
+
+def but(change: Change) -> Setting:
+    """The derived run, changed."""
+    return further(derived, change)
+
+
+def seeded(setting: Setting, seed: int) -> Setting:
+    """The run of a setting with another seed."""
+
+    def with_seed(facts: Facts) -> Run:
+        run = setting(facts)
+        return replace(run, train=replace(run.train, seed=seed))
+
+    return with_seed
+
+
+def for_its_work(sizes: tuple[float, ...] = (), **given: object) -> Setting:
+    """The run derived with something given, as long as makes as many operations of the encoder as the base.
+
+    `sizes` has its views grow (train.sizes).
+    """
+
+    def grown(facts: Facts) -> Run:
+        run = derived(facts)
+        return replace(run, train=replace(run.train, sizes=sizes))
+
+    def setting(facts: Facts) -> Run:
+        changed = replace(facts, **given)  # type: ignore[arg-type]
+        share = operations(derived(facts)) / operations(grown(changed))
+        return grown(replace(changed, steps=max(1, round(facts.steps * share))))
+
+    return setting
+
+
+def further(setting: Setting, change: Change) -> Setting:
+    """The run of a setting, changed."""
+    return lambda facts: change(setting(facts))
+
+
+def operations(run: Run) -> float:
+    """FLOP of the encoder for the first view of one image, forward; the mean over the run where its views grow."""
+    network = build_backbone(run.backbone).eval()
+    sizes = policies(run, 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for policy in sizes:
+            network(torch.zeros(1, len(policy.mean), policy.views[0].size, policy.views[0].size))
+    return float(counter.get_total_flops()) / len(sizes)
+
+
+def _steps(run: Run, steps: int) -> Run:
+    train = replace(run.train, steps=steps, warmup_steps=warmup(steps))
+    return replace(run, train=train)
+
+
+def _batch(run: Run, batch: int) -> Run:
+    """Another batch for the same number of images seen."""
+    run = _steps(run, run.train.steps * run.train.batch // batch)
+    return replace(run, train=replace(run.train, batch=batch))
+
+
+def _rate(run: Run, factor: float) -> Run:
+    return replace(run, optim=replace(run.optim, lr=run.optim.lr * factor))
+
+
+def _crops(run: Run, smallest: float) -> Run:
+    views = tuple(replace(view, scale=(smallest, 1.0)) for view in run.policy.views)
+    return replace(run, policy=replace(run.policy, views=views))
+
+
+def _mocov3(run: Run) -> MoCoV3:
+    assert isinstance(run.method, MoCoV3)
+    return run.method
+
+
+def _normalisation(run: Run, mean: tuple[float, ...], std: tuple[float, ...]) -> Run:
+    return replace(run, policy=replace(run.policy, mean=mean, std=std))
+
+
+def _life(run: Run, share: float) -> Run:
+    return replace(run, ema=Ema(momentum_of(run.train.steps * share), 1.0))
+
+
+def _tuned(run: Run) -> Run:
+    """As MoCo-v3 was tuned on the small encoder (docs/results/questions.md)."""
+    return replace(run, method=replace(_mocov3(run), temperature=0.1), ema=Ema(0.9, 1.0))
+
+
+def _term(run: Run) -> Run:
+    return replace(run, residual=replace(run.residual, weight=2.0))
+
+
+def _tuned_term(run: Run) -> Run:
+    return _term(_tuned(run))
+
+
+PHOTOS = "widths 16-32-64-128, views of 64, for its work"
+FURTHER: dict[str, Change] = {
+    "residual term, weight 2": _term,
+    "temperature .1, momentum from .9": _tuned,
+    "temperature .1, momentum from .9, residual term, weight 2": _tuned_term,
+}
+"""What is tried on the base and on what is derived for photos."""
+
+SETTINGS: dict[str, Setting] = {
+    "base": derived,
+    "base, seed 1": seeded(derived, 1),
+    "base, seed 2": seeded(derived, 2),
+    "twice as long": lambda facts: derived(replace(facts, steps=2 * facts.steps)),
+    "four times as long": lambda facts: derived(replace(facts, steps=4 * facts.steps)),
+    "batch 64": but(lambda run: _batch(run, 64)),
+    "batch 256": but(lambda run: _batch(run, 256)),
+    "learning rate / 3": but(lambda run: _rate(run, 1 / 3)),
+    "learning rate x 3": but(lambda run: _rate(run, 3.0)),
+    "AdamW .001": but(lambda run: replace(run, optim=AdamW(lr=1e-3, weight_decay=0.05))),
+    "half-life 1/400 of the run": but(lambda run: _life(run, 1 / 400)),
+    "half-life 1/100 of the run": but(lambda run: _life(run, 1 / 100)),
+    "half-life 1/25 of the run": but(lambda run: _life(run, 1 / 25)),
+    "temperature .1": but(lambda run: replace(run, method=replace(_mocov3(run), temperature=0.1))),
+    "temperature .5": but(lambda run: replace(run, method=replace(_mocov3(run), temperature=0.5))),
+    "crops from .08": but(lambda run: _crops(run, 0.08)),
+    "crops from .4": but(lambda run: _crops(run, 0.4)),
+    "heads 256/64": but(lambda run: replace(run, method=replace(_mocov3(run), hidden=256, out=64))),
+    "residual term, weight 1": but(with_residual),
+    **{name: but(change) for name, change in FURTHER.items()},
+    "BYOL": but(lambda run: replace(run, method=Byol(1024, 128, 1024))),
+    "BYOL, learning rate / 3": but(lambda run: _rate(replace(run, method=Byol(1024, 128, 1024)), 1 / 3)),
+    "ImageNet's normalisation": but(lambda run: _normalisation(run, *IMAGENET)),
+    "widths 16-32-64-128, for its work": for_its_work(backbone=SmallResNet((16, 32, 64, 128))),
+    "widths 64-128-256-512, for its work": for_its_work(backbone=SmallResNet((64, 128, 256, 512))),
+    **{
+        f"widths 16-32-64-128, views of {size}, for its work": for_its_work(
+            backbone=SmallResNet((16, 32, 64, 128)), view=size
+        )
+        for size in (64, 32)
+    },
+    **{
+        f"{PHOTOS}, {name}": further(for_its_work(backbone=SmallResNet((16, 32, 64, 128)), view=64), change)
+        for name, change in FURTHER.items()
+    },
+    "widths 16-32-64-128, views growing to 64, for its work": for_its_work(
+        (0.5, 0.75, 1.0), backbone=SmallResNet((16, 32, 64, 128)), view=64
+    ),
+    "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
+    **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
+}
+
+# What came out more than two standard deviations of the base above it with one seed, once more with two others, and the
+# sizes of views.
+CLOSER = (
+    *(f"widths 16-32-64-128, views {what}, for its work" for what in ("of 64", "of 32", "growing to 64")),
+    *("half-life 1/400 of the run", "temperature .1", "residual term, weight 1"),
+    *FURTHER,
+    *(f"{PHOTOS}, {name}" for name in FURTHER),
+)
+SETTINGS |= {f"{name}, seed {seed}": seeded(SETTINGS[name], seed) for name in CLOSER for seed in (1, 2)}
