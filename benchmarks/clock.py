@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.ended import ended
 from resmom.diagnose.paired import spread
 from resmom.errors import UserError
-from resmom.runs.comparison import told
-from resmom.runs.results import Line, read_results
+from resmom.runs.comparisons.comparison import told
+from resmom.runs.comparisons.results import Line, read_results
 
 CLOCKS = ("seconds", "processor_seconds")
 TARGET = 68.83

@@ -20,9 +20,9 @@ from resmom.evaluate.knn import knn
 from resmom.ondisk import write_json
 from resmom.recipes import recipe
 from resmom.runs.clean import labelled_split, thinned
+from resmom.runs.comparisons.grid import read_grid
 from resmom.runs.environment import environment, shareable
-from resmom.runs.grid import read_grid
-from resmom.runs.measure import pixel_features
+from resmom.runs.measuring.measure import pixel_features
 
 
 def measure(name: str, data: str) -> dict[str, Any]:

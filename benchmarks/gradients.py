@@ -25,8 +25,8 @@ from resmom.losses.residual import Residual, residual_term
 from resmom.methodconfig import MethodConfig
 from resmom.nets.teacher import set_mode
 from resmom.ondisk import write_json
+from resmom.runs.comparisons.grid import Grid, read_grid
 from resmom.runs.environment import environment, shareable
-from resmom.runs.grid import Grid, read_grid
 from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.train.state import load_state, student_of

@@ -36,9 +36,9 @@ from resmom.export.record import newest
 from resmom.ondisk import append_line, read_lines
 from resmom.recipes.automatic import automatic
 from resmom.runs.environment import environment, shareable
-from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
+from resmom.runs.settling.facts import gather
 
 
 def subset(data: Data, images: int) -> Data:

@@ -25,8 +25,8 @@ from resmom.ondisk import write_json
 from resmom.recipes import recipe
 from resmom.runs.compiling import compile_backbones
 from resmom.runs.environment import environment, shareable
-from resmom.runs.facts import emulates_bf16
 from resmom.runs.job import fresh_method
+from resmom.runs.settling.facts import emulates_bf16
 from resmom.train.optim import build_optimizer
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State

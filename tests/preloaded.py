@@ -5,8 +5,8 @@ import torch
 
 import tests.benchmarks.chains
 import tests.data.mortal
+import tests.runs.comparisons.grids
 import tests.runs.crash
-import tests.runs.grids
 import tests.toy  # noqa: F401
 from resmom.views.apply import views
 from resmom.views.policy import mocov3_cifar

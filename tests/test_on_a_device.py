@@ -28,11 +28,11 @@ from resmom.losses.residual import Residual
 from resmom.nets.backbones import SmallResNet
 from resmom.ondisk import read_lines
 from resmom.runs import job, loop
-from resmom.runs.detect import detect_train
+from resmom.runs.finetuned.detect import detect_train
+from resmom.runs.finetuned.segment import segment_train
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain, resume
-from resmom.runs.segment import segment_train
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State

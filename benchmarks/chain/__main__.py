@@ -21,10 +21,10 @@ from benchmarks.chain.table import found_in
 from benchmarks.ended import ended
 from resmom.commands import set_process
 from resmom.ondisk import read_lines
-from resmom.runs.cell import claimed, steps_done
+from resmom.runs.comparisons.cell import claimed, steps_done
+from resmom.runs.comparisons.results import RESULTS, keep, newest, read_results
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Machine
-from resmom.runs.results import RESULTS, keep, newest, read_results
 
 
 def main(arguments: Sequence[str]) -> int:

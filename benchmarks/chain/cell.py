@@ -18,17 +18,17 @@ from resmom.errors import RunDirError
 from resmom.evaluate.detection import Detect
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.cell import bare_line, images_line, require_same, times_of, train_cell
-from resmom.runs.compare import require_trainable
-from resmom.runs.detect import detect_resume, detect_train
+from resmom.runs.comparisons.cell import bare_line, images_line, require_same, times_of, train_cell
+from resmom.runs.comparisons.compare import require_trainable
+from resmom.runs.comparisons.grid import Cell
+from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import shareable
-from resmom.runs.grid import Cell
+from resmom.runs.finetuned.detect import detect_resume, detect_train
+from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.outcome import before_after
-from resmom.runs.results import Line
-from resmom.runs.tuned import Ended
 from resmom.which import Network
 
 SCORES = ("ap", "ap50", "ap75", "voc07_ap", "voc07_ap50", "voc07_ap75")

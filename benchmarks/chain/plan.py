@@ -25,7 +25,7 @@ from typing import Any, get_args
 from resmom.config import ConfigError, part_from_json, part_to_json
 from resmom.evaluate.detection import Detect
 from resmom.recipes.detection import detection_recipe
-from resmom.runs.grid import FIELDS, Cell, Grid, grid_of, once
+from resmom.runs.comparisons.grid import FIELDS, Cell, Grid, grid_of, once
 from resmom.runs.options import changed
 from resmom.views.policy import IMAGENET
 from resmom.which import Network, Which

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from benchmarks.chain.plan import RANDOM
 from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
-from resmom.runs.arms import comparison
-from resmom.runs.comparison import Arm, Comparison, told, verdict
-from resmom.runs.results import Line
+from resmom.runs.comparisons.arms import comparison
+from resmom.runs.comparisons.comparison import Arm, Comparison, told, verdict
+from resmom.runs.comparisons.results import Line
 
 LEAST = 3.0
 """Standard deviations by which an arm must exceed random weights; below, nothing is concluded from it."""

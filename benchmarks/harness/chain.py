@@ -10,10 +10,10 @@ from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
 from benchmarks.harness.training import TOY, alarm, in_turn, short_arms
 from resmom.ondisk import read_lines
-from resmom.runs.grid import Cell
+from resmom.runs.comparisons.grid import Cell
+from resmom.runs.comparisons.results import keep, newest
 from resmom.runs.machine import Machine
 from resmom.runs.options import changed
-from resmom.runs.results import keep, newest
 
 RESERVE = 150.0
 """Seconds kept free at the end: a detector that has learned its last step is measured on all test images at once."""

@@ -24,10 +24,10 @@ from resmom.recipes import recipe, with_residual
 from resmom.rundir import RunDir
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
-from resmom.runs.evaluate import evaluate
-from resmom.runs.gap import gap
 from resmom.runs.job import prepare
 from resmom.runs.machine import Machine
+from resmom.runs.measuring.evaluate import evaluate
+from resmom.runs.measuring.gap import gap
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd

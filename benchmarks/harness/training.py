@@ -21,13 +21,13 @@ from resmom.data.source import Data
 from resmom.ondisk import read_lines
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
-from resmom.runs.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
-from resmom.runs.compare import images_of, require_trainable
-from resmom.runs.grid import Cell, Grid, Settings, read_grid
+from resmom.runs.comparisons.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
+from resmom.runs.comparisons.compare import images_of, require_trainable
+from resmom.runs.comparisons.grid import Cell, Grid, Settings, read_grid
+from resmom.runs.comparisons.results import keep, newest
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Trainer
 from resmom.runs.options import changed
-from resmom.runs.results import keep, newest
 
 RESERVE = 60.0
 """Seconds kept free at the end for evaluation, which follows a finished run at once."""

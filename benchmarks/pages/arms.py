@@ -175,10 +175,5 @@ TUNED_WEIGHTS = {
     **{f"w{w}": f"+ term, weight {w}" for w in ("1", "2", "4", "8")},
     **{f"kd-w{w}": f"+ distillation over relations, weight {w}" for w in ("0.05", "0.1", "0.2", "0.4")},
 }
-LONGER_TRIES = {
-    f"{arm}-t0.1-m{momentum}": f"{called}, momentum from {momentum}"
-    for momentum in ("0.9", "0.99")
-    for arm, called in (("plain", "MoCo-v3"), ("w2", "+ term, weight 2"))
-}
 RATES = {f"lr{rate}": f"AdamW, {rate} per 256 images" for rate in ("5e-4", "1e-3", "2e-3", "4e-3")}
 TRIED = [("gradient norm", "grad_norm", "{:.2f}"), ("gap at p, in training", "gap/p/intra", "{:.4f}")]

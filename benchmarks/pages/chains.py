@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.chain.table import Found, between, found_in, judged
 from benchmarks.pages.tables import Names, lines_of
 from resmom.diagnose.paired import spread
-from resmom.runs.comparison import told
-from resmom.runs.results import Line
+from resmom.runs.comparisons.comparison import told
+from resmom.runs.comparisons.results import Line
 
 LEAST_SHOWN = 0.1
 """AP50 in %, below which a class counts as not found."""

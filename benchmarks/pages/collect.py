@@ -7,8 +7,8 @@ from typing import Any
 
 from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
+from resmom.runs.comparisons.results import RESULTS, newest
 from resmom.runs.environment import shareable
-from resmom.runs.results import RESULTS, newest
 
 POINTS = 12
 """Points that are kept of a run's training."""

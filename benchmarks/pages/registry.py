@@ -43,7 +43,6 @@ VIT_TUNING = "questions/vit_tuning.jsonl"
 TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
 TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
-LONGER_TRIES = "questions/tuned_longer_tries.jsonl"
 TUNED_LONGER = "questions/tuned_longer.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
@@ -111,7 +110,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, LONGER_TRIES, TUNED_LONGER),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),

@@ -12,10 +12,10 @@ from benchmarks.imagenet import IMAGES
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.ondisk import read_lines
-from resmom.runs.arms import comparison
-from resmom.runs.comparison import Arm, told, verdict
-from resmom.runs.comparisontables import markdown_rows
-from resmom.runs.results import Line
+from resmom.runs.comparisons.arms import comparison
+from resmom.runs.comparisons.comparison import Arm, told, verdict
+from resmom.runs.comparisons.comparisontables import markdown_rows
+from resmom.runs.comparisons.results import Line
 
 NETWORKS = ("student", "teacher")
 Names = Mapping[str, str]

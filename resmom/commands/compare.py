@@ -26,17 +26,17 @@ from resmom.nets.backbones import patch_of
 from resmom.recipes import base_of
 from resmom.recipes.automatic import ema_for, warmup
 from resmom.recipes.words import named as words_of
-from resmom.runs.arms import comparison
-from resmom.runs.base import Base, base_named
-from resmom.runs.compare import Standing, can_show, compare, images_of, merge, standings, time_left
-from resmom.runs.comparison import Comparison
-from resmom.runs.comparisontables import Format, written
+from resmom.runs.comparisons.arms import comparison
+from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.comparisons.compare import Standing, can_show, compare, images_of, merge, standings, time_left
+from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.comparisontables import Format, written
+from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
+from resmom.runs.comparisons.results import RESULTS, cut_short, read_results
 from resmom.runs.environment import threads_of
-from resmom.runs.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.ready import device_for
-from resmom.runs.results import RESULTS, cut_short, read_results
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
 USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]

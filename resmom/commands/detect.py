@@ -2,8 +2,8 @@
 
 from resmom.commands.tuned import Tuned
 from resmom.recipes.detection import DETECTION, detection_recipe
-from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
-from resmom.runs.tuning import Measured
+from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.finetuned.tuning import Measured
 
 
 def _say(rows: list[Measured]) -> None:

@@ -16,11 +16,11 @@ from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import find_run
-from resmom.runs.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
-from resmom.runs.keep import keep
-from resmom.runs.labels import is_share
 from resmom.runs.machine import Machine
-from resmom.runs.verdict import verdict
+from resmom.runs.measuring.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
+from resmom.runs.measuring.keep import keep
+from resmom.runs.measuring.labels import is_share
+from resmom.runs.measuring.verdict import verdict
 from resmom.which import Which
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."

@@ -8,8 +8,8 @@ import tyro
 
 from resmom.commands import parse, print_json, set_process
 from resmom.rundir import find_run
-from resmom.runs.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
 from resmom.runs.machine import Machine
+from resmom.runs.measuring.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
 
 ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
 

@@ -24,13 +24,13 @@ from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES
 from resmom.recipes import RECIPES, names, recipe
-from resmom.runs.budget import seconds_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain
 from resmom.runs.ready import preview
-from resmom.runs.recognise import by_name
-from resmom.runs.settle import Asked
+from resmom.runs.settling.budget import seconds_of
+from resmom.runs.settling.recognise import by_name
+from resmom.runs.settling.settle import Asked
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "

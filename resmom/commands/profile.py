@@ -11,10 +11,10 @@ from resmom.data.open import open_data
 from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
 from resmom.runs.device import default_device
-from resmom.runs.facts import gather
 from resmom.runs.machine import Machine
 from resmom.runs.profile import Profile, profile
 from resmom.runs.ready import workers_for
+from resmom.runs.settling.facts import gather
 
 ABOUT = (
     "Train a throw-away copy of a run for a while and say where the time goes, what holds it back, and what to do. "

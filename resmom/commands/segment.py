@@ -2,9 +2,9 @@
 
 from resmom.commands.tuned import Tuned
 from resmom.recipes.segmentation import SEGMENTATION, segmentation_recipe
-from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
-from resmom.runs.segment_tasks import told
-from resmom.runs.tuning import Measured
+from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
+from resmom.runs.finetuned.segment_tasks import told
+from resmom.runs.finetuned.tuning import Measured
 
 
 def _say(rows: list[Measured]) -> None:

@@ -11,11 +11,11 @@ import tyro
 from resmom.commands import Flat, parse, print_json, set_process, take
 from resmom.errors import UserError
 from resmom.runs.environment import threads_of
+from resmom.runs.finetuned.tuned import Ended
+from resmom.runs.finetuned.tuning import Measured
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
-from resmom.runs.recognise import by_name
-from resmom.runs.tuned import Ended
-from resmom.runs.tuning import Measured
+from resmom.runs.settling.recognise import by_name
 from resmom.which import Which
 
 

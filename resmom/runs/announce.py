@@ -12,13 +12,13 @@ from resmom.recipes import base_of, method_of
 from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
-from resmom.runs.facts import emulates_bf16
 from resmom.runs.growth import policies
 from resmom.runs.job import Job
 from resmom.runs.outcome import before_after, table
 from resmom.runs.own import names, title_words
 from resmom.runs.queue import stale_keys
-from resmom.runs.settle import Settled
+from resmom.runs.settling.facts import emulates_bf16
+from resmom.runs.settling.settle import Settled
 from resmom.train.state import networks_of
 
 

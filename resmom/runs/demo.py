@@ -9,9 +9,9 @@ from subprocess import DEVNULL, Popen
 from resmom.data.digits import write_digits
 from resmom.errors import UserError
 from resmom.recipes import TWIN, recipe
-from resmom.runs.evaluate import Row, evaluate
-from resmom.runs.gap import GapResult, gap
 from resmom.runs.machine import Machine
+from resmom.runs.measuring.evaluate import Row, evaluate
+from resmom.runs.measuring.gap import GapResult, gap
 from resmom.runs.pretrain import pretrain
 
 RECIPE = "mocov3_digits"

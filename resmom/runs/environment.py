@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-import resmom
 from resmom import dist
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.facts import fast_bf16
 from resmom.runs.machine import Compile, cpu_model
+from resmom.runs.settling.facts import fast_bf16
+from resmom.version import VERSION
 
 HOMES = ("home", "Users")
 """Folders in which people's home folders lie."""
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "resmom": resmom.__version__,
+        "resmom": VERSION,
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": _versions(),
@@ -121,7 +121,7 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """The commit of the source tree the package is run from, with + if it was changed; None outside a tree."""
-    tree = Path(resmom.__file__).parent.parent
+    tree = Path(__file__).parents[2]
     if not (tree / ".git").exists():
         return None
     try:

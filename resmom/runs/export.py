@@ -23,8 +23,8 @@ from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.ondisk import read_lines, read_object, write_whole
 from resmom.rundir import RunDir, find_run
-from resmom.runs.evaluations import evaluations
 from resmom.runs.loaded import no_teacher
+from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
 from resmom.runs.own import part_words, title_words
 from resmom.train.plan import length

@@ -26,7 +26,7 @@ from resmom.runs.device import has_room, stream
 from resmom.runs.growth import require_sizes
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
-from resmom.runs.recognise import start_weights
+from resmom.runs.settling.recognise import start_weights
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State

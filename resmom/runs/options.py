@@ -10,7 +10,7 @@ from resmom.nearest import nearest
 from resmom.nets.backbones import DinoViT, MoCoViT, backbone_named, patch_of
 from resmom.recipes.side import fitted, with_side
 from resmom.recipes.words import named
-from resmom.runs.recognise import by_name
+from resmom.runs.settling.recognise import by_name
 from resmom.views.policy import SMALLEST
 
 PARTS = ("method", "backbone")

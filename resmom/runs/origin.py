@@ -10,7 +10,7 @@ from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
-from resmom.runs.recognise import seen, start_weights
+from resmom.runs.settling.recognise import seen, start_weights
 from resmom.views.policy import IMAGENET
 from resmom.which import Which
 

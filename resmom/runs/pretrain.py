@@ -27,7 +27,7 @@ from resmom.runs.machine import Machine
 from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, workers_for
-from resmom.runs.settle import Asked
+from resmom.runs.settling.settle import Asked
 from resmom.train.state import load_state
 
 

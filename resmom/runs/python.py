@@ -20,11 +20,10 @@ from resmom.nets.backbones import Backbone
 from resmom.ondisk import read_lines
 from resmom.recipes import recipe
 from resmom.rundir import RunDir
-from resmom.runs.base import Base, base_named
-from resmom.runs.budget import seconds_of
-from resmom.runs.compare import compare as compare_grid
-from resmom.runs.comparison import Comparison
-from resmom.runs.grid import Grid, combinations, read_grid
+from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.comparisons.compare import compare as compare_grid
+from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.grid import Grid, combinations, read_grid
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Compile, Trainer
@@ -32,7 +31,8 @@ from resmom.runs.own import OwnEach
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
-from resmom.runs.settle import Asked
+from resmom.runs.settling.budget import seconds_of
+from resmom.runs.settling.settle import Asked
 
 
 def pretrain(

@@ -19,8 +19,8 @@ from resmom.runs.compiling import require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.machine import Machine, Trainer
-from resmom.runs.rehearsal import rehearse
-from resmom.runs.settle import Asked, Settled, settle
+from resmom.runs.settling.rehearsal import rehearse
+from resmom.runs.settling.settle import Asked, Settled, settle
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPic
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, no_run
-from resmom.runs.base import per_epoch_of
-from resmom.runs.detection_record import detection_record, is_detection
+from resmom.runs.comparisons.base import per_epoch_of
 from resmom.runs.environment import last_part, without_folders
-from resmom.runs.evaluations import evaluations
+from resmom.runs.finetuned.detection_record import detection_record, is_detection
+from resmom.runs.finetuned.segmentation_record import is_segmentation, segmentation_record
 from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
 from resmom.runs.passedon import names_of, without_places
 from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
-from resmom.runs.segmentation_record import is_segmentation, segmentation_record
 from resmom.train.plan import length
 from resmom.version import VERSION
 

@@ -19,12 +19,12 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.runs.embed import Embedded
 from resmom.runs.embed import embed as embed_run
-from resmom.runs.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.export import Exported
 from resmom.runs.export import export as export_run
-from resmom.runs.gap import GapResult
-from resmom.runs.gap import gap as gap_of_run
 from resmom.runs.loaded import load_run
+from resmom.runs.measuring.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.measuring.gap import GapResult
+from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.own import names, part_words, title_words
 from resmom.types import Site

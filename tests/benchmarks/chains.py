@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.chain.__main__ as command
+import resmom.runs.comparisons.results as results
+import resmom.runs.finetuned.tuned as tuned
+import resmom.runs.finetuned.tuning as tuning
 import resmom.runs.loop as loop
-import resmom.runs.results as results
-import resmom.runs.tuned as tuned
-import resmom.runs.tuning as tuning
 from tests import forked
 from tests.runs.rectangles import write_rectangles
 

@@ -19,7 +19,7 @@ from resmom.configcheck import check
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.ondisk import append_line, read_lines
-from resmom.runs.results import RESULTS
+from resmom.runs.comparisons.results import RESULTS
 from tests.benchmarks.chains import CHAIN, start, write_chain
 
 GRIDS = sorted((Path(__file__).parents[2] / "benchmarks" / "chain").glob("*.json"))

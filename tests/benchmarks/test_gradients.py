@@ -10,7 +10,7 @@ from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
-from resmom.runs.grid import read_grid
+from resmom.runs.comparisons.grid import read_grid
 from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import resmom.runs.finetuned.tuning as tuning
 import resmom.runs.loop as loop
-import resmom.runs.tuning as tuning
 from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, throughput, training
@@ -25,10 +25,10 @@ from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.ondisk import read_lines
-from resmom.runs.arms import comparison
-from resmom.runs.cell import claimed
-from resmom.runs.grid import read_grid
-from resmom.runs.results import read_results
+from resmom.runs.comparisons.arms import comparison
+from resmom.runs.comparisons.cell import claimed
+from resmom.runs.comparisons.grid import read_grid
+from resmom.runs.comparisons.results import read_results
 from tests.benchmarks.chains import write_chain
 
 GRID = {

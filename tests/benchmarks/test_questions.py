@@ -11,8 +11,8 @@ from benchmarks.floor import main as floor
 from resmom.configcheck import check
 from resmom.data.source import ArraySource, Data
 from resmom.recipes import base_of
-from resmom.runs.compare import images_of
-from resmom.runs.grid import read_grid
+from resmom.runs.comparisons.compare import images_of
+from resmom.runs.comparisons.grid import read_grid
 from resmom.runs.job import require_batch
 from tests.recipes.test_lengths import IMAGES
 

@@ -11,7 +11,7 @@ from resmom.data.masks import IGNORE, open_masks
 from resmom.evaluate.patchlinear import Features
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.nets.patches import PatchProbe
-from resmom.runs.tuning import _backward
+from resmom.runs.finetuned.tuning import _backward
 from tests.runs.scenes import tiny_linear, write_scenes
 
 CPU = torch.device("cpu")

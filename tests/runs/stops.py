@@ -11,7 +11,7 @@ import torch
 from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs import tuned, tuning
+from resmom.runs.finetuned import tuned, tuning
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.machine import Machine
 from tests.runs.crash import QUIET

@@ -23,14 +23,14 @@ from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir
-from resmom.runs.evaluate import evaluate
 from resmom.runs.export import export
-from resmom.runs.gap import gap
 from resmom.runs.job import prepare
+from resmom.runs.measuring.evaluate import evaluate
+from resmom.runs.measuring.gap import gap
 from resmom.runs.outcome import table
 from resmom.runs.report import report
 from tests.runs.crash import small_run
-from tests.runs.derived import CPU
+from tests.runs.settling.derived import CPU
 from tests.runs.test_python import LABELS, pixels
 
 KINDS = [name for name, config in METHODS.items() if not config.traits.teacher]

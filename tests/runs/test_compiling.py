@@ -18,8 +18,8 @@ from resmom.runs.compiling import compiled, how_to_compile, require_compiler
 from resmom.runs.environment import compile_asked, compile_used
 from resmom.runs.machine import Machine, Trainer
 from tests.conftest import Call
+from tests.runs.comparisons.grids import TINY
 from tests.runs.crash import small_run, write_images
-from tests.runs.grids import TINY
 
 # In a process of its own, without the checks of types that tests have and dynamo cannot follow.
 COMPILED = """

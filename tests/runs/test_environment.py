@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resmom.runs.environment import environment, last_part, shareable, without_folders
-from resmom.runs.facts import fast_bf16
+from resmom.runs.settling.facts import fast_bf16
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("*.json*"))
 

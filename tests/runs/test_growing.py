@@ -15,19 +15,19 @@ from resmom.configcheck import check
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.nets.backbones import Backbone, BackboneConfig, DinoViT, MoCoViT, ResNet, Timm
-from resmom.runs import trial as trials
-from resmom.runs.cell import bare_line
-from resmom.runs.compare import require_trainable, standings
-from resmom.runs.grid import Cell, Grid
+from resmom.runs.comparisons.cell import bare_line
+from resmom.runs.comparisons.compare import require_trainable, standings
+from resmom.runs.comparisons.grid import Cell, Grid
+from resmom.runs.comparisons.results import RESULTS, keep
 from resmom.runs.growth import policies, stretches, work
 from resmom.runs.job import fresh_method, prepare
-from resmom.runs.memory import kept_bytes_of
 from resmom.runs.options import parsed
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.profile import profile
 from resmom.runs.progress import Progress
-from resmom.runs.results import RESULTS, keep
-from resmom.runs.trial import trial
+from resmom.runs.settling import trial as trials
+from resmom.runs.settling.memory import kept_bytes_of
+from resmom.runs.settling.trial import trial
 from resmom.train.plan import Train, view_share
 from resmom.views.policy import View, mocov3_cifar, mocov3_imagenet, resized
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images

@@ -9,11 +9,11 @@ from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.evaluate.fcn import Fcn
 from resmom.nets.backbones import SmallResNet
-from resmom.runs.compare import compare
-from resmom.runs.detect import detect_evaluate, detect_resume, detect_train
-from resmom.runs.grid import grid_of
+from resmom.runs.comparisons.compare import compare
+from resmom.runs.comparisons.grid import grid_of
+from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
+from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.origin import Origin
-from resmom.runs.segment import segment_evaluate, segment_resume, segment_train
 
 ORIGIN = Origin(backbone=SmallResNet((4, 8)))
 GRID = grid_of({"recipe": "mocov3_digits", "arms": {"plain": {}, "residual": {"residual.weight": 1}}})

@@ -16,10 +16,10 @@ from resmom.errors import UserError
 from resmom.evaluate.lowshot import LowShot
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.compare import can_show
-from resmom.runs.evaluate import More, evaluate
-from resmom.runs.gap import gap
+from resmom.runs.comparisons.compare import can_show
 from resmom.runs.loaded import load_run
+from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.gap import gap
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import QUIET, small_run, write_images
 

@@ -14,7 +14,7 @@ from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.progress import Progress
 from resmom.train.plan import Train
-from tests.runs.derived import images, tiny
+from tests.runs.settling.derived import images, tiny
 
 VALUES = {"loss": 4.0521, "loss/method": 3.6341, "loss/chance": 3.8816, "loss/residual": 0.42042}
 

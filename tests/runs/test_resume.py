@@ -28,9 +28,9 @@ from resmom.methods.ressl import ReSSL
 from resmom.ondisk import read_lines
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
-from resmom.runs.evaluate import labelled, opened_data
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
+from resmom.runs.measuring.evaluate import labelled, opened_data
 from resmom.runs.pretrain import pretrain, resume
 from tests import forked
 from tests.data.test_folder import draw

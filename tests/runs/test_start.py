@@ -19,7 +19,7 @@ from resmom.runs.health import health_line
 from resmom.runs.job import Job, prepare
 from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.pretrain import pretrain, resume
-from tests.runs.derived import CPU, QUIET, images, tiny
+from tests.runs.settling.derived import CPU, QUIET, images, tiny
 
 RUN = replace(tiny(Run()), log=Log(line_steps=1, save_epochs=1, knn_epochs=2))
 """Twenty steps of six an epoch."""

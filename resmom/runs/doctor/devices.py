@@ -125,7 +125,7 @@ def device(name: str) -> Answer:
     import torch
 
     from resmom.runs.doctor.step import small_step
-    from resmom.runs.facts import emulates_bf16, fast_bf16
+    from resmom.runs.settling.facts import emulates_bf16, fast_bf16
 
     where = torch.device(name)
     bf16: Bf16 = "native" if fast_bf16(where) else "emulated" if emulates_bf16(where) else "unknown"

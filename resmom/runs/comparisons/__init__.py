@@ -1,0 +1,1 @@
+"""Several arms over seeds: the grid, its cells, and what their results say beside each other."""

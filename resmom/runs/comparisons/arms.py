@@ -1,0 +1,151 @@
+"""The arms of a comparison from the lines of their cells: means over seeds, and differences seed by seed."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from resmom.config import ConfigError, Run
+from resmom.diagnose.paired import paired, spread
+from resmom.diagnose.paired import together as together_of
+from resmom.diagnose.rise import risen
+from resmom.diagnose.rules import too_short
+from resmom.diagnose.series import LEAST_STEPS
+from resmom.errors import UserError
+from resmom.runs.comparisons.comparison import PERCENTAGES, Arm, Comparison
+from resmom.runs.comparisons.results import Line, as_begun, newest
+from resmom.runs.options import differing
+
+
+def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
+    """The arms in the order of their grid, and what each differs from the first by, or from the arm `against`, which is
+    put first. `together`: the intervals of a measure hold together, for all arms (`paired.together`).
+
+    Raises UserError for lines of different images, and for an arm that there is not.
+    """
+    cells = newest(lines)
+    trained = len({line["data"]["fingerprint"] for line in cells.values()}) > 1
+    # Earlier versions did not write down which images were tested on.
+    if trained or len({line["data"]["test"] for line in cells.values() if "test" in line["data"]}) > 1:
+        names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
+        raise UserError(
+            f"these cells were {'trained on' if trained else 'measured on'} different images: {'; '.join(names)}; "
+            "compare each set by itself"
+        )
+    ordered = sorted(cells.values(), key=lambda line: line["place"])
+    members: dict[str, list[Line]] = {}
+    for line in ordered:
+        members.setdefault(line["arm"], []).append(line)
+    for name, own in members.items():
+        if len({_without_seed(line) for line in own}) > 1:
+            raise UserError(
+                f"the cells of arm {name} differ in more than their seed{_apart(own)}; they cannot be averaged"
+            )
+    if against:
+        if against not in members:
+            raise UserError(f"there is no arm {against} to compare with; there are {', '.join(members) or 'none'}")
+        members = {against: members.pop(against), **members}
+    base = next(iter(members.values()), [])
+    arms = tuple(_arm(name, own, base) for name, own in members.items())
+    if together:
+        intervals = Counter(name for arm in arms for name, pair in arm.against.items() if pair.low is not None)
+        arms = tuple(_arm(name, own, base, intervals) for name, own in members.items())
+    return Comparison(
+        arms,
+        _protocols(ordered),
+        short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
+        with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
+        together=together,
+    )
+
+
+def _without_seed(line: Line) -> Run | str:
+    """The run with the seed 0. By way of its type, so that a line from before an option existed has its default."""
+    try:
+        run = as_begun(line)
+    except ConfigError:  # a line of something that is more than a run, or of another version
+        plain = {name: part for name, part in line["run"].items() if name != "recipe"}
+        return repr(plain | {"train": {name: value for name, value in plain["train"].items() if name != "seed"}})
+    return replace(run, recipe="", train=replace(run.train, seed=0))
+
+
+def _apart(own: Sequence[Line]) -> str:
+    """In which options the cells of an arm differ, in words."""
+    runs = [run for line in own if isinstance(run := _without_seed(line), Run)]
+    names = sorted({name for run in runs[1:] for name in differing(runs[0], run)})
+    return f", in {', '.join(names[:3])}" if names else ""
+
+
+def _protocols(lines: Sequence[Line]) -> dict[str, tuple[str, ...]]:
+    """By which these runs were measured, by kind."""
+    found: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for kind, protocol in line["protocols"].items():
+            found.setdefault(kind, {})[protocol] = None
+    return {kind: tuple(each) for kind, each in found.items()}
+
+
+def _bare(protocols: Sequence[str], lines: Sequence[Line]) -> set[str]:
+    """Protocols without the words for where the images are from, which fingerprints tell better."""
+    origins = {f", {line['data']['origin']}" for line in lines}
+    return {next((p.removesuffix(o) for o in origins if p.endswith(o)), p) for p in protocols}
+
+
+def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
+    """Each measure's finite values by seed."""
+    found: dict[str, dict[int, float]] = {}
+    for line in lines:
+        for name, value in line["measures"].items():
+            if math.isfinite(value):
+                found.setdefault(name, {})[line["seed"]] = value
+    return found
+
+
+def _arm(
+    name: str, own: Sequence[Line], base: Sequence[Line], intervals: Mapping[str, int] = MappingProxyType({})
+) -> Arm:
+    """`intervals`: of each measure, how many hold together; of each by itself, if it is not there."""
+    diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
+    knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
+    rise = None
+    if knn:
+        after = [line["measures"]["knn/student"] for line in knn]
+        rise = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
+    learned = False if diverged else None if rise is None else rise.clear
+    measures, first = _by_seed(own), _by_seed(base)
+    protocols, others = _protocols(own), _protocols(base)
+    otherwise = tuple(
+        kind
+        for kind in sorted(protocols.keys() & others.keys())
+        if own is not base and len(_bare((*protocols[kind], *others[kind]), (*own, *base))) > 1
+    )
+    against = {}
+    if own is not base and learned is not False:
+        asked = [line["queries"] for line in (*own, *base) if line["queries"]]
+        step = 100 / min(asked) if asked else 0.0
+        pairs = {
+            name: paired(
+                values,
+                first.get(name, {}),
+                together_of(intervals.get(name, 1)),
+                step if name.partition("/")[0] in PERCENTAGES else 0.0,
+            )
+            for name, values in measures.items()
+        }
+        against = {
+            name: pair for name, pair in pairs.items() if pair is not None and name.partition("/")[0] not in otherwise
+        }
+    return Arm(
+        name=name,
+        settings=own[0]["settings"],
+        seeds=tuple(sorted(line["seed"] for line in own)),
+        diverged=diverged,
+        learned=learned,
+        before=spread([line["before"] for line in knn]) if knn else None,
+        rise=rise,
+        measures={name: spread(list(values.values())) for name, values in measures.items()},
+        against=against,
+        protocols=protocols,
+        otherwise=otherwise,
+    )

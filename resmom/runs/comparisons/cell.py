@@ -1,0 +1,211 @@
+"""One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
+
+import fcntl
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from resmom.checkpoint import load_checkpoint
+from resmom.config import Run, from_json, to_json
+from resmom.data.source import Data
+from resmom.diagnose.noise import images_of
+from resmom.errors import RunDirError
+from resmom.export.record import trained_seconds
+from resmom.ondisk import read_lines
+from resmom.protocols import shared_protocol
+from resmom.rundir import RunDir
+from resmom.runs.comparisons.grid import Cell
+from resmom.runs.comparisons.results import RESULTS, Line, other_images
+from resmom.runs.environment import compile_used, environment
+from resmom.runs.interrupt import Finished
+from resmom.runs.loop import Diverged
+from resmom.runs.machine import Machine
+from resmom.runs.measuring.evaluate import evaluate
+from resmom.runs.measuring.gap import gap
+from resmom.runs.options import differing, option_values
+from resmom.runs.pretrain import pretrain, resume
+from resmom.which import Network
+
+LABEL_FREE = tuple(f"{network}/{measure}" for measure in ("retrieval", "rankme") for network in get_args(Network))
+"""What is kept of the measures that need no labels."""
+
+
+@contextmanager
+def claimed(cell: Cell, out: Path) -> Iterator[bool]:
+    """Hold a cell for this process; False if another holds it. A killed holder's claim is gone with it."""
+    # Not in the run folder, which has a lock of its own, nor beside it, so that OUT/*/* are the run folders alone.
+    with (out / f".{cell.arm}.seed-{cell.seed}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def finished(line: Line | None, linear: bool) -> bool:
+    """Whether a line has all that is asked for."""
+    if line is None:
+        return False
+    return line["failed"] is not None or not linear or any(name.startswith("linear/") for name in line["measures"])
+
+
+def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, Any]) -> None:
+    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images.
+
+    `images`: what is said of those of this call, by `images_line`.
+    """
+    own = cell.own.names
+    if line is not None:
+        _same_own(cell, own, line.get("own", {}), str(out / RESULTS))
+        _same_run(cell, from_json(line["run"]), str(out / RESULTS))
+        if other_images(line["data"], images):
+            raise RunDirError(
+                f"{out / RESULTS}: arm {cell.arm}, seed {cell.seed} was measured on other images ("
+                f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another "
+                "--out"
+            )
+    folder = RunDir(cell.folder(out))
+    try:
+        written = folder.written()
+    except FileNotFoundError:  # there is none, or another process has just finished and removed it
+        return
+    _same_own(cell, own, written.get("own", {}), str(folder.path))
+    _same_run(cell, from_json(written["run"]), str(folder.path))
+
+
+def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:
+    """Train a cell from its start or from its last checkpoint; nothing is trained again of a finished one."""
+    folder, own = RunDir(cell.folder(out)), cell.own.of(cell.seed)
+    if folder.config.exists():
+        return resume(folder.path, machine, images, own, brief=True)
+    return pretrain(cell.run, images, folder.path, machine, own, brief=True)
+
+
+def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) -> Line:
+    """What is kept of a finished run: the numbers of its last epoch with their protocols, and where it ran."""
+    folder, own = RunDir(cell.folder(out)), cell.own.of(cell.seed)
+    metrics = read_lines(folder.metrics)
+    last = max(line["step"] for line in metrics)
+    measures: dict[str, float] = {}
+    protocols: dict[str, str] = {}
+    for found in metrics:
+        if found["kind"] in ("knn", "online") and found["step"] == last:
+            protocols[found["kind"]] = found["protocol"]
+            measures |= {f"{found['kind']}/{n}": found[n] for n in ("student", "teacher") if n in found}
+        if found["kind"] == "health" and found["step"] == last:
+            protocols["health"] = found["protocol"]
+            measures |= {
+                f"health/{name}": found[name] for name in LABEL_FREE if math.isfinite(found.get(name, math.nan))
+            }
+    if linear:
+        for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device, own=own):
+            measures[f"linear/{row.network}"] = row.score.top1
+            protocols["linear"] = shared_protocol(row.score.protocol)
+    gaps = gap(folder.last, images, device=machine.device, accuracy=False, own=own)
+    protocols["gap"] = gaps.protocol
+    for site in gaps.rows:
+        values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
+        measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
+    start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
+    return bare_line(cell, images, last, metrics, compile_used(folder.path)) | {
+        "before": start[0]["student"] if start else None,
+        "queries": images_of(protocols.get("knn", "")),
+        "measures": measures,
+        "protocols": protocols,
+    }
+
+
+def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
+    """What is kept of a run whose loss did not stay finite: that it did not."""
+    folder = cell.folder(out)
+    metrics = read_lines(RunDir(folder).metrics)
+    last = max((line["step"] for line in metrics), default=0)
+    return bare_line(cell, images, last, metrics, compile_used(folder)) | {"failed": str(error)}
+
+
+def steps_done(cell: Cell, out: Path) -> int:
+    """The step from which an unfinished cell goes on: that of its last checkpoint, which metrics may be ahead of."""
+    last = RunDir(cell.folder(out)).last
+    return int(load_checkpoint(last, mapped=True)["state"]["step"]) if last.exists() else 0
+
+
+def images_line(images: Data) -> Line:
+    """What a line says of the images: by their fingerprints it is known whether two cells had the same."""
+    return {
+        "name": images.train.name,
+        "images": len(images.train),
+        "origin": images.origin,
+        "fingerprint": images.train.fingerprint(),
+        "test": None if images.test is None else images.test.fingerprint(),
+    }
+
+
+def times_of(metrics: Sequence[Line]) -> Line:
+    """Seconds of training, and the processor's, all threads together, where they were recorded."""
+    processor = trained_seconds(metrics, "processor_seconds")
+    return {"seconds": trained_seconds(metrics) or 0.0, "processor_seconds": processor}
+
+
+def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: str = "no") -> Line:
+    """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
+    own = cell.own.names
+    return {
+        "format": 1,
+        "arm": cell.arm,
+        "place": cell.place,
+        "seed": cell.seed,
+        "settings": dict(cell.settings),
+        "digest": cell.digest,
+        "steps": steps,
+        **times_of(metrics),
+        "failed": None,
+        "before": None,
+        "queries": None,
+        "measures": {},
+        "protocols": {},
+        "data": images_line(images),
+        "run": to_json(cell.run),
+        **({"own": own} if own else {}),
+        **({"init": _content_of(Path(cell.run.init))} if cell.run.init else {}),
+        "environment": {**environment(), "compile": how},
+    }
+
+
+def _content_of(file: Path) -> str:
+    """The beginning of the SHA-256 of a file of weights; empty where it is gone by now."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def _same_own(cell: Cell, own: Mapping[str, str], before: Mapping[str, str], where: str) -> None:
+    if own != before:
+        then, now = (", ".join(given.values()) or "nothing" for given in (before, own))
+        raise RunDirError(
+            f"{where} holds arm {cell.arm}, seed {cell.seed} with {then} given from Python, and now it is {now}; give "
+            "the same backbone= and method=, or another folder (--out)"
+        )
+
+
+def _same_run(cell: Cell, before: Run, where: str) -> None:
+    names = differing(before, cell.run)
+    if not names:
+        return
+    then, now = option_values(before), option_values(cell.run)
+    words = ", ".join(f"{name} was {_word(then, name)} and is {_word(now, name)}" for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    raise RunDirError(
+        f"{where} holds arm {cell.arm}, seed {cell.seed} with another configuration: {words}{more}; ask for the same, "
+        "call the arm otherwise, or give another --out"
+    )
+
+
+def _word(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "absent"

@@ -1,0 +1,282 @@
+"""A grid: a base run, arms that each set some options of it, and seeds. From a file, or from all combinations.
+
+A grid file is JSON, and serves `resmom compare` and `python -m benchmarks.harness` alike:
+
+    {"name": "weight", "about": "what is asked, and why", "recipe": "mocov3_cifar100_small",
+     "set": {"train.epochs": 200}, "arms": {"plain": {}, "residual": {"residual.weight": 1}},
+     "seeds": [0, 1, 2], "held_out": 0.1}
+
+`recipe` may also name a run folder, whose settings are taken. `vary`, options with lists of values, may stand in place
+of `arms`. `set`, `about`, `seeds` and `held_out` may be left away. Differences are against the first arm.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
+from resmom.data.source import digest
+from resmom.recipes import FROM
+from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.options import changed, differing, parsed, require_option
+from resmom.runs.own import OwnEach
+
+SEEDS = (0, 1, 2)
+"""One seed tells nothing of its spread, and two almost nothing."""
+FIELDS = ("name", "about", "recipe", "set", "arms", "vary", "seeds", "held_out")
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid. `place` is the arm's number in it."""
+
+    arm: str
+    place: int
+    settings: Settings
+    seed: int
+    run: Run
+    own: OwnEach = field(default_factory=OwnEach)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the resolved configuration, the recipe's name apart."""
+        return digest_of(self.run)
+
+    def folder(self, out: Path) -> Path:
+        """Where its run lies."""
+        return out / self.arm / f"seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Arms by name, each with the options that it sets, in the order of the table.
+
+    `origin` is what is known of the base beside its settings, where it is a run. `own`: modules of the user's own that
+    all runs have.
+    """
+
+    name: str
+    base: Run
+    arms: Mapping[str, Settings]
+    seeds: tuple[int, ...] = SEEDS
+    held_out: float = 0.0
+    about: str = ""
+    origin: Base | None = None
+    own: OwnEach = field(default_factory=OwnEach)
+
+    def cells(self) -> list[Cell]:
+        """Every run, seed by seed, so that whatever is finished can be compared in pairs.
+
+        Raises ConfigError, naming the arm, for options that do not exist or do not go together, and for two arms that
+        are the same run.
+        """
+        _check_names(self.arms)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"the seeds are {list(self.seeds)}; give at least one, and each once")
+        found = [
+            Cell(arm, place, settings, seed, self._run(arm, settings, seed), self.own)
+            for seed in self.seeds
+            for place, (arm, settings) in enumerate(self.arms.items())
+        ]
+        for one, other in itertools.combinations(found[: len(self.arms)], 2):
+            if not differing(one.run, other.run):
+                raise ConfigError(f"the arms {one.arm} and {other.arm} are the same run; leave one of them out")
+        return found
+
+    def _run(self, arm: str, settings: Settings, seed: int) -> Run:
+        if "train.seed" in settings:
+            raise ConfigError(f"arm {arm} sets train.seed; every arm has the grid's seeds, set them there")
+        for option in settings:
+            if (part := option.partition(".")[0]) in self.own.names:
+                raise ConfigError(
+                    f"arm {arm} sets {option}, but the {part} is given from Python; leave one of the two out"
+                )
+        try:
+            run = changed(self.base, {**settings, "train.seed": seed})
+            _require_effect(run, settings)
+            check(run)
+        except ValueError as error:
+            raise ConfigError(f"arm {arm}: {error}") from error
+        init = str(Path(run.init).resolve()) if run.init else ""  # as the run folder will have it
+        return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
+
+
+def _require_effect(run: Run, settings: Settings) -> None:
+    """Refuse a length, or a warm-up, in the unit that the run's length does not have: it would change nothing."""
+    length, other = ("steps", "epochs") if run.train.steps else ("epochs", "steps")
+    for option in ("train.epochs", "train.warmup_epochs") if run.train.steps else ("train.warmup_steps",):
+        if settings.get(option):
+            raise ConfigError(
+                f"{option} has no effect in a run whose length counts in {length}; set {option.replace(other, length)}"
+                f", or {'train.steps to 0 beside it' if run.train.steps else 'train.steps'}"
+            )
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ConfigError for a name that stands in it twice, of which JSON keeps the last."""
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"'{twice[0]}' stands twice in one object; give each arm and each option once")
+    return dict(pairs)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a file. Raises ConfigError that names what is wrong in it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return grid_of(content, path.stem)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def grid_of(content: Any, name: str = "grid") -> Grid:
+    """The grid that the plain values of a file describe."""
+    if not isinstance(content, dict) or "recipe" not in content:
+        raise ConfigError(f"a grid is an object with 'recipe' and 'arms' or 'vary'; it may have {', '.join(FIELDS)}")
+    unknown = sorted(content.keys() - set(FIELDS))
+    if unknown:
+        raise ConfigError(f"unknown '{unknown[0]}'; a grid has {', '.join(FIELDS)}")
+    if ("arms" in content) == ("vary" in content):
+        raise ConfigError("give either 'arms' or 'vary'")
+    if not isinstance(content["recipe"], str):
+        raise ConfigError(
+            f"recipe is the name of one, as `resmom recipes` lists them, or a run folder; got {content['recipe']!r}"
+        )
+    named = base_named(content["recipe"])
+    base = changed(named.run, _object(content, "set"))
+    if "vary" in content:
+        lists = _object(content, "vary")
+        if not all(isinstance(values, list) for values in lists.values()):
+            raise ConfigError('vary has options with lists of values: {"residual.weight": [0, 1]}')
+        arms: Mapping[str, Settings] = combinations(base, lists)
+    else:
+        arms = _object(content, "arms")
+        if not all(isinstance(settings, dict) for settings in arms.values()):
+            raise ConfigError('arms are objects of options: {"plain": {}, "residual": {"residual.weight": 1}}')
+    seeds, share = content.get("seeds", list(SEEDS)), content.get("held_out", 0)
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise ConfigError(f"seeds are a list of whole numbers, [0, 1, 2]; got {seeds!r}")
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
+    title, about = str(content.get("name", name)), str(content.get("about", ""))
+    return Grid(title, base, arms, tuple(seeds), float(share), about, named)
+
+
+def varied(run: Run, options: Sequence[str]) -> dict[str, Settings]:
+    """Arms from `option=value,value` as typed on the command line: all combinations."""
+    lists: dict[str, list[Any]] = {}
+    for text in options:
+        name, equals, values = text.partition("=")
+        name = name.strip().lstrip("-").replace("-", "_")
+        if not equals or not values or not name:
+            raise ConfigError(f"'{text}' varies nothing; write --vary residual.weight=0,1")
+        if name in lists:
+            raise ConfigError(f"{name} is varied twice; give all its values at once")
+        lists[name] = [parsed(run, name, value) for value in _split(values)]
+    return combinations(run, lists)
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds as typed on the command line, `0,1,2`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--seeds is '{text}'; write whole numbers with commas between, 0,1,2") from error
+
+
+def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Settings]:
+    """All combinations of values, by names such as `weight=1,site=z`; the first values come first.
+
+    Without the residual term its other options change nothing, so that such a run comes once. Raises ConfigError for
+    no values, or the same one twice, and for options of the term where no arm has it.
+    """
+    if not lists or not all(lists.values()):
+        raise ConfigError("nothing is varied; write --vary residual.weight=0,1, or name a grid file")
+    for option, values in lists.items():
+        if any(one == other for one, other in itertools.combinations(values, 2)):
+            raise ConfigError(f"{option} has the same value twice; give each once")
+        within = option.startswith("residual.") and option != "residual.weight"
+        if within:  # its fields are the same in every arm: a slip is told as one, here as on the command line
+            require_option(run, option)
+        if within and not any(lists.get("residual.weight", [run.residual.weight])):
+            raise ConfigError(f"{option} changes nothing while residual.weight is 0; set or vary that too")
+    short = _short(list(lists))
+    arms: dict[str, Settings] = {}
+    for values in itertools.product(*lists.values()):
+        settings = dict(zip(lists, values, strict=True))
+        if settings.get("residual.weight", run.residual.weight) == 0:
+            settings = {o: v for o, v in settings.items() if o == "residual.weight" or not o.startswith("residual.")}
+        name = ",".join(f"{short[option]}={_word(value)}" for option, value in settings.items())
+        if arms.setdefault(name, settings) != settings:
+            raise ConfigError(f"two arms would be called {name}; give them names of your own in a grid file")
+    return arms
+
+
+def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
+    """The share `I/N` of the cells, from 1/N to N/N: stretches of the list, so that most pairs share a machine."""
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise ConfigError(f"--part is '{part}'; write 1/3, 2/3 and 3/3 for three machines")
+    return list(cells[len(cells) * (number - 1) // parts : len(cells) * number // parts])
+
+
+def digest_of(run: Run) -> str:
+    """16 hexadecimal digits of a configuration, the recipe's name apart."""
+    read = to_json(from_json(to_json(run)))  # a recipe may say 1 where a field is 1.0
+    plain = {name: value for name, value in read.items() if name != "recipe"}
+    return digest([json.dumps(plain, sort_keys=True).encode()])
+
+
+def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = content.get(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name} is an object; got {found!r}")
+    return found
+
+
+def _check_names(arms: Mapping[str, Settings]) -> None:
+    if not arms:
+        raise ConfigError("a grid needs at least one arm")
+    for name in arms:  # it is a folder's name, and stands in results for ever
+        if not re.fullmatch(r"[\w+=][\w.,+=\[\]:-]*", name, re.ASCII):
+            raise ConfigError(f"an arm cannot be called '{name}'; use letters, digits and . , _ = + - : without spaces")
+
+
+def _short(options: Sequence[str]) -> dict[str, str]:
+    """The last part of each name, and the whole name where two end alike."""
+    ends = [option.rpartition(".")[2] for option in options]
+    return {option: end if ends.count(end) == 1 else option for option, end in zip(options, ends, strict=True)}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, dict):
+        return str(value.get("kind", "given"))
+    return str(value) if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
+
+
+def _split(text: str) -> Iterator[str]:
+    """At the commas that do not lie in brackets."""
+    depth, start = 0, 0
+    for at, letter in enumerate(text):
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0:
+            yield text[start:at]
+            start = at + 1
+    yield text[start:]

@@ -1,0 +1,1 @@
+"""Networks trained from a run's backbone: detectors, and segmentation networks."""

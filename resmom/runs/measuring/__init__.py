@@ -1,0 +1,1 @@
+"""A finished run on labelled images: protocols, repetitions, the gap, which network to keep."""

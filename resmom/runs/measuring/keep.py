@@ -1,0 +1,177 @@
+"""`resmom evaluate RUN --all`: measure every network that a run kept, layer by layer, and choose one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resmom.build import Own
+from resmom.data.source import Data, Source, labels_read
+from resmom.data.split import holdout
+from resmom.diagnose.rules import too_short
+from resmom.errors import UserError
+from resmom.evaluate.knn import knn
+from resmom.evaluate.layers import LayerFeatures, layer_features
+from resmom.evaluate.linear import Linear, choose_linear, linear_probe
+from resmom.evaluate.score import Score
+from resmom.evaluate.standard import all_finite
+from resmom.export import record
+from resmom.export.choice import neither
+from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
+from resmom.ondisk import append_line, read_lines, write_json
+from resmom.rundir import find_run
+from resmom.runs.clean import Split, clean_batches
+from resmom.runs.environment import environment
+from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.measuring.evaluate import Row, labelled, name_and_fingerprint, opened_data
+from resmom.runs.measuring.labels import with_labels
+from resmom.which import Network, Which
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All candidates, the one to keep with its reason, and its test score."""
+
+    entries: tuple[Entry, ...]
+    picked: Picked
+    held: int
+    row: Row
+    file: Path
+    refused: str = ""
+    """Why not even the one to keep should be used, if so."""
+    short: str = ""
+    """That it was trained for too few steps to tell, if so."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What was no candidate, for features that are not finite."""
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.picked, self.row.score.top1, self.row.data, self.refused, self.short, self.left_out)
+
+
+def keep(
+    path: Path,
+    data: str | Data | None = None,
+    network: Which = "both",
+    linear: Linear | None = None,
+    device: str = "auto",
+    own: Own | None = None,
+    labels: str = "",
+    seed: int = 0,
+) -> Kept:
+    """Choose among networks, kept checkpoints and layers on held-out training images; test the chosen one alone.
+
+    `path`: a run folder, or one checkpoint of it to choose within. Writes RUN/choice.json, which `resmom export` goes
+    by, and a row of RUN/evaluations.jsonl. Features that are not finite are left out and named. Raises UserError where
+    `evaluate` would, and if none are left.
+    """
+    folder, given = find_run(path)
+    config = linear or Linear()
+    entries: list[Entry] = []
+    left_out: list[LeftOut] = []
+    opened, split = None, None
+    try:
+        for loaded in _checkpoints(path, given, device, own):
+            if split is None:
+                opened = opened_data(loaded, data)
+                split = labelled(loaded, opened)[0]
+                split = with_labels(split, labels, seed)[0] if labels else split
+            for name, net in loaded.networks(network).items():
+                found, without = _entries(loaded, name, net, split, config)
+                entries += found
+                left_out += without
+        assert opened is not None and split is not None and split.train.labels is not None
+        if not entries:
+            raise UserError(_nothing_left(path, left_out))
+        held = len(holdout(split.train.labels, config.held_out, config.seed)[1])
+        picked = pick(entries, held)
+        chosen = load_run(_file(folder.last, given, picked), device, own)
+        row = _tested(chosen, picked, split, config, len(entries), name_and_fingerprint(opened))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be evaluated: {error}") from error
+    machine = environment()
+    append_line(folder.evaluations, {**row.plain(), "environment": machine})
+    refused, short = _refused(chosen, picked.entry.network), too_short(chosen.step)
+    write_json(folder.choice, content(picked, entries, held, row.plain(), machine, refused, short, left_out))
+    return Kept(tuple(entries), picked, held, row, folder.choice, refused, short, tuple(left_out))
+
+
+def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> str:
+    return (
+        f"{path} has nothing to choose from: features are not finite of {'; '.join(e.words for e in left_out)}. "
+        "Choose within a run that has not diverged, or train this one again with a lower --optim.lr"
+    )
+
+
+def _refused(loaded: Loaded, taken: Network) -> str:
+    """Why no network of this checkpoint should be used, by what was measured up to its step; empty where it may be."""
+    lines = [line for line in read_lines(loaded.folder.metrics) if line["step"] <= loaded.step]
+    # That it is too short stands beside the sentence, not in its place.
+    refused = neither(replace(record.evidence(lines, loaded.steps, loaded.step), short=""), taken)
+    return "" if refused is None else refused.evidence
+
+
+def _checkpoints(path: Path, given: Path, device: str, own: Own | None) -> Iterator[Loaded]:
+    """Every kept checkpoint once, oldest first, then the last; or the one file that was named."""
+    if path.resolve() == given.resolve():
+        yield load_run(given, device, own)
+        return
+    folder = find_run(path)[0]
+    last = load_run(folder.last, device, own)
+    for kept in folder.all_kept():
+        if kept != folder.kept(last.step):
+            yield load_run(kept, device, own)
+    yield last
+
+
+def _file(last: Path, given: Path, picked: Picked) -> Path:
+    """Where the picked network lies."""
+    kept = last.parent / f"step-{picked.entry.step:08d}.pt"
+    return kept if given == last and kept.exists() else given
+
+
+def _entries(
+    loaded: Loaded, name: Network, network: nn.Module, split: Split, config: Linear
+) -> tuple[list[Entry], list[LeftOut]]:
+    """A network's candidates, and what is none of them: features that are not finite, or all where `h` is among them.
+
+    A checkpoint of a run that has diverged must not end the search for an earlier one.
+    """
+    features = _features(loaded, network, split.train)
+    known = torch.from_numpy(labels_read(split.train))
+    fit, held = holdout(known.numpy(), config.held_out, config.seed)
+    entries, left_out = [], []
+    for kind in features.kinds:
+        x = features[kind]
+        if not all_finite(x, known):
+            left_out.append(LeftOut(name, loaded.step, kind))
+            continue
+        choice = choose_linear(x, known, config)
+        near = knn(x[fit], known[fit], x[held], known[held], loaded.run.knn)
+        setting = (choice.accuracy, choice.loss, choice.lr, choice.weight_decay)
+        entries.append(Entry(name, loaded.step, kind, near.top1, *setting))
+    if any(e.features == DEFAULT for e in left_out):
+        return [], [LeftOut(name, loaded.step)]
+    return entries, left_out
+
+
+def _tested(
+    loaded: Loaded, picked: Picked, split: Split, config: Linear, candidates: int, named: tuple[str, str]
+) -> Row:
+    entry = picked.entry
+    network = loaded.networks(entry.network)[entry.network]
+    train, test = (_features(loaded, network, part)[entry.features] for part in (split.train, split.test))
+    known, asked = (torch.from_numpy(labels_read(part)) for part in (split.train, split.test))
+    score = linear_probe(train, known, test, asked, config).score
+    protocol = (
+        f"keep-v2 ({entry.features}; chosen among {candidates} candidates; then {score.protocol}); {split.origin}"
+    )
+    return Row(entry.network, Score(score.top1, score.top5, protocol), entry.step, *named)
+
+
+def _features(loaded: Loaded, network: nn.Module, source: Source) -> LayerFeatures:
+    return layer_features(network, clean_batches(source, loaded.run.policy, loaded.device))

@@ -1,0 +1,250 @@
+"""From what was asked to a complete run: derived settings, fitted to memory and time, with an estimate of the cost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from resmom import dist
+from resmom.build import Own
+from resmom.config import ConfigError, Run, to_json
+from resmom.configcheck import check
+from resmom.data.order import steps_per_epoch
+from resmom.data.source import Data
+from resmom.nets.backbones import BackboneConfig
+from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
+from resmom.recipes.facts import KEPT, Facts, Limits
+from resmom.recipes.side import with_views
+from resmom.report.compare import differences, flat
+from resmom.report.numbers import setting
+from resmom.runs.settling.budget import (
+    LEAST_STEPS,
+    fit_kept,
+    fit_log,
+    fit_measures,
+    fit_time,
+    measuring_of,
+    pack_side,
+    seconds_to_try,
+    time_to_measure,
+    with_steps,
+)
+from resmom.runs.settling.estimate import Estimate, estimate, held
+from resmom.runs.settling.facts import gather
+from resmom.runs.settling.memory import fit_batch
+from resmom.runs.settling.recognise import recognise
+from resmom.runs.settling.trial import Trial, trial
+from resmom.train.plan import length
+
+Ask = Callable[[Run], Run]
+"""What the user wants changed in a run that is offered."""
+
+GLANCE = 3.0
+"""Seconds of trial where no time budget was given."""
+UNASKED = 2**31 - 1
+"""A number of epochs that nobody asks for, by which to tell whether the user asked for one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that is not complete yet: a recipe or nothing, the user's changes, and what it may cost."""
+
+    base: Run | None = None
+    """The run to start from; None derives one from the data and the machine."""
+    change: Ask = lambda run: run
+    """The user's own changes to whatever run is offered."""
+    init: str = ""
+    """File of weights to start from."""
+    seconds: float | None = None
+    """The time the whole run may take."""
+    backbone: BackboneConfig | None = None
+    """The backbone that a derived run shall have. Without weights a transformer's image and patch follow the views."""
+    priced: bool = False
+    """Estimate the cost of a recipe without a budget too, which is otherwise taken as it is."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A run ready to start, its settings with their reasons where any were derived, and its cost in words."""
+
+    run: Run
+    choices: tuple[Choice, ...]
+    estimate: Estimate | None = None
+    pack_side: int = 0
+    """Where decoding dominates: the shorter side to which the images should be packed before."""
+
+
+def settle(
+    asked: Asked,
+    data: Data,
+    out: Path,
+    device: torch.device,
+    workers: int,
+    own: Own,
+    say: Callable[[str], None] = lambda words: None,
+) -> Settled:
+    """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
+
+    Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
+    it is, unless its cost is asked for. `say` is told of a trial before it begins. Raises ConfigError, DataError or
+    RunDirError with the rule that cannot be kept.
+    """
+    base, ask, budget = asked.base, asked.change, asked.seconds
+    if base is not None and asked.init:
+        base = replace(base, init=asked.init)
+    if dist.world() > 1 and (base is None or budget is not None or asked.priced):
+        raise ConfigError(
+            "several processes cannot derive settings, fit a time or estimate one: each would measure another machine; "
+            "give a recipe without --time, or run `resmom pretrain` in one process and give what it derived as options"
+        )
+    seconds = GLANCE if budget is None else seconds_to_try(budget)
+    trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
+    if base is not None:
+        run = ask(base)
+        check(run)
+        if budget is None and not asked.priced:
+            return Settled(run, ())
+        say(trying)
+        cost = trial(run, data, device, workers, own, seconds)
+        if budget is None:
+            return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
+        run, told = _in_parts(run, cost, device)
+        fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
+        return Settled(fitted, told, estimate(fitted, cost, data, out, cut), pack_side(fitted, cost, data))
+    backbone = asked.backbone
+    if backbone is None and asked.init and own.backbone is None:
+        backbone = recognise(asked.init)
+    facts = gather(data, device, asked.init, backbone)
+    offer, run = _offer(facts, Limits(), ask)
+    check(run)
+    say(trying)
+    cost = trial(run, data, device, workers, own, seconds)
+    fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
+    if fits < held(run):
+        limits = Limits(batch=fits)
+        _, run = _offer(facts, limits, ask)
+        if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
+            run = replace(run, train=replace(run.train, micro_batch=fits))
+        cost = trial(run, data, device, workers, own, seconds)
+    micro = run.train.micro_batch
+    per_epoch = steps_per_epoch(len(data.train), run.train.batch)
+    planned = length(run.train, per_epoch)
+    whole, least = planned * cost.step_seconds, min(LEAST_STEPS, planned)
+    if budget is not None:  # which sets the length, unless a shorter one was asked for
+        whole = min(budget, whole) if _asks_for_length(offer.run, ask) else budget
+    measures = fit_measures(cost, time_to_measure(cost, whole, budget, least), MEASURES)
+    limits = replace(limits, measures=measures, kept=fit_kept(cost, out, KEPT))
+    if budget is not None:
+        _, run = _offer(facts, limits, ask)
+        steps = fit_time(run, cost, budget, measuring_of(run, cost, planned, per_epoch), least)
+        limits = replace(limits, steps=steps)
+    offer, run = _offer(facts, limits, ask)
+    told = _told(offer, run, own)
+    if micro and not run.train.micro_batch:
+        told += (_parts(micro),)
+        run = replace(run, train=replace(run.train, micro_batch=micro))
+    check(run)
+    return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data))
+
+
+def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
+    """What is derived, and that as the user wants it.
+
+    The user is asked twice: first for the size of the views, batch and length, then, when what follows from them is
+    derived, for the rest. The first answer counts for those three, so that a change that is relative, twice the batch,
+    is not made twice.
+    """
+    offer = automatic(facts, limits)
+    derived = offer.run.train
+    # No warm-up in the question: the derived one may be longer than the run that the user wants.
+    first = ask(replace(offer.run, train=replace(derived, warmup_steps=0, epochs=UNASKED)))
+    wish = first.train
+    in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
+    epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
+    steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
+    view = _side(first)
+    if (view, wish.batch, steps) == (_side(offer.run), derived.batch, derived.steps):
+        return offer, ask(offer.run)
+    batch = 0 if wish.batch == derived.batch else wish.batch
+    view = 0 if view == _side(offer.run) else view
+    facts = replace(facts, view=view, batch=batch, steps=0 if steps == derived.steps else steps)
+    offer = automatic(facts, limits)
+    run = ask(offer.run)
+    train = replace(run.train, batch=wish.batch)
+    most = offer.run.train  # of what was asked for and what fits the smaller
+    if facts.steps and (train.steps or most.steps < facts.steps):
+        warm = min(train.warmup_steps if train.steps else most.warmup_steps, most.steps - 1)
+        train = replace(train, steps=most.steps, warmup_steps=warm)
+    run = replace(run, train=train)
+    return offer, replace(run, policy=with_views(run, view)) if view else run
+
+
+def _side(run: Run) -> int:
+    """The side of the views that are no local ones; 0 where they have several, which `check` judges."""
+    sides = {view.size for view in run.policy.views[: run.method.traits.views]}
+    return sides.pop() if len(sides) == 1 else 0
+
+
+def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:
+    """The run as it was tried: with the graph cut into parts where memory would not hold that of its whole batch."""
+    if not run.method.traits.micro_batches:
+        return run, ()
+    fits = fit_batch(run, cost.kept, cost.weight_bytes, device)
+    if fits >= held(run):
+        return run, ()
+    return replace(run, train=replace(run.train, micro_batch=fits)), (_parts(fits),)
+
+
+def _parts(images: int) -> Choice:
+    return Choice("train.micro_batch", str(images), "as many images as the memory holds at once")
+
+
+def _asks_for_length(base: Run, ask: Ask) -> bool:
+    """Whether the user set the length of the run that was offered, told by one that nobody would ask for."""
+    probe = replace(base.train, warmup_steps=0, epochs=UNASKED, steps=UNASKED if base.train.steps else 0)
+    wish = ask(replace(base, train=probe)).train
+    return (wish.epochs, wish.steps) != (probe.epochs, probe.steps)
+
+
+def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> tuple[Run, str]:
+    """The run with the length that fits into the budget, and fewer measurements where they would take much of it.
+
+    A length that the user asked for is not exceeded. Also the end of a sentence where the run became shorter.
+    """
+    per_epoch = steps_per_epoch(images, run.train.batch)
+    whole = length(run.train, per_epoch)
+    # In a run that becomes shorter the intervals shrink, in one that becomes longer they are as they were.
+    longest = whole if asked else max(whole, int(budget / cost.step_seconds))
+    least = min(LEAST_STEPS, whole) if asked else LEAST_STEPS
+    seconds = min(budget, whole * cost.step_seconds) if asked else budget
+    run = fit_log(run, cost, time_to_measure(cost, seconds, budget, least), longest, per_epoch)
+    steps = fit_time(run, cost, budget, measuring_of(run, cost, longest, per_epoch), least)
+    if asked and whole <= steps:
+        return run, ""
+    cut = f"; {steps} steps fit into the time, of {whole} that were {'asked for' if asked else 'planned'}"
+    return with_steps(run, steps, per_epoch), cut if steps < whole else ""
+
+
+def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
+    """The choices as they came out, then every option that the user set to something else, with what was derived.
+
+    How often is measured and saved, and the seed, are not listed: they are no settings of the training.
+    """
+    given = {"backbone": own.backbone is not None, "method": own.method is not None}
+    told, whole = [], []
+    for choice in offer.choices:
+        if given.get(choice.option, False):
+            told.append(Choice(choice.option, "your own", "given from Python"))
+            whole.append(choice.option)
+        elif choice.part(offer.run) == choice.part(run):
+            told.append(choice)
+        elif choice.option in given and type(choice.part(offer.run)) is not type(choice.part(run)):
+            told.append(Choice(choice.option, type(choice.part(run)).__name__, f"asked for; derived: {choice.value}"))
+            whole.append(choice.option)
+    derived, asked = flat(to_json(offer.run)), flat(to_json(run))
+    for name in differences([derived, asked]):
+        if name.split(".")[0] in whole or name not in asked:
+            continue
+        told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
+    return tuple(told)

@@ -1,0 +1,115 @@
+"""What a run costs in time, memory and disk, measured on a few of its steps before it starts."""
+
+import os
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+
+from resmom.build import Own
+from resmom.config import Run
+from resmom.data.loader import prefetch
+from resmom.data.source import Data
+from resmom.runs.health import health_line
+from resmom.runs.job import Job, at_size, backbone_of, prepare
+from resmom.runs.monitor import monitor
+from resmom.runs.settling.memory import Kept, bytes_of, kept_bytes_of, within_memory
+from resmom.runs.settling.rehearsal import rehearse
+from resmom.train.optim import set_rate
+from resmom.train.plan import learning_rate
+from resmom.train.state import networks_of, state_dict, student_of
+from resmom.train.step import Rules, train_step
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a run costs on this machine. Seconds and bytes."""
+
+    step_seconds: float
+    """One step, waiting for data included; the mean over the sizes of views that grow."""
+    knn_seconds: float
+    """One measurement of kNN; next to nothing without labels."""
+    health_seconds: float
+    """One measurement of health, and saving."""
+    spent_seconds: float
+    kept: Kept
+    """What backward needs kept."""
+    weight_bytes: int
+    """Weights of both networks, gradients and the optimiser's state."""
+    checkpoint_bytes: int
+    backbone_bytes: int
+    """Backbones beside the checkpoints: the one of the start, and those that are exported at the end."""
+    decode_share: float = 0.0
+    """Share of all cores' time that goes into decoding images."""
+
+    @property
+    def measure_seconds(self) -> float:
+        """One measurement with all that belongs to it."""
+        return self.knn_seconds + self.health_seconds
+
+
+def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+    """Train a throw-away copy of the run for about `seconds` (two steps at least) and measure it once.
+
+    A batch that memory would not hold is trained on in parts, where the method can be. Nothing is written, and the run
+    itself still starts from its first step. Raises as `prepare` does.
+    """
+    began = time.perf_counter()
+    job = prepare(run, data, device, own)
+    rehearse(job)
+    kept = kept_bytes_of(job)
+    rules = within_memory(job, kept)
+    job.state.method.train()
+    # Views that grow have another pace at each size, for an equal part of the steps.
+    parts = Counter(run.train.sizes or (1.0,))
+    paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts)) for share in parts}
+    per_step, per_batch = (sum(paces[share][n] * many for share, many in parts.items()) / parts.total() for n in (0, 1))
+    measuring = time.perf_counter()
+    monitor(job)
+    asking = time.perf_counter()
+    health_line(job)
+    asked = time.perf_counter()
+    content = state_dict(job.state)
+    size = bytes_of(content)
+    weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
+    share = per_batch / (per_step * (os.cpu_count() or 1))
+    backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
+    return Trial(
+        step_seconds=per_step,
+        knn_seconds=asking - measuring,
+        health_seconds=asked - asking + size / 200e6,
+        spent_seconds=time.perf_counter() - began,
+        kept=kept,
+        weight_bytes=weights,
+        checkpoint_bytes=size,
+        backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
+        decode_share=share,
+    )
+
+
+def _pace(job: Job, rules: Rules, workers: int, seconds: float) -> tuple[float, float]:
+    """Seconds of one step, waiting for data included, and of decoding one batch, after some of these."""
+    run, times = job.run, list[float]()
+    decoded = job.state.clock.read().get("decode", 0.0)
+    with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers) as batches:
+        training = time.perf_counter()
+        for batch in batches:
+            start = time.perf_counter()
+            now = job.plan(min(job.state.step, job.steps))
+            labels = None if job.labels is None else job.labels[batch.index]
+            if job.state.online_optimizer is not None:
+                set_rate(job.state.online_optimizer, learning_rate(run.train, run.online.lr, 0, job.per_epoch))
+            train_step(job.state, batch, now, rules, labels, measure=False)
+            if job.device.type == "cuda":
+                torch.cuda.synchronize(job.device)
+            times.append(time.perf_counter() - start)
+            tried = time.perf_counter() - training
+            if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
+                break
+        # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
+        spent = time.perf_counter() - training
+    # Of the batches made ahead some are not finished: counting all of them errs on the side of silence.
+    decoding = (job.state.clock.read().get("decode", 0.0) - decoded) / (len(times) + 2 * workers)
+    return max(statistics.fmean(times[len(times) // 2 :]), (spent - times[0]) / len(times)), decoding

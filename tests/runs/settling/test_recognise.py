@@ -1,0 +1,119 @@
+"""A file that says what it was made with is told so, where another backbone was asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from resmom.checkpoint import save_checkpoint
+from resmom.config import ConfigError, Run, part_to_json, to_json
+from resmom.export.weights import About, exported, save_weights
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone, name_of
+from resmom.nets.init import load_backbone
+from resmom.nets.weightfile import WeightsError
+from resmom.runs.job import fresh_method, start_from
+from resmom.runs.options import changed
+from resmom.runs.origin import Origin, backbones
+from resmom.runs.settling.recognise import by_name, recognise, start_weights
+from resmom.views.policy import IMAGENET
+from tests.runs.settling.derived import CPU, tiny
+
+SMALL = SmallResNet((4, 8))
+
+
+def export_of(folder: Path, config: BackboneConfig) -> str:
+    """A file as `resmom export` writes it."""
+    with torch.random.fork_rng(devices=[]):
+        state = build_backbone(config).state_dict()
+    weights = exported({f"backbone.{name}": value for name, value in state.items()}, config)
+    architecture = part_to_json(config) | {"kind": type(config).__name__}
+    save_weights(folder / "w.safetensors", weights, About("student", architecture, 3, (0.5,) * 3, (0.2,) * 3, 32))
+    return str(folder / "w.safetensors")
+
+
+def checkpoint_of(folder: Path, config: BackboneConfig) -> str:
+    """A file as a run writes it, of its parts those that count here."""
+    with torch.random.fork_rng(devices=[]):
+        state = {f"student.backbone.{name}": value for name, value in build_backbone(config).state_dict().items()}
+    run = Run(backbone=config, policy=replace(Run().policy, mean=(0.4,) * 3))
+    save_checkpoint(folder / "last.pt", {"run": to_json(run), "state": state})
+    return str(folder / "last.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [export_of, checkpoint_of])
+def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
+    path = file(tmp_path, SMALL)
+    run = replace(tiny(Run()), backbone=ResNet(18), init=path)
+    says = rf"init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
+        start_from(run, fresh_method(run, CPU))
+    run = replace(run, recipe="automatic")
+    with pytest.raises(ConfigError, match=f"^{says}leave out --backbone, and its settings"):
+        start_from(run, fresh_method(run, CPU))
+    with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
+        backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")
+    run = replace(run, backbone=recognise(path))  # the advice, followed
+    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (SmallResNet((4, 8), blocks=2), "--backbone small"),
+        (ResNet(18, "small", zero_init_residual=True), "--backbone resnet18"),
+        (MoCoViT("tiny", 64, freeze_patch=False), "--backbone vit-tiny --image-size 64"),
+        (DinoViT("tiny", 32, 4), "--backbone dino-vit-tiny --image-size 32"),
+        (Timm("resnet10t"), "--backbone timm:resnet10t"),
+    ],
+)
+def test_the_options_ask_for_that_backbone(
+    tmp_path: Path, small_transformers: None, config: BackboneConfig, options: str
+) -> None:
+    """Told, and followed: in a run with a recipe, and where a task has a backbone by name."""
+    other, path = SmallResNet((4, 16)), export_of(tmp_path, config)
+    with pytest.raises(ConfigError, match=f"use {options}, without settings of its own"):
+        start_weights(build_backbone(other), path, other)
+    with pytest.raises(ConfigError, match=f"use --backbone {name_of(config)}, without settings"):
+        backbones(Origin(backbone=other, init=path), 0, "detection")
+    _, name, *side = options.split()
+    size = {"image_size": int(side[1])} if side else {}
+    run = changed(tiny(Run()), {"init": path, "backbone": name, **size})
+    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+    backbones(Origin(backbone=by_name(name, path), init=path), 0, "detection")
+
+
+def test_a_name_says_what_a_file_of_another_name_does_not(tmp_path: Path) -> None:
+    path = export_of(tmp_path, SMALL)
+    assert by_name("small", path) == SMALL and by_name("resnet18", path) == ResNet(18)
+    assert by_name("small", str(tmp_path / "nothing.pth")) == by_name("small") == SmallResNet()
+
+
+def test_a_file_of_the_same_backbone_or_for_a_module_of_ones_own_keeps_the_words_of_its_tensors(tmp_path: Path) -> None:
+    path = export_of(tmp_path, SMALL)
+    with pytest.raises(ConfigError, match=r"init: .* does not fit this backbone"):
+        start_weights(build_backbone(SmallResNet((4, 16))), path, None)
+    with pytest.raises(ConfigError, match=r"init: .* does not fit this backbone"):
+        start_weights(build_backbone(SmallResNet((4, 16))), path, SMALL)
+
+
+def test_a_small_stem_is_advised_only_where_it_would_do(tmp_path: Path) -> None:
+    """SmallResNet's first convolution is 3x3 too, but no ResNet's."""
+    state = {f"backbone.{name}": value for name, value in build_backbone(SMALL).state_dict().items()}
+    path = tmp_path / "w.pth"
+    torch.save(exported(state, SMALL), path)
+    with pytest.raises(WeightsError, match=r"--backbone \(small, resnet18") as refused:
+        load_backbone(build_backbone(ResNet(18)), path)
+    assert "--backbone.stem" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("file", "mean"), [(export_of, (0.5,) * 3), (checkpoint_of, (0.4,) * 3)])
+def test_what_is_fine_tuned_sees_pixels_as_its_file_says(tmp_path: Path, file: type, mean: tuple[float, ...]) -> None:
+    found = backbones(Origin(backbone=SMALL, init=file(tmp_path, SMALL), random=True), 0, "detection")
+    assert found.mean == mean, "for random weights beside them too, so that the two differ in the weights alone"
+    path = tmp_path / "plain.pth"
+    torch.save(build_backbone(SMALL).state_dict(), path)
+    assert (found := backbones(Origin(backbone=SMALL, init=str(path)), 0, "detection")).mean == IMAGENET[0]
+    assert found.std == IMAGENET[1]
