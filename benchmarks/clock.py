@@ -14,8 +14,10 @@ from pathlib import Path
 from benchmarks.ended import ended
 from resmom.diagnose.paired import spread
 from resmom.errors import UserError
+from resmom.report.numbers import small
 from resmom.runs.comparisons.comparison import told
 from resmom.runs.comparisons.results import Line, read_results
+from resmom.runs.environment import machine_of
 
 CLOCKS = ("seconds", "processor_seconds")
 TARGET = 68.83
@@ -34,7 +36,7 @@ def table(lines: Sequence[Line], measure: str, clock: str, target: float) -> Ite
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in sorted(lines, key=lambda line: line["place"]):
         if measure in line["measures"] and line.get(clock):
-            groups.setdefault((line["arm"], machine_of(line)), []).append(line)
+            groups.setdefault((line["arm"], _where(line)), []).append(line)
     if not groups:
         raise UserError(f"no run was timed by {clock}; take another of {', '.join(CLOCKS)}")
     yield f"| arm | machine | n | {measure}, last epoch | minutes | reaches {target:g} |"
@@ -50,10 +52,10 @@ def table(lines: Sequence[Line], measure: str, clock: str, target: float) -> Ite
         yield f"| {arm} | {machine} | {found.n} | {told(found)} | {told(minutes, 1)} | {reached} |"
 
 
-def machine_of(line: Line) -> str:
-    """What a run was trained on, in words."""
-    where = line["environment"]
-    return ", ".join(where["gpu"]) or f"{where['cpu']}, {where['threads']} thread{'s' * (where['threads'] != 1)}"
+def _where(line: Line) -> str:
+    """What a run was trained on, and with how many others there: these take of its time."""
+    others = line.get("beside", 0)
+    return machine_of(line["environment"]) + (f", beside {small(others, 'other run')}" if others else "")
 
 
 def main(words: Sequence[str]) -> int:

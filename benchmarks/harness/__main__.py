@@ -13,6 +13,7 @@ the whole path runs on a CPU in a minute. `chain` is pretraining and detection, 
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,7 @@ def main() -> int:
     a.results.mkdir(parents=True, exist_ok=True)
     try:
         if a.part == "check":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
             return check.work(a.results / "check.jsonl", a.device, a.toy)
         if a.part == "throughput":
             return throughput.work(a.results / "throughput.jsonl", a.device, a.toy, until, a.only, a.precision)

@@ -9,17 +9,15 @@ torch's inductor and with its CUDA graphs: where they pay, a run should have the
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
+from benchmarks.harness.plain import PlainLoop
 from resmom.config import Run
 from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
@@ -27,14 +25,13 @@ from resmom.errors import UserError
 from resmom.ondisk import append_line, read_lines
 from resmom.recipes import recipe
 from resmom.runs.compiling import begin_step, compile_backbones
-from resmom.runs.device import default_device
+from resmom.runs.device import default_device, measured_kernels
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, prepare
 from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import workers_for
 from resmom.train.plan import Plan
 from resmom.train.step import train_step
-from resmom.types import Batch
 
 PLAN = Plan(lr=0.01, momentum=0.99, residual=1.0)
 Precision = Literal["bf16", "fp32"]
@@ -44,7 +41,13 @@ PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
 COMPILED: dict[str, Compile] = {"compiled": "kernels", "CUDA graphs": "graphs"}
 """Forms of our step, and how its backbones are compiled for each."""
 STEPS = 10
-"""In a turn."""
+"""Most steps of a turn."""
+ROUNDS = 6
+"""Turns of each contender that count."""
+SECONDS = 60.0
+"""About what the turns of a line may take together: of slow steps a turn has fewer."""
+FED = 6
+"""Steps of the turn that is fed by the loader, for each of another turn: one of them before the clock starts."""
 RECORDING = 4
 """Steps after which a form has compiled, warmed up, recorded its graphs and replayed them."""
 Step = Callable[[], Any]
@@ -107,7 +110,7 @@ def measure(case: Case, precision: Precision, device: torch.device, toy: bool) -
     """One line: images/s of ours, of ours with its loader and of the plain loop (median, and all rounds); memory."""
     job = _job(case, precision, device, toy)
     batch, plain = job.batch(0), PlainLoop(job, precision)
-    steps = 1 if toy else STEPS
+    steps = _steps(lambda: train_step(job.state, batch, PLAN, job.rules), job, toy, turns=2 + FED)
     contenders: dict[str, Turn] = {
         "ours": _stepping(lambda: train_step(job.state, batch, PLAN, job.rules), job, steps),
         "ours, with loader": _fed(job, steps),
@@ -120,12 +123,13 @@ def measure_compiled(case: Case, precision: Precision, device: torch.device, toy
     """The same of ours beside itself compiled; `compiled` says of each form how it went, for it may fail."""
     torch.compiler.reset()  # once for both forms, as `compile_backbones` does for a run
     job = _job(case, precision, device, toy)
-    batch, steps = job.batch(0), 1 if toy else STEPS
+    batch = job.batch(0)
+    steps = _steps(lambda: train_step(job.state, batch, PLAN, job.rules), job, toy, turns=1 + len(COMPILED))
     contenders = {"ours": _stepping(lambda: train_step(job.state, batch, PLAN, job.rules), job, steps)}
     went: dict[str, str] = {}
     for name, how in COMPILED.items():
         step = compiled(case, precision, device, toy, how)
-        before = _graphs()
+        before, passed_over = _graphs(), _without_graphs()
         try:
             for _ in range(RECORDING):
                 step()
@@ -133,8 +137,10 @@ def measure_compiled(case: Case, precision: Precision, device: torch.device, toy
         except Exception as error:  # noqa: BLE001  of inductor, or of what it made: no other form shall be lost by it
             went[name] = _first_line(error)
             continue
-        made = _graphs() - before
+        made, passed_over = _graphs() - before, _without_graphs() - passed_over
         went[name] = f"runs, {made} pieces compiled" if made else "runs, but nothing of it was compiled"
+        if passed_over:
+            went[name] += f", {passed_over} of them without CUDA graphs"
         contenders[name] = _stepping(step, job, steps)
     return {**_in_turn(contenders, job, toy, against="ours"), "compiled": went}
 
@@ -157,6 +163,11 @@ def _graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+def _without_graphs() -> int:
+    """The pieces for which inductor was asked for CUDA graphs and made none: it says so in a log alone."""
+    return int(counters["inductor"]["cudagraph_skips"])
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
@@ -168,6 +179,16 @@ def _job(case: Case, precision: Precision, device: torch.device, toy: bool) -> J
     job = prepare(run, Data(source, None, "noise"), device)
     job.state.method.train()
     return job
+
+
+def _steps(step: Step, job: Job, toy: bool, turns: int) -> int:
+    """Steps of a turn, so many turns a round, with which a line takes about `SECONDS`; one for `toy`."""
+    if toy:
+        return 1
+    with measured_kernels(job.device):
+        step()  # pays for memory and kernels
+        seconds = _stepping(step, job, 2)()
+    return max(1, min(STEPS, int(SECONDS / (seconds * turns * (ROUNDS + 1)))))
 
 
 def _stepping(step: Step, job: Job, steps: int) -> Turn:
@@ -190,7 +211,7 @@ def _fed(job: Job, steps: int) -> Turn:
     The batches are made in its own turn, none before it and none after, and so many steps are timed that those lying
     ready when the clock starts hardly count.
     """
-    ready, timed = steps, 5 * steps
+    ready, timed = steps, (FED - 1) * steps
     workers = workers_for(Machine(), job.data)
 
     def turn() -> float:
@@ -210,27 +231,31 @@ def _fed(job: Job, steps: int) -> Turn:
 def _in_turn(contenders: Mapping[str, Turn], job: Job, toy: bool, against: str) -> dict[str, Any]:
     """Speed and memory of contenders that take turns; ratios are speeds over that of the one they are set against.
 
+    `step_gib`: what a step takes beside what lies there, which is the weights and states of all contenders. What CUDA
+    graphs hold between steps lies there too.
     One that fails on its way is left out from there on, and `failed` says why.
     """
     device, batch = job.device, job.run.train.batch
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     memory: dict[str, float] = {}
     failed: dict[str, str] = {}
-    for round_ in range((2 if toy else 6) + 1):
+    for round_ in range((2 if toy else ROUNDS) + 1):
         for name, turn in contenders.items():
             if name in failed:
                 continue
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
+                lying = torch.cuda.memory_allocated(device)
             try:
-                seconds = turn()
+                with measured_kernels(device):  # as runs have it
+                    seconds = turn()
             except Exception as error:  # noqa: BLE001  whatever it is, the others are wanted
                 failed[name] = _first_line(error)
                 continue
             if round_:  # the first round pays for memory and kernels
                 speeds[name].append(batch / seconds)
             if device.type == "cuda":
-                memory[name] = torch.cuda.max_memory_allocated(device) / 2**30
+                memory[name] = (torch.cuda.max_memory_allocated(device) - lying) / 2**30
     measured = {name: found for name, found in speeds.items() if found}
     ratios = {
         name: statistics.median(a / b for a, b in zip(found, measured.get(against, []), strict=False))
@@ -241,7 +266,7 @@ def _in_turn(contenders: Mapping[str, Turn], job: Job, toy: bool, against: str) 
         "batch": batch,
         "images_per_second": {name: statistics.median(found) for name, found in measured.items()},
         f"ratio_to_{against}": ratios,
-        "peak_gib": memory,
+        "step_gib": memory,
         "rounds": speeds,
         **({"failed": failed} if failed else {}),
     }
@@ -256,38 +281,6 @@ def shrunk(case: Case, toy: bool) -> tuple[Run, tuple[int, int, int, int]]:
         run = replace(run, policy=replace(run.policy, views=views))
     run = replace(run, train=replace(run.train, batch=batch, micro_batch=0))
     return run, (images, 3, side, side)
-
-
-class PlainLoop:
-    """MoCo-v3 as one writes it first, with the job's own networks copied, in their usual memory order."""
-
-    def __init__(self, job: Job, precision: Precision) -> None:
-        teacher = job.state.method.teacher
-        assert teacher is not None
-        self.student: nn.Module = deepcopy(job.state.method.student).to(memory_format=torch.contiguous_format)
-        self.teacher: nn.Module = deepcopy(teacher).to(memory_format=torch.contiguous_format)
-        self.optimizer = torch.optim.SGD(self.student.parameters(), lr=0.01, momentum=0.9)
-        self.half, self.device, self.temperature = precision == "bf16", job.device, 0.2
-
-    def _loss(self, q: Tensor, k: Tensor) -> Tensor:
-        logits = F.normalize(q.float(), dim=1) @ F.normalize(k.float(), dim=1).T / self.temperature
-        return F.cross_entropy(logits, torch.arange(len(q), device=q.device)) * 2 * self.temperature
-
-    def step(self, batch: Batch) -> float:
-        x1, x2 = (view.contiguous() for view in batch.views)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
-            q1, q2 = self.student(x1).p, self.student(x2).p
-            with torch.no_grad():
-                k1, k2 = self.teacher(x1).z, self.teacher(x2).z
-        loss = self._loss(q1, k2) + self._loss(q2, k1)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        named = dict(self.student.named_parameters())
-        with torch.no_grad():
-            for name, p in self.teacher.named_parameters():
-                p.mul_(0.99).add_(named[name], alpha=0.01)
-        return loss.item()
 
 
 def _wait(device: torch.device) -> None:

@@ -5,6 +5,7 @@ the results. What is added to a line, since the run's folder is removed when it 
 how hard the term of each arm pulls at the weights of this run (benchmarks.gradients).
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -86,7 +87,7 @@ def in_turn(left: Sequence[Cell], out: Path, lines: Path, until: float, do: Call
 
 def _done(grid: Grid, cell: Cell, images: Data, out: Path, lines: Path, machine: Trainer, until: float) -> bool:
     """Train a cell, further or to its end, and keep its line if it is at its end; whether it is."""
-    folder = cell.folder(out)
+    folder, others = cell.folder(out), beside(out)
     try:
         with alarm(until):
             ended = train_cell(cell, images, out, machine)
@@ -98,10 +99,26 @@ def _done(grid: Grid, cell: Cell, images: Data, out: Path, lines: Path, machine:
         print(f"{cell.arm}, seed {cell.seed}: at step {ended.step} of {ended.steps}; call again to go on")
         return False
     line = line_of(cell, images, out, linear=True, machine=machine)
+    line |= {"beside": max(others, beside(out))}
     keep(lines, {**line, "curves": curves(folder), "pulls": pulls(grid, cell, folder, images)})
     print(f"{cell.arm}, seed {cell.seed}: done", flush=True)
     shutil.rmtree(folder)
     return True
+
+
+def beside(out: Path) -> int:
+    """Cells of the folder that other processes work on now: they take of this one's time, which a clock must know."""
+    held = 0
+    for folder in out.glob("*/seed-*"):  # of what is under way alone: whoever looks, holds the cell for a moment
+        file = out / f".{folder.parent.name}.{folder.name}.lock"
+        if not file.exists():
+            continue
+        with file.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held += 1
+    return max(0, held - 1)  # one of them is this process's own
 
 
 def pulls(grid: Grid, cell: Cell, folder: Path, images: Data) -> dict[str, Any]:

@@ -149,26 +149,34 @@ TUNED_TRIES = {
 TUNED = {
     **PLAIN,
     "plain-t0.1": "temperature .1",
-    "fast-teacher": "momentum from .9",
-    "plain-t0.1-m0.9": "both",
+    "plain-m0.9": "momentum from .9",
+    "plain-m0.8": "momentum from .8",
+    "plain-t0.1-m0.9": "temperature .1, momentum from .9",
+    "plain-t0.1-m0.8": "temperature .1, momentum from .8",
     "w2": "+ term, weight 2",
     "w2-t0.1": "+ term, temperature .1",
     "w2-m0.9": "+ term, momentum from .9",
     "w2-t0.1-m0.9": "+ term, both",
 }
-"""MoCo-v3 and the term at weight 2, each at two temperatures and two first momenta."""
+"""MoCo-v3 and the term at weight 2, each at two temperatures and two first momenta, and MoCo-v3 at a third one."""
 TUNED_SELF = {
     "plain-t0.1": "MoCo-v3, temperature .1",
     "w2-t0.1": "+ term",
     "w2-t0.1-m0.9": "+ term, momentum from .9",
 }
-BESIDE = {"fast-teacher": "MoCo-v3, momentum from .9", "w2-m0.9": "+ term, weight 2"}
+BESIDE = {"plain-m0.9": "MoCo-v3, momentum from .9", "w2-m0.9": "+ term, weight 2"}
+OWN = {
+    "plain-t0.1-m0.8": "MoCo-v3, temperature .1, momentum from .8",
+    "w2-t0.1-m0.9": "+ term, temperature .1, momentum from .9",
+}
+"""MoCo-v3 at the momentum that was the best of its own tries."""
 BOTH = {
     "plain-t0.1-m0.9": "MoCo-v3, both",
     "w2-t0.1-m0.9": "+ term, weight 2",
     "w4-t0.1-m0.9": "+ term, weight 4",
     "kd-t0.1-m0.9": "+ distillation over relations, weight .2",
 }
+TUNED_LONGER = {**PLAIN, "w2": "+ term, weight 2", "kd": "+ distillation over relations, weight .2"}
 BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}
 TUNED_WEIGHTS = {
     **PLAIN,

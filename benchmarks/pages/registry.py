@@ -43,7 +43,6 @@ VIT_TUNING = "questions/vit_tuning.jsonl"
 TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
 TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
-TUNED_LONGER = "questions/tuned_longer.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -110,12 +109,13 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=arms.WEIGHT, kinds=ALL),
-        "processor": partial(twice, file=QUESTIONS, again=PROCESSOR, arm="plain", kinds=ALL),
+        "processor": partial(twice, file=QUESTIONS, again=TUNED, arm="plain", kinds=ALL),
+        "processor-term": partial(twice, file=QUESTIONS, again=TUNED, arm="w2", kinds=ALL),
         "instead": partial(accuracies, file=QUESTIONS, names=arms.MOVED, kinds=ALL, instead=PROCESSOR),
         "own-pulls": partial(own_pulls, file=GRADIENTS, names=arms.EQUAL),
         "weights": partial(accuracies, file=QUESTIONS, names=arms.WEIGHTS, kinds=ALL),
@@ -157,9 +157,10 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ],
         ),
         "tuned-tries": partial(tuning, file=TUNED_TRIES, names=arms.TUNED_TRIES, parts=arms.TRIED),
-        "tuned": partial(accuracies, file=QUESTIONS, names=arms.TUNED, kinds=ALL, instead=TUNED),
+        "tuned": partial(accuracies, file=TUNED, names=arms.TUNED, kinds=ALL),
         "tuned-self": partial(accuracies, file=TUNED, names=arms.TUNED_SELF, kinds=ALL),
-        "tuned-beside": partial(accuracies, file=QUESTIONS, names=arms.BESIDE, kinds=ALL, instead=TUNED),
+        "tuned-beside": partial(accuracies, file=TUNED, names=arms.BESIDE, kinds=ALL),
+        "tuned-own": partial(accuracies, file=TUNED, names=arms.OWN, kinds=ALL),
         "tuned-both": partial(accuracies, file=TUNED, names=arms.BOTH, kinds=ALL),
         "tuned-weights": partial(tuning, file=TUNED_WEIGHTS, names=arms.TUNED_WEIGHTS, parts=arms.TRIED),
         "tuned-distances": partial(accuracies, file=TUNED, names=arms.BOTH_WAYS, kinds=ALL),
@@ -170,6 +171,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "default-new": partial(accuracies, file=DEFAULT, names=arms.BY_DEFAULT, kinds=ALL),
         "default-ten": partial(accuracies, file=LONGER, names=arms.BY_DEFAULT, kinds=ALL, instead=DEFAULT),
         "longer-lead": partial(lead, file=LONGER, names=arms.LASTING),
+        "default-lead": partial(lead, file=LONGER, names=arms.BY_DEFAULT, more=DEFAULT),
         "longer-ahead": partial(ahead, file=LONGER, names=arms.LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=arms.LASTING),
         **_elsewhere("cifar10", CIFAR10, arms.LASTING, "questions/floor-cifar10.json"),

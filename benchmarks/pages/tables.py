@@ -16,6 +16,7 @@ from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.comparison import Arm, told, verdict
 from resmom.runs.comparisons.comparisontables import markdown_rows
 from resmom.runs.comparisons.results import Line
+from resmom.runs.environment import machine_of
 
 NETWORKS = ("student", "teacher")
 Names = Mapping[str, str]
@@ -143,10 +144,13 @@ def ahead(docs: Path, file: str, names: Names) -> str:
     return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
 
 
-def lead(docs: Path, file: str, names: Names) -> str:
-    """kNN of each arm minus that of the first by seed, each time that both were measured, with its 95 % interval."""
+def lead(docs: Path, file: str, names: Names, more: str = "") -> str:
+    """kNN of each arm minus that of the first by seed, each time that both were measured, with its 95 % interval.
+
+    `more`: a file with further seeds of these arms.
+    """
     found: dict[tuple[str, str], dict[float, dict[int, float]]] = {}
-    for line in lines_of(docs, file, names):
+    for line in [line for each in (file, more) if each for line in lines_of(docs, each, names)]:
         for point, network in product(line["curves"]["knn"], NETWORKS):
             if point["epoch"] > 0:  # before, all arms are one network
                 course = found.setdefault((line["arm"], network), {})
@@ -227,9 +231,9 @@ def cost(docs: Path, files: Sequence[str], arms: Sequence[str] = ()) -> str:
     lines = [line for file in files for line in read_lines(docs / "results" / file)]
     lines = [line for line in lines if not arms or line["arm"] in arms]
     hours = sum(line["seconds"] for line in lines) / 3600
-    machines = sorted({f"{e['cpu']}, {e.get('threads')} thread" for e in _environments(lines)})
+    machines = sorted({machine_of(e) for e in _environments(lines)})
     versions = sorted({f"torch {e['packages']['torch']}" for e in _environments(lines)})
-    commits = sorted({e["commit"] for e in _environments(lines)})
+    commits = sorted({e["commit"] or "not known" for e in _environments(lines)})
     return (
         f"{len(lines)} runs, {hours:.1f} hours of training in all ({'; '.join(machines)} a run; {', '.join(versions)}; "
         f"commit {', '.join(commits)})."

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -22,6 +22,8 @@ from resmom.runs.machine import Compile, cpu_model
 from resmom.runs.settling.facts import fast_bf16
 from resmom.version import VERSION
 
+COMMIT = "RESMOM_COMMIT"
+"""Variable of the environment that tells the commit where the sources lie without their history."""
 HOMES = ("home", "Users")
 """Folders in which people's home folders lie."""
 
@@ -41,8 +43,15 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        **_cuda(),
         "world": dist.world(),
     }
+
+
+def machine_of(about: Mapping[str, Any]) -> str:
+    """What something was run on, in words, of what `environment` told there."""
+    threads = about.get("threads", 1)
+    return ", ".join(about["gpu"]) or f"{about['cpu']}, {threads} thread{'s' * (threads != 1)}"
 
 
 def shareable(about: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +118,17 @@ def _instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + bf16
 
 
+def _cuda() -> dict[str, Any]:
+    """What numbers and speeds on a GPU depend on; nothing without one.
+
+    `tf32`: whether float32 may be rounded to TF32, in convolutions and in matrix products.
+    """
+    if not torch.cuda.is_available():
+        return {}
+    tf32 = {"convolutions": torch.backends.cudnn.allow_tf32, "products": torch.backends.cuda.matmul.allow_tf32}
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "tf32": tf32}  # type: ignore[no-untyped-call]
+
+
 def _versions() -> dict[str, str]:
     """Versions of the packages that make numbers; those of the extra `fast` only where they are installed."""
     names = ("torch", "torchvision", "timm", "numpy", "pillow", "numba", "simplejpeg")
@@ -120,10 +140,11 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree the package is run from, with + if it was changed; None outside a tree."""
+    """The commit of the source tree the package is run from, with + if it was changed; outside a tree what the variable
+    `COMMIT` says, or None."""
     tree = Path(__file__).parents[2]
     if not (tree / ".git").exists():
-        return None
+        return os.environ.get(COMMIT) or None
     try:
         commit = subprocess.run(
             ["git", "-C", str(tree), "describe", "--always", "--dirty=+", "--abbrev=12"],

@@ -13,6 +13,7 @@ from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
+from resmom.runs.device import measured_kernels
 from resmom.runs.job import Job, at_size, prepare, require_batch
 from resmom.runs.settling.facts import emulates_bf16, fast_bf16
 from resmom.runs.settling.memory import few_images
@@ -82,8 +83,13 @@ def profile(
     require_batch(run, data)
     job = at_size(prepare(run, data, device, own or Own()), max(run.train.sizes, default=1.0))
     operations = _operations(job)
-    peak, peak_of = _peak(device, run.train.precision)
-    state = job.state
+    with measured_kernels(device):  # as runs have it
+        return _profile(job, workers, seconds, operations)
+
+
+def _profile(job: Job, workers: int, seconds: float, operations: float) -> Profile:
+    run, state = job.run, job.state
+    peak, peak_of = _peak(job.device, run.train.precision)
     state.method.train()
     began = waited = 0.0
     before: dict[str, float] = {}
@@ -210,4 +216,7 @@ def _peak(device: torch.device, precision: Precision, seconds: float = 0.5) -> t
                 best = min(best, time.perf_counter() - began)
             found[name] = flop / best / 1e9
     name = max(found, key=lambda key: found[key])
-    return found[name], f"{name} in {precision}"
+    rounded = (
+        device.type == "cuda" and precision == "fp32" and "convolution" in name and torch.backends.cudnn.allow_tf32
+    )
+    return found[name], f"{name} in {'TF32, as torch computes those of fp32' if rounded else precision}"

@@ -36,6 +36,8 @@ def test_an_arm_reaches_what_its_mean_reaches() -> None:
 
 def test_machines_are_told_apart_and_the_clock_is_the_one_asked_for() -> None:
     gpu = CPU | {"gpu": ["H200"]}
+    shared = [line("a", 0, 30.0, 60.0, environment=gpu, beside=0), line("a", 1, 30.0, 90.0, environment=gpu, beside=2)]
+    assert [row.split(" | ")[1] for row in rows(*shared)] == ["H200", "H200, beside two other runs"]
     lines = [line("a", 0, 30.0, 60.0, processor_seconds=90.0), line("a", 1, 30.0, 6.0, environment=gpu)]
     assert rows(*lines) == [
         "| a | EPYC, 1 thread | 1 | 30.00 | 1.0 | in 1.0 minutes (1 of 1 seeds) |",

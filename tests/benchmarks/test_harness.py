@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import resmom.runs.finetuned.tuning as tuning
 import resmom.runs.loop as loop
 from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
-from benchmarks.harness import chain, check, throughput, training
+from benchmarks.harness import chain, check, checkruns, throughput, training
 from benchmarks.harness.throughput import Case, measure, measure_compiled
 from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
@@ -29,6 +30,7 @@ from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.cell import claimed
 from resmom.runs.comparisons.grid import read_grid
 from resmom.runs.comparisons.results import read_results
+from resmom.train.optim import Sgd
 from tests.benchmarks.chains import write_chain
 
 GRID = {
@@ -108,7 +110,7 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str, monk
     for line in lines:
         names = {"knn/student", "knn/teacher", "linear/student", "linear/teacher", "online/student"}
         assert names | {"gap/h/intra", "gap/z/inter", "gap/p/chance"} <= line["measures"].keys()
-        assert line["run"]["train"]["steps"] == 6 and line["seconds"] > 0
+        assert line["run"]["train"]["steps"] == 6 and line["seconds"] > 0 and line["beside"] == 0
         assert line["curves"]["knn"] and line["curves"]["train"]
         if line["arm"] == "mocov3":  # at its weights nothing is to be made equal
             assert line["pulls"] == {}
@@ -138,6 +140,14 @@ def test_processes_that_share_the_folders_pass_over_each_others_cells(
         assert mine
         assert work(grid, data, 60.0) == 3
         assert "one cell in the hands of other processes; call again" in capsys.readouterr().out
+        assert training.beside(out) == 0  # it is not under way, and nobody else is
+        folder = first.folder(out)
+        folder.mkdir(parents=True)
+        with claimed(shrunk(read_grid(grid)).cells()[1], out):
+            shrunk(read_grid(grid)).cells()[1].folder(out).mkdir(parents=True)
+            assert training.beside(out) == 1
+        for cell in shrunk(read_grid(grid)).cells()[:2]:
+            cell.folder(out).rmdir()
         assert len(read_lines(file)) == 5 and ("mocov3", 0) not in {
             (line["arm"], line["seed"]) for line in read_lines(file)
         }
@@ -278,6 +288,40 @@ def test_throughput_and_checks_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     found = check.check_losses(torch.device("cpu"), toy=True)
     assert found["holds"] and found["fp32_to_cpu"] == 0.0
     assert check.check_views(torch.device("cpu"))["holds"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["micro-batches", "images in files", "begun on the CPU"])
+def test_runs_of_other_kinds_go_through(name: str) -> None:
+    import torch
+
+    found = checkruns.check_kind(checkruns.KINDS[name], torch.device("cpu"))
+    assert found["holds"] and all(own == other for own, other in found["knn_here_and_on_the_cpu"].values())
+    assert checkruns.check_kind(checkruns.KINDS["CUDA graphs"], torch.device("cpu")).keys() == {"skipped"}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_not_resumed_exactly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    cpu = torch.device("cpu")
+    found = checkruns.check_run(cpu)
+    assert found == {"holds": True, "resumed_differs_by": 0.0, "most_in": found["most_in"], "not_deterministic": []}
+    assert not torch.are_deterministic_algorithms_enabled()
+    cut_off_run = checkruns._cut_off
+    monkeypatch.setattr(checkruns, "_cut_off", lambda run, *given: cut_off_run(replace(run, optim=Sgd(0.31)), *given))
+    found = checkruns.check_run(cpu)
+    assert not found["holds"] and found["resumed_differs_by"] > 0
+
+
+def test_slow_steps_make_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    job: Any = SimpleNamespace(device=torch.device("cpu"))
+    for seconds, steps in ((1e-3, throughput.STEPS), (0.5, 2), (60.0, 1)):
+        monkeypatch.setattr(throughput, "_stepping", lambda step, job, many, seconds=seconds: lambda: seconds)
+        assert throughput._steps(lambda: None, job, toy=False, turns=8) == steps
+    assert throughput._steps(lambda: None, job, toy=True, turns=8) == 1
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import resmom.runs.environment as told
 from resmom.runs.environment import environment, last_part, shareable, without_folders
 from resmom.runs.settling.facts import fast_bf16
 
@@ -66,6 +68,34 @@ def test_only_the_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = environment()
     assert whole["command"][2] == "/home/me/my runs/grid.json"
     assert shareable(whole) == {**whole, "command": ["resmom", "compare", "grid.json", "--threads", "1"]}
+
+
+def test_sources_without_their_history_are_told_their_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(told, "__file__", str(tmp_path / "resmom" / "runs" / "environment.py"))
+    monkeypatch.delenv(told.COMMIT, raising=False)
+    assert environment()["commit"] is None
+    monkeypatch.setenv(told.COMMIT, "0123abc")
+    assert environment()["commit"] == "0123abc"
+
+
+def test_what_a_gpu_computes_with_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tf32" not in environment() or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
+    found = told._cuda()
+    assert found["cudnn"] == 91000 and found["tf32"] == {"convolutions": True, "products": False}
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"gpu": ["H200"], "cpu": "EPYC", "threads": 16}, "H200"),
+        ({"gpu": [], "cpu": "EPYC", "threads": 2}, "EPYC, 2 threads"),
+        ({"gpu": [], "cpu": "EPYC"}, "EPYC, 1 thread"),
+    ],
+)
+def test_a_machine_in_words(about: dict[str, Any], words: str) -> None:
+    assert told.machine_of(about) == words
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
