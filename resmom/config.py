@@ -76,7 +76,10 @@ class Run:
 def _strict(kind: type) -> Any:
     def structure(value: Any, _: type) -> Any:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError as error:
+                raise ValueError("expected float, got a whole number that is too large for one") from error
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise ValueError(f"expected {kind.__name__}, got {value!r}")
         return value

@@ -9,16 +9,24 @@ from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
 from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, patch_of
+from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd
 from resmom.views.policy import SMALLEST, resized
+
+MOST: dict[type, float] = {int: 2**31 - 1, float: 1e30}
+"""Sizes of settings above which sums with them leave the range of what they are computed in: steps as whole numbers of
+64 bits, rates and factors as float32."""
 
 
 def check(run: Run) -> None:
     """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError."""
-    for path, value in _floats(run):
-        if not math.isfinite(value):
+    for path, value in _numbers(run):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{path} is {value}; it must be a finite number")
+        if not -MOST[type(value)] <= value <= MOST[type(value)] and path != "train.seed":  # which has its own range
+            raise ConfigError(f"{path} is beyond any use: its size must be at most {MOST[type(value)]:.10g}")
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
+    _check_averages(run.optim)
     _check_method(run)
     if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
         raise ConfigError(
@@ -34,6 +42,19 @@ def check(run: Run) -> None:
         case _:
             pass
     _check_sizes(run)
+
+
+def _check_averages(optim: OptimConfig) -> None:
+    """Refuse moving averages of gradients that are none."""
+    match optim:
+        case Sgd(momentum=momentum) | Lars(momentum=momentum):
+            if not 0 <= momentum < 1:
+                raise ConfigError(f"optim.momentum is {momentum}; it must be at least 0 and below 1, and 0.9 is usual")
+        case AdamW(betas=betas) | Adam(betas=betas):
+            if not all(0 <= beta < 1 for beta in betas):
+                raise ConfigError(
+                    f"optim.betas are {betas}; they must be at least 0 and below 1, and 0.9 0.999 is usual"
+                )
 
 
 def _check_sizes(run: Run) -> None:
@@ -167,13 +188,13 @@ def _check_residual(run: Run) -> None:
         )
 
 
-def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """All floats in a tree of dataclasses and tuples, with their paths."""
-    if isinstance(value, float):
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
+    """All numbers in a tree of dataclasses and tuples, with their paths."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
     elif isinstance(value, tuple):
         for number, part in enumerate(value):
-            yield from _floats(part, f"{path}.{number}")
+            yield from _numbers(part, f"{path}.{number}")
     elif is_dataclass(value):
         for f in fields(value):
-            yield from _floats(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)
+            yield from _numbers(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)

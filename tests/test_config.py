@@ -187,6 +187,38 @@ def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("train.epochs", 10**400),
+        ("train.batch", 2**31),
+        ("log.knn_epochs", 1e308),
+        ("log.save_epochs", 1e300),
+        ("optim.lr", 1e300),
+        ("optim.weight_decay", -1e300),
+        ("method.temperature", 1e38),
+        ("method.hidden", 2**63),
+        ("residual.weight", 1e39),
+    ],
+)
+def test_check_refuses_numbers_beyond_what_is_computed_in(path: str, value: float) -> None:
+    """They would end in an overflow once the run has begun."""
+    most = "2147483647" if isinstance(value, int) else r"1e\+30"
+    with pytest.raises(ConfigError, match=rf"{path} is beyond any use: its size must be at most {most}$"):
+        check(from_json(changed(path, value)))
+    check(from_json(changed("train.seed", 2**32 - 1)))
+
+
+def test_a_whole_number_that_no_float_holds_is_refused() -> None:
+    assert "expected float, got a whole number that is too large" in refusal(changed("optim.lr", 10**400))
+
+
+@pytest.mark.parametrize("optim", [Sgd(momentum=-1), Lars(momentum=1.0), AdamW(betas=(1.5, 0.9)), Adam(betas=(0.9, 1))])
+def test_check_refuses_averages_that_are_none(optim: Any) -> None:
+    with pytest.raises(ConfigError, match=r"optim\.(momentum is|betas are) .* at least 0 and below 1"):
+        check(replace(Run(), optim=optim))
+
+
+@pytest.mark.parametrize(
     ("part", "value", "words"),
     [
         ("backbone", SmallResNet(()), "backbone.widths"),
