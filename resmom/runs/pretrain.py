@@ -28,6 +28,7 @@ from resmom.runs.own import again, names, require, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, workers_for
 from resmom.runs.settling.settle import Asked
+from resmom.runs.start import content_of, require_content
 from resmom.train.state import load_state
 
 
@@ -58,6 +59,7 @@ def pretrain(
         "origin": job.data.origin,
         "test": _test_of(job.data),
         "run": to_json(settled.run),
+        **({"init": content_of(settled.run.init)} if settled.run.init else {}),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
@@ -88,6 +90,7 @@ def resume(
     folder.require_not_lost()
     run = from_json(written["run"])
     require(own, written)
+    require_content(folder, written)
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)

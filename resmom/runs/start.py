@@ -1,15 +1,42 @@
-"""The weights a run starts from, kept so that its end can be compared with them."""
+"""The weights a run starts from: which they were, and kept so that its end can be compared with them."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from resmom.errors import RunDirError
 from resmom.ondisk import write_whole
 from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
 from resmom.train.state import student_of
+
+
+def content_of(file: str) -> str:
+    """The beginning of the SHA-256 of a file of weights; empty where it cannot be read, or none is named."""
+    try:
+        with Path(file).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def require_content(folder: RunDir, written: Mapping[str, Any]) -> None:
+    """Raise RunDirError if a run that has no checkpoint yet would start from other weights than it was begun with.
+
+    `written`: what its run.json says. Later the file is not looked at, and may change or go.
+    """
+    file, before = str(written["run"].get("init") or ""), written.get("init")  # older versions did not write the latter
+    now = content_of(file)
+    if before and now and now != before and not folder.last.exists():
+        raise RunDirError(
+            f"{file} holds other weights than when the run in {folder.path} was begun, which has not taken a step yet; "
+            "put the file back, or start a new run in another folder"
+        )
 
 
 def save_start(job: Job, folder: RunDir) -> None:

@@ -29,6 +29,7 @@ from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.outcome import table
 from resmom.runs.report import report
+from resmom.runs.start import content_of
 from tests.runs.crash import small_run
 from tests.runs.settling.derived import CPU
 from tests.runs.test_python import LABELS, pixels
@@ -161,4 +162,5 @@ def test_its_weights_are_a_start_for_others(finished: dict[str, resmom.Result], 
         slim = replace(run.method, hidden=16, out=8)
         run = replace(run, method=slim, init=str(last))
         result = resmom.pretrain(data, tmp_path / kind, run, device="cpu", quiet=True)
-        assert json.loads((result.path / "run.json").read_text())["run"]["init"] == str(last)
+        written = json.loads((result.path / "run.json").read_text())
+        assert written["run"]["init"] == str(last) and written["init"] == content_of(str(last)) != ""
