@@ -28,10 +28,11 @@ from resmom.recipes.automatic import ema_for, warmup
 from resmom.recipes.words import named as words_of
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.comparisons.combine import varied
 from resmom.runs.comparisons.compare import Standing, can_show, compare, images_of, merge, standings, time_left
 from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.comparisontables import Format, written
-from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of, varied
+from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of
 from resmom.runs.comparisons.results import RESULTS, cut_short, read_results
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer

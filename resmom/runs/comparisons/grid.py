@@ -13,7 +13,7 @@ of `arms`. `set`, `about`, `seeds` and `held_out` may be left away. Differences 
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,13 @@ from resmom.configcheck import check
 from resmom.data.source import digest
 from resmom.recipes import FROM
 from resmom.runs.comparisons.base import Base, base_named
-from resmom.runs.options import changed, differing, parsed, require_option
+from resmom.runs.comparisons.combine import Settings, combinations, of_term
+from resmom.runs.options import changed, differing
 from resmom.runs.own import OwnEach
 
 SEEDS = (0, 1, 2)
 """One seed tells nothing of its spread, and two almost nothing."""
 FIELDS = ("name", "about", "recipe", "set", "arms", "vary", "seeds", "held_out")
-
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,7 @@ class Grid:
             for seed in self.seeds
             for place, (arm, settings) in enumerate(self.arms.items())
         ]
+        _require_term(found[: len(self.arms)])
         for one, other in itertools.combinations(found[: len(self.arms)], 2):
             if not differing(one.run, other.run):
                 raise ConfigError(f"the arms {one.arm} and {other.arm} are the same run; leave one of them out")
@@ -100,7 +100,8 @@ class Grid:
                 )
         try:
             run = changed(self.base, {**settings, "train.seed": seed})
-            _require_effect(run, settings)
+            if told := _no_effect(run, settings):
+                raise ConfigError(told)
             check(run)
         except ValueError as error:
             raise ConfigError(f"arm {arm}: {error}") from error
@@ -108,15 +109,38 @@ class Grid:
         return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
 
 
-def _require_effect(run: Run, settings: Settings) -> None:
-    """Refuse a length, or a warm-up, in the unit that the run's length does not have: it would change nothing."""
+def _no_effect(run: Run, settings: Settings) -> str:
+    """That a length, or a warm-up, is in the unit that the run's length does not have: it would change nothing."""
     length, other = ("steps", "epochs") if run.train.steps else ("epochs", "steps")
     for option in ("train.epochs", "train.warmup_epochs") if run.train.steps else ("train.warmup_steps",):
         if settings.get(option):
-            raise ConfigError(
+            return (
                 f"{option} has no effect in a run whose length counts in {length}; set {option.replace(other, length)}"
                 f", or {'train.steps to 0 beside it' if run.train.steps else 'train.steps'}"
             )
+    return ""
+
+
+def _require_effect(base: Run, arms: Mapping[str, Settings], settings: Settings) -> None:
+    """Refuse what is set for all arms, and has no effect in any: they may count in another unit than the base."""
+    try:
+        runs = [changed(base, own) for own in arms.values()]
+    except ConfigError:  # told by `cells`, with the name of the arm
+        return
+    for option, value in settings.items():
+        told = [_no_effect(run, {option: value}) for run in runs]
+        if told and all(told):
+            raise ConfigError(f"set: {told[0]}")
+
+
+def _require_term(arms: Sequence[Cell]) -> None:
+    """Refuse an option of the residual term that only arms without the term set."""
+    setting = {
+        option: [cell.run for cell in arms if option in cell.settings] for cell in arms for option in cell.settings
+    }
+    for option, runs in setting.items():
+        if of_term(option) and not any(run.residual.weight for run in runs):
+            raise ConfigError(f"{option} changes nothing while residual.weight is 0; set or vary that too")
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -173,21 +197,8 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
     title, about = str(content.get("name", name)), str(content.get("about", ""))
+    _require_effect(base, arms, _object(content, "set"))
     return Grid(title, base, arms, tuple(seeds), float(share), about, named)
-
-
-def varied(run: Run, options: Sequence[str]) -> dict[str, Settings]:
-    """Arms from `option=value,value` as typed on the command line: all combinations."""
-    lists: dict[str, list[Any]] = {}
-    for text in options:
-        name, equals, values = text.partition("=")
-        name = name.strip().lstrip("-").replace("-", "_")
-        if not equals or not values or not name:
-            raise ConfigError(f"'{text}' varies nothing; write --vary residual.weight=0,1")
-        if name in lists:
-            raise ConfigError(f"{name} is varied twice; give all its values at once")
-        lists[name] = [parsed(run, name, value) for value in _split(values)]
-    return combinations(run, lists)
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
@@ -196,34 +207,6 @@ def seeds_of(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise ConfigError(f"--seeds is '{text}'; write whole numbers with commas between, 0,1,2") from error
-
-
-def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Settings]:
-    """All combinations of values, by names such as `weight=1,site=z`; the first values come first.
-
-    Without the residual term its other options change nothing, so that such a run comes once. Raises ConfigError for
-    no values, or the same one twice, and for options of the term where no arm has it.
-    """
-    if not lists or not all(lists.values()):
-        raise ConfigError("nothing is varied; write --vary residual.weight=0,1, or name a grid file")
-    for option, values in lists.items():
-        if any(one == other for one, other in itertools.combinations(values, 2)):
-            raise ConfigError(f"{option} has the same value twice; give each once")
-        within = option.startswith("residual.") and option != "residual.weight"
-        if within:  # its fields are the same in every arm: a slip is told as one, here as on the command line
-            require_option(run, option)
-        if within and not any(lists.get("residual.weight", [run.residual.weight])):
-            raise ConfigError(f"{option} changes nothing while residual.weight is 0; set or vary that too")
-    short = _short(list(lists))
-    arms: dict[str, Settings] = {}
-    for values in itertools.product(*lists.values()):
-        settings = dict(zip(lists, values, strict=True))
-        if settings.get("residual.weight", run.residual.weight) == 0:
-            settings = {o: v for o, v in settings.items() if o == "residual.weight" or not o.startswith("residual.")}
-        name = ",".join(f"{short[option]}={_word(value)}" for option, value in settings.items())
-        if arms.setdefault(name, settings) != settings:
-            raise ConfigError(f"two arms would be called {name}; give them names of your own in a grid file")
-    return arms
 
 
 def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
@@ -255,28 +238,3 @@ def _check_names(arms: Mapping[str, Settings]) -> None:
     for name in arms:  # it is a folder's name, and stands in results for ever
         if not re.fullmatch(r"[\w+=][\w.,+=\[\]:-]*", name, re.ASCII):
             raise ConfigError(f"an arm cannot be called '{name}'; use letters, digits and . , _ = + - : without spaces")
-
-
-def _short(options: Sequence[str]) -> dict[str, str]:
-    """The last part of each name, and the whole name where two end alike."""
-    ends = [option.rpartition(".")[2] for option in options]
-    return {option: end if ends.count(end) == 1 else option for option, end in zip(options, ends, strict=True)}
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if isinstance(value, dict):
-        return str(value.get("kind", "given"))
-    return str(value) if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
-
-
-def _split(text: str) -> Iterator[str]:
-    """At the commas that do not lie in brackets."""
-    depth, start = 0, 0
-    for at, letter in enumerate(text):
-        depth += (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0:
-            yield text[start:at]
-            start = at + 1
-    yield text[start:]

@@ -83,6 +83,10 @@ def test_a_grid_from_a_file(call: Call, data: Path, tmp_path: Path) -> None:
     assert status == 2 and "give --seeds" in err
     status, told, _ = call(file, "--help")
     assert status == 0 and "--seeds STR" in told and "(default: 2)" in told
+    file.write_text(json.dumps({"recipe": "mocov3_digits", "set": OPTIONS, "vary": {"residual.site": ["p", "z"]}}))
+    status, told, _ = call(file, *rest, "--dry-run", "--residual.weight", 1, "--seeds", 0)
+    assert status == 0 and told.startswith("site=p  seed 0  not begun")
+    assert "residual.site changes nothing while residual.weight is 0" in call(file, *rest, "--dry-run")[2]
 
 
 @pytest.mark.slow

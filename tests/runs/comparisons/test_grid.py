@@ -13,7 +13,8 @@ from resmom.methods.byol import Byol
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
 from resmom.runs.comparisons.cell import require_same
-from resmom.runs.comparisons.grid import Grid, combinations, digest_of, grid_of, part_of, read_grid, seeds_of, varied
+from resmom.runs.comparisons.combine import combinations, varied
+from resmom.runs.comparisons.grid import Grid, digest_of, grid_of, part_of, read_grid, seeds_of
 from resmom.runs.options import changed, differing, patch_told, taken_back
 from resmom.train.optim import AdamW
 
@@ -235,10 +236,37 @@ def test_a_length_that_the_arms_give_a_unit_is_taken() -> None:
     assert grid_of(content).cells()[0].run.train.warmup_steps == 2
 
 
+@pytest.mark.parametrize("more", [{}, {"vary": {"residual.weight": [0, 1]}}])
+def test_a_length_for_all_arms_in_a_unit_of_none_is_refused(more: dict[str, Any]) -> None:
+    content = {"recipe": "mocov3_digits", **(more or {"arms": {"a": {}, "b": {"residual.weight": 1}}})}
+    for settings, words in (
+        (
+            {"train.steps": 30, "train.epochs": 2},
+            "set: train.epochs has no effect in a run whose length counts in steps",
+        ),
+        ({"train.warmup_steps": 5}, "set: train.warmup_steps has no effect in a run whose length counts in epochs"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            grid_of({**content, "set": settings})
+    assert grid_of({**content, "set": {"train.steps": 30, "train.warmup_epochs": 0}}).base.train.steps == 30
+
+
+def test_options_of_the_term_are_judged_by_the_base_that_the_call_makes() -> None:
+    grid = grid_of({"recipe": "mocov3_digits", "vary": {"residual.site": ["p", "z"]}})
+    assert list(grid.arms) == ["site=p", "site=z"]
+    with pytest.raises(ConfigError, match=r"residual.site changes nothing while residual.weight is 0"):
+        grid.cells()
+    cells = replace(grid, base=changed(grid.base, {"residual.weight": 1.0}), seeds=(0,)).cells()
+    assert [(cell.run.residual.weight, cell.run.residual.site) for cell in cells] == [(1.0, "p"), (1.0, "z")]
+    none = grid_of({"recipe": "mocov3_digits", "vary": {"residual.weight": [0], "residual.site": ["p", "z"]}})
+    with pytest.raises(ConfigError, match=r"residual.site changes nothing while"):
+        none.cells()
+
+
 def test_a_cell_of_other_test_images_is_refused(tmp_path: Path) -> None:
     cell = Grid("g", recipe("mocov3_digits"), {"a": {}, "b": {"residual.weight": 1}}, (0,)).cells()[0]
     images = {"name": "x", "origin": "its split", "fingerprint": "f", "test": "t"}
-    line = {"run": to_json(cell.run), "data": images}
+    line = {"arm": "a", "seed": 0, "run": to_json(cell.run), "data": images}
     require_same(cell, tmp_path, line, images)
     require_same(cell, tmp_path, {**line, "data": {k: v for k, v in images.items() if k != "test"}}, images)
     for other in ({"test": "u"}, {"test": None}, {"fingerprint": "g"}):
