@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,34 +14,23 @@ from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.comparisons.comparison import PERCENTAGES, Arm, Comparison
-from resmom.runs.comparisons.results import Line, as_begun, newest
+from resmom.runs.comparisons.results import Line, as_begun, in_order, newest
 from resmom.runs.options import differing
 
 
-def comparison(lines: Sequence[Line], against: str = "", together: bool = False) -> Comparison:
-    """The arms in the order of their grid, and what each differs from the first by, or from the arm `against`, which is
-    put first. `together`: the intervals of a measure hold together, for all arms (`paired.together`).
+def comparison(
+    lines: Sequence[Line], against: str = "", together: bool = False, first: Sequence[str] = ()
+) -> Comparison:
+    """The arms, and what each differs from the first by, or from the arm `against`, which is put first.
 
-    Raises UserError for lines of different images, and for an arm that there is not.
+    The arms `first` stand first, in their order, the others as `in_order` has them. `together`: the intervals of a
+    measure hold together, for all arms (`paired.together`). Raises UserError as `require_one_table` does, and for an
+    arm that there is not.
     """
-    cells = newest(lines)
-    trained = len({line["data"]["fingerprint"] for line in cells.values()}) > 1
-    # Earlier versions did not write down which images were tested on.
-    if trained or len({line["data"]["test"] for line in cells.values() if "test" in line["data"]}) > 1:
-        names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells.values()})
-        raise UserError(
-            f"these cells were {'trained on' if trained else 'measured on'} different images: {'; '.join(names)}; "
-            "compare each set by itself"
-        )
-    ordered = sorted(cells.values(), key=lambda line: line["place"])
-    members: dict[str, list[Line]] = {}
-    for line in ordered:
-        members.setdefault(line["arm"], []).append(line)
-    for name, own in members.items():
-        if len({_without_seed(line) for line in own}) > 1:
-            raise UserError(
-                f"the cells of arm {name} differ in more than their seed{_apart(own)}; they cannot be averaged"
-            )
+    require_one_table(lines)
+    order = in_order(lines, first)
+    ordered = sorted(newest(lines).values(), key=lambda line: order.index(line["arm"]))
+    members = _by_arm(ordered)
     if against:
         if against not in members:
             raise UserError(f"there is no arm {against} to compare with; there are {', '.join(members) or 'none'}")
@@ -58,6 +47,31 @@ def comparison(lines: Sequence[Line], against: str = "", together: bool = False)
         with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
         together=together,
     )
+
+
+def require_one_table(lines: Sequence[Line]) -> None:
+    """Raise UserError for lines of different images, and for an arm whose lines differ in more than their seed."""
+    cells = newest(lines).values()
+    trained = len({line["data"]["fingerprint"] for line in cells}) > 1
+    # Earlier versions did not write down which images were tested on.
+    if trained or len({line["data"]["test"] for line in cells if "test" in line["data"]}) > 1:
+        names = sorted({f"{line['data']['name']} ({line['data']['origin']})" for line in cells})
+        raise UserError(
+            f"these cells were {'trained on' if trained else 'measured on'} different images: {'; '.join(names)}; "
+            "compare each set by itself"
+        )
+    for name, own in _by_arm(cells).items():
+        if len({_without_seed(line) for line in own}) > 1:
+            raise UserError(
+                f"the cells of arm {name} differ in more than their seed{_apart(own)}; they cannot be averaged"
+            )
+
+
+def _by_arm(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    members: dict[str, list[Line]] = {}
+    for line in lines:
+        members.setdefault(line["arm"], []).append(line)
+    return members
 
 
 def _without_seed(line: Line) -> Run | str:

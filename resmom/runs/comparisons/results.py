@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
-from resmom.errors import UserError
+from resmom.errors import RunDirError, UserError
 from resmom.ondisk import append_line, read_lines
 from resmom.runs.options import differing, option_values
 
@@ -37,21 +37,32 @@ def newest(lines: Sequence[Line]) -> dict[tuple[str, int], Line]:
     return {(line["arm"], line["seed"]): line for line in lines}
 
 
+def in_order(lines: Sequence[Line], first: Sequence[str] = ()) -> list[str]:
+    """The arms in the order of a table: those of `first`, then the others by the place that the newest line of each
+    says; of those with one place, as later calls with other arms leave them, the newest comes first.
+    """
+    places = {line["arm"]: (line["place"], -number) for number, line in enumerate(lines)}
+    rest = sorted(places.keys() - set(first), key=places.__getitem__)
+    return [arm for arm in first if arm in places] + rest
+
+
 def read_results(paths: Sequence[Path]) -> list[Line]:
-    """The cells of result files, or of the folders of comparisons, each once.
+    """The cells of result files, or of the folders of comparisons, each once. Those of the first file are the last, and
+    so the newest to `in_order`: the first file's first arm is what all are compared with.
 
     Raises UserError for what is missing, and for a cell that two of them have with different results.
     """
     if not paths:
         raise UserError(f"no result file was given; name result files ({RESULTS}) or folders of comparisons")
     found: dict[tuple[str, int], tuple[Line, Path]] = {}
-    for path in paths:
+    files: dict[tuple[str, int], int] = {}
+    for number, path in enumerate(paths):
         file = path / RESULTS if path.is_dir() else path
         if not file.exists():
             raise UserError(f"{_why_not(path)}; name result files ({RESULTS}) or folders of comparisons")
         for key, line in newest(_lines(file)).items():
             if key not in found:
-                found[key] = line, file
+                found[key], files[key] = (line, file), -number
                 continue
             other, origin = found[key]
             if apart := _apart(other, line):
@@ -61,7 +72,7 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
                 )
             if len(line["measures"]) > len(other["measures"]):
                 found[key] = line, file
-    return [line for line, _ in found.values()]
+    return [found[key][0] for key in sorted(found, key=files.__getitem__)]
 
 
 def _why_not(path: Path) -> str:
@@ -123,6 +134,9 @@ def _lines(file: Path) -> list[Line]:
         lines = read_lines(file)
         if lines and all(line["format"] == 1 and line["measures"] is not None for line in lines):
             return lines
-    except (ValueError, KeyError, TypeError):
+    except RunDirError:
+        if b'"arm":' in file.read_bytes():  # a result file, of which a line is damaged
+            raise
+    except (KeyError, TypeError):
         pass
     raise UserError(f"{file} holds no cells of a comparison; name a {RESULTS} that `resmom compare` wrote")

@@ -186,6 +186,32 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
             read_results([tmp_path / "d.jsonl"])
 
 
+def test_a_damaged_line_is_told_and_not_the_whole_file(tmp_path: Path) -> None:
+    whole = [json.dumps(one) for one in PLAIN]
+    (tmp_path / "cells.jsonl").write_text("\n".join([whole[0], whole[1][:300], whole[2], ""]))
+    with pytest.raises(UserError, match=r"cells.jsonl is damaged in line 2 \(.*take that line out"):
+        read_results([tmp_path])
+
+
+def test_the_newest_lines_say_the_order_of_the_arms(tmp_path: Path) -> None:
+    """A later call in the same folder may have other arms, another of them first."""
+    kd = [line("kd", seed, 0, knn__student=50.0 + seed) for seed in range(3)]
+    lines = [*PLAIN, *BETTER, *kd]
+    assert [arm.name for arm in comparison(lines).arms] == ["kd", "plain", "better"]
+    assert [arm.name for arm in comparison([*kd, *PLAIN, *BETTER]).arms] == ["plain", "kd", "better"]
+    moved = {**line("plain", 3, 0, knn__student=45.0), "place": 2}
+    assert [arm.name for arm in comparison([*PLAIN, *BETTER, moved]).arms] == ["better", "plain"]
+    found = comparison(lines, first=("better", "absent", "plain"))
+    assert [arm.name for arm in found.arms] == ["better", "plain", "kd"] and found.plain()["against"] == "better"
+    assert comparison(lines, "kd", first=("better",)).arms[0].name == "kd"
+    # Of several files the first one's order, however they are put together.
+    a, b = write(tmp_path / "a.jsonl", [*PLAIN, *BETTER]), write(tmp_path / "b.jsonl", kd)
+    for files, order in (([a, b], ["plain", "kd", "better"]), ([b, a], ["kd", "plain", "better"])):
+        merged = merge(files, tmp_path / f"{files[0].stem}-first.jsonl")
+        assert [arm.name for arm in merged.arms] == order
+        assert comparison(read_results([tmp_path / f"{files[0].stem}-first.jsonl"])) == merged
+
+
 def test_a_line_from_before_an_option_existed_has_its_default() -> None:
     old = line("plain", 7, 0, knn__student=45.0)
     del old["run"]["residual"]["pairs"]
