@@ -18,8 +18,9 @@ from resmom.errors import RunDirError
 from resmom.evaluate.detection import Detect
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.comparisons.cell import bare_line, images_line, require_same, times_of, train_cell
-from resmom.runs.comparisons.compare import require_trainable
+from resmom.runs.comparisons.agree import require_same
+from resmom.runs.comparisons.cell import bare_line, images_line, times_of, train_cell
+from resmom.runs.comparisons.compare import require_trainable, require_weights
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import shareable
@@ -41,7 +42,9 @@ def waiting(chain: Chain, places: Places, out: Path, done: dict[tuple[str, int],
     Raises UserError, naming the arm.
     """
     cells = chain.cells()
-    require_trainable([cell for cell in cells if cell.arm != RANDOM], places.photos)
+    trained = [cell for cell in cells if cell.arm != RANDOM]
+    require_trainable(trained, places.photos)
+    require_weights([cell for cell in trained if (cell.arm, cell.seed) not in done], out)
     for cell in cells:
         line = done.get((cell.arm, cell.seed))
         require_same(cell, out, line, images_line(places.photos))
@@ -72,7 +75,7 @@ def run_cell(
     cell: Cell, chain: Chain, places: Places, out: Path, machine: Machine, say: Callable[[str], None]
 ) -> Line | int:
     """Do what is left of a cell; its line, or the signal that stopped it. Whatever was finished is not done again."""
-    line = bare_line(cell, places.photos, 0, ())
+    line = bare_line(cell, places.photos, out, 0, ())
     line |= {
         "environment": shareable(line["environment"]),
         "against": chain.against.get(cell.arm),

@@ -22,9 +22,11 @@ from resmom.data.source import Data
 from resmom.ondisk import read_lines
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
-from resmom.runs.comparisons.cell import claimed, diverged_line, images_line, line_of, require_same, train_cell
-from resmom.runs.comparisons.compare import images_of, require_trainable
-from resmom.runs.comparisons.grid import Cell, Grid, Settings, read_grid
+from resmom.runs.comparisons.agree import require_same
+from resmom.runs.comparisons.cell import claimed, diverged_line, images_line, line_of, train_cell
+from resmom.runs.comparisons.combine import Settings
+from resmom.runs.comparisons.compare import images_of, require_trainable, require_weights
+from resmom.runs.comparisons.grid import Cell, Grid, read_grid
 from resmom.runs.comparisons.results import keep, newest
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Trainer
@@ -58,9 +60,10 @@ def work(
     cells, done = grid.cells(), newest(read_lines(lines))
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images_line(images))
-    require_trainable([cell for cell in cells if (cell.arm, cell.seed) not in done], images)
-    end = until - (1.0 if toy else RESERVE)
     left = [cell for cell in cells if (cell.arm, cell.seed) not in done]
+    require_trainable(left, images)
+    require_weights(left, out)
+    end = until - (1.0 if toy else RESERVE)
     return in_turn(left, out, lines, end, lambda cell: _done(grid, cell, images, out, lines, machine, end))
 
 

@@ -248,7 +248,7 @@ def test_the_time_left_of_a_grid_counts_what_its_cells_cost(images: Data, tmp_pa
     """A cell without growth took 20 s for its 20 steps: one of which half have a quarter of the pixels takes 12.5."""
     plain = small_run()
     grid = Grid(name="g", base=plain, arms={"a": {}, "b": {"train.sizes": [0.5, 1.0]}}, seeds=(0,))
-    keep(tmp_path / RESULTS, bare_line(grid.cells()[0], images, 20, ()) | {"seconds": 20.0})
+    keep(tmp_path / RESULTS, bare_line(grid.cells()[0], images, tmp_path, 20, ()) | {"seconds": 20.0})
     first, second = standings(grid, images, tmp_path)
     assert (first.seconds, second.seconds) == (0.0, 12.5) and second.steps == 20
 

@@ -1,32 +1,29 @@
 """One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
 
 import fcntl
-import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from resmom.checkpoint import load_checkpoint
-from resmom.config import Run, from_json, to_json
+from resmom.config import to_json
 from resmom.data.source import Data
 from resmom.diagnose.noise import images_of
-from resmom.errors import RunDirError
 from resmom.export.record import trained_seconds
 from resmom.ondisk import read_lines
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir
+from resmom.runs.comparisons.agree import began_with
 from resmom.runs.comparisons.grid import Cell
-from resmom.runs.comparisons.results import RESULTS, Line, other_images
+from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import compile_used, environment
 from resmom.runs.interrupt import Finished
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
-from resmom.runs.options import differing, option_values
 from resmom.runs.pretrain import pretrain, resume
 from resmom.which import Network
 
@@ -52,30 +49,6 @@ def finished(line: Line | None, linear: bool) -> bool:
     if line is None:
         return False
     return line["failed"] is not None or not linear or any(name.startswith("linear/") for name in line["measures"])
-
-
-def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, Any]) -> None:
-    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images.
-
-    `images`: what is said of those of this call, by `images_line`.
-    """
-    own = cell.own.names
-    if line is not None:
-        _same_own(cell, own, line.get("own", {}), str(out / RESULTS))
-        _same_run(cell, from_json(line["run"]), str(out / RESULTS))
-        if other_images(line["data"], images):
-            raise RunDirError(
-                f"{out / RESULTS}: arm {cell.arm}, seed {cell.seed} was measured on other images ("
-                f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another "
-                "--out"
-            )
-    folder = RunDir(cell.folder(out))
-    try:
-        written = folder.written()
-    except FileNotFoundError:  # there is none, or another process has just finished and removed it
-        return
-    _same_own(cell, own, written.get("own", {}), str(folder.path))
-    _same_run(cell, from_json(written["run"]), str(folder.path))
 
 
 def train_cell(cell: Cell, images: Data, out: Path, machine: Machine) -> Finished:
@@ -112,7 +85,7 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
         values = {"intra": site.intra, "inter": site.inter, "chance": site.chance}
         measures |= {f"gap/{site.site}/{what}": value for what, value in values.items() if value is not None}
     start = [line for line in metrics if line["kind"] == "knn" and line["step"] == 0]
-    return bare_line(cell, images, last, metrics, compile_used(folder.path)) | {
+    return bare_line(cell, images, out, last, metrics, compile_used(folder.path)) | {
         "before": start[0]["student"] if start else None,
         "queries": images_of(protocols.get("knn", "")),
         "measures": measures,
@@ -125,7 +98,7 @@ def diverged_line(cell: Cell, images: Data, out: Path, error: Diverged) -> Line:
     folder = cell.folder(out)
     metrics = read_lines(RunDir(folder).metrics)
     last = max((line["step"] for line in metrics), default=0)
-    return bare_line(cell, images, last, metrics, compile_used(folder)) | {"failed": str(error)}
+    return bare_line(cell, images, out, last, metrics, compile_used(folder)) | {"failed": str(error)}
 
 
 def steps_done(cell: Cell, out: Path) -> int:
@@ -151,7 +124,7 @@ def times_of(metrics: Sequence[Line]) -> Line:
     return {"seconds": trained_seconds(metrics) or 0.0, "processor_seconds": processor}
 
 
-def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how: str = "no") -> Line:
+def bare_line(cell: Cell, images: Data, out: Path, steps: int, metrics: Sequence[Line], how: str = "no") -> Line:
     """What every line says, before there are results: the cell, its images and configuration, and where it ran."""
     own = cell.own.names
     return {
@@ -171,41 +144,6 @@ def bare_line(cell: Cell, images: Data, steps: int, metrics: Sequence[Line], how
         "data": images_line(images),
         "run": to_json(cell.run),
         **({"own": own} if own else {}),
-        **({"init": _content_of(Path(cell.run.init))} if cell.run.init else {}),
+        **({"init": began_with(cell, out)} if cell.run.init else {}),
         "environment": {**environment(), "compile": how},
     }
-
-
-def _content_of(file: Path) -> str:
-    """The beginning of the SHA-256 of a file of weights; empty where it is gone by now."""
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
-    except OSError:
-        return ""
-
-
-def _same_own(cell: Cell, own: Mapping[str, str], before: Mapping[str, str], where: str) -> None:
-    if own != before:
-        then, now = (", ".join(given.values()) or "nothing" for given in (before, own))
-        raise RunDirError(
-            f"{where} holds arm {cell.arm}, seed {cell.seed} with {then} given from Python, and now it is {now}; give "
-            "the same backbone= and method=, or another folder (--out)"
-        )
-
-
-def _same_run(cell: Cell, before: Run, where: str) -> None:
-    names = differing(before, cell.run)
-    if not names:
-        return
-    then, now = option_values(before), option_values(cell.run)
-    words = ", ".join(f"{name} was {_word(then, name)} and is {_word(now, name)}" for name in names[:3])
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    raise RunDirError(
-        f"{where} holds arm {cell.arm}, seed {cell.seed} with another configuration: {words}{more}; ask for the same, "
-        "call the arm otherwise, or give another --out"
-    )
-
-
-def _word(values: Mapping[str, Any], name: str) -> str:
-    return json.dumps(values[name]) if name in values else "absent"

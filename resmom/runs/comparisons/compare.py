@@ -18,7 +18,9 @@ from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import patch_of
 from resmom.ondisk import read_lines, write_whole
 from resmom.report.numbers import small
+from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
+from resmom.runs.comparisons.agree import require_alike, require_same
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.base import planned
 from resmom.runs.comparisons.cell import (
@@ -27,7 +29,6 @@ from resmom.runs.comparisons.cell import (
     finished,
     images_line,
     line_of,
-    require_same,
     steps_done,
     train_cell,
 )
@@ -35,7 +36,7 @@ from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.grid import Cell, Grid, part_of
 from resmom.runs.comparisons.results import RESULTS, Line, keep, newest, read_results
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, prepare, require_batch
+from resmom.runs.job import fresh_method, prepare, require_batch, start_from
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.ready import device_for
@@ -104,7 +105,7 @@ def compare(
                 break
             done += 1
         say(time_left(standings(grid, images, out, linear, part)))
-    found = comparison(list(_lines(out).values()))
+    found = comparison(list(_lines(out).values()), first=tuple(grid.arms))
     return Ended(replace(found, left=len(waiting) - done), elsewhere, stopped)
 
 
@@ -119,7 +120,8 @@ def images_of(grid: Grid, data: str | Data) -> Data:
 
 
 def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: str = "1/1") -> list[Standing]:
-    """How far the cells of a part are, after a check of all cells: options, batch, networks, and what `out` holds.
+    """How far the cells of a part are, after a check of all cells: options, batch, networks, weights to start from, and
+    what `out` holds, with which those that are left must go into one table.
 
     Nothing is written. Raises UserError, naming the arm.
     """
@@ -131,6 +133,9 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     own_images = images_line(images)
     for cell in cells:
         require_same(cell, out, lines.get((cell.arm, cell.seed)), own_images)
+    left = [cell for cell in own if not finished(lines.get((cell.arm, cell.seed)), linear)]
+    require_alike(left, out, list(lines.values()), own_images)
+    require_weights(left, out)
     # Once for all cells: what a line says of its run has to be read for it.
     timed = [(line["arm"], line["seconds"], _work_of(line)) for line in lines.values() if line["steps"]]
     found = []
@@ -234,6 +239,22 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
         except UserError as error:
             raise ConfigError(f"arm {cell.arm}: {error}") from error
         built.add(networks)
+
+
+def require_weights(cells: Sequence[Cell], out: Path) -> None:
+    """Raise ConfigError if the file of weights that a cell will start from is missing, or does not fit its backbone."""
+    tried = set()
+    for cell in cells:
+        run = cell.run
+        what = run.init, run.backbone, run.policy.views[0].size, len(run.policy.mean)
+        if not run.init or what in tried or RunDir(cell.folder(out)).last.exists():  # past its start it is not read
+            continue
+        tried.add(what)
+        own = cell.own.of(cell.seed)
+        try:
+            start_from(run, fresh_method(run, torch.device("cpu"), own), own)
+        except UserError as error:
+            raise ConfigError(f"arm {cell.arm}: {error}") from error
 
 
 def _rehearse(cells: Sequence[Cell], images: Data, device: torch.device) -> None:

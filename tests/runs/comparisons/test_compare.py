@@ -106,6 +106,9 @@ def test_a_second_call_trains_nothing(undisturbed: tuple[Path, Path], monkeypatc
     assert (out / RESULTS).read_text() == before
     assert (ended.comparison.left, ended.elsewhere, ended.interrupted_by) == (0, 0, None)
     assert [arm.name for arm in ended.comparison.arms] == ["plain", "residual"]
+    arms = small_grid().arms
+    other = dataclasses.replace(small_grid(), arms={name: arms[name] for name in ("residual", "plain")})
+    assert [arm.name for arm in work(out, data, other).comparison.arms] == ["residual", "plain"]
 
 
 KILLS = [("step", 4), ("step", 14), ("step", 20), ("gap", 1), ("gap", 3), ("line", 1), ("line", 4)]

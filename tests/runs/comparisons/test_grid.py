@@ -12,7 +12,7 @@ from resmom.errors import RunDirError
 from resmom.methods.byol import Byol
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
-from resmom.runs.comparisons.cell import require_same
+from resmom.runs.comparisons.agree import require_same
 from resmom.runs.comparisons.combine import combinations, varied
 from resmom.runs.comparisons.grid import Grid, digest_of, grid_of, part_of, read_grid, seeds_of
 from resmom.runs.options import changed, differing, patch_told, taken_back

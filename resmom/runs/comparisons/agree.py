@@ -1,0 +1,108 @@
+"""Whether the cells of a call are those that a folder and its lines hold already, and go into one table with them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resmom.config import Run, from_json, to_json
+from resmom.errors import RunDirError
+from resmom.rundir import RunDir
+from resmom.runs.comparisons.arms import require_one_table
+from resmom.runs.comparisons.grid import Cell
+from resmom.runs.comparisons.results import RESULTS, Line, as_begun, other_images
+from resmom.runs.options import differing, option_values
+from resmom.runs.start import content_of
+
+
+def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, Any]) -> None:
+    """Raise RunDirError if a cell's line or folder is of another configuration, or its line of other images.
+
+    `images`: what is said of those of this call, by `images_line`.
+    """
+    if line is not None:
+        _same_own(cell, line, str(out / RESULTS))
+        _same_run(cell, cell.run, line, from_json(line["run"]), str(out / RESULTS))
+        _same_images(line, images, out)
+    for begun in _begun(cell, out):
+        folder = str(cell.folder(out))
+        _same_own(cell, begun, folder)
+        _same_run(cell, cell.run, begun, from_json(begun["run"]), folder)
+
+
+def require_alike(left: Sequence[Cell], out: Path, lines: Sequence[Line], images: Mapping[str, Any]) -> None:
+    """Raise UserError if the cells that are left, once trained, could stand in no table with the lines there are.
+
+    That is for lines that stand in none by themselves, for one of other images, and for an arm whose lines, or whose
+    cells under way, have other settings or modules, or start from weights of another content.
+    """
+    require_one_table(lines)
+    if not left:
+        return
+    for line in lines:
+        _same_images(line, images, out)
+    contents = {file: content_of(file) for file in {cell.run.init for cell in left} if file}
+    for cell in {cell.arm: cell for cell in reversed(left)}.values():  # the others of an arm differ in the seed alone
+        content = contents.get(cell.run.init, "") or began_with(cell, out)
+        now = _seedless(as_begun({"run": to_json(cell.run), "init": content}))
+        held = [(str(out / RESULTS), line) for line in lines if line["arm"] == cell.arm][:1]  # they are all alike
+        own = [other for other in left if other.arm == cell.arm]
+        for where, line in (*held, *((str(one.folder(out)), begun) for one in own for begun in _begun(one, out))):
+            _same_own(cell, line, where)
+            _same_run(cell, now, line, _seedless(as_begun(line)), where)
+
+
+def began_with(cell: Cell, out: Path) -> str:
+    """By which the content of the file of weights is known that a cell began with; of one that has not begun, its
+    content now. Empty where nobody knows."""
+    before = [str(begun["init"]) for begun in _begun(cell, out) if begun.get("init")]
+    return before[0] if before else content_of(cell.run.init)
+
+
+def _begun(cell: Cell, out: Path) -> Iterator[Line]:
+    """What the folder of a cell says of it, as a line would; nothing where it has not begun."""
+    try:
+        written = RunDir(cell.folder(out)).written()
+    except FileNotFoundError:  # there is none, or another process has just finished and removed it
+        return
+    yield {"seed": cell.seed, **{name: written[name] for name in ("run", "init", "own") if name in written}}
+
+
+def _seedless(run: Run) -> Run:
+    return replace(run, train=replace(run.train, seed=0))
+
+
+def _same_images(line: Line, images: Mapping[str, Any], out: Path) -> None:
+    if other_images(line["data"], images):
+        raise RunDirError(
+            f"{out / RESULTS}: arm {line['arm']}, seed {line['seed']} was measured on other images ("
+            f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another --out"
+        )
+
+
+def _same_own(cell: Cell, line: Line, where: str) -> None:
+    own, before = cell.own.names, line.get("own", {})
+    if own != before:
+        then, now = (", ".join(given.values()) or "nothing" for given in (before, own))
+        raise RunDirError(
+            f"{where} holds arm {cell.arm}, seed {line['seed']} with {then} given from Python, and now it is {now}; "
+            "give the same backbone= and method=, or another folder (--out)"
+        )
+
+
+def _same_run(cell: Cell, run: Run, line: Line, before: Run, where: str) -> None:
+    names = differing(before, run)
+    if not names:
+        return
+    then, now = option_values(before), option_values(run)
+    words = ", ".join(f"{name} was {_word(then, name)} and is {_word(now, name)}" for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    raise RunDirError(
+        f"{where} holds arm {cell.arm}, seed {line['seed']} with another configuration: {words}{more}; ask for the "
+        "same, call the arm otherwise, or give another --out"
+    )
+
+
+def _word(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "absent"
