@@ -23,7 +23,8 @@ from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.compare import compare as compare_grid
 from resmom.runs.comparisons.comparison import Comparison
-from resmom.runs.comparisons.grid import Grid, combinations, read_grid
+from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds, share_of
+from resmom.runs.comparisons.grid import Grid, read_grid
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.machine import Compile, Trainer
@@ -190,8 +191,8 @@ def compare(
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
 
     `base`: a configuration, a recipe's name, a run whose settings to take (its folder, or its result), or a grid file
-    (.json), which has its own arms. `data` None: the images of that run. `change` turns the base into what all arms
-    have. `arms`: by name the
+    (.json), which has its own arms. `data` None: the images of that run, where it or its result knows them. `change`
+    turns the base into what all arms have. `arms`: by name the
     options that each sets, as in {"plain": {}, "residual": {"residual.weight": 1.0}}; or `vary`: options with their
     values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
     trained on. `linear` adds the linear probe. `data`, `test` and `method` as for `pretrain`. `backbone`: a function
@@ -199,7 +200,9 @@ def compare(
     module, with whose weights all cells begin. Signals as for `pretrain`. Raises UserError before anything is trained
     if any cell cannot be.
     """
-    base = base.path if isinstance(base, Result) else base
+    if isinstance(base, Result):
+        data = base.data if data is None else data
+        base = base.path
     if isinstance(base, str | Path) and str(base).endswith(".json"):
         grid = read_grid(Path(base))
         grid = replace(grid, base=_checked(change)(grid.base))
@@ -208,18 +211,16 @@ def compare(
     else:
         named = Base(base, base.recipe) if isinstance(base, Run) else base_named(str(base))
         run = _checked(change)(named.run)
-        if (arms is None) == (vary is None):
-            raise UserError('give either arms={"plain": {}, ...} or vary={"residual.weight": [0, 1]}')
-        made = combinations(run, vary) if arms is None and vary is not None else arms or {}
-        grid = Grid(named.name, run, made, origin=named)
+        grid = Grid(named.name, run, arms_of(run, arms, vary), origin=named)
     grid = replace(
         grid,
-        seeds=grid.seeds if seeds is None else tuple(seeds),
-        held_out=grid.held_out if held_out is None else held_out,
+        seeds=grid.seeds if seeds is None else listed_seeds(seeds),
+        held_out=grid.held_out if held_out is None else share_of(held_out),
         own=OwnEach(backbone, method),
     )
-    origin = grid.origin
-    opened = _opened(origin.data if data is None and origin is not None and origin.data else data, test)
+    if data is None:
+        data = images_named(grid)
+    opened = _opened(data, test)
 
     def say(text: str) -> None:
         if not quiet:
