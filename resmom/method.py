@@ -16,6 +16,9 @@ class Method(nn.Module, ABC):
 
     student: nn.Module
     teacher: nn.Module | None
+    micro_batches: bool = False
+    """Of a method given from Python: whether a part of the batch can be learnt from alone, so that a batch which memory
+    does not hold may be cut. Those of the package have it in their config's traits."""
 
     @abstractmethod
     def teach(self, batch: Batch) -> Targets:

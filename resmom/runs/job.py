@@ -66,6 +66,11 @@ class Job:
         return Rules(run.residual, *fixed)
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a batch that memory does not hold may be cut: the method's word, the user's own or the configured."""
+        return self.state.method.micro_batches if self.own.method else self.run.method.traits.micro_batches
+
+    @property
     def per_epoch(self) -> int:
         return self.order.steps
 

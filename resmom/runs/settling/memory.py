@@ -61,7 +61,7 @@ def within_memory(job: Job, kept: Kept) -> Rules:
 
     Looked at before the first step: on a GPU that step would end the call, on a CPU the system would.
     """
-    if not job.run.method.traits.micro_batches:
+    if not job.in_parts:
         return job.rules
     trained = bytes_of(student_of(job.state.method).state_dict())
     weights = bytes_of([network.state_dict() for network in networks_of(job.state.method).values()])

@@ -124,7 +124,9 @@ def settle(
     if fits < held(run):
         limits = Limits(batch=fits)
         _, run = _offer(facts, limits, ask)
-        if run.train.batch > fits:  # the user's own batch, or the least: the graph is cut, the gradient stays exact
+        if (
+            cost.in_parts and run.train.batch > fits
+        ):  # the user's own batch, or the least: cut, the gradient stays exact
             run = replace(run, train=replace(run.train, micro_batch=fits))
         cost = trial(run, data, device, workers, own, seconds)
     micro = run.train.micro_batch
@@ -188,7 +190,7 @@ def _side(run: Run) -> int:
 
 def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:
     """The run as it was tried: with the graph cut into parts where memory would not hold that of its whole batch."""
-    if not run.method.traits.micro_batches:
+    if not cost.in_parts:
         return run, ()
     fits = fit_batch(run, cost.kept, cost.weight_bytes, device)
     if fits >= held(run):

@@ -43,6 +43,8 @@ class Trial:
     """Backbones beside the checkpoints: the one of the start, and those that are exported at the end."""
     decode_share: float = 0.0
     """Share of all cores' time that goes into decoding images."""
+    in_parts: bool = True
+    """Whether a batch may be cut into parts."""
 
     @property
     def measure_seconds(self) -> float:
@@ -86,6 +88,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
         checkpoint_bytes=size,
         backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
         decode_share=share,
+        in_parts=job.in_parts,
     )
 
 

@@ -57,7 +57,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
     def made_up(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
         runs.append(run)
-        return COST
+        return replace(COST, in_parts=own.method is None and run.method.traits.micro_batches)
 
     monkeypatch.setattr(settle, "trial", made_up)
     return runs
@@ -365,6 +365,8 @@ class TestTime:
         assert settled(base=smaller, time=600.0).run.train.micro_batch == 10
         whole = replace(base, method=VICReg(hidden=16, out=8))  # its statistics are of the whole batch
         assert settled(base=whole, time=600.0).run.train.micro_batch == 0
+        own = Own(method=lambda backbone: pytest.fail("the trial is made up"))  # that does not say it may be cut
+        assert settled(base=base, time=600.0, own=own).run.train.micro_batch == 0
 
     def test_a_recipe_keeps_everything_but_its_length(self, settled: Settle) -> None:
         base = replace(tiny(Run()), recipe="toy", train=Train(epochs=1_000, batch=50, warmup_epochs=100))
@@ -414,6 +416,9 @@ class TestMemory:
         found = settled(train_with(batch=256), time=seconds)
         assert (found.run.train.batch, found.run.train.micro_batch) == (256, 64)
         assert reasons(found)["train.batch"].startswith("asked for; derived: ")
+        own = Own(method=lambda backbone: pytest.fail("the trial is made up"))  # that does not say it may be cut
+        whole = settled(train_with(batch=256), time=seconds, own=own).run.train
+        assert (whole.batch, whole.micro_batch) == (256, 0)
 
     def test_micro_batches_of_ones_own_that_fit_are_left_alone(
         self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch
