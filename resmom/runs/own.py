@@ -1,5 +1,6 @@
 """Modules and images of the user's own: a run folder names them; whoever continues the run brings them again."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,6 +70,23 @@ def require(own: Own, written: Mapping[str, Any]) -> None:
             )
         if part in brought and part not in wanted:
             raise ConfigError(f"this run was made with the {part} of its configuration; leave {part}= away")
+
+
+def say_others(own: Own, written: Mapping[str, Any]) -> None:
+    """Say on standard error where other modules were brought than those that run.json names.
+
+    Not refused: a class may have been renamed, or moved from a notebook into a file. Weights whose names or shapes
+    differ are refused where they are loaded; what else a module does with them nobody can tell.
+    """
+    wanted, brought = dict(written.get("own", {})), names(own)
+    for part in sorted(wanted.keys() & brought.keys()):
+        if brought[part] != wanted[part]:
+            print(
+                f"attention: the run began with the {part} {wanted[part]}, and {part}= is now {brought[part]}; go on "
+                "only if both compute the same of the same weights",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def again(written: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine
-from resmom.runs.own import again, names, require, written_data
+from resmom.runs.own import again, names, require, say_others, written_data
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, workers_for
 from resmom.runs.settling.settle import Asked
@@ -91,6 +91,8 @@ def resume(
     run = from_json(written["run"])
     require(own, written)
     require_content(folder, written)
+    if dist.rank() == 0:
+        say_others(own, written)
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data or written_data(written))
     require_batch(run, opened)

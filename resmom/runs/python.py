@@ -26,9 +26,9 @@ from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds, share_of
 from resmom.runs.comparisons.grid import Grid, read_grid
 from resmom.runs.interrupt import Finished
-from resmom.runs.loaded import load_run
+from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, Trainer
-from resmom.runs.own import OwnEach
+from resmom.runs.own import OwnEach, say_others
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
@@ -75,7 +75,7 @@ def pretrain(
     )
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
     _require_end(start_run(asked, opened, Path(out), machine, own))
-    return result(out, backbone=backbone, method=method, data=None if isinstance(opened, str) else opened)
+    return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)
 
 
 def _require_end(finished: Finished) -> None:
@@ -145,9 +145,10 @@ def resume(
     Raises as `pretrain` does, and DataError if the images are others.
     """
     opened = None if data is None else _opened(data, test)
+    own = Own(backbone, method)
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
-    _require_end(resume_run(Path(path), machine, opened, Own(backbone, method)))
-    return result(path, backbone=backbone, method=method, data=opened)
+    _require_end(resume_run(Path(path), machine, opened, own))
+    return _result(Path(path), load_run(Path(path), "cpu", own), own, opened)
 
 
 def result(
@@ -164,9 +165,13 @@ def result(
     """
     own = Own(backbone, method)
     loaded = load_run(Path(path), "cpu", own)
-    opened = None if data is None else _opened(data, test)
+    say_others(own, loaded.written)
+    return _result(Path(path), loaded, own, None if data is None else _opened(data, test))
+
+
+def _result(path: Path, loaded: Loaded, own: Own, opened: str | Data | None) -> Result:
     lines = tuple(read_lines(loaded.folder.metrics))
-    return Result(Path(path), loaded.step, loaded.steps, loaded.run, lines, own, opened)
+    return Result(path, loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
 
 def compare(

@@ -21,12 +21,12 @@ from resmom.runs.embed import Embedded
 from resmom.runs.embed import embed as embed_run
 from resmom.runs.export import Exported
 from resmom.runs.export import export as export_run
-from resmom.runs.loaded import load_run
+from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.measuring.gap import GapResult
 from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.outcome import Change, before_after, table
-from resmom.runs.own import names, part_words, title_words
+from resmom.runs.own import names, part_words, say_others, title_words
 from resmom.types import Site
 from resmom.which import Network, Which
 
@@ -77,7 +77,7 @@ class Result:
 
     def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
         """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
-        return _network(self.path, which, device, self.own)
+        return _network(load_run(self.path, device, self.own), which)
 
     def evaluate(
         self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
@@ -155,11 +155,14 @@ def load(
     Views are N x C x S x S, normalised as `run.policy` says. `backbone` and `method`: as they were given at the start
     of the run. Raises RunDirError, CheckpointError, ConfigError; UserError for another network.
     """
-    return _network(path, network, device, Own(backbone, method))
+    own = Own(backbone, method)
+    loaded = load_run(Path(path), device, own)
+    say_others(own, loaded.written)
+    return _network(loaded, network)
 
 
-def _network(path: str | Path, network: Network, device: str, own: Own) -> nn.Module:
+def _network(loaded: Loaded, network: Network) -> nn.Module:
     if network not in get_args(Network):
         raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Network))}")
-    encoder = load_run(Path(path), device, own).networks(network)[network]
+    encoder = loaded.networks(network)[network]
     return encoder.eval().requires_grad_(False)
