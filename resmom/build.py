@@ -1,6 +1,5 @@
 """From a config's type to the thing itself. A new method is a new case; the type checker tells where one is missing."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never, cast
@@ -27,6 +26,7 @@ from resmom.methods.simclr import SimCLR, SimCLRMethod
 from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone, BackboneConfig, ResNet, SmallResNet, build_backbone
+from resmom.nets.copies import copied
 from resmom.nets.given import given_backbone, require_map
 
 
@@ -72,7 +72,7 @@ def build_method(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = build_backbone(backbone) if own.backbone is None else given_backbone(copy.deepcopy(own.backbone), view)
+        body = build_backbone(backbone) if own.backbone is None else given_backbone(copied(own.backbone), view)
         if own.method is not None:
             return _own_method(own.method, body)
         match method:

@@ -1,6 +1,5 @@
 """The teacher: an exponential moving average of the student. The only place where teacher weights change."""
 
-import copy
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from resmom.nets.copies import copied
 from resmom.nets.encoder import Encoder, PatchEncoder
 
 Schedule = Literal["cosine", "linear", "constant"]
@@ -52,7 +52,7 @@ def make_teacher(student: AnyEncoder) -> AnyEncoder:
 
     It is never short of a block: paths are dropped in the student alone, as DINO has it.
     """
-    teacher = copy.deepcopy(student)
+    teacher = copied(student)
     teacher.predictor = None
     if drop := sys.modules.get("timm.layers.drop"):  # where nobody has imported it, no network has such a module
         for module in teacher.modules():

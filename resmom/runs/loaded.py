@@ -1,6 +1,5 @@
 """A run read back from its folder: configuration, networks, and the weights it started from."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
 from resmom.errors import UserError
 from resmom.method import Method
+from resmom.nets.copies import copied
 from resmom.nets.ghosts import as_ever
 from resmom.rundir import RunDir, find_run
 from resmom.runs.device import default_device
@@ -101,5 +101,5 @@ def load_start(loaded: Loaded) -> nn.Module | None:
     path = loaded.folder.start
     if not path.is_file():
         return None
-    student = copy.deepcopy(loaded.method.student)
+    student = copied(loaded.method.student)
     return student if put_start(path, student) else None

@@ -1,6 +1,5 @@
 """The loop of every run: load, step, measure, log, save, and stop when asked to."""
 
-import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -28,7 +27,7 @@ from resmom.runs.start import save_start
 from resmom.schedule import due, every, on_time
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate
-from resmom.train.state import State, read_skips, state_dict, student_of
+from resmom.train.state import read_skips, restored, set_aside, state_dict, student_of
 from resmom.train.step import train_step
 
 SKIPS = 50
@@ -42,9 +41,10 @@ class Diverged(UserError):
 def begin(job: Job, journal: Journal, folder: RunDir) -> None:
     """Before the first step: keep what the run starts from, then save. Nothing of it is done twice.
 
-    What can be measured later is, so that nobody waits for it before the first step: health from a copy of the networks
-    right after that step, accuracy from the saved weights with the first measurement of the run. Accuracy is measured
-    here where teacher and student differ, health where there is no first step or the networks lie in several processes.
+    What can be measured later is, so that nobody waits for it before the first step: health right after that step, with
+    the weights of before it, accuracy from the saved weights with the first measurement of the run. Accuracy is
+    measured here where teacher and student differ, health where there is no first step or the networks lie in several
+    processes.
     """
     if dist.rank() == 0:
         save_start(job, folder)
@@ -62,20 +62,10 @@ def _later(job: Job) -> bool:
 
 
 def _first_weights(job: Job, journal: Journal) -> dict[str, Tensor] | None:
-    """What the networks are before the first step, if their health is still to be measured.
-
-    Kept on the CPU: a batch that was fitted to the device's memory leaves no room for a second method beside a step.
-    """
+    """What the networks are before the first step, if their health is still to be measured."""
     if job.state.step or not _later(job) or journal.has("health", 0):
         return None
-    return {name: value.to("cpu", copy=True) for name, value in job.state.method.state_dict().items()}
-
-
-def _as_begun(state: State, first: dict[str, Tensor]) -> State:
-    """A copy of the state with the networks of before the first step."""
-    method = copy.deepcopy(state.method)
-    method.load_state_dict(first)
-    return replace(state, method=method, step=0)
+    return set_aside(job.state.method)
 
 
 def train(
@@ -130,8 +120,8 @@ def train(
                 journal.write("train", state.step, {**values, **schedule, **speed})
             progress.update(state.step, values)
             if first is not None:
-                with progress.paused(), as_written(how):
-                    _health(replace(job, state=_as_begun(state, first)), journal, progress)
+                with progress.paused(), as_written(how), restored(state.method, first):
+                    _health(replace(job, state=replace(state, step=0)), journal, progress)
                 first = None
 
             if on_time(state.step, job.steps, every(log.knn_epochs, job.per_epoch)):

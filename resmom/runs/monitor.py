@@ -1,6 +1,5 @@
 """What is measured of student and teacher while a run goes on."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from resmom.runs.clean import Split, clean_batches, labelled_split, thinned
 from resmom.runs.device import beside
 from resmom.runs.job import Job
 from resmom.runs.start import put_start
-from resmom.train.state import networks_of, student_of
+from resmom.train.state import networks_of, restored, student_of
 from resmom.train.step import autocast
 
 SAID = 64
@@ -60,10 +59,11 @@ def monitor_start(job: Job, start: Path) -> list[dict[str, Any]]:
     split = labelled_split(job.data)
     if split is None or dist.rank() != 0:
         return []
-    network = copy.deepcopy(student_of(job.state.method))
-    if not put_start(start, network):
-        return []
-    result, _ = _knn(job, split, network)
+    network = student_of(job.state.method)
+    with restored(job.state.method):
+        if not put_start(start, network):
+            return []
+        result, _ = _knn(job, split, network)
     line: dict[str, Any] = {"kind": "knn"}
     for name in networks_of(job.state.method):
         line |= {name: result.top1, f"{name}_top5": result.top5}

@@ -1,6 +1,7 @@
 """What a run is made of between two steps, and what a restart carries."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +90,40 @@ def state_dict(state: State) -> dict[str, Any]:
         "online": None if state.online is None else state.online.state_dict(),
         "online_optimizer": None if state.online_optimizer is None else state.online_optimizer.state_dict(),
     }
+
+
+def set_aside(method: Method) -> dict[str, Tensor]:
+    """Copies of the weights of both networks and of all that the method remembers.
+
+    On the CPU: a batch that was fitted to the device's memory leaves no room for a second method beside a step.
+    """
+    kept = method.state_dict() | memory_of(method)
+    return {name: value.detach().to("cpu", copy=True) for name, value in kept.items()}
+
+
+@contextmanager
+def restored(method: Method, meanwhile: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+    """While it is open the weights and the memory may be others, at first `meanwhile`, as `set_aside` gave them; then
+    all is as it was, bit for bit.
+
+    No copy of the networks is measured instead: a module of the user's own that has run may be none that can be copied.
+    """
+    now = set_aside(method)
+    try:
+        if meanwhile is not None:
+            _put(method, meanwhile)
+        yield
+    finally:
+        _put(method, now)
+
+
+@torch.no_grad()
+def _put(method: Method, kept: Mapping[str, Tensor]) -> None:
+    saved, memory = method.state_dict().keys(), memory_of(method)
+    beside = memory.keys() - saved  # buffers that no state dict has; a checkpoint has them
+    method.load_state_dict({name: value for name, value in kept.items() if name not in beside})
+    for name in beside:
+        memory[name].copy_(kept[name])
 
 
 def load_network(network: nn.Module, saved: Mapping[str, Any], name: str) -> None:

@@ -1,6 +1,7 @@
 """Methods and modules of the user's own: mistakes are told before anything is written, and all measures can be had."""
 
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,10 @@ class Own(Method):
         self.teacher: nn.Module | None = make_teacher(self.student)  # type: ignore[arg-type]
         if wrong == "teacher":
             self.teacher = nn.Linear(2, 2)
+        if wrong == "head":
+            self.head = nn.Linear(4, 4)
+        if wrong == "lock":
+            self.lock = threading.Lock()
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Targets:
@@ -81,6 +86,13 @@ class Own(Method):
         """Nothing."""
 
 
+class Stateful(Own):
+    """One whose state dict has what is no tensor."""
+
+    def get_extra_state(self) -> str:
+        return "no tensor"
+
+
 class Bare(Method):
     """One that lacks a student."""
 
@@ -94,7 +106,7 @@ class Bare(Method):
         """Nothing."""
 
 
-MAKES: dict[str, Any] = {"bare": lambda backbone: Bare(), "module": lambda backbone: nn.Linear(2, 2)}
+MAKES: dict[str, Any] = {"state": Stateful, "bare": lambda backbone: Bare(), "module": lambda backbone: nn.Linear(2, 2)}
 
 
 def told(out: Path, wrong: str, site: str = "z") -> str:
@@ -121,6 +133,9 @@ def told(out: Path, wrong: str, site: str = "z") -> str:
         ("pairs", "hands out no pairs, so the residual term has nothing to compare"),
         ("name", "was tried on 8 images before anything was written: AttributeError: .*nothing"),
         ("teacher", "was tried on 8 images before anything was written: RuntimeError"),
+        ("head", "parameters outside of student and teacher, .* keep: head.weight, head.bias; make them a part of"),
+        ("state", "has what is no tensor, and files of weights hold nothing else: _extra_state; keep it in a buffer"),
+        ("lock", "Own cannot be copied: cannot pickle '_thread.lock' object; what it holds beside its weights"),
         ("bare", "Bare has no student.backbone; its student must hold the backbone"),
         ("module", "method= made a Linear of a backbone; it must make a Method"),
     ],

@@ -1,7 +1,5 @@
 """A step with what was given from Python, on a copy and a few images, before anything of a run is written."""
 
-import copy
-
 import torch
 from torch import Tensor
 
@@ -10,10 +8,11 @@ from resmom.config import ConfigError
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
 from resmom.method import Method
+from resmom.nets.copies import copied
 from resmom.runs.job import Job, backbone_of
 from resmom.runs.own import names
 from resmom.train.optim import build_optimizer
-from resmom.train.state import State, networks_of, student_of
+from resmom.train.state import State, load_network, networks_of, restored, set_aside, student_of
 from resmom.train.step import train_step
 from resmom.types import Batch, Encoding, Outcome, Targets
 
@@ -24,7 +23,7 @@ RAISED = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, L
 
 
 def rehearse(job: Job) -> None:
-    """Take a step with the user's own method or backbone, measured as the first one of a run is; nothing is kept of it.
+    """Take a step with the user's own method or backbone, and what a run does after its first; nothing is kept of it.
 
     Raises ConfigError with the reason if that fails, or if nothing would be learnt. Other runs are not tried.
     """
@@ -44,13 +43,18 @@ def rehearse(job: Job) -> None:
 
 
 def _try(job: Job, batch: Batch, who: str) -> None:
-    state = _copied(job)
     with torch.random.fork_rng(devices=[]):
         try:
+            state = _copied(job)
+            _require_kept(state.method, who)
             _require_networks(state.method, batch, who)
             _require_words(job, state.method, batch, who)
-            labels = None if job.labels is None else job.labels[batch.index]
+            labels, first = None if job.labels is None else job.labels[batch.index], set_aside(state.method)
             train_step(state, batch, job.plan(0), job.rules, labels, measure=True)
+            with restored(state.method, first):  # as a run measures its start
+                _require_networks(state.method, batch, who)
+            for name, network in networks_of(state.method).items():  # as a resumed run does
+                load_network(network, network.state_dict(), name)
         except UserError:
             raise
         except RAISED as error:
@@ -62,10 +66,31 @@ def _try(job: Job, batch: Batch, who: str) -> None:
 
 def _copied(job: Job) -> State:
     """The state of before the first step, with networks and optimisers of its own."""
-    method, online = copy.deepcopy(job.state.method), copy.deepcopy(job.state.online)
+    method, online = copied(job.state.method), None if job.state.online is None else copied(job.state.online)
     optim, decay = job.run.optim, job.run.online.weight_decay
     learner = None if online is None else build_optimizer(optim, online, weight_decay=decay)
     return State(method, build_optimizer(optim, method.student), online=online, online_optimizer=learner)
+
+
+def _require_kept(method: Method, who: str) -> None:
+    """Raise ConfigError for what would be trained or saved by nobody: it is of no network, or it is no tensor."""
+    kept = {id(parameter) for network in networks_of(method).values() for parameter in network.parameters()}
+    named = method.named_parameters()
+    if stray := [name for name, parameter in named if parameter.requires_grad and id(parameter) not in kept]:
+        raise ConfigError(
+            f"{who} has parameters outside of student and teacher, which no optimiser would train and no checkpoint "
+            f"keep: {_few(stray)}; make them a part of the student, its projector or predictor, or one of its own that "
+            "is there before make_teacher copies it; where they shall stay as they are, make them buffers"
+        )
+    if others := [name for name, value in method.state_dict().items() if not isinstance(value, Tensor)]:
+        raise ConfigError(
+            f"the state dict of {who} has what is no tensor, and files of weights hold nothing else: {_few(others)}; "
+            "keep it in a buffer, or do without get_extra_state"
+        )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _require_networks(method: Method, batch: Batch, who: str) -> None:

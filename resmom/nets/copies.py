@@ -1,0 +1,37 @@
+"""Copies of modules, of those too that keep what they computed."""
+
+import copy
+from collections.abc import Iterator
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def copied(module: AnyModule) -> AnyModule:
+    """A deep copy. What the module computed and keeps (an attention map, the weight of torch's old weight_norm) is in
+    it without the graph, with which torch copies no tensor.
+
+    Raises ValueError for a module that holds what Python cannot copy.
+    """
+    kept = (tensor for part in module.modules() for tensor in _tensors(vars(part)))
+    computed: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in kept if not tensor.is_leaf}
+    try:
+        return copy.deepcopy(module, computed)
+    except (RuntimeError, TypeError, copy.Error) as error:
+        raise ValueError(
+            f"{type(module).__name__} cannot be copied: {error}; what it holds beside its weights must be what "
+            "copy.deepcopy takes, so keep anything else (locks, generators, open files) outside of it"
+        ) from error
+
+
+def _tensors(kept: object) -> Iterator[Tensor]:
+    """The tensors among attributes, those in lists, tuples and dictionaries too."""
+    if isinstance(kept, Tensor):
+        yield kept
+    elif isinstance(kept, dict):
+        yield from _tensors(tuple(kept.values()))
+    elif isinstance(kept, list | tuple):
+        for part in kept:
+            yield from _tensors(part)
