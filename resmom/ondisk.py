@@ -5,6 +5,8 @@ import glob
 import json
 import os
 import secrets
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,16 +25,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sweep(path)
     draft, file = _draft(path)
     try:
-        with file:
+        with _naming(path), file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             draft.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails names no file, and the user wants to know
-        raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What the system refuses meanwhile is told with the file's name: a write that fails has none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _draft(path: Path) -> tuple[Path, BinaryIO]:
@@ -77,12 +86,39 @@ def write_json(path: Path, content: Any) -> None:
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
     """Add one JSON line; a line that a crash cut short before it is taken out."""
-    with path.open("ab+") as file:
+    with _naming(path), path.open("ab+") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.truncate(path.read_bytes().rfind(b"\n") + 1)
         file.write(encoded(json.dumps(line, ensure_ascii=False) + "\n"))
+
+
+def require_writable(path: Path) -> None:
+    """Raise OSError, which names the file, where it could be neither written nor added to.
+
+    For asking before the hours that what is written takes. Nothing is changed, and how much room there is stays open.
+    """
+    try:  # permissions alone say nothing to root, nor of disks that are read only
+        with path.open("ab") if path.exists() else tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def append_or_say(path: Path, line: dict[str, Any]) -> bool:
+    """Add one JSON line; where the system refuses, say it on standard error, the line too, and answer False.
+
+    For what was measured for hours, and is worth more than the file it is kept in.
+    """
+    try:
+        append_line(path, line)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        print(f"attention: {path}: {reason}; this line is not in it:\n{json.dumps(line)}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from resmom.errors import RunDirError
-from resmom.ondisk import append_line, drop_lines_after, read_lines, replacing, write_json, write_whole
+from resmom.ondisk import (
+    append_line,
+    append_or_say,
+    drop_lines_after,
+    read_lines,
+    replacing,
+    require_writable,
+    write_json,
+    write_whole,
+)
 from resmom.rundir import RunDir, find_run
 
 
@@ -161,6 +170,25 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_alone(
     with pytest.raises(OSError, match=r"No space left on device: '.*/run.json'"):
         write_whole(path, "new")
     assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
+
+
+def test_a_line_for_which_there_is_no_room_is_told_with_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evaluations.jsonl"
+    path.symlink_to("/dev/full")  # which can be opened, and takes nothing
+    require_writable(path)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/evaluations\.jsonl'"):
+        append_line(path, {"top1": 41.5})
+    assert not append_or_say(path, {"top1": 41.5})
+    said = capsys.readouterr().err
+    assert said == f'attention: {path}: no space left on device; this line is not in it:\n{{"top1": 41.5}}\n'
+    path.unlink()
+    require_writable(path)
+    assert list(tmp_path.iterdir()) == []  # a trial leaves nothing behind
+    assert append_or_say(path, {"top1": 41.5}) and read_lines(path) == [{"top1": 41.5}]
+    with pytest.raises(OSError, match=r"No such file or directory: '.*/none/a\.jsonl'"):
+        require_writable(tmp_path / "none" / "a.jsonl")
 
 
 def test_damaged_files_are_named_with_the_place_of_the_damage(tmp_path: Path) -> None:

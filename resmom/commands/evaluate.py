@@ -80,9 +80,10 @@ def main(arguments: list[str]) -> int:
     probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
     more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
+    status = 0 if all(row.kept for row in rows) else 1
     if a.json:
         print_json([row.plain() for row in rows])
-        return 0
+        return status
     protocols_of = [shared_protocol(row.score.protocol) for row in rows]
     for protocol in dict.fromkeys(protocols_of):
         print(protocol)
@@ -102,8 +103,8 @@ def main(arguments: list[str]) -> int:
             f"--protocols linear --labels {a.labels} measures it on the same images"
         )
     where = find_run(a.run)[0].evaluations
-    print(f"on {rows[0].data}, step {rows[0].step}; also in {where}" if rows else f"nothing measured; see {where}")
-    return 0
+    print(f"on {rows[0].data}, step {rows[0].step}" + (f"; also in {where}" if status == 0 else ""))
+    return status
 
 
 def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:

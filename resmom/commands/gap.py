@@ -1,6 +1,5 @@
 """resmom gap RUN [--data DATA]"""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +39,18 @@ def main(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "resmom gap", ABOUT)
     set_process(Machine(threads=a.threads, keep_memory=False))
     if a.json:
-        print_json(dataclasses.asdict(gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy)))
-        return 0
-    found = None
+        measured = gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy).checkpoints
+        print_json({"checkpoints": [found.plain() for found in measured]})
+        return 0 if all(found.kept for found in measured) else 1
+    found, kept = None, True
     for number, found in enumerate(gap_by_checkpoint(a.run, a.data, a.images, a.device, a.layers, a.accuracy)):
         if number == 0:
             print(HEAD)
         print(_table(found), flush=True)
+        kept = kept and found.kept
     if found is not None:
-        print(f"\n{found.protocol}\nalso in {find_run(a.run)[0].gaps}")
-    return 0
+        print(f"\n{found.protocol}" + (f"\nalso in {find_run(a.run)[0].gaps}" if kept else ""))
+    return 0 if kept else 1
 
 
 def _table(found: CheckpointGap) -> str:

@@ -15,6 +15,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, Source, Subset, decoded
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
+from resmom.ondisk import replacing, require_writable
 from resmom.runs.clean import clean_batches
 from resmom.runs.loaded import Loaded, load_run
 from resmom.types import Site
@@ -48,7 +49,8 @@ def embed(
     in RAM until they are written.
 
     Raises RunDirError if `out` exists or is no .npz, UserError for a site or a network that the run does not have,
-    ConfigError for images of other channels, and what opening the run and the data raise.
+    ConfigError for images of other channels, what opening the run and the data raise, and OSError, before anything is
+    measured, where `out` cannot be written.
     """
     if out.suffix != ".npz":
         raise RunDirError(f"{out} must end in .npz, the form it is written in")
@@ -60,6 +62,8 @@ def embed(
     if site == "p" and list(networks) != ["student"]:
         raise UserError("only the student has a predictor: give --network student with --site p, or --site z or h")
     splits = {"train": opened.train} | ({} if opened.test is None else {"test": opened.test})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     arrays: dict[str, NDArray[Any]] = {}
     for split, source in splits.items():
         if source.channels != len(loaded.run.policy.mean):
@@ -74,7 +78,8 @@ def embed(
     side = loaded.run.policy.views[0].size
     protocol = f"embed-v1 ({site}, eval mode, float32, clean images at {side} pixels, step {loaded.step})"
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
-    _write(out, arrays)
+    with replacing(out) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     shapes = {name: array.shape for name, array in arrays.items()}
     return Embedded(out, shapes, protocol, _unreadable(list(splits.values())))
 
@@ -104,12 +109,3 @@ def _without_stand_ins(arrays: dict[str, NDArray[Any]], split: str, source: Sour
 
 def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:
     return features(network, clean_batches(source, loaded.run.policy, loaded.device), site).numpy()
-
-
-def _write(out: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(out.name + ".part")
-    with draft.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    draft.replace(out)

@@ -1,7 +1,10 @@
 """Images to vectors: the rows are those of the evaluation, in the order of the images, under the names they have."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -100,6 +103,28 @@ def test_what_cannot_be_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only the student has a predictor"):
         embed(run, tmp_path / "v.npz", site="p")
     assert embed(run, tmp_path / "p.npz", network="student", site="p").shapes["train_student"] == (40, 4)
+
+
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_computed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("resmom.ondisk.tempfile.TemporaryFile", refused)
+        patch.setattr(embedding, "features", lambda *_: pytest.fail("asked too late"))
+        with pytest.raises(OSError, match=r"Read-only file system: '.*/v\.npz'"):
+            embed(run, tmp_path / "v.npz")
+
+    def full(file: BinaryIO, **_: object) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/v\.npz'"):
+        embed(run, tmp_path / "v.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_similarities_to_prototypes_of_methods_that_have_them(run: Path, tmp_path: Path) -> None:

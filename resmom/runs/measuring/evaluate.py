@@ -19,7 +19,7 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.evaluate.score import Score
-from resmom.ondisk import append_line
+from resmom.ondisk import append_or_say, require_writable
 from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_split
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
@@ -51,6 +51,8 @@ class Row:
     """How each of these came about, where that differs: what was chosen, and the seed."""
     candidates: tuple[Candidate, ...] = ()
     """What a sweep chose among."""
+    kept: bool = True
+    """Whether it is in RUN/evaluations.jsonl; if that could not be written, standard error has had it."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON; what only some results have is left out of others."""
@@ -98,7 +100,7 @@ def evaluate(
     `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. `more` adds other
     protocols, or lets all of them learn from some of the labels; the online classifier, which learnt from all, is left
     out then. Raises UserError if there are no labels, if the images do not fit the network, and for repetitions where
-    nothing would differ.
+    nothing would differ; OSError, before anything is measured, where the rows cannot be written.
     """
     more = more or More()
     _check(more)
@@ -115,14 +117,16 @@ def evaluate(
     _require_difference(more, protocols, repeats)
     if baselines and "knn" in protocols:
         pixel_features(split, loaded.run.policy)  # before hours are spent on the rest
+    require_writable(loaded.folder.evaluations)
     rows: list[Row] = []
     machine = environment()
 
     def add(name: str, found: Found) -> None:
         score, more = found
         stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
-        rows.append(Row(name, stated, loaded.step, *named, **more))
-        append_line(loaded.folder.evaluations, {**rows[-1].plain(), "environment": machine})
+        row = Row(name, stated, loaded.step, *named, **more)
+        kept = append_or_say(loaded.folder.evaluations, {**row.plain(), "environment": machine})
+        rows.append(replace(row, kept=kept))
 
     try:
         more = _settled(more, part)

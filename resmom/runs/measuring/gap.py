@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from resmom.evaluate.features import features
 from resmom.evaluate.gap import network_gap
 from resmom.evaluate.knn import knn
 from resmom.nets.layers import POOLING
-from resmom.ondisk import append_line
+from resmom.ondisk import append_or_say, require_writable
 from resmom.rundir import find_run
 from resmom.runs.clean import clean_batches, labelled_split, leading_batches, thinned
 from resmom.runs.environment import environment
@@ -66,6 +67,12 @@ class CheckpointGap:
     layers: tuple[GapRow, ...]
     accuracy: AccuracyGap | None
     protocol: str
+    kept: bool = True
+    """Whether it is in RUN/gaps.jsonl; if that could not be written, standard error has had it."""
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "kept"}
 
 
 @dataclass(frozen=True)
@@ -110,11 +117,13 @@ def gap_by_checkpoint(
 
     Gaps are taken on at most `images` training images, each in the recipe's augmented views of epoch 0; accuracy is
     that of kNN on clean images. Each result is also added to RUN/gaps.jsonl. Raises UserError if there is no run, or if
-    the images do not fit it. `own`: the modules of the user's own that the run was made with.
+    the images do not fit it; OSError, before anything is measured, where no result can be added. `own`: the modules of
+    the user's own that the run was made with.
     """
     if images < 2:
         raise UserError(f"--images is {images}; the chance gap compares different images, so give at least 2")
     folder, named = find_run(path)
+    require_writable(folder.gaps)
     opened: Data | None = None
     seen = set()
     for checkpoint in [named] if path.is_file() else [*folder.all_kept(), folder.last]:
@@ -141,9 +150,8 @@ def gap_by_checkpoint(
             _protocol(loaded, source, layers),
         )
         measured_on = opened.train.name if isinstance(data, Data) else data or loaded.data
-        line = {**dataclasses.asdict(result), "data": measured_on, "environment": environment()}
-        append_line(folder.gaps, line)
-        yield result
+        line = {**result.plain(), "data": measured_on, "environment": environment()}
+        yield dataclasses.replace(result, kept=append_or_say(folder.gaps, line))
 
 
 def _open(loaded: Loaded, data: str | Data | None) -> Data:

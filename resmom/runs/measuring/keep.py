@@ -20,7 +20,7 @@ from resmom.evaluate.standard import all_finite
 from resmom.export import record
 from resmom.export.choice import neither
 from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
-from resmom.ondisk import append_line, read_lines, write_json
+from resmom.ondisk import append_line, read_lines, require_writable, write_json
 from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
@@ -68,6 +68,7 @@ def keep(
     `evaluate` would, and if none are left.
     """
     folder, given = find_run(path)
+    require_writable(folder.evaluations)
     config = linear or Linear()
     entries: list[Entry] = []
     left_out: list[LeftOut] = []

@@ -1,6 +1,8 @@
 """`resmom evaluate` beyond its plain protocols: few labels, chosen labels, and refusals on one line."""
 
+import errno
 import json
+import os
 import shutil
 import weakref
 from collections.abc import Iterator
@@ -13,6 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+import resmom.runs.measuring.evaluate as evaluating
+import resmom.runs.measuring.gap as gaps
+import resmom.runs.measuring.keep as keeping
 import resmom.runs.measuring.measure as measuring
 from resmom import cli
 from resmom.data.open import open_data
@@ -32,6 +37,8 @@ from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.export import export
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.gap import gap
+from resmom.runs.measuring.keep import keep
 from resmom.runs.measuring.labels import lent_share
 from resmom.runs.measuring.probefile import ProbeFile
 from resmom.runs.pretrain import pretrain
@@ -479,3 +486,37 @@ def test_draws_of_all_the_labels_are_one(trained: tuple[Path, Path]) -> None:
             evaluate(trained[0], protocols=("knn",), more=More(labels=labels, draws=4))
     near, probe = evaluate(trained[0], None, "student", ("knn", "linear"), QUICK, more=More(labels="1", draws=2))
     assert near.sd is None and len(probe.draws) == 2 and "mean of 2 training seeds 0 to 1" in probe.score.protocol
+
+
+def test_what_has_no_room_in_the_run_folder_is_told_all_the_same(
+    trained: tuple[Path, Path], tmp_path: Path, call: Call
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(trained[0], path)
+    for file in (RunDir(path).evaluations, RunDir(path).gaps):
+        file.unlink(missing_ok=True)
+        file.symlink_to("/dev/full")  # which can be opened, and takes nothing
+    code, out, err = call("evaluate", str(path), "--protocols", "knn", "--device", "cpu")
+    assert code == 1 and out.count("top-1") == 2 and "also in" not in out
+    assert err.count("evaluations.jsonl: no space left on device; this line is not in it:\n{") == 2
+    code, out, err = call("gap", str(path), "--images", "8", "--device", "cpu")
+    assert code == 1 and out.count("top-1 student") == 2 and "also in" not in out and err.count("this line is not") == 2
+    code, out, _ = call("gap", str(path), "--images", "8", "--device", "cpu", "--no-accuracy", "--json")
+    assert code == 1 and [found["step"] for found in json.loads(out)["checkpoints"]] == [
+        found.step for found in gap(trained[0], images=8, device="cpu", accuracy=False).checkpoints
+    ]
+
+
+def test_a_run_folder_that_cannot_be_written_is_told_before_anything_is_measured(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(evaluating, "_measure", lambda *_: pytest.fail("asked too late"))
+    monkeypatch.setattr(gaps, "load_run", lambda *_: pytest.fail("asked too late"))
+    monkeypatch.setattr(keeping, "load_run", lambda *_: pytest.fail("asked too late"))
+    for module, ask in ((evaluating, evaluate), (gaps, gap), (keeping, keep)):
+        monkeypatch.setattr(module, "require_writable", refused)
+        with pytest.raises(OSError, match=r"Read-only file system: '.*/(evaluations|gaps)\.jsonl'"):
+            ask(trained[0])
