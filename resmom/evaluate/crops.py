@@ -5,7 +5,8 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Int
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,12 +25,15 @@ def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
     return replace(policy, views=(first if scale is None else replace(first, scale=scale),))
 
 
-def labelled_rows(train: Source, test_labels: Int[Tensor, " m"], what: str) -> tuple[Rows, int]:
+def labelled_rows(train: Source, test: Source, what: str) -> tuple[Rows, int]:
     """The images of `train` that have a label, and the number of classes of both parts.
+
+    Those whose files cannot be decoded are among them, read or not: what is trained is then the same in a call that has
+    read them and in one that has not.
 
     Raises ValueError, which names `what` cannot be done, for fewer than two of them or none to test on.
     """
-    labels = np.full(0, -1) if train.labels is None else train.labels
+    labels, test_labels = (np.full(0, -1) if part.labels is None else part.labels for part in (train, test))
     rows, asked = np.flatnonzero(labels >= 0), int((test_labels >= 0).sum())
     if len(rows) < 2 or not asked:
         raise ValueError(
@@ -37,6 +41,11 @@ def labelled_rows(train: Source, test_labels: Int[Tensor, " m"], what: str) -> t
             "data with labels of 0 or more"
         )
     return rows, max(int(labels.max()), int(test_labels.max())) + 1
+
+
+def loss(votes: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """Cross-entropy, the mean over the images that have a label; 0 where all of them are stand-ins."""
+    return F.cross_entropy(votes, labels, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
 
 
 @final
@@ -54,8 +63,16 @@ class Crops:
         self.per_epoch = -(-len(rows) // batch) if whole else len(rows) // batch
         """Steps of an epoch."""
 
+    @property
+    def missed(self) -> int:
+        """How many of the images others have stood in for so far."""
+        return len(np.intersect1d(self._rows, self._source.failed))
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Views n x C x S x S and labels n of a step, counted from 0, on the device."""
+        """Views n x C x S x S and labels n of a step, counted from 0, on the device.
+
+        The label is -1 where the image could not be decoded and another one stands in for it: see `loss`.
+        """
         epoch, at = divmod(step, self.per_epoch)
         order = self._rows[np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))]
         index = order[at * self._batch : (at + 1) * self._batch]
@@ -66,5 +83,7 @@ class Crops:
             return views(placed, piece, self._policy, self._seed, epoch)
 
         (view,) = in_pieces(self._source.pieces(index), seen)
-        labels = torch.from_numpy(self._labels[index]).long()
+        labels, failed = torch.from_numpy(self._labels[index]).long(), self._source.failed
+        if len(failed):
+            labels[torch.from_numpy(np.isin(index, failed))] = -1
         return view.to(self._device).contiguous(memory_format=torch.channels_last), labels.to(self._device)

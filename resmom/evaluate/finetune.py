@@ -1,22 +1,19 @@
 """Fine-tuning: the whole network learns to classify, starting from the pretrained weights."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from resmom.data.source import Source
-from resmom.evaluate.crops import Crops, labelled_rows, light
+from resmom.data.source import Source, labels_read
+from resmom.evaluate.crops import Crops, labelled_rows, light, loss
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Score, score
+from resmom.nets.copies import copied
 from resmom.nets.depth import layer_rates
 from resmom.schedule import warmup_cosine
 from resmom.views.policy import Policy
@@ -115,56 +112,55 @@ def finetune(
     backbone: nn.Module,
     width: int,
     train: Source,
-    test: Callable[[], Iterable[Float[Tensor, "_ c height width"]]],
-    test_labels: Int[Tensor, " m"],
+    test: Source,
+    clean: Callable[[Source], Iterable[Float[Tensor, "_ c height width"]]],
     policy: Policy,
     config: Finetune,
     half: bool = False,
 ) -> Score:
     """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
 
-    Views are the crop and flip of the policy's first view, functions of (seed, epoch, image); `test` gives the clean
-    images. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32.
+    Views are the crop and flip of the policy's first view, functions of (seed, epoch, image); `clean` gives the
+    images of `test`. What stands in for a file that cannot be decoded is neither learnt from nor scored. Everything
+    learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32.
     `train` counts as all labels where the number of epochs is not given. Raises ValueError for fewer than two labelled
     images, none to test on, and if training diverged.
     """
     config = config.for_share(1.0)
     assert config.epochs is not None
-    rows, classes = labelled_rows(train, test_labels, "fine-tuning")
+    rows, classes = labelled_rows(train, test, "fine-tuning")
     device = next(backbone.parameters()).device
     with frozen(backbone):
-        settings = _settled(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
+        settings = _settled(config, tokens=backbone(next(iter(clean(test))))[0].ndim == 3)
     batch = min(config.batch, len(rows), max(_LEAST_BATCH, len(rows) // _LEAST_STEPS))
     # Some networks drop paths at random; the caller's random numbers stay as they are.
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        model = Classifier(copy.deepcopy(backbone).requires_grad_(True), width, classes).to(device)
+        model = Classifier(copied(backbone).requires_grad_(True), width, classes).to(device)
         optimizer = _optimizer(model, settings)
-        _train(model, optimizer, settings.lr * batch / 256, train, rows, batch, policy, config, half)
+        crops = Crops(train, rows, batch, light(policy), config.seed, device, whole=False)
+        _train(model, optimizer, settings.lr * batch / 256, crops, config, half)
     with frozen(model):
-        votes = torch.cat([model(view).float().cpu() for view in test()])
-    known = test_labels >= 0
+        votes = torch.cat([model(view).float().cpu() for view in clean(test)])
+    asked = torch.from_numpy(labels_read(test))
+    known, learnt = asked >= 0, len(rows) - crops.missed
     protocol = (
         f"finetune-v1 (whole network, {settings.optim} lr {settings.lr:g} per 256 images, layer decay "
         f"{settings.layer_decay:g}, wd {settings.weight_decay:g}, {config.epochs} epochs, batch {batch}, crop and flip "
-        f"of pretraining's first view, trained on {len(rows)}, tested on {int(known.sum())}, last epoch, "
+        f"of pretraining's first view, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
         f"seed {config.seed})"
     )
-    return score(votes[known], test_labels[known], protocol)
+    return score(votes[known], asked[known], protocol)
 
 
 def _train(
     model: Classifier,
     optimizer: Optimizer,
     lr: float,
-    train: Source,
-    rows: NDArray[np.int64],
-    batch: int,
-    policy: Policy,
+    crops: Crops,
     config: Finetune,
     half: bool,
 ) -> None:
-    crops = Crops(train, rows, batch, light(policy), config.seed, model.head.weight.device, whole=False)
     device, per_epoch = model.head.weight.device, crops.per_epoch
     assert config.epochs is not None  # `finetune` has settled it
     steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
@@ -178,11 +174,11 @@ def _train(
                 group["lr"] = rate * group["scale"]
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 votes = model(view)
-            loss = F.cross_entropy(votes.float(), labels)
+            cost = loss(votes.float(), labels)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        if not loss.isfinite():
+        if not cost.isfinite():
             raise ValueError(f"fine-tuning diverged in epoch {epoch + 1} at rate {lr:g}; give a lower finetune.lr")
 
 

@@ -6,13 +6,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from resmom.data.loader import prefetch
-from resmom.data.source import Source
-from resmom.evaluate.crops import Crops, labelled_rows, light
+from resmom.data.source import Source, labels_read
+from resmom.evaluate.crops import Crops, labelled_rows, light, loss
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Score, score
 from resmom.schedule import half_cosine, warmup_drops
@@ -87,8 +86,8 @@ def linear_crop(
     backbone: nn.Module,
     width: int,
     train: Source,
-    test: Callable[[], Iterable[Float[Tensor, "_ c height width"]]],
-    test_labels: Int[Tensor, " m"],
+    test: Source,
+    clean: Callable[[Source], Iterable[Float[Tensor, "_ c height width"]]],
     policy: Policy,
     config: LinearCrop,
     half: bool = False,
@@ -100,28 +99,30 @@ def linear_crop(
     The network (view -> map or tokens, h of `width` numbers) is frozen, its BatchNorm in evaluation mode; h is neither
     standardised nor kept. Views are functions of (seed, epoch, image), made by `workers` threads; size, ratio and flips
     are those of the policy's first view. `half`: h under bfloat16 in training; the layer and the test are in float32.
-    Begins where `memory` says, on a CPU with the same result as without a stop. Raises ValueError for fewer than two
-    labelled images, none to test on, and if training diverged.
+    Begins where `memory` says, on a CPU with the same result as without a stop. `clean` gives the images of `test`.
+    What stands in for a file that cannot be decoded is neither learnt from nor scored. Raises ValueError for fewer than
+    two labelled images, none to test on, and if training diverged.
     """
-    rows, classes = labelled_rows(train, test_labels, "a linear probe")
-    known = test_labels >= 0
+    rows, classes = labelled_rows(train, test, "a linear probe")
     device = next(backbone.parameters()).device
     batch = min(config.batch, max(1, len(rows) // _LEAST_STEPS))
     shown = light(policy, AREAS)
     crops = Crops(train, rows, batch, shown, config.seed, device, whole=True)
     head = _fresh(width, classes, config.seed).to(device)
     with frozen(backbone):
-        lr = _rate(config, tokens=backbone(next(iter(test())))[0].ndim == 3)
-        _train(backbone, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
-        votes = torch.cat([head(backbone(view)[1].float()).cpu() for view in test()])
+        lr = _rate(config, tokens=backbone(next(iter(clean(test))))[0].ndim == 3)
+        missed = _train(backbone, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
+        votes = torch.cat([head(backbone(view)[1].float()).cpu() for view in clean(test)])
+    asked = torch.from_numpy(labels_read(test))
+    known, learnt = asked >= 0, len(rows) - missed
     falling = "half a cosine" if config.schedule == "cosine" else "a tenth after 60 and 80 %"
     protocol = (
         f"linear-crop-v1 (frozen h, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the area, flip "
         f"{shown.views[0].flip:g}, sgd lr {lr:g} per 256 images, {falling} by epoch, wd {config.weight_decay:g}, "
-        f"{config.epochs} epochs, batch {batch}, trained on {len(rows)}, tested on {int(known.sum())}, last epoch, "
+        f"{config.epochs} epochs, batch {batch}, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
         f"seed {config.seed})"
     )
-    return score(votes[known], test_labels[known], protocol)
+    return score(votes[known], asked[known], protocol)
 
 
 def _rate(config: LinearCrop, tokens: bool) -> float:
@@ -146,13 +147,14 @@ def _train(
     half: bool,
     workers: int,
     memory: Memory,
-) -> None:
+) -> int:
+    """Train the layer, and say how many images others stood in for."""
     optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9, weight_decay=config.weight_decay)
-    epoch = 0
+    epoch, missed = 0, 0
     if (state := memory.load()) is not None:
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
-        epoch = int(state["epoch"])
+        epoch, missed = int(state["epoch"]), int(state.get("missed", 0))
     device, per_epoch = head.weight.device, crops.per_epoch
     total = torch.zeros((), device=device)
     with prefetch(crops.batch, epoch * per_epoch, config.epochs * per_epoch, workers) as batches:
@@ -161,17 +163,24 @@ def _train(
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 h = backbone(view)[1]
             with torch.enable_grad():
-                loss = F.cross_entropy(head(h.float()), labels)
+                cost = loss(head(h.float()), labels)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += loss.detach()
+            total += cost.detach()
             if (step + 1) % per_epoch == 0:
                 mean, epoch = float(total) / per_epoch, (step + 1) // per_epoch
                 if not np.isfinite(mean):
                     raise ValueError(
                         f"the linear probe diverged in epoch {epoch} at rate {lr:g}; give a lower probe.lr"
                     )
-                kept = {"head": head.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+                missed = crops.missed  # an epoch has read all images
+                kept = {
+                    "head": head.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "epoch": epoch,
+                    "missed": missed,
+                }
                 memory.save(kept, epoch, mean)
                 total.zero_()
+    return missed

@@ -65,9 +65,8 @@ def probe(
 ) -> Score:
     test = test or even(30, 1)
     clean = plain(test.read(np.arange(len(test))), 8, POLICY.mean, POLICY.std)
-    labels = torch.from_numpy(test.labels)  # type: ignore[arg-type]
     network, source = backbone or Colour(), train or even(50, 0)
-    return linear_crop(network, width, source, lambda: clean.split(20), labels, POLICY, config, memory=memory)
+    return linear_crop(network, width, source, test, lambda source: clean.split(20), POLICY, config, memory=memory)
 
 
 @pytest.mark.slow

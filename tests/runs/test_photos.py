@@ -13,6 +13,8 @@ from PIL import Image
 from resmom.config import Log
 from resmom.data.open import open_data
 from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
@@ -145,3 +147,8 @@ def test_what_stands_in_is_not_judged_by_the_broken_ones_label(tmp_path: Path) -
     again = open_data(str(tmp_path / "photos"), ram_limit=0)
     for row in evaluate(finished.path, again, protocols=("knn", "linear"), more=More(low_shot=LowShot((1,)))):
         assert re.search(r"queries 7\b|7 test images|tested on 7\b", row.score.protocol), row.score.protocol
+    path = tmp_path / "photos" / "train" / "a" / "03.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    for more in (More(linear_crop=LinearCrop(epochs=1)), More(finetune=Finetune(epochs=1))):
+        (row,) = evaluate(finished.path, open_data(str(tmp_path / "photos"), ram_limit=0), "student", (), more=more)
+        assert "trained on 23, tested on 7," in row.score.protocol

@@ -131,9 +131,7 @@ class Ground:
 
         def once(one: Once) -> Score:
             train, seeded = self._lent(one), one.seeded(config)
-            return finetuning.finetune(
-                backbone, width, train, lambda: self._clean(self.split.test), self.asked, run.policy, seeded, half
-            )
+            return finetuning.finetune(backbone, width, train, self.split.test, self._clean, run.policy, seeded, half)
 
         return self.repeats.over(once, config.seed)
 
@@ -145,15 +143,15 @@ class Ground:
         def once(one: Once) -> Score:
             train, seeded = self._lent(one), one.seeded(config)
             # The layer has a row for every class of both parts, and the test images are not in the fingerprint.
-            _, classes = labelled_rows(train, self.asked, "a linear probe")
+            _, classes = labelled_rows(train, self.split.test, "a linear probe")
             settings = (train.fingerprint(), run.policy, seeded, half, classes)
             memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
             return linear_crop(
                 backbone,
                 width,
                 train,
-                lambda: self._clean(self.split.test),
-                self.asked,
+                self.split.test,
+                self._clean,
                 run.policy,
                 seeded,
                 half,
