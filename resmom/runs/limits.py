@@ -30,6 +30,12 @@ def core_quota() -> float | None:
     return min(shares, default=None)
 
 
+def usable_cores() -> float:
+    """Cores' worth of time that this process may use, by its affinity and its control groups."""
+    quota = core_quota()
+    return allowed_cores() if quota is None else min(allowed_cores(), quota)
+
+
 def free_ram() -> int:
     """Bytes of RAM that this process may still take, within its control groups' limits."""
     return min([_available(), *(limit - used for limit, used in _memory())])

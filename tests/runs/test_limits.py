@@ -29,6 +29,7 @@ def test_without_control_groups_the_machine_counts(groups: Path) -> None:
     assert limits.memory_limit() is None and limits.core_quota() is None
     assert 2**20 < limits.free_ram() < limits.ram() < 2**50
     assert 1 <= limits.allowed_cores() <= (os.cpu_count() or 1)
+    assert limits.usable_cores() == limits.allowed_cores()
 
 
 def test_memory_of_a_container(groups: Path) -> None:
@@ -53,6 +54,7 @@ def test_the_tightest_of_nested_groups_counts(groups: Path) -> None:
     write(groups / "others", memory__max="5\n", memory__current="5\n", memory__stat=stat, cpu__max="1000 100000\n")
     assert limits.free_ram() == 100_000 and limits.memory_limit() == 900_000
     assert limits.core_quota() == 1.5
+    assert limits.usable_cores() == min(1.5, limits.allowed_cores())
 
 
 def test_the_first_version(groups: Path) -> None:

@@ -1,6 +1,5 @@
 """What a run costs in time, memory and disk, measured on a few of its steps before it starts."""
 
-import os
 import statistics
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, at_size, backbone_of, prepare
+from resmom.runs.limits import usable_cores
 from resmom.runs.monitor import monitor
 from resmom.runs.settling.memory import Kept, bytes_of, kept_bytes_of, within_memory
 from resmom.runs.settling.rehearsal import rehearse
@@ -42,7 +42,7 @@ class Trial:
     backbone_bytes: int
     """Backbones beside the checkpoints: the one of the start, and those that are exported at the end."""
     decode_share: float = 0.0
-    """Share of all cores' time that goes into decoding images."""
+    """Share of the time of all cores that it may use that goes into decoding images."""
     in_parts: bool = True
     """Whether a batch may be cut into parts."""
 
@@ -76,7 +76,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     content = state_dict(job.state)
     size = bytes_of(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
-    share = per_batch / (per_step * (os.cpu_count() or 1))
+    share = per_batch / (per_step * usable_cores())
     backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
     return Trial(
         step_seconds=per_step,

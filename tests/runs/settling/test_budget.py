@@ -24,6 +24,7 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
+from resmom.runs import limits
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import memory
@@ -396,6 +397,12 @@ class TestTrial:
         monkeypatch.setattr(memory, "free_memory", lambda device: int(room / MEMORY))
         assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept == whole.kept
         assert set(parts) <= {2, 4, 8} and parts, "of a batch of 16"
+
+    def test_decoding_is_held_against_the_cores_that_it_may_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a job that was granted a core of many, one core's time is all there is."""
+        monkeypatch.setattr(limits, "core_quota", lambda: 0.5)
+        monkeypatch.setattr(trials, "_pace", lambda *_: (1.0, 0.2))  # seconds of a step, and of decoding its batch
+        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).decode_share == pytest.approx(0.4)
 
     def test_it_may_be_longer_than_the_run(self) -> None:
         short = replace(TINY, train=replace(TINY.train, steps=2))
