@@ -1,6 +1,7 @@
 """The process group, or its absence: the only module that talks to torch.distributed."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -8,6 +9,10 @@ import torch.distributed as distributed
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+TIMEOUT = timedelta(hours=12)
+"""So long a process waits for the others. Torch's own ten minutes with NCCL, or thirty with gloo, are less than the
+first one may measure alone on many images. That a process died is noticed by torchrun, which ends the others."""
 
 
 def active() -> bool:
@@ -34,11 +39,14 @@ def announced() -> int:
     return int(os.environ["WORLD_SIZE"]) if _told() else world()
 
 
-def start() -> torch.device:
-    """Join the group that torchrun announces in the environment, if any; return the device of this process."""
-    cuda = torch.cuda.is_available()
+def start(device: str = "auto") -> torch.device:
+    """Join the group that torchrun announces in the environment, if any; return the device of this process.
+
+    `device`: as it was asked for. On the CPU the group speaks by gloo, even beside a GPU: NCCL takes no tensors there.
+    """
+    cuda = torch.cuda.is_available() and device.partition(":")[0] != "cpu"
     if _told() and not active():
-        distributed.init_process_group("nccl" if cuda else "gloo")
+        distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
     if not cuda:
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -105,7 +113,7 @@ def anywhere(flag: bool) -> bool:
     if not active():
         return flag
     count = torch.tensor(float(flag))
-    if torch.cuda.is_available():
+    if distributed.get_backend() == "nccl":
         count = count.cuda()
     distributed.all_reduce(count, op=distributed.ReduceOp.MAX)
     return bool(count > 0.5)

@@ -1,6 +1,7 @@
 """Two processes with half of the batch each against one process with all of it, weight by weight."""
 
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,33 @@ def test_a_step_that_is_not_finite_on_one_rank_is_skipped_on_both(
         assert_close(rank[case]["memory"], whole["memory"])
     if case == "broken byol":  # where no keys are shared, rank 0's own loss was fine
         assert math.isfinite(ranks[0][case]["losses"][1]) and math.isnan(ranks[1][case]["losses"][1])
+
+
+@pytest.mark.parametrize(
+    ("device", "backend"), [("auto", "nccl"), ("cuda", "nccl"), ("cpu", "gloo"), ("cpu:0", "gloo")]
+)
+def test_the_group_speaks_what_its_device_does(device: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with a GPU; and whoever waits for the first process, which measures alone, waits for hours."""
+    asked: list[tuple[str, timedelta]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda name, timeout: asked.append((name, timeout)) or None
+    )
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert str(dist.start(device)) == ("cuda:1" if backend == "nccl" else "cpu")
+    assert [name for name, _ in asked] == [backend] and asked[0][1] >= timedelta(hours=6)
+
+
+def test_a_flag_goes_where_the_group_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group on the CPU of a machine with a GPU: nothing is put there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(dist, "active", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    seen: list[torch.device] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count, op: seen.append(count.device))
+    assert dist.anywhere(True) and not dist.anywhere(False)
+    assert {device.type for device in seen} == {"cpu"}
 
 
 def test_without_a_group_there_is_one_process() -> None:

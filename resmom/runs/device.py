@@ -20,7 +20,7 @@ def default_device(name: str = "auto") -> torch.device:
 
     Raises ConfigError for a device that is not there.
     """
-    own = dist.start()
+    own = dist.start(name)
     device = own if name in ("auto", own.type) else _named(name)  # under torchrun, "cuda" is that of this process
     if device.type == "cuda":  # or events and streams without a device would be those of another
         torch.cuda.set_device(device)
