@@ -1,6 +1,7 @@
 """The loop of every run: load, step, measure, log, save, and stop when asked to."""
 
 import json
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +27,8 @@ from resmom.runs.progress import Progress
 from resmom.runs.start import save_start
 from resmom.schedule import due, every, on_time
 from resmom.train.optim import set_rate
-from resmom.train.plan import learning_rate
-from resmom.train.state import read_skips, restored, set_aside, state_dict, student_of
+from resmom.train.plan import Plan, learning_rate
+from resmom.train.state import State, read_skips, restored, set_aside, state_dict, student_of
 from resmom.train.step import train_step
 
 SKIPS = 50
@@ -79,13 +80,17 @@ def train(
 ) -> None:
     """Train from the state's step to the end of the run, or until asked to stop; the state is saved either way.
 
-    `how`: as the backbones were compiled.
+    It is saved before it is measured: what ends a measurement costs no step, and a stop does not wait for one. What a
+    saved state still lacks is measured before the next step. A stop that another process of the group was asked for is
+    noted as SIGTERM. `how`: as the backbones were compiled.
     """
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
     first = _first_weights(job, journal)
-    state.method.train()
     with measured_kernels(job.device), prefetch(job.batch, state.step, job.steps, workers) as batches:
+        with progress.paused(), as_written(how):
+            _measure_due(job, journal, folder, progress)
+        state.method.train()
         for batch in batches:
             step = state.step
             now = job.plan(step)
@@ -103,58 +108,94 @@ def train(
             values: dict[str, float] = {}
             if measure:
                 values = {name: value.item() for name, value in metrics.items()}
-                schedule = {"lr": now.lr}
-                if state.method.teacher is not None:
-                    schedule["momentum"] = now.momentum
-                if now.weight_decay is not None:
-                    schedule["weight_decay"] = now.weight_decay
-                if run.residual.weight > 0:
-                    schedule["residual_weight"] = now.residual
-                speed = {
-                    "images_per_second": progress.speed(state.step),
-                    "waited_seconds": batches.waited,
-                    "elapsed_seconds": progress.elapsed(),
-                    "processor_seconds": progress.processor(),
-                    **{f"seconds/{name}": seconds for name, seconds in state.clock.read().items()},
-                }
-                journal.write("train", state.step, {**values, **schedule, **speed})
+                told = _schedule(job, now) | _speed(state, progress, batches.waited)
+                journal.write("train", state.step, {**values, **told})
             progress.update(state.step, values)
-            if first is not None:
-                with progress.paused(), as_written(how), restored(state.method, first):
-                    _health(replace(job, state=replace(state, step=0)), journal, progress)
-                first = None
-
-            if on_time(state.step, job.steps, every(log.knn_epochs, job.per_epoch)):
-                with progress.paused(), as_written(how):
-                    _measure(job, journal, folder, progress)
             stopping = dist.anywhere(interrupt.asked)
-            planned = on_time(state.step, job.steps, every(log.save_epochs, job.per_epoch))
             with progress.paused(), as_written(how):
-                if planned:  # and not where a signal came: whoever sent it will not wait long
-                    _health(job, journal, progress)
-                if planned or stopping or due(state.step, every(log.keep_epochs, job.per_epoch)):
+                if first is not None:  # even where a stop was asked for: no checkpoint has these weights
+                    with restored(state.method, first):
+                        _health(replace(job, state=replace(state, step=0)), journal, progress)
+                    first = None
+                if stopping or _saves(job):
                     save(job, folder)
-            if stopping:
-                return
+                if stopping:  # whoever sent a signal will not wait long
+                    interrupt.signal = interrupt.signal or signal.SIGTERM
+                    return
+                _measure_due(job, journal, folder, progress)
     read_skips(state)
     if job.steps and state.skipped == state.step:
         raise Diverged(_diverged(job, folder))
 
 
+def _schedule(job: Job, now: Plan) -> dict[str, float]:
+    """What a step was told, for its line of metrics."""
+    told = {"lr": now.lr}
+    if job.state.method.teacher is not None:
+        told["momentum"] = now.momentum
+    if now.weight_decay is not None:
+        told["weight_decay"] = now.weight_decay
+    if job.run.residual.weight > 0:
+        told["residual_weight"] = now.residual
+    return told
+
+
+def _speed(state: State, progress: Progress, waited: float) -> dict[str, float]:
+    """Where the time went since this process began, for a line of metrics."""
+    return {
+        "images_per_second": progress.speed(state.step),
+        "waited_seconds": waited,
+        "elapsed_seconds": progress.elapsed(),
+        "processor_seconds": progress.processor(),
+        **{f"seconds/{name}": seconds for name, seconds in state.clock.read().items()},
+    }
+
+
+def _planned(job: Job) -> bool:
+    """Whether a checkpoint and a measurement of health are due after this step."""
+    return on_time(job.state.step, job.steps, every(job.run.log.save_epochs, job.per_epoch))
+
+
+def _saves(job: Job) -> bool:
+    return _planned(job) or due(job.state.step, every(job.run.log.keep_epochs, job.per_epoch))
+
+
+def _measure_due(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> None:
+    """What is due after this step and has no line yet.
+
+    After a step that is all of it; of a state that was read back it is what a stop, a kill or a power cut prevented.
+    """
+    step = job.state.step
+    if step == 0:  # `begin` has measured it, or will have it measured
+        return
+    accuracy, planned = on_time(step, job.steps, every(job.run.log.knn_epochs, job.per_epoch)), _planned(job)
+    if accuracy:
+        _measure(job, journal, folder, progress)
+    if planned and not journal.has("health", step):
+        _health(job, journal, progress)
+    if accuracy or planned:
+        _list_unreadable(job, folder)
+
+
 def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> None:
-    if job.state.step and not journal.has("knn", 0) and folder.start.exists():
+    step, kinds = job.state.step, ["knn"] if job.state.online is None else ["knn", "online"]
+    if all(journal.has(kind, step) for kind in kinds):
+        return
+    if step and not journal.has("knn", 0) and folder.start.exists():
         for line in monitor_start(job, folder.start):
             journal.write(line.pop("kind"), 0, line)
             progress.say(_accuracy_words(0, line))
     try:
         lines = monitor(job)
     except ValueError as error:  # the protocols' own words
-        if job.state.step == 0 or isinstance(error, UserError) or says_numbers(job):
+        if step == 0 or isinstance(error, UserError) or says_numbers(job):
             raise  # whatever it is, the loss did not do it
         raise Diverged(f"the network can no longer be measured ({error}): {_diverged(job, folder)}") from error
     for line in lines:
-        journal.write(line.pop("kind"), job.state.step, line)
-        progress.say(_accuracy_words(job.state.step / job.per_epoch, line))
+        kind = line.pop("kind")
+        if not journal.has(kind, step):
+            journal.write(kind, step, line)
+            progress.say(_accuracy_words(step / job.per_epoch, line))
 
 
 def _health(job: Job, journal: Journal, progress: Progress) -> None:
@@ -181,7 +222,12 @@ def save(job: Job, folder: RunDir) -> None:
     if due(step, every(job.run.log.keep_epochs, job.per_epoch)):
         save_checkpoint(folder.kept(step), content)  # before the last: a run that goes on from that is past this step
     save_checkpoint(folder.last, content)
-    if job.data.train.unreadable:
+    _list_unreadable(job, folder)
+
+
+def _list_unreadable(job: Job, folder: RunDir) -> None:
+    """Keep which images could not be read so far, in training or in measuring."""
+    if dist.rank() == 0 and job.data.train.unreadable:
         # What an earlier process of this run met is kept: this one may not come to those files again.
         found = {line["path"]: line["reason"] for line in read_lines(folder.unreadable)}
         found |= dict(job.data.train.unreadable)

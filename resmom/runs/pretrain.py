@@ -139,7 +139,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
             _load(job, folder)
         _require_test(job, folder)
         if started and job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
-            print(f"{folder.path} is complete: all {job.steps} steps are done, nothing is left to do", file=sys.stderr)
+            print(f"{folder.path} is complete: all {job.steps} steps are done, none is left to do", file=sys.stderr)
     if dist.rank() == 0:
         if not started or job.state.step < job.steps:
             append_line(folder.environment, {**environment(), "compile": how, "compile_asked": manner.compile.asked})
@@ -158,7 +158,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     ):
         progress.say(summary(job, folder) + (f"\n{manner.compile.why}" if manner.compile.why else ""))
         train(job, journal, folder, interrupt, progress, workers_for(machine, job.data), how)
-        if interrupt.signal is None and dist.rank() == 0:
+        if job.state.step == job.steps and interrupt.signal is None and dist.rank() == 0:
             exported = export(folder.path)
             if not manner.brief:
                 progress.say(ending(folder, exported))

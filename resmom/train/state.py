@@ -82,6 +82,7 @@ def state_dict(state: State) -> dict[str, Any]:
     return {
         "step": state.step,
         "skipped": state.skipped,
+        "in_a_row": state.in_a_row,
         "student": student_of(state.method).state_dict(),
         "teacher": None if state.method.teacher is None else state.method.teacher.state_dict(),
         "memory": memory_of(state.method),
@@ -165,3 +166,4 @@ def load_state(state: State, saved: dict[str, Any]) -> None:
         elif part is not None:
             part.load_state_dict(saved[name])
     state.step, state.skipped = saved["step"], saved["skipped"]
+    state.in_a_row = saved.get("in_a_row", 0)  # older checkpoints have none
