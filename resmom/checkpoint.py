@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from resmom.errors import UserError
-from resmom.ondisk import replacing
+from resmom.ondisk import flush_folder, replacing
 
 FORMAT = 1
 
@@ -40,11 +40,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             if refusal := _refusal(error, path):
                 raise refusal from error
             raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)
 
 
 def _refusal(error: RuntimeError, path: Path) -> OSError | None:

@@ -1,5 +1,6 @@
 """Files that a crash leaves whole: written beside and put in place, or line by line; JSON, and damage told by file."""
 
+import errno
 import fcntl
 import glob
 import json
@@ -10,9 +11,47 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from resmom.errors import RunDirError
+
+NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+"""What disks answer, some in a network above all, that cannot do what is asked of them."""
+
+
+def lock(file: IO[Any], wait: bool = False) -> str:
+    """Lock an open file for this process until it is closed; a killed holder's lock is gone.
+
+    Empty where it is locked, else why its disk has no locks, in the system's words. Raises BlockingIOError where
+    another process has it, unless this one shall `wait`.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        return os.strerror(error.errno)
+    return ""
+
+
+def flush(path: Path) -> None:
+    """Have a file that was appended to, if it is there, on the disk before whatever is written next."""
+    if path.exists():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        flush_folder(path.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Have the names in a folder on the disk, where that can be asked for: elsewhere the disk's own order must do."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+    finally:
+        os.close(folder)
 
 
 @contextmanager

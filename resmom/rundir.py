@@ -15,8 +15,8 @@ RUN/lock                held while a process works in the folder
 """
 
 import errno
-import fcntl
 import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.errors import RunDirError
-from resmom.ondisk import read_lines, read_object
+from resmom.ondisk import lock, read_lines, read_object
 
 GIVEN = "given in Python: "
 """How run.json begins to name images that were given as open ones, and that no path leads back to."""
@@ -128,16 +128,34 @@ class RunDir:
             raise RunDirError(f"{words}; what helps: {way_back(self.all_kept(), self.last)}")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises RunDirError if another holds it; a killed holder's lock is gone."""
+    def locked(self) -> Iterator[str]:
+        """Hold the folder for this process. Raises RunDirError if another holds it; a killed holder's lock is gone.
+
+        Gives why the disk has no locks, in the system's words, and is empty where it has.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                unlocked = lock(file)
             except BlockingIOError as error:
                 raise RunDirError(
                     f"another process is working in {self.path}; wait for it, stop it, or use another folder"
                 ) from error
+            yield unlocked
+
+    @contextmanager
+    def worked_in(self) -> Iterator[None]:
+        """As `locked`; where the disk has no locks the work goes on, and a sentence on standard error says so.
+
+        Alone, as nearly always, a process harms nothing there, and to refuse would leave such disks without any run.
+        That nobody resumes the same run twice at once is then the user's to see to.
+        """
+        with self.locked() as unlocked:
+            if unlocked:
+                print(
+                    f"{self.path} cannot be locked ({unlocked}): see to it that no other process works in it meanwhile",
+                    file=sys.stderr,
+                )
             yield
 
     def continued_by(self) -> str:

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,25 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
         assert load_checkpoint(path)["n"] == 1
     save_checkpoint(path, {"n": 3})
     assert load_checkpoint(path)["n"] == 3
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO])
+def test_a_disk_that_cannot_flush_a_folder(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written all the same; a disk that fails is another thing."""
+    real = os.fsync
+
+    def fsync(opened: int) -> None:
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(opened)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output"):
+            save_checkpoint(tmp_path / "last.pt", {"n": 1})
+    else:
+        save_checkpoint(tmp_path / "last.pt", {"n": 1})
+        assert load_checkpoint(tmp_path / "last.pt")["n"] == 1
 
 
 class _Bomb:

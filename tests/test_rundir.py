@@ -1,6 +1,7 @@
 """The run folder: lines, lock, refusals."""
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -57,6 +58,42 @@ def test_a_locked_folder_is_refused_and_a_killed_holder_frees_it(tmp_path: Path)
     holder.wait()
     holder.stdout.close()
     with run.locked():
+        pass
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> str:
+    """As on some disks in a network; how the system says so."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    return os.strerror(errno.ENOLCK)
+
+
+def test_on_a_disk_without_locks_the_work_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with run.worked_in():
+        pass
+    assert capsys.readouterr().err == ""
+    why = without_locks(monkeypatch)
+    with run.worked_in():
+        pass
+    told = capsys.readouterr().err
+    assert told.startswith(f"{run.path} cannot be locked ({why}): see to it that no other") and told.count("\n") == 1
+    write_json(run.config, {})
+    with run.locked() as unlocked:
+        assert unlocked == why
+
+
+def test_other_failures_of_a_lock_are_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output"), RunDir(tmp_path / "run").locked():
         pass
 
 

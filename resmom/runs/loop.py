@@ -13,7 +13,7 @@ from resmom.config import to_json
 from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
-from resmom.ondisk import read_lines, write_whole
+from resmom.ondisk import flush, read_lines, write_whole
 from resmom.rundir import RunDir
 from resmom.runs.compiling import as_written, begin_step
 from resmom.runs.device import measured_kernels
@@ -211,6 +211,7 @@ def save(job: Job, folder: RunDir) -> None:
     if dist.rank() != 0:
         return
     step = job.state.step
+    flush(folder.metrics)  # or a power cut might leave a checkpoint without the lines of the steps before it
     content = {
         "run": to_json(job.run),
         "data": job.data.train.fingerprint(),

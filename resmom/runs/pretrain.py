@@ -125,7 +125,7 @@ class _Manner:
 def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: dict[str, Any] | None) -> Finished:
     if dist.rank() != 0:
         return _loop(job, folder, machine, manner)
-    with folder.locked():
+    with folder.worked_in():
         if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
             write_json(folder.config, written)

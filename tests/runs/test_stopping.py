@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from resmom.checkpoint import load_checkpoint
-from resmom.ondisk import read_lines
+from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.job import prepare
@@ -62,6 +63,19 @@ def test_measurements_that_a_power_cut_took_are_made_again(whole: tuple[Path, Pa
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines[: last + 1]))
     resume(folder.path, QUIET)
     assert_same_run(whole[0], folder.path)
+
+
+def test_lines_of_metrics_are_on_the_disk_before_a_checkpoint_that_follows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut takes what was not flushed: the checkpoint must not be the newer of the two."""
+    folder, job = RunDir(tmp_path), prepare(tiny(small_run()), images(), CPU)
+    flushed: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda opened: (flushed.append(os.fstat(opened).st_ino), real(opened)))
+    append_line(folder.metrics, {"kind": "train", "step": 1})
+    loop.save(job, folder)
+    assert flushed.index(folder.metrics.stat().st_ino) < flushed.index(folder.last.stat().st_ino)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
 
-import fcntl
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from resmom.config import to_json
 from resmom.data.source import Data
 from resmom.diagnose.noise import images_of
 from resmom.export.record import trained_seconds
-from resmom.ondisk import read_lines
+from resmom.ondisk import lock, read_lines
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import began_with
@@ -33,15 +32,24 @@ LABEL_FREE = tuple(f"{network}/{measure}" for measure in ("retrieval", "rankme")
 
 @contextmanager
 def claimed(cell: Cell, out: Path) -> Iterator[bool]:
-    """Hold a cell for this process; False if another holds it. A killed holder's claim is gone with it."""
+    """Hold a cell for this process; False if another holds it. A killed holder's claim is gone with it.
+
+    Raises RunDirError on a disk without locks: processes may share the folder of a comparison, and only by these claims
+    do they not train the same cell into the same run folder, with every line of its metrics twice.
+    """
     # Not in the run folder, which has a lock of its own, nor beside it, so that OUT/*/* are the run folders alone.
     with (out / f".{cell.arm}.seed-{cell.seed}.lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unlocked = lock(file)
         except BlockingIOError:
             yield False
-        else:
-            yield True
+            return
+        if unlocked:
+            raise RunDirError(
+                f"files in {out} cannot be locked ({unlocked}), and by locks the processes of a comparison keep off "
+                "each other's cells; give an --out on a local disk, or mount this one with locks (flock)"
+            )
+        yield True
 
 
 def finished(line: Line | None, linear: bool) -> bool:

@@ -1,6 +1,5 @@
 """The result file of a comparison: a line per finished cell."""
 
-import fcntl
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
 from resmom.errors import RunDirError, UserError
-from resmom.ondisk import append_line, read_lines
+from resmom.ondisk import append_line, lock, read_lines
 from resmom.runs.options import differing, option_values
 
 RESULTS = "cells.jsonl"
@@ -21,8 +20,8 @@ Line = dict[str, Any]
 
 def keep(file: Path, line: Line) -> None:
     """Add a line to a result file; processes that share it wait for each other."""
-    with file.with_name(f".{file.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file.with_name(f".{file.name}.lock").open("a") as beside:
+        lock(beside, wait=True)  # or, where there are no locks, none: hours of training are in that line
         append_line(file, line)
 
 

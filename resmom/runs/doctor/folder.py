@@ -110,8 +110,8 @@ def _lock(run: RunDir) -> tuple[bool, str]:
     if not (run.path / "lock").exists():  # a copy, say; asking would make one
         return False, "" if os.access(run.path, os.W_OK) else "it is not writable"
     try:
-        with run.locked():
-            return False, ""
+        with run.locked() as unlocked:
+            return False, unlocked
     except RunDirError:
         return True, ""
     except OSError as error:

@@ -54,15 +54,12 @@ def _look(out: Path) -> Place:
 
 def _locks(folder: RunDir) -> tuple[str, bool]:
     """Why a folder cannot be locked, and whether a lock on it keeps a second one away."""
-    try:
-        with folder.locked():
-            try:
-                with folder.locked():
-                    return "", False
-            except RunDirError:
-                return "", True
-    except OSError as error:
-        return error.strerror or str(error), False
+    with folder.locked() as unlocked:
+        try:
+            with folder.locked():
+                return unlocked, False
+        except RunDirError:
+            return "", True
 
 
 def judge_place(found: Place) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def begin(
         height, width = needed(decode, image.path).shape[1:]
         require_size(image.path, (height, width), image.size, words.labels)
     job = Job(task, out, default_device(machine.device), machine)
-    with RunDir(out).locked():
+    with RunDir(out).worked_in():
         require_fresh(out, words)  # once more, now that nobody else can come between
         _clear(out)
         write_json(out / BEGINNING, list(found.weights))
@@ -138,7 +138,7 @@ def resume(words: Words[D], out: Path, machine: Machine) -> Ended:
         _require_same(out, written, test, words, "put them back, or start anew")
     task = words.restore(settings, words.open(written["data"], classes, settings), test)
     job = Job(task, out, default_device(machine.device), machine)
-    with RunDir(out).locked():
+    with RunDir(out).worked_in():
         return _all(job, words, backbones_of(written))
 
 
