@@ -101,14 +101,18 @@ class RunDir:
         return sorted((self.path / "checkpoints").glob("step-*.pt"))
 
     def written(self) -> dict[str, Any]:
-        """What run.json says. Raises RunDirError where it is damaged."""
+        """What run.json says, with `data` as the newest start has it that found the images at another place.
+
+        Raises RunDirError where it is damaged.
+        """
         found = read_object(self.config)
         if missing := [name for name in ("run", "data") if name not in found]:
             raise RunDirError(
                 f"{self.config} is damaged or of another program: it has no '{missing[0]}'; put back a copy of it, or "
                 "start a new run in another folder"
             )
-        return found
+        places = [line["data"] for line in read_lines(self.environment) if "data" in line]
+        return found | {"data": places[-1]} if places else found
 
     def lost(self) -> str:
         """That the last checkpoint was there and is gone, in words; empty for a run that has it, or had none yet.

@@ -17,6 +17,8 @@ ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
 class Arguments:
     run: tyro.conf.Positional[Path]
     """The run folder. Without --threads it goes on with as many as it began with."""
+    data: str | None = None
+    """Where the images are now, if they have moved; later commands look there too."""
     machine: Flat[Trainer] = field(default_factory=Trainer)
     json: bool = False
     """Print the result as JSON."""
@@ -27,4 +29,4 @@ def main(arguments: list[str]) -> int:
     asked = parse(Arguments, arguments, "resmom resume", ABOUT)
     # The order in which threads add numbers up decides the last bits: the run goes on with as many as it began with.
     set_process(replace(asked.machine, threads=asked.machine.threads or threads_of(asked.run)))
-    return tell_end(resume(asked.run, asked.machine), asked.json)
+    return tell_end(resume(asked.run, asked.machine, asked.data), asked.json)

@@ -11,7 +11,6 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import ConfigError
-from resmom.data.open import open_data
 from resmom.data.source import Data, Source, Subset, decoded
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
@@ -57,7 +56,7 @@ def embed(
     if out.exists():
         raise RunDirError(f"{out} is there already; give another --out, or take it away")
     loaded = load_run(path, device, own)
-    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
+    opened = data if isinstance(data, Data) else loaded.opened(data)
     networks = loaded.networks(network)
     if site == "p" and list(networks) != ["student"]:
         raise UserError("only the student has a predictor: give --network student with --site p, or --site z or h")

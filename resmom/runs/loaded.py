@@ -11,6 +11,7 @@ from torch import nn
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
+from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.nets.copies import copied
@@ -18,7 +19,7 @@ from resmom.nets.ghosts import as_ever
 from resmom.rundir import RunDir, find_run
 from resmom.runs.device import default_device
 from resmom.runs.job import fresh_method
-from resmom.runs.own import again, part_words, require, written_data
+from resmom.runs.own import again, opened_again, part_words, require, written_data
 from resmom.runs.start import put_start
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
@@ -47,6 +48,10 @@ class Loaded:
     def data(self) -> str:
         """What the run was trained on. Raises DataError for images that were given in Python."""
         return written_data(self.written, "result")
+
+    def opened(self, place: str | None = None) -> Data:
+        """The images at a place, by default those that the run was trained on. Raises DataError if there are none."""
+        return opened_again(self.folder, self.written, place, "result")
 
     @property
     def step(self) -> int:

@@ -11,11 +11,12 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
-from resmom.data.source import DataError
+from resmom.data.open import open_data
+from resmom.data.source import Data, DataError
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.recipes import title_of
-from resmom.rundir import GIVEN, given_again
+from resmom.rundir import GIVEN, RunDir, given_again
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,23 @@ def written_data(written: Mapping[str, Any], call: str = "resume") -> str:
             f"{given_again(written)}){others}"
         )
     return data
+
+
+def opened_again(folder: RunDir, written: Mapping[str, Any], place: str | None, call: str = "resume") -> Data:
+    """The images at a place, by default where the run in `folder` had them last. `call` as in `written_data`.
+
+    Raises DataError where there are none, which says how to name another place.
+    """
+    if place:
+        return open_data(place)
+    where = written_data(written, call)
+    try:
+        return open_data(where)
+    except DataError as error:
+        keep = f"resmom resume {folder.path} --data PLACE"
+        how = keep if call == "resume" else f"--data PLACE (`{keep}` has it kept)"
+        words = str(error) + ("" if str(error).endswith((".", "?")) else ".")
+        raise DataError(f"{words} If the images of this run have moved, name their place: {how}") from error
 
 
 def _name(thing: object) -> str:

@@ -9,7 +9,6 @@ from resmom import dist
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.errors import RunDirError
 from resmom.ondisk import append_line, drop_lines_after, write_json
@@ -24,7 +23,7 @@ from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
 from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine
-from resmom.runs.own import again, names, require, say_others, written_data
+from resmom.runs.own import again, names, opened_again, require, say_others
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, workers_for
 from resmom.runs.settling.settle import Asked
@@ -57,6 +56,7 @@ def pretrain(
         "data": ready.spec,
         "images": len(job.data.train),
         "origin": job.data.origin,
+        "fingerprint": job.data.train.fingerprint(),
         "test": _test_of(job.data),
         "run": to_json(settled.run),
         **({"init": content_of(settled.run.init)} if settled.run.init else {}),
@@ -77,10 +77,11 @@ def resume(
 ) -> Finished:
     """Continue the run in a folder from its last checkpoint, or from step 0 if it was stopped before the first.
 
-    `data` says where the images are now, if they have moved or were given as open images; `own` is needed where the run
-    was started with modules of the user's own. On the CPU the weights at the end are those, bit for bit, of the run
-    that was never stopped (same versions, same number of threads). `brief` as for `pretrain`. Raises RunDirError or
-    CheckpointError if there is nothing to continue, DataError if the data changed, ConfigError if modules are missing.
+    `data` says where the images are now, if they have moved or were given as open images; a place is kept, see
+    `RunDir.written`. `own` is needed where the run was started with modules of the user's own. On the CPU the weights
+    at the end are those, bit for bit, of the run that was never stopped (same versions, same number of threads).
+    `brief` as for `pretrain`. Raises RunDirError or CheckpointError if there is nothing to continue, DataError if the
+    data changed, ConfigError if modules are missing.
     """
     machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
@@ -94,7 +95,7 @@ def resume(
     if dist.rank() == 0:
         say_others(own, written)
     device = device_for(machine)
-    opened = data if isinstance(data, Data) else open_data(data or written_data(written))
+    opened = data if isinstance(data, Data) else opened_again(folder, written, data)
     require_batch(run, opened)
     manner = _Manner(how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
     return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
@@ -102,6 +103,16 @@ def resume(
 
 def _test_of(data: Data) -> str | None:
     return None if data.test is None else data.test.fingerprint()
+
+
+def _require_train(job: Job, folder: RunDir, known: str | None) -> None:
+    """Raise DataError unless the training images are those of that fingerprint; None where it was not written down."""
+    if known not in (None, job.data.train.fingerprint()):
+        raise DataError(
+            f"the images are not those of the run in {folder.path} (their number, labels, names or pixels changed; in "
+            "Python also where an array or a tensor became a Dataset, or the reverse); put them back to continue it, "
+            "name the place where they are (--data), or start a new run"
+        )
 
 
 def _require_test(job: Job, folder: RunDir) -> None:
@@ -135,14 +146,14 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
 def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
     how, started = manner.compile.used, folder.last.exists()
     if manner.resumed:
+        _require_train(job, folder, folder.written().get("fingerprint"))  # older versions have it in checkpoints alone
         if started:
             _load(job, folder)
         _require_test(job, folder)
         if started and job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
             print(f"{folder.path} is complete: all {job.steps} steps are done, none is left to do", file=sys.stderr)
     if dist.rank() == 0:
-        if not started or job.state.step < job.steps:
-            append_line(folder.environment, {**environment(), "compile": how, "compile_asked": manner.compile.asked})
+        _note_start(job, folder, manner, started)
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
     if not started:
@@ -165,14 +176,17 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
 
 
+def _note_start(job: Job, folder: RunDir, manner: _Manner, started: bool) -> None:
+    """A line of this start, with the place of the images if they have moved; of a complete run only then."""
+    moved = {"data": job.data.spec} if job.data.spec not in ("", folder.written()["data"]) else {}
+    if not started or job.state.step < job.steps or moved:
+        how = {"compile": manner.compile.used, "compile_asked": manner.compile.asked}
+        append_line(folder.environment, {**environment(), **moved, **how})
+
+
 def _load(job: Job, folder: RunDir) -> None:
     content = load_checkpoint(folder.last, job.device)
-    if content["data"] != job.data.train.fingerprint():
-        raise DataError(
-            f"the images are not those of the run in {folder.path} (their number, labels, names or pixels "
-            "changed; in Python also where an array or a tensor became a Dataset, or the reverse); put them back to "
-            "continue it, or start a new run"
-        )
+    _require_train(job, folder, content["data"])
     try:
         load_state(job.state, content["state"])
     except (RuntimeError, ValueError) as error:

@@ -17,7 +17,9 @@ from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.job import prepare
+from resmom.runs.journal import Journal
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.progress import Progress
 from resmom.train.state import load_state, state_dict
 from resmom.types import Batch
 from tests.runs.crash import QUIET, small_run, write_images
@@ -149,3 +151,16 @@ def test_a_checkpoint_from_before_the_streak_was_kept() -> None:
     del saved["in_a_row"]
     load_state(job.state, saved)
     assert job.state.in_a_row == 0
+
+
+def test_images_that_only_a_measurement_found_unreadable_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint, with which they are listed too, is written before."""
+    folder, job = RunDir(tmp_path), prepare(tiny(small_run()), images(), CPU)
+    job.state.step = job.steps
+    for name in ("_measure", "_health"):
+        monkeypatch.setattr(loop, name, lambda *_: None)
+    monkeypatch.setattr(type(job.data.train), "unreadable", [("a.jpg", "cut short")])
+    loop._measure_due(job, Journal(folder, job.steps, job.per_epoch), folder, Progress.silent())
+    assert read_lines(folder.unreadable) == [{"path": "a.jpg", "reason": "cut short"}]

@@ -43,10 +43,10 @@ def images_of(path: str) -> Answer:
 
 
 def judge_images_of(found: Named) -> Iterator[Finding]:
-    about, again = "run's data", f"resmom.resume('{found.path}', data=…) in Python"
+    about, again = "run's data", f"resmom resume {found.path} --data PLACE"
     if found.given:
         words = f"its images were given in Python ({found.spec}), so nothing is known of them here."
-        yield Finding(about, "note", words, f"give them again: {again}")
+        yield Finding(about, "note", words, f"give them again: resmom.resume('{found.path}', data=…) in Python")
     elif found.refused:
         yield Finding(about, "problem", sentence(found.refused), f"bring them back, or say where they are: {again}")
     elif not found.same:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from resmom.build import Own
 from resmom.config import ConfigError
-from resmom.data.open import open_data, short_name
+from resmom.data.open import short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
@@ -244,7 +244,7 @@ def _require_difference(more: More, protocols: Sequence[Protocol], repeats: Repe
 
 def opened_data(loaded: Loaded, data: str | Data | None) -> Data:
     """The images asked for; the run's own by default."""
-    return data if isinstance(data, Data) else open_data(data or loaded.data)
+    return data if isinstance(data, Data) else loaded.opened(data)
 
 
 def name_and_fingerprint(data: Data) -> tuple[str, str]:

@@ -13,7 +13,6 @@ import torch
 
 from resmom.build import Own
 from resmom.config import ConfigError
-from resmom.data.open import open_data
 from resmom.data.source import Data, Source, labels_read
 from resmom.diagnose.gap import Gap
 from resmom.errors import UserError
@@ -155,7 +154,7 @@ def gap_by_checkpoint(
 
 
 def _open(loaded: Loaded, data: str | Data | None) -> Data:
-    opened = data if isinstance(data, Data) else open_data(data or loaded.data)
+    opened = data if isinstance(data, Data) else loaded.opened(data)
     channels = len(loaded.run.policy.mean)
     if opened.train.channels != channels:
         raise ConfigError(
