@@ -10,6 +10,7 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import to_json
 from resmom.data.source import Data
 from resmom.diagnose.noise import images_of
+from resmom.errors import RunDirError
 from resmom.export.record import trained_seconds
 from resmom.ondisk import lock, read_lines
 from resmom.protocols import shared_protocol
