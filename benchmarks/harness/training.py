@@ -5,7 +5,6 @@ the results. What is added to a line, since the run's folder is removed when it 
 how hard the term of each arm pulls at the weights of this run (benchmarks.gradients).
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ from typing import Any
 
 from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
-from resmom.ondisk import read_lines
+from resmom.ondisk import lock, read_lines
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_same
@@ -116,9 +115,9 @@ def beside(out: Path) -> int:
         file = out / f".{folder.parent.name}.{folder.name}.lock"
         if not file.exists():
             continue
-        with file.open() as lock:
+        with file.open() as claim:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(claim)
             except BlockingIOError:
                 held += 1
     return max(0, held - 1)  # one of them is this process's own
