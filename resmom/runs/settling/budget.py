@@ -12,6 +12,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.files import FileSource
 from resmom.data.source import Data
 from resmom.errors import RunDirError
+from resmom.recipes.words import named
 from resmom.runs.limits import free_disk
 from resmom.runs.settling.memory import lighter
 from resmom.runs.settling.trial import Trial
@@ -71,18 +72,19 @@ def fit_time(run: Run, cost: Trial, budget: float, measuring: float, least: int 
     room = MARGIN * budget - cost.spent_seconds - 2 * cost.measure_seconds - measuring
     steps = int(room / cost.step_seconds)
     if steps < least:
-        needed = _budget_for(cost, budget, measuring, least)
+        minutes = math.ceil(_budget_for(cost, budget, measuring, least) / 60)
+        measured = cost.measure_seconds > 0  # a step alone may be too slow
         *remedies, last = (
-            f"a time (--time) of {math.ceil(needed / 60)}m or more",
+            f"a time (--time) of {f'{minutes}m or more' if measured else f'more than {minutes}m'}",
             "a smaller --train.batch",
             *lighter(run),
         )
         largest = " at their largest" if run.train.sizes else ""
         raise ConfigError(
             f"the time is too short: one step takes {cost.step_seconds:.2g} s here ({run.train.batch} images, views of "
-            f"{run.policy.views[0].size} pixels{largest}, {type(run.backbone).__name__}), a measurement "
-            f"{cost.measure_seconds:.2g} s, so {max(steps, 0)} steps fit, and at least {least} are needed; give "
-            f"{', '.join(remedies)} or {last}"
+            f"{run.policy.views[0].size} pixels{largest}, {named(run.backbone)})"
+            + (f", a measurement {cost.measure_seconds:.2g} s" if measured else "")
+            + f", so {max(steps, 0)} steps fit, and at least {least} are needed; give {', '.join(remedies)} or {last}"
         )
     return steps
 

@@ -1,5 +1,6 @@
 """From what was asked to a complete run: derived settings, fitted to memory and time, with an estimate of the cost."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,9 @@ def settle(
         if budget is None and not asked.priced:
             return Settled(run, ())
         say(trying)
-        cost = trial(run, data, device, workers, own, seconds)
+        slowest = _slowest(run, data, budget)
+        cost = trial(run, data, device, workers, own, seconds, slowest)
+        _require_pace(run, cost, budget)
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
         run, told = _in_parts(run, cost, device)
@@ -119,7 +122,8 @@ def settle(
     offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)
-    cost = trial(run, data, device, workers, own, seconds)
+    slowest = _slowest(run, data, budget)
+    cost = trial(run, data, device, workers, own, seconds, slowest)
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < held(run):
         limits = Limits(batch=fits)
@@ -128,7 +132,8 @@ def settle(
             cost.in_parts and run.train.batch > fits
         ):  # the user's own batch, or the least: cut, the gradient stays exact
             run = replace(run, train=replace(run.train, micro_batch=fits))
-        cost = trial(run, data, device, workers, own, seconds)
+        cost = trial(run, data, device, workers, own, seconds, slowest)
+    _require_pace(run, cost, budget)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     planned = length(run.train, per_epoch)
@@ -186,6 +191,20 @@ def _side(run: Run) -> int:
     """The side of the views that are no local ones; 0 where they have several, which `check` judges."""
     sides = {view.size for view in run.policy.views[: run.method.traits.views]}
     return sides.pop() if len(sides) == 1 else 0
+
+
+def _slowest(run: Run, data: Data, budget: float | None) -> float:
+    """Seconds of a step from which so few fit into a budget that the run is refused, whatever measuring it takes."""
+    if budget is None:
+        return math.inf
+    planned = length(run.train, steps_per_epoch(len(data.train), run.train.batch))
+    return budget / max(1, min(LEAST_STEPS, planned))
+
+
+def _require_pace(run: Run, cost: Trial, budget: float | None) -> None:
+    """Raise ConfigError where a step takes longer than `_slowest`, for which the trial measured nothing more."""
+    if budget is not None and not cost.measure_seconds:
+        fit_time(run, cost, budget, 0.0)
 
 
 def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:

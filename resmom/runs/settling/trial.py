@@ -1,5 +1,6 @@
 """What a run costs in time, memory and disk, measured on a few of its steps before it starts."""
 
+import math
 import statistics
 import time
 from collections import Counter
@@ -52,8 +53,18 @@ class Trial:
         return self.knn_seconds + self.health_seconds
 
 
-def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+def trial(
+    run: Run,
+    data: Data,
+    device: torch.device,
+    workers: int,
+    own: Own,
+    seconds: float,
+    slowest: float = math.inf,
+) -> Trial:
     """Train a throw-away copy of the run for about `seconds` (two steps at least) and measure it once.
+
+    Where a step takes more than `slowest` seconds, the run is not wanted, and what measuring it takes is left at 0.
 
     A batch that memory would not hold is trained on in parts, where the method can be. Nothing is written, and the run
     itself still starts from its first step. Raises as `prepare` does.
@@ -66,13 +77,14 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     job.state.method.train()
     # Views that grow have another pace at each size, for an equal part of the steps.
     parts = Counter(run.train.sizes or (1.0,))
-    paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts)) for share in parts}
+    paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts), slowest) for share in parts}
     per_step, per_batch = (sum(paces[share][n] * many for share, many in parts.items()) / parts.total() for n in (0, 1))
-    measuring = time.perf_counter()
-    monitor(job)
-    asking = time.perf_counter()
-    health_line(job)
-    asked = time.perf_counter()
+    measuring = asking = asked = time.perf_counter()
+    if per_step <= slowest:
+        monitor(job)
+        asking = time.perf_counter()
+        health_line(job)
+        asked = time.perf_counter()
     content = state_dict(job.state)
     size = bytes_of(content)
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
@@ -81,7 +93,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     return Trial(
         step_seconds=per_step,
         knn_seconds=asking - measuring,
-        health_seconds=asked - asking + size / 200e6,
+        health_seconds=asked - asking + size / 200e6 if per_step <= slowest else 0.0,
         spent_seconds=time.perf_counter() - began,
         kept=kept,
         weight_bytes=weights,
@@ -92,7 +104,7 @@ def trial(run: Run, data: Data, device: torch.device, workers: int, own: Own, se
     )
 
 
-def _pace(job: Job, rules: Rules, workers: int, seconds: float) -> tuple[float, float]:
+def _pace(job: Job, rules: Rules, workers: int, seconds: float, slowest: float) -> tuple[float, float]:
     """Seconds of one step, waiting for data included, and of decoding one batch, after some of these."""
     run, times = job.run, list[float]()
     decoded = job.state.clock.read().get("decode", 0.0)
@@ -110,6 +122,8 @@ def _pace(job: Job, rules: Rules, workers: int, seconds: float) -> tuple[float, 
             times.append(time.perf_counter() - start)
             tried = time.perf_counter() - training
             if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
+                break
+            if len(times) >= 2 and min(times) > slowest:
                 break
         # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
         spent = time.perf_counter() - training

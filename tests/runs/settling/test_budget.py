@@ -462,3 +462,15 @@ class TestPackSide:
     def test_arrays_are_decoded_already(self) -> None:
         run = replace(Run(), policy=replace(Run().policy, views=(View(size=2), View(size=2))))
         assert pack_side(run, replace(COST, decode_share=0.9), images()) == 0
+
+
+def test_a_step_that_is_too_slow_by_itself_is_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(job: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(trials, "monitor", measured)
+    monkeypatch.setattr(trials, "health_line", measured)
+    found = trials.trial(TINY, images(80), CPU, 1, Own(), 60.0, slowest=0.0)
+    assert found.measure_seconds == 0.0 and found.spent_seconds < 50  # two steps, and not a minute of them
+    with pytest.raises(ConfigError, match=r"4-8\), so \d+ steps fit, .* of more than \d+m"):
+        fit_time(TINY, replace(found, step_seconds=5.0), 100.0, 0.0)

@@ -55,7 +55,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """The runs that were tried; each of them costs `COST`."""
     runs: list[Run] = []
 
-    def made_up(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+    def made_up(
+        run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float
+    ) -> Trial:
         runs.append(run)
         return replace(COST, in_parts=own.method is None and run.method.traits.micro_batches)
 
@@ -330,7 +332,9 @@ class TestTime:
     ) -> None:
         """Though there the trial is longer too, and more measurements are planned."""
 
-        def made_up(run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float) -> Trial:
+        def made_up(
+            run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float
+        ) -> Trial:
             spent = 3 + seconds + 0.9 * step
             return replace(COST, step_seconds=step, knn_seconds=knn, health_seconds=0.3, spent_seconds=spent)
 
