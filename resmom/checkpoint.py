@@ -62,6 +62,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", mapped: bool
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
+    if path.suffix == ".safetensors":
+        raise CheckpointError(
+            f"{path} holds weights alone, as the exports of a run do; name the run folder, or one of its checkpoints"
+        )
     _require_archive(path, whole=not mapped)
     try:
         content = torch.load(path, map_location=device, weights_only=True, mmap=mapped)

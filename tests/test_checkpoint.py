@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
@@ -61,6 +62,12 @@ def test_a_disk_that_cannot_flush_a_folder(number: int, tmp_path: Path, monkeypa
 class _Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch /tmp/resmom-was-here",)
+
+
+def test_an_export_is_not_called_damaged(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "backbone-student.safetensors")
+    with pytest.raises(CheckpointError, match="holds weights alone, as the exports of a run do; name the run folder"):
+        load_checkpoint(tmp_path / "backbone-student.safetensors")
 
 
 def test_damaged_foreign_and_malicious_files_are_refused(tmp_path: Path) -> None:

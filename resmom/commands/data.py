@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> int:
                 print_json([dataclasses.asdict(split) for split in found])
             else:
                 print("\n".join(_words(split) for split in found))
+                if found[0].passed_over:
+                    print(f"passed over: {found[0].passed_over}")
             return int(any(split.damaged for split in found))
         case "pack":
             b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
     width = max(map(len, found.shapes))
     print(f"{found.path}: {found.protocol}")
     for name, shape in found.shapes.items():
-        print(f"  {name:<{width}}  {' x '.join(map(str, shape)) or 'a text'}")
+        if shape and shape != (0,):  # the protocol stands above, and images may have no classes
+            print(f"  {name:<{width}}  {' x '.join(map(str, shape))}")
     if found.unreadable:
         print(f"{found.unreadable} images could not be read and are left out")
     return 0

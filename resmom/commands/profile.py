@@ -1,5 +1,6 @@
-"""resmom profile [RECIPE] --data DATA"""
+"""resmom profile [RECIPE|RUN] --data DATA"""
 
+import sys
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
@@ -8,8 +9,8 @@ import tyro
 from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, set_process
 from resmom.config import Run
 from resmom.data.open import open_data
-from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
+from resmom.runs.comparisons.base import base_named
 from resmom.runs.device import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.profile import Profile, profile
@@ -18,7 +19,8 @@ from resmom.runs.settling.facts import gather
 
 ABOUT = (
     "Train a throw-away copy of a run for a while and say where the time goes, what holds it back, and what to do. "
-    "Without a recipe, the run that `resmom pretrain` would derive from the data and the machine."
+    "A run folder stands for its settings and images. Without either, the run that `resmom pretrain` would derive from "
+    "the data and the machine."
 )
 
 
@@ -36,17 +38,21 @@ class Shared:
 def main(arguments: list[str]) -> int:
     """Profile, and print a table."""
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    base = None if name is None else recipe(name)
+    named = None if name is None else base_named(name)
+    base = None if named is None else named.run
     rest = arguments if name is None else arguments[1:]
     if base is None and not {"-h", "--help"} & set(rest):
         first = parse_known(Shared, rest, "resmom profile")
         base = automatic(gather(open_data(first.data), default_device(first.machine.device))).run
-    option = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base or Run()))
-    kind: Any = make_dataclass("Arguments", [option], bases=(Shared,), frozen=True)
+    options: list[Any] = [("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=base or Run()))]
+    if named is not None and named.data:
+        options.append(("data", str, field(default=named.data)))
+    kind: Any = make_dataclass("Arguments", options, bases=(Shared,), frozen=True, kw_only=True)
     a = parse(kind, rest, f"resmom profile {name or ''}".strip(), ABOUT)
     require_one_length(rest)
     set_process(a.machine)
     data = open_data(a.data)
+    print(f"steps are taken for {a.seconds:g} seconds, beside loading and warming up ...", file=sys.stderr, flush=True)
     found = profile(a.run, data, default_device(a.machine.device), workers_for(a.machine, data), a.seconds)
     if a.json:
         print_json(found.plain())

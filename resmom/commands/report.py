@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import parse, print_json, set_process
+from resmom.report.page import require_ours
 from resmom.runs.machine import Machine
 from resmom.runs.report import report
 
@@ -32,6 +33,9 @@ def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
     set_process(Machine(threads=a.threads, keep_memory=False))
+    require_ours(a.out)
+    if a.out.exists():
+        print(f"the report in {a.out} is replaced", file=sys.stderr)
     written = report(a.runs, a.out, a.images, lambda words: print(words, file=sys.stderr, flush=True))
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Checked:
     per_class: tuple[int, int] | None
     sides: tuple[int, int, int]
     damaged: list[tuple[str, str]]
+    passed_over: str = ""
+    """Pictures that lie beside the splits and are not used, in words; told with the first split."""
 
 
 def check(spec: str | Path) -> list[Checked]:
@@ -46,7 +48,7 @@ def check(spec: str | Path) -> list[Checked]:
     place = Path(taken_apart(str(spec))[0]).expanduser()
     splits = {name: source for name, source in (("train", data.train), ("test", data.test)) if source is not None}
     damaged = {name: _undecodable(source) for name, source in splits.items()}
-    found = []
+    found: list[Checked] = []
     for name, source in splits.items():
         if name == "test" and isinstance(source, Subset):  # held out of the training files, which are told of already
             found.append(_checked(name, source, damaged[name], damaged[name]))
@@ -54,7 +56,7 @@ def check(spec: str | Path) -> list[Checked]:
         explained = any(damaged.values()) if isinstance(source, Subset) else bool(damaged[name])
         bytes_of = _other_bytes(place, name, explained) if is_pack(place) else []
         found.append(_checked(name, source, source.unreadable + damaged[name] + bytes_of, damaged[name]))
-    return found
+    return [replace(found[0], passed_over=data.passed_over), *found[1:]]
 
 
 def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: list[tuple[str, str]]) -> Checked:

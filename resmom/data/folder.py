@@ -13,7 +13,13 @@ from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+OTHER_SUFFIXES = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr", ".hdr"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm"),
+)
+"""Pictures of formats that are not read: whoever has a folder of them shall not wonder where they are."""
 
 _TEST_NAMES = ("test", "val", "validation")
 
@@ -47,7 +53,8 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -
 
     source = source_of(train, names, _labels(names, classes))
     if test is None:
-        return Data(source, None, f"{train}/ folder, no test split" if train else "no test split")
+        origin = f"{train}/ folder, no test split" if train else "no test split"
+        return Data(source, None, origin, passed_over=_passed_over(found))
     names = _below(images, test)
     if test in lists and classes:
         labels: Index | None = listed_labels(root / list_of(test), names, classes)
@@ -55,7 +62,9 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -
         labels = _test_labels(root / test, names, classes)
     left_out = len(images) - len(_below(images, train)) - len(names)
     rest = f" ({left_out} images outside of them left out)" if left_out else ""
-    return Data(source, source_of(test, names, labels), f"{train}/ and {test}/ folders{rest}")
+    places = f"{train}/ and {test}/ folders"
+    passed_over = _passed_over(found, f"{left_out} images outside of the {places}" if left_out else "")
+    return Data(source, source_of(test, names, labels), f"{places}{rest}", passed_over=passed_over)
 
 
 def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -145,6 +154,15 @@ def _name(root: Path, split: str, shorter_side: int) -> str:
     # What results are recorded under: on reduced images they are others.
     reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
     return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
+
+
+def _passed_over(found: list[str], outside: str = "") -> str:
+    others = Counter(suffix for name in found if (suffix := _suffix(name)) in OTHER_SUFFIXES)
+    formats = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    told = [outside] if outside else []
+    if formats:
+        told.append(f"pictures of formats that are not read ({formats}): convert them, for instance to JPEG")
+    return "; ".join(told)
 
 
 def _no_images(root: Path, found: list[str]) -> str:

@@ -31,6 +31,8 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = Tru
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
     `open_named`, `held_out`.
     """
+    if spec == "":  # as a path it would be the working directory
+        raise DataError(f"the name of the data is empty; give a folder of images, an .npz file, or {', '.join(NAMES)}")
     # A path is no name, even where it looks like one.
     again = absolute(spec if isinstance(spec, str) else str(spec.expanduser().absolute()))
     place, modifiers = taken_apart(str(spec))

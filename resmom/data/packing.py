@@ -67,6 +67,8 @@ def pack(
     if not 1 <= quality <= 100:
         raise DataError(f"quality is {quality}; it must be in 1 … 100")
     data = open_data(spec, ram_limit=0)
+    if data.passed_over:
+        tell(f"passed over: {data.passed_over}")
     splits = _file_splits(data)
     plan = {
         "format": FORMAT,

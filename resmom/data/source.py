@@ -197,6 +197,8 @@ class Data:
     origin: str
     spec: str = ""
     """The word or path, with which it is opened again from any folder; empty for images given in Python."""
+    passed_over: str = ""
+    """Pictures that lie there too and are not used, in words: of formats not read, or outside of the splits."""
 
 
 def in_pieces(pieces: Iterable[Index], make: Callable[[Index], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

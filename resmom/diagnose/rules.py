@@ -43,7 +43,8 @@ def too_short(step: int) -> str:
     return (
         f"After {step} steps a run is too short to be judged: collapse, and whether it learns, can be told from the "
         f"{LEAST_STEPS}th step on; before, the running statistics of BatchNorm still hold what they started with. "
-        "Train longer, by --train.steps or --train.epochs, whichever the run counts in."
+        "Train longer (--train.steps or --train.epochs, whichever the run counts in, or --time), or take a later "
+        "checkpoint."
     )
 
 

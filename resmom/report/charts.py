@@ -107,7 +107,7 @@ SECTIONS = (
     Section(
         "Loss",
         (
-            Chart("Loss of the method", "Without the residual term. Dotted: a network that knows nothing.",
+            Chart("Loss of the method", "What the method itself minimises. Dotted: a network that knows nothing.",
                   (Curve("train", "loss/method", "loss"), Curve("train", "loss/chance", "chance", "dot"))),
             Chart("Residual term", "Before its weight.", (Curve("train", "loss/residual", "residual term"),)),
         ),

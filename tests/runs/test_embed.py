@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import resmom.runs.embed as embedding
+import resmom.runs.own as own
 from resmom import cli
 from resmom.data.folder import open_folder
 from resmom.data.open import open_data
@@ -65,7 +66,7 @@ def test_an_image_that_cannot_be_decoded_has_no_row(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of images that are not held in RAM it is first seen when its row is made, of the image that stands in for it."""
-    monkeypatch.setattr(embedding, "open_data", lambda spec: open_folder(Path(spec), ram_limit=0))
+    monkeypatch.setattr(own, "open_data", lambda spec: open_folder(Path(spec), ram_limit=0))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
     for at, name in enumerate(("x/a.jpg", "x/b.jpg", "y/c.jpg")):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def test_an_image_that_cannot_be_decoded_has_no_row(
 
 
 def test_on_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, words in (([], "train_teacher"), (["--json"], '"arrays"')):
+    for arguments, words in (([], "  train_teacher "), (["--json"], '"arrays"')):
         out = tmp_path / f"v{len(arguments)}.npz"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
             patch.setattr("sys.argv", ["resmom", "embed", str(run), "--out", str(out), *arguments])

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from resmom.cli import main
+from resmom.commands import profile as command
+from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError, Images, Index, Source
 from resmom.nets.backbones import SmallResNet
@@ -15,8 +18,9 @@ from resmom.rundir import RunDir
 from resmom.runs import announce
 from resmom.runs import profile as profiling
 from resmom.runs.job import prepare
-from resmom.runs.profile import MAKING, TRAINING, profile
-from tests.runs.crash import small_run, write_images
+from resmom.runs.pretrain import pretrain
+from resmom.runs.profile import MAKING, TRAINING, Profile, profile
+from tests.runs.crash import QUIET, small_run, write_images
 
 CPU = torch.device("cpu")
 
@@ -129,6 +133,25 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
         profile(small_run(), data, CPU, 0, 0.1)
 
 
+def test_a_run_stands_for_its_settings_and_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = write_images(tmp_path / "images.npz", n=40), tmp_path / "run"
+    pretrain(small_run(epochs=2), str(images), out, QUIET)
+    taken: list[Run] = []
+    real = profiling.profile
+
+    def noted(run: Run, *others: Any) -> Profile:
+        taken.append(run)
+        return real(run, *others)
+
+    monkeypatch.setattr(command, "profile", noted)
+    assert command.main([str(out), "--seconds", "0.1", "--train.batch", "4"]) == 0
+    assert "what holds it back" in capsys.readouterr().out
+    (run,) = taken
+    assert run == replace(small_run(epochs=2), train=replace(small_run(epochs=2).train, batch=4))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [[], ["mocov3_digits"]])
 def test_the_command(
@@ -150,6 +173,7 @@ def test_the_command(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
-    told = capsys.readouterr().out
+    told, said = capsys.readouterr()
+    assert said == "steps are taken for 0.1 seconds, beside loading and warming up ...\n"
     for word in ("images/s", "teacher forward", "views", "GFLOP per image", "what holds it back", "what to do"):
         assert word in told

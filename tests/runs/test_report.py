@@ -335,7 +335,7 @@ def test_the_command(
     told = json.loads(call(str(path), "--out", str(out), "--no-images", "--json"))
     assert told == {"report": str(out), "bytes": out.stat().st_size}
     assert "Made without pictures" in out.read_text()
-    says = "pictures of run: views, neighbours, map\n"
+    says = f"the report in {out} is replaced\npictures of run: views, neighbours, map\n"
     assert call(str(path), str(path), "--out", str(out), says=says).strip() == str(out)
     assert "Made without pictures" not in out.read_text() and len(read_lines(RunDir(path).metrics)) == 5
 

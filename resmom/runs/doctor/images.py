@@ -32,6 +32,8 @@ class Images:
     first: str = ""
     """The first file of either kind, with the reason."""
     seconds: float = 0.0
+    passed_over: str = ""
+    """Pictures that lie there and are not used, in words."""
 
 
 def images(spec: str) -> Answer:
@@ -44,7 +46,8 @@ def images(spec: str) -> Answer:
     from resmom.runs.clean import thinned
 
     try:
-        source = open_data(spec, ram_limit=0, download=False).train
+        data = open_data(spec, ram_limit=0, download=False)
+        source = data.train
         unopened = len(source.unreadable)
         sample = thinned(source, SAMPLE)
         began = time.perf_counter()
@@ -59,7 +62,7 @@ def images(spec: str) -> Answer:
         broken = source.unreadable
         first = f"{broken[0][0]!a}: {broken[0][1]}" if broken else ""
         side = int(np.median(source.sizes.min(axis=1)))
-        read = unopened, len(sample), len(broken) - unopened, first, seconds
+        read = unopened, len(sample), len(broken) - unopened, first, seconds, data.passed_over
         found = Images(spec, "", False, len(source), len(source.classes), side, *read)
     return answer(found, judge_images(found))
 
@@ -76,6 +79,8 @@ def judge_images(found: Images) -> Iterator[Finding]:
         words = f"{found.spec} is not whole on this disk; the first run that names it downloads it."
         yield Finding(about, "note", words, "have network access then, or bring the files (docs/data.md)")
         return
+    if found.passed_over:
+        yield Finding(about, "note", f"not all pictures in {found.spec} are used.", f"passed over: {found.passed_over}")
     labels = f"of {found.classes} classes" if found.classes else "without labels"
     words = f"{found.images} images {labels}, shorter sides of {found.side} pixels in the middle"
     if found.images < LEAST_IMAGES or found.side < LEAST_SIDE:

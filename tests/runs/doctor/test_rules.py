@@ -63,6 +63,11 @@ def test_a_healthy_machine_is_told_nothing_to_do() -> None:
         assert finding.state == "ok" and finding.words and not finding.remedy
 
 
+def test_pictures_that_are_not_used_are_a_note() -> None:
+    note, fine = judge_images(replace(IMAGES, passed_over="pictures of formats that are not read (2 .heic)"))
+    assert (note.state, fine.state) == ("note", "ok") and "2 .heic" in note.remedy
+
+
 def one(findings: Iterable[Finding]) -> tuple[str, str, str]:
     """The one finding there is: its state, words and remedy."""
     (finding,) = findings
