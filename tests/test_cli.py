@@ -254,13 +254,20 @@ class TestData:
         assert call("data")[0] == 0
 
 
+@pytest.mark.parametrize("option", ["--train.epochs", "--time", "--residual.weight=1", "--log.save-epochs"])
+def test_whoever_wants_a_run_otherwise_is_told_how(option: str, call: Call) -> None:
+    status, _, err = call("resume", "run", option, "2")
+    assert status == 2 and err.count("\n") == 1
+    assert f"which {option.partition('=')[0]} would change; begin another one from its weights: resmom pretrain" in err
+
+
 def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their number decides the last bits of a sum."""
     from resmom.commands import resume
 
     given = []
     monkeypatch.setattr(resume, "set_process", lambda machine: given.append(machine.threads))
-    monkeypatch.setattr(resume, "resume", lambda run, machine: None)
+    monkeypatch.setattr(resume, "resume", lambda run, machine, data: None)
     monkeypatch.setattr(resume, "tell_end", lambda finished, as_json: 0)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     lines = tmp_path / "environment.jsonl"

@@ -1,11 +1,13 @@
 """resmom resume RUN"""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
+from resmom.config import Run
+from resmom.errors import UserError
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
 from resmom.runs.pretrain import resume
@@ -26,7 +28,21 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one."""
+    _refuse_changes(arguments)
     asked = parse(Arguments, arguments, "resmom resume", ABOUT)
     # The order in which threads add numbers up decides the last bits: the run goes on with as many as it began with.
     set_process(replace(asked.machine, threads=asked.machine.threads or threads_of(asked.run)))
     return tell_end(resume(asked.run, asked.machine, asked.data), asked.json)
+
+
+def _refuse_changes(arguments: list[str]) -> None:
+    """Say what to do instead to whoever wants a run to be longer, or otherwise: it keeps its settings to its end."""
+    kept = {"time", *(each.name for each in fields(Run))}
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option[2:].partition(".")[0].replace("-", "_") in kept:
+            raise UserError(
+                f"a run keeps its settings and its length, which {option} would change; begin another one from its "
+                "weights: resmom pretrain --data DATA --init RUN/checkpoints/last.pt --out OTHER, with the options you "
+                "want"
+            )

@@ -161,7 +161,10 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
         return _labelled(*images)
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8 or images.ndim != 4:
-            raise DataError(f"an array of images is N x H x W x C uint8; got {images.dtype} of shape {images.shape}")
+            raise DataError(
+                f"an array of images is N x H x W x C uint8; got {images.dtype} of shape {images.shape}"
+                f"{_scaled(images.dtype.kind)}"
+            )
         if images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
             raise DataError(
                 f"an array of images is N x H x W x C uint8; {images.shape} looks like N x C x H x W: use "
@@ -172,6 +175,7 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DataError(
                 f"a tensor of images is N x C x H x W uint8; got {images.dtype} of shape {tuple(images.shape)}"
+                f"{_scaled('f' if images.is_floating_point() else '')}"
             )
         if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
             raise DataError(
@@ -185,6 +189,11 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
         f"{type(images).__name__} cannot be used as images; give a path or a name, a uint8 array or tensor, or a "
         "map-style Dataset (one with a length)"
     )
+
+
+def _scaled(kind: str) -> str:
+    """What to do with numbers of a kind, of numpy's letters, that are no bytes."""
+    return "; of numbers from 0 to 1: (images * 255).round(), as uint8" if kind == "f" else ""
 
 
 def _labelled(images: object, labels: object) -> Source:

@@ -148,3 +148,11 @@ def test_classes_of_two_datasets_are_matched_by_their_names() -> None:
 def test_classes_without_names_are_matched_by_their_numbers(here: list[str], there: list[str]) -> None:
     data = as_data(Named(list(IMAGES), [0, 1, 1], here), Named(list(IMAGES), [1, 0, 0], there))
     assert data.test is not None and data.test.labels is not None and data.test.labels.tolist() == [1, 0, 0]
+
+
+def test_numbers_that_are_no_bytes_are_told_how_to_become_them() -> None:
+    for given in (IMAGES.astype(np.float32), torch.from_numpy(IMAGES).permute(0, 3, 1, 2) / 255):
+        with pytest.raises(DataError, match=r"from 0 to 1: \(images \* 255\)\.round\(\), as uint8"):
+            as_data(given)
+    with pytest.raises(DataError, match=r"got int32 of shape \(3, 6, 8, 3\)$"):
+        as_data(IMAGES.astype(np.int32))

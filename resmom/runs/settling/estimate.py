@@ -8,6 +8,7 @@ from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.report.numbers import small
 from resmom.runs.settling.budget import disk_of, kept_of, measuring_of, require_disk, words_of_time
+from resmom.runs.settling.memory import TRANSIENT
 from resmom.runs.settling.trial import Trial
 from resmom.train.plan import length
 
@@ -22,7 +23,7 @@ class Estimate:
     disk_bytes: int
     """The folder at the end."""
     memory_bytes: int
-    """What a step holds."""
+    """What a step holds at its most, weights and the optimiser's state with it."""
     kept_checkpoints: int
     cut: str = ""
     """The end of a sentence where the run became shorter than it was planned."""
@@ -46,7 +47,7 @@ def estimate(run: Run, cost: Trial, data: Data, out: Path, cut: str = "") -> Est
         seconds=steps * cost.step_seconds + measuring_of(run, cost, steps, per_epoch) + 2 * cost.measure_seconds,
         step_seconds=cost.step_seconds,
         disk_bytes=round(disk),
-        memory_bytes=round(cost.kept.of(held(run))),
+        memory_bytes=round(cost.kept.of(held(run)) * TRANSIENT + cost.weight_bytes),
         kept_checkpoints=kept_of(run, steps, per_epoch),
         cut=cut,
     )
