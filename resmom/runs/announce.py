@@ -14,7 +14,7 @@ from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
 from resmom.runs.growth import policies
 from resmom.runs.job import Job
-from resmom.runs.outcome import before_after, table
+from resmom.runs.outcome import before_after, gain, table
 from resmom.runs.own import names, title_words
 from resmom.runs.queue import stale_keys
 from resmom.runs.settling.facts import emulates_bf16
@@ -139,8 +139,10 @@ def ending(folder: RunDir, exported: Exported) -> str:
     lines = read_lines(folder.metrics)
     images = newest(lines, "health").get("images")
     chance = f"; by chance {100 / images:.2g} % find their own other view" if images else ""
+    changes = before_after(lines)
+    learned = f"{words}\n" if (words := gain(changes)) else ""
     return (
-        f"before against after:\n{table(before_after(lines))}\n"
+        f"before against after:\n{table(changes)}\n{learned}"
         f"(higher is better for kNN, own other view found and RankMe; the others only tell a collapse{chance})\n"
         f"backbones in {exported.folder}" + (f"\n{exported.advice}" if exported.advice else "")
     )

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from resmom.diagnose.labelfree import MEASURES, Better
+from resmom.diagnose.noise import images_of, noise
+from resmom.report.numbers import small
 from resmom.which import Network
+
+KNN = "kNN top-1 (%)"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def before_after(lines: Sequence[Mapping[str, Any]]) -> list[Change]:
     knn = [line for line in lines if line["kind"] == "knn"]
     health = [line for line in lines if line["kind"] == "health"]
     for network in networks:
-        changes += _change(knn, network, "kNN top-1 (%)", network, "higher")
+        changes += _change(knn, network, KNN, network, "higher")
     for measure in MEASURES:
         for network in networks:
             changes += _change(health, f"{network}/{measure.key}", measure.name, network, measure.better)
@@ -54,6 +58,22 @@ def _change(
     first, last = known[0], known[-1]
     before = first[key] if first["step"] == 0 else None
     return [Change(quantity, network, before, last[key], better, str(last.get("protocol", "")))]
+
+
+def gain(changes: Sequence[Change]) -> str:
+    """Whether kNN of the student says that it has learned, in a sentence; empty where nobody knows."""
+    for change in changes:
+        images = images_of(change.protocol)
+        if change.quantity != KNN or change.network != "student" or change.before is None or images is None:
+            continue
+        points, limit = change.after - change.before, noise((change.before, change.after), images)
+        of = f"the noise of {small(images, 'test image')} is {limit:.1f}"
+        if abs(points) <= limit:
+            return f"whether the student has learned cannot be told: its kNN changed by {points:+.1f} points, and {of}"
+        if points > 0:
+            return f"the student has learned: its kNN rose by {points:.1f} points, and {of}"
+        return f"the student is worse than before: its kNN fell by {-points:.1f} points, and {of}"
+    return ""
 
 
 def table(changes: Sequence[Change]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resmom.runs.outcome import Change, before_after, table
+from resmom.runs.outcome import Change, before_after, gain, table
 
 Lines = list[dict[str, Any]]
 MEASURES = ("retrieval", "rankme", "feature_sd", "alignment", "uniformity")
@@ -43,6 +43,26 @@ def test_with_labels_knn_comes_first_and_the_newest_counts() -> None:
     assert len(changes) == 2 + 2 * len(MEASURES)
     assert by_name(changes)["RankMe", "student"] == (2.0, 6.0)
     assert by_name(changes)["RankMe", "teacher"] == (102.0, 106.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (20.0, 60.0, "the student has learned: its kNN rose by 40.0 points, and the noise of 400 test images is 6.3"),
+        (60.0, 20.0, "the student is worse than before: its kNN fell by 40.0 points, and the noise of"),
+        (
+            50.0,
+            52.0,
+            "whether the student has learned cannot be told: its kNN changed by +2.0 points, and the noise of",
+        ),
+    ],
+)
+def test_whether_it_has_learned_is_said_in_a_sentence(before: float, after: float, words: str) -> None:
+    changes = [Change("kNN top-1 (%)", "teacher", 0.0, 90.0, "higher", "knn-v1 k=20, bank 20, queries 400")]
+    changes += [Change("kNN top-1 (%)", "student", before, after, "higher", "knn-v1 k=20, bank 20, queries 400")]
+    assert gain(changes).startswith(words)
+    assert gain(before_after([health(0, 1.0), health(10, 5.0)])) == ""
+    assert gain(before_after([knn(10, 50.0, 40.0)])) == ""  # nothing is known of the start
 
 
 def test_without_labels_the_measures_that_need_none() -> None:
