@@ -22,8 +22,9 @@ def check(run: Run) -> None:
     for path, value in _numbers(run):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{path} is {value}; it must be a finite number")
-        if not -MOST[type(value)] <= value <= MOST[type(value)] and path != "train.seed":  # which has its own range
-            raise ConfigError(f"{path} is beyond any use: its size must be at most {MOST[type(value)]:.10g}")
+        most = MOST[float if isinstance(value, float) else int]  # numpy's are of kinds of their own
+        if not -most <= value <= most and path != "train.seed":  # which has its own range
+            raise ConfigError(f"{path} is beyond any use: its size must be at most {most:.10g}")
     if run.optim.lr <= 0:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     _check_averages(run.optim)

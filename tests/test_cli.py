@@ -254,7 +254,7 @@ class TestData:
         assert call("data")[0] == 0
 
 
-@pytest.mark.parametrize("option", ["--train.epochs", "--time", "--residual.weight=1", "--log.save-epochs"])
+@pytest.mark.parametrize("option", ["--train.epochs", "--time", "--residual.weight=1", "--optim.lr"])
 def test_whoever_wants_a_run_otherwise_is_told_how(option: str, call: Call) -> None:
     status, _, err = call("resume", "run", option, "2")
     assert status == 2 and err.count("\n") == 1

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from resmom.config import ConfigError, Run, field_names, from_json, to_json
@@ -296,3 +297,10 @@ def test_a_choice_that_does_not_exist_is_told_with_those_that_do() -> None:
     plain["residual"]["pairing"] = "other"
     with pytest.raises(ConfigError, match=r"it is one of same, cross; got other @ run\.residual\.pairing$"):
         from_json(plain)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    run = Run()
+    check(replace(run, optim=replace(run.optim, lr=np.float64(0.1))))
+    with pytest.raises(ConfigError, match="optim.lr is beyond any use"):
+        check(replace(run, optim=replace(run.optim, lr=np.float64(1e300))))

@@ -89,7 +89,7 @@ def in_turn(left: Sequence[Cell], out: Path, lines: Path, until: float, do: Call
 
 def _done(grid: Grid, cell: Cell, images: Data, out: Path, lines: Path, machine: Trainer, until: float) -> bool:
     """Train a cell, further or to its end, and keep its line if it is at its end; whether it is."""
-    folder, others = cell.folder(out), beside(out)
+    folder, others = cell.folder(out), beside(out, cell)
     try:
         with alarm(until):
             ended = train_cell(cell, images, out, machine)
@@ -97,30 +97,30 @@ def _done(grid: Grid, cell: Cell, images: Data, out: Path, lines: Path, machine:
         keep(lines, {**diverged_line(cell, images, out, error), "curves": curves(folder)})
         print(f"{cell.arm}, seed {cell.seed}: diverged", flush=True)
         return True
-    if ended.step < ended.steps:
+    if ended.interrupted_by is not None:  # in its last step, perhaps: then it is still to be measured
         print(f"{cell.arm}, seed {cell.seed}: at step {ended.step} of {ended.steps}; call again to go on")
         return False
     line = line_of(cell, images, out, linear=True, machine=machine)
-    line |= {"beside": max(others, beside(out))}
+    line |= {"beside": max(others, beside(out, cell))}
     keep(lines, {**line, "curves": curves(folder), "pulls": pulls(grid, cell, folder, images)})
     print(f"{cell.arm}, seed {cell.seed}: done", flush=True)
     shutil.rmtree(folder)
     return True
 
 
-def beside(out: Path) -> int:
+def beside(out: Path, own: Cell) -> int:
     """Cells of the folder that other processes work on now: they take of this one's time, which a clock must know."""
     held = 0
     for folder in out.glob("*/seed-*"):  # of what is under way alone: whoever looks, holds the cell for a moment
         file = out / f".{folder.parent.name}.{folder.name}.lock"
-        if not file.exists():
+        if folder == own.folder(out) or not file.exists():
             continue
         with file.open() as claim:
             try:
                 lock(claim)
             except BlockingIOError:
                 held += 1
-    return max(0, held - 1)  # one of them is this process's own
+    return held
 
 
 def pulls(grid: Grid, cell: Cell, folder: Path, images: Data) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 def _refuse_changes(arguments: list[str]) -> None:
     """Say what to do instead to whoever wants a run to be longer, or otherwise: it keeps its settings to its end."""
-    kept = {"time", *(each.name for each in fields(Run))}
+    kept = {"time", *(each.name for each in fields(Run))} - {"log", "knn"}
     for word in arguments:
         option = word.partition("=")[0]
         if option.startswith("--") and option[2:].partition(".")[0].replace("-", "_") in kept:

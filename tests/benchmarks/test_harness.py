@@ -129,6 +129,17 @@ def test_a_grid_cut_off_is_finished_by_calling_again(grid: Path, data: str, monk
 
 
 @pytest.mark.slow
+def test_a_cell_cut_off_in_its_last_step_is_measured(grid: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off(monkeypatch, training, steps=6)
+    assert work(grid, data, 60.0) == 3
+    assert not read_lines(grid.parent / "results" / "tiny-toy.jsonl")
+    monkeypatch.undo()
+    assert work(grid, data, 60.0) == 0
+    lines = read_lines(grid.parent / "results" / "tiny-toy.jsonl")
+    assert len(lines) == 6 and all("knn/student" in line["measures"] and line["curves"]["knn"] for line in lines)
+
+
+@pytest.mark.slow
 def test_processes_that_share_the_folders_pass_over_each_others_cells(
     grid: Path, data: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,13 +151,14 @@ def test_processes_that_share_the_folders_pass_over_each_others_cells(
         assert mine
         assert work(grid, data, 60.0) == 3
         assert "one cell in the hands of other processes; call again" in capsys.readouterr().out
-        assert training.beside(out) == 0  # it is not under way, and nobody else is
-        folder = first.folder(out)
-        folder.mkdir(parents=True)
-        with claimed(shrunk(read_grid(grid)).cells()[1], out):
-            shrunk(read_grid(grid)).cells()[1].folder(out).mkdir(parents=True)
-            assert training.beside(out) == 1
-        for cell in shrunk(read_grid(grid)).cells()[:2]:
+        other = shrunk(read_grid(grid)).cells()[1]
+        assert training.beside(out, other) == 0  # the first is claimed, but not under way
+        first.folder(out).mkdir(parents=True)
+        with claimed(other, out):
+            assert training.beside(out, other) == 1  # before it has a folder of its own, and after
+            other.folder(out).mkdir(parents=True)
+            assert training.beside(out, other) == 1 and training.beside(out, first) == 1
+        for cell in (first, other):
             cell.folder(out).rmdir()
         assert len(read_lines(file)) == 5 and ("mocov3", 0) not in {
             (line["arm"], line["seed"]) for line in read_lines(file)

@@ -43,14 +43,23 @@ def require_alike(left: Sequence[Cell], out: Path, lines: Sequence[Line], images
     for line in lines:
         _same_images(line, images, out)
     contents = {file: content_of(file) for file in {cell.run.init for cell in left} if file}
-    for cell in {cell.arm: cell for cell in reversed(left)}.values():  # the others of an arm differ in the seed alone
-        content = contents.get(cell.run.init, "") or began_with(cell, out)
-        now = _seedless(as_begun({"run": to_json(cell.run), "init": content}))
+    for cell in left:
+        content = contents.get(cell.run.init, "")
+        if not content or RunDir(cell.folder(out)).last.exists():  # past its start it does not read the file any more
+            content = began_with(cell, out)
         held = [(str(out / RESULTS), line) for line in lines if line["arm"] == cell.arm][:1]  # they are all alike
-        own = [other for other in left if other.arm == cell.arm]
-        for where, line in (*held, *((str(one.folder(out)), begun) for one in own for begun in _begun(one, out))):
+        begun = [(str(cell.folder(out)), line) for line in _begun(cell, out)]
+        for where, line in (*held, *begun):
             _same_own(cell, line, where)
-            _same_run(cell, now, line, _seedless(as_begun(line)), where)
+            _same_start(cell, content, line, where)
+
+
+def _same_start(cell: Cell, content: str, line: Line, where: str) -> None:
+    """As `_same_run`, whatever the seed; files of weights by their content, where both sides know it, else by path."""
+    known = bool(content and line.get("init"))
+    now = as_begun({"run": to_json(cell.run), "init": content if known else ""})
+    before = as_begun({**line, "init": line["init"] if known else ""})
+    _same_run(cell, _seedless(now), line, _seedless(before), where)
 
 
 def began_with(cell: Cell, out: Path) -> str:

@@ -52,9 +52,10 @@ def base_named(name: str) -> Base:
     written = folder.written()
     if own := written.get("own"):
         raise ConfigError(
-            f"{path} has a {' and a '.join(own)} given from Python, that no configuration describes; a comparison "
-            "begins from a recipe, or from a run whose settings are all in its run.json (in Python from this run's "
-            "configuration, resmom.result(RUN, ...).run, with the same backbone= and method=)"
+            f"{path} has a {' and a '.join(own)} given from Python, that no configuration describes, so that nothing "
+            "can begin from it here; name a recipe, or a run whose settings are all in its run.json (in Python "
+            "resmom.compare begins from this run's configuration, resmom.result(RUN, ...).run, with the same backbone= "
+            "and method=)"
         )
     run, data = from_json(written["run"]), str(written["data"])
     metrics = read_lines(folder.metrics)

@@ -134,8 +134,8 @@ def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: s
     for cell in cells:
         require_same(cell, out, lines.get((cell.arm, cell.seed)), own_images)
     left = [cell for cell in own if not finished(lines.get((cell.arm, cell.seed)), linear)]
-    require_alike(left, out, list(lines.values()), own_images)
     require_weights(left, out)
+    require_alike(left, out, list(lines.values()), own_images)
     # Once for all cells: what a line says of its run has to be read for it.
     timed = [(line["arm"], line["seconds"], _work_of(line)) for line in lines.values() if line["steps"]]
     found = []

@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Settled:
-    """A run ready to start, its settings with their reasons where any were derived, and its cost in words."""
+    """A run ready to start, its settings with their reasons where any were derived, and its cost where it was tried."""
 
     run: Run
     choices: tuple[Choice, ...]
@@ -109,7 +109,7 @@ def settle(
         say(trying)
         slowest = _slowest(run, data, budget)
         cost = trial(run, data, device, workers, own, seconds, slowest)
-        _require_pace(run, cost, budget)
+        _require_pace(run, cost, data, budget)
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
         run, told = _in_parts(run, cost, device)
@@ -128,12 +128,11 @@ def settle(
     if fits < held(run):
         limits = Limits(batch=fits)
         _, run = _offer(facts, limits, ask)
-        if (
-            cost.in_parts and run.train.batch > fits
-        ):  # the user's own batch, or the least: cut, the gradient stays exact
+        # The user's own batch, or the least: the graph is cut, the gradient stays exact.
+        if cost.in_parts and run.train.batch > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
         cost = trial(run, data, device, workers, own, seconds, slowest)
-    _require_pace(run, cost, budget)
+    _require_pace(run, cost, data, budget)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     planned = length(run.train, per_epoch)
@@ -197,14 +196,18 @@ def _slowest(run: Run, data: Data, budget: float | None) -> float:
     """Seconds of a step from which so few fit into a budget that the run is refused, whatever measuring it takes."""
     if budget is None:
         return math.inf
-    planned = length(run.train, steps_per_epoch(len(data.train), run.train.batch))
-    return budget / max(1, min(LEAST_STEPS, planned))
+    return budget / _least(run, data)
 
 
-def _require_pace(run: Run, cost: Trial, budget: float | None) -> None:
+def _require_pace(run: Run, cost: Trial, data: Data, budget: float | None) -> None:
     """Raise ConfigError where a step takes longer than `_slowest`, for which the trial measured nothing more."""
     if budget is not None and not cost.measure_seconds:
-        fit_time(run, cost, budget, 0.0)
+        fit_time(run, cost, budget, 0.0, _least(run, data))
+
+
+def _least(run: Run, data: Data) -> int:
+    """The fewest steps that a time must have room for: all of a run that is shorter than `LEAST_STEPS`."""
+    return max(1, min(LEAST_STEPS, length(run.train, steps_per_epoch(len(data.train), run.train.batch))))
 
 
 def _in_parts(run: Run, cost: Trial, device: torch.device) -> tuple[Run, tuple[Choice, ...]]:

@@ -15,6 +15,7 @@ from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import SmallResNet
 from resmom.ondisk import read_lines, write_json
 from resmom.rundir import RunDir
+from resmom.runs.comparisons.agree import require_alike
 from resmom.runs.comparisons.cell import bare_line
 from resmom.runs.comparisons.compare import require_weights, standings
 from resmom.runs.comparisons.grid import Cell, Grid
@@ -147,3 +148,28 @@ def test_a_cell_that_began_with_other_weights_does_not_go_on(images: Data, tmp_p
     del older["init"]
     write_json(folder.config, older)
     assert bare_line(cell, images, out, 10, ())["init"] == ""
+
+
+def test_cells_of_before_contents_were_written_down_go_on(images: Data, tmp_path: Path, weights: Path) -> None:
+    out, grid = tmp_path / "out", from_weights(weights)
+    folder = begin(warm(grid), out)
+    write_json(folder.config, {name: value for name, value in folder.written().items() if name != "init"})
+    assert len(standings(grid, images, out)) == 6
+    with pytest.raises(UserError, match=r"init was .*w.* and is .*other"):
+        standings(from_weights(written(weights.with_name("other.pth"))), images, out)
+
+
+def test_a_cell_past_its_start_goes_on_whatever_became_of_the_file(tmp_path: Path, weights: Path) -> None:
+    out, grid = tmp_path / "out", from_weights(weights)
+    last = begin(warm(grid), out).last
+    last.parent.mkdir()
+    last.touch()
+    require_alike([warm(grid)], out, [], {})
+    written(weights, seed=1)
+    require_alike([warm(grid)], out, [], {})
+    last.unlink()
+    with pytest.raises(RunDirError, match="another configuration: init was"):
+        require_alike([warm(grid)], out, [], {})
+    last.touch()
+    weights.unlink()
+    require_alike([warm(grid)], out, [], {})
