@@ -302,5 +302,5 @@ def test_a_choice_that_does_not_exist_is_told_with_those_that_do() -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     run = Run()
     check(replace(run, optim=replace(run.optim, lr=np.float64(0.1))))
-    with pytest.raises(ConfigError, match="optim.lr is beyond any use"):
+    with pytest.raises(ConfigError, match=r"optim\.lr is beyond any use"):
         check(replace(run, optim=replace(run.optim, lr=np.float64(1e300))))
