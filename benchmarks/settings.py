@@ -12,7 +12,6 @@ What is tried stands in benchmarks/tried.py.
 """
 
 import argparse
-import fcntl
 import math
 import re
 import shutil
@@ -33,7 +32,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.diagnose.paired import paired, spread
 from resmom.export.record import newest
-from resmom.ondisk import append_line, read_lines
+from resmom.ondisk import append_line, lock, read_lines
 from resmom.recipes.automatic import automatic
 from resmom.runs.environment import environment, shareable
 from resmom.runs.machine import Machine
@@ -86,8 +85,8 @@ def work(arguments: argparse.Namespace) -> int | None:
         if isinstance(found, int):
             return found
         line = {"images": images, "name": name, "seen": arguments.seen, **found}
-        with (arguments.out / "cells.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (arguments.out / "cells.lock").open("w") as held:
+            lock(held, wait=True)
             append_line(cells, {**line, "environment": shareable(environment())})
         print(f"{own.origin}, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
     return None

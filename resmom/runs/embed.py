@@ -56,7 +56,7 @@ def embed(
     if out.exists():
         raise RunDirError(f"{out} is there already; give another --out, or take it away")
     loaded = load_run(path, device, own)
-    opened = data if isinstance(data, Data) else loaded.opened(data)
+    opened = loaded.opened(data)
     networks = loaded.networks(network)
     if site == "p" and list(networks) != ["student"]:
         raise UserError("only the student has a predictor: give --network student with --site p, or --site z or h")

@@ -49,8 +49,13 @@ class Loaded:
         """What the run was trained on. Raises DataError for images that were given in Python."""
         return written_data(self.written, "result")
 
-    def opened(self, place: str | None = None) -> Data:
-        """The images at a place, by default those that the run was trained on. Raises DataError if there are none."""
+    def opened(self, place: str | Data | None = None) -> Data:
+        """The images at a place, by default those that the run was trained on; what is open already, as it is.
+
+        Raises DataError if there are none.
+        """
+        if isinstance(place, Data):
+            return place
         return opened_again(self.folder, self.written, place, "result")
 
     @property

@@ -23,8 +23,8 @@ from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.compare import compare as compare_grid
 from resmom.runs.comparisons.comparison import Comparison
-from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds, share_of
-from resmom.runs.comparisons.grid import Grid, read_grid
+from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds
+from resmom.runs.comparisons.grid import Grid, read_grid, share_of
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, Trainer

@@ -30,7 +30,7 @@ from resmom.recipes import with_residual
 from resmom.rundir import RunDir
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
-from resmom.runs.measuring.evaluate import labelled, opened_data
+from resmom.runs.measuring.evaluate import labelled
 from resmom.runs.pretrain import pretrain, resume
 from tests import forked
 from tests.data.test_folder import draw
@@ -312,5 +312,5 @@ def test_photos_decoded_smaller_resume_and_are_evaluated_as_such(
     assert_same_run(tmp_path / "whole", tmp_path / "run")
     assert json.loads(RunDir(tmp_path / "run").config.read_text())["data"] == photos
     loaded = load_run(tmp_path / "run")
-    split, _ = labelled(loaded, opened_data(loaded, None))
+    split, _ = labelled(loaded, loaded.opened())
     assert (split.test.sizes[:, 1] == 23).all()  # 90 at a quarter

@@ -35,13 +35,6 @@ def listed_seeds(seeds: object) -> tuple[int, ...]:
     return tuple(operator.index(seed) for seed in found)  # of numpy too
 
 
-def share_of(share: object) -> float:
-    """The share of the images that is held out. Raises ConfigError for anything but a number."""
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
-    return float(share)
-
-
 def images_named(grid: Grid) -> str:
     """Where the images are of the run that a grid begins as. Raises DataError where nothing names them."""
     origin = grid.origin

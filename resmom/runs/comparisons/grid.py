@@ -194,11 +194,9 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
     seeds, share = content.get("seeds", list(SEEDS)), content.get("held_out", 0)
     if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
         raise ConfigError(f"seeds are a list of whole numbers, [0, 1, 2]; got {seeds!r}")
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
     title, about = str(content.get("name", name)), str(content.get("about", ""))
     _require_effect(base, arms, _object(content, "set"))
-    return Grid(title, base, arms, tuple(seeds), float(share), about, named)
+    return Grid(title, base, arms, tuple(seeds), share_of(share), about, named)
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
@@ -238,3 +236,10 @@ def _check_names(arms: Mapping[str, Settings]) -> None:
     for name in arms:  # it is a folder's name, and stands in results for ever
         if not re.fullmatch(r"[\w+=][\w.,+=\[\]:-]*", name, re.ASCII):
             raise ConfigError(f"an arm cannot be called '{name}'; use letters, digits and . , _ = + - : without spaces")
+
+
+def share_of(share: object) -> float:
+    """The share of the images that is held out. Raises ConfigError for anything but a number."""
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise ConfigError(f"held_out is a share of the training images, 0.1 for a tenth; got {share!r}")
+    return float(share)

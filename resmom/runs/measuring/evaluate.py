@@ -105,7 +105,7 @@ def evaluate(
     more = more or More()
     _check(more)
     loaded = _asked(load_run(path, device, own), more.knn)
-    opened = opened_data(loaded, data)
+    opened = loaded.opened(data)
     split, label_sets = labelled(loaded, opened)
     named = name_and_fingerprint(opened)
     lent, part = None, 1.0
@@ -240,11 +240,6 @@ def _require_difference(more: More, protocols: Sequence[Protocol], repeats: Repe
             f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
             "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
         )
-
-
-def opened_data(loaded: Loaded, data: str | Data | None) -> Data:
-    """The images asked for; the run's own by default."""
-    return data if isinstance(data, Data) else loaded.opened(data)
 
 
 def name_and_fingerprint(data: Data) -> tuple[str, str]:

@@ -154,7 +154,7 @@ def gap_by_checkpoint(
 
 
 def _open(loaded: Loaded, data: str | Data | None) -> Data:
-    opened = data if isinstance(data, Data) else loaded.opened(data)
+    opened = loaded.opened(data)
     channels = len(loaded.run.policy.mean)
     if opened.train.channels != channels:
         raise ConfigError(

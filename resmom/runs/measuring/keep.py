@@ -25,7 +25,7 @@ from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measuring.evaluate import Row, labelled, name_and_fingerprint, opened_data
+from resmom.runs.measuring.evaluate import Row, labelled, name_and_fingerprint
 from resmom.runs.measuring.labels import with_labels
 from resmom.which import Network, Which
 
@@ -76,7 +76,7 @@ def keep(
     try:
         for loaded in _checkpoints(path, given, device, own):
             if split is None:
-                opened = opened_data(loaded, data)
+                opened = loaded.opened(data)
                 split = labelled(loaded, opened)[0]
                 split = with_labels(split, labels, seed)[0] if labels else split
             for name, net in loaded.networks(network).items():
