@@ -177,6 +177,7 @@ BOTH = {
     "kd-t0.1-m0.9": "+ distillation over relations, weight .2",
 }
 TUNED_LONGER = {**PLAIN, "w2": "+ term, weight 2", "kd": "+ distillation over relations, weight .2"}
+WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}
 BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}
 TUNED_WEIGHTS = {
     **PLAIN,

@@ -11,6 +11,7 @@ from benchmarks.pages.page import Make
 from benchmarks.pages.tables import (
     accuracies,
     ahead,
+    beside,
     correlations,
     cost,
     costs,
@@ -43,6 +44,7 @@ VIT_TUNING = "questions/vit_tuning.jsonl"
 TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
 TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
+TUNED_LONGER = "questions/tuned_longer.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -109,7 +111,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
@@ -165,6 +167,9 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "tuned-weights": partial(tuning, file=TUNED_WEIGHTS, names=arms.TUNED_WEIGHTS, parts=arms.TRIED),
         "tuned-distances": partial(accuracies, file=TUNED, names=arms.BOTH_WAYS, kinds=ALL),
         "tuned-gaps": partial(gaps, file=TUNED, names=arms.TUNED_SELF),
+        "tuned-longer": partial(accuracies, file=TUNED_LONGER, names=arms.TUNED_LONGER, kinds=ALL),
+        "tuned-longer-lead": partial(lead, file=TUNED_LONGER, names=arms.TUNED_LONGER),
+        "tuned-longer-beside": partial(beside, file=TUNED_LONGER, other=LONGER, names=arms.WEIGHT_2, kinds=ALL),
         "longer": partial(accuracies, file=LONGER, names=arms.LASTING, kinds=ALL),
         "longer-distances": partial(accuracies, file=LONGER, names=arms.LASTED, kinds=ALL),
         "longer-weights": partial(accuracies, file=LONGER, names=arms.WEIGHTS, kinds=ALL),

@@ -112,6 +112,20 @@ def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
     )
 
 
+def beside(docs: Path, file: str, other: str, names: Names, kinds: Sequence[tuple[str, str]]) -> str:
+    """A row for each arm and measure: in the file, in the `other` one, whose runs have other settings, and the first
+    against the second by seed."""
+    rows = []
+    for (arm, called), (kind, title) in product(names.items(), kinds):
+        there, here = (lines_of(docs, each, [arm]) for each in (other, file))
+        seeds = {line["seed"] for line in here}
+        lines = [{**line, "arm": "there"} for line in there if line["seed"] in seeds]
+        first, second = comparison(lines + [{**line, "arm": "here", "place": 1} for line in here]).arms
+        values = told(second.measures.get(kind)), told(first.measures.get(kind))
+        rows.append(f"| {called}, {title} | {values[0]} | {values[1]} | {verdict(second, kind, 2)} |")
+    return "| | here | there, same seeds | difference |\n|---|---|---|---|\n" + "\n".join(rows)
+
+
 def _rise(lines: Sequence[Line], arm: str) -> str:
     """How far the runs of an arm rose above their random weights, and the seeds that would tell it from 0."""
     own = {line["seed"]: line for line in lines if line["arm"] == arm and line["before"] is not None}
@@ -159,6 +173,8 @@ def lead(docs: Path, file: str, names: Names, more: str = "") -> str:
     epochs = sorted({epoch for course in found.values() for epoch in course})
     rows = []
     for arm, network in product(others, NETWORKS):
+        if (arm, network) not in found:  # of the arm nothing has been run yet
+            continue
         pairs = [paired(found[arm, network].get(e, {}), found[first, network].get(e, {})) for e in epochs]
         rows.append(f"| {names[arm]}, {network} | " + " | ".join(map(_interval, pairs)) + " |")
     head = f"| over {names[first]}, after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
