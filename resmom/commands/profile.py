@@ -52,13 +52,17 @@ def main(arguments: list[str]) -> int:
     require_one_length(rest)
     set_process(a.machine)
     data = open_data(a.data)
-    print(f"steps are taken for {a.seconds:g} seconds, beside loading and warming up ...", file=sys.stderr, flush=True)
-    found = profile(a.run, data, default_device(a.machine.device), workers_for(a.machine, data), a.seconds)
+    device = default_device(a.machine.device)
+    found = profile(a.run, data, device, workers_for(a.machine, data), a.seconds, say=_say)
     if a.json:
         print_json(found.plain())
     else:
         print(words(found))
     return 0
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 NAMES = {

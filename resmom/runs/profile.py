@@ -70,17 +70,24 @@ class Profile:
 
 
 def profile(
-    run: Run, data: Data, device: torch.device, workers: int, seconds: float, own: Own | None = None
+    run: Run,
+    data: Data,
+    device: torch.device,
+    workers: int,
+    seconds: float,
+    own: Own | None = None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Profile:
     """Train a throw-away copy of a run for about so many seconds, and say where they went. Nothing is written.
 
-    Where the views grow, all steps have the largest ones.
+    Where the views grow, all steps have the largest ones. `say` is told before it begins.
 
     Raises ConfigError for seconds that are no time, and as `prepare` and `require_batch` do.
     """
     if not seconds > 0:
         raise ConfigError(f"--seconds is {seconds:g}; it must be above 0; 40 is usual")
     require_batch(run, data)
+    say(f"steps are taken for {seconds:g} seconds, beside loading and warming up ...")
     job = at_size(prepare(run, data, device, own or Own()), max(run.train.sizes, default=1.0))
     operations = _operations(job)
     with measured_kernels(device):  # as runs have it

@@ -141,9 +141,9 @@ def test_a_run_stands_for_its_settings_and_images(
     taken: list[Run] = []
     real = profiling.profile
 
-    def noted(run: Run, *others: Any) -> Profile:
+    def noted(run: Run, *others: Any, **named: Any) -> Profile:
         taken.append(run)
-        return real(run, *others)
+        return real(run, *others, **named)
 
     monkeypatch.setattr(command, "profile", noted)
     assert command.main([str(out), "--seconds", "0.1", "--train.batch", "4"]) == 0
