@@ -10,7 +10,8 @@ import resmom
 from resmom.build import Own
 from resmom.data.dataset import as_data
 from resmom.errors import UserError
-from resmom.runs.comparisons.given import arms_of, listed_seeds, share_of
+from resmom.runs.comparisons.given import arms_of, listed_seeds
+from resmom.runs.comparisons.grid import share_of
 from resmom.runs.result import Result
 from tests.runs.crash import QUIET, small_run, write_images
 
