@@ -6,6 +6,7 @@ What stands here starts without torch: `resmom doctor` must answer where torch i
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
@@ -92,6 +93,11 @@ def require_values(options: list[str], known: Mapping[str, Any]) -> None:
         if isinstance(here, list) and behind.startswith("--"):
             example = " ".join(map(str, here or (0.5, 0.75, 1)))
             raise UserError(f"{option} needs at least one value, several as words of their own: {option} {example}")
+
+
+def say(words: str) -> None:
+    """What is being done, or has to be known, on standard error, beside the results."""
+    print(words, file=sys.stderr, flush=True)
 
 
 def print_json(content: Any) -> None:

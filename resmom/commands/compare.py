@@ -1,6 +1,5 @@
 """resmom compare RECIPE|RUN|GRID.json --data DATA --out DIR"""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from resmom.commands import (
     require_one_length,
     require_values,
     require_warmup,
+    say,
     set_process,
     take,
 )
@@ -138,9 +138,9 @@ def _compare(first: str, rest: list[str]) -> int:
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)})
         if name in PARTS and (told := taken_back(base, taken, rest)):
-            _say(told)
+            say(told)
         if name == "backbone" and value is not None and (told := patch_told(value, taken, rest)):
-            _say(told)
+            say(told)
         base = taken
     # The defaults of the call are the recipe's, or the grid file's.
     seeds, share = (SEEDS, 0.0) if grid is None else (grid.seeds, grid.held_out)
@@ -156,7 +156,7 @@ def _compare(first: str, rest: list[str]) -> int:
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
     if told := _of_other_length(named.run, a.run):
-        _say(told)
+        say(told)
     if a.run.train.seed != base.train.seed:
         raise UserError("--train.seed is set by the grid; give --seeds")
     if grid is None:
@@ -180,12 +180,12 @@ def _compare(first: str, rest: list[str]) -> int:
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
     set_process(replace(a.machine, threads=a.machine.threads or next(begun, named.threads)))
-    ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else _say)
+    ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else say)
     _print(ended.comparison, a.json)
     left = ended.comparison.left
     if left:
         held = f", {ended.elsewhere} of them in the hands of other processes" if ended.elsewhere else ""
-        _say(f"{left} cells left{held}; what is under way is saved, and the same call goes on")
+        say(f"{left} cells left{held}; what is under way is saved, and the same call goes on")
     if ended.interrupted_by is not None:
         return 128 + ended.interrupted_by
     return 3 if left else 0
@@ -196,9 +196,9 @@ def _tell_patches(arms: Sequence[Cell], body: str | None) -> None:
     for cell in arms:
         own, words = cell.settings.get("backbone"), [f"--{option}" for option in cell.settings]
         if isinstance(own, str) and (told := patch_told(own, cell.run, words)):
-            _say(f"arm {cell.arm}: {told}")
+            say(f"arm {cell.arm}: {told}")
         if own is None and body is not None and IMAGE_SIZE in cell.settings and patch_of(cell.run.backbone) > 1:
-            _say(
+            say(
                 f"arm {cell.arm}: {words_of(cell.run.backbone)}, with the patches that all arms have; --vary "
                 f"backbone={body} in place of --backbone makes it for the views of each"
             )
@@ -261,11 +261,7 @@ def _state(standing: Standing) -> str:
 
 def _tell_cut(files: Sequence[Path]) -> None:
     for file in cut_short(files):
-        _say(f"the last line of {file} is cut short and left out; the same `resmom compare` call makes it again")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"the last line of {file} is cut short and left out; the same `resmom compare` call makes it again")
 
 
 def _quietly(text: str) -> None:

@@ -1,14 +1,13 @@
 """resmom data check|pack PATH"""
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import parse, print_json, say
 from resmom.data.check import Checked, check
 from resmom.data.packing import Packing, pack, workers_here
 from resmom.errors import UserError
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
             return int(any(split.damaged for split in found))
         case "pack":
             b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")
-            made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), _tell)
+            made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), say)
             if b.json:
                 print_json({**dataclasses.asdict(made), "path": str(made.path)})
             else:
@@ -73,10 +72,6 @@ def main(arguments: list[str]) -> int:
             raise UserError(
                 f"there is no '{other}'; it is `resmom data check PATH` or `resmom data pack PATH --out DIR`"
             )
-
-
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr)
 
 
 def _words(split: Checked) -> str:

@@ -1,12 +1,11 @@
 """resmom profile [RECIPE|RUN] --data DATA"""
 
-import sys
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, set_process
+from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, say, set_process
 from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.recipes.automatic import automatic
@@ -53,16 +52,12 @@ def main(arguments: list[str]) -> int:
     set_process(a.machine)
     data = open_data(a.data)
     device = default_device(a.machine.device)
-    found = profile(a.run, data, device, workers_for(a.machine, data), a.seconds, say=_say)
+    found = profile(a.run, data, device, workers_for(a.machine, data), a.seconds, say=say)
     if a.json:
         print_json(found.plain())
     else:
         print(words(found))
     return 0
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 NAMES = {

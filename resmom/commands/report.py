@@ -1,13 +1,11 @@
 """resmom report RUN... --out report.html"""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json, set_process
-from resmom.report.page import require_ours
+from resmom.commands import parse, print_json, say, set_process
 from resmom.runs.machine import Machine
 from resmom.runs.report import report
 
@@ -33,10 +31,7 @@ def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
     set_process(Machine(threads=a.threads, keep_memory=False))
-    require_ours(a.out)
-    if a.out.exists():
-        print(f"the report in {a.out} is replaced", file=sys.stderr)
-    written = report(a.runs, a.out, a.images, lambda words: print(words, file=sys.stderr, flush=True))
+    written = report(a.runs, a.out, a.images, say)
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:

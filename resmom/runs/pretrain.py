@@ -1,6 +1,5 @@
 """Pretrain, and resume: the same job from step 0 or from a checkpoint."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from resmom.runs.loop import begin, train
 from resmom.runs.machine import Machine
 from resmom.runs.own import again, names, opened_again, require, say_others
 from resmom.runs.progress import Progress
-from resmom.runs.ready import device_for, make_ready, workers_for
+from resmom.runs.ready import device_for, make_ready, tell, workers_for
 from resmom.runs.settling.settle import Asked
 from resmom.runs.start import content_of, require_content
 from resmom.train.state import load_state
@@ -49,8 +48,8 @@ def pretrain(
     machine, own = machine or Machine(), own or Own()
     ready = make_ready(Asked(run) if isinstance(run, Run) else run, data, out, machine, own)
     job, settled = ready.job, ready.settled
-    if ready.settings and not machine.quiet and dist.rank() == 0:
-        print(ready.settings, file=sys.stderr)
+    if ready.settings:
+        tell(machine, ready.settings)
     written = {
         "format": 1,
         "data": ready.spec,
@@ -150,8 +149,8 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         if started:
             _load(job, folder)
         _require_test(job, folder)
-        if started and job.state.step == job.steps and not machine.quiet and dist.rank() == 0:
-            print(f"{folder.path} is complete: all {job.steps} steps are done, none is left to do", file=sys.stderr)
+        if started and job.state.step == job.steps:
+            tell(machine, f"{folder.path} is complete: all {job.steps} steps are done, none is left to do")
     if dist.rank() == 0:
         _note_start(job, folder, manner, started)
         drop_lines_after(folder.metrics, job.state.step if started else -1)

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,19 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
-    def say(words: str) -> None:
-        if not machine.quiet and dist.rank() == 0:
-            print(words, file=sys.stderr)
-
-    settled = settle(asked, opened, out, device, workers_for(machine, opened), own, say)
+    settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
     rehearse(job)
     return Ready(job, settled, spec)
+
+
+def tell(machine: Machine, words: str) -> None:
+    """Say something on standard error, once of several processes, unless nothing is to be said."""
+    if not machine.quiet and dist.rank() == 0:
+        print(words, file=sys.stderr)
 
 
 @dataclass(frozen=True)

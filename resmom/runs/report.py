@@ -45,15 +45,17 @@ def report(
     it.
 
     With `images` it shows some of the images a run was trained on, and some that detectors and segmentation networks
-    were measured on, where they are still at hand; without, no pixel of them. `say` is told of every folder for which
-    pictures are made, which takes some seconds each. Raises RunDirError for what is no run folder, ReportError for an
-    `out` that is something else than an earlier report.
+    were measured on, where they are still at hand; without, no pixel of them. `say` is told of an earlier report that
+    is replaced, and of every folder for which pictures are made, which takes some seconds each. Raises RunDirError for
+    what is no run folder, ReportError for an `out` that is something else than an earlier report.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
     tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
     others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
     folders = _folders(others) if others or not tuned else []
     require_ours(out)
+    if out.exists():
+        say(f"the report in {out} is replaced")
     write_page(out, page(gather(folders, images, tuned, say)))
     return out
 

@@ -12,6 +12,7 @@ from resmom.build import Own
 from resmom.config import Run
 from resmom.data.loader import prefetch
 from resmom.data.source import Data
+from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import usable_cores
@@ -77,7 +78,8 @@ def trial(
     job.state.method.train()
     # Views that grow have another pace at each size, for an equal part of the steps.
     parts = Counter(run.train.sizes or (1.0,))
-    paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts), slowest) for share in parts}
+    with measured_kernels(device):  # as runs have it
+        paces = {share: _pace(at_size(job, share), rules, workers, seconds / len(parts), slowest) for share in parts}
     per_step, per_batch = (sum(paces[share][n] * many for share, many in parts.items()) / parts.total() for n in (0, 1))
     measuring = asking = asked = time.perf_counter()
     if per_step <= slowest:
