@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.pages import arms
+from benchmarks.pages.across import beside, twice
 from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
 from benchmarks.pages.tables import (
     accuracies,
     ahead,
-    beside,
     correlations,
     cost,
     costs,
@@ -24,7 +24,6 @@ from benchmarks.pages.tables import (
     pulls,
     result_of,
     tuning,
-    twice,
     twins,
 )
 
@@ -117,6 +116,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "weight": partial(accuracies, file=QUESTIONS, names=arms.WEIGHT, kinds=ALL),
         "processor": partial(twice, file=QUESTIONS, again=TUNED, arm="plain", kinds=ALL),
+        "processor-difference": partial(beside, file=TUNED, other=QUESTIONS, names=arms.WEIGHT_2, kinds=ALL),
         "processor-term": partial(twice, file=QUESTIONS, again=TUNED, arm="w2", kinds=ALL),
         "instead": partial(accuracies, file=QUESTIONS, names=arms.MOVED, kinds=ALL, instead=PROCESSOR),
         "own-pulls": partial(own_pulls, file=GRADIENTS, names=arms.EQUAL),

@@ -41,19 +41,6 @@ def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, s
     return "\n\n".join(markdown_rows(found.arms, kind, title, 2, names) for kind, title in kinds)
 
 
-def twice(docs: Path, file: str, again: str, arm: str, kinds: Sequence[tuple[str, str]]) -> str:
-    """Runs of an arm that the file `again` has too, made elsewhere: each measure there and here, a row per seed."""
-    first = {line["seed"]: line["measures"] for line in lines_of(docs, file, [arm])}
-    rows = [
-        f"| {line['seed']} | "
-        + " | ".join(f"{first[line['seed']][kind]:.2f}, {line['measures'][kind]:.2f}" for kind, _ in kinds)
-        + " |"
-        for line in lines_of(docs, again, [arm])
-    ]
-    head = f"| seed | {' | '.join(title for _, title in kinds)} |\n|---|{'---|' * len(kinds)}\n"
-    return head + "\n".join(rows)
-
-
 def result_of(docs: Path, file: str) -> dict[str, Any]:
     """A result file that is one JSON object."""
     found: dict[str, Any] = json.loads((docs / "results" / file).read_text(encoding="utf-8"))
@@ -112,20 +99,6 @@ def twins(docs: Path, file: str, names: Names, kind: str, ending: str) -> str:
     )
 
 
-def beside(docs: Path, file: str, other: str, names: Names, kinds: Sequence[tuple[str, str]]) -> str:
-    """A row for each arm and measure: in the file, in the `other` one, whose runs have other settings, and the first
-    against the second by seed."""
-    rows = []
-    for (arm, called), (kind, title) in product(names.items(), kinds):
-        there, here = (lines_of(docs, each, [arm]) for each in (other, file))
-        seeds = {line["seed"] for line in here}
-        lines = [{**line, "arm": "there"} for line in there if line["seed"] in seeds]
-        first, second = comparison(lines + [{**line, "arm": "here", "place": 1} for line in here]).arms
-        values = told(second.measures.get(kind)), told(first.measures.get(kind))
-        rows.append(f"| {called}, {title} | {values[0]} | {values[1]} | {verdict(second, kind, 2)} |")
-    return "| | here | there, same seeds | difference |\n|---|---|---|---|\n" + "\n".join(rows)
-
-
 def _rise(lines: Sequence[Line], arm: str) -> str:
     """How far the runs of an arm rose above their random weights, and the seeds that would tell it from 0."""
     own = {line["seed"]: line for line in lines if line["arm"] == arm and line["before"] is not None}
@@ -176,12 +149,13 @@ def lead(docs: Path, file: str, names: Names, more: str = "") -> str:
         if (arm, network) not in found:  # of the arm nothing has been run yet
             continue
         pairs = [paired(found[arm, network].get(e, {}), found[first, network].get(e, {})) for e in epochs]
-        rows.append(f"| {names[arm]}, {network} | " + " | ".join(map(_interval, pairs)) + " |")
+        rows.append(f"| {names[arm]}, {network} | " + " | ".join(map(interval, pairs)) + " |")
     head = f"| over {names[first]}, after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
     return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
 
 
-def _interval(found: Paired | None) -> str:
+def interval(found: Paired | None) -> str:
+    """A mean difference with its bounds; a dash where nothing is paired."""
     if found is None:
         return "–"
     bounds = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
