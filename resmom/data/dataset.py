@@ -50,7 +50,7 @@ class DatasetSource(Source):
         self.channels = first.shape[0]
         # Looking at every image would decode them all; `sizes` is that of the first, and readers go by what comes.
         self.sizes = np.broadcast_to(np.array(first.shape[1:], dtype=np.int64), (len(dataset), 2))
-        self.labels, self.classes = _labels(dataset, whose)
+        self.labels, self.classes, self._named = _labels(dataset, whose)
 
     def number_as(self, other: "DatasetSource") -> None:
         """Number the classes as another Dataset does, by their names, where both have `classes`: which class is which
@@ -58,7 +58,7 @@ class DatasetSource(Source):
 
         Raises DataError for labels whose class the other does not name.
         """
-        if self.labels is None or self.classes == other.classes or not (_named(self.classes) and _named(other.classes)):
+        if self.labels is None or self.classes == other.classes or not (self._named and other._named):
             return
         number_of = {name: number for number, name in enumerate(other.classes)}
         used = [self.classes[label] for label in np.unique(self.labels[self.labels >= 0]).tolist()]
@@ -223,24 +223,24 @@ def _found(labels: NDArray[Any]) -> str:
             return f"{many} that are {labels.dtype}"
 
 
-def _named(classes: tuple[str, ...]) -> bool:
-    """Whether classes have names of their own, each another, and not the numbers that they get where they have none."""
-    return classes != tuple(map(str, range(len(classes)))) and len(set(classes)) == len(classes)
-
-
-def _labels(dataset: MapDataset, whose: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def _labels(dataset: MapDataset, whose: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...], bool]:
+    """Labels, names of classes, and whether the Dataset gives these names, each another: folders may be called 1 and 2,
+    which are not the numbers that classes get where they have no names."""
     given = getattr(dataset, "targets", None)
     given = getattr(dataset, "labels", None) if given is None else given
     if given is None and isinstance(dataset, Subset):
-        labels, classes = _labels(dataset.dataset, whose)  # type: ignore[arg-type]
-        return None if labels is None else labels[np.asarray(dataset.indices, dtype=np.int64)], classes
+        labels, classes, named = _labels(dataset.dataset, whose)  # type: ignore[arg-type]
+        part = None if labels is None else labels[np.asarray(dataset.indices, dtype=np.int64)]
+        return part, classes, named
     if given is None:
-        return None, ()
+        return None, (), False
     labels = np.asarray(given)
     if labels.shape != (len(dataset),) or labels.dtype.kind not in "iu":
         raise DataError(f"the labels of {whose} are {_found(labels)}; one whole number per image is needed")
     numbers = class_numbers(labels, f"the labels of {whose} are")
     names = getattr(dataset, "classes", None)
     count = int(numbers.max()) + 1
-    known = tuple(map(str, names)) if names is not None and len(names) >= count else tuple(map(str, range(count)))
-    return numbers, known
+    if names is None or len(names) < count:
+        return numbers, tuple(map(str, range(count))), False
+    known = tuple(map(str, names))
+    return numbers, known, len(set(known)) == len(known)

@@ -144,6 +144,16 @@ def test_classes_of_two_datasets_are_matched_by_their_names() -> None:
         as_data(train, Named(list(IMAGES), [0, 1, 1], ["owl", "cow"]))
 
 
+def test_names_that_are_numbers_are_names() -> None:
+    """Folders 0, 1 and 2 to learn from, and 1 and 2 to test on, whose first class is number 0."""
+    train = Named(list(IMAGES), [0, 1, 2], ["0", "1", "2"])
+    for names, labels, here in ((["1", "2"], [0, 1, 1], [1, 2, 2]), (["2", "0", "1"], [0, 1, 2], [2, 0, 1])):
+        data = as_data(train, Named(list(IMAGES), labels, names))
+        assert data.test is not None and data.test.labels is not None and data.test.labels.tolist() == here
+    reverse = as_data(Named(list(IMAGES), [0, 1, 2], ["2", "1", "0"]), train)
+    assert reverse.test is not None and reverse.test.labels is not None and reverse.test.labels.tolist() == [2, 1, 0]
+
+
 @pytest.mark.parametrize(("here", "there"), [([], ["b", "a"]), (["a", "b"], []), (["a", "b"], ["a", "a"])])
 def test_classes_without_names_are_matched_by_their_numbers(here: list[str], there: list[str]) -> None:
     data = as_data(Named(list(IMAGES), [0, 1, 1], here), Named(list(IMAGES), [1, 0, 0], there))
