@@ -15,6 +15,7 @@ from resmom.errors import UserError
 from resmom.nets.teacher import twins
 from resmom.ondisk import flush, read_lines, write_whole
 from resmom.rundir import RunDir
+from resmom.runs.clean import labelled_split
 from resmom.runs.compiling import as_written, begin_step
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
@@ -168,7 +169,7 @@ def _measure_due(job: Job, journal: Journal, folder: RunDir, progress: Progress)
     step = job.state.step
     if step == 0:  # `begin` has measured it, or will have it measured
         return
-    accuracy, planned = on_time(step, job.steps, every(job.run.log.knn_epochs, job.per_epoch)), _planned(job)
+    accuracy, planned = _asks(job), _planned(job)
     if accuracy:
         _measure(job, journal, folder, progress)
     if planned and not journal.has("health", step):
@@ -177,9 +178,29 @@ def _measure_due(job: Job, journal: Journal, folder: RunDir, progress: Progress)
         _list_unreadable(job, folder)
 
 
+def lacks(job: Job, journal: Journal) -> bool:
+    """Whether a measurement of this step, which was read back, is still to be made: something prevented it."""
+    step = job.state.step
+    if step == 0:
+        return False
+    accuracy = _asks(job) and not _answered(job, journal) and labelled_split(job.data) is not None
+    return accuracy or (_planned(job) and not journal.has("health", step))
+
+
+def _asks(job: Job) -> bool:
+    """Whether a measurement of accuracy is due after this step."""
+    return on_time(job.state.step, job.steps, every(job.run.log.knn_epochs, job.per_epoch))
+
+
+def _answered(job: Job, journal: Journal) -> bool:
+    """Whether the accuracy of this step has all its lines."""
+    kinds = ["knn"] if job.state.online is None else ["knn", "online"]
+    return all(journal.has(kind, job.state.step) for kind in kinds)
+
+
 def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> None:
-    step, kinds = job.state.step, ["knn"] if job.state.online is None else ["knn", "online"]
-    if all(journal.has(kind, step) for kind in kinds):
+    step = job.state.step
+    if _answered(job, journal):
         return
     if step and not journal.has("knn", 0) and folder.start.exists():
         for line in monitor_start(job, folder.start):

@@ -20,7 +20,7 @@ from resmom.runs.growth import stretches
 from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
-from resmom.runs.loop import begin, train
+from resmom.runs.loop import begin, lacks, train
 from resmom.runs.machine import Machine
 from resmom.runs.own import again, names, opened_again, require, say_others
 from resmom.runs.progress import Progress
@@ -152,9 +152,10 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         if started and job.state.step == job.steps:
             tell(machine, f"{folder.path} is complete: all {job.steps} steps are done, none is left to do")
     if dist.rank() == 0:
-        _note_start(job, folder, manner, started)
         drop_lines_after(folder.metrics, job.state.step if started else -1)
     journal = Journal(folder, job.steps, job.per_epoch)
+    if dist.rank() == 0:
+        _note_start(job, folder, manner, not started or job.state.step < job.steps or lacks(job, journal))
     if not started:
         begin(job, journal, folder)
     job.state.method.student = dist.data_parallel(job.state.method.student)
@@ -175,10 +176,13 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
 
 
-def _note_start(job: Job, folder: RunDir, manner: _Manner, started: bool) -> None:
-    """A line of this start, with the place of the images if they have moved; of a complete run only then."""
+def _note_start(job: Job, folder: RunDir, manner: _Manner, works: bool) -> None:
+    """A line of this start, with the place of the images if they have moved.
+
+    `works`: something is to be trained or measured, of which the line tells where; else only a move is told.
+    """
     moved = {"data": job.data.spec} if job.data.spec not in ("", folder.written()["data"]) else {}
-    if not started or job.state.step < job.steps or moved:
+    if works or moved:
         how = {"compile": manner.compile.used, "compile_asked": manner.compile.asked}
         append_line(folder.environment, {**environment(), **moved, **how})
 

@@ -57,7 +57,7 @@ def test_a_stop_does_not_wait_for_the_measurements_that_are_due(
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["train", "knn", "online"])
 def test_measurements_that_a_power_cut_took_are_made_again(whole: tuple[Path, Path], tmp_path: Path, left: str) -> None:
-    """The checkpoint is on the disk, and of its measurements the lines up to one kind."""
+    """The checkpoint is on the disk, and of its measurements the lines up to one kind. Where they were made is told."""
     shutil.copytree(whole[0], tmp_path / "run")
     folder = RunDir(tmp_path / "run")
     lines = read_lines(folder.metrics)
@@ -65,6 +65,25 @@ def test_measurements_that_a_power_cut_took_are_made_again(whole: tuple[Path, Pa
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines[: last + 1]))
     resume(folder.path, QUIET)
     assert_same_run(whole[0], folder.path)
+    assert len(read_lines(folder.environment)) == 2
+    resume(folder.path, QUIET)
+    assert len(read_lines(folder.environment)) == 2  # nothing was left to do
+
+
+def test_what_a_finished_run_lacks(tmp_path: Path) -> None:
+    """Of accuracy nothing where no image has a label: there never is such a line."""
+    folder = RunDir(tmp_path)
+    for labels, kinds in ((True, ("knn", "online", "health")), (False, ("health",))):
+        job = prepare(tiny(small_run()), images(labels=labels), CPU)
+        folder.metrics.unlink(missing_ok=True)
+        job.state.step = job.steps
+        for kind in kinds:
+            journal = Journal(folder, job.steps, job.per_epoch)
+            assert loop.lacks(job, journal)
+            journal.write(kind, job.steps, {})
+        assert not loop.lacks(job, Journal(folder, job.steps, job.per_epoch))
+    job.state.step = 0
+    assert not loop.lacks(job, Journal(folder, job.steps, job.per_epoch))
 
 
 def test_lines_of_metrics_are_on_the_disk_before_a_checkpoint_that_follows_them(
