@@ -54,7 +54,7 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -
     source = source_of(train, names, _labels(names, classes))
     if test is None:
         origin = f"{train}/ folder, no test split" if train else "no test split"
-        return Data(source, None, origin, passed_over=_passed_over(found))
+        return Data(source, None, origin, not_read=_not_read(found))
     names = _below(images, test)
     if test in lists and classes:
         labels: Index | None = listed_labels(root / list_of(test), names, classes)
@@ -63,8 +63,9 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -
     left_out = len(images) - len(_below(images, train)) - len(names)
     rest = f" ({left_out} images outside of them left out)" if left_out else ""
     places = f"{train}/ and {test}/ folders"
-    passed_over = _passed_over(found, f"{left_out} images outside of the {places}" if left_out else "")
-    return Data(source, source_of(test, names, labels), f"{places}{rest}", passed_over=passed_over)
+    outside = f"{left_out} images outside of the {places}" if left_out else ""
+    tests = source_of(test, names, labels)
+    return Data(source, tests, f"{places}{rest}", not_read=_not_read(found), outside=outside)
 
 
 def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -156,13 +157,10 @@ def _name(root: Path, split: str, shorter_side: int) -> str:
     return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
 
 
-def _passed_over(found: list[str], outside: str = "") -> str:
+def _not_read(found: list[str]) -> str:
     others = Counter(suffix for name in found if (suffix := _suffix(name)) in OTHER_SUFFIXES)
     formats = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-    told = [outside] if outside else []
-    if formats:
-        told.append(f"pictures of formats that are not read ({formats}): convert them, for instance to JPEG")
-    return "; ".join(told)
+    return f"pictures of formats that are not read ({formats}): convert them, for instance to JPEG" if formats else ""
 
 
 def _no_images(root: Path, found: list[str]) -> str:

@@ -197,8 +197,15 @@ class Data:
     origin: str
     spec: str = ""
     """The word or path, with which it is opened again from any folder; empty for images given in Python."""
-    passed_over: str = ""
-    """Pictures that lie there too and are not used, in words: of formats not read, or outside of the splits."""
+    not_read: str = ""
+    """Pictures that lie there too and have formats that are not read, in words."""
+    outside: str = ""
+    """Images that lie there too and belong to no split, in words, of which `origin` tells as well."""
+
+    @property
+    def passed_over(self) -> str:
+        """All that lies there too and is not used, in words."""
+        return "; ".join(filter(None, (self.outside, self.not_read)))
 
 
 def in_pieces(pieces: Iterable[Index], make: Callable[[Index], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -50,4 +50,4 @@ def held_out(data: Data, fraction: float) -> Data:
         raise DataError(str(error)) from error
     rest = np.setdiff1d(np.arange(len(labels)), held)
     origin = f"{fraction:g} of the training images held out, which pretraining did not see"
-    return Data(data.train.subset(rest), data.train.subset(held), origin)
+    return Data(data.train.subset(rest), data.train.subset(held), origin, not_read=data.not_read)

@@ -89,8 +89,8 @@ def summary(job: Job, folder: RunDir) -> str:
             "the labelled test images are not used: they are compared with labelled training images, and those here "
             "have no labels (in Python a pair, or a Dataset with `targets` or `labels`, has them)"
         )
-    if job.data.passed_over:
-        lines.append(f"passed over: {job.data.passed_over}")
+    if job.data.not_read:  # what lies outside of the splits is told with their origin
+        lines.append(f"passed over: {job.data.not_read}")
     if train_images.unreadable:
         lines.append(_unreadable_words(train_images, folder))
     return "\n".join(lines)
