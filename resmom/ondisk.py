@@ -154,10 +154,25 @@ def append_or_say(path: Path, line: dict[str, Any]) -> bool:
     try:
         append_line(path, line)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        print(f"attention: {path}: {reason}; this line is not in it:\n{json.dumps(line)}", file=sys.stderr, flush=True)
+        _say_refused(path, error, f"this line is not in it:\n{json.dumps(line)}")
         return False
     return True
+
+
+def write_or_say(path: Path, content: Any) -> bool:
+    """Write a JSON file whole; where the system refuses, as `append_or_say`. What the file said before stays."""
+    before = "still says what it said before" if path.exists() else "is not there"
+    try:
+        write_json(path, content)
+    except OSError as error:
+        _say_refused(path, error, f"the file {before}; this should be in it:\n{json.dumps(content)}")
+        return False
+    return True
+
+
+def _say_refused(path: Path, error: OSError, words: str) -> None:
+    reason = (error.strerror or str(error)).lower()
+    print(f"attention: {path}: {reason}; {words}", file=sys.stderr, flush=True)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """resmom evaluate RUN [--data DATA]"""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,17 +137,19 @@ def _keep(a: Arguments) -> int:
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )
     kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
+    status = 0 if kept.written else 1
     if a.json:
-        print_json(json.loads(kept.file.read_text()))
-        return 0
+        print_json(kept.content)
+        return status
     print(f"features '{DEFAULT}', on held-out training images:   best features:")
     print("  network      step     kNN  linear          linear")
     for m in by_network(kept.entries):
         mark = "*" if kept.picked.entry in (m.default, m.best) else " "
         usual = f"{mark} {m.default.network:<8} {m.default.step:>8}  {m.default.knn:6.2f}  {m.default.linear:6.2f}"
         print(f"{usual}          {m.best.linear:6.2f}  {m.best.features}")
-    print(f"{kept.sentence}\non {kept.row.data}; all {len(kept.entries)} candidates are in {kept.file}")
-    return 0
+    where = f"; all {len(kept.entries)} candidates are in {kept.file}" if kept.written else ""
+    print(f"{kept.sentence}\non {kept.row.data}{where}")
+    return status
 
 
 def _low_shot(a: Arguments) -> LowShot | None:

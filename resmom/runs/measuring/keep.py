@@ -1,8 +1,9 @@
 """`resmom evaluate RUN --all`: measure every network that a run kept, layer by layer, and choose one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ from resmom.evaluate.standard import all_finite
 from resmom.export import record
 from resmom.export.choice import neither
 from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
-from resmom.ondisk import append_line, read_lines, require_writable, write_json
+from resmom.ondisk import append_or_say, read_lines, require_writable, write_or_say
 from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
@@ -45,6 +46,10 @@ class Kept:
     """That it was trained for too few steps to tell, if so."""
     left_out: tuple[LeftOut, ...] = ()
     """What was no candidate, for features that are not finite."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """What `file` says, or should say."""
+    written: bool = True
+    """Whether that and the row are on the disk; what could not be written, standard error has had."""
 
     @property
     def sentence(self) -> str:
@@ -64,8 +69,9 @@ def keep(
     """Choose among networks, kept checkpoints and layers on held-out training images; test the chosen one alone.
 
     `path`: a run folder, or one checkpoint of it to choose within. Writes RUN/choice.json, which `resmom export` goes
-    by, and a row of RUN/evaluations.jsonl. Features that are not finite are left out and named. Raises UserError where
-    `evaluate` would, and if none are left.
+    by, and a row of RUN/evaluations.jsonl; what a full disk does not take is said on standard error, and the result
+    tells it. Features that are not finite are left out and named. Raises UserError where `evaluate` would, and if none
+    are left.
     """
     folder, given = find_run(path)
     require_writable(folder.evaluations)
@@ -95,10 +101,11 @@ def keep(
             raise
         raise UserError(f"{path} cannot be evaluated: {error}") from error
     machine = environment()
-    append_line(folder.evaluations, {**row.plain(), "environment": machine})
+    row = replace(row, kept=append_or_say(folder.evaluations, {**row.plain(), "environment": machine}))
     refused, short = _refused(chosen, picked.entry.network), too_short(chosen.step)
-    write_json(folder.choice, content(picked, entries, held, row.plain(), machine, refused, short, left_out))
-    return Kept(tuple(entries), picked, held, row, folder.choice, refused, short, tuple(left_out))
+    told = content(picked, entries, held, row.plain(), machine, refused, short, left_out)
+    written = write_or_say(folder.choice, told) and row.kept
+    return Kept(tuple(entries), picked, held, row, folder.choice, refused, short, tuple(left_out), told, written)
 
 
 def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> str:

@@ -1,7 +1,9 @@
 """`resmom evaluate --all`: all are measured, one is tested, and export goes by the choice until it is stale."""
 
+import errno
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from resmom.rundir import RunDir
 from resmom.runs.export import export
 from resmom.runs.measuring.keep import keep
 from resmom.runs.pretrain import pretrain
+from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
 
 QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
@@ -153,6 +156,29 @@ def test_refusals(folder: RunDir, tmp_path: Path) -> None:
         keep(folder.path, str(tmp_path / "bare.npz"), linear=QUICK)
     with pytest.raises(UserError, match=r"cannot be evaluated: .*no class has two"):
         keep(folder.path, linear=QUICK, labels="0.01")
+
+
+def test_what_a_full_disk_does_not_take_is_told_all_the_same(
+    folder: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    path = RunDir(tmp_path / "run")
+    shutil.copytree(folder.path, path.path)
+    path.choice.write_text("{}")
+    path.evaluations.unlink(missing_ok=True)
+    path.evaluations.symlink_to("/dev/full")  # which can be opened, and takes nothing
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    quick = ("--network", "teacher", "--linear.epochs", 2, "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        status, out, err = call("evaluate", path.last, "--all", *quick)
+    assert status == 1 and "Keep " in out and "candidates are in" not in out
+    assert "evaluations.jsonl: no space left on device; this line is not in it:\n{" in err
+    assert "choice.json: no space left on device; the file still says what it said before; this should be in it:" in err
+    status, out, _ = call("evaluate", path.last, "--all", "--json", *quick)
+    assert status == 1 and json.loads(out) == json.loads(path.choice.read_text())
 
 
 @pytest.mark.slow
