@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
@@ -14,18 +15,19 @@ from resmom.runs.job import Job, at_size
 from resmom.runs.settling.facts import free_memory
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import Rules, autocast
-from resmom.types import Batch
+from resmom.types import Batch, Targets
 
 MEMORY = 0.7
 """Share of the free memory that a step may take."""
 TRANSIENT = 1.6
-"""A step's peak as a multiple of what backward needs kept: gradients under way, the teacher's pass, fragmentation."""
+"""A step's peak as a multiple of what is kept for it: gradients under way, the teacher's pass, fragmentation."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes that backward needs kept: of each image, all views, and of what is there once however many images there
-    are (prototypes brought to length 1, correlations of all features, weights in half precision)."""
+    """Bytes that a step keeps until its end: of each image, all views, and of what is there once however many images
+    there are (prototypes brought to length 1, correlations of all features, weights in half precision, copies of
+    queues)."""
 
     per_image: int
     fixed: int = 0
@@ -72,10 +74,11 @@ def within_memory(job: Job, kept: Kept) -> Rules:
 
 
 def kept_bytes_of(job: Job, images: int = 8) -> Kept:
-    """What the graph keeps for backward, counted where autograd saves it, of so many images and of half as many.
+    """What a step keeps: the teacher's word and what autograd saves, of so many images and of half as many.
 
     What both have alike is fixed: divided among the few it would be counted again for each image of a whole batch. Of a
-    batch too small to be halved all counts as the images'. Of the largest views, where these grow.
+    batch too small to be halved all counts as the images'. Of the largest views, where these grow. The copy of batch
+    statistics and queues from which a step that is not finite is taken back (`train/step.py`) is fixed, too.
     """
     batch = at_size(job, max(job.run.train.sizes, default=1.0)).batch(0)
     many = few_images(job, images)
@@ -89,14 +92,16 @@ def kept_bytes_of(job: Job, images: int = 8) -> Kept:
         for buffer, value in zip(job.state.method.buffers(), buffers, strict=True):
             buffer.copy_(value)
     each = math.ceil(slope)
-    return Kept(each + sum(view[0].numel() * 4 for view in batch.views), max(0, saved - many * each))
+    fixed = max(0, saved - many * each) + bytes_of(buffers)
+    return Kept(each + sum(view[0].numel() * 4 for view in batch.views), fixed)
 
 
 def _saved_bytes(job: Job, batch: Batch, images: int) -> int:
-    """Bytes that autograd saves of the graph of the batch's first images; what the method has anyway does not count.
+    """Bytes that the teacher says of the batch's first images, a copy of its queue included, and that autograd saves of
+    their graph; what the method has anyway does not count.
 
-    The largest of it counts twice: where that is the similarities to a long queue, their gradient, made while nearly
-    all else is still kept, is more than `TRANSIENT` has room for.
+    The largest that autograd saves counts twice: where that is the similarities to a long queue, their gradient, made
+    while nearly all else is still kept, is more than `TRANSIENT` has room for.
     """
     method = job.state.method
     own = {kept.untyped_storage().data_ptr() for kept in (*method.parameters(), *method.buffers())}
@@ -115,9 +120,15 @@ def _saved_bytes(job: Job, batch: Batch, images: int) -> int:
     method.train()
     with autocast(job.device, job.run.train.precision):
         targets = method.teach(rows)
+        said = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(targets)}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             method(rows, targets, slice(0, images))
-    return sum(seen.values()) + max(seen.values(), default=0)
+    largest = max(seen.values(), default=0)
+    return sum({place: size for place, size in (said | seen).items() if place not in own}.values()) + largest
+
+
+def _tensors(targets: Targets) -> list[Tensor]:
+    return [leaf for leaf in _pytree.tree_leaves(targets) if isinstance(leaf, Tensor)]
 
 
 def few_images(job: Job, images: int) -> int:

@@ -22,6 +22,7 @@ from resmom.methods.barlow import BarlowTwins
 from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.msf import MSF
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.runs import limits
@@ -321,6 +322,9 @@ def images(n: int = 40, labels: bool = True) -> Data:
 
 TINY = replace(RUN, train=Train(steps=200, batch=8, warmup_steps=0))
 
+QUEUE = 30_000 * 4 * 4
+"""Bytes of a queue of 30,000 keys of 4 numbers: a step keeps a copy of it, and MSF one with the new targets in it."""
+
 
 class TestKept:
     """What autograd keeps, counted of a few images, is what it keeps of a whole batch."""
@@ -329,13 +333,15 @@ class TestKept:
         ("method", "fixed"),
         [
             (MoCoV3(hidden=8, out=4), 0),
-            (MoCoV2(hidden=8, out=4, queue=30_000), 0),
-            (MoCoV2(hidden=8, out=4, queue=30_000, symmetric=True), 0),
-            (MoCoV2(hidden=8, out=4, queue=30_000, shuffle_bn=3), 0),
+            (MoCoV2(hidden=8, out=4, queue=30_000), QUEUE),
+            (MoCoV2(hidden=8, out=4, queue=30_000, symmetric=True), 2 * QUEUE),
+            (MoCoV2(hidden=8, out=4, queue=30_000, shuffle_bn=3), QUEUE),
+            (MSF(hidden=8, out=4, predictor_hidden=8, queue=30_000), 2 * QUEUE),
+            (MSF(hidden=8, out=4, predictor_hidden=8, queue=30_000, symmetric=True), 4 * QUEUE),
             (BarlowTwins(hidden=8, out=256), 256 * 256 * 4),
             (Dino(hidden=8, out=64, prototypes=2_048), 2_048 * 64 * 4),
         ],
-        ids=["batch", "queue", "two queues", "groups of three", "correlations", "prototypes"],
+        ids=["batch", "queue", "two queues", "groups of three", "bank", "two banks", "correlations", "prototypes"],
     )
     def test_whatever_is_there_once(self, method: MethodConfig, fixed: int) -> None:
         job = prepare(replace(TINY, method=method, train=replace(TINY.train, batch=36)), images(), CPU, Own())
@@ -347,8 +353,10 @@ class TestKept:
     @pytest.mark.parametrize("batch", [2, 3, 5])
     def test_of_a_batch_too_small_to_be_halved_all_is_the_images(self, batch: int) -> None:
         run = replace(TINY, method=BarlowTwins(hidden=8, out=64), train=replace(TINY.train, batch=batch))
-        kept = kept_bytes_of(prepare(run, images(), CPU, Own()))
-        assert kept.per_image > 0 and (kept.fixed > 0) == (batch >= 4)
+        job = prepare(run, images(), CPU, Own())
+        kept = kept_bytes_of(job)
+        statistics = sum(buffer.nbytes for buffer in job.state.method.buffers())
+        assert kept.per_image > 0 and (kept.fixed > statistics) == (batch >= 4)
 
 
 class TestTrial:
