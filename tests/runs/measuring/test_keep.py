@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from resmom import cli
 from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.errors import UserError
-from resmom.evaluate.linear import Linear
 from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
 from resmom.ondisk import append_line, read_lines
@@ -25,8 +24,7 @@ from resmom.runs.measuring.keep import keep
 from resmom.runs.pretrain import pretrain
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
-
-QUICK = Linear(lrs=(0.03,), weight_decays=(0.0,), epochs=2)
+from tests.runs.measuring.quick import QUICK
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
-"""Few images, and what a user changes in a derived run so that it takes a second."""
+"""Few images, what a user changes in a derived run so that it takes a second, and made-up costs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from resmom.config import Run
@@ -10,11 +12,23 @@ from resmom.data.source import ArraySource, Data
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.runs.machine import Machine
-from resmom.runs.settling.settle import Ask
+from resmom.runs.settling import memory
+from resmom.runs.settling.memory import MEMORY, TRANSIENT, Kept
+from resmom.runs.settling.settle import Ask, Settled
+from resmom.runs.settling.trial import Trial
 from resmom.train.plan import Train
 
 CPU = torch.device("cpu")
 QUIET = Machine(device="cpu", workers=1, quiet=True)
+
+MIB = 2**20
+COST = Trial(
+    0.1, 1.5, 0.5, 5.0, kept=Kept(10 * MIB), weight_bytes=100 * MIB, checkpoint_bytes=5 * MIB, backbone_bytes=MIB
+)
+"""Of a run that is tried, made up."""
+
+Settle = Callable[..., Settled]
+"""`settle` with made-up costs, see the fixture."""
 
 
 def images(n: int = 100, channels: int = 3, labels: bool = True, side: int = 20) -> Data:
@@ -40,3 +54,17 @@ def tiny(run: Run) -> Run:
 
 def train_with(**changes: int) -> Ask:
     return lambda run: replace(run, train=replace(run.train, **changes))  # type: ignore[arg-type]
+
+
+def same(run: Run) -> Run:
+    return run
+
+
+def set_memory(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """Just enough free memory for so many images at once, at `COST`."""
+    need = held * COST.kept.per_image * TRANSIENT + COST.weight_bytes
+    monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
+
+
+def reasons(found: Settled) -> dict[str, str]:
+    return {choice.option: choice.reason for choice in found.choices}

@@ -1,0 +1,52 @@
+"""Runs settled with made-up costs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from resmom.build import Own
+from resmom.config import Run
+from resmom.data.source import Data
+from resmom.nets.backbones import BackboneConfig
+from resmom.runs.settling import settle
+from resmom.runs.settling.settle import Ask, Asked, Settled
+from resmom.runs.settling.trial import Trial
+from tests.runs.settling.derived import COST, CPU, Settle, images, same
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs that were tried; each of them costs `COST`."""
+    runs: list[Run] = []
+
+    def made_up(
+        run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float
+    ) -> Trial:
+        runs.append(run)
+        return replace(COST, in_parts=own.method is None and run.method.traits.micro_batches)
+
+    monkeypatch.setattr(settle, "trial", made_up)
+    return runs
+
+
+@pytest.fixture
+def settled(tried: list[Run], tmp_path: Path) -> Settle:
+    """Settle with made-up costs."""
+
+    def call(
+        ask: Ask = same,
+        n: int = 5_000,
+        base: Run | None = None,
+        time: float | None = None,
+        backbone: BackboneConfig | None = None,
+        own: Own | None = None,
+        init: str = "",
+        priced: bool = False,
+    ) -> Settled:
+        data = images(n, side=32 if n < 5_000 else 16)
+        asked = Asked(base, ask, init, time, backbone, priced)
+        return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
+
+    return call
