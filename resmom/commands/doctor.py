@@ -1,4 +1,4 @@
-"""resmom doctor [RUN] [--out DIR] [--data DATA]"""
+"""resmom doctor [RUN] [--out DIR] [--data DATA] [--threads N]"""
 
 import dataclasses
 import textwrap
@@ -10,6 +10,7 @@ import tyro
 from resmom.commands import parse, print_json
 from resmom.runs.doctor.examine import examine, questions
 from resmom.runs.doctor.finding import Finding
+from resmom.runs.machine import Machine
 
 ABOUT = (
     "Is this machine ready, and if something is wrong, what to do? Looks at versions, devices, cores, memory and the "
@@ -27,6 +28,8 @@ class Arguments:
     """A folder where runs are to be written: is there room, can it be written to and locked?"""
     data: str = ""
     """Images, as for pretrain: do they open, and can some of them be read? Nothing is downloaded."""
+    threads: int = 0
+    """CPU threads, as other commands would be given them; 0 is torch's choice."""
     json: bool = False
     """Print the findings as JSON, with the facts they rest on."""
 
@@ -36,7 +39,8 @@ def main(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "resmom doctor", ABOUT)
     found: list[Finding] = []
     facts = {}
-    for name, answer in examine(questions(a.run, a.out, a.data)):
+    machine = Machine(threads=a.threads)
+    for name, answer in examine(questions(a.run, a.out, a.data, machine.threads)):
         found += answer.findings
         facts[name] = answer.facts
         if not a.json:

@@ -30,8 +30,11 @@ class Question:
     slow: str = ""
 
 
-def questions(run: Path | None = None, out: Path | None = None, data: str = "") -> list[Question]:
-    """What is asked of this machine, and of the run, the place for runs and the images that were named."""
+def questions(run: Path | None = None, out: Path | None = None, data: str = "", threads: int = 0) -> list[Question]:
+    """What is asked of this machine, and of the run, the place for runs and the images that were named.
+
+    `threads`: those of one operation, which hold for all that is asked after them; 0 for torch's choice.
+    """
     report = "report it, with what `resmom doctor --json` prints"
     anew = "install it anew: pip install --force-reinstall"
     torch = f"{anew} torch torchvision, a build for this machine; PyTorch's page of installation tells the command"
@@ -52,7 +55,7 @@ def questions(run: Path | None = None, out: Path | None = None, data: str = "") 
         Question("numba", "compiled", made, needs=("numpy", "torch"), seconds=180.0),
         Question("cores", "cores", report),
         Question("memory", "memory", report),
-        Question("threads", "threads", report, needs=("torch",)),
+        Question("threads", "threads", report, (str(threads),), ("torch",)),
         Question("devices", "devices", "update the GPU's driver, or start the machine anew", needs=("torch",)),
     ]
     usable = ("numpy", "torch", "torchvision", "pillow")

@@ -59,6 +59,8 @@ class Threads:
     """Whether the C library could be told to keep freed memory."""
     allocator: str
     """What LD_PRELOAD puts in the place of the C library's own allocator; empty where nothing does."""
+    given: bool = False
+    """Whether their number was given with --threads."""
 
 
 def cores() -> Answer:
@@ -107,10 +109,15 @@ def judge_memory(found: Memory) -> Iterator[Finding]:
         yield Finding("memory", "ok", f"{words}.")
 
 
-def threads() -> Answer:
-    """The probe of torch's threads and of the allocator, set for this process as the command line sets them."""
+def threads(number: str = "0") -> Answer:
+    """The probe of torch's threads and of the allocator, set for this process as the command line sets them.
+
+    `number` of threads: 0 for torch's choice.
+    """
     import torch
 
+    if given := int(number):
+        torch.set_num_threads(given)
     found = Threads(
         torch.get_num_threads(),
         _cores().usable,
@@ -118,6 +125,7 @@ def threads() -> Answer:
         os.environ.get("OMP_WAIT_POLICY", ""),
         keep_memory(),
         next((word for word in os.environ.get("LD_PRELOAD", "").split(":") if "malloc" in word), ""),
+        given > 0,
     )
     return answer(found, judge_threads(found, platform.system()))
 
@@ -136,7 +144,7 @@ def judge_threads(found: Threads, system: str) -> Iterator[Finding]:
             "each other, which can make training many times slower.",
             f"--threads {fits} with every command, or OMP_NUM_THREADS={fits} in the environment",
         )
-    elif found.asked and 2 * found.threads <= fits:
+    elif found.asked and not found.given and 2 * found.threads <= fits:
         quiet = False
         yield Finding(
             "threads",

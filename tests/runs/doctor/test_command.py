@@ -11,6 +11,7 @@ import pytest
 from resmom.commands import doctor
 from resmom.runs.doctor.examine import Question, examine, questions
 from resmom.runs.doctor.finding import Finding
+from tests.conftest import Call
 from tests.runs.doctor.test_apart import ILL
 
 WELL, BAD = Question("well", "well", "-", ("it is fine.",)), Question("bad", "raises", "repair it")
@@ -47,9 +48,9 @@ def test_json(ask: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> No
 def test_arguments_arrive(ask: pytest.MonkeyPatch) -> None:
     given: list[tuple[object, ...]] = []
     ask.setattr(doctor, "questions", lambda *asked: given.append(asked) or [])
-    doctor.main(["runs/a", "--out", "runs", "--data", "photos"])
+    doctor.main(["runs/a", "--out", "runs", "--data", "photos", "--threads", "2"])
     doctor.main([])
-    assert given == [(Path("runs/a"), Path("runs"), "photos"), (None, None, "")]
+    assert given == [(Path("runs/a"), Path("runs"), "photos", 2), (None, None, "", 0)]
 
 
 def test_long_findings_stand_beside_their_head() -> None:
@@ -89,11 +90,17 @@ def test_it_answers_where_torch_is_broken(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_of_it_on_this_machine(tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "resmom", "doctor", "--json", "--out", str(tmp_path / "runs")]
+    call = [sys.executable, "-m", "resmom", "doctor", "--json", "--threads", "1", "--out", str(tmp_path / "runs")]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     told = json.loads(done.stdout)
     assert done.stderr == "" and done.returncode == int(not told["ready"])
     answered = {question.name for question in questions(out=tmp_path)} | {"system", "cpu"}
     assert answered <= set(told["facts"])
     assert not any("failed" in facts for facts in told["facts"].values())
-    assert told["facts"]["threads"]["waiting"] == "PASSIVE"
+    threads = told["facts"]["threads"]
+    assert (threads["waiting"], threads["threads"], threads["given"]) == ("PASSIVE", 1, True)
+
+
+def test_a_number_of_threads_that_is_none(call: Call) -> None:
+    status, _, err = call("doctor", "--threads", -1)
+    assert status == 2 and "threads is -1; it is a number of threads, or 0 for torch's choice" in err

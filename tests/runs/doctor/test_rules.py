@@ -178,6 +178,9 @@ class TestResources:
         state, words, remedy = one(judge_threads(replace(THREADS, threads=1, asked="1"), "Linux"))
         assert state == "note" and "OMP_NUM_THREADS is 1" in words and "--threads 16" in remedy
         assert one(judge_threads(replace(THREADS, threads=8), "Linux"))[0] == "ok"  # one per physical core
+        assert (
+            one(judge_threads(replace(THREADS, threads=1, asked="1", given=True), "Linux"))[0] == "ok"
+        )  # by --threads
 
     def test_spinning(self) -> None:
         assert one(judge_threads(replace(THREADS, waiting="active"), "Linux"))[0] == "note"
