@@ -21,7 +21,7 @@ from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.machine import Machine, Trainer
 from resmom.runs.settling.rehearsal import rehearse
-from resmom.runs.settling.settle import Asked, Settled, settle
+from resmom.runs.settling.settle import Asked, Settled, require_sound, settle
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
 
     Raises ConfigError, DataError or RunDirError for what cannot be done.
     """
+    require_sound(asked)  # before the folder: who has to name another one shall not meet the next mistake then
     RunDir(out).refuse_if_used()
     device = device_for(machine)
     opened = data if isinstance(data, Data) else open_data(data)

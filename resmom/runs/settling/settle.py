@@ -91,9 +91,7 @@ def settle(
     it is, unless its cost is asked for. `say` is told of a trial before it begins. Raises ConfigError, DataError or
     RunDirError with the rule that cannot be kept.
     """
-    base, ask, budget = asked.base, asked.change, asked.seconds
-    if base is not None and asked.init:
-        base = replace(base, init=asked.init)
+    base, ask, budget = _base(asked), asked.change, asked.seconds
     if dist.world() > 1 and (base is None or budget is not None or asked.priced):
         raise ConfigError(
             "several processes cannot derive settings, fit a time or estimate one: each would measure another machine; "
@@ -152,6 +150,19 @@ def settle(
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
     return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data))
+
+
+def require_sound(asked: Asked) -> None:
+    """Raise ConfigError for a recipe that cannot train as it was asked for. What is derived can be judged only when it
+    is: by `settle`."""
+    base = _base(asked)
+    if base is not None:
+        check(asked.change(base))
+
+
+def _base(asked: Asked) -> Run | None:
+    """The recipe, with the weights it shall start from."""
+    return replace(asked.base, init=asked.init) if asked.base is not None and asked.init else asked.base
 
 
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
