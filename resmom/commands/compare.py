@@ -180,7 +180,7 @@ def _compare(first: str, rest: list[str]) -> int:
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
     set_process(replace(a.machine, threads=a.machine.threads or next(begun, named.threads)))
-    ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, _quietly if a.machine.quiet else say)
+    ended = compare(grid, a.data, a.out, a.machine, a.linear, a.part, say)
     _print(ended.comparison, a.json)
     left = ended.comparison.left
     if left:
@@ -262,7 +262,3 @@ def _state(standing: Standing) -> str:
 def _tell_cut(files: Sequence[Path]) -> None:
     for file in cut_short(files):
         say(f"the last line of {file} is cut short and left out; the same `resmom compare` call makes it again")
-
-
-def _quietly(text: str) -> None:
-    """Nothing is said."""

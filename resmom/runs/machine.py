@@ -31,7 +31,7 @@ class Machine:
     """On a GPU: only operations that give the same bits again, so that a run repeats and resumes exactly there too; set
     by the command line. Slower; torch warns of an operation that has no such form. A CPU does so anyway."""
     quiet: bool = False
-    """Say nothing while training."""
+    """Say nothing while training. A comparison says a line for every finished cell all the same."""
 
     def __post_init__(self) -> None:
         if self.workers < -1:

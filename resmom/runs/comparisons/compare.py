@@ -77,8 +77,8 @@ def compare(
 
     Each cell is a run folder, OUT/ARM/seed-S, and when it is finished a line of OUT/cells.jsonl. `linear` adds the
     linear probe. `part` is a share of the cells, 2/3 for the second of three machines. Processes that share a folder
-    pass over each other's cells. Raises UserError before anything is trained if any cell cannot be, or is not what the
-    folder or its lines say.
+    pass over each other's cells. `say` is told what a cell came to, and of a machine that is not quiet more. Raises
+    UserError before anything is trained if any cell cannot be, or is not what the folder or its lines say.
     """
     if dist.announced() > 1:
         raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
@@ -88,7 +88,7 @@ def compare(
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
     _rehearse(waiting, images, device)
     out.mkdir(parents=True, exist_ok=True)
-    if grid.origin is not None and grid.origin.note:
+    if grid.origin is not None and grid.origin.note and not machine.quiet:
         say(grid.origin.note)
     done = elsewhere = 0
     stopped = None
@@ -99,12 +99,13 @@ def compare(
                 continue
             # Another process may have finished it since.
             if not finished(_lines(out).get((cell.arm, cell.seed)), linear):
-                say(f"{cell.arm}, seed {cell.seed}: {number} of {len(waiting)}")
+                if not machine.quiet:
+                    say(f"{cell.arm}, seed {cell.seed}: {number} of {len(waiting)}")
                 stopped = _train(cell, images, out, linear, machine)
             if stopped is not None:
                 break
             done += 1
-        say(time_left(standings(grid, images, out, linear, part)))
+        say(f"{_outcome(_lines(out)[cell.arm, cell.seed])}; {time_left(standings(grid, images, out, linear, part))}")
     found = comparison(list(_lines(out).values()), first=tuple(grid.arms))
     return Ended(replace(found, left=len(waiting) - done), elsewhere, stopped)
 
@@ -167,6 +168,14 @@ def time_left(found: Sequence[Standing]) -> str:
     if not left or len(seconds) < len(left):
         return words
     return f"{words}; about {words_of_time(sum(seconds))} of training left"
+
+
+def _outcome(line: Line) -> str:
+    """What a finished cell came to, in words."""
+    measures = line["measures"]
+    known = [f"{name} {measures[f'knn/{name}']:.2f}" for name in ("student", "teacher") if f"knn/{name}" in measures]
+    words = "done" if line["failed"] is None else "diverged"
+    return f"{line['arm']}, seed {line['seed']}: {', '.join([words, *(['kNN ' + ', '.join(known)] if known else [])])}"
 
 
 def can_show(images: Data, began: float | None = None) -> str:

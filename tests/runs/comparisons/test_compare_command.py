@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from resmom.runs.comparisons.results import RESULTS
 from tests.conftest import Call
 from tests.runs.comparisons.grids import OPTIONS, TINY, line
 from tests.runs.crash import write_images
+
+DONE = r"done, kNN student \d+\.\d\d, teacher \d+\.\d\d"
+"""What is said of a cell when it is finished."""
 
 
 @pytest.fixture
@@ -42,7 +46,11 @@ def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path
         too_short(12),
     ]
     status, told, err = call(*grid, "--part", "1/2", "--json")
-    assert status == 0 and err == ""
+    half, whole = err.splitlines()  # a line for every cell, though the call is quiet
+    assert status == 0 and re.fullmatch(
+        rf"weight=0, seed 0: {DONE}; 1 of 2 cells done; about .* of training left", half
+    )
+    assert re.fullmatch(rf"weight=1, seed 0: {DONE}; 2 of 2 cells done", whole)
     first = json.loads(told)
     assert [(arm["name"], arm["seeds"]) for arm in first["arms"]] == [("weight=0", [0]), ("weight=1", [0])]
     assert (first["left"], first["against"]) == (0, "weight=0")
