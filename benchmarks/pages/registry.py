@@ -9,6 +9,7 @@ from benchmarks.pages.across import beside, twice
 from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
+from benchmarks.pages.short import Row, short
 from benchmarks.pages.tables import (
     accuracies,
     ahead,
@@ -87,6 +88,26 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "classes": partial(classes, file=CHAIN, names=arms.DETECTORS, network="student"),
     },
     "log.md": {"dino": partial(accuracies, file=DINO, names=arms.HEADS, kinds=KNN)},
+    "../README.md": {
+        "short": partial(
+            short,
+            rows=[
+                Row("CIFAR-100, 4 epochs: weight 2", QUESTIONS, "w2"),
+                Row(
+                    "… MoCo-v3's temperature and momentum tuned too: weight 2", TUNED, "w2-t0.1-m0.9", "plain-t0.1-m0.9"
+                ),
+                Row("CIFAR-100, 20 epochs: weight 1, the default", LONGER, "w1", more=DEFAULT),
+                Row("… weight 2", LONGER, "w2"),
+                Row("… MoCo-v3 tuned: weight 2", TUNED_LONGER, "w2"),
+                Row("CIFAR-10, 4 epochs: weight 1", CIFAR10, "w1"),
+                Row("Tiny-ImageNet, 2 epochs: weight 1", TINY, "w1"),
+                Row("photos (Imagenette, views of 64 pixels), 20 epochs: weight 1", PHOTOS, "w1"),
+                Row("a micro Vision Transformer, CIFAR-100, 4 epochs: weight 1", VIT, "w1"),
+                Row("the control: distillation over relations, CIFAR-100, 4 epochs", QUESTIONS, "kd_relation"),
+                Row("… 20 epochs", LONGER, "kd_relation"),
+            ],
+        )
+    },
     "results/imagenet.md": {
         "costs": partial(costs, file="imagenet/costs.jsonl"),
         "groups": partial(costs, file="imagenet/groups.jsonl"),

@@ -1,6 +1,7 @@
 """The result pages: what is committed is what the result files say, and a block that is wrong is found."""
 
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import filled, stale
-from benchmarks.pages.registry import FIGURES, PAGES
-from benchmarks.pages.tables import ahead, lead, twins
+from benchmarks.pages.registry import FIGURES, PAGES, QUESTIONS
+from benchmarks.pages.short import Row, short
+from benchmarks.pages.tables import ahead, lead, lines_of, twins
 from resmom.errors import UserError
 from resmom.ondisk import append_line
 
@@ -118,3 +120,17 @@ def test_the_lead_along_the_way_is_by_seed(docs: Path) -> None:
     assert found[4] == "| C, student | +0.00 | +0.00 |"
     append_line(docs / "results" / "m.jsonl", line("d", 9, 20))
     assert lead(docs, "m.jsonl", {"a": "A", "d": "D"}).splitlines()[-1] == "| D, teacher | – | – |"
+
+
+def test_the_short_table_has_the_plain_accuracy_and_the_paired_difference() -> None:
+    values = {
+        (arm, line["seed"]): line["measures"]["knn/student"]
+        for arm in ("plain", "w2")
+        for line in lines_of(DOCS, QUESTIONS, [arm])
+    }
+    seeds = sorted(seed for arm, seed in values if arm == "w2")
+    plain = [values["plain", seed] for seed in seeds]
+    mean = statistics.fmean(values["w2", seed] - values["plain", seed] for seed in seeds)
+    row = short(DOCS, [Row("weight 2", QUESTIONS, "w2")]).splitlines()[-1]
+    assert row.startswith(f"| weight 2 | {statistics.fmean(plain):.2f} ± {statistics.stdev(plain):.2f} | {mean:+.2f} [")
+    assert row.endswith(f"n = {len(seeds)}: resolved |")

@@ -1,0 +1,35 @@
+"""The table of the README: what the term and its best control bring, a row for each setting that was run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.pages.tables import lines_of
+from resmom.runs.comparisons.arms import comparison
+from resmom.runs.comparisons.comparison import told, verdict
+
+KIND = "knn/student"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm beside another one of a result file."""
+
+    what: str
+    file: str
+    arm: str
+    beside: str = "plain"
+    more: str = ""
+    """A file whose runs count beside, or instead of, those of `file`."""
+
+
+def short(docs: Path, rows: Sequence[Row]) -> str:
+    """kNN of the student: of the arm that it is beside, and the difference over the same seeds with its interval."""
+    told_rows = []
+    for row in rows:
+        names = [row.beside, row.arm]
+        found = comparison([line for file in (row.file, row.more) if file for line in lines_of(docs, file, names)])
+        without, with_it = found.arms
+        said = verdict(with_it, KIND, 2).partition(";")[0]
+        told_rows.append(f"| {row.what} | {told(without.measures.get(KIND))} | {said} |")
+    return "| | without, % | with it, same seeds |\n|---|---|---|\n" + "\n".join(told_rows)
