@@ -1,13 +1,13 @@
 """What becomes of the same photos in the same time on one core, by ours and by lightly-train.
 
     taskset -c 0 python -m benchmarks.sametime --data imagenette/ --out DIR --python ~/peers/bin/python \
-        [--minutes 10] [--seeds 3] [--only ARM ...] [--part 0/2]
+        [--minutes 10] [--seeds 3] [--only ARM ...]
 
 Every arm gets the images of imagenette/train and so many minutes, from the start of its process to its end.
 lightly-train is asked for its speed beforehand, which does not count, and then trained for as many steps as fit, with
 its schedule of that length. Its environment is the one that docs/results/speed/README.md tells how to make. What comes
-out is tested by the same protocols. Finished cells are read from DIR/cells.jsonl and not run again; two processes can
-share the work with --part 0/2 and --part 1/2, each bound to a core of its own.
+out is tested by the same protocols. Finished cells are read from DIR/cells.jsonl and not run again; the same command on
+another core shares the work.
 
 Who takes part stands in benchmarks/sametime/arm.py.
 """
@@ -21,14 +21,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.ended import ended
-from benchmarks.sametime.arm import ARMS, BATCH, Ask, Theirs, steps_within
+from benchmarks.sametime.arm import ARMS, BATCH, SIDES, Ask, Theirs, steps_within
 from benchmarks.sametime.judge import judge, ours, theirs
 from benchmarks.sametime.table import table
 from resmom.data.open import open_data
@@ -60,23 +61,24 @@ def ask_theirs(python: Path, ask: Ask, log: Path) -> str:
     return run([str(python), "-m", "benchmarks.sametime.lightly_train_", ask.text()], log)
 
 
-def speed_of(python: Path, arm: Theirs, data: Path, out: Path, log: Path) -> tuple[float, float]:
-    """Seconds from its start to the first step, and of a step."""
-    said = json.loads(ask_theirs(python, Ask(arm, str(data), str(out), 0, epochs=10**6), log).splitlines()[-1])
+def speed_of(python: Path, arm: Theirs, data: Path, out: Path, log: Path) -> dict[str, Any]:
+    """`start_up`, seconds from its start to the first step, `per_step`, those of a step, and its `version`."""
+    told = ask_theirs(python, Ask(arm, str(data), str(out), 0, epochs=10**6), log)
     shutil.rmtree(out, ignore_errors=True)
-    return said["start_up"], said["per_step"]
+    said: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return said
 
 
 def cell(name: str, seed: int, opened: Data, options: argparse.Namespace) -> dict[str, Any]:
     """One training, timed, and what its network is worth."""
-    folder = options.out / re.sub(r"[^\w.]+", "-", f"{name} {seed}")
+    folder = options.out / _folder(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # cut off in the middle, or its line would be there
     folder.mkdir(parents=True)
-    data, log, arm = options.data / "train", folder / "log.txt", ARMS[name]
+    data, log, arm, about = options.data / "train", folder / "log.txt", ARMS[name], {}
     ask = None
     if arm is not None:
-        speed = speed_of(options.python, arm, data, folder / "speed", log)
-        steps = steps_within(60 * options.minutes, *speed)
+        about = speed_of(options.python, arm, data, folder / "speed", log)
+        steps = steps_within(60 * options.minutes, about["start_up"], about["per_step"])
         ask = Ask(arm, str(data), str(folder / "out"), seed, steps, math.ceil(steps / (len(opened.train) // BATCH)))
     began, spent = time.perf_counter(), _processor()
     if ask is None:
@@ -85,16 +87,20 @@ def cell(name: str, seed: int, opened: Data, options: argparse.Namespace) -> dic
         ask_theirs(options.python, ask, log)
     timed = {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(_processor() - spent, 1)}
     trained = ours(folder / "out") if arm is None else theirs(folder / "out", arm)
-    split = labelled_split(open_data(str(options.data)))
+    split = labelled_split(opened, trained_on=False)
     assert split is not None
     return {
-        "arm": name,
-        "seed": seed,
-        "minutes": options.minutes,
-        "steps": steps,
-        **timed,
-        "top1": judge(trained, split),
+        **{"arm": name, "seed": seed, "minutes": options.minutes, "steps": steps, **timed},
+        **{"speed": about, "top1": judge(trained, split, SIDES if arm is None else arm.sides)},
     }
+
+
+def _folder(name: str, seed: int) -> str:
+    return re.sub(r"[^\w.]+", "-", f"{name} {seed}")
+
+
+def _what(line: Mapping[str, Any]) -> tuple[str, int, float]:
+    return line["arm"], line["seed"], line["minutes"]
 
 
 def _processor() -> float:
@@ -111,7 +117,6 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--part", default="0/1", help="this process's share, as 0/2 and 1/2 for two of them")
     options = parser.parse_args(words)
     options.data, options.out = options.data.resolve(), options.out.resolve()
     opened = open_data(str(options.data))
@@ -123,17 +128,18 @@ def main(words: Sequence[str]) -> int:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     cells = options.out / "cells.jsonl"
-    part, parts = map(int, options.part.split("/"))
-    todo = [(name, seed) for seed in range(options.seeds) for name in ARMS if name in options.only]
-    for name, seed in todo[part::parts]:
-        if (name, seed, options.minutes) in {
-            (line["arm"], line["seed"], line["minutes"]) for line in read_lines(cells)
-        }:
-            continue
-        line = cell(name, seed, opened, options)
-        with (options.out / "cells.lock").open("w") as held:
-            lock(held, wait=True)
-            append_line(cells, {**line, "environment": shareable(environment())})
+    for seed, name in product(range(options.seeds), options.only):
+        with (options.out / f"{_folder(name, seed)}.lock").open("w") as mine:
+            try:
+                lock(mine)
+            except BlockingIOError:  # another process is at it
+                continue
+            if (name, seed, options.minutes) in map(_what, read_lines(cells)):
+                continue
+            line = cell(name, seed, opened, options)
+            with (options.out / "cells.lock").open("w") as held:
+                lock(held, wait=True)
+                append_line(cells, {**line, "environment": shareable(environment())})
         print(f"{name}, seed {seed}: {line['steps']} steps, {line['top1']}", flush=True)
     print("\n".join(table(read_lines(cells))))
     return 0

@@ -2,8 +2,8 @@
 
     python -m benchmarks.sametime.lightly_train_ ASK     (an `Ask` as JSON)
 
-To find its speed it prints {"start_up", "per_step"}, seconds, as the last line of standard output. A training leaves
-OUT/exported_models/exported_last.pt.
+To find its speed it prints {"start_up", "per_step", "version"}, in seconds, as the last line of standard output. A
+training leaves OUT/exported_models/exported_last.pt.
 """
 
 import json
@@ -60,7 +60,8 @@ class Speed(pytorch_lightning.Callback):
             return
         self._steps += 1
         if now - self._first >= self._seconds:
-            found = {"start_up": self._start_up, "per_step": (now - self._first) / self._steps}
+            per_step = (now - self._first) / self._steps
+            found = {"start_up": self._start_up, "per_step": per_step, "version": lightly_train.__version__}
             print(f"\n{json.dumps(found)}", flush=True)  # below its progress bar
             os._exit(0)
 

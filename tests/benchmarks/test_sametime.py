@@ -36,7 +36,7 @@ ask = Ask.read(sys.argv[3])
 with open("{asked}", "a") as file:
     file.write(sys.argv[3] + "\\n")
 if not ask.steps:
-    print('Epoch 0: 50%\\n' + json.dumps(dict(start_up=6.0, per_step=0.5)))
+    print('Epoch 0: 50%\\n' + json.dumps(dict(start_up=6.0, per_step=0.5, version='1.2')))
 else:
     torch.manual_seed(ask.seed)
     out = Path(ask.out) / "exported_models"
@@ -93,6 +93,7 @@ def test_a_cell_is_as_long_as_its_speed_allows_is_tested_and_not_run_again(
     assert set(line["top1"]) == {"64", "128"}
     assert line["top1"]["64"]["linear"] > 80, "two shades of grey are told apart by random weights too"
     assert line["cpu_seconds"] > 0
+    assert line["speed"] == {"start_up": 6.0, "per_step": 0.5, "version": "1.2"}
     assert "environment" in line
 
     capsys.readouterr()
