@@ -24,7 +24,8 @@ from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.nets.backbones import patch_of
 from resmom.recipes import base_of
-from resmom.recipes.automatic import ema_for, warmup
+from resmom.recipes.automatic import warmup
+from resmom.recipes.teaching import ema_by_length
 from resmom.recipes.words import named as words_of
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.base import Base, base_named
@@ -211,10 +212,13 @@ def _of_other_length(derived: Run, run: Run) -> str:
         return ""
     if (run.train.warmup_steps, run.ema) != (derived.train.warmup_steps, derived.ema):
         return ""
+    stays, other = f"train.warmup_steps {run.train.warmup_steps}", f"--train.warmup-steps {warmup(steps)}"
+    if derived.ema == ema_by_length(derived.train.steps)[0]:
+        stays += f" and ema.momentum {run.ema.momentum:.4g}"
+        other += f" --ema.momentum {ema_by_length(steps)[0].momentum:.4g}"
     return (
-        f"{steps} steps instead of {derived.train.steps}: what was derived from the length stays, train.warmup_steps "
-        f"{run.train.warmup_steps} and ema.momentum {run.ema.momentum:.4g}; for {steps} steps they would be "
-        f"--train.warmup-steps {warmup(steps)} --ema.momentum {ema_for(steps)[0].momentum:.4g}"
+        f"{steps} steps instead of {derived.train.steps}: what was derived from the length stays, {stays}; for {steps} "
+        f"steps there would be {other}"
     )
 
 

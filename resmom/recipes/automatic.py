@@ -1,7 +1,8 @@
 """Settings derived from the data and the machine, each with its reason: what `resmom pretrain` runs without a recipe.
 
 The table of the rules, and the measurements behind each, stand in docs/automatic.md; `benchmarks/settings.py` repeats
-the measurements. Change a rule here, there, and in the table together.
+the measurements. Change a rule here (those of method, teacher and term in
+`teaching`), there, and in the table together.
 """
 
 import math
@@ -11,11 +12,10 @@ from typing import Literal
 from resmom.config import ConfigError, Log, Run
 from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
-from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.nets.teacher import Ema
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.side import fitted
+from resmom.recipes.teaching import ema_for, method_for, term_for
 from resmom.recipes.words import named, numbers, passes
 from resmom.train.optim import AdamW, OptimConfig, Sgd
 from resmom.train.plan import Train
@@ -86,7 +86,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("image_size", side, why)
     backbone, why = _backbone(facts, side)
     chosen("backbone", named(backbone), why)
-    method, why = _method(backbone)
+    method, why = method_for(facts, backbone)
     chosen("method", f"MoCo-v3, temperature {method.temperature:g}, heads {method.hidden}/{method.out}", why)
     batch, why = _batch(facts, limits)
     chosen("train.batch", batch, why)
@@ -94,7 +94,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("train.steps", f"{steps} ({passes(steps / steps_per_epoch(facts.images, batch))})", why)
     optim, why = _optim(facts, backbone)
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
-    ema, why = ema_for(steps)
+    ema, why = ema_for(facts, backbone, steps)
     chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
     view, why = _view(facts, side)
     chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
@@ -102,15 +102,13 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("policy.mean", f"{numbers(mean)}, std {numbers(std)}", why)
     precision, why = _precision(facts)
     chosen("train.precision", precision, why)
-    chosen(
-        "residual.weight",
-        0,
-        "the published method; whether the term helps here is not known (docs/compare.md); --residual.weight 1 has it",
-    )
+    term, why = term_for(facts, backbone)
+    chosen("residual.weight", f"{term.weight:g}", why)
     run = Run(
         recipe="automatic",
         init=facts.init,
         method=method,
+        residual=term,
         backbone=backbone,
         policy=Policy((view, view), mean, std),
         optim=optim,
@@ -132,11 +130,6 @@ def _log(steps: int, per_epoch: int, limits: Limits) -> Log:
 def warmup(steps: int) -> int:
     """Steps of the warm-up: a twentieth of the run, as 10 of 200 epochs in the literature, and no more than 1,000."""
     return min(1000, steps // 20)
-
-
-def momentum_of(half_life_steps: float) -> float:
-    """The momentum whose half-life is so many steps."""
-    return math.exp(math.log(0.5) / half_life_steps)
 
 
 def _side(facts: Facts) -> tuple[int, str]:
@@ -182,19 +175,6 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.images < 100_000:
         return ResNet(18), "fewer than 100,000 images: ResNet-18"
     return ResNet(50), "100,000 images or more: ResNet-50"
-
-
-def _method(backbone: BackboneConfig) -> tuple[MoCoV3, str]:
-    reason = "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
-    match backbone:
-        case SmallResNet(widths=widths):
-            return MoCoV3(temperature=0.2, hidden=4 * widths[-1], out=128), reason
-        case MoCoViT(size="micro") | DinoViT(size="micro"):  # of the usual heads a step would be most
-            return MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain"), reason
-        case MoCoViT() | DinoViT():
-            return MoCoV3(0.2, projector_layers=3, predictor_norm="plain"), reason
-        case _:
-            return MoCoV3(temperature=0.2, hidden=2048, out=256), reason
 
 
 def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
@@ -248,20 +228,6 @@ def _optim(facts: Facts, backbone: BackboneConfig) -> tuple[OptimConfig, str]:
     if isinstance(backbone, Timm):
         source += f", not measured for {backbone.name}"
     return AdamW(lr=lower if facts.init else lr, weight_decay=0.1), source + start
-
-
-def ema_for(steps: int) -> tuple[Ema, str]:
-    """How fast the teacher of a run of so many steps follows, and why."""
-    hundredth, tenth = steps / 100, steps / 10
-    life = min(700.0, max(20.0, hundredth), tenth)  # past a tenth the teacher is still its random start
-    if life == hundredth:
-        share = "a hundredth of the run"
-    elif life < 20:
-        share = "a tenth of so short a run"
-    else:
-        bound = "at least" if life > hundredth else "at most"
-        share = f"{bound} so many, where a hundredth of the run is {hundredth:,.0f}"
-    return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"
 
 
 def _view(facts: Facts, side: int) -> tuple[View, str]:

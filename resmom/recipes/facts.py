@@ -28,7 +28,8 @@ class Facts:
     than float32; `init` names a file of weights to start from, `seen` what the file says that its network was trained
     to see, and `backbone` the architecture found in it, or the one that the user asked for, of which a
     transformer's image and patch follow the views. `view` (the side of the views), `batch` and `steps` are those the
-    user asked for (0: none), since others follow them.
+    user asked for (0: none), since others follow them. `own`: the user asked for another method than the derived one,
+    or brings method or backbone from Python, so that what was measured of the derived ones says nothing.
     """
 
     images: int
@@ -44,6 +45,7 @@ class Facts:
     view: int = 0
     batch: int = 0
     steps: int = 0
+    own: bool = False
 
 
 @dataclass(frozen=True)

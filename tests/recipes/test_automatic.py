@@ -9,10 +9,13 @@ import torch
 from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
+from resmom.losses.residual import Residual
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.recipes.automatic import Choice, automatic, momentum_of, warmup
+from resmom.nets.teacher import Ema
+from resmom.recipes.automatic import Choice, automatic, warmup
 from resmom.recipes.facts import Facts, Limits, Seen
+from resmom.recipes.teaching import ema_by_length, momentum_of
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd
 from resmom.views.policy import IMAGENET
@@ -52,7 +55,7 @@ def test_the_run_can_be_used_and_is_its_own_json(kind: str) -> None:
     run = derived(KINDS[kind])
     check(run)
     assert from_json(to_json(run)) == run
-    assert run.recipe == "automatic" and run.residual.weight == 0  # the published method
+    assert run.recipe == "automatic"
     assert run.policy.views[0] == run.policy.views[1] and run.policy.views[0].scale == (0.2, 1.0)
     assert len(run.policy.mean) == len(KINDS[kind].mean)
 
@@ -175,8 +178,8 @@ def test_the_backbone_says_where_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("backbone", "method"),
     [
-        (None, MoCoV3(temperature=0.2, hidden=512, out=128)),
-        (SmallResNet((8, 16)), MoCoV3(temperature=0.2, hidden=64, out=128)),
+        (None, MoCoV3(temperature=0.1, hidden=512, out=128)),
+        (SmallResNet((8, 16)), MoCoV3(temperature=0.1, hidden=64, out=128)),
         (ResNet(18), MoCoV3(temperature=0.2, hidden=2048, out=256)),
         (MoCoViT("micro"), MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain")),
         (MoCoViT("small"), MoCoV3(temperature=0.2, projector_layers=3, predictor_norm="plain")),
@@ -261,9 +264,10 @@ def test_known_half_lives() -> None:
     ("steps", "life"), [(60, 6), (200, 20), (2_000, 20), (7_813, 78.13), (70_000, 700), (500_000, 700)]
 )
 def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: float) -> None:
-    ema = derived(PHOTOS, Limits(steps=steps)).ema
+    facts = replace(PHOTOS, backbone=ResNet(18))
+    ema = derived(facts, Limits(steps=steps)).ema
     assert half_life(ema.momentum) == pytest.approx(life) and ema.final == 1.0
-    told = choice(PHOTOS, "ema.momentum", Limits(steps=steps)).reason
+    told = choice(facts, "ema.momentum", Limits(steps=steps)).reason
     assert f"a half-life of {life:.0f} steps" in told
     share = {
         60: "a tenth of so short a run",
@@ -271,6 +275,36 @@ def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: floa
         500_000: "at most so many, where a hundredth of the run is 5,000",
     }
     assert told.endswith(share.get(steps, "steps: a hundredth of the run"))
+
+
+@pytest.mark.parametrize("facts", [PHOTOS, DIGITS, replace(PHOTOS, gpu=True, backbone=SmallResNet())])
+def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
+    """Temperature, teacher and term of docs/automatic.md, whatever the length of the run."""
+    for steps in (200, 50_000):
+        run = derived(facts, Limits(steps=steps))
+        assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.1
+        assert (run.ema, run.residual) == (Ema(0.9, 1.0), Residual(weight=2.0))
+    assert "measured" in choice(facts, "ema.momentum").reason
+    term = choice(facts, "residual.weight")
+    assert term.value == "2" and "--residual.weight 0 leaves it out" in term.reason
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(PHOTOS, backbone=ResNet(18)),
+        replace(PHOTOS, backbone=MoCoViT("micro")),
+        replace(PHOTOS, gpu=True),
+        replace(PHOTOS, init="small.safetensors", backbone=SmallResNet()),
+        replace(PHOTOS, own=True),
+    ],
+)
+def test_all_others_have_the_published_method(facts: Facts) -> None:
+    """From trained weights, and with a method or a module of the user's own, a small ResNet has it too."""
+    run = derived(facts)
+    assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.2
+    assert run.residual == Residual() and run.ema == ema_by_length(run.train.steps)[0]
+    assert choice(facts, "residual.weight").reason.endswith("--residual.weight 1 has it")
 
 
 @pytest.mark.parametrize("facts", [DIGITS, SCANS])
@@ -345,7 +379,8 @@ class TestLimits:
     """What a trial found possible is kept to, and what depends on it follows."""
 
     def test_steps(self) -> None:
-        free, limited = derived(PHOTOS), derived(PHOTOS, Limits(steps=3_000))
+        facts = replace(PHOTOS, backbone=ResNet(18))
+        free, limited = derived(facts), derived(facts, Limits(steps=3_000))
         assert limited.train.steps == 3_000 < free.train.steps
         assert limited.train.warmup_steps == 150
         assert half_life(limited.ema.momentum) == pytest.approx(30)
@@ -395,7 +430,7 @@ class TestAskedFor:
         assert choice(facts, "train.batch").reason == "asked for; derived: 128"
 
     def test_steps(self) -> None:
-        facts = replace(PHOTOS, steps=40)
+        facts = replace(PHOTOS, steps=40, backbone=ResNet(18))
         run = derived(facts, Limits(steps=3_000))
         assert (run.train.steps, run.train.warmup_steps) == (40, 2)
         assert half_life(run.ema.momentum) == pytest.approx(4)

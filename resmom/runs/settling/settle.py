@@ -116,7 +116,7 @@ def settle(
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
-    facts = gather(data, device, asked.init, backbone)
+    facts = replace(gather(data, device, asked.init, backbone), own=own.backbone is not None or own.method is not None)
     offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)
@@ -168,9 +168,9 @@ def _base(asked: Asked) -> Run | None:
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     """What is derived, and that as the user wants it.
 
-    The user is asked twice: first for the size of the views, batch and length, then, when what follows from them is
-    derived, for the rest. The first answer counts for those three, so that a change that is relative, twice the batch,
-    is not made twice.
+    The user is asked twice: first for the size of the views, batch, length and method, then, when what follows from
+    them is derived, for the rest. The first answer counts for views, batch and length, so that a change that is
+    relative, twice the batch, is not made twice.
     """
     offer = automatic(facts, limits)
     derived = offer.run.train
@@ -180,12 +180,12 @@ def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
     epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
     steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
-    view = _side(first)
-    if (view, wish.batch, steps) == (_side(offer.run), derived.batch, derived.steps):
+    view, own = _side(first), facts.own or type(first.method) is not type(offer.run.method)
+    if (view, wish.batch, steps, own) == (_side(offer.run), derived.batch, derived.steps, facts.own):
         return offer, ask(offer.run)
     batch = 0 if wish.batch == derived.batch else wish.batch
     view = 0 if view == _side(offer.run) else view
-    facts = replace(facts, view=view, batch=batch, steps=0 if steps == derived.steps else steps)
+    facts = replace(facts, view=view, batch=batch, steps=0 if steps == derived.steps else steps, own=own)
     offer = automatic(facts, limits)
     run = ask(offer.run)
     train = replace(run.train, batch=wish.batch)

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 import resmom
+from resmom.commands.compare import _of_other_length
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.export.record import trained_seconds
+from resmom.nets.backbones import ResNet
 from resmom.ondisk import append_line, read_lines, write_json
 from resmom.recipes import recipe
-from resmom.recipes.automatic import ema_for, warmup
+from resmom.recipes.automatic import automatic, warmup
+from resmom.recipes.facts import Facts
+from resmom.recipes.teaching import ema_by_length
 from resmom.runs.comparisons.base import base_named
 from resmom.runs.comparisons.compare import can_show
 from resmom.runs.comparisons.results import RESULTS
@@ -152,5 +156,13 @@ def test_what_was_derived_from_the_length_is_told(call: Call, tmp_path: Path) ->
     asked += ["--vary", "residual.weight=0,1", "--dry-run", "--device", "cpu"]
     told = call(*asked, "--train.steps", 60)[2]
     assert f"60 steps instead of {made.train.steps}: what was derived from the length stays, train.warmup" in told
-    assert f"--train.warmup-steps {warmup(60)} --ema.momentum {ema_for(60)[0].momentum:.4g}" in told
-    assert "derived" not in call(*asked)[2] + call(*asked, "--train.steps", 60, "--ema.momentum", 0.9)[2]
+    assert f"for 60 steps there would be --train.warmup-steps {warmup(60)}\n" in told
+    assert "derived" not in call(*asked)[2] + call(*asked, "--train.steps", 60, "--ema.momentum", 0.8)[2]
+
+
+def test_a_teacher_that_was_derived_from_the_length_is_told_too() -> None:
+    made = automatic(Facts(images=5_000, side=300, mean=(0.5,) * 3, std=(0.2,) * 3, backbone=ResNet(18))).run
+    told = _of_other_length(made, replace(made, train=replace(made.train, steps=600)))
+    assert f"train.warmup_steps {made.train.warmup_steps} and ema.momentum {made.ema.momentum:.4g}; for 600" in told
+    momentum = ema_by_length(600)[0].momentum
+    assert told.endswith(f"there would be --train.warmup-steps {warmup(600)} --ema.momentum {momentum:.4g}")

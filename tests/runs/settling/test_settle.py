@@ -11,9 +11,11 @@ from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.data.packing import pack
 from resmom.errors import RunDirError
+from resmom.methodconfig import MethodConfig
 from resmom.methods.byol import Byol
+from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import MoCoViT, ResNet
-from resmom.recipes.automatic import MEASURES, Choice, momentum_of
+from resmom.recipes.automatic import MEASURES, Choice
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import budget, estimate, settle
@@ -75,12 +77,12 @@ class TestAsked:
         assert replace(found.run, optim=derived.run.optim, residual=derived.run.residual) == derived.run
         told = {choice.option: choice for choice in found.choices}
         assert told["optim.lr"] == Choice("optim.lr", "1.5", "asked for; derived: 0.3")
-        assert told["residual.weight"] == Choice("residual.weight", "1", "asked for; derived: 0")
+        assert told["residual.weight"] == Choice("residual.weight", "1", "asked for; derived: 2")
         kept = set(reasons(derived)) - {"optim.lr", "residual.weight"}
         assert all(reasons(found)[option] == reasons(derived)[option] for option in kept)
 
     def test_a_longer_run_has_a_longer_memory(self, settled: Settle) -> None:
-        found = settled(train_with(steps=50_000)).run
+        found = settled(train_with(steps=50_000), backbone=ResNet(18)).run
         assert (found.train.steps, found.train.warmup_steps) == (50_000, 1_000)
         assert half_life(found.ema.momentum) == pytest.approx(500)
 
@@ -92,7 +94,7 @@ class TestAsked:
         assert length == f"{steps} ({told} over the images)"  # 5,000 images in batches of 128
 
     def test_a_shorter_run_than_the_derived_warm_up(self, settled: Settle) -> None:
-        found = settled(train_with(steps=200))
+        found = settled(train_with(steps=200), backbone=ResNet(18))
         assert (found.run.train.steps, found.run.train.warmup_steps) == (200, 10)
         assert half_life(found.run.ema.momentum) == pytest.approx(20)
         assert reasons(found)["train.steps"].startswith("asked for; derived: ")
@@ -115,7 +117,8 @@ class TestAsked:
         assert settled(train_with(epochs=10, batch=50)).run.train.steps == 10 * 100
 
     def test_a_whole_train_in_epochs(self, settled: Settle) -> None:
-        found = settled(lambda run: replace(run, train=Train(epochs=50, batch=64, warmup_epochs=2)))
+        train = Train(epochs=50, batch=64, warmup_epochs=2)
+        found = settled(lambda run: replace(run, train=train), backbone=ResNet(18))
         assert found.run.train == Train(epochs=50, batch=64, warmup_epochs=2)
         assert half_life(found.run.ema.momentum) == pytest.approx(50 * 78 / 100)
 
@@ -124,7 +127,7 @@ class TestAsked:
             train = replace(run.train, batch=2 * run.train.batch, steps=run.train.steps // 2)
             return replace(run, train=train, optim=Sgd(lr=3 * run.optim.lr))
 
-        found = settled(change).run
+        found = settled(change, backbone=ResNet(18)).run
         assert (found.train.batch, found.train.steps) == (256, 7_813 // 2)
         assert found.optim.lr == pytest.approx(0.9)
         assert half_life(found.ema.momentum) == pytest.approx(39.06)
@@ -134,14 +137,34 @@ class TestAsked:
             lambda run: replace(
                 run,
                 train=replace(run.train, steps=300, warmup_steps=299),
-                ema=replace(run.ema, momentum=0.9),
+                ema=replace(run.ema, momentum=0.8),
             )
         )
-        assert (found.run.train.steps, found.run.train.warmup_steps, found.run.ema.momentum) == (300, 299, 0.9)
-        derived = momentum_of(20)
+        assert (found.run.train.steps, found.run.train.warmup_steps, found.run.ema.momentum) == (300, 299, 0.8)
+        derived = 0.9
         assert reasons(found)["ema.momentum"] == f"asked for; derived: {derived:g}"
         assert reasons(found)["train.warmup_steps"] == "asked for; derived: 15"
         assert reasons(found)["train.steps"].startswith("asked for; derived: ")
+
+    @pytest.mark.parametrize("method", [Byol(64, 32, 64), SimSiam(64, 32)])
+    def test_another_method_has_not_what_was_measured_of_the_derived_one(
+        self, settled: Settle, method: MethodConfig
+    ) -> None:
+        found = settled(lambda run: replace(run, method=method, train=replace(run.train, steps=2_000)))
+        assert found.run.method == method
+        assert found.run.residual.weight == 0
+        assert half_life(found.run.ema.momentum) == pytest.approx(20)
+        assert "the published method" in reasons(found)["residual.weight"]
+        assert settled().run.residual.weight == 2
+
+    def test_a_module_of_ones_own_has_not_either(self, settled: Settle) -> None:
+        assert settled(own=Own(backbone=nn.Identity())).run.residual.weight == 0
+        assert settled(own=Own(method=lambda backbone: None)).run.residual.weight == 0  # type: ignore[arg-type,return-value]
+
+    def test_the_term_can_be_left_out(self, settled: Settle) -> None:
+        found = settled(lambda run: replace(run, residual=replace(run.residual, weight=0.0)))
+        assert found.run.residual.weight == 0 and found.run.ema.momentum == 0.9
+        assert reasons(found)["residual.weight"] == "asked for; derived: 2"
 
     def test_a_backbone_brings_its_heads_and_optimiser(self, settled: Settle) -> None:
         found = settled(backbone=MoCoViT("tiny", image=32, patch=8))

@@ -10,6 +10,7 @@ from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.data.source import Data
 from resmom.methods.vicreg import VICReg
+from resmom.nets.backbones import ResNet
 from resmom.recipes.automatic import MEASURES, Choice
 from resmom.runs.settling import budget, settle
 from resmom.runs.settling.budget import LEAST_STEPS, MARGIN, MEASURING
@@ -27,7 +28,7 @@ class TestTime:
 
     @pytest.mark.parametrize("seconds", [300.0, 3_600.0])
     def test_the_steps_fit_and_the_rest_follows(self, settled: Settle, seconds: float) -> None:
-        found = settled(time=seconds)
+        found = settled(time=seconds, backbone=ResNet(18))
         train = found.run.train
         made = round(train.steps * train.batch / 5_000 / found.run.log.save_epochs)
         assert made == min(MEASURES, int(MEASURING * seconds / COST.measure_seconds))
