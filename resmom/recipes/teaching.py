@@ -1,7 +1,7 @@
 """Of a run that is derived: the method, how fast its teacher follows, and whether the residual term draws to it.
 
-On a CPU, with the small ResNet, these three were measured together (docs/automatic.md). Everything else has what the
-literature has, and a teacher that follows by the length of the run.
+On a CPU, with the small ResNet that is derived there, these three were measured together (docs/automatic.md).
+Everything else has what the literature has, and a teacher that follows by the length of the run.
 """
 
 import math
@@ -20,6 +20,7 @@ def measured(facts: Facts, backbone: BackboneConfig) -> bool:
 
 
 def method_for(facts: Facts, backbone: BackboneConfig) -> tuple[MoCoV3, str]:
+    """MoCo-v3 with a temperature and with heads that suit the backbone, and why."""
     reason = "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
     match backbone:
         case SmallResNet(widths=widths):
