@@ -25,6 +25,7 @@ from resmom.runs.comparisons.compare import compare as compare_grid
 from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds
 from resmom.runs.comparisons.grid import Grid, read_grid, share_of
+from resmom.runs.generators import generators_kept
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, Trainer
@@ -36,6 +37,7 @@ from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.settle import Asked
 
 
+@generators_kept()
 def pretrain(
     data: object,
     out: str | Path,
@@ -127,6 +129,7 @@ def _checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
     return ask
 
 
+@generators_kept()
 def resume(
     path: str | Path,
     *,
@@ -174,6 +177,7 @@ def _result(path: Path, loaded: Loaded, own: Own, opened: str | Data | None) -> 
     return Result(path, loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
 
+@generators_kept()
 def compare(
     base: Run | str | Path | Result,
     data: object,

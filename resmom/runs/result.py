@@ -21,6 +21,7 @@ from resmom.runs.embed import Embedded
 from resmom.runs.embed import embed as embed_run
 from resmom.runs.export import Exported
 from resmom.runs.export import export as export_run
+from resmom.runs.generators import generators_kept
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.evaluate import PROTOCOLS, Protocol, Row, evaluate
 from resmom.runs.measuring.gap import GapResult
@@ -79,12 +80,14 @@ class Result:
         """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
         return _network(load_run(self.path, device, self.own), which)
 
+    @generators_kept()
     def evaluate(
         self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
     ) -> list[Row]:
         """kNN, linear probe and online classifier of student and teacher on the run's own labelled data."""
         return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own)
 
+    @generators_kept()
     def gap(self, images: int = 2048, layers: bool = False, accuracy: bool = True) -> GapResult:
         """The gaps between student and teacher at every checkpoint, on the run's own images, as `resmom gap` has them.
 
@@ -92,6 +95,7 @@ class Result:
         """
         return gap_of_run(self.path, self.data, images, layers=layers, accuracy=accuracy, own=self.own)
 
+    @generators_kept()
     def embed(self, out: str | Path, data: object = None, network: Which = "both", site: Site = "h") -> Embedded:
         """What the networks say of every image, as arrays in the new file `out`, .npz, as `resmom embed` writes them.
 
