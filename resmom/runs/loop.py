@@ -202,11 +202,11 @@ def _measure(job: Job, journal: Journal, folder: RunDir, progress: Progress) -> 
     step = job.state.step
     if _answered(job, journal):
         return
-    if step and not journal.has("knn", 0) and folder.start.exists():
-        for line in monitor_start(job, folder.start):
-            journal.write(line.pop("kind"), 0, line)
-            progress.say(_accuracy_words(0, line))
     try:
+        if step and not journal.has("knn", 0) and folder.start.exists():
+            for line in monitor_start(job, folder.start):
+                journal.write(line.pop("kind"), 0, line)
+                progress.say(_accuracy_words(0, line))
         lines = monitor(job)
     except ValueError as error:  # the protocols' own words
         if step == 0 or isinstance(error, UserError) or says_numbers(job):

@@ -203,18 +203,18 @@ def test_test_images_that_nothing_can_answer_are_told_of(tmp_path: Path, capsys:
     assert not [line for line in result.metrics if line["kind"] == "knn"]
 
 
-@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize(("which", "broken"), [("monitor", False), ("monitor", True), ("monitor_start", True)])
 def test_an_error_of_measuring_is_no_diverged_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, broken: bool
 ) -> None:
     """Only where the networks say numbers no more has the loss something to do with it."""
 
-    def failing(job: Job) -> list[dict[str, Any]]:
+    def failing(job: Job, *start: Path) -> list[dict[str, Any]]:
         if broken:
             next(job.state.method.parameters()).data.fill_(torch.nan)
         raise ValueError("measured wrongly")
 
-    monkeypatch.setattr(loop, "monitor", failing)
+    monkeypatch.setattr(loop, which, failing)
     with pytest.raises(ValueError, match="measured wrongly") as raised:
         train((pixels(), LABELS), tmp_path / "run")
     assert isinstance(raised.value, loop.Diverged) is broken

@@ -25,7 +25,8 @@ RAISED = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, L
 def rehearse(job: Job) -> None:
     """Take a step with the user's own method or backbone, and what a run does after its first; nothing is kept of it.
 
-    Raises ConfigError with the reason if that fails, or if nothing would be learnt. Other runs are not tried.
+    Raises ConfigError with the reason if that fails, if loss or features are no finite numbers, or if nothing would be
+    learnt. Other runs are not tried.
     """
     own = names(job.own)
     if not own:
@@ -102,6 +103,12 @@ def _require_networks(method: Method, batch: Batch, who: str) -> None:
                 f"the {name} of {who} returns {_kind(said)} for a view; it must return an Encoding(h, z), or "
                 "Encoding(h, z, p) with a predictor, as resmom.nets.encoder.Encoder does"
             )
+        if broken := [site for site in ("h", "z", "p") if not _finite(getattr(said, site))]:
+            raise ConfigError(
+                f"the {name} of {who} has features that are not finite ({_few(broken)} of a view, in evaluation mode) "
+                "with the weights it begins with; look for weights that are nan, a logarithm or a square root of 0 or "
+                "less, a division by 0, or an overflow"
+            )
 
 
 def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
@@ -122,6 +129,11 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
         raise ConfigError(
             f"the loss of {who} must be one Term or more, each with a single number; got {_kinds(values)}"
         )
+    if broken := [term.name for term in said.terms if not term.value.isfinite()]:
+        raise ConfigError(
+            f"the loss of {who} is not a finite number at the first step (the term {_few(broken)}), and nothing can be "
+            "learnt from it; look for a logarithm or a square root of 0 or less, a division by 0, or an overflow"
+        )
     parameters = [p for p in backbone_of(student_of(method)).parameters() if p.requires_grad]
     total = torch.stack(values).sum()
     reached = torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad and parameters else ()
@@ -140,6 +152,10 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
             f"{who} hands out no pairs, so the residual term has nothing to compare; give a Pair for every view that "
             "both networks saw, or set residual.weight to 0"
         )
+
+
+def _finite(said: object) -> bool:
+    return not isinstance(said, Tensor) or bool(said.isfinite().all())
 
 
 def _kind(thing: object) -> str:
