@@ -30,6 +30,9 @@ _HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Metrics = dict[str, Tensor]
 
+RESERVED = ("method", "chance", "residual", "online")
+"""Names beside `loss/` in the metrics that no term of a method may have: a step writes them itself."""
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -13,7 +13,7 @@ from resmom.runs.job import Job, backbone_of
 from resmom.runs.own import names
 from resmom.train.optim import build_optimizer
 from resmom.train.state import State, load_network, networks_of, restored, set_aside, student_of
-from resmom.train.step import train_step
+from resmom.train.step import RESERVED, train_step
 from resmom.types import Batch, Encoding, Outcome, Targets
 
 FEW = 32
@@ -125,6 +125,7 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
             f"forward() of {who} returns {_kind(said)}; it must return an Outcome(terms, encodings, pairs)"
         )
     values = [term.value for term in said.terms]
+    _require_names([term.name for term in said.terms], who)
     if not values or any(not isinstance(value, Tensor) or value.ndim for value in values):
         raise ConfigError(
             f"the loss of {who} must be one Term or more, each with a single number; got {_kinds(values)}"
@@ -151,6 +152,17 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
         raise ConfigError(
             f"{who} hands out no pairs, so the residual term has nothing to compare; give a Pair for every view that "
             "both networks saw, or set residual.weight to 0"
+        )
+
+
+def _require_names(names: list[str], who: str) -> None:
+    """Raise ConfigError for names of terms that would overwrite each other, or the metrics of the step."""
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if wrong := twice + [name for name in RESERVED if name in names and name not in twice]:
+        raise ConfigError(
+            f"the terms of {who} are named {_few(names)}, and metrics.jsonl has each as loss/NAME: {_few(wrong)} would "
+            f"overwrite another number; give every Term a name of its own, other than {', '.join(RESERVED)}, which a "
+            "step writes itself"
         )
 
 
