@@ -55,7 +55,8 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
-    rehearse(job)
+    if notice := rehearse(job):
+        tell(machine, notice)
     return Ready(job, settled, spec)
 
 

@@ -11,6 +11,7 @@ from resmom.method import Method
 from resmom.nets.copies import copied
 from resmom.runs.job import Job, backbone_of
 from resmom.runs.own import names
+from resmom.runs.settling.company import sites_with_company
 from resmom.train.optim import build_optimizer
 from resmom.train.state import State, load_network, networks_of, restored, set_aside, student_of
 from resmom.train.step import RESERVED, train_step
@@ -22,33 +23,34 @@ RAISED = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, L
 """What a method or a module of others raises where it is wrong."""
 
 
-def rehearse(job: Job) -> None:
+def rehearse(job: Job) -> str:
     """Take a step with the user's own method or backbone, and what a run does after its first; nothing is kept of it.
 
-    Raises ConfigError with the reason if that fails, if loss or features are no finite numbers, or if nothing would be
-    learnt. Other runs are not tried.
+    Returns what to tell before the start, empty where there is nothing to tell. Raises ConfigError with the reason if
+    that fails, if loss or features are no finite numbers, or if nothing would be learnt. Other runs are not tried.
     """
     own = names(job.own)
     if not own:
-        return
+        return ""
     who = f"the method {own['method']}" if "method" in own else f"the backbone {own['backbone']}"
     whole = job.batch(0)
     job.state.clock = Clock()  # what this batch took is no part of the run
     few = whole.rows(slice(0, FEW))
     try:
-        _try(job, few, who)
+        return _try(job, few, who)
     except ConfigError:
         if len(few.index) == len(whole.index):
             raise
-        _try(job, whole, who)  # what a method holds may be made for batches of the run's own size
+        return _try(job, whole, who)  # what a method holds may be made for batches of the run's own size
 
 
-def _try(job: Job, batch: Batch, who: str) -> None:
+def _try(job: Job, batch: Batch, who: str) -> str:
     with torch.random.fork_rng(devices=[]):
         try:
             state = _copied(job)
             _require_kept(state.method, who)
             _require_networks(state.method, batch, who)
+            notice = _company_words(state.method, batch, who)
             _require_words(job, state.method, batch, who)
             labels, first = None if job.labels is None else job.labels[batch.index], set_aside(state.method)
             train_step(state, batch, job.plan(0), job.rules, labels, measure=True)
@@ -56,6 +58,7 @@ def _try(job: Job, batch: Batch, who: str) -> None:
                 _require_networks(state.method, batch, who)
             for name, network in networks_of(state.method).items():  # as a resumed run does
                 load_network(network, network.state_dict(), name)
+            return notice
         except UserError:
             raise
         except RAISED as error:
@@ -109,6 +112,22 @@ def _require_networks(method: Method, batch: Batch, who: str) -> None:
                 "with the weights it begins with; look for weights that are nan, a logarithm or a square root of 0 or "
                 "less, a division by 0, or an overflow"
             )
+
+
+def _company_words(method: Method, batch: Batch, who: str) -> str:
+    """That the images of a batch are not judged one by one, if so: allowed, but nobody may be left to find out."""
+    try:
+        sites = sites_with_company(student_of(method), batch.views[0])
+    except RAISED:  # one made for batches of the run's size alone, of which this cannot be told
+        return ""
+    if not sites:
+        return ""
+    return (
+        f"attention: what the student of {who} says of an image in evaluation mode ({', '.join(sites)}) depends on the "
+        "other images of its batch, and so will kNN, probes, gaps and embeddings; BatchNorm without running statistics "
+        "(track_running_stats=False) does that. Let it track them, or normalise each image by itself (GroupNorm, "
+        "LayerNorm)"
+    )
 
 
 def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:

@@ -1,10 +1,12 @@
-"""The step that is tried with modules of the user's own: what it refuses."""
+"""The step that is tried with modules of the user's own: what it refuses, and what it tells before the start."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from resmom.build import Own as Brought
 from resmom.config import ConfigError, Run
@@ -46,8 +48,33 @@ class Named(Own):
         return replace(outcome, terms=tuple(Term(name, outcome.terms[0].value) for name in self.names))
 
 
-def rehearsed(run: Run = RUN, **brought: object) -> None:
-    rehearse(prepare(run, images(), CPU, Brought(**brought)))  # type: ignore[arg-type]
+class Mixing(Body):
+    """Every image takes something of the mean over its batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = super().forward(x).mean((2, 3))
+        return features + 0.3 * features.mean(0)
+
+
+class Drawing(Body):
+    """It drops features in evaluation mode too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+
+def normed(norm: Callable[[], nn.Module]) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 4, 4), norm(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def last_normed() -> nn.Module:
+    """A norm over the batch behind the pooling, which takes no image alone."""
+    body = (nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*body, nn.BatchNorm1d(8, track_running_stats=False))
+
+
+def rehearsed(run: Run = RUN, **brought: object) -> str:
+    return rehearse(prepare(run, images(), CPU, Brought(**brought)))  # type: ignore[arg-type]
 
 
 def test_features_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -72,4 +99,28 @@ def test_so_are_terms_whose_names_overwrite_a_number(names: tuple[str, ...], wro
 
 
 def test_other_names_are_not() -> None:
-    rehearsed(method=type("Named", (Named,), {"names": ("own", "nce")}))
+    assert rehearsed(method=type("Named", (Named,), {"names": ("own", "nce")})) == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "sites"),
+    [
+        (lambda: normed(lambda: nn.BatchNorm2d(8, track_running_stats=False)), "h, z, p"),
+        (last_normed, "h, z, p"),
+        (Mixing, "h, z, p"),
+        (lambda: normed(lambda: nn.BatchNorm2d(8)), ""),
+        (lambda: normed(lambda: nn.GroupNorm(2, 8)), ""),
+        (lambda: normed(nn.Identity), ""),
+        (Drawing, ""),
+    ],
+)
+def test_features_that_depend_on_the_batch_are_told(make: Callable[[], nn.Module], sites: str) -> None:
+    torch.manual_seed(3)
+    told = rehearsed(backbone=make())
+    assert (f"in evaluation mode ({sites}) depends on the other images of its batch" in told) if sites else told == ""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_that_is_said_before_the_start(quiet: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_ready(Asked(RUN), images(), tmp_path, Machine(device="cpu", workers=1, quiet=quiet), Brought(Mixing()))
+    assert capsys.readouterr().err.count("depends on the other images of its batch") == (not quiet)
