@@ -42,6 +42,7 @@ class Progress:
         self._away = 0.0
         self._processor, self._processor_away = time.process_time(), 0.0
         self._values: dict[str, float] = {}
+        self._of = start  # the step that they are of
 
     @classmethod
     def silent(cls) -> "Progress":
@@ -92,7 +93,8 @@ class Progress:
         if self._quiet:
             return
         self._pace(step)
-        self._values |= values
+        if values:
+            self._values, self._of = dict(values), step
         if self._live is not None:
             self._live.update(self._row(step))
         elif self._values and ((now := time.monotonic()) - self._told >= PLAIN_SECONDS or step == self._steps):
@@ -105,11 +107,13 @@ class Progress:
         speed = self.speed(step)
         parts.append(f"{speed:.0f} images/s")
         if "loss" in self._values:
-            parts.append(f"loss {self._values['loss']:.3f}" + self._shares())
+            parts.append(f"loss {self._values['loss']:z.3f}" + self._shares())
         for site in ("p", "z"):
             if f"gap/{site}/intra" in self._values:
-                parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:.4f}")
+                parts.append(f"gap/{site} {self._values[f'gap/{site}/intra']:z.4f}")  # z: no minus before a zero
                 break
+        if self._values and self._of != step:  # those of every step would have the host wait for a GPU
+            parts.append(f"(as of step {self._of})")
         if speed > 0 and step > self._first + 1:  # the first step of a process takes longer than the others
             parts.append(f"{_duration(self._left(step))} left")
         return "  ".join(parts)
@@ -138,7 +142,7 @@ class Progress:
         names = ("method", "chance", "residual") if "loss/residual" in self._values else ("chance",)
         known = [name for name in names if f"loss/{name}" in self._values]
         shares = ", ".join(
-            f"{name} {self._values[f'loss/{name}']:.{4 if name == 'residual' else 3}f}" for name in known
+            f"{name} {self._values[f'loss/{name}']:z.{4 if name == 'residual' else 3}f}" for name in known
         )
         return f" ({shares})" if shares else ""
 

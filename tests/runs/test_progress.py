@@ -32,6 +32,22 @@ def test_the_loss_is_the_total_with_what_it_is_made_of(capsys: pytest.CaptureFix
     assert told(capsys, {"loss": 2.0}).endswith("  loss 2.000\n")
 
 
+def test_numbers_of_an_earlier_step_say_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
+    with Progress(10, 5, 8) as progress:
+        progress.update(1, {"loss": 4.0, "gap/z/intra": 0.25})
+        progress.update(2, {})
+        progress.update(3, {"loss": 3.0})
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "step 1/10" in first and first.endswith("  loss 4.000  gap/z 0.2500")
+    assert "step 2/10" in second and "  loss 4.000  gap/z 0.2500  (as of step 1)" in second
+    assert "  loss 3.000  " in third and "gap" not in third and "as of" not in third
+
+
+def test_a_zero_has_no_minus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, {"loss": -1e-9, "gap/z/intra": -1e-9}).endswith("  loss 0.000  gap/z 0.0000\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_it_is_what_metrics_say(
