@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from resmom.nets.backbones import BackboneConfig, SmallResNet
+from resmom.nets.weightfile import uncompiled
 from resmom.version import VERSION
 from resmom.which import Network
 
@@ -52,14 +53,15 @@ def exported(state: Mapping[str, Tensor], config: BackboneConfig | None) -> dict
     """The backbone's tensors of a network's `state_dict`, on the CPU, named as torchvision or timm name them.
 
     Our ResNet, MoCoViT and Timm have these names already; SmallResNet becomes a plain `nn.Sequential`. `config` is None
-    for a backbone of the user's own, whose names are kept.
+    for a backbone of the user's own, whose names are kept, but for what torch.compile adds to them: the module that it
+    wrapped can then load them.
     """
     prefix = "backbone.body."
     if isinstance(config, SmallResNet):
         prefix += "layers."
     named = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     # Contiguous and each in memory of its own, as the format wants them; training holds images channels last.
-    return {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
+    return {uncompiled(name): value.detach().cpu().contiguous().clone() for name, value in named.items()}
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: About) -> None:

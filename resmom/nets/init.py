@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resmom.nets.backbones import BACKBONES, Backbone
 from resmom.nets.positions import sincos_positions
-from resmom.nets.weightfile import WeightsError, read_weights
+from resmom.nets.weightfile import WeightsError, read_weights, uncompiled
 from resmom.which import Network
 
 HEADS = frozenset(
@@ -78,7 +78,7 @@ def load_backbone(backbone: nn.Module, path: str | Path, network: Network = "stu
     and WeightsError if one is not finite.
     """
     path = Path(path)
-    weights = read_weights(path)
+    weights = {uncompiled(name): value for name, value in read_weights(path).items()}
     body = backbone.body if isinstance(backbone, Backbone) else backbone
     own = body.state_dict()
     fits = sorted(_fits(own, weights), key=lambda fit: fit.rank(network))
@@ -114,15 +114,16 @@ def _fits(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Iterator[
 
 def _namings(own: Mapping[str, Tensor]) -> Iterator[dict[str, str]]:
     """How others may call the backbone's tensors: own name -> name there, without prefix."""
-    first = next(iter(own)).split(".")[0] + "."
+    plain = {name: uncompiled(name) for name in own}
+    first = next(iter(plain.values())).split(".")[0] + "."
     # What all names share belongs to the prefix: SmallResNet's `layers.` is absent from its exported file.
-    shared = len(first) if all(name.startswith(first) for name in own) else 0
-    yield {name: name[shared:] for name in own}
-    if {"conv1.weight", "bn1.weight"} <= own.keys():
+    shared = len(first) if all(name.startswith(first) for name in plain.values()) else 0
+    yield {name: there[shared:] for name, there in plain.items()}
+    if {"conv1.weight", "bn1.weight"} <= set(plain.values()):
         # torchvision's ResNet cut into nn.Sequential(*children), with and without its max-pool: lightly's habit.
         for layers in (4, 3):
             number = {"conv1": "0", "bn1": "1"} | {f"layer{n + 1}": str(layers + n) for n in range(4)}
-            yield {name: _renumbered(name, number) for name in own}
+            yield {name: _renumbered(there, number) for name, there in plain.items()}
 
 
 def _renumbered(name: str, number: Mapping[str, str]) -> str:

@@ -49,6 +49,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return weights
 
 
+def uncompiled(name: str) -> str:
+    """A tensor's name without the parts that torch.compile adds where it wraps a module."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)

@@ -122,6 +122,29 @@ def test_a_module_of_the_users_own_keeps_its_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False])
+def test_of_a_compiled_module_the_plain_one_loads_them_and_the_reverse(whole: bool, tmp_path: Path) -> None:
+    def compiled(body: Own12) -> nn.Module:
+        if whole:
+            return torch.compile(body, backend="eager")
+        body.linear = torch.compile(body.linear, backend="eager")
+        return body
+
+    wrapped, other, plain = compiled(Own12()), compiled(Own12()), Own12()
+    state = wrapped.state_dict()
+    assert all("_orig_mod." in name for name in state)
+    weights = exported({f"backbone.body.{name}": value for name, value in state.items()}, None)
+    plain.load_state_dict(weights)
+    save_weights(tmp_path / "w.safetensors", weights, ABOUT)
+    torch.save(state, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        for module in (other, Own12()):
+            load_backbone(module, tmp_path / name)
+            values = module.state_dict().values()
+            assert all(torch.equal(*pair) for pair in zip(values, state.values(), strict=True))
+
+
+@pytest.mark.slow
 def test_resnet_files_are_plain_torchvision_state_dicts(tmp_path: Path) -> None:
     method = trained(ResNet(18), 32)
     reference = resnet18()
