@@ -17,10 +17,11 @@ from resmom.data.source import Data, DataError, Images, Source, in_pieces
 from resmom.data.split import divisible, holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of
-from resmom.nets.backbones import Backbone, SmallResNet, patch_of
+from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.recipes import base_of
 from resmom.runs.blocks import Blocks, steps_of
+from resmom.runs.channels import require_channels
 from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
 from resmom.runs.growth import require_sizes
@@ -162,12 +163,8 @@ def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Meth
 
     Raises ConfigError for a backbone that cannot be built.
     """
+    require_channels(run, own)
     side, channels = run.policy.views[0].size, len(run.policy.mean)
-    if (own is None or own.backbone is None) and channels != 3 and not isinstance(run.backbone, SmallResNet):
-        raise ConfigError(
-            f"the views have {channels} channel(s), and of the backbones only SmallResNet takes other numbers than 3: "
-            "convert the images to RGB, or take --backbone small with --backbone.channels"
-        )
     try:
         method = build_method(run.method, run.backbone, run.train.seed, own or Own(), (channels, side, side))
     except ValueError as error:
@@ -208,11 +205,7 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     Raises ConfigError or DataError for what cannot go together, before anything is written.
     """
     check(run)
-    if len(run.policy.mean) != data.train.channels:
-        raise ConfigError(
-            f"the images have {data.train.channels} channel(s), policy.mean {len(run.policy.mean)}; "
-            "give --policy.mean and --policy.std one number per channel"
-        )
+    require_channels(run, own, data.train.channels)
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
     method = fresh_method(run, device, own)
     started = start_from(run, method, own) if run.init and start else ""

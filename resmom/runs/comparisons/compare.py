@@ -19,6 +19,7 @@ from resmom.nets.backbones import patch_of
 from resmom.ondisk import read_lines, write_whole
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
+from resmom.runs.channels import require_channels
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.comparisons.agree import require_alike, require_same
 from resmom.runs.comparisons.arms import comparison
@@ -235,7 +236,8 @@ def require_own(out: Path) -> None:
 
 
 def require_trainable(cells: Sequence[Cell], images: Data) -> None:
-    """Raise ConfigError if an arm's batch cannot be filled, or its networks cannot be built."""
+    """Raise ConfigError if an arm's batch cannot be filled, it does not take the images' channels, or its networks
+    cannot be built."""
     built = set()
     for cell in cells:
         run = cell.run
@@ -244,7 +246,9 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
         try:
             require_batch(run, images)
             if networks not in built:
-                fresh_method(run, torch.device("cpu"), cell.own.of(cell.seed))
+                own = cell.own.of(cell.seed)
+                require_channels(run, own, images.train.channels)
+                fresh_method(run, torch.device("cpu"), own)
         except UserError as error:
             raise ConfigError(f"arm {cell.arm}: {error}") from error
         built.add(networks)
