@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -13,8 +14,16 @@ def copied(module: AnyModule) -> AnyModule:
     """A deep copy. What the module computed and keeps (an attention map, the weight of torch's old weight_norm) is in
     it without the graph, with which torch copies no tensor.
 
-    Raises ValueError for a module that holds what Python cannot copy.
+    Raises ValueError for a module that holds what Python cannot copy, or a part that is TorchScript.
     """
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            # A deep copy of one has weights that are no leaves: no optimiser takes them, and they cannot be frozen.
+            where = f"{type(module).__name__}, in its part {name}," if name else type(module).__name__
+            raise ValueError(
+                f"{where} is TorchScript, whose copies hold no weights that can be trained; give the module as it was "
+                "before torch.jit.script or torch.jit.trace"
+            )
     kept = (tensor for part in module.modules() for tensor in _tensors(vars(part)))
     computed: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in kept if not tensor.is_leaf}
     try:

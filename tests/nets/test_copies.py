@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -54,3 +55,23 @@ def test_what_cannot_be_copied_is_told() -> None:
         ValueError, match=r"Linear cannot be copied: .*lock.*; what it holds beside its weights must be"
     ):
         copied(module)
+
+
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch.jit itself
+        return torch.jit.script(nn.Linear(3, 3))
+
+
+def traced() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return torch.jit.trace(nn.Linear(3, 3), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("make", [scripted, traced, lambda: nn.Sequential(nn.Linear(3, 3), scripted())])
+def test_torchscript_is_refused_whose_copies_do_not_train(make: Callable[[], nn.Module]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^\w+(, in its part 1,)? is TorchScript, .*; give the module as it was before torch\.jit"
+    ):
+        copied(make())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import resmom
 from resmom.build import Own as Brought
 from resmom.checkpoint import load_checkpoint
-from resmom.config import Run
+from resmom.config import ConfigError, Run
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
@@ -148,3 +148,14 @@ def test_another_class_than_at_the_start_is_said(tmp_path: Path, capsys: pytest.
     resmom.load(tmp_path, backbone=Other())
     assert capsys.readouterr().err.count(words) == 1
     assert json.loads(RunDir(tmp_path).config.read_text())["own"] == {"backbone": f"{Body.__module__}.Body"}
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_torchscript_is_refused_before_anything_is_written(tmp_path: Path, inner: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch.jit itself
+        script = torch.jit.script(Body().layers)
+    backbone = nn.Sequential(script, nn.Conv2d(6, 6, 1)) if inner else script
+    with pytest.raises(ConfigError, match=r"is TorchScript, .*; give the module as it was before torch\.jit"):
+        resmom.pretrain(DATA, tmp_path / "run", small_run(), **asked(backbone=backbone))
+    assert not (tmp_path / "run").exists()
