@@ -1,6 +1,6 @@
 """Images that a Python user already holds: an array, a tensor, or a map-style torch Dataset."""
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
@@ -75,7 +75,7 @@ class DatasetSource(Source):
         return len(self._dataset)
 
     def read(self, index: Index) -> Images:
-        return [self._image(at) for at in self._checked(index).tolist()]
+        return [self._like_the_first(at, self._image(at)) for at in self._checked(index).tolist()]
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
@@ -93,8 +93,18 @@ class DatasetSource(Source):
             return self._converted(at, image)
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
             stacked = image[:, :, None] if image.ndim == 2 else image
+            if _swapped(stacked.shape, channels=2, instead=0):
+                raise DataError(
+                    f"item {at} of {self._whose}, an array, must be H x W x C; {image.shape} looks like C x H x W: use "
+                    "numpy.moveaxis(image, 0, 2), or give a tensor: torch.from_numpy(image)"
+                )
             return torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1)))
         if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3:
+            if _swapped(image.shape, channels=0, instead=2):
+                raise DataError(
+                    f"item {at} of {self._whose}, a tensor, must be C x H x W; {tuple(image.shape)} looks like "
+                    "H x W x C: use image.permute(2, 0, 1)"
+                )
             return image
         found = (
             f"{image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor | np.ndarray) else type(image)
@@ -103,6 +113,16 @@ class DatasetSource(Source):
             f"item {at} of {self._whose} is {found}; it must be, or begin with, a PIL image, a uint8 C x H x W tensor "
             "or a uint8 H x W x C array: give the Dataset without its transform, the views bring their own"
         )
+
+    def _like_the_first(self, at: int, image: UInt8[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
+        """The image itself. Raises DataError for other channels than the first one's, by which networks are built."""
+        if len(image) != self.channels:
+            raise DataError(
+                f"item {at} of {self._whose} has {len(image)} channel(s), item 0 has {self.channels}; give all the "
+                "same number: PIL images of any mode become RGB by themselves, image.repeat(3, 1, 1) makes RGB of a "
+                "grey tensor, and numpy.repeat(image, 3, axis=2) of an H x W x 1 array"
+            )
+        return image
 
     def _converted(self, at: int, image: Image.Image) -> UInt8[Tensor, "3 h w"]:
         try:
@@ -165,7 +185,7 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
                 f"an array of images is N x H x W x C uint8; got {images.dtype} of shape {images.shape}"
                 f"{_scaled(images.dtype.kind)}"
             )
-        if images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
+        if _swapped(images.shape, channels=3, instead=1):
             raise DataError(
                 f"an array of images is N x H x W x C uint8; {images.shape} looks like N x C x H x W: use "
                 "numpy.moveaxis(images, 1, 3), or give a tensor: torch.from_numpy(images)"
@@ -177,18 +197,29 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
                 f"a tensor of images is N x C x H x W uint8; got {images.dtype} of shape {tuple(images.shape)}"
                 f"{_scaled('f' if images.is_floating_point() else '')}"
             )
-        if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        if _swapped(images.shape, channels=1, instead=3):
             raise DataError(
                 f"a tensor of images is N x C x H x W uint8; {tuple(images.shape)} looks like N x H x W x C: use "
                 "images.permute(0, 3, 1, 2)"
             )
         return ArraySource("a tensor", images)
-    if isinstance(images, Sized) and hasattr(type(images), "__getitem__"):
+    if isinstance(images, Sized) and _by_number(type(images)):
         return DatasetSource(images, whose=whose)  # type: ignore[arg-type]
     raise DataError(
         f"{type(images).__name__} cannot be used as images; give a path or a name, a uint8 array or tensor, or a "
-        "map-style Dataset (one with a length)"
+        "map-style Dataset (one with a length, and items by number); of a Dataset that is only gone through, as an "
+        "IterableDataset is, list(dataset) is one, where memory holds its items"
     )
+
+
+def _by_number(kind: type) -> bool:
+    """Whether things of a type have items by number: torch's Dataset only names that method, an IterableDataset too."""
+    return getattr(kind, "__getitem__", None) not in (None, Dataset.__getitem__)
+
+
+def _swapped(shape: Sequence[int], channels: int, instead: int) -> bool:
+    """Whether images look as if their channels, grey or RGB, stood at the axis `instead`."""
+    return shape[channels] not in (1, 3) and shape[instead] in (1, 3)
 
 
 def _scaled(kind: str) -> str:

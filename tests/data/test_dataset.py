@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from resmom.data.dataset import as_data
 from resmom.data.decode import converted, decode
@@ -166,3 +167,57 @@ def test_numbers_that_are_no_bytes_are_told_how_to_become_them() -> None:
             as_data(given)
     with pytest.raises(DataError, match=r"got int32 of shape \(3, 6, 8, 3\)$"):
         as_data(IMAGES.astype(np.int32))
+
+
+class Streamed(IterableDataset[Any]):
+    """Has a length, and inherits a method for items that only raises."""
+
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(IMAGES)
+
+
+class Unfinished(Dataset[Any]):
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+
+@pytest.mark.parametrize("dataset", [Streamed(), Unfinished(), iter(IMAGES)])
+def test_what_has_no_items_by_number_is_told(dataset: object) -> None:
+    told = r"^\w+ cannot be used as images; .*a map-style Dataset \(one with a length, and items by number\); .*list\("
+    with pytest.raises(DataError, match=told):
+        as_data(dataset)
+    assert len(as_data(list(Streamed())).train) == len(IMAGES)
+
+
+def test_items_of_other_channels_than_the_first_are_named() -> None:
+    grey = [IMAGES[0][:, :, :1], torch.zeros(1, 6, 8, dtype=torch.uint8), IMAGES[0][:, :, 0]]
+    for item in grey:
+        source = as_data(Listed([*IMAGES, item])).train
+        source.read(np.arange(3))
+        with pytest.raises(
+            DataError, match=r"item 3 of the Dataset has 1 channel\(s\), item 0 has 3; give all the same"
+        ):
+            source.read(np.arange(4))
+    mixed = as_data(Listed([Image.fromarray(IMAGES[0][:, :, 0]), IMAGES[1]])).train.read(np.arange(2))
+    assert [tuple(image.shape) for image in mixed] == [(3, 6, 8), (3, 6, 8)]
+
+
+def test_items_whose_channels_stand_elsewhere_are_told_how_to_turn() -> None:
+    for channels in (1, 3):
+        picture = IMAGES[0][:, :, :channels]
+        with pytest.raises(
+            DataError, match=r"item 0 of the Dataset, an array, .*looks like C x H x W: use numpy\.move"
+        ):
+            as_data(Listed([np.moveaxis(picture, 2, 0)]))
+        with pytest.raises(
+            DataError, match=r"item 0 of the Dataset, a tensor, .*looks like H x W x C: use image\.perm"
+        ):
+            as_data(Listed([torch.from_numpy(picture)]))
+    for item in (np.zeros((3, 8, 3), np.uint8), torch.zeros(3, 8, 3, dtype=torch.uint8)):
+        as_data(Listed([item]))  # as it should be, three pixels high or wide
+    late = as_data(Listed([IMAGES[0], np.moveaxis(IMAGES[0], 2, 0)])).train
+    with pytest.raises(DataError, match="item 1 of the Dataset, an array"):
+        late.read(np.arange(2))
