@@ -84,7 +84,8 @@ class GapSums:
 def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
     """Both networks on each view: N x D tensors of one shape, a row per image in the same order.
 
-    Raises UserError for what is no tensor, for no views, another number of views on each side, or shapes that differ.
+    Raises UserError for what is no tensor, for complex numbers, for no views, another number of views on each side, for
+    shapes that differ, or rows without a number.
     """
     s, t = (list(side) if isinstance(side, Sequence) else [side] for side in (student, teacher))
     if len(s) != len(t) or not s:
@@ -105,6 +106,16 @@ def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
                 f"student and teacher must be of one shape, N x D, a row per image in the same order; got "
                 f"{tuple(a.shape)} and {tuple(b.shape)}; pool maps and tokens first, and compare a prediction p with "
                 "the teacher's projection z, not with its representation h"
+            )
+        if a.shape[1] == 0:
+            raise UserError(
+                f"the rows of student and teacher hold no numbers, got {tuple(a.shape)}; give N x D with D of at least "
+                "1, a row per image"
+            )
+        if kind := next((x.dtype for x in (a, b) if x.is_complex()), None):
+            raise UserError(
+                f"student and teacher must be real numbers; got {kind}, and a cosine of these would leave the "
+                "imaginary part out; give torch.view_as_real(x).flatten(1), which has both parts side by side"
             )
     return list(zip(s, t, strict=True))
 
@@ -137,8 +148,9 @@ def gap(student: Views, teacher: Views) -> Gap:
     """The gap between what student and teacher say of the same views: a measurement, no loss (it carries no gradient).
 
     Each side is one N x D tensor, or as many as there are views, in the same order: `gap(s, t)` has intra and chance,
-    `gap([s1, s2], [t1, t2])` also inter. Half precision is computed in float32. Raises UserError if the two sides do
-    not fit together, or for fewer than two rows, which have no chance gap.
+    `gap([s1, s2], [t1, t2])` also inter. The sides may be of any floating type, and of different ones; half precision
+    is computed in float32. A row of zeros counts as orthogonal to everything. Raises UserError if the two sides do not
+    fit together, or for fewer than two rows, which have no chance gap.
     """
     return gap_sums(student, teacher).gap()
 

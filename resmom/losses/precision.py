@@ -9,6 +9,13 @@ def exact(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def alike(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors as `exact` has them, in float64 if one of them is: matrix products take no two precisions."""
+    made = [exact(x) for x in tensors]
+    double = any(x.dtype == torch.float64 for x in made)
+    return tuple(x.double() if double else x for x in made)
+
+
 def full(x: Tensor) -> torch.autocast:
     """The context in which products of such tensors are not rounded to half precision again by an autocast around."""
     return torch.autocast(x.device.type, enabled=False)

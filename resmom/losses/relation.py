@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from resmom.losses.precision import exact, full
+from resmom.losses.precision import alike, full
 
 
 def relation(
@@ -15,6 +15,7 @@ def relation(
     ReSSL (arXiv 2107.09282, Eq. 2 to 4). The keys are unit vectors. A student that tells nothing apart is at ln k.
     """
     with full(student):
-        q, z = (F.normalize(exact(x), dim=1) for x in (student, teacher))
-        target = F.softmax(z @ exact(keys).T / t_t, dim=1)
-        return -(target * F.log_softmax(q @ exact(keys).T / t_s, dim=1)).sum(1).mean()
+        said, taught, k = alike(student, teacher, keys)
+        q, z = (F.normalize(x, dim=1) for x in (said, taught))
+        target = F.softmax(z @ k.T / t_t, dim=1)
+        return -(target * F.log_softmax(q @ k.T / t_s, dim=1)).sum(1).mean()

@@ -5,6 +5,7 @@ Pham et al., "Self-Supervised Visual Representation Learning via Residual Moment
 similarity on the same view, is added to the method's own loss. The other pairing and the other distances are controls.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -116,16 +117,31 @@ def residual(
 
     Each side is what a network says of the *same* view, N x D with a row per image, or a sequence of these, one per
     view, over which the term is averaged. Where the student has a predictor: its prediction against the teacher's
-    projection. The gradient goes to the student alone. Computed in float32, also under autocast; the result, for
-    `cosine`, lies in [0, 2]. `mse`, `kd_feature` and `kd_relation` (of the rows of the batch) are the controls.
+    projection. The gradient goes to the student alone. The sides may be of any floating type, and of different ones;
+    computed in float32, in float64 if one side is float64, also under autocast. The result, for `cosine`, lies in
+    [0, 2]. `mse`,
+    `kd_feature` and `kd_relation` (of the rows of the batch) are the controls; the two temperatures are those of the
+    two `kd_` distances.
 
-    Raises UserError if the two sides do not fit together, or if only the teacher's side carries a gradient.
+    Raises UserError if the two sides do not fit together or have no rows, if only the teacher's side carries a
+    gradient, for a distance that there is none of, and for temperatures that are not finite numbers above 0.
     """
     if distance not in get_args(Distance):
         raise UserError(f"there is no distance '{distance}'; there are {', '.join(get_args(Distance))}")
+    for name, value in (("student_temperature", student_temperature), ("teacher_temperature", teacher_temperature)):
+        if not 0 < value < math.inf:
+            raise UserError(
+                f"{name} is {value}; it must be a finite number above 0: .1 for the student and .04 for the teacher, "
+                "the defaults, are where to begin"
+            )
     config = Residual(1.0, "z", "same", distance, student_temperature, teacher_temperature)
     summands = []
     for s, t in same_views(student, teacher):
+        if len(s) == 0:
+            raise UserError(
+                f"student and teacher have no rows, got {tuple(s.shape)}, and a mean over none is not a number; give "
+                "at least one row, or leave the term out of a step that has none"
+            )
         if t.requires_grad and not s.requires_grad and torch.is_grad_enabled():
             raise UserError(
                 "the teacher's side carries a gradient and the student's none, so the term would train nothing; call "

@@ -1,5 +1,9 @@
 """`resmom.residual` on plain tensors: the definition, its gradient, its precision, and what it refuses."""
 
+import itertools
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -69,8 +73,40 @@ def test_what_does_not_fit_together_is_told() -> None:
         resmom.residual(s[:, :2], t)
     with pytest.raises(UserError, match="pool maps"):
         resmom.residual(s[None], t[None])
-    with pytest.raises(ValueError, match="above 0"):
-        resmom.residual(s, t, "kd_feature", 0.0)
+    with pytest.raises(UserError, match=r"no rows, got \(0, 3\).*at least one row"):
+        resmom.residual(s[:0], t[:0])
+
+
+@pytest.mark.parametrize("call", [resmom.residual, resmom.gap])
+def test_rows_without_numbers_and_complex_numbers_are_told(call: Callable[..., object]) -> None:
+    s, t = draw(0, 4, 3), draw(1, 4, 3)
+    with pytest.raises(UserError, match=r"hold no numbers, got \(4, 0\); give N x D with D of at least 1"):
+        call(s[:, :0], t[:, :0])
+    for a, b in ((torch.complex(s, t), t), (s, torch.complex(s, t))):
+        with pytest.raises(UserError, match=r"must be real numbers; got torch\.complex128.*view_as_real\(x\)\.flatten"):
+            call([s, a], [t, b])
+
+
+@pytest.mark.parametrize("name", ["student_temperature", "teacher_temperature"])
+@pytest.mark.parametrize("value", [0, -0.1, math.nan, math.inf])
+def test_temperatures_that_are_none_are_told_by_the_name_of_their_argument(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"^{name} is {value}; it must be a finite number above 0"):
+        resmom.residual(draw(0, 4, 3), draw(1, 4, 3), "kd_feature", **{name: value})
+
+
+TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
+def test_the_sides_may_be_of_different_floating_types(distance: str) -> None:
+    for one, other in itertools.product(TYPES, TYPES):
+        s, t = draw(0, 5, 3).to(one).requires_grad_(), draw(1, 5, 3).to(other)
+        found = resmom.residual(s, t, distance, 0.5, 0.3)
+        found.backward()
+        assert found.dtype == (torch.float64 if torch.float64 in (one, other) else torch.float32)
+        exact = resmom.residual(s.detach().double(), t.double(), distance, 0.5, 0.3)
+        assert found.item() == pytest.approx(exact.item(), rel=1e-5)
+        assert s.grad is not None and s.grad.dtype == one and s.grad.abs().sum() > 0
 
 
 def test_exchanged_sides_are_told_where_they_would_train_nothing() -> None:
