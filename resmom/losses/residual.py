@@ -24,6 +24,9 @@ from resmom.types import Pair, PairKind, Site
 
 Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
 
+SHORT = 1e-8
+"""The length below which a row has no direction: the least by which torch's cosine divides."""
+
 
 @dataclass(frozen=True)
 class Residual:
@@ -119,7 +122,7 @@ def residual(
     view, over which the term is averaged. Where the student has a predictor: its prediction against the teacher's
     projection. The gradient goes to the student alone. The sides may be of any floating type, and of different ones;
     computed in float32, in float64 if one side is float64, also under autocast. The result, for `cosine`, lies in
-    [0, 2]. `mse`,
+    [0, 2]; a row of zeros on either side counts as orthogonal, 1, and gives the student no gradient there. `mse`,
     `kd_feature` and `kd_relation` (of the rows of the batch) are the controls; the two temperatures are those of the
     two `kd_` distances.
 
@@ -159,14 +162,30 @@ def _apart(
     t_s, t_t = config.student_temperature, config.teacher_temperature
     match config.distance:
         case "cosine":
-            return cosine_distance(student, teacher)
+            return cosine_distance(_directed(student), teacher)
         case "mse":
             # On the raw vectors: between unit vectors it would be twice the cosine distance over the dimension.
             return F.mse_loss(exact(student), exact(teacher))
         case "kd_feature":
             return kd_feature(student, teacher, t_s, t_t)
         case "kd_relation":
-            return kd_relation(student, teacher, bank, t_s, t_t)
+            return kd_relation(_directed(student), teacher, bank, t_s, t_t)
+
+
+def _directed(student: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The student's rows as they are; those without a direction, shorter than `SHORT`, carry no gradient.
+
+    Such a row is divided by the least length that cosines allow instead of its own, so that the gradient there would be
+    1 over that, 1e8 and more, of one dead row among others that are of the order of 1: it would decide the step.
+    Nor is it the cosine's gradient, which does not exist at zero. The row has its constant value in the loss and no
+    part in the step; its network learns through the other rows, and through the method's own loss, which stays as
+    published. Where there is a direction, value and gradient are the same bit by bit.
+    """
+    if not student.requires_grad:
+        return student
+    x = exact(student)
+    short = torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True) < SHORT
+    return torch.where(short, x.detach(), x)
 
 
 @torch.no_grad()

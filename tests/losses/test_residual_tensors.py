@@ -10,7 +10,8 @@ import torch
 
 import resmom
 from resmom.errors import UserError
-from resmom.losses.residual import Residual, residual_term
+from resmom.losses.cosine import cosine_distance
+from resmom.losses.residual import Residual, kd_relation, residual_term
 from resmom.types import Encoding, Pair
 from tests import forked, oracle
 
@@ -107,6 +108,26 @@ def test_the_sides_may_be_of_different_floating_types(distance: str) -> None:
         exact = resmom.residual(s.detach().double(), t.double(), distance, 0.5, 0.3)
         assert found.item() == pytest.approx(exact.item(), rel=1e-5)
         assert s.grad is not None and s.grad.dtype == one and s.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("distance", ["cosine", "kd_relation"])
+@pytest.mark.parametrize("length", [0.0, 1e-10])
+def test_rows_without_a_direction_carry_no_gradient_and_leave_the_others_as_they_were(
+    distance: str, length: float
+) -> None:
+    s, t = draw(0, 6, 3).float(), draw(1, 6, 3).float()
+    s[2] *= length
+    s.requires_grad_()
+    found = resmom.residual(s, t, distance)
+    found.backward()
+    plain = s.detach().clone().requires_grad_()
+    straight = cosine_distance(plain, t) if distance == "cosine" else kd_relation(plain, t, t, t_s=0.1, t_t=0.04)
+    straight.backward()
+    assert torch.equal(found, straight)
+    assert s.grad is not None and plain.grad is not None
+    assert plain.grad[2].abs().max() > 1e6 and not s.grad[2].any()
+    others = [0, 1, 3, 4, 5]
+    assert torch.equal(s.grad[others], plain.grad[others]) and s.grad[others].abs().min() > 0
 
 
 def test_exchanged_sides_are_told_where_they_would_train_nothing() -> None:
