@@ -113,6 +113,8 @@ class _Last:
         """Class tokens of the last blocks, and the mean of the last one's patches, normalised as the network does."""
         patches = getattr(getattr(self._body, "patch_embed", None), "num_patches", tokens.shape[1])
         extra = max(0, tokens.shape[1] - patches)
+        if getattr(self._body, "dynamic_img_size", False):  # `num_patches` is that of one size of images only
+            extra = self._body.num_prefix_tokens  # type: ignore[assignment]
         norm = getattr(self._body, "norm", None)
         found = {"patches": tokens[:, extra:].mean(1)}
         if extra and getattr(self._body, "cls_token", None) is not None:

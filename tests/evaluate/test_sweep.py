@@ -9,6 +9,7 @@ from resmom.evaluate.linear import Linear, choose_linear, linear_probe
 from resmom.evaluate.sweep import sweep
 from resmom.nets.backbones import Backbone, ResNet, SmallResNet, build_backbone
 from resmom.nets.encoder import Encoder
+from resmom.nets.vit import ViTBody
 from tests.nets.test_depth import vit
 
 QUICK = Linear(lrs=(0.003, 0.03), weight_decays=(0.0, 1e-3), epochs=5)
@@ -61,6 +62,20 @@ def test_tokens_of_a_transformer_by_hand() -> None:
     torch.testing.assert_close(found["last 4 blocks, class tokens"], classes)
     torch.testing.assert_close(found[list(found.kinds)[-1]], torch.cat([classes, patches], 1))
     assert found["last block, class token and mean of patches"].shape == (4, 64)
+
+
+@pytest.mark.parametrize("side", [4, 8, 16])
+def test_tokens_of_images_of_other_sizes(side: int) -> None:
+    """The class token is told from the patches, whose number is not that of the size that the network is made for."""
+    torch.manual_seed(0)
+    body, images = ViTBody(8, 2, 12, depth=2, heads=2), torch.randn(3, 3, side, side)
+    found = layer_features(encoder(Backbone(body, 12)), [images])
+    with torch.no_grad():
+        tokens = body.forward_features(images)
+    assert tokens.shape[1] == 1 + (side // 2) ** 2
+    torch.testing.assert_close(found["h"], tokens[:, 0])
+    torch.testing.assert_close(found["last block, mean of patches"], tokens[:, 1:].mean(1))
+    assert "last 2 blocks, class tokens" in found.kinds
 
 
 def test_no_images() -> None:
