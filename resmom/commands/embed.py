@@ -26,6 +26,8 @@ class Arguments:
     site: Site = "h"
     """h, the representation, is what other tools want; z the projection, p the student's prediction, logits the
     similarities to the prototypes of DINO and iBOT."""
+    image_size: int | None = None
+    """Side of the images in pixels, by default that of the views; larger ones may tell convolutional networks more."""
     device: str = "auto"
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     """Write the file, and say what is in it."""
     a = parse(Arguments, arguments, "resmom embed", ABOUT)
     set_process(Machine(threads=a.threads, keep_memory=False))
-    found = embed(a.run, a.out, a.data, a.network, a.site, a.device)
+    found = embed(a.run, a.out, a.data, a.network, a.site, a.device, image_size=a.image_size)
     if a.json:
         print_json({"path": str(found.path), "arrays": found.shapes, "protocol": found.protocol})
         return 0

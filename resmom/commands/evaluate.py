@@ -53,6 +53,9 @@ class Arguments:
     """Linear probes of all layers and poolings on the grid --linear; the best on held-out training images is tested."""
     all: bool = False
     """Which network to keep: student or teacher, which kept checkpoint, which layer; `resmom export` goes by it."""
+    image_size: int | None = None
+    """Side of all images in pixels, by default that of the views; larger ones may tell convolutional networks more. Not
+    for --linear-crop, --finetune and --all."""
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
@@ -77,7 +80,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     draws = 1 if a.draws is None else a.draws
     probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
-    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn)
+    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn, a.image_size)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
     status = 0 if all(row.kept for row in rows) else 1
     if a.json:
@@ -135,6 +138,11 @@ def _keep(a: Arguments) -> int:
     if a.protocols is not None or a.baselines or others:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
+        )
+    if a.image_size is not None:
+        raise UserError(
+            "--all chooses at the side of the run's views: leave --image-size out, and measure the network that it "
+            "names at another size in another call"
         )
     kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
     status = 0 if kept.written else 1

@@ -19,14 +19,18 @@ CHUNK = 256
 """Images per forward pass of an evaluation."""
 
 
-def clean_batches(source: Source, policy: Policy, device: torch.device) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised."""
+def clean_batches(
+    source: Source, policy: Policy, device: torch.device, chunk: int = CHUNK
+) -> Iterator[Float[Tensor, "n c h w"]]:
+    """The images of a source as the evaluation sees them: no chance, whole or centre crop, normalised; `chunk` at a
+    time.
+    """
     first = policy.views[0]
 
     def see(images: Images, index: Index) -> tuple[Tensor]:
         return (plain(images, first.size, policy.mean, policy.std, resize=first.interpolation),)
 
-    for (view,) in _batches(source, device, CHUNK, see):
+    for (view,) in _batches(source, device, chunk, see):
         yield view
 
 

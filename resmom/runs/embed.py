@@ -15,8 +15,8 @@ from resmom.data.source import Data, Source, Subset, decoded
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
 from resmom.ondisk import replacing, require_writable
-from resmom.runs.clean import clean_batches
 from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.sized import with_image_size
 from resmom.types import Site
 from resmom.which import Which
 
@@ -39,23 +39,26 @@ def embed(
     site: Site = "h",
     device: str = "auto",
     own: Own | None = None,
+    image_size: int | None = None,
 ) -> Embedded:
     """Write what the networks of `path` (a run folder or checkpoint) say of clean images to the new file `out`, .npz.
+
+    The images have `image_size` pixels a side, by default those of the run's views.
 
     Its arrays, for every split S (train, test) of the data: `S_student` and `S_teacher`, N x D float32, a row per image
     in the order of the source; `S_names`, the images' paths below their folder, where they have any; `S_labels`, -1
     for none, where there are labels; and `classes`, `protocol`. Images that cannot be read have no row. All rows are
     in RAM until they are written.
 
-    Raises RunDirError if `out` exists or is no .npz, UserError for a site or a network that the run does not have,
-    ConfigError for images of other channels, what opening the run and the data raise, and OSError, before anything is
-    measured, where `out` cannot be written.
+    Raises RunDirError if `out` exists or is no .npz, UserError for a site or a network that the run does not have
+    and for a size that its network does not take, ConfigError for images of other channels, what opening the run and
+    the data raise, and OSError, before anything is measured, where `out` cannot be written.
     """
     if out.suffix != ".npz":
         raise RunDirError(f"{out} must end in .npz, the form it is written in")
     if out.exists():
         raise RunDirError(f"{out} is there already; give another --out, or take it away")
-    loaded = load_run(path, device, own)
+    loaded = with_image_size(load_run(path, device, own), image_size)
     opened = loaded.opened(data)
     networks = loaded.networks(network)
     if site == "p" and list(networks) != ["student"]:
@@ -74,7 +77,7 @@ def embed(
             arrays[f"{split}_{name}"] = _vectors(net, source, loaded, site)
         arrays |= _described(split, source)
         arrays |= _without_stand_ins(arrays, split, source)
-    side = loaded.run.policy.views[0].size
+    side = loaded.policy.views[0].size
     protocol = f"embed-v1 ({site}, eval mode, float32, clean images at {side} pixels, step {loaded.step})"
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
     with replacing(out) as file:
@@ -107,4 +110,4 @@ def _without_stand_ins(arrays: dict[str, NDArray[Any]], split: str, source: Sour
 
 
 def _vectors(network: nn.Module, source: Source, loaded: Loaded, site: Site) -> NDArray[np.float32]:
-    return features(network, clean_batches(source, loaded.run.policy, loaded.device), site).numpy()
+    return features(network, loaded.clean(source), site).numpy()

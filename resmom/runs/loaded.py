@@ -1,28 +1,31 @@
 """A run read back from its folder: configuration, networks, and the weights it started from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resmom.build import Own
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
-from resmom.data.source import Data
+from resmom.data.source import Data, Source
 from resmom.errors import UserError
 from resmom.method import Method
 from resmom.nets.copies import copied
 from resmom.nets.ghosts import as_ever
+from resmom.recipes.side import with_views
 from resmom.rundir import RunDir, find_run
+from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
 from resmom.runs.job import fresh_method
 from resmom.runs.own import again, opened_again, part_words, require, written_data
 from resmom.runs.start import put_start
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
+from resmom.views.policy import Policy
 from resmom.which import Network, Which
 
 
@@ -43,6 +46,19 @@ class Loaded:
     device: torch.device
     written: dict[str, Any]
     """What run.json says."""
+    image_size: int | None = None
+    """Side in pixels of the images that are measured, where it is not that of the views: see `with_image_size`."""
+
+    @property
+    def policy(self) -> Policy:
+        """The run's, at the side of the images that are measured; `run` says what it was trained with."""
+        return self.run.policy if self.image_size is None else with_views(self.run, self.image_size)
+
+    def clean(self, source: Source) -> Iterator[Tensor]:
+        """The images of a source as they are measured: N x C x S x S, some at a time, on the run's device."""
+        # Larger images in smaller batches: a forward pass that had room at the views' side has it at every other.
+        share = (self.run.policy.views[0].size / self.policy.views[0].size) ** 2
+        return clean_batches(source, self.policy, self.device, max(1, int(CHUNK * min(1.0, share))))
 
     @property
     def data(self) -> str:

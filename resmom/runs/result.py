@@ -23,7 +23,7 @@ from resmom.runs.export import Exported
 from resmom.runs.export import export as export_run
 from resmom.runs.generators import generators_kept
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measuring.evaluate import PROTOCOLS, Protocol, Row, evaluate
+from resmom.runs.measuring.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
 from resmom.runs.measuring.gap import GapResult
 from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.outcome import Change, before_after, table
@@ -82,10 +82,19 @@ class Result:
 
     @generators_kept()
     def evaluate(
-        self, protocols: Sequence[Protocol] = PROTOCOLS, baselines: bool = False, linear: Linear | None = None
+        self,
+        protocols: Sequence[Protocol] = PROTOCOLS,
+        baselines: bool = False,
+        linear: Linear | None = None,
+        image_size: int | None = None,
     ) -> list[Row]:
-        """kNN, linear probe and online classifier of student and teacher on the run's own labelled data."""
-        return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own)
+        """kNN, linear probe and online classifier of student and teacher on the run's own labelled data.
+
+        `image_size`: side of all images in pixels; None: that of the run's views. Raises UserError for one that the
+        network does not take.
+        """
+        more = More(image_size=image_size)
+        return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own, more=more)
 
     @generators_kept()
     def gap(self, images: int = 2048, layers: bool = False, accuracy: bool = True) -> GapResult:
@@ -96,13 +105,22 @@ class Result:
         return gap_of_run(self.path, self.data, images, layers=layers, accuracy=accuracy, own=self.own)
 
     @generators_kept()
-    def embed(self, out: str | Path, data: object = None, network: Which = "both", site: Site = "h") -> Embedded:
+    def embed(
+        self,
+        out: str | Path,
+        data: object = None,
+        network: Which = "both",
+        site: Site = "h",
+        image_size: int | None = None,
+    ) -> Embedded:
         """What the networks say of every image, as arrays in the new file `out`, .npz, as `resmom embed` writes them.
 
-        `data` as for `resmom.pretrain`; None: the run's own images.
+        `data` as for `resmom.pretrain`; None: the run's own images. `image_size`: their side in pixels; None: that of
+        the run's views. Raises UserError for one that the network does not take.
         """
         opened = self.data if data is None else str(data) if isinstance(data, str | Path) else as_data(data)
-        return embed_run(self.path, Path(out), opened, network=network, site=site, own=self.own)
+        where = self.path, Path(out), opened
+        return embed_run(*where, network=network, site=site, own=self.own, image_size=image_size)
 
     def export(self, out: str | Path | None = None, network: Which = "both") -> Exported:
         """Write the backbones and their card to the folder `out`, RUN/export by default, as `resmom export` does."""

@@ -26,6 +26,7 @@ from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.labels import is_share, lent_share, with_labels
 from resmom.runs.measuring.measure import Candidate, Ground, pixel_features
 from resmom.runs.measuring.repeats import Found, Repeats
+from resmom.runs.sized import with_image_size
 from resmom.which import Which
 
 Protocol = Literal["knn", "linear", "online"]
@@ -80,6 +81,8 @@ class More:
     """How often to measure: with other images of the share, and with the next seed where a classifier is trained."""
     knn: OtherKnn = field(default_factory=OtherKnn)
     """k and temperature, where they are not to be the run's."""
+    image_size: int | None = None
+    """Side of all images, to learn from and to test on, in pixels, where it is not to be that of the run's views."""
 
 
 def evaluate(
@@ -99,12 +102,12 @@ def evaluate(
 
     `baselines` adds kNN of raw pixels, of normalised pixels, and of the network before training. `more` adds other
     protocols, or lets all of them learn from some of the labels; the online classifier, which learnt from all, is left
-    out then. Raises UserError if there are no labels, if the images do not fit the network, and for repetitions where
-    nothing would differ; OSError, before anything is measured, where the rows cannot be written.
+    out then. Raises UserError if there are no labels, if the images or their size do not fit the network, and for
+    repetitions where nothing would differ; OSError, before anything is measured, where the rows cannot be written.
     """
     more = more or More()
     _check(more)
-    loaded = _asked(load_run(path, device, own), more.knn)
+    loaded = _asked(load_run(path, device, own), more)
     opened = loaded.opened(data)
     split, label_sets = labelled(loaded, opened)
     named = name_and_fingerprint(opened)
@@ -116,14 +119,15 @@ def evaluate(
     repeats = Repeats.of(more.draws, lent)
     _require_difference(more, protocols, repeats)
     if baselines and "knn" in protocols:
-        pixel_features(split, loaded.run.policy)  # before hours are spent on the rest
+        pixel_features(split, loaded.policy)  # before hours are spent on the rest
     require_writable(loaded.folder.evaluations)
     rows: list[Row] = []
     machine = environment()
+    size = "" if loaded.image_size is None else f"images of {loaded.image_size} pixels; "
 
     def add(name: str, found: Found) -> None:
         score, more = found
-        stated = Score(score.top1, score.top5, f"{score.protocol}; {split.origin}")
+        stated = Score(score.top1, score.top5, f"{score.protocol}; {size}{split.origin}")
         row = Row(name, stated, loaded.step, *named, **more)
         kept = append_or_say(loaded.folder.evaluations, {**row.plain(), "environment": machine})
         rows.append(replace(row, kept=kept))
@@ -138,10 +142,11 @@ def evaluate(
     return rows
 
 
-def _asked(loaded: Loaded, knn: OtherKnn) -> Loaded:
-    """The run as it is measured: with neighbours of its own choice, or those asked for."""
+def _asked(loaded: Loaded, more: More) -> Loaded:
+    """The run as it is measured: with neighbours and a size of images of its own choice, or those asked for."""
+    loaded = with_image_size(loaded, more.image_size)
     try:
-        return replace(loaded, run=replace(loaded.run, knn=knn.instead_of(loaded.run.knn)))
+        return replace(loaded, run=replace(loaded.run, knn=more.knn.instead_of(loaded.run.knn)))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -229,6 +234,11 @@ def _check(more: More) -> None:
         raise UserError(f"--draws must be 1 or more; got {more.draws}")
     if more.low_shot is not None and is_share(more.labels):
         raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
+    if more.image_size is not None and (more.linear_crop is not None or more.finetune is not None):
+        raise UserError(
+            "--linear-crop and --finetune train on random crops at the side of the run's views, and are tested there: "
+            "leave --image-size out, or ask for what takes it (kNN, --protocols linear, --sweep …) in another call"
+        )
 
 
 def _require_difference(more: More, protocols: Sequence[Protocol], repeats: Repeats) -> None:

@@ -168,7 +168,7 @@ class Ground:
         The last is called `random init` where the run began with random weights, and left out where nothing was kept.
         """
         loaded = self.loaded
-        pixels = pixel_features(self.split, loaded.run.policy)
+        pixels = pixel_features(self.split, loaded.policy)
         for name in pixels:
             yield name, self.knn(*pixels[name])
         start = load_start(loaded)
@@ -188,7 +188,7 @@ class Ground:
         return self.split.train.subset(np.arange(len(self.split.train))[one.rows])
 
     def _clean(self, source: Source) -> Iterator[Tensor]:
-        return clean_batches(source, self.loaded.run.policy, self.loaded.device)
+        return self.loaded.clean(source)
 
 
 class Pixels(Mapping[str, tuple[Tensor, Tensor]]):
