@@ -9,6 +9,7 @@ from benchmarks.pages.across import beside, twice
 from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
+from benchmarks.pages.sametime import same_time
 from benchmarks.pages.short import Row, short
 from benchmarks.pages.tables import (
     accuracies,
@@ -108,6 +109,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ],
         )
     },
+    "results/sametime.md": {"same-time": partial(same_time, file="sametime.jsonl")},
     "results/imagenet.md": {
         "costs": partial(costs, file="imagenet/costs.jsonl"),
         "groups": partial(costs, file="imagenet/groups.jsonl"),
