@@ -2,6 +2,14 @@
 
 PLAIN = {"plain": "MoCo-v3"}
 WEIGHT = {**PLAIN, "w1": "+ term, weight 1", "w2": "+ term, weight 2"}
+SCHEDULE = {
+    **PLAIN,
+    "w2": "+ term, weight 2 throughout",
+    "w2-fall": "+ falling from 2 to 0",
+    "w4-fall": "+ falling from 4 to 0",
+    "w2-rise": "+ rising from 0 to 2",
+}
+FALLING = {"w2": "weight 2 throughout", "w2-fall": "falling from 2 to 0", "w4-fall": "falling from 4 to 0"}
 GROWING = {
     "full": "full size",
     "s75_100": "three quarters, full",

@@ -46,6 +46,7 @@ TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
 TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
 TUNED_LONGER = "questions/tuned_longer.jsonl"
+SCHEDULE = "questions/schedule.jsonl"
 DINO = "questions/dino.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
@@ -133,7 +134,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER, SCHEDULE),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
@@ -144,6 +145,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "instead": partial(accuracies, file=QUESTIONS, names=arms.MOVED, kinds=ALL, instead=PROCESSOR),
         "own-pulls": partial(own_pulls, file=GRADIENTS, names=arms.EQUAL),
         "weights": partial(accuracies, file=QUESTIONS, names=arms.WEIGHTS, kinds=ALL),
+        "schedule": partial(accuracies, file=TUNED, names=arms.SCHEDULE, kinds=ALL, instead=SCHEDULE),
+        "falling": partial(accuracies, file=TUNED, names=arms.FALLING, kinds=ALL, instead=SCHEDULE),
         "pairing": partial(accuracies, file=QUESTIONS, names=arms.PAIRING, kinds=KNN),
         "views": partial(accuracies, file=QUESTIONS, names=arms.VIEWS, kinds=ALL),
         "equal": partial(accuracies, file=QUESTIONS, names=arms.EQUAL, kinds=ALL),
