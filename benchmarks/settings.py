@@ -32,8 +32,9 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.diagnose.paired import paired, spread
 from resmom.export.record import newest
-from resmom.ondisk import append_line, lock, read_lines
+from resmom.ondisk import read_lines
 from resmom.recipes.automatic import automatic
+from resmom.runs.comparisons.results import keep
 from resmom.runs.environment import environment, shareable
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
@@ -85,9 +86,7 @@ def work(arguments: argparse.Namespace) -> int | None:
         if isinstance(found, int):
             return found
         line = {"images": images, "name": name, "seen": arguments.seen, **found}
-        with (arguments.out / "cells.lock").open("w") as held:
-            lock(held, wait=True)
-            append_line(cells, {**line, "environment": shareable(environment())})
+        keep(cells, {**line, "environment": shareable(environment())})
         print(f"{own.origin}, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
     return None
 

@@ -9,7 +9,7 @@ from benchmarks.pages.across import beside, twice
 from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
-from benchmarks.pages.sametime import same_time
+from benchmarks.pages.sametime import our_sizes, same_time
 from benchmarks.pages.short import Row, short
 from benchmarks.pages.tables import (
     accuracies,
@@ -48,6 +48,7 @@ TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
 TUNED_LONGER = "questions/tuned_longer.jsonl"
 SCHEDULE = "questions/schedule.jsonl"
 DINO = "questions/dino.jsonl"
+SAME_TIME = "sametime.jsonl"
 FLOOR = "questions/floor.json"
 GRADIENTS = "questions/gradients.json"
 KNN = [("knn/student", "kNN of the student"), ("knn/teacher", "kNN of the teacher")]
@@ -110,7 +111,10 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ],
         )
     },
-    "results/sametime.md": {"same-time": partial(same_time, file="sametime.jsonl")},
+    "results/sametime.md": {
+        "same-time": partial(same_time, file=SAME_TIME),
+        "our-sizes": partial(our_sizes, file=SAME_TIME),
+    },
     "results/imagenet.md": {
         "costs": partial(costs, file="imagenet/costs.jsonl"),
         "groups": partial(costs, file="imagenet/groups.jsonl"),

@@ -1,8 +1,9 @@
-"""The table of what becomes of the same photos in the same time (benchmarks/sametime)."""
+"""The tables of what becomes of the same photos in the same time (benchmarks/sametime)."""
 
 from pathlib import Path
 
-from benchmarks.sametime.table import table
+from benchmarks.sametime.arm import OURS
+from benchmarks.sametime.table import sizes, table
 from resmom.ondisk import read_lines
 from resmom.runs.environment import machine_of
 
@@ -16,3 +17,8 @@ def same_time(docs: Path, file: str) -> str:
     versions |= {f"lightly-train {line['speed']['version']}" for line in cells if line["speed"]}
     minutes = " and ".join(f"{value:g}" for value in sorted({line["minutes"] for line in cells}))
     return "\n".join(table(cells)) + f"\n\n{minutes} minutes each; {machines} a run; {', '.join(sorted(versions))}."
+
+
+def our_sizes(docs: Path, file: str) -> str:
+    """What ours comes to on images of each size."""
+    return "\n".join(sizes(read_lines(docs / "results" / file), OURS))

@@ -33,10 +33,10 @@ from benchmarks.sametime.arm import ARMS, BATCH, SIDES, Ask, Theirs, steps_withi
 from benchmarks.sametime.judge import judge, ours, theirs
 from benchmarks.sametime.table import table
 from resmom.data.open import open_data
-from resmom.data.source import Data
 from resmom.errors import UserError
-from resmom.ondisk import append_line, lock, read_lines
-from resmom.runs.clean import labelled_split
+from resmom.ondisk import lock, read_lines
+from resmom.runs.clean import Split, labelled_split
+from resmom.runs.comparisons.results import keep
 from resmom.runs.environment import environment, shareable
 
 
@@ -69,8 +69,8 @@ def speed_of(python: Path, arm: Theirs, data: Path, out: Path, log: Path) -> dic
     return said
 
 
-def cell(name: str, seed: int, opened: Data, options: argparse.Namespace) -> dict[str, Any]:
-    """One training, timed, and what its network is worth."""
+def cell(name: str, seed: int, images: int, split: Split, options: argparse.Namespace) -> dict[str, Any]:
+    """One training on so many images, timed, and what its network is worth by the split."""
     folder = options.out / _folder(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # cut off in the middle, or its line would be there
     folder.mkdir(parents=True)
@@ -79,7 +79,7 @@ def cell(name: str, seed: int, opened: Data, options: argparse.Namespace) -> dic
     if arm is not None:
         about = speed_of(options.python, arm, data, folder / "speed", log)
         steps = steps_within(60 * options.minutes, about["start_up"], about["per_step"])
-        ask = Ask(arm, str(data), str(folder / "out"), seed, steps, math.ceil(steps / (len(opened.train) // BATCH)))
+        ask = Ask(arm, str(data), str(folder / "out"), seed, steps, math.ceil(steps / (images // BATCH)))
     began, spent = time.perf_counter(), _processor()
     if ask is None:
         steps = train_ours(data, folder / "out", seed, options.minutes, log)
@@ -87,8 +87,6 @@ def cell(name: str, seed: int, opened: Data, options: argparse.Namespace) -> dic
         ask_theirs(options.python, ask, log)
     timed = {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(_processor() - spent, 1)}
     trained = ours(folder / "out") if arm is None else theirs(folder / "out", arm)
-    split = labelled_split(opened, trained_on=False)
-    assert split is not None
     return {
         **{"arm": name, "seed": seed, "minutes": options.minutes, "steps": steps, **timed},
         **{"speed": about, "top1": judge(trained, split, SIDES if arm is None else arm.sides)},
@@ -120,7 +118,8 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     options.data, options.out = options.data.resolve(), options.out.resolve()
     opened = open_data(str(options.data))
-    if opened.test is None or labelled_split(opened) is None or len(opened.train) < BATCH:
+    split = labelled_split(opened)
+    if opened.test is None or split is None or len(opened.train) < BATCH:
         raise UserError(
             f"{options.data} ({opened.origin}) needs {BATCH} images to train on and labels to test by; give a folder "
             "with train/CLASS/ and val/CLASS/"
@@ -136,10 +135,8 @@ def main(words: Sequence[str]) -> int:
                 continue
             if (name, seed, options.minutes) in map(_what, read_lines(cells)):
                 continue
-            line = cell(name, seed, opened, options)
-            with (options.out / "cells.lock").open("w") as held:
-                lock(held, wait=True)
-                append_line(cells, {**line, "environment": shareable(environment())})
+            line = cell(name, seed, len(opened.train), split, options)
+            keep(cells, {**line, "environment": shareable(environment())})
         print(f"{name}, seed {seed}: {line['steps']} steps, {line['top1']}", flush=True)
     print("\n".join(table(read_lines(cells))))
     return 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.sametime.arm import ARMS
 from resmom.diagnose.paired import spread
+from resmom.runs.comparisons.comparison import told
 
 Cell = Mapping[str, Any]
 
@@ -20,8 +21,15 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
         side = max(own[0]["top1"], key=lambda side: sum(line["top1"][side]["knn"] for line in own))
         steps, seconds = ([line[key] for line in own] for key in ("steps", "cpu_seconds"))
         knn, linear = ([line["top1"][side][kind] for line in own] for kind in ("knn", "linear"))
-        told = [name, str(len(own)), _range(steps), _range(seconds), side, _spread(knn), _spread(linear)]
-        yield f"| {' | '.join(told)} |"
+        row = [
+            name,
+            str(len(own)),
+            _range(steps),
+            _range(seconds),
+            side,
+            *(told(spread(found)) for found in (knn, linear)),
+        ]
+        yield f"| {' | '.join(row)} |"
 
 
 def _range(values: Sequence[float]) -> str:
@@ -29,6 +37,11 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _spread(values: Sequence[float]) -> str:
-    found = spread(values)
-    return f"{found.mean:.2f}" + ("" if found.sd is None else f" ± {found.sd:.2f}")
+def sizes(cells: Sequence[Cell], name: str) -> Iterator[str]:
+    """Lines of Markdown: an arm at every size of the images, mean ± sd over its seeds."""
+    own = [line["top1"] for line in cells if line["arm"] == name]
+    yield "| images of | n | kNN, % | linear probe, % |"
+    yield "|---|---|---|---|"
+    for side in own[0]:
+        knn, linear = (told(spread([top1[side][kind] for top1 in own])) for kind in ("knn", "linear"))
+        yield f"| {side} | {len(own)} | {knn} | {linear} |"

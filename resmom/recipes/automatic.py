@@ -1,8 +1,7 @@
 """Settings derived from the data and the machine, each with its reason: what `resmom pretrain` runs without a recipe.
 
 The table of the rules, and the measurements behind each, stand in docs/automatic.md; `benchmarks/settings.py` repeats
-the measurements. Change a rule here (those of method, teacher and term in
-`teaching`), there, and in the table together.
+the measurements. Change a rule here (of method, teacher and term in `teaching`), there, and in the table together.
 """
 
 import math

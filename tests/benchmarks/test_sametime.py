@@ -14,13 +14,15 @@ import resmom
 from benchmarks.sametime.__main__ import main
 from benchmarks.sametime.arm import ARMS, SMALL, Ask, Theirs, steps_within
 from benchmarks.sametime.judge import judge, ours, theirs
-from benchmarks.sametime.table import table
+from benchmarks.sametime.table import sizes, table
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.ondisk import read_lines
 from resmom.recipes import recipe
+from resmom.recipes.automatic import automatic
+from resmom.recipes.facts import Facts
 from resmom.runs.clean import labelled_split
 from resmom.views.policy import IMAGENET
 
@@ -159,6 +161,10 @@ def test_the_measure_is_that_of_evaluate(tmp_path: Path) -> None:
     assert min(found.values()) < 100, "or nothing would tell one network from another"
 
 
+def test_the_small_network_is_the_one_that_is_derived_for_a_cpu() -> None:
+    assert automatic(Facts(images=9_469, side=224, mean=(0.5,) * 3, std=(0.2,) * 3)).run.backbone == SmallResNet(SMALL)
+
+
 def test_every_arm_is_told_apart_and_an_ask_is_read_as_it_was_written() -> None:
     others = [arm for arm in ARMS.values() if arm is not None]
     assert len(set(others)) == len(others) == len(ARMS) - 1
@@ -181,4 +187,8 @@ def test_the_table_has_a_row_per_arm_at_its_best_size() -> None:
 
     rows = list(table([cell(0, 40.0, 42.0), cell(1, 41.0, 44.0)]))
     assert rows[2:] == [f"| {SMALL_ARM} | 2 | 100 to 101 | 58 | 128 | 43.00 ± 1.41 | 44.00 ± 1.41 |"]
+    assert list(sizes([cell(0, 40.0, 42.0), cell(1, 41.0, 44.0)], SMALL_ARM))[2:] == [
+        "| 64 | 2 | 40.50 ± 0.71 | 41.50 ± 0.71 |",
+        "| 128 | 2 | 43.00 ± 1.41 | 44.00 ± 1.41 |",
+    ]
     assert list(table([cell(0, 50.0, 42.0)]))[2:] == [f"| {SMALL_ARM} | 1 | 100 | 58 | 64 | 50.00 | 51.00 |"]
