@@ -7,6 +7,7 @@ import sys
 from difflib import get_close_matches
 from io import TextIOWrapper
 
+from resmom import torchrun
 from resmom.errors import UserError
 from resmom.version import VERSION
 
@@ -27,6 +28,9 @@ VERBS = {
     "doctor": "is this machine ready, and if not, what to do?",
     "demo": "the whole story on an embedded data set, in minutes",
 }
+
+TOGETHER = ("pretrain", "resume")
+"""What several processes that torchrun has started share their work of."""
 
 REFUSED = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
@@ -63,6 +67,14 @@ def main() -> None:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         print(f"resmom: there is no verb '{verb}'.{hint} Verbs: {', '.join(VERBS)}.", file=sys.stderr)
         sys.exit(2)
+    if torchrun.processes() > 1 and verb not in TOGETHER:
+        if torchrun.process() == 0:
+            print(
+                f"resmom {verb}: it works in one process, and torchrun has started {torchrun.processes()}; start it "
+                f"without torchrun (only {' and '.join(TOGETHER)} share their work among processes)",
+                file=sys.stderr,
+            )
+        sys.exit(2)
     # Before torch is there, which reads it once. Threads that wait for each other by spinning make a small network ten
     # times slower and more as soon as another program wants a core (docs/log.md); sleeping costs a tenth or so alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -70,7 +82,7 @@ def main() -> None:
         command = importlib.import_module(f"resmom.commands.{verb}")
         sys.exit(command.main(arguments[1:]))
     except UserError as error:
-        print(f"resmom {verb}: {error}", file=sys.stderr)
+        print(f"resmom {verb}{_who()}: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever read our output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,11 +90,16 @@ def main() -> None:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        print(f"resmom {verb}: {_refused(error)}", file=sys.stderr)
+        print(f"resmom {verb}{_who()}: {_refused(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:  # outside of training, which saves and says how to go on; or twice, and not waited for
         print(f"resmom {verb}: interrupted; what is written is whole, the rest is not done", file=sys.stderr)
         sys.exit(130)
+
+
+def _who() -> str:
+    """Which of several processes speaks, where it is not the first: what stops all of them is said by each."""
+    return f" (process {torchrun.process()} of {torchrun.processes()}, counted from 0)" if torchrun.process() else ""
 
 
 def _refused(error: OSError) -> str:

@@ -1,14 +1,19 @@
 """The process group, or its absence: the only module that talks to torch.distributed."""
 
 import os
+import warnings
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as distributed
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from resmom import torchrun
+
+T = TypeVar("T")
 
 TIMEOUT = timedelta(hours=12)
 """So long a process waits for the others. Torch's own ten minutes with NCCL, or thirty with gloo, are less than the
@@ -30,13 +35,9 @@ def world() -> int:
     return distributed.get_world_size() if active() else 1
 
 
-def _told() -> bool:
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
 def announced() -> int:
     """The number of processes that torchrun announces in the environment, whether or not the group is joined yet."""
-    return int(os.environ["WORLD_SIZE"]) if _told() else world()
+    return torchrun.processes() if torchrun.told() else world()
 
 
 def start(device: str = "auto") -> torch.device:
@@ -45,7 +46,7 @@ def start(device: str = "auto") -> torch.device:
     `device`: as it was asked for. On the CPU the group speaks by gloo, even beside a GPU: NCCL takes no tensors there.
     """
     cuda = torch.cuda.is_available() and device.partition(":")[0] != "cpu"
-    if _told() and not active():
+    if torchrun.told() and not active():
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
     if not cuda:
         return torch.device("cpu")
@@ -119,12 +120,45 @@ def anywhere(flag: bool) -> bool:
     return bool(count > 0.5)
 
 
+def least(number: int) -> int:
+    """The smallest of the ranks' numbers, on every rank."""
+    if not active():
+        return number
+    numbers: list[int] = [0] * world()
+    distributed.all_gather_object(numbers, number)
+    return min(numbers)
+
+
+def agreed(thing: T) -> T:
+    """What the first rank has, on every rank: where each would measure, or look at, a machine of its own.
+
+    It is pickled on the way, from one process of this group to the others. Who comes early waits.
+    """
+    if not active():
+        return thing
+    told = [thing]
+    distributed.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+def wait() -> None:
+    """Wait until every rank is here, with what it read or wrote before."""
+    anywhere(False)
+
+
 def average(tensors: list[Tensor]) -> None:
     """Replace each tensor by its mean over the ranks."""
     if active():
         for tensor in tensors:
             distributed.all_reduce(tensor)
             tensor /= world()
+
+
+def averaged(numbers: dict[str, Tensor]) -> dict[str, float]:
+    """Numbers on the device as plain ones, each the mean over the ranks, which all have the same: read at once."""
+    row = torch.stack([number.float() for number in numbers.values()])
+    average([row])
+    return dict(zip(numbers, row.tolist(), strict=True))
 
 
 def data_parallel(student: nn.Module) -> nn.Module:
@@ -136,4 +170,6 @@ def data_parallel(student: nn.Module) -> nn.Module:
         return student
     on_gpu = next(student.parameters()).device.type == "cuda"
     ids = [torch.cuda.current_device()] if on_gpu else None
-    return DistributedDataParallel(student, device_ids=ids, broadcast_buffers=False)
+    with warnings.catch_warnings():  # its successor is not there in older versions of torch
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(student, device_ids=ids, broadcast_buffers=False)

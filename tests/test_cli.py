@@ -66,6 +66,31 @@ def test_an_unknown_verb_gets_a_suggestion(call: Call) -> None:
     assert "there is no verb 'pretrian'" in err and "Did you mean 'pretrain'?" in err and err.count("\n") == 1
 
 
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the second of three that torchrun has started."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("verb", sorted(set(cli.VERBS) - {"pretrain", "resume"}))
+def test_what_one_process_does_is_refused_to_several(
+    call: Call, second: None, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Each would measure and write the same; one of them says so."""
+    assert call(verb, "there") == (2, "", "")
+    monkeypatch.setenv("RANK", "0")
+    status, out, err = call(verb, "there")
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert "torchrun has started 3" in err and "only pretrain and resume" in err
+
+
+def test_of_several_processes_each_says_which_one_it_is(call: Call, second: None) -> None:
+    status, out, err = call("pretrain", "nothing", "--data", "x", "--out", "y")
+    assert (status, out) == (2, "")
+    assert err.startswith("resmom pretrain (process 1 of 3, counted from 0): there is no recipe 'nothing'")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_help_of_each_verb(call: Call, verb: str) -> None:

@@ -119,7 +119,15 @@ def set_process(machine: Machine) -> None:
 
 
 def tell_end(finished: Finished, as_json: bool) -> int:
-    """Say how a run ended; return the exit status: 0, or 128 + the signal that stopped it."""
+    """Say how a run ended, once of several processes, and leave their group; return the exit status: 0, or 128 + the
+    signal that stopped it."""
+    from resmom import dist
+
+    first = dist.rank() == 0
+    dist.stop()
+    status = 0 if finished.interrupted_by is None else 128 + finished.interrupted_by
+    if not first:
+        return status
     if as_json:
         print_json({**dataclasses.asdict(finished), "path": str(finished.path)})
     elif finished.interrupted_by is None:
@@ -130,4 +138,4 @@ def tell_end(finished: Finished, as_json: bool) -> int:
         )
     else:
         print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")
-    return 0 if finished.interrupted_by is None else 128 + finished.interrupted_by
+    return status

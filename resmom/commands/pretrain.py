@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from resmom import dist
 from resmom.commands import (
     Flat,
     parse,
@@ -150,6 +151,8 @@ def main(arguments: list[str]) -> int:
     wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body)
     if first.dry_run:
         seen = preview(wish, first.data, first.out, first.machine)
+        if dist.rank() != 0:
+            return 0
         if first.json:
             print_json(seen.plain())
         else:

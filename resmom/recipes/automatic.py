@@ -180,6 +180,18 @@ def _batch(facts: Facts, limits: Limits) -> tuple[int, str]:
     if facts.batch:
         derived, _ = _batch(replace(facts, batch=0), limits)
         return facts.batch, f"asked for; derived: {derived}"
+    batch, why = _whole_batch(facts, limits)
+    if over := batch % facts.processes:
+        less = batch - over
+        return (
+            less if less >= LEAST_BATCH else less + facts.processes,
+            f"{why}; equal parts for {facts.processes} processes",
+        )
+    return batch, why
+
+
+def _whole_batch(facts: Facts, limits: Limits) -> tuple[int, str]:
+    """The batch, whether or not the processes can share it."""
     most = 256 if facts.gpu else 128
     if LEAST_BATCH <= limits.batch < most:
         return limits.batch, "as many images as the memory holds at once"

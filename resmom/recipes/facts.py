@@ -29,7 +29,8 @@ class Facts:
     to see, and `backbone` the architecture found in it, or the one that the user asked for, of which a
     transformer's image and patch follow the views. `view` (the side of the views), `batch` and `steps` are those the
     user asked for (0: none), since others follow them. `own`: the user asked for another method than the derived one,
-    or brings method or backbone from Python, so that what was measured of the derived ones says nothing.
+    or brings method or backbone from Python, so that what was measured of the derived ones says nothing. `processes`:
+    among so many the batch is shared out evenly.
     """
 
     images: int
@@ -46,6 +47,7 @@ class Facts:
     batch: int = 0
     steps: int = 0
     own: bool = False
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from resmom import dist
 from resmom.config import Run
 from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
@@ -55,7 +56,8 @@ def summary(job: Job, folder: RunDir) -> str:
     run, train_images, given = job.run, job.data.train, {"own": names(job.own)}
     lines = [
         f"{title_words(given, run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
-        f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}",
+        f"{run.train.batch} ({job.steps / job.per_epoch:.4g} epochs), {run.train.precision} on {job.device}"
+        f"{_shared_words(job)}",
         f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
@@ -110,6 +112,13 @@ def _rate_words(run: Run) -> str:
         f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "
         "tenth of what random ones do (--optim.lr)"
     )
+
+
+def _shared_words(job: Job) -> str:
+    if dist.world() == 1:
+        return ""
+    apart = "; BatchNorm is of each one's images, not of all" if job.device.type == "cpu" else ""
+    return f" in {dist.world()} processes of {job.run.train.batch // dist.world()} images each{apart}"
 
 
 def _teacher_words(job: Job) -> str:

@@ -108,7 +108,7 @@ def train(
                 raise Diverged(_diverged(job, folder))
             values: dict[str, float] = {}
             if measure:
-                values = {name: value.item() for name, value in metrics.items()}
+                values = dist.averaged(metrics)
                 told = _schedule(job, now) | _speed(state, progress, batches.waited)
                 journal.write("train", state.step, {**values, **told})
             progress.update(state.step, values)

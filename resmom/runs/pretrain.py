@@ -173,6 +173,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
             exported = export(folder.path)
             if not manner.brief:
                 progress.say(ending(folder, exported))
+    dist.wait()  # until the first process has measured and exported what the others may now read
     return Finished(folder.path, job.state.step, job.steps, interrupt.signal)
 
 

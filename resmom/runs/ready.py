@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from resmom import dist
+from resmom import dist, torchrun
 from resmom.build import Own
 from resmom.config import to_json
 from resmom.data.open import open_data
@@ -19,6 +19,7 @@ from resmom.runs.announce import settings_words, summary
 from resmom.runs.compiling import require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
+from resmom.runs.limits import usable_cores
 from resmom.runs.machine import Machine, Trainer
 from resmom.runs.settling.rehearsal import rehearse
 from resmom.runs.settling.settle import Asked, Settled, require_sound, settle
@@ -47,6 +48,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     require_sound(asked)  # before the folder: who has to name another one shall not meet the next mistake then
     RunDir(out).refuse_if_used()
     device = device_for(machine)
+    dist.wait()  # or the first process might write into the folder before another has looked at it
     opened = data if isinstance(data, Data) else open_data(data)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
@@ -116,4 +118,8 @@ def workers_for(machine: Machine, data: Data) -> int:
     if machine.workers >= 0:
         return machine.workers
     in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)
-    return 1 if in_ram else max(1, torch.get_num_threads())
+    if in_ram:
+        return 1
+    if dist.world() > 1 and not machine.threads:  # torchrun asks torch for one thread, which is not meant for these
+        return max(1, int(usable_cores() / torchrun.neighbours()))
+    return max(1, torch.get_num_threads())

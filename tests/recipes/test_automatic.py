@@ -50,6 +50,15 @@ def choice(facts: Facts, option: str, limits: Limits | None = None) -> Choice:
     return next(c for c in automatic(facts, limits).choices if c.option == option)
 
 
+@pytest.mark.parametrize(("processes", "batch"), [(1, 128), (2, 128), (3, 126), (7, 126), (200, 200)])
+def test_processes_share_the_batch_evenly(processes: int, batch: int) -> None:
+    facts = replace(PHOTOS, processes=processes)
+    assert derived(facts).train.batch == batch
+    told = choice(facts, "train.batch").reason
+    assert ("equal parts" in told) == (128 % processes > 0)
+    assert derived(replace(facts, batch=96)).train.batch == 96  # asked for, and judged where it is shared out
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_run_can_be_used_and_is_its_own_json(kind: str) -> None:
     run = derived(KINDS[kind])

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from resmom import dist
 from resmom.config import Run
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.report.numbers import small
 from resmom.runs.settling.budget import disk_of, kept_of, measuring_of, require_disk, words_of_time
-from resmom.runs.settling.memory import TRANSIENT
+from resmom.runs.settling.memory import TRANSIENT, share_of
 from resmom.runs.settling.trial import Trial
 from resmom.train.plan import length
 
@@ -23,7 +24,7 @@ class Estimate:
     disk_bytes: int
     """The folder at the end."""
     memory_bytes: int
-    """What a step holds at its most, weights and the optimiser's state with it."""
+    """What a step holds at its most, weights and the optimiser's state with it; in each of several processes."""
     kept_checkpoints: int
     cut: str = ""
     """The end of a sentence where the run became shorter than it was planned."""
@@ -42,7 +43,8 @@ def estimate(run: Run, cost: Trial, data: Data, out: Path, cut: str = "") -> Est
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     steps = length(run.train, per_epoch)
     disk = disk_of(run, cost, steps, per_epoch)
-    require_disk(out, disk + cost.checkpoint_bytes)
+    if dist.rank() == 0:  # the others write nothing
+        require_disk(out, disk + cost.checkpoint_bytes)
     return Estimate(
         seconds=steps * cost.step_seconds + measuring_of(run, cost, steps, per_epoch) + 2 * cost.measure_seconds,
         step_seconds=cost.step_seconds,
@@ -54,5 +56,6 @@ def estimate(run: Run, cost: Trial, data: Data, out: Path, cut: str = "") -> Est
 
 
 def held(run: Run) -> int:
-    """Images whose graph a step holds at once."""
-    return min(run.train.batch, run.train.micro_batch or run.train.batch)
+    """Images whose graph a step holds at once, in each process."""
+    share = share_of(run.train.batch)
+    return min(share, run.train.micro_batch or share)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
+from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
 from resmom.nets.backbones import DinoViT, MoCoViT
@@ -44,12 +45,14 @@ class Kept:
 
 
 def fit_batch(run: Run, kept: Kept, weight_bytes: int, device: torch.device) -> int:
-    """The largest batch that memory holds at once, at most the run's own, halved from it as often as needed.
+    """The most images that memory holds at once, at most the run's batch, halved from it as often as needed; of several
+    processes those of each, at most its part of the batch.
 
-    Raises ConfigError if not even four images fit (or the batch, where that is smaller).
+    Raises ConfigError if not even four images fit (or that part, where it is smaller).
     """
-    batch = _halved(run.train.batch, kept, weight_bytes, device, groups_of(run.method))
-    if batch < min(4, run.train.batch):
+    share = share_of(run.train.batch)
+    batch = dist.least(_halved(share, kept, weight_bytes, device, groups_of(run.method)))
+    if batch < min(4, share):
         raise ConfigError(
             f"the network does not fit into memory: {weight_bytes / 2**30:.1f} GiB for weights and {kept.words}, of "
             f"{free_memory(device) / 2**30:.1f} GiB free; take "
@@ -67,9 +70,9 @@ def within_memory(job: Job, kept: Kept) -> Rules:
         return job.rules
     trained = bytes_of(student_of(job.state.method).state_dict())
     weights = bytes_of([network.state_dict() for network in networks_of(job.state.method).values()])
-    held, groups = job.rules.micro_batch or job.run.train.batch, groups_of(job.run.method)
+    held, groups = job.rules.micro_batch or share_of(job.run.train.batch), groups_of(job.run.method)
     weights += 3 * trained  # gradients, and an optimiser's two
-    fits = max(1, _halved(held, kept, weights, job.device, groups))
+    fits = dist.least(max(1, _halved(held, kept, weights, job.device, groups)))
     return job.rules if fits == held else replace(job.rules, micro_batch=fits)
 
 
@@ -133,8 +136,13 @@ def _tensors(targets: Targets) -> list[Tensor]:
 
 def few_images(job: Job, images: int) -> int:
     """So many images of a batch as a trial of its step takes, whole groups where BatchNorm has these."""
-    few, groups = min(images, job.run.train.batch), groups_of(job.run.method)
+    few, groups = min(images, share_of(job.run.train.batch)), groups_of(job.run.method)
     return few - few % groups if 0 < groups < few else few
+
+
+def share_of(batch: int) -> int:
+    """A process's part of a batch."""
+    return batch // dist.world()
 
 
 def lighter(run: Run) -> list[str]:

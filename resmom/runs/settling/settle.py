@@ -9,7 +9,7 @@ import torch
 
 from resmom import dist
 from resmom.build import Own
-from resmom.config import ConfigError, Run, to_json
+from resmom.config import Run, to_json
 from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
@@ -33,7 +33,7 @@ from resmom.runs.settling.budget import (
 )
 from resmom.runs.settling.estimate import Estimate, estimate, held
 from resmom.runs.settling.facts import gather
-from resmom.runs.settling.memory import fit_batch
+from resmom.runs.settling.memory import fit_batch, share_of
 from resmom.runs.settling.recognise import recognise
 from resmom.runs.settling.trial import Trial, trial
 from resmom.train.plan import length
@@ -92,11 +92,6 @@ def settle(
     RunDirError with the rule that cannot be kept.
     """
     base, ask, budget = _base(asked), asked.change, asked.seconds
-    if dist.world() > 1 and (base is None or budget is not None or asked.priced):
-        raise ConfigError(
-            "several processes cannot derive settings, fit a time or estimate one: each would measure another machine; "
-            "give a recipe without --time, or run `resmom pretrain` in one process and give what it derived as options"
-        )
     seconds = GLANCE if budget is None else seconds_to_try(budget)
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
@@ -106,7 +101,7 @@ def settle(
             return Settled(run, ())
         say(trying)
         slowest = _slowest(run, data, budget)
-        cost = trial(run, data, device, workers, own, seconds, slowest)
+        cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
         _require_pace(run, cost, data, budget)
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
@@ -116,20 +111,21 @@ def settle(
     backbone = asked.backbone
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
-    facts = replace(gather(data, device, asked.init, backbone), own=own.backbone is not None or own.method is not None)
+    seen = dist.agreed(gather(data, device, asked.init, backbone))
+    facts = replace(seen, own=own.backbone is not None or own.method is not None, processes=dist.world())
     offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)
     slowest = _slowest(run, data, budget)
-    cost = trial(run, data, device, workers, own, seconds, slowest)
+    cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < held(run):
-        limits = Limits(batch=fits)
+        limits = Limits(batch=fits * dist.world())
         _, run = _offer(facts, limits, ask)
         # The user's own batch, or the least: the graph is cut, the gradient stays exact.
-        if cost.in_parts and run.train.batch > fits:
+        if cost.in_parts and share_of(run.train.batch) > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
-        cost = trial(run, data, device, workers, own, seconds, slowest)
+        cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
     _require_pace(run, cost, data, budget)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
@@ -138,7 +134,7 @@ def settle(
     if budget is not None:  # which sets the length, unless a shorter one was asked for
         whole = min(budget, whole) if _asks_for_length(offer.run, ask) else budget
     measures = fit_measures(cost, time_to_measure(cost, whole, budget, least), MEASURES)
-    limits = replace(limits, measures=measures, kept=fit_kept(cost, out, KEPT))
+    limits = replace(limits, measures=measures, kept=dist.agreed(fit_kept(cost, out, KEPT)))
     if budget is not None:
         _, run = _offer(facts, limits, ask)
         steps = fit_time(run, cost, budget, measuring_of(run, cost, planned, per_epoch), least)

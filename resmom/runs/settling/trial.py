@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from resmom import dist
 from resmom.build import Own
 from resmom.config import Run
 from resmom.data.loader import prefetch
@@ -68,13 +69,15 @@ def trial(
     Where a step takes more than `slowest` seconds, the run is not wanted, and what measuring it takes is left at 0.
 
     A batch that memory would not hold is trained on in parts, where the method can be. Nothing is written, and the run
-    itself still starts from its first step. Raises as `prepare` does.
+    itself still starts from its first step. Several processes train it together, each tells what it saw, and the first
+    one's word is the one to take. Raises as `prepare` does.
     """
     began = time.perf_counter()
     job = prepare(run, data, device, own)
     rehearse(job)
     kept = kept_bytes_of(job)
     rules = within_memory(job, kept)
+    job.state.method.student = dist.data_parallel(job.state.method.student)
     job.state.method.train()
     # Views that grow have another pace at each size, for an equal part of the steps.
     parts = Counter(run.train.sizes or (1.0,))
@@ -123,9 +126,8 @@ def _pace(job: Job, rules: Rules, workers: int, seconds: float, slowest: float) 
                 torch.cuda.synchronize(job.device)
             times.append(time.perf_counter() - start)
             tried = time.perf_counter() - training
-            if tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds)):
-                break
-            if len(times) >= 2 and min(times) > slowest:
+            enough = tried > seconds and (len(times) >= 5 or (len(times) >= 2 and tried > 3 * seconds))
+            if dist.anywhere(enough or (len(times) >= 2 and min(times) > slowest)):
                 break
         # The mean over the second half: the first steps warm caches up, and batches made ahead make them look cheap.
         spent = time.perf_counter() - training

@@ -1,4 +1,4 @@
-"""Time, memory and disk: what fits of made-up costs, and the costs of one tiny run that is really tried."""
+"""Time and disk: what fits of made-up costs."""
 
 import re
 import shutil
@@ -6,29 +6,15 @@ import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from resmom.build import Own
 from resmom.config import ConfigError, Log, Run
 from resmom.data.open import open_data
-from resmom.data.source import ArraySource, Data, DataError
+from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
-from resmom.methodconfig import MethodConfig
-from resmom.methods.barlow import BarlowTwins
-from resmom.methods.dino import Dino
-from resmom.methods.mocov2 import MoCoV2
-from resmom.methods.mocov3 import MoCoV3
-from resmom.methods.msf import MSF
-from resmom.methods.simclr import SimCLR
-from resmom.nets.backbones import DinoViT, SmallResNet
-from resmom.runs import limits
-from resmom.runs.job import fresh_method, prepare
-from resmom.runs.pretrain import pretrain
-from resmom.runs.settling import memory
+from resmom.nets.backbones import DinoViT
 from resmom.runs.settling import trial as trials
 from resmom.runs.settling.budget import (
     LEAST_STEPS,
@@ -40,7 +26,6 @@ from resmom.runs.settling.budget import (
     fit_log,
     fit_measures,
     fit_time,
-    kept_of,
     knns_of,
     measures_of,
     measuring_of,
@@ -51,38 +36,11 @@ from resmom.runs.settling.budget import (
     with_steps,
     words_of_time,
 )
-from resmom.runs.settling.memory import MEMORY, TRANSIENT, Kept, fit_batch, kept_bytes_of
-from resmom.runs.settling.trial import Trial, trial
-from resmom.train.optim import AdamW, Sgd
-from resmom.train.plan import Plan, Train
-from resmom.train.state import State
-from resmom.train.step import Rules
-from resmom.types import Batch
-from resmom.views.policy import Policy, View
+from resmom.runs.settling.trial import trial
+from resmom.train.plan import Train
+from resmom.views.policy import View
 from tests.data.test_folder import draw
-from tests.runs.settling.derived import QUIET
-
-CPU = torch.device("cpu")
-MIB, GIB = 2**20, 2**30
-COST = Trial(
-    step_seconds=0.1,
-    knn_seconds=1.5,
-    health_seconds=0.5,
-    spent_seconds=5.0,
-    kept=Kept(10 * MIB),
-    weight_bytes=100 * MIB,
-    checkpoint_bytes=50 * MIB,
-    backbone_bytes=6 * MIB,
-)
-VIEW = View(size=16, scale=(0.5, 1.0))
-RUN = Run(
-    method=MoCoV3(hidden=8, out=4),
-    backbone=SmallResNet((4, 8)),
-    policy=Policy((VIEW, VIEW), (0.5,) * 3, (0.25,) * 3),
-    optim=Sgd(),
-    train=Train(steps=1_000, batch=128, warmup_steps=50),
-    log=Log(save_epochs=10, knn_epochs=5, keep_epochs=25),
-)
+from tests.runs.settling.priced import COST, CPU, GIB, MIB, RUN, TINY, images
 
 
 @pytest.mark.parametrize(
@@ -218,64 +176,6 @@ class TestWithSteps:
         assert short.log.save_epochs == 2.5
 
 
-class TestBatch:
-    """The batch that memory holds."""
-
-    @pytest.mark.parametrize(
-        ("share", "expected"), [(4.0, 128), (1.0, 128), (0.99, 64), (0.5, 64), (0.49, 32), (0.1, 8), (4 / 128, 4)]
-    )
-    def test_halved_until_it_fits(self, monkeypatch: pytest.MonkeyPatch, share: float, expected: int) -> None:
-        """`share`: of what the whole batch needs, how much there is."""
-        need = 128 * COST.kept.per_image * TRANSIENT * share + COST.weight_bytes
-        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
-        assert fit_batch(RUN, COST.kept, COST.weight_bytes, CPU) == expected
-
-    @pytest.mark.parametrize(
-        ("batch", "group", "room", "expected"),
-        [(96, 24, 96, 96), (96, 24, 95, 48), (96, 24, 47, 24), (96, 32, 47, 32), (160, 32, 39, 32), (192, 64, 95, 64)],
-    )
-    def test_a_part_is_whole_groups_of_batch_norm(
-        self, monkeypatch: pytest.MonkeyPatch, batch: int, group: int, room: int, expected: int
-    ) -> None:
-        """`room`: of how many images the graph fits."""
-        run = replace(RUN, method=MoCoV2(queue=256, shuffle_bn=group), train=replace(RUN.train, batch=batch))
-        need = room * COST.kept.per_image * TRANSIENT + COST.weight_bytes
-        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
-        assert fit_batch(run, COST.kept, COST.weight_bytes, CPU) == expected
-
-    def test_not_even_a_group(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        run = replace(RUN, method=MoCoV2(queue=128, shuffle_bn=32), train=replace(RUN.train, batch=64))
-        need = 31 * COST.kept.per_image * TRANSIENT + COST.weight_bytes
-        monkeypatch.setattr(memory, "free_memory", lambda device: int(need / MEMORY) + 2)
-        with pytest.raises(ConfigError, match=r"of 32 images.* set method.shuffle_bn lower, or to 0"):
-            fit_batch(run, COST.kept, COST.weight_bytes, CPU)
-
-    def test_what_is_there_once_is_counted_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kept = Kept(10 * MIB, fixed=500 * MIB)
-        for held in (128, 64, 32):
-            need = (held * 10 + 500) * MIB * TRANSIENT + COST.weight_bytes
-            monkeypatch.setattr(memory, "free_memory", lambda device, need=need: int(need / MEMORY) + 2)
-            assert fit_batch(RUN, kept, COST.weight_bytes, CPU) == held
-        monkeypatch.setattr(memory, "free_memory", lambda device: GIB)
-        with pytest.raises(ConfigError, match=r"10 MiB per image and 500 MiB for all of them together, of 1\.0 GiB"):
-            fit_batch(RUN, kept, COST.weight_bytes, CPU)
-
-    def test_not_even_four_images(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(memory, "free_memory", lambda device: 200 * MIB)
-        with pytest.raises(
-            ConfigError, match=r"0\.1 GiB for weights and 10 MiB per image, of 0\.2 GiB free; take smaller views"
-        ):
-            fit_batch(RUN, COST.kept, COST.weight_bytes, CPU)
-
-    def test_a_batch_below_four_is_the_users_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        run = replace(RUN, train=replace(RUN.train, batch=2))
-        monkeypatch.setattr(memory, "free_memory", lambda device: GIB)
-        assert fit_batch(run, COST.kept, COST.weight_bytes, CPU) == 2
-        monkeypatch.setattr(memory, "free_memory", lambda device: MIB)
-        with pytest.raises(ConfigError, match="does not fit into memory"):
-            fit_batch(run, COST.kept, COST.weight_bytes, CPU)
-
-
 class TestDisk:
     """What a run folder will take."""
 
@@ -313,146 +213,6 @@ class TestDisk:
         require_disk(Path("runs/a"), 1)
 
 
-def images(n: int = 40, labels: bool = True) -> Data:
-    random = np.random.default_rng(0)
-    pixels = torch.from_numpy(random.integers(0, 256, (n, 3, 16, 16)).astype(np.uint8))
-    numbers = (np.arange(n) % 2).astype(np.int64) if labels else None
-    return Data(ArraySource("noise", pixels, numbers, ("a", "b") if labels else ()), None, "made here")
-
-
-TINY = replace(RUN, train=Train(steps=200, batch=8, warmup_steps=0))
-
-QUEUE = 30_000 * 4 * 4
-"""Bytes of a queue of 30,000 keys of 4 numbers: a step keeps a copy of it, and MSF one with the new targets in it."""
-
-
-class TestKept:
-    """What autograd keeps, counted of a few images, is what it keeps of a whole batch."""
-
-    @pytest.mark.parametrize(
-        ("method", "fixed"),
-        [
-            (MoCoV3(hidden=8, out=4), 0),
-            (MoCoV2(hidden=8, out=4, queue=30_000), QUEUE),
-            (MoCoV2(hidden=8, out=4, queue=30_000, symmetric=True), 2 * QUEUE),
-            (MoCoV2(hidden=8, out=4, queue=30_000, shuffle_bn=3), QUEUE),
-            (MSF(hidden=8, out=4, predictor_hidden=8, queue=30_000), 2 * QUEUE),
-            (MSF(hidden=8, out=4, predictor_hidden=8, queue=30_000, symmetric=True), 4 * QUEUE),
-            (BarlowTwins(hidden=8, out=256), 256 * 256 * 4),
-            (Dino(hidden=8, out=64, prototypes=2_048), 2_048 * 64 * 4),
-        ],
-        ids=["batch", "queue", "two queues", "groups of three", "bank", "two banks", "correlations", "prototypes"],
-    )
-    def test_whatever_is_there_once(self, method: MethodConfig, fixed: int) -> None:
-        job = prepare(replace(TINY, method=method, train=replace(TINY.train, batch=36)), images(), CPU, Own())
-        few, whole = kept_bytes_of(job), kept_bytes_of(job, images=36)
-        assert few.of(36) == pytest.approx(whole.of(36), rel=0.03)
-        assert few.per_image == pytest.approx(whole.per_image, rel=0.03)
-        assert fixed <= few.fixed <= 4 * fixed + 4_096  # as they are and normalised, the largest once more
-
-    @pytest.mark.parametrize("batch", [2, 3, 5])
-    def test_of_a_batch_too_small_to_be_halved_all_is_the_images(self, batch: int) -> None:
-        run = replace(TINY, method=BarlowTwins(hidden=8, out=64), train=replace(TINY.train, batch=batch))
-        job = prepare(run, images(), CPU, Own())
-        kept = kept_bytes_of(job)
-        statistics = sum(buffer.nbytes for buffer in job.state.method.buffers())
-        assert kept.per_image > 0 and (kept.fixed > statistics) == (batch >= 4)
-
-
-class TestTrial:
-    """A throw-away copy of a run, really trained."""
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("labels", [True, False])
-    def test_costs_of_a_tiny_run(self, labels: bool) -> None:
-        began = time.perf_counter()
-        cost = trial(TINY, images(labels=labels), CPU, 1, Own(), seconds=0.2)
-        wall = time.perf_counter() - began
-        assert 0 < cost.step_seconds < wall and 0 < cost.health_seconds < cost.measure_seconds < wall
-        assert 0.2 < cost.spent_seconds <= wall
-        method = fresh_method(TINY, CPU)
-        student = 4 * sum(p.numel() for p in method.student.parameters())
-        teacher = 4 * sum(p.numel() for p in method.teacher.parameters())
-        # Student, its momentum, and teacher are saved, and batch statistics; a gradient comes on top in memory.
-        assert 2 * student + teacher < cost.checkpoint_bytes < 2 * (2 * student + teacher)
-        assert cost.weight_bytes == cost.checkpoint_bytes + student
-
-    @pytest.mark.slow
-    def test_the_same_memory_per_image_whatever_the_batch(self) -> None:
-        data = images()
-        small = trial(TINY, data, CPU, 1, Own(), seconds=0.0)
-        large = trial(replace(TINY, train=replace(TINY.train, batch=32)), data, CPU, 1, Own(), seconds=0.0)
-        assert large.kept.per_image == pytest.approx(small.kept.per_image, rel=0.05)
-        # Two views of 3 x 16 x 16; then per view the stem's 4 x 8 x 8 before and after its normalisation at the least.
-        assert small.kept.per_image > 2 * 4 * (3 * 16 * 16 + 2 * 4 * 8 * 8)
-        wide = replace(TINY, policy=replace(TINY.policy, views=(replace(VIEW, size=32),) * 2))
-        assert trial(wide, data, CPU, 1, Own(), seconds=0.0).kept.per_image == pytest.approx(
-            4 * small.kept.per_image, rel=0.3
-        )
-
-    def test_a_batch_that_memory_would_not_hold_is_tried_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Or the trial itself would end the call, before it could say that the batch is too large."""
-        whole = trial(TINY, images(), CPU, 1, Own(), seconds=0.0)
-        parts: list[int] = []
-        step = trials.train_step
-
-        def watched(state: State, batch: Batch, now: Plan, rules: Rules, *rest: Any, **more: Any) -> Any:
-            parts.append(rules.micro_batch)
-            return step(state, batch, now, rules, *rest, **more)
-
-        monkeypatch.setattr(trials, "train_step", watched)
-        room = 5 * whole.kept.per_image * TRANSIENT + 2 * whole.weight_bytes
-        monkeypatch.setattr(memory, "free_memory", lambda device: int(room / MEMORY))
-        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).kept == whole.kept
-        assert set(parts) <= {2, 4, 8} and parts, "of a batch of 16"
-
-    def test_decoding_is_held_against_the_cores_that_it_may_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Of a job that was granted a core of many, one core's time is all there is."""
-        monkeypatch.setattr(limits, "core_quota", lambda: 0.5)
-        monkeypatch.setattr(trials, "_pace", lambda *_: (1.0, 0.2))  # seconds of a step, and of decoding its batch
-        assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).decode_share == pytest.approx(0.4)
-
-    def test_it_may_be_longer_than_the_run(self) -> None:
-        short = replace(TINY, train=replace(TINY.train, steps=2))
-        assert trial(short, images(), CPU, 1, Own(), seconds=0.0).step_seconds > 0
-
-    def test_the_images_and_the_random_state_stay_as_they_are(self) -> None:
-        data = images()
-        before = data.train.fingerprint()
-        first = fresh_method(TINY, CPU).state_dict()
-        trial(TINY, data, CPU, 1, Own(), seconds=0.0)
-        assert data.train.fingerprint() == before
-        again = fresh_method(TINY, CPU).state_dict()
-        assert all(torch.equal(first[name], again[name]) for name in first)
-
-    def test_a_batch_larger_than_the_data(self) -> None:
-        with pytest.raises(DataError, match="40 images cannot fill a batch of 128"):
-            trial(RUN, images(), CPU, 1, Own(), seconds=0.0)
-
-
-class TestTruth:
-    """What a run folder was said to take, and takes."""
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "run",
-        [
-            replace(TINY, log=Log(line_steps=1, save_epochs=0.6, keep_epochs=1)),
-            replace(TINY, method=SimCLR(hidden=64), log=Log(line_steps=2, save_epochs=1)),
-            replace(TINY, optim=AdamW(), log=Log(line_steps=5, save_epochs=0, keep_epochs=0.7, knn_epochs=0)),
-        ],
-        ids=["MoCo-v3 and SGD", "no teacher", "AdamW"],
-    )
-    def test_of_the_disk(self, run: Run, tmp_path: Path) -> None:
-        run = replace(run, backbone=SmallResNet((32, 64, 128)), train=replace(run.train, steps=11))
-        data = images()
-        cost = trial(run, data, CPU, 1, Own(), seconds=0.0)
-        pretrain(run, data, tmp_path / "run", QUIET)
-        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
-        assert disk_of(run, cost, 11, per_epoch=5) == pytest.approx(sum(path.stat().st_size for path in files), rel=0.1)
-        assert kept_of(run, 11, per_epoch=5) == len(list(tmp_path.rglob("step-*.pt")))
-
-
 class TestPackSide:
     """When packing is offered, and to which side."""
 
@@ -470,15 +230,3 @@ class TestPackSide:
     def test_arrays_are_decoded_already(self) -> None:
         run = replace(Run(), policy=replace(Run().policy, views=(View(size=2), View(size=2))))
         assert pack_side(run, replace(COST, decode_share=0.9), images()) == 0
-
-
-def test_a_step_that_is_too_slow_by_itself_is_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(job: object) -> None:
-        raise AssertionError("measured")
-
-    monkeypatch.setattr(trials, "monitor", measured)
-    monkeypatch.setattr(trials, "health_line", measured)
-    found = trials.trial(TINY, images(80), CPU, 1, Own(), 60.0, slowest=0.0)
-    assert found.measure_seconds == 0.0 and found.spent_seconds < 50  # two steps, and not a minute of them
-    with pytest.raises(ConfigError, match=r"4-8\), so \d+ steps fit, .* of more than \d+m"):
-        fit_time(TINY, replace(found, step_seconds=5.0), 100.0, 0.0)

@@ -237,17 +237,6 @@ def test_weights_to_start_from_are_those_of_a_recipe_too(settled: Settle) -> Non
     assert settled(base=tiny(Run()), init="there.safetensors").run.init == "there.safetensors"
 
 
-@pytest.mark.parametrize("base", [None, tiny(Run())], ids=["derived", "a recipe"])
-def test_several_processes_do_not_derive(settled: Settle, monkeypatch: pytest.MonkeyPatch, base: Run | None) -> None:
-    monkeypatch.setattr(settle.dist, "world", lambda: 2)
-    with pytest.raises(ConfigError, match="give a recipe without --time"):
-        settled(base=base, time=3600.0)
-    if base is not None:
-        assert settled(base=base).run == base
-        with pytest.raises(ConfigError, match="estimate"):
-            settled(base=base, priced=True)
-
-
 def test_the_cost_of_a_recipe_is_estimated_where_it_is_asked_for(tried: list[Run], settled: Settle) -> None:
     base = tiny(Run())
     assert settled(base=base).estimate is None and not tried

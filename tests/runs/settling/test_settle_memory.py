@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from resmom import dist
 from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.recipes.automatic import automatic
@@ -30,6 +31,16 @@ class TestMemory:
         assert "memory" in reasons(found)["train.batch"]
         assert [run.train.batch for run in tried] == [128, batch]  # what runs was tried
         assert f"{batch * 10 * TRANSIENT + 100:.0f} MiB of memory" in found.estimate.words
+
+    @pytest.mark.parametrize(("held", "batch", "micro"), [(64, 126, 0), (25, 63, 0), (20, 33, 10), (9, 33, 5)])
+    def test_each_of_several_processes_holds_its_part(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch, held: int, batch: int, micro: int
+    ) -> None:
+        """Of three the whole batch is 126, 42 each, and then 21 each; three times 10 are too few for the negatives."""
+        monkeypatch.setattr(dist, "world", lambda: 3)
+        set_memory(monkeypatch, held)
+        found = settled()
+        assert (found.run.train.batch, found.run.train.micro_batch) == (batch, micro)
 
     def test_below_32_the_graph_is_cut(
         self, settled: Settle, tried: list[Run], monkeypatch: pytest.MonkeyPatch
