@@ -57,7 +57,7 @@ class Shared:
     """What every call has, whatever the run."""
 
     data: str
-    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
+    """A folder of images, tar archives, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
     out: Path
     """The folder of the comparison: new, or that of an earlier call."""
     vary: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

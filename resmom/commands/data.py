@@ -31,7 +31,7 @@ class Check:
 @dataclass(frozen=True)
 class Pack:
     path: tyro.conf.Positional[str]
-    """A folder of images, or another pack."""
+    """A folder of images, tar archives, or another pack."""
     out: Path
     """The folder of the pack: new, empty, or left in the middle of the same command."""
     side: int = 0

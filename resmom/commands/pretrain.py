@@ -78,7 +78,7 @@ class Shared:
     """What every call has, whatever the run."""
 
     data: str
-    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER). With
+    """A folder of images, tar archives, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER). With
     FOLDER@shorter-side=448, large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, see docs/data.md.
     """
     out: Path

@@ -26,7 +26,7 @@ ABOUT = (
 @dataclass(frozen=True)
 class Shared:
     data: str
-    """A folder of images, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
+    """A folder of images, tar archives, an .npz file, or cifar10, cifar100, stl10 (NAME or NAME:FOLDER)."""
     seconds: float = 40.0
     """How long to train, warm-up and counting apart."""
     machine: Flat[Machine] = field(default_factory=Machine)

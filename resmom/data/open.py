@@ -5,10 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from resmom.data.archives import COMPRESSED, archives_among, archives_named, open_archives
 from resmom.data.arrays import open_arrays
 from resmom.data.files import RAM_LIMIT
-from resmom.data.folder import open_folder
+from resmom.data.folder import files_below, images_among, open_folder
 from resmom.data.jpeg import LEAST_SIDE
+from resmom.data.lists import SUFFIXES as LISTS
+from resmom.data.lists import open_list
 from resmom.data.named import NAMES, open_named
 from resmom.data.packed import is_pack, open_pack
 from resmom.data.source import Data, DataError
@@ -19,20 +22,25 @@ _MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value
 
 
 def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
-    """What `spec` stands for: a folder of images, a pack of one, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
+    """What `spec` stands for: a folder of images, a pack of one, tar archives (one, a folder of them, or a row such as
+    `train-{000..127}.tar`), a list of images (`.txt`, `.csv`, `.tsv`), an `.npz` file, or `cifar10`, `cifar100`,
+    `stl10`.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. With `@held-out=0.1` behind it, a stratified tenth of the training images
-    is tested on and not trained on, and the test split is left alone. With `@shorter-side=448`, a folder's JPEGs are
-    decoded at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps 448 pixels, see `decode`. `ram_limit`:
-    decoded bytes up to which a folder's split is held in RAM. `download`: whether a public data set that is
-    not there is fetched.
+    is tested on and not trained on, and the test split is left alone. With `@shorter-side=448`, JPEGs in
+    files are decoded at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps 448 pixels, see `decode`.
+    `ram_limit`: decoded bytes up to which a split of files is held in RAM. `download`: whether a public data set that
+    is not there is fetched.
 
-    Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_arrays`,
-    `open_named`, `held_out`.
+    Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_archives`,
+    `open_list`, `open_arrays`, `open_named`, `held_out`.
     """
     if spec == "":  # as a path it would be the working directory
-        raise DataError(f"the name of the data is empty; give a folder of images, an .npz file, or {', '.join(NAMES)}")
+        raise DataError(
+            "the name of the data is empty; give a folder of images, a tar archive, an .npz file, or "
+            f"{', '.join(NAMES)}"
+        )
     # A path is no name, even where it looks like one.
     again = absolute(spec if isinstance(spec, str) else str(spec.expanduser().absolute()))
     place, modifiers = taken_apart(str(spec))
@@ -58,7 +66,17 @@ def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool
         _require_whole(str(place), shorter_side, packed=True)
         return open_pack(path, ram_limit)
     if path.is_dir():
-        return open_folder(path, ram_limit, shorter_side)
+        found = files_below(path)
+        archives = archives_among(found)
+        if archives and not images_among(found):
+            return open_archives(path, archives, ram_limit, shorter_side)
+        data = open_folder(path, ram_limit, shorter_side, found)
+        beside = f"{len(archives)} tar archives (they are read where no image file lies beside them)"
+        return replace(data, not_read="; ".join(filter(None, (data.not_read, beside if archives else ""))))
+    if archives := archives_named(path):
+        return open_archives(path.parent, archives, ram_limit, shorter_side)
+    if path.is_file() and path.suffix.lower() in LISTS:
+        return open_list(path, ram_limit, shorter_side)
     if path.is_file() and path.suffix.lower() == ".npz":
         _require_whole(str(place), shorter_side)
         return open_arrays(path)
@@ -74,7 +92,7 @@ def absolute(spec: str) -> str:
         place = f"{name}:{Path(root).expanduser().resolve()}" if colon and root else place
     else:
         path = Path(place).expanduser()
-        place = str(path.resolve()) if path.exists() else place
+        place = str(path.resolve()) if path.exists() or archives_named(path) else place
     return place + "".join(f"@{name}={value}" for name, value in modifiers)
 
 
@@ -144,8 +162,11 @@ def _unknown(spec: str, path: Path) -> str:
         )
     near = difflib.get_close_matches(spec.partition(":")[0].lower(), NAMES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    what = "is a file, but not an .npz file" if path.exists() else "does not exist"
+    what = "is a file of none of these kinds" if path.exists() else "does not exist"
+    if path.is_file() and path.suffix.lower() in COMPRESSED:
+        what = "is compressed, so that no image in it can be read by itself: unpack it (a .tar.gz by gunzip)"
     return (
-        f"{spec} {what}. Data is a folder of images, an .npz file with train_images, or one of {', '.join(NAMES)} "
+        f"{spec} {what}. Data is a folder of images or of tar archives, a tar archive, a list of images (.txt, .csv or "
+        f".tsv), an .npz file with train_images, or one of {', '.join(NAMES)} "
         f"(NAME, or NAME:FOLDER to say where the files are).{hint}"
     )

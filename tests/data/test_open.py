@@ -102,9 +102,9 @@ def test_folders_and_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").touch()
-    with pytest.raises(DataError, match=r"list.txt is a file, but not an .npz file. Data is a folder"):
-        open_data(tmp_path / "list.txt")
+    (tmp_path / "list.dat").touch()
+    with pytest.raises(DataError, match=r"list.dat is a file of none of these kinds. Data is a folder"):
+        open_data(tmp_path / "list.dat")
     with pytest.raises(DataError, match=r"none does not exist.*NAME:FOLDER"):
         open_data(tmp_path / "none")
     with pytest.raises(DataError, match=r"`resmom demo --out OUT` draws its digits to OUT/images"):

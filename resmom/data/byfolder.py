@@ -1,0 +1,62 @@
+"""Splits and classes by the folders that images lie in: functions of their names alone, paths with `/`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from resmom.data.source import DataError, Index
+
+TEST_NAMES = ("test", "val", "validation")
+
+
+def splits(images: list[str], lists: list[str]) -> tuple[str, str | None]:
+    """The folders of the two splits; "" is the whole folder. `lists`: the test folders with a list of labels."""
+    tops = {name.partition("/")[0] for name in images if "/" in name}
+    beside = [name for name in TEST_NAMES if name in tops]
+    if "train" in tops and beside:
+        labelled = [name for name in beside if name in lists]
+        labelled += [name for name in beside if in_folders(below(images, name))]
+        return "train", (labelled if labelled and classes_of(below(images, "train")) else beside)[0]
+    alone = tops == {"train"} and in_folders(images)
+    return ("train" if alone else ""), None
+
+
+def below(images: list[str], split: str) -> list[str]:
+    """Those of a split, named from its folder on."""
+    start = f"{split}/" if split else ""
+    return [name.removeprefix(start) for name in images if name.startswith(start)]
+
+
+def in_folders(names: list[str]) -> bool:
+    """Whether none lies outside of all folders."""
+    return all("/" in name for name in names)
+
+
+def classes_of(names: list[str]) -> tuple[str, ...]:
+    """The first folders, if there are at least two and no image lies outside of them; else none."""
+    tops = sorted({name.partition("/")[0] for name in names})
+    return tuple(tops) if in_folders(names) and len(tops) >= 2 else ()
+
+
+def labels_of(names: list[str], classes: tuple[str, ...]) -> Index | None:
+    """Numbers into `classes`; None where there are none."""
+    if not classes:
+        return None
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[name.partition("/")[0]] for name in names], dtype=np.int64)
+
+
+def labels_known(folder: Path, names: list[str], classes: tuple[str, ...]) -> Index | None:
+    """The labels of a test split, as images of classes that training knows; None where it has none.
+
+    Raises `DataError` for a class that training has not; `folder` is what it names.
+    """
+    if not classes or not in_folders(names):
+        return None
+    unknown = sorted({name.partition("/")[0] for name in names} - set(classes))
+    if unknown:
+        raise DataError(
+            f"{folder} has {len(unknown)} folders that the training split has not: {', '.join(unknown[:5])}. "
+            "Test classes must be among those of training; rename them or move them away"
+        )
+    return labels_of(names, classes)

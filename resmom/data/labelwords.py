@@ -1,0 +1,32 @@
+"""Labels that stand beside images as words or numbers: in the files of an archive, in the lines of a list."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from resmom.data.source import DataError, Index
+
+
+def classes_among(words: Sequence[str]) -> tuple[str, ...]:
+    """The classes of training images, in the order of their numbers where all are whole numbers, else of the alphabet.
+
+    An empty word is no class.
+    """
+    found = set(words) - {""}
+    if all(word.isascii() and word.isdigit() for word in found):
+        return tuple(sorted(found, key=lambda word: (int(word), word)))
+    return tuple(sorted(found))
+
+
+def labels_among(words: Sequence[str], classes: tuple[str, ...], whose: str) -> Index | None:
+    """Numbers into `classes`, -1 for an empty word; None where all are.
+
+    Raises `DataError`, which `whose` begins, for test images of classes that no training image has.
+    """
+    number_of = {name: number for number, name in enumerate(classes)} | {"": -1}
+    if unknown := sorted(set(words) - number_of.keys()):
+        raise DataError(
+            f"{whose} have {len(unknown)} classes that no training image has: {', '.join(unknown[:5])}. Test classes "
+            "must be among those of training; correct them, or leave these images out"
+        )
+    return np.array([number_of[word] for word in words], dtype=np.int64) if any(words) else None
