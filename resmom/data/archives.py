@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resmom.data.byfolder import TEST_NAMES, below, classes_of, labels_known, labels_of, splits
+from resmom.data.byfolder import TEST_NAMES, below, classes_of, kind_of, labels_known, labels_of, splits
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.folder import SUFFIXES, not_read_words, suffix_of
 from resmom.data.labelwords import classes_among, labels_among
@@ -110,7 +110,7 @@ class _Part:
 def _parted(root: Path, archives: list[str], found: list[Image]) -> tuple[list[_Part], str]:
     """The training images and those of every test split, and where the splits are from, in words."""
     places = f"{len(archives)} tar archives" if len(archives) > 1 else "a tar archive"
-    kinds = [_kind(name) for name in archives]
+    kinds = [kind_of(name) for name in archives]
     if "train" in kinds and len(set(kinds)) > 1:
         parts = []
         for kind in ("train", *(name for name in TEST_NAMES if name in kinds)):
@@ -132,12 +132,6 @@ def _parted(root: Path, archives: list[str], found: list[Image]) -> tuple[list[_
             images = [image for image, name in zip(found, names, strict=True) if name.startswith(start)]
             chosen.append(_Part(split, images, below(names, split)))
     return chosen, places
-
-
-def _kind(archive: str) -> str:
-    """The split that an archive's name says it is of."""
-    words = ["validation" if word == "valid" else word for word in re.split("[^a-z]+", archive.lower())]
-    return next((name for name in TEST_NAMES if name in words), "train")
 
 
 def _without_top(names: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
-"""Splits and classes by the folders that images lie in: functions of their names alone, paths with `/`."""
+"""Splits and classes by what images are called: functions of their names alone, paths with `/`."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,12 @@ def splits(images: list[str], lists: list[str]) -> tuple[str, str | None]:
         return "train", (labelled if labelled and classes_of(below(images, "train")) else beside)[0]
     alone = tops == {"train"} and in_folders(images)
     return ("train" if alone else ""), None
+
+
+def kind_of(name: str) -> str:
+    """The split of images that lie together in one file, by the words in its path: one of `TEST_NAMES`, else train."""
+    words = ["validation" if word == "valid" else word for word in re.split("[^a-z]+", name.lower())]
+    return next((kind for kind in TEST_NAMES if kind in words), "train")
 
 
 def below(images: list[str], split: str) -> list[str]:

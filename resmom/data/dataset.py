@@ -1,6 +1,6 @@
 """Images that a Python user already holds: an array, a tensor, or a map-style torch Dataset."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -14,6 +14,9 @@ from torch.utils.data import Dataset, Subset
 
 from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
+from resmom.data.files import FileSource
+from resmom.data.huggingface import is_dataset, number_alike, open_dataset
+from resmom.data.labelwords import renumbered
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest, require_known_classes
 
@@ -60,16 +63,8 @@ class DatasetSource(Source):
         """
         if self.labels is None or self.classes == other.classes or not (self._named and other._named):
             return
-        number_of = {name: number for number, name in enumerate(other.classes)}
-        used = [self.classes[label] for label in np.unique(self.labels[self.labels >= 0]).tolist()]
-        if lacking := [name for name in used if name not in number_of]:
-            raise DataError(
-                f"{self._whose} has classes that the training Dataset does not name: {', '.join(lacking[:5])}"
-                f"{' and more' if len(lacking) > 5 else ''}; test classes must be among those of training: name them "
-                "alike in the `classes` of both, or take these images out"
-            )
-        numbers = np.array([number_of.get(name, -1) for name in self.classes] + [-1], dtype=np.int64)
-        self.labels, self.classes = numbers[self.labels], other.classes
+        self.labels = renumbered(self.labels, self.classes, other.classes, self._whose)
+        self.classes = other.classes
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -136,7 +131,8 @@ class DatasetSource(Source):
 
 def as_data(images: object, test: object = None) -> Data:
     """Open images as `Data`: a `Source`, an N x H x W x C uint8 array, an N x C x H x W uint8 tensor,
-    one of these two with N labels as a pair, or a Dataset.
+    one of these two with N labels as a pair, a Dataset, or a `DatasetDict` of Hugging Face's, which has its own test
+    split.
 
     `test` is the labelled test split, if there is one. Raises DataError for anything else, and for test images that
     nothing could be measured on: without labels, of classes that training lacks, of other channels.
@@ -145,6 +141,10 @@ def as_data(images: object, test: object = None) -> Data:
         if test is not None:
             raise DataError("test goes with images; what was given is a training and a test split already")
         return images
+    if is_dataset(images) and isinstance(images, Mapping):
+        if test is not None:
+            raise DataError("test goes with images; what was given has splits of its own")
+        return open_dataset(images, "a Dataset", Path())
     train = _source(images)
     return Data(train, None if test is None else _test(test, train), "given in Python")
 
@@ -170,6 +170,8 @@ def _test(images: object, train: Source) -> Source:
         )
     if isinstance(train, DatasetSource) and isinstance(test, DatasetSource):
         test.number_as(train)
+    if isinstance(train, FileSource) and isinstance(test, FileSource):  # of Hugging Face
+        number_alike(train, test, "test")
     require_known_classes(train, test, "test")
     return test
 
@@ -177,6 +179,10 @@ def _test(images: object, train: Source) -> Source:
 def _source(images: object, whose: str = "the Dataset") -> Source:
     if isinstance(images, Source):
         return images
+    if is_dataset(images):
+        if isinstance(images, Mapping):
+            raise DataError(f"{whose} has several splits ({', '.join(images)}); give one of them")
+        return open_dataset(images, "a Dataset", Path(), whose=whose).train
     if isinstance(images, tuple) and len(images) == 2:
         return _labelled(*images)
     if isinstance(images, np.ndarray):

@@ -30,3 +30,20 @@ def labels_among(words: Sequence[str], classes: tuple[str, ...], whose: str) -> 
             "must be among those of training; correct them, or leave these images out"
         )
     return np.array([number_of[word] for word in words], dtype=np.int64) if any(words) else None
+
+
+def renumbered(labels: Index, classes: tuple[str, ...], known: tuple[str, ...], whose: str) -> Index:
+    """Numbers into `classes` as numbers into `known`, by the names of both; -1 stays.
+
+    Raises `DataError` for labels, which are `whose`, of classes that `known` does not name.
+    """
+    number_of = {name: number for number, name in enumerate(known)}
+    used = [classes[label] for label in np.unique(labels[labels >= 0]).tolist()]
+    if lacking := [name for name in used if name not in number_of]:
+        raise DataError(
+            f"{whose} has classes that the training Dataset does not name: {', '.join(lacking[:5])}"
+            f"{' and more' if len(lacking) > 5 else ''}; test classes must be among those of training: name them alike "
+            "in both, or take these images out"
+        )
+    numbers: Index = np.array([number_of.get(name, -1) for name in classes] + [-1], dtype=np.int64)
+    return numbers[labels]

@@ -8,7 +8,9 @@ from pathlib import Path, PurePath
 from resmom.data.archives import COMPRESSED, archives_among, archives_named, open_archives
 from resmom.data.arrays import open_arrays
 from resmom.data.files import RAM_LIMIT
-from resmom.data.folder import files_below, images_among, open_folder
+from resmom.data.folder import files_below, images_among, open_folder, suffix_of
+from resmom.data.huggingface import SUFFIX as PARQUET
+from resmom.data.huggingface import is_saved, open_parquet, open_saved
 from resmom.data.jpeg import LEAST_SIDE
 from resmom.data.lists import SUFFIXES as LISTS
 from resmom.data.lists import open_list
@@ -23,8 +25,8 @@ _MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value
 
 def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
     """What `spec` stands for: a folder of images, a pack of one, tar archives (one, a folder of them, or a row such as
-    `train-{000..127}.tar`), a list of images (`.txt`, `.csv`, `.tsv`), an `.npz` file, or `cifar10`, `cifar100`,
-    `stl10`.
+    `train-{000..127}.tar`), a list of images (`.txt`, `.csv`, `.tsv`), Hugging Face's parquet files or a Dataset that
+    it saved, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. With `@held-out=0.1` behind it, a stratified tenth of the training images
@@ -34,7 +36,7 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = Tru
     is not there is fetched.
 
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_archives`,
-    `open_list`, `open_arrays`, `open_named`, `held_out`.
+    `open_list`, `open_parquet`, `open_saved`, `open_arrays`, `open_named`, `held_out`.
     """
     if spec == "":  # as a path it would be the working directory
         raise DataError(
@@ -65,16 +67,23 @@ def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool
     if path.is_dir() and is_pack(path):
         _require_whole(str(place), shorter_side, packed=True)
         return open_pack(path, ram_limit)
+    if path.is_dir() and is_saved(path):
+        return open_saved(path, ram_limit, shorter_side)
     if path.is_dir():
         found = files_below(path)
         archives = archives_among(found)
-        if archives and not images_among(found):
-            return open_archives(path, archives, ram_limit, shorter_side)
+        if not images_among(found):
+            if archives:
+                return open_archives(path, archives, ram_limit, shorter_side)
+            if tables := [name for name in found if suffix_of(name) == PARQUET]:
+                return open_parquet(path, tables, ram_limit, shorter_side)
         data = open_folder(path, ram_limit, shorter_side, found)
         beside = f"{len(archives)} tar archives (they are read where no image file lies beside them)"
         return replace(data, not_read="; ".join(filter(None, (data.not_read, beside if archives else ""))))
     if archives := archives_named(path):
         return open_archives(path.parent, archives, ram_limit, shorter_side)
+    if path.is_file() and path.suffix.lower() == PARQUET:
+        return open_parquet(path.parent, [path.name], ram_limit, shorter_side)
     if path.is_file() and path.suffix.lower() in LISTS:
         return open_list(path, ram_limit, shorter_side)
     if path.is_file() and path.suffix.lower() == ".npz":
@@ -167,6 +176,6 @@ def _unknown(spec: str, path: Path) -> str:
         what = "is compressed, so that no image in it can be read by itself: unpack it (a .tar.gz by gunzip)"
     return (
         f"{spec} {what}. Data is a folder of images or of tar archives, a tar archive, a list of images (.txt, .csv or "
-        f".tsv), an .npz file with train_images, or one of {', '.join(NAMES)} "
+        f".tsv), a .parquet file, an .npz file with train_images, or one of {', '.join(NAMES)} "
         f"(NAME, or NAME:FOLDER to say where the files are).{hint}"
     )

@@ -1,0 +1,199 @@
+"""Images in a `datasets.Dataset` of Hugging Face, in its parquet files, or in a folder that `save_to_disk` wrote.
+
+The package `datasets` (extra `datasets`) reads and maps them; the images are then decoded as files are.
+"""
+
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from resmom.data.byfolder import TEST_NAMES, kind_of
+from resmom.data.decode import decode, header
+from resmom.data.files import RAM_LIMIT, FileSource
+from resmom.data.labelwords import renumbered
+from resmom.data.rgb import UnreadableImage
+from resmom.data.source import Data, DataError, Index, Source, digest, require_known_classes
+from resmom.data.store import Names, Numbers, Store
+from resmom.extras import importable
+
+SUFFIX = ".parquet"
+_SAVED = ("dataset_dict.json", "state.json")
+"""Of a folder that `save_to_disk` wrote: of several splits, and of one."""
+_MISSING = "needs the package datasets, which is not here: pip install 'resmom[datasets]' (or pip install datasets)"
+
+
+def is_dataset(images: object) -> bool:
+    """Whether it is a Dataset of Hugging Face, or several splits of one; asked without importing that package."""
+    names = {"datasets.arrow_dataset.Dataset", "datasets.dataset_dict.DatasetDict"}
+    return any(f"{kind.__module__}.{kind.__qualname__}" in names for kind in type(images).__mro__)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` wrote the folder."""
+    return any((path / name).is_file() for name in _SAVED)
+
+
+def open_saved(path: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+    """The Dataset that `save_to_disk` wrote to a folder; see `open_dataset`. Raises `DataError`."""
+    module = _package(f"{path} was written by save_to_disk of Hugging Face's datasets; reading it")
+    try:
+        found = module.load_from_disk(str(path))
+    except Exception as error:
+        raise DataError(
+            f"{path} cannot be read by the package datasets ({_first_line(error)}); save it again"
+        ) from error
+    return open_dataset(found, path.name, path, ram_limit, shorter_side)
+
+
+def open_parquet(root: Path, files: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+    """The images in parquet files, given by their paths below `root`; see `open_dataset`.
+
+    Files whose path has the word test, val, valid or validation are the test split of the others, as of archives. The
+    package turns them into files of its own once, in its cache, from which any image can be read at any time.
+    """
+    module = _package(f"{files[0]} in {root}: reading parquet files")
+    kinds = [kind_of(name) for name in files]
+    if "train" not in kinds:
+        kinds = ["train"] * len(files)
+    parts: dict[str, list[str]] = {}
+    for kind, name in zip(kinds, files, strict=True):
+        parts.setdefault(kind, []).append(str(root / name))
+    try:  # not by load_dataset, which counts its calls on a server
+        found = {kind: module.Dataset.from_parquet(names, split=kind) for kind, names in parts.items()}
+    except Exception as error:
+        raise DataError(
+            f"the parquet files in {root} cannot be read by the package datasets: {_first_line(error)}; copy them "
+            "again, and see that all of a split have the same columns"
+        ) from error
+    return open_dataset(found, files[0] if len(files) == 1 else root.resolve().name, root, ram_limit, shorter_side)
+
+
+def open_dataset(
+    found: Any, name: str, where: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, whose: str = ""
+) -> Data:
+    """A `datasets.Dataset`, or a `DatasetDict` of splits: train, and of test, val and validation the first with labels.
+
+    The images are in the one column of the feature Image, of several in `image` or `img`; the labels in the one of the
+    feature ClassLabel, of several in `label` or `fine_label`. Labels of -1 are none; those of a test split are numbered
+    as training's, by their names. `where` is the folder that a user would look at, `whose` what messages call it, if
+    not by its name. `ram_limit` is as in `FileSource`, `shorter_side` as in `decode`.
+
+    Raises `DataError` where there is no such column, or which one is meant cannot be told, and as `FileSource` does.
+    """
+    whose = whose or name
+    splits = dict(found) if isinstance(found, Mapping) else {"train": found}
+    if len(splits) == 1:
+        splits = {"train": next(iter(splits.values()))}
+    if "train" not in splits:
+        raise DataError(f"{whose} has the splits {', '.join(splits)}, and none is train; give the one to train on")
+    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
+    sources = {
+        split: _source(part, f"{name}/{split}{reduced}", where, ram_limit, shorter_side, whose)
+        for split, part in splits.items()
+        if len(splits) > 1 and (split == "train" or split in TEST_NAMES)
+    } or {"train": _source(splits["train"], f"{name}{reduced}", where, ram_limit, shorter_side, whose)}
+    train, tests = sources["train"], [split for split in TEST_NAMES if split in sources]
+    labelled = [split for split in tests if train.labels is not None and sources[split].labels is not None]
+    chosen = next(iter(labelled or tests), None)
+    if chosen is None:
+        return Data(train, None, f"{name}, no test split")
+    test = sources[chosen]
+    number_alike(train, test, f"the split {chosen} of {whose}")
+    left_out = sum(len(part) for split, part in splits.items() if split not in ("train", chosen))
+    outside = f"{left_out} images of other splits" if left_out else ""
+    more = f" ({outside} left out)" if outside else ""
+    return Data(train, test, f"train and {chosen} of {name}{more}", outside=outside)
+
+
+def number_alike(train: Source, test: Source, whose: str) -> None:
+    """Number the classes of a test split as training does, by their names. Raises `DataError`, see `renumbered`."""
+    if test.labels is not None and train.labels is not None and test.classes != train.classes:
+        test.labels, test.classes = renumbered(test.labels, test.classes, train.classes, whose), train.classes
+    require_known_classes(train, test, whose)
+
+
+@final
+class Rows(Store):
+    """The encoded images in a column of a Dataset."""
+
+    sizes = None
+
+    def __init__(self, dataset: Any, column: str, where: Path, shorter_side: int = 0) -> None:
+        """`dataset` hands the column's images out as they are stored."""
+        self.where, self.shorter_side = where, shorter_side
+        self._dataset, self._column = dataset.select_columns([column]), column
+        self.names = Names.of(f"{number}" for number in range(len(dataset)))
+
+    def content(self, at: int) -> bytes:
+        stored = self._dataset[at][self._column]
+        if stored is None:
+            raise UnreadableImage("its row has no image")
+        if stored["bytes"] is not None:
+            return bytes(stored["bytes"])
+        try:
+            return Path(stored["path"]).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(f"{stored['path']} cannot be opened: {error.strerror}") from error
+
+    def header(self, at: int) -> tuple[int, int]:
+        return header(BytesIO(self.content(at)), self.shorter_side)
+
+    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        return decode(BytesIO(self.content(at)), self.shorter_side)
+
+    def fingerprint(self, rows: Numbers) -> bytes:
+        """How many rows there are, and the bytes of up to 64 of them, from the first to the last."""
+        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, 64).astype(np.int64))]
+        return digest([str(len(rows)).encode(), *(self.content(at) for at in chosen.tolist())]).encode()
+
+
+def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: int, whose: str) -> FileSource:
+    if len(dataset) == 0:
+        raise DataError(f"{name} is empty; at least one image is needed")
+    plain = dataset.with_format(None)
+    image = _column(plain, "Image", ("image", "img"), whose)
+    if image is None:
+        columns = ", ".join(f"{column} ({type(kind).__name__})" for column, kind in plain.features.items())
+        raise DataError(
+            f"{whose} has no column of the feature Image; it has {columns}: make one of it, "
+            'dataset.cast_column("image", datasets.Image())'
+        )
+    store = Rows(plain.cast_column(image, type(plain.features[image])(decode=False)), image, where, shorter_side)
+    label = _column(plain, "ClassLabel", ("label", "fine_label"), whose)
+    if label is None:
+        return FileSource(name, store, None, (), ram_limit)
+    given = plain.select_columns([label]).with_format("numpy")[:][label]
+    labels: Index = np.asarray(given).astype(np.int64)
+    return FileSource(name, store, labels, tuple(plain.features[label].names), ram_limit)
+
+
+def _column(dataset: Any, kind: str, preferred: tuple[str, ...], whose: str) -> str | None:
+    """The column of a feature, by the feature's name."""
+    found = [column for column, feature in dataset.features.items() if type(feature).__name__ == kind]
+    if len(found) > 1:
+        chosen = [column for column in preferred if column in found]
+        if not chosen:
+            raise DataError(
+                f"{whose} has several columns of the feature {kind}: {', '.join(found)}; name the one that is meant "
+                f"{preferred[0]} (dataset.rename_column), or take the others away (dataset.remove_columns)"
+            )
+        return chosen[0]
+    return found[0] if found else None
+
+
+def _package(what: str) -> Any:
+    if not importable("datasets"):
+        raise DataError(f"{what} {_MISSING}")
+    import datasets
+
+    return datasets
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error).strip().partition("\n")[0]) or type(error).__name__
