@@ -67,7 +67,8 @@ def summary(job: Job, folder: RunDir) -> str:
             f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
             "(--method.NAME sets them)"
         )
-    if run.train.steps and run.train.warmup_epochs and not run.train.warmup_steps:
+    derived = base_of(run.recipe) == "automatic"  # by the length, of a few steps no warm-up
+    if run.train.steps and run.train.warmup_epochs and not run.train.warmup_steps and not derived:
         lines.append(
             f"no warm-up: the recipe's, {run.train.warmup_epochs:g} epochs, is for a length in epochs, and this one "
             "counts in steps; --train.warmup-steps N gives one"

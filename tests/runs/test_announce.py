@@ -1,16 +1,20 @@
 """What a run says before it starts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from resmom import dist
 from resmom.data.open import open_data
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
 from resmom.runs.job import prepare
+from resmom.train.plan import Train
 from tests.runs.crash import small_run
-from tests.runs.settling.derived import CPU, tiny
+from tests.runs.settling.derived import CPU, images, tiny
 
 
 def test_images_that_are_not_used_are_told_once(tmp_path: Path) -> None:
@@ -29,3 +33,17 @@ def test_images_that_are_not_used_are_told_once(tmp_path: Path) -> None:
     assert "24 images (train/ and val/ folders (3 images outside of them left out))" in whole
     assert whole.count("outside of") == 1 and "\npassed over: pictures of formats that are not read (1 .heic)" in whole
     assert "\npassed over: pictures of formats" in said(f"{tmp_path / 'photos'}@held-out=0.25")
+
+
+def test_a_derived_run_has_no_warm_up_of_a_recipe(tmp_path: Path) -> None:
+    """Of a few steps it has none at all."""
+    short = replace(tiny(small_run()), train=Train(steps=4, batch=16))
+    for name, told in (("automatic", False), ("mocov3_digits", True)):
+        said = summary(prepare(replace(short, recipe=name), images(), CPU), RunDir(tmp_path))
+        assert ("no warm-up: the recipe's, 10 epochs" in said) == told
+
+
+def test_several_processes_and_what_each_has_of_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = prepare(tiny(small_run()), images(), CPU)
+    monkeypatch.setattr(dist, "world", lambda: 4)
+    assert "on cpu in 4 processes of 4 images each; BatchNorm is of each one's images" in summary(job, RunDir(tmp_path))
