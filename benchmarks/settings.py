@@ -152,7 +152,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--seen", type=int, default=60_000)
-    parser.add_argument("--only", nargs="+", choices=list(SETTINGS))
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SETTINGS), metavar="NAME", help="settings of benchmarks/tried.py; else all"
+    )
     parser.add_argument("--part", default="0/1", help="this process's share, as 0/2 and 1/2 for two of them")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(words)

@@ -55,10 +55,11 @@ class Residual:
     one kind. Only methods that compare more than whole views have other kinds than `global`."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ValueError(f"residual.weight is {self.weight}; it must be 0 (off) or positive")
-        if self.student_temperature <= 0 or self.teacher_temperature <= 0:
-            raise ValueError("residual.student_temperature and residual.teacher_temperature must be above 0")
+        if not 0 <= self.weight < math.inf:
+            raise ValueError(f"residual.weight is {self.weight}; it must be 0 (off) or positive, and finite")
+        for name in ("student_temperature", "teacher_temperature"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"residual.{name} is {value}; it must be a finite number above 0")
 
 
 def kd_feature(

@@ -214,3 +214,10 @@ def test_kd_is_least_where_student_equals_teacher() -> None:
     for other in (draw(1, 4, 6), -t, t + 0.5 * draw(2, 4, 6)):
         assert kd_feature(t, t, 0.3, 0.3) < kd_feature(other, t, 0.3, 0.3)
         assert kd_relation(t, t, t, 0.3, 0.3) < kd_relation(other, t, t, 0.3, 0.3)
+
+
+@pytest.mark.parametrize("name", ["weight", "student_temperature", "teacher_temperature"])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_settings_that_are_no_numbers_of_a_term(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"residual.{name} is {value}; it must be"):
+        Residual(**{name: value})
