@@ -78,11 +78,21 @@ def without_folders(words: str, *known: str) -> str:
     Nor whose home it is, where that folder itself is meant. Where a path with spaces begins and ends nobody can tell,
     so those that the words may speak of are given as `known`.
     """
+    return re.sub(r"\S*/(?=\S)", "", _without_homes(words, known))
+
+
+def prose_without_folders(words: str, *known: str) -> str:
+    """As `without_folders`, in words that may have a stroke of their own, such as 512/128 and docs/health.md: only what
+    begins as a path does, by a stroke or a dot or ~ before it, is cut."""
+    return re.sub(r"(?<![\w./~])(?:~|\.{1,2})?/(?:\S*/)?(?=\S)", "", _without_homes(words, known))
+
+
+def _without_homes(words: str, known: Iterable[str]) -> str:
     for folder in _above(known):
         words = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/(?=\S)", "", words)
         if folder.parent.name in HOMES:
             words = re.sub(rf"{re.escape(str(folder))}\b", "~", words)
-    return re.sub(r"\S*/(?=\S)", "", re.sub(rf"\S*/({'|'.join(HOMES)})/[^/\s]+/?(?!\S)", "~", words))
+    return re.sub(rf"\S*/({'|'.join(HOMES)})/[^/\s]+/?(?!\S)", "~", words)
 
 
 def _above(paths: Iterable[str]) -> list[Path]:

@@ -20,7 +20,7 @@ from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir, no_run
 from resmom.runs.comparisons.base import per_epoch_of
-from resmom.runs.environment import last_part, without_folders
+from resmom.runs.environment import last_part, prose_without_folders, without_folders
 from resmom.runs.finetuned.detection_record import detection_record, is_detection
 from resmom.runs.finetuned.segmentation_record import is_segmentation, segmentation_record
 from resmom.runs.loaded import Loaded, load_run
@@ -39,7 +39,10 @@ def _nothing(words: str) -> None: ...
 
 
 def report(
-    paths: Path | Sequence[Path], out: Path = Path("report.html"), images: bool = True, say: Say = _nothing
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path = "report.html",
+    images: bool = True,
+    say: Say = _nothing,
 ) -> Path:
     """Write a page about one or more run folders, or folders of detectors or segmentation networks, to `out`; returns
     it.
@@ -49,7 +52,7 @@ def report(
     is replaced, and of every folder for which pictures are made, which takes some seconds each. Raises RunDirError for
     what is no run folder, ReportError for an `out` that is something else than an earlier report.
     """
-    given = [paths] if isinstance(paths, Path) else list(paths)
+    given, out = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)], Path(out)
     tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
     others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
     folders = _folders(others) if others or not tuned else []
@@ -103,6 +106,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     steps = None if per_epoch is None else length(run.train, per_epoch)
     options = flat(config)
     own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
+    places = _places(folder, written)
     tested = {"test images": written["test"]} if written.get("test") else {}  # by others, runs are no repetitions
     return RunRecord(
         name=name,
@@ -111,12 +115,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         data=record.data(written, per_epoch, run.train.batch),
         settings=_settings(config, written, run.method.traits.teacher),
         choices=[
-            Choice(
-                *(
-                    without_folders(str(choice[part]), *_places(folder, written))
-                    for part in ("option", "value", "reason")
-                )
-            )
+            Choice(*(prose_without_folders(str(choice[part]), *places) for part in ("option", "value", "reason")))
             for choice in written.get("choices", ())
         ],
         starts=_starts(folder.path),

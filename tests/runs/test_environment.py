@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import resmom.runs.environment as told
-from resmom.runs.environment import environment, last_part, shareable, without_folders
+from resmom.runs.environment import environment, last_part, prose_without_folders, shareable, without_folders
 from resmom.runs.settling.facts import fast_bf16
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("*.json*"))
@@ -107,3 +107,19 @@ def test_the_instructions_are_told_by_which_a_processor_rounds() -> None:
     told = environment()["instructions"]
     assert told.startswith(torch.backends.cpu.get_cpu_capability())
     assert told.endswith(" with bf16") == fast_bf16(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("MoCo-v3, temperature 0.1, heads 512/128", "MoCo-v3, temperature 0.1, heads 512/128"),
+        ("of photos too (docs/automatic.md); and/or more", "of photos too (docs/automatic.md); and/or more"),
+        ("the file /data/nets/r18.pth, (/data/a.pt) and ~/b.pt", "the file r18.pth, (a.pt) and b.pt"),
+        ("starts from ../../x/r18.pth or ./y", "starts from r18.pth or y"),
+        ("under /home/me", "under ~"),
+        ("in /home/me too/My Photos/2024 and 25/a.pt", "in a.pt"),
+        ("1 / 2", "1 / 2"),
+    ],
+)
+def test_strokes_in_prose_are_no_paths(words: str, kept: str) -> None:
+    assert prose_without_folders(words, "/home/me too/My Photos/2024 and 25") == kept
