@@ -42,11 +42,13 @@ class MaskData:
     name: str
     classes: tuple[str, ...]
     images: tuple[Masked, ...]
+    seen: frozenset[int] = frozenset()
+    """The labels that some pixel has."""
 
     @property
     def numbered(self) -> bool:
         """Whether nothing named the classes, so that they are called by their numbers."""
-        return self.classes == tuple(map(str, range(len(self.classes))))
+        return self.classes == _numbers(len(self.classes))
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of classes, files' names and labels, by which a resumed run knows its data."""
@@ -60,15 +62,22 @@ def open_masks(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Mas
 
     The classes are those that the data name, or as many numbered ones as the masks have; all places must agree, and
     with `classes`, where these are given, as for test data. Raises DataError for anything that cannot be used, naming
-    the file.
+    the file; also for a place that names no classes where they have names already: its numbers may count void.
     """
     specs = [specs] if isinstance(specs, str) else list(specs)
     if not specs:
         raise DataError(f"no data were given; give one or more of {FORMS}")
     known = classes
     images: list[Masked] = []
+    seen: set[int] = set()
     for spec in specs:
         pairs, names = find(spec)
+        if names is None and known and known != _numbers(len(known)):
+            raise DataError(
+                f"{spec} does not say what the numbers of its masks mean, and the classes known already have names "
+                f"({', '.join(known[:5])}{' …' if len(known) > 5 else ''}); put the file of names that lies beside the "
+                "other images (classes.txt, void included) into its folder too"
+            )
         names = names or (Names(known) if known else _numbered([mask for _, mask in pairs]))
         if len(names.classes) > MOST:
             raise DataError(f"{spec} has {len(names.classes)} classes; {MOST} is the most")
@@ -78,8 +87,23 @@ def open_masks(specs: str | Sequence[str], classes: tuple[str, ...] = ()) -> Mas
                 f"{', '.join(names.classes[:30])} instead of {', '.join(known[:30])}; give data of the same classes"
             )
         known = names.classes
-        images += [_checked(path, mask, names) for path, mask in pairs]
-    return MaskData("+".join(short(spec) for spec in specs), known, tuple(images))
+        for path, mask in pairs:
+            image, its = _checked(path, mask, names)
+            images.append(image)
+            seen |= its
+    return MaskData("+".join(short(spec) for spec in specs), known, tuple(images), frozenset(seen))
+
+
+def require_two_classes(data: MaskData) -> None:
+    """Raise DataError where one class is all that the masks show: whatever learned it would score 100."""
+    if len(data.seen) > 1:
+        return
+    shown_class = f"'{data.classes[min(data.seen)]}'" if data.seen else "none"
+    raise DataError(
+        f"the masks of {data.name} show one class at most ({shown_class}), and nothing can be learned from that. "
+        f"The number {IGNORE} stands for pixels that count for nothing: masks of 0 and {IGNORE} (object or not) must "
+        "be made such of 0 and 1"
+    )
 
 
 def labels(image: Masked) -> UInt8[np.ndarray, "h w"]:
@@ -87,7 +111,8 @@ def labels(image: Masked) -> UInt8[np.ndarray, "h w"]:
     return _labels(image.mask, image.names)
 
 
-def _checked(path: Path, mask: Path, names: Names) -> Masked:
+def _checked(path: Path, mask: Path, names: Names) -> tuple[Masked, set[int]]:
+    """The image with its mask, and the labels there."""
     size = needed(header, path)
     found = _labels(mask, names)
     if found.shape != size:
@@ -95,7 +120,8 @@ def _checked(path: Path, mask: Path, names: Names) -> Masked:
             f"{mask} has {found.shape[1]} x {found.shape[0]} pixels, but its image {path.name} has {size[1]} x "
             f"{size[0]}; a mask must have its image's size (height and width swapped: the image's EXIF data turn it)"
         )
-    return Masked(path, mask, names, size, crc32(found.tobytes()))
+    there = np.flatnonzero(np.bincount(found.ravel(), minlength=IGNORE + 1)[:IGNORE]).tolist()
+    return Masked(path, mask, names, size, crc32(found.tobytes())), set(there)
 
 
 def _labels(mask: Path, names: Names) -> UInt8[np.ndarray, "h w"]:
@@ -154,4 +180,9 @@ def _numbered(masks: list[Path]) -> Names:
             f"the masks beside {masks[0]} hold colours, or no class at all; put class_dict.csv (name,r,g,b) into the "
             "data's folder, or use masks of numbers"
         )
-    return Names(tuple(str(number) for number in range(most + 1)))
+    return Names(_numbers(most + 1))
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    """What classes are called that nothing names."""
+    return tuple(map(str, range(count)))

@@ -9,7 +9,7 @@ from PIL import Image
 from resmom.data.labelled import absolute, mended
 from resmom.data.maskfiles import is_place
 from resmom.data.masknames import CAMVID, VOC
-from resmom.data.masks import IGNORE, labels, open_masks
+from resmom.data.masks import IGNORE, labels, open_masks, require_two_classes
 from resmom.data.source import DataError
 
 
@@ -207,6 +207,33 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "class_dict.csv").write_text("name,r,g,b\na,1,2\n")
     with pytest.raises(DataError, match=r"class_dict\.csv: '1 2' is no colour"):
         open_masks(str(tmp_path))
+
+
+def test_numbers_beside_named_classes_must_be_named_too(tmp_path: Path) -> None:
+    """Where void is 0, the number 1 is the first class; without the names it would be the second."""
+    for place in ("one", "two"):
+        picture(tmp_path / place / "images/x.png")
+        mask(tmp_path / place / "masks/x.png", numbers((0, 0, 1)))
+    known = open_masks(str(tmp_path / "two")).classes
+    assert known == ("0", "1") and open_masks(str(tmp_path / "one"), known).classes == known
+    (tmp_path / "one/classes.txt").write_text("void\nroad\ncar\n")
+    assert open_masks(str(tmp_path / "one")).seen == {0}
+    for specs, classes in (([str(tmp_path / "one"), str(tmp_path / "two")], ()), ([str(tmp_path / "two")], ("a", "b"))):
+        with pytest.raises(DataError, match=r"two does not say what the numbers of its masks mean.*classes\.txt"):
+            open_masks(specs, classes)
+
+
+def test_masks_of_one_class_teach_nothing(tmp_path: Path) -> None:
+    """Masks of 0 and 255, object or not, have a void that nobody meant."""
+    picture(tmp_path / "images/x.png")
+    mask(tmp_path / "masks/x.png", numbers((0, 0, 255)))
+    with pytest.raises(DataError, match=r"show one class at most \('0'\).*255.*must be made such of 0 and 1$"):
+        require_two_classes(open_masks(str(tmp_path)))
+    (tmp_path / "classes.txt").write_text("ground\nobject\n")
+    with pytest.raises(DataError, match="'ground'"):
+        require_two_classes(open_masks(str(tmp_path)))
+    mask(tmp_path / "masks/x.png", numbers((0, 0, 1)))
+    require_two_classes(open_masks(str(tmp_path)))
 
 
 def test_the_classes_of_two_places_must_agree(tmp_path: Path) -> None:

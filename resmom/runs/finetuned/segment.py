@@ -10,7 +10,7 @@ from typing import Any
 
 from resmom.config import ConfigError, part_from_json
 from resmom.data.maskfiles import is_place
-from resmom.data.masks import IGNORE, MaskData, open_masks
+from resmom.data.masks import IGNORE, MaskData, open_masks, require_two_classes
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.runs.finetuned import tuned
@@ -58,6 +58,7 @@ def segment_train(
     small = _task(config, MaskData("", ("one",), ()), None)
     require_fit(found, "segmentation network", lambda one: small.build(one, found.mean, found.std))
     data, machine = open_masks(train), machine or Machine()
+    require_two_classes(data)
     if data.numbered and not machine.quiet:
         print(
             f"nothing names the {len(data.classes)} classes, so that every number of the masks but {IGNORE} is one, "
