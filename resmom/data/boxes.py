@@ -77,6 +77,9 @@ def open_boxes(specs: str | Sequence[str], classes: tuple[str, ...] = (), masks:
     known = list(classes)
     for spec in specs:
         names, its = _open(spec, masks)
+        if classes:  # a category that is listed and has no object is no hindrance
+            named = {one.name for _, _, objects in its for one in objects}
+            names = [name for name in names if name in named]
         new = [name for name in names if name not in known]
         if new and classes:
             raise DataError(
@@ -157,6 +160,8 @@ def _voc(root: Path, part: str) -> tuple[list[str], list[Listed]]:
     files = sorted((root / "Annotations").glob("*.xml"))
     if part:
         files = [root / "Annotations" / f"{name}.xml" for name in _listed(root / "ImageSets" / "Main", part)]
+        if not files:
+            raise DataError(f"{root / 'ImageSets' / 'Main' / part}.txt lists no images; put one name per line into it")
     if not files:
         raise DataError(f"{root / 'Annotations'} holds no .xml files; VOC has one per image")
     by_stem = {path.stem: path for path in sorted((root / "JPEGImages").glob("*")) if path.suffix.lower() in SUFFIXES}
@@ -188,12 +193,12 @@ def _voc_image(file: Path, by_stem: dict[str, Path]) -> Listed:
     path = by_stem[file.stem]
     try:
         objects = [_voc_object(one) for one in root.iter("object")]
-        size = (
-            (int(_text(root, "size/height")), int(_text(root, "size/width"))) if root.find("size") is not None else None
-        )
-    except ValueError as error:
+        size = None
+        if root.find("size") is not None:  # some tools write whole numbers as 48.0
+            size = int(float(_text(root, "size/height"))), int(float(_text(root, "size/width")))
+    except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{file}: {error}; VOC's form is object/name and object/bndbox/xmin, ymin, xmax, ymax"
+            f"{file}: {error}; VOC's form is object/name, object/bndbox/xmin, ymin, xmax, ymax and size/width, height"
         ) from error
     return path, size if size and min(size) > 0 else needed(header, path), objects
 
@@ -201,7 +206,10 @@ def _voc_image(file: Path, by_stem: dict[str, Path]) -> Listed:
 def _voc_object(one: ElementTree.Element) -> Object:
     x1, y1, x2, y2 = (float(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
     difficult = one.findtext("difficult", "0").strip() == "1"
-    return Object((x1 - 1, y1 - 1, x2, y2), _text(one, "name").strip(), difficult)
+    name = _text(one, "name").strip()
+    if not name:
+        raise ValueError("an object has an empty name")
+    return Object((x1 - 1, y1 - 1, x2, y2), name, difficult)
 
 
 def _text(element: ElementTree.Element, name: str) -> str:

@@ -1,6 +1,7 @@
 """COCO's JSON: images, annotations with boxes x, y, width, height in pixels from 0, and masks where they are wanted."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def _read(path: Path) -> tuple[dict[int, str], list[_Image], dict[int, _Annotati
         content = json.loads(path.read_text(encoding="utf-8"))
         names = {int(one["id"]): str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         images = [_image(image) for image in content["images"]]
+        _require_once("category", [int(one["id"]) for one in content["categories"]])
+        _require_once("image", [number for number, *_ in images])
         annotations: dict[int, _Annotations] = {number: [] for number, *_ in images}
         for one in content["annotations"]:
             if int(one["image_id"]) not in annotations:
@@ -62,6 +65,13 @@ def _read(path: Path) -> tuple[dict[int, str], list[_Image], dict[int, _Annotati
     return names, images, annotations
 
 
+def _require_once(what: str, numbers: list[int]) -> None:
+    # Of two categories the second would rename the objects of the first; two images would share their objects.
+    (number, times), *_ = [*Counter(numbers).most_common(1), (0, 0)]
+    if times > 1:
+        raise ValueError(f"it lists the {what} with the id {number} twice")
+
+
 def _image(one: Any) -> _Image:
     number, name = int(one["id"]), str(one["file_name"])
     told = one.get("height") is not None and one.get("width") is not None
@@ -70,7 +80,12 @@ def _image(one: Any) -> _Image:
 
 def _object(one: dict[str, Any], names: dict[int, str]) -> Object:
     x, y, width, height = (float(value) for value in one["bbox"])
-    return Object((x, y, x + width, y + height), _category(one, names), crowd=bool(one.get("iscrowd", 0)))
+    return Object((x, y, x + width, y + height), _category(one, names), crowd=_crowd(one))
+
+
+def _crowd(one: dict[str, Any]) -> bool:
+    # As a number: some tools write it as text, and the text "0" is no crowd.
+    return bool(int(one.get("iscrowd") or 0))
 
 
 def _category(one: dict[str, Any], names: dict[int, str]) -> str:

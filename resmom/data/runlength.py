@@ -60,11 +60,10 @@ def _polygon(values: Any, size: Size) -> list[float]:
 
 def _of_runs(segmentation: dict[str, Any], size: Size) -> bytes:
     height, width = size
-    if list(segmentation["size"]) != [height, width]:
-        raise ValueError(
-            f"has run lengths for {segmentation['size'][1]} x {segmentation['size'][0]} pixels, but its image has "
-            f"{width} x {height}"
-        )
+    there = list(segmentation["size"])
+    if there != [height, width]:
+        told = " x ".join(map(str, reversed(there)))
+        raise ValueError(f"has run lengths for {told or 'no'} pixels, but its image has {width} x {height}")
     counts = segmentation["counts"]
     runs = [int(one) for one in counts] if isinstance(counts, list) else _runs(counts)
     # pycocotools reads beyond its memory where they do not.

@@ -82,6 +82,7 @@ def test_overlaps_by_hand_and_slowly() -> None:
         ([[*SQUARE, 1e6, 1e6]], "far outside of its image of 12 x 9"),
         ([[*SQUARE, float("nan"), 1.0]], "not finite"),
         ({"size": [12, 9], "counts": [108]}, "run lengths for 9 x 12 pixels, but its image has 12 x 9"),
+        ({"size": [], "counts": [108]}, "run lengths for no pixels, but its image has 12 x 9"),
         ({"size": [9, 12], "counts": [50, 57]}, "do not add up to its image's 12 x 9"),
         ({"size": [9, 12], "counts": [-1, 109]}, "do not add up"),
         ({"size": [9, 12], "counts": []}, "do not add up"),
