@@ -183,19 +183,24 @@ def _best(objects: Sequence[tuple[int, float]], threshold: float, void: Flags) -
 
 
 def _voc_image(over: Numbers, void: Flags, crowd: Flags) -> tuple[Flags, Flags]:
-    """Each detection is judged by the object it overlaps most, taken or not."""
+    """Each detection is judged by the object it overlaps most, taken or not. By a crowd, which VOC's own rule does not
+    know, only what finds no object: all that lies inside of a crowd's box overlaps the crowd most.
+    """
     right = np.zeros((len(THRESHOLDS), len(over)), dtype=bool)
     counts = np.ones_like(right)
     if over.shape[1] == 0:
         return right, counts
-    best = over.argmax(1)
+    single = np.where(crowd, 0.0, over)
+    best, most = single.argmax(1), single.max(1)
+    crowded = np.where(crowd, over, 0.0).max(1)
     for t, threshold in enumerate(THRESHOLDS):
         taken = np.zeros(len(void), dtype=bool)
         for d in np.flatnonzero(over.max(1) > threshold):
-            if void[best[d]]:
-                counts[t, d] = False
-            elif not taken[best[d]]:
+            found = most[d] > threshold
+            if found and not void[best[d]] and not taken[best[d]]:
                 right[t, d] = taken[best[d]] = True
+            elif (found and void[best[d]]) or crowded[d] > threshold:
+                counts[t, d] = False
     return right, counts
 
 

@@ -69,6 +69,18 @@ def test_a_taken_object_in_both_scores() -> None:
     assert voc07([said], [objects], 1).at(0.5) == pytest.approx(100 * 6 / 11)
 
 
+def test_an_object_inside_of_a_crowd_is_found() -> None:
+    """The crowd's overlap is 1 for all that lies inside of it, and is no reason to miss the object there."""
+    there = truth([BOX, [0, 0, 60, 60]])
+    there = replace(there, crowd=np.array([False, True]))
+    said = found([[0, 0, 10, 9], [30, 30, 40, 40], [0, 0, 10, 8]], [0.9, 0.8, 0.7])
+    for score in (coco, voc07):
+        assert score([said], [there], 1).at(0.5) == 100
+    assert voc07([said], [truth([BOX])], 1).at(0.5) == 100  # what comes after full recall costs nothing
+    late = found([[30, 30, 40, 40], [0, 0, 10, 9]], [0.9, 0.8])
+    assert voc07([late], [there], 1).at(0.5) == 100 and voc07([late], [truth([BOX])], 1).at(0.5) == pytest.approx(50)
+
+
 def test_recall_of_three_tenths_is_reached() -> None:
     objects = [[20.0 * n, 0, 20.0 * n + 10, 10] for n in range(10)]
     got = voc07([found(objects[:3], [0.9, 0.8, 0.7])], [truth(objects)], 1)
@@ -215,16 +227,20 @@ def voc_slow(said: list[Found], there: list[Truth], label: int, threshold: float
     curve = []
     total = sum(int(((t.labels == label) & ~t.ignore & ~t.crowd).sum()) for t in there)
     for _, i, box in rows:
-        best, at = 0.0, -1
+        best, at, crowded = 0.0, -1, False
         for k in np.flatnonzero(there[i].labels == label):
             value = overlaps(box[None], there[i].boxes[[k]], there[i].crowd[[k]])[0, 0]
-            if value > best:
+            if there[i].crowd[k]:
+                crowded |= value > threshold
+            elif value > best:
                 best, at = value, int(k)
-        if best > threshold and (there[i].ignore[at] or there[i].crowd[at]):
+        if best > threshold and there[i].ignore[at]:
             continue
         if best > threshold and (i, at) not in taken:
             taken.add((i, at))
             hits += 1
+        elif crowded:
+            continue
         else:
             wrong += 1
         curve.append((hits / total, hits / (hits + wrong)))
