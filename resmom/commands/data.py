@@ -1,6 +1,7 @@
 """resmom data check|pack PATH"""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +63,11 @@ def main(arguments: list[str]) -> int:
             return int(any(split.damaged for split in found))
         case "pack":
             b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")
-            made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), say)
+            try:
+                made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), say)
+            except KeyboardInterrupt:
+                print(f"resmom data pack: interrupted; the same command goes on in {b.out}", file=sys.stderr)
+                return 130
             if b.json:
                 print_json({**dataclasses.asdict(made), "path": str(made.path)})
             else:

@@ -71,7 +71,9 @@ def main(arguments: list[str]) -> int:
     """Measure, and print a line per result under the protocol that it was measured by."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
     others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
-    protocols = a.protocols if a.protocols is not None else () if others or a.all else PROTOCOLS
+    protocols = a.protocols
+    if protocols is None:  # what was asked for by name is measured alone, and beside the baselines what they belong to
+        protocols = PROTOCOLS if not (others or a.all) else ("knn",) if a.baselines and not a.all else ()
     _require_used(a, protocols)
     set_process(Machine(threads=a.threads, keep_memory=False))
     if a.all:

@@ -123,7 +123,7 @@ def data(written: Line, per_epoch: int | None, batch: int) -> Rows:
     else:
         number = "not recorded" if per_epoch is None else f"at least {per_epoch * batch:,}"
     rows = [("data", name), ("images", number)]
-    return [*rows, ("origin", str(written["origin"]))] if "origin" in written else rows
+    return [*rows, ("splits", str(written["origin"]))] if "origin" in written else rows
 
 
 def machine(starts: Sequence[Line], lines: Sequence[Line]) -> Rows:

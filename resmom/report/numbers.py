@@ -62,3 +62,10 @@ def _signed(value: float | None, text: str) -> str:
     if not math.isfinite(value):
         return "not finite"
     return text.replace("-", MINUS)
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    if count < 2**30:
+        return f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**30:.1f} GiB"

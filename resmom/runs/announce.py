@@ -6,7 +6,7 @@ from resmom import dist
 from resmom.config import Run
 from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
-from resmom.data.source import Data, Source
+from resmom.data.source import Data
 from resmom.export.record import newest
 from resmom.ondisk import read_lines
 from resmom.recipes import base_of, method_of
@@ -33,6 +33,8 @@ def settings_words(settled: Settled, spec: str) -> str:
         lines += [f"  {c.option:<{left}}  {c.value:<{middle}}  {c.reason}" for c in settled.choices]
     if settled.estimate:
         lines.append(f"estimate: {settled.estimate.words}")
+        if settled.estimate.crowd:
+            lines.append(f"attention: {settled.estimate.crowd}; stop here and add that, if they go on")
     if settled.pack_side:
         lines.append(_reducing(spec, settled.pack_side))
     return "\n".join(lines)
@@ -51,8 +53,11 @@ def _reducing(spec: str, side: int) -> str:
     )
 
 
-def summary(job: Job, folder: RunDir) -> str:
-    """What is about to be trained, on what, into which folder, and what somebody should know before."""
+def summary(job: Job, folder: RunDir, written: bool = True) -> str:
+    """What is about to be trained, on what, into which folder, and what somebody should know before.
+
+    `written`: it is, or will be; else nothing lies in that folder.
+    """
     run, train_images, given = job.run, job.data.train, {"own": names(job.own)}
     lines = [
         f"{title_words(given, run)}: {len(train_images)} images ({job.data.origin}), {job.steps} steps of batch "
@@ -95,7 +100,8 @@ def summary(job: Job, folder: RunDir) -> str:
     if job.data.not_read:  # what lies outside of the splits is told with their origin
         lines.append(f"passed over: {job.data.not_read}")
     if train_images.unreadable:
-        lines.append(_unreadable_words(train_images, folder))
+        where = f"reasons in {folder.unreadable}" if written else "`resmom data check` tells why"
+        lines.append(f"{len(train_images.unreadable)} files could not be read and are left out; {where}")
     return "\n".join(lines)
 
 
@@ -138,10 +144,6 @@ def _residual_words(run: Run) -> str:
     if r.weight == 0:
         return "off (the published method)"
     return f"weight {r.weight:g} ({r.schedule}), {r.distance} at site {r.site}, {r.pairing} view"
-
-
-def _unreadable_words(source: Source, folder: RunDir) -> str:
-    return f"{len(source.unreadable)} files could not be read and are left out; reasons in {folder.unreadable}"
 
 
 def ending(folder: RunDir, exported: Exported) -> str:

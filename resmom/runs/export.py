@@ -165,7 +165,7 @@ def _write(
         save(draft / file_of(network, form), exported(state[network], config), about)
     files = {network: _file(config, policy, file_of(network, form), form) for network in chosen}
     card = _card(folder, run, written, content, config, files, choice)
-    write_whole(draft / CARD, model_card(card))
+    write_whole(draft / CARD, f"{model_card(card).rstrip()}\n")
     return card
 
 

@@ -10,6 +10,9 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 """Which of them this process is in."""
 
+CROWDED = 0.8
+"""Share of the machine's cores that others keep busy, from which it is worth a word."""
+
 _NONE = 2**60
 """Bytes from which on a limit is none: the first version of control groups writes a very large number."""
 _MEMORY = (
@@ -34,6 +37,17 @@ def usable_cores() -> float:
     """Cores' worth of time that this process may use, by its affinity and its control groups."""
     quota = core_quota()
     return allowed_cores() if quota is None else min(allowed_cores(), quota)
+
+
+def load() -> float:
+    """Threads of all programs that wanted a core in the last minute, on average; on Linux with those that wait for a
+    disk."""
+    return os.getloadavg()[0]
+
+
+def crowded(wanted: float) -> bool:
+    """Whether so many threads are nearly all that this machine's cores, or more, can run."""
+    return wanted >= CROWDED * (os.cpu_count() or 1)
 
 
 def free_ram() -> int:

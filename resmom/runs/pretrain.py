@@ -1,5 +1,6 @@
 """Pretrain, and resume: the same job from step 0 or from a checkpoint."""
 
+import errno
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,15 @@ def _test_of(data: Data) -> str | None:
 def _require_train(job: Job, folder: RunDir, known: str | None) -> None:
     """Raise DataError unless the training images are those of that fingerprint; None where it was not written down."""
     if known not in (None, job.data.train.fingerprint()):
+        before, now = folder.written().get("images"), len(job.data.train)
+        if before in (None, now):
+            what = f"their number, {now}, is the same, but their labels, names or pixels are not"
+        else:
+            what = f"there were {before} of them, and there are {now} now"
         raise DataError(
-            f"the images are not those of the run in {folder.path} (their number, labels, names or pixels changed; in "
-            "Python also where an array or a tensor became a Dataset, or the reverse); put them back to continue it, "
-            "name the place where they are (--data), or start a new run"
+            f"the images are not those of the run in {folder.path}: {what} (in Python also where an array or a tensor "
+            "became a Dataset, or the reverse); put them back to continue it, name the place where they are (--data), "
+            f"or start a new run from what it has learned (--init {folder.last})"
         )
 
 
@@ -139,7 +145,15 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
         if written is not None:
             folder.refuse_if_used()  # once more, now that nobody else can come between
             write_json(folder.config, written)
-        return _loop(job, folder, machine, manner)
+        try:
+            return _loop(job, folder, machine, manner)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunDirError(
+                f"{error.filename or folder.path}: {(error.strerror or 'no space left').lower()}; make room, and "
+                f"continue with `resmom resume {folder.path}`: what is saved is whole"
+            ) from error
 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:

@@ -76,7 +76,7 @@ class Preview:
     out: Path
 
     def __str__(self) -> str:
-        what = summary(self.ready.job, RunDir(self.out))
+        what = summary(self.ready.job, RunDir(self.out), written=False)
         return f"{self.ready.settings}\n{what}\nnothing was written; the same without --dry-run starts it"
 
     def plain(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Preview:
             "device": str(job.device),
             "choices": [asdict(choice) for choice in settled.choices],
             "estimate": asdict(settled.estimate),
-            "said": summary(job, RunDir(self.out)).splitlines(),
+            "said": summary(job, RunDir(self.out), written=False).splitlines(),
         }
 
 

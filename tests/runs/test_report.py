@@ -296,7 +296,7 @@ def test_an_older_run_and_one_that_has_only_begun(tmp_path: Path, data: Path) ->
 
 def test_a_checkpoint_stands_for_its_run_and_a_run_named_twice_is_one(tmp_path: Path, data: Path) -> None:
     path = write(tmp_path / "run", data)
-    text = report([path, RunDir(path).last, path / "."], tmp_path / "report.html", images=False).read_text()
+    text = report([path, RunDir(path).last, f"{path}/."], str(tmp_path / "report.html"), images=False).read_text()
     assert "Finished after 10 steps" in text and "Runs compared" not in text
 
 

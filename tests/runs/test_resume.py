@@ -1,5 +1,6 @@
 """Exact resume: weights after kill -9 and resume are bitwise those of the undisturbed run, at any moment."""
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +30,7 @@ from resmom.methods.ressl import ReSSL
 from resmom.ondisk import read_lines
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
+from resmom.runs import loop
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.evaluate import labelled
@@ -287,12 +290,35 @@ def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="resmom resume"):
         pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
     write_images(data, n=48)
-    with pytest.raises(ValueError, match="not those of the run"):
+    with pytest.raises(ValueError, match=r"not those of the run.*there were 40 of them, and there are 48 now.*--init"):
+        resume(tmp_path / "run", QUIET)
+    random = np.load(data)
+    np.savez(data, **{name: random[name][:40] for name in random.files} | {"train_images": random["train_images"][8:]})
+    with pytest.raises(ValueError, match="their number, 40, is the same, but their labels"):
         resume(tmp_path / "run", QUIET)
     with pytest.raises(RunDirError, match="not a run folder"):
         resume(tmp_path, QUIET)
     text = json.loads((tmp_path / "run" / "run.json").read_text())
     assert text["data"] == str(data)
+
+
+@pytest.mark.slow
+def test_a_full_disk_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out = write_images(tmp_path / "images.npz"), tmp_path / "run"
+    whole = pretrain(small_run(epochs=2), str(data), tmp_path / "whole", QUIET).path
+    save = loop.save_checkpoint
+
+    def full(path: Path, content: Any) -> None:
+        if content["state"]["step"] == 5:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(RunDirError) as said:
+        patch.setattr(loop, "save_checkpoint", full)
+        pretrain(small_run(epochs=2), str(data), out, QUIET)
+    assert f"last.pt: no space left on device; make room, and continue with `resmom resume {out}`" in str(said.value)
+    resume(out, QUIET)
+    assert_same_run(whole, out)
 
 
 @pytest.mark.slow

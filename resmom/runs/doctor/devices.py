@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from resmom.runs.doctor.finding import Answer, Finding, answer, size
+from resmom.report.numbers import size
+from resmom.runs.doctor.finding import Answer, Finding, answer
 
 Bf16 = Literal["native", "emulated", "unknown"]
 

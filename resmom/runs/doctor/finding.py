@@ -38,10 +38,3 @@ def answer(facts: Any, findings: Iterable[Finding]) -> Answer:
 def sentence(words: str) -> str:
     """With one full stop, whatever others have put at the end of their message."""
     return words.rstrip(". ") + "."
-
-
-def size(count: int) -> str:
-    """Bytes as people say them."""
-    if count < 2**30:
-        return f"{count / 2**20:.0f} MiB"
-    return f"{count / 2**30:.1f} GiB"

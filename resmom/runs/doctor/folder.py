@@ -8,8 +8,9 @@ from typing import Any
 
 from resmom.errors import RunDirError, UserError
 from resmom.ondisk import read_lines
+from resmom.report.numbers import size
 from resmom.rundir import RunDir, find_run, way_back
-from resmom.runs.doctor.finding import Answer, Finding, answer, sentence, size
+from resmom.runs.doctor.finding import Answer, Finding, answer, sentence
 from resmom.runs.limits import free_disk
 
 WORDS = ("resmom", "commit", "python", "cpu")

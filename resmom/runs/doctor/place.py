@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 from resmom.errors import RunDirError
 from resmom.ondisk import write_json
+from resmom.report.numbers import size
 from resmom.rundir import RunDir
-from resmom.runs.doctor.finding import Answer, Finding, answer, size
+from resmom.runs.doctor.finding import Answer, Finding, answer
 from resmom.runs.limits import existing
 
 LEAST_DISK = 2**30

@@ -6,16 +6,15 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resmom.runs.doctor.finding import Answer, Finding, answer, size
-from resmom.runs.limits import allowed_cores, core_quota, free_ram, memory_limit, ram
+from resmom.report.numbers import size
+from resmom.runs.doctor.finding import Answer, Finding, answer
+from resmom.runs.limits import CROWDED, allowed_cores, core_quota, free_ram, load, memory_limit, ram
 from resmom.runs.machine import cpu_model, keep_memory
 
 LEAST_MEMORY = 2**30
 """Bytes without which not even a small run gets far: torch alone takes a third of it."""
 SMALL_MEMORY = 4 * 2**30
 """Bytes below which batches of usual networks have to be small."""
-BUSY = 0.8
-"""Share of the machine's cores that others keep busy, from which it is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def judge_cores(found: Cores) -> Iterator[Finding]:
     else:
         words = f"{model}, {found.machine} core{'s' * (found.machine > 1)}"
     # On a Linux machine the load counts threads that wait for a disk as well; that is a reason to look, too.
-    if found.load >= BUSY * found.machine:
+    if found.load >= CROWDED * found.machine:
         yield Finding(
             "cores",
             "note",
@@ -177,4 +176,4 @@ def judge_threads(found: Threads, system: str) -> Iterator[Finding]:
 
 
 def _cores() -> Cores:
-    return Cores(cpu_model(), os.cpu_count() or 1, allowed_cores(), core_quota(), os.getloadavg()[0])
+    return Cores(cpu_model(), os.cpu_count() or 1, allowed_cores(), core_quota(), load())

@@ -13,6 +13,7 @@ from resmom.data.files import FileSource
 from resmom.data.source import Data
 from resmom.errors import RunDirError
 from resmom.recipes.words import named
+from resmom.report.numbers import size
 from resmom.runs.limits import free_disk
 from resmom.runs.settling.memory import lighter
 from resmom.runs.settling.trial import Trial
@@ -38,6 +39,8 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def seconds_of(text: str) -> float:
     """`90s`, `45m`, `6h`, `1h30m`, `2d` in seconds. Raises ConfigError for anything else."""
+    if not isinstance(text, str):  # from Python
+        raise ConfigError(f"the time is {text!r}; write it as text: '90s', '45m', '6h', '1h30m' or '2d'")
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise ConfigError(f"the time (--time) is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
@@ -85,6 +88,7 @@ def fit_time(run: Run, cost: Trial, budget: float, measuring: float, least: int 
             f"{run.policy.views[0].size} pixels{largest}, {named(run.backbone)})"
             + (f", a measurement {cost.measure_seconds:.2g} s" if measured else "")
             + f", so {max(steps, 0)} steps fit, and at least {least} are needed; give {', '.join(remedies)} or {last}"
+            + (f". But {cost.crowd}: try that first" if cost.crowd else "")
         )
     return steps
 
@@ -190,7 +194,7 @@ def require_disk(out: Path, needed: int) -> None:
     free = free_disk(out)
     if free < needed:
         raise RunDirError(
-            f"{out} will need about {needed / 2**30:.1f} GiB, and its disk has {free / 2**30:.1f} GiB free; free "
+            f"{out} will need about {size(needed)}, and its disk has {size(free)} free; free "
             "some, give another --out, or keep fewer checkpoints with --log.keep-epochs 0"
         )
 

@@ -28,6 +28,8 @@ class Estimate:
     kept_checkpoints: int
     cut: str = ""
     """The end of a sentence where the run became shorter than it was planned."""
+    crowd: str = ""
+    """See `Trial.crowd`."""
 
     @property
     def words(self) -> str:
@@ -52,6 +54,7 @@ def estimate(run: Run, cost: Trial, data: Data, out: Path, cut: str = "") -> Est
         memory_bytes=round(cost.kept.of(held(run)) * TRANSIENT + cost.weight_bytes),
         kept_checkpoints=kept_of(run, steps, per_epoch),
         cut=cut,
+        crowd=cost.crowd,
     )
 
 

@@ -16,7 +16,7 @@ from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.job import Job, at_size, backbone_of, prepare
-from resmom.runs.limits import usable_cores
+from resmom.runs.limits import crowded, load, usable_cores
 from resmom.runs.monitor import monitor
 from resmom.runs.settling.memory import Kept, bytes_of, kept_bytes_of, within_memory
 from resmom.runs.settling.rehearsal import rehearse
@@ -48,6 +48,8 @@ class Trial:
     """Share of the time of all cores that it may use that goes into decoding images."""
     in_parts: bool = True
     """Whether a batch may be cut into parts."""
+    crowd: str = ""
+    """That other programs made it slow, and what to do about it, in words; empty where nobody knows of any."""
 
     @property
     def measure_seconds(self) -> float:
@@ -72,7 +74,7 @@ def trial(
     itself still starts from its first step. Several processes train it together, each tells what it saw, and the first
     one's word is the one to take. Raises as `prepare` does.
     """
-    began = time.perf_counter()
+    began, crowd = time.perf_counter(), _crowd(device)
     job = prepare(run, data, device, own)
     rehearse(job)
     kept = kept_bytes_of(job)
@@ -106,6 +108,19 @@ def trial(
         backbone_bytes=backbone * (1 + len(networks_of(job.state.method))),
         decode_share=share,
         in_parts=job.in_parts,
+        crowd=crowd,
+    )
+
+
+def _crowd(device: torch.device) -> str:
+    """Whether other programs want the cores that several threads of a run would share: each operation then waits for
+    the slowest of them, and small networks take many times as long."""
+    wanted, threads = load(), torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or not crowded(wanted):
+        return ""
+    return (
+        f"other programs want this machine's cores, too ({wanted:.1f} threads in the last minute, on average), and a "
+        f"run with {threads} threads can then be many times slower than one with --threads 1"
     )
 
 

@@ -43,6 +43,14 @@ from tests.data.test_folder import draw
 from tests.runs.settling.priced import COST, CPU, GIB, MIB, RUN, TINY, images
 
 
+def test_a_time_from_python_is_text() -> None:
+    unchecked = getattr(
+        seconds_of, "__wrapped__", seconds_of
+    )  # tests look at the types of arguments, users' Python not
+    with pytest.raises(ConfigError, match="the time is 3; write it as text: '90s'"):
+        unchecked(3)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -104,6 +112,11 @@ class TestTime:
             ConfigError, match=rf"one step takes 0.1 s.*so {fit} steps fit, .* {LEAST_STEPS} are needed"
         ):
             fit_time(RUN, cost, seconds, measuring=4 * 0.95)
+
+    def test_of_a_crowded_machine_too_short_a_time_says_what_to_try_first(self) -> None:
+        """Torch's threads wait for each other, and the same run with one may take a twentieth of the time."""
+        with pytest.raises(ConfigError, match=r"smaller --backbone\. But others are here: try that first$"):
+            fit_time(RUN, replace(COST, crowd="others are here"), 10.0, measuring=0.0)
 
     @pytest.mark.parametrize(
         ("run", "remedy"),

@@ -16,6 +16,7 @@ from resmom.methods.byol import Byol
 from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import MoCoViT, ResNet
 from resmom.recipes.automatic import MEASURES, Choice
+from resmom.runs.announce import settings_words
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import budget, estimate, settle
@@ -65,6 +66,13 @@ class TestDerived:
         with pytest.raises(RunDirError, match="GiB free; free some"):
             settled()
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_crowded_machine_is_told_beside_the_estimate(
+        self, settled: Settle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "attention" not in settings_words(settled(), "photos")
+        monkeypatch.setattr(settle, "trial", lambda *_: replace(COST, crowd="others are here"))
+        assert "\nattention: others are here; stop here" in settings_words(settled(), "photos")
 
 
 class TestAsked:

@@ -87,6 +87,19 @@ class TestTrial:
         monkeypatch.setattr(trials, "_pace", lambda *_: (1.0, 0.2))  # seconds of a step, and of decoding its batch
         assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).decode_share == pytest.approx(0.4)
 
+    @pytest.mark.parametrize(
+        ("wanted", "threads", "told"), [(7.6, 4, True), (7.6, 1, False), (6.4, 4, True), (6.3, 4, False)]
+    )
+    def test_other_programs_are_told_of(
+        self, monkeypatch: pytest.MonkeyPatch, wanted: float, threads: int, told: bool
+    ) -> None:
+        """Of eight cores 6.4 are the eight tenths from which it is said; with one thread nothing waits."""
+        monkeypatch.setattr(trials, "load", lambda: wanted)
+        monkeypatch.setattr(limits.os, "cpu_count", lambda: 8)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        crowd = trials._crowd(CPU)
+        assert ("7.6 threads" in crowd or "6.4 threads" in crowd) == told == ("--threads 1" in crowd)
+
     def test_it_may_be_longer_than_the_run(self) -> None:
         short = replace(TINY, train=replace(TINY.train, steps=2))
         assert trial(short, images(), CPU, 1, Own(), seconds=0.0).step_seconds > 0
