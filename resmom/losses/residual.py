@@ -151,8 +151,7 @@ def residual(
                 "the teacher's side carries a gradient and the student's none, so the term would train nothing; call "
                 "residual(student, teacher) in this order"
             )
-        with torch.autocast(s.device.type, enabled=False):
-            summands.append(_apart(s, t.detach(), t.detach(), config))
+        summands.append(_apart(s, t.detach(), t.detach(), config))
     return torch.stack(summands).mean()
 
 

@@ -72,6 +72,17 @@ def test_correlation_and_covariance_by_hand() -> None:
     assert cross_correlation(torch.zeros(4, 2), torch.zeros(4, 2)).abs().max() == 0  # constant, and still a number
 
 
+def test_correlation_and_covariance_are_numpys_wherever_the_mean_is() -> None:
+    a, b = draw(0, 20, 3) + 5, 2 * draw(1, 20, 3) - 1
+    a[:, 1] += b[:, 0]
+    both = np.corrcoef(a.numpy(), b.numpy(), rowvar=False)[:3, 3:]
+    assert cross_correlation(a, b).numpy() == pytest.approx(both, rel=3e-5, abs=1e-6)
+    assert covariance(a).numpy() == pytest.approx(np.cov(a.numpy(), rowvar=False), rel=1e-12)
+    # A variance of 1e-5 is doubled by the 1e-5 that is added to it.
+    short = math.sqrt(1e-5) * torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    assert cross_correlation(short, short).item() == pytest.approx(1 / 2, rel=1e-12)
+
+
 def test_spread_hinge_by_hand() -> None:
     z = draw(0, 50, 3)
     z = (z - z.mean(0)) / z.std(0)
@@ -196,8 +207,10 @@ def test_residual_of_equal_networks_is_zero_and_refuses_what_is_not_there() -> N
         residual_term(equal, Residual(1.0, "z", "cross"))
     with pytest.raises(ValueError, match="must be 0"):
         Residual(weight=-1.0)
-    with pytest.raises(ValueError, match="above 0"):
-        Residual(teacher_temperature=0.0)
+    for name in ("student_temperature", "teacher_temperature"):
+        with pytest.raises(ValueError, match="above 0"):
+            Residual(**{name: 0.0})
+    assert Residual().weight == 0  # off, which is the published method
 
 
 def test_target_entropy_tells_a_flat_target_from_a_sharp_one() -> None:
@@ -207,6 +220,16 @@ def test_target_entropy_tells_a_flat_target_from_a_sharp_one() -> None:
     sharp = target_entropy(made, Residual(1.0, "z", distance="kd_relation", teacher_temperature=1e-3))
     assert flat.item() == pytest.approx(math.log(6), rel=1e-4)
     assert sharp.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_target_entropy_by_hand() -> None:
+    """Two keys at cosines 1 and 0, whatever the lengths, with T = 1 / ln 3: three quarters and one quarter."""
+    teacher = Encoding(torch.eye(2), torch.diag(torch.tensor([5.0, 0.2])))
+    bank = Encoding(torch.eye(2), torch.diag(torch.tensor([0.1, 3.0])))
+    config = Residual(1.0, "z", distance="kd_relation", teacher_temperature=1 / math.log(3))
+    found = target_entropy([Pair("global", teacher, teacher, bank=bank)], config)
+    assert found is not None
+    assert found.item() == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
 
 
 def test_kd_is_least_where_student_equals_teacher() -> None:

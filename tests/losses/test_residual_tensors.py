@@ -35,6 +35,7 @@ def test_it_is_the_term_that_runs_train(distance: str) -> None:
     pairs = [Pair("global", Encoding(a, a), Encoding(b, b), bank=Encoding(b, b)) for a, b in zip(s, t, strict=True)]
     config = Residual(1.0, "z", "same", distance, 0.5, 0.3)
     assert torch.equal(resmom.residual(s, t, distance, 0.5, 0.3), residual_term(pairs, config))
+    assert torch.equal(resmom.residual(s, t, distance), residual_term(pairs, Residual(1.0, "z", distance=distance)))
 
 
 def test_the_gradient_is_the_students_alone() -> None:
@@ -51,7 +52,7 @@ def test_the_gradient_is_the_students_alone() -> None:
     torch.testing.assert_close(s.grad, (cos * a - b) / s.detach().norm(dim=1, keepdim=True) / 4)
 
 
-@pytest.mark.parametrize("distance", ["cosine", "kd_relation"])
+@pytest.mark.parametrize("distance", ["cosine", "mse", "kd_feature", "kd_relation"])
 def test_it_is_computed_in_float32_under_autocast(distance: str) -> None:
     s, t = draw(0, 64, 16).bfloat16().requires_grad_(), draw(1, 64, 16).bfloat16()
     exact = resmom.residual(s.float(), t.float(), distance)
