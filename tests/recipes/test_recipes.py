@@ -32,7 +32,7 @@ from resmom.types import Batch
 from resmom.views.apply import views
 from resmom.views.masks import Masks
 from resmom.views.policy import CIFAR10, CIFAR100, IMAGENET
-from tests.recipes import ermolov, imagenet100, imagenette, queues
+from tests.recipes import ermolov, imagenet100, imagenette, ours, queues
 
 # The published settings: the authors' repository for ImageNet, solo-learn's tables for CIFAR. One line per field; a
 # field that no source states is not here.
@@ -276,7 +276,7 @@ for data, (mean, std) in {"cifar10": CIFAR10, "cifar100": CIFAR100}.items():
     for method, settings in ALONE.items():
         PUBLISHED[f"{method}_{data}_r18"] = settings | {"policy.mean": mean, "policy.std": std}
 PUBLISHED |= queues.PUBLISHED | imagenet100.PUBLISHED | imagenette.PUBLISHED | ermolov.PUBLISHED
-OURS = {"mocov3_cifar100_small", "mocov3_cifar100_tiny", "mocov3_digits"}
+OURS = ours.MEASURED
 BETWEEN = {"mocov3_coco_r50_800ep": COCO_MOCO, "mocov3_coco_r50_1600ep": COCO_MOCO | {"train.epochs": 1600}}
 """Recipes whose settings are ours, put together from published ones, and of which a difference alone is published."""
 TWINS = [name for name, made in RECIPES.items() if made().method.traits.teacher]
@@ -295,11 +295,12 @@ def test_every_recipe_is_published_or_ours() -> None:
     assert set(names()) == set(RECIPES) | {name + TWIN for name in TWINS}
 
 
-@pytest.mark.parametrize(("name", "settings"), [*PUBLISHED.items(), *BETWEEN.items()])
-def test_the_settings_are_the_published_ones(name: str, settings: dict[str, object]) -> None:
+@pytest.mark.parametrize(("name", "settings"), [*PUBLISHED.items(), *BETWEEN.items(), *OURS.items()])
+def test_the_settings_are_the_published_or_measured_ones(name: str, settings: dict[str, object]) -> None:
     run = recipe(name)
     found = {path: at(run, path) for path in settings}
     assert found == settings
+    assert len(run.policy.views) == len({path.split(".")[2] for path in settings if path.startswith("policy.views")})
     assert run.residual.weight == 0  # the base is the published method
 
 
