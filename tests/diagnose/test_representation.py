@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from resmom.diagnose.rules import findings
+from resmom.diagnose.rules import findings, unjudged
 from tests.diagnose.test_rules import STEPS, Line, flat, names, run
 
 
@@ -59,3 +59,9 @@ def test_remedies_speak_of_the_teacher_where_there_is_one() -> None:
         (taught,) = findings(run(health=lambda s, ill=ill: ill(s) | {"teacher/feature_sd": 0.5}), STEPS)
         assert "--optim.lr" in alone.remedy and "residual" not in alone.remedy
         assert "--optim.lr" in taught.remedy and "--residual.weight lower or 0" in taught.remedy
+
+
+@pytest.mark.parametrize(("step", "known"), [(49, False), (50, True)])
+def test_what_was_measured_before_the_50th_step_tells_nothing_of_collapse(step: int, known: bool) -> None:
+    lines = [measured(step, **{"student/feature_sd": 0.5}), {"kind": "train", "step": 60}]
+    assert any("collapsed is not known" in words for words in unjudged(lines, STEPS, 60)) is not known
