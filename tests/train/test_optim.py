@@ -1,5 +1,6 @@
 """Optimisers against slow loops; parameter groups; the rate at every step."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import MoCoViT, build_backbone
 from resmom.nets.teacher import Ema
-from resmom.train.optim import Adam, AdamW, Lars, Sgd, build_optimizer, parameter_groups, set_decay, set_rate
+from resmom.train.optim import Adam, AdamW, Lars, Sgd, Steady, build_optimizer, parameter_groups, set_decay, set_rate
 from resmom.train.plan import Plan, Train, learning_rate, plan, residual_weight, scaled
 from resmom.train.state import State, load_state, state_dict
 from resmom.train.step import Rules, clip_each, train_step
@@ -63,6 +64,42 @@ def test_groups_spare_vectors_and_tokens_and_leave_out_frozen_weights() -> None:
     assert not any("pos_embed" in n or "patch_embed.proj" in n for n in decayed | free)
     [everything] = parameter_groups(vit, 0.1, decay_vectors=True)
     assert len(everything["params"]) == len(decayed | free)
+
+
+def test_steady_parameters_keep_their_rate_and_are_decayed_as_the_others() -> None:
+    network = nn.Sequential(OrderedDict(body=nn.Linear(3, 2), head=nn.Linear(2, 2), head2=nn.Linear(2, 2)))
+    names = {id(p): name for name, p in network.named_parameters()}
+    for config, free in ((AdamW(weight_decay=0.1), 0.0), (Sgd(weight_decay=0.1), 0.1)):
+        optimizer = build_optimizer(config, network, steady=Steady(("head.",), 0.05))
+        set_rate(optimizer, 0.3)
+        found = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+        assert found == {
+            f"{part}.{kind}": (0.05 if part == "head" else 0.3, decay)
+            for part in ("body", "head", "head2")
+            for kind, decay in (("weight", 0.1), ("bias", free))
+        }
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_a_config_says_reaches_torchs_optimiser(gated: bool) -> None:
+    for config in (AdamW(betas=(0.8, 0.95)), Adam(betas=(0.8, 0.95))):
+        assert build_optimizer(config, nn.Linear(2, 2), gated=gated).defaults["betas"] == (0.8, 0.95)
+    for momentum in (0.7, 0.0):
+        made = build_optimizer(Sgd(momentum=momentum), nn.Linear(2, 2), gated=gated)
+        assert made.defaults["momentum"] == momentum
+        # The buffer is there before the first step, which may be skipped, where a flag decides.
+        assert len(made.state) == (2 if gated and momentum else 0)
+
+
+def test_lars_of_vectors_alone_is_plain_momentum() -> None:
+    network = nn.BatchNorm1d(2)
+    optimizer = build_optimizer(Lars(weight_decay=0.1), network)
+    set_rate(optimizer, 0.5)
+    for _ in range(2):
+        network.weight.grad, network.bias.grad = torch.ones(2), torch.zeros(2)
+        optimizer.step()
+    torch.testing.assert_close(network.weight.detach(), torch.full((2,), 1 - 0.5 * 1 - 0.5 * 1.9))
+    assert not network.bias.any()
 
 
 def test_each_optimiser_lowers_a_quadratic() -> None:

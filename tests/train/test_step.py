@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from resmom.evaluate.online import OnlineClassifier
 from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.nets.teacher import make_teacher, move_teacher, weight_pairs
-from resmom.train.optim import Lars, Sgd, build_optimizer
+from resmom.train.optim import Lars, Sgd, build_optimizer, set_rate
 from resmom.train.plan import Plan
 from resmom.train.state import State
 from resmom.train.step import Rules, slices, total_loss, train_step
@@ -226,6 +227,30 @@ def test_logged_total_is_the_trained_total() -> None:
     assert total.item() == pytest.approx(
         sum(t.weight * t.value.item() for t in outcome.terms) + 0.7 * parts["loss/residual"].item()
     )
+    assert outcome.chance is not None and parts["loss/chance"].item() == pytest.approx(outcome.chance)
+    assert total.requires_grad and not any(value.requires_grad for value in parts.values())
+
+
+def test_the_online_classifier_learns_beside_the_encoder_which_does_not_notice() -> None:
+    alone, beside = state(toy.method()), state(toy.method())
+    beside.online = OnlineClassifier(12, 3)
+    beside.online_optimizer = build_optimizer(Sgd(), beside.online)
+    set_rate(beside.online_optimizer, 0.1)
+    start, labels = everything(beside.online), torch.tensor([0, 1, 2, -1, 0, 1, 2, 0])
+    assert "loss/online" not in train_step(alone, toy.batch(), PLAN, Rules(Residual()), labels)
+    found = train_step(beside, toy.batch(), PLAN, Rules(Residual(), micro_batch=4), labels)
+    train_step(again := state(toy.method()), toy.batch(), PLAN, Rules(Residual(), micro_batch=4))
+    assert found["loss/online"].item() > 0
+    assert any(not torch.equal(value, start[name]) for name, value in beside.online.state_dict().items())
+    for name, value in again.method.state_dict().items():
+        assert torch.equal(beside.method.state_dict()[name], value), name
+
+
+def test_of_one_image_there_are_no_gaps() -> None:
+    for micro_batch, measured in ((1, False), (2, True)):
+        rules = Rules(Residual(), micro_batch=micro_batch)
+        found = train_step(state(toy.method(batch_norm=False)), toy.batch(n=4), PLAN, rules, measure=True)
+        assert ("gap/h/chance" in found) is measured
 
 
 def test_slices_cover_the_batch() -> None:
