@@ -122,6 +122,14 @@ def test_buffers_of_another_make_are_refused() -> None:
         move_teacher(teacher, student, 0.9, rule=Ema(batch_norm="copied"))
 
 
+@pytest.mark.parametrize("wrong", [{"momentum": -0.1}, {"momentum": 1.1}, {"final": -0.1}, {"final": 1.1}], ids=str)
+def test_a_momentum_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"in \\[0, 1\\].*{next(iter(wrong.values()))}"):
+        Ema(**wrong)
+    for border in (0.0, 1.0):
+        Ema(border, 1.0 - border)
+
+
 @pytest.mark.parametrize("wrong", [{"batch_norm": "mine"}, {"part": "head"}, {"schedule": "steps"}])
 def test_unknown_ways_are_refused(wrong: dict[str, str]) -> None:
     plain = to_json(Run())
