@@ -37,6 +37,12 @@ def test_the_sign_does_not_matter_to_resolved() -> None:
     assert above.needed == below.needed == 2  # n = 2: (12.706 + 1.376)^2 x .01 = 1.98
 
 
+def test_an_interval_around_zero_resolves_nothing_however_narrow() -> None:
+    found = paired({0: 0.1, 1: -0.1, 2: 0.05, 3: -0.04}, dict.fromkeys(range(4), 0.0))
+    assert found is not None and found.low is not None and found.high is not None
+    assert -0.2 < found.low < 0 < found.high < 0.2 and found.resolved is False
+
+
 def test_one_seed_has_no_interval_and_no_shared_seed_no_difference() -> None:
     found = paired({0: 3.0}, {0: 1.0, 1: 5.0})
     assert found is not None and found.difference.mean == 2.0
@@ -83,6 +89,13 @@ def test_several_intervals_that_hold_together() -> None:
 
 def test_more_confidence_needs_more_seeds() -> None:
     assert (seeds_needed(1.0, 1.0) or 0) < (seeds_needed(1.0, 1.0, 0.99) or 0)
+    pair = {0: 11.0, 1: 22.0, 2: 33.0}, {0: 10.0, 1: 20.0, 2: 30.0}
+    found = paired(*pair, confidence=0.99)
+    assert found is not None and found.confidence == 0.99
+    half = 9.924843 / math.sqrt(3)  # the 0.995 quantile for 2 degrees of freedom, from a printed table
+    assert (found.low, found.high) == (pytest.approx(2 - half), pytest.approx(2 + half))
+    # n = 6: (4.032143 + 0.919544)^2 / 4 = 6.13 > 6; n = 7: (3.707428 + 0.905703)^2 / 4 = 5.32 <= 7
+    assert found.needed == 7
 
 
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=2, max_size=12))
