@@ -250,6 +250,16 @@ def test_differences_by_rounding_are_not_resolved() -> None:
     assert pair.difference.sd == pytest.approx(0.0, abs=1e-9) and pair.resolved is False
 
 
+def test_gaps_are_no_shares_of_images_and_are_not_rounded() -> None:
+    one, other = (
+        [line(name, seed, place, knn__student=40.0, gap__h__intra=gap) for seed, gap in enumerate(gaps)]
+        for place, (name, gaps) in enumerate({"plain": (0.010, 0.011), "other": (0.020, 0.022)}.items())
+    )
+    pair = comparison([*one, *other]).arms[1].against["gap/h/intra"]
+    half = 12.706205 * 0.001 / 2  # t for one degree of freedom, and sd / sqrt(2) of .010 and .011
+    assert pair.low == pytest.approx(0.0105 - half, abs=1e-8) and pair.resolved is True
+
+
 def test_cells_of_other_test_images_are_refused() -> None:
     one, other = ([{**cell, "data": {**cell["data"], "test": test}} for cell in PLAIN] for test in ("a", "b"))
     assert comparison([*one[:2], PLAIN[2]]).arms[0].seeds == (0, 1, 2)  # not written down by earlier versions
