@@ -224,8 +224,9 @@ def test_target_entropy_tells_a_flat_target_from_a_sharp_one() -> None:
 
 def test_target_entropy_by_hand() -> None:
     """Two keys at cosines 1 and 0, whatever the lengths, with T = 1 / ln 3: three quarters and one quarter."""
-    teacher = Encoding(torch.eye(2), torch.diag(torch.tensor([5.0, 0.2])))
-    bank = Encoding(torch.eye(2), torch.diag(torch.tensor([0.1, 3.0])))
+    turned = torch.tensor([[0.6, 0.8], [0.8, -0.6]])
+    teacher = Encoding(turned, torch.tensor([[5.0], [0.2]]) * turned)
+    bank = Encoding(turned, torch.tensor([[0.1], [3.0]]) * turned)
     config = Residual(1.0, "z", distance="kd_relation", teacher_temperature=1 / math.log(3))
     found = target_entropy([Pair("global", teacher, teacher, bank=bank)], config)
     assert found is not None
