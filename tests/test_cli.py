@@ -247,9 +247,9 @@ class TestData:
         (found,) = json.loads(out)
         assert (status, found["images"], found["per_class"], found["damaged"]) == (0, 6, [3, 3], [])
         assert found["passed_over"] == "" and "passed over" not in out.replace("passed_over", "")
-        (folder / "phone.heic").write_bytes(b"x")
+        (folder / "camera.dng").write_bytes(b"x")
         status, out, _ = call("data", "check", folder)
-        assert status == 0 and "passed over: pictures of formats that are not read (1 .heic)" in out
+        assert status == 0 and "passed over: pictures of formats that are not read (1 .dng)" in out
         status, _, err = call("data", "check", "")
         assert status == 2 and "the name of the data is empty" in err
 

@@ -28,8 +28,9 @@ from PIL import (
 )
 from torch import Tensor
 
+from resmom.data import heif
 from resmom.data.jpeg import decode_jpeg, divisible, divisor, exif_block
-from resmom.data.rgb import UnreadableImage, odd_png, rgb_of
+from resmom.data.rgb import UnreadableImage, load, odd_png, rgb_of
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -44,11 +45,13 @@ _PLUGINS = (
     WebPImagePlugin,
 )
 
-# Nothing else is tried: Pillow would, for one, hand PostScript in a file called .jpg to an interpreter.
+# Nothing else is tried, apart from what `heif` opens: Pillow would, for one, hand PostScript in a file called .jpg to
+# an interpreter.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 # What Pillow lets out of its parsers on damaged files: the first four and the last were seen when feeding it (10.3 and
-# 13) 90 000 files with bytes changed or cut off. No Warning here: it once hid that one of torch's came from us.
+# 13) 90 000 files with bytes changed or cut off, the division by zero with an AVIF. No Warning here: it once hid that
+# one of torch's came from us.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -57,6 +60,7 @@ _DAMAGE = (
     LookupError,
     EOFError,
     OverflowError,
+    ZeroDivisionError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -173,11 +177,12 @@ def _reduce(image: Image.Image, shorter_side: int) -> None:
 def stored(file: Path) -> NDArray[np.int64]:
     """The values of an image file as they are stored: H x W numbers of a palette or of grey, or H x W x 3 of RGB.
 
-    For masks, whose pixels are names and no light: nothing is turned, scaled or laid over white. Raises
-    `UnreadableImage` as `decode` does, and for other kinds of pixels (transparency other than RGBA's, CMYK, floats).
+    For masks, whose pixels are names and no light: nothing is turned (but a HEIC, which has no other pixels), scaled or
+    laid over white. Raises `UnreadableImage` as `decode` does, and for other kinds of pixels (transparency other than
+    RGBA's, CMYK, floats).
     """
     with _opened(file) as image:
-        image.load()
+        load(image)
         if image.mode == "RGBA":
             image = image.convert("RGB")
         if image.mode not in ("1", "L", "P", "RGB") and not image.mode.startswith("I"):
@@ -189,13 +194,23 @@ def stored(file: Path) -> NDArray[np.int64]:
 def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
     """The file opened by Pillow; whatever goes wrong with it inside the block is raised as `UnreadableImage`."""
     _silence_pillow()
-    with _damage_told(file), Image.open(file, formats=_FORMATS) as image:
+    with _damage_told(file), _any(file) as image:
         width, height = image.size
         if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
             raise UnreadableImage(_too_large())
         if width * height == 0:
             raise UnreadableImage("it has no pixels")
         yield image
+
+
+def _any(file: Path | BytesIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        image = heif.opened(file)
+        if image is None:
+            raise
+        return image
 
 
 @contextlib.contextmanager
@@ -220,14 +235,16 @@ def _silence_pillow() -> None:
 def _reason(error: Exception, file: Path | BytesIO | None) -> str:
     if isinstance(error, UnidentifiedImageError) and file is not None:
         size = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
-        return "the file is empty" if size == 0 else f"not an image of the formats {', '.join(_FORMATS)}"
+        formats = ", ".join((*_FORMATS, *heif.NAMES))
+        return "the file is empty" if size == 0 else f"not an image of the formats {formats}"
     if isinstance(error, Image.DecompressionBombError):
         return _too_large()
     if isinstance(error, OSError) and error.errno is not None and error.strerror is not None:
         return f"it cannot be opened: {error.strerror}"
-    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+    words = str(error).strip().lower()
+    if isinstance(error, EOFError) or "truncated" in words or "end of file" in words:
         return "the file is cut short"
-    return f"the file is damaged ({error or type(error).__name__})"
+    return f"the file is damaged ({str(error).strip() or type(error).__name__})"
 
 
 def _too_large() -> str:
@@ -238,10 +255,10 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8, as the bytes before the pixels give it; 1 where there is none or it is damaged.
 
     Read by hand: Pillow's `getexif` decodes a whole PNG to look for a late one, which `header` must not and `decode`
-    must then not do either, lest the two disagree. TIFF is 1 because Pillow turns those itself while it loads them.
+    must then not do either, lest the two disagree. TIFF and HEIC are 1 because those are turned while they are loaded.
     """
     exif = image.info.get("exif")
-    if image.format == "TIFF" or not isinstance(exif, bytes):
+    if image.format in ("TIFF", "HEIF") or not isinstance(exif, bytes):
         return 1
     return _turn(exif.removeprefix(b"Exif\0\0"))
 

@@ -6,19 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from resmom.data import heif
 from resmom.data.annotated import list_of, listed_labels
 from resmom.data.byfolder import TEST_NAMES, below, classes_of, labels_known, labels_of, splits
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+    *heif.readable(),
+)
+"""What image files end in: of those that phones write, the ones that can be read with what is installed."""
 
 OTHER_SUFFIXES = (
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr", ".hdr"),
+    *(*heif.SUFFIXES, ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr", ".hdr"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm"),
 )
-"""Pictures of formats that are not read: whoever has a folder of them shall not wonder where they are."""
+"""Pictures of formats that are not read, but for those among `SUFFIXES`: whoever has a folder of them shall not wonder
+where they are."""
 
 
 def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, found: list[str] | None = None) -> Data:
@@ -120,13 +126,22 @@ def _name(root: Path, split: str, shorter_side: int) -> str:
 
 
 def not_read_words(found: list[str]) -> str:
-    others = Counter(suffix for name in found if (suffix := suffix_of(name)) in OTHER_SUFFIXES)
+    others = Counter(
+        suffix for name in found if (suffix := suffix_of(name)) in OTHER_SUFFIXES and suffix not in SUFFIXES
+    )
+    if not others:
+        return ""
     formats = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-    return f"pictures of formats that are not read ({formats}): convert them, for instance to JPEG" if formats else ""
+    ways = heif.remedies(set(others))
+    if not ways or others.keys() - set(heif.SUFFIXES):
+        ways.append(f"convert {'the others' if ways else 'them'}, for instance to JPEG")
+    return f"pictures of formats that are not read ({formats}): {'; '.join(ways)}"
 
 
 def _no_images(root: Path, found: list[str]) -> str:
     counts = Counter(suffix_of(name) or "without suffix" for name in found).most_common(5)
     held = ", ".join(f"{count} {suffix}" for suffix, count in counts)
     what = f"it holds {len(found)} files ({held})" if found else "it holds no files"
-    return f"{root} has no images: {what}. Image files end in {', '.join(SUFFIXES)}; give a folder that holds some"
+    others = {suffix for name in found if (suffix := suffix_of(name)) not in SUFFIXES}
+    ways = "; or ".join(["give a folder that holds some", *heif.remedies(others)])
+    return f"{root} has no images: {what}. Image files end in {', '.join(SUFFIXES)}; {ways}"

@@ -20,7 +20,7 @@ def rgb_of(image: Image.Image) -> Image.Image:
     # Both are asked of the file, which is closed by loading.
     depth = _png_depth(image)
     lower = _lower_bytes(image) if depth == 16 and image.mode == "RGB" and "transparency" in image.info else None
-    image.load()
+    load(image)
     if image.mode == "F":
         raise UnreadableImage("its pixels are floating-point numbers, whose range is not known")
     if image.mode.startswith("I"):
@@ -32,6 +32,22 @@ def rgb_of(image: Image.Image) -> Image.Image:
         over = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
     return image.convert("RGB")
+
+
+def load(image: Image.Image) -> None:
+    """Decode the pixels, for damage of most kinds with Pillow's errors.
+
+    Raises UnreadableImage where pillow-heif has but RuntimeError for it, or finds another size than the header said: a
+    HEIC states it twice. (A TIFF's changes where Pillow turns it.)
+    """
+    width, height = image.size
+    try:
+        image.load()
+    except RuntimeError as error:
+        raise UnreadableImage(f"the file is damaged ({str(error).strip()})") from error
+    if image.format == "HEIF" and image.size != (width, height):
+        came = f"{image.height} x {image.width}"
+        raise UnreadableImage(f"it has {came} pixels (height x width) where its header said {height} x {width}")
 
 
 def odd_png(image: Image.Image) -> bytes:

@@ -140,8 +140,8 @@ def _cuda() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages that make numbers; those of the extra `fast` only where they are installed."""
-    names = ("torch", "torchvision", "timm", "numpy", "pillow", "numba", "simplejpeg")
+    """Versions of the packages that make numbers; those of extras only where they are installed."""
+    names = ("torch", "torchvision", "timm", "numpy", "pillow", "numba", "simplejpeg", "pillow-heif")
     found = {}
     for name in names:
         with contextlib.suppress(PackageNotFoundError):

@@ -227,15 +227,15 @@ def test_a_folder_without_images_is_described(tmp_path: Path) -> None:
 def test_pictures_that_are_not_used_are_told(tmp_path: Path) -> None:
     plant(tmp_path / "a", "one.jpg", "two.jfif")
     assert open_folder(tmp_path / "a").passed_over == "" and len(open_folder(tmp_path / "a").train) == 2
-    for name in ("three.heic", "b/four.HEIC", "five.dng", "notes.txt"):
+    for name in ("three.jxl", "b/four.JXL", "five.dng", "notes.txt"):
         (tmp_path / "a" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "a" / name).write_bytes(b"x")
-    told = "pictures of formats that are not read (2 .heic, 1 .dng): convert them, for instance to JPEG"
+    told = "pictures of formats that are not read (2 .jxl, 1 .dng): convert them, for instance to JPEG"
     assert open_folder(tmp_path / "a").passed_over == told
 
     plant(tmp_path / "b", "train/x/1.png", "train/y/1.png", "val/x/1.png", "val/y/1.png", "rest/1.png", "2.png")
-    (tmp_path / "b" / "3.heic").write_bytes(b"x")
-    told = "2 images outside of the train/ and val/ folders; pictures of formats that are not read (1 .heic): "
+    (tmp_path / "b" / "3.jxl").write_bytes(b"x")
+    told = "2 images outside of the train/ and val/ folders; pictures of formats that are not read (1 .jxl): "
     assert open_folder(tmp_path / "b").passed_over.startswith(told)
 
 
