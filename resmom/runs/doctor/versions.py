@@ -14,7 +14,8 @@ from resmom.runs.doctor.finding import Answer, Finding, answer
 
 NEEDY = ("resmom", "torchvision", "timm", "scikit-learn", "numba")
 """Packages whose own needs are compared with what is there."""
-EXTRA = "fast"
+EXTRAS = ("fast", "heif", "masks")
+"""Those whose packages must not be of a wrong version where they are there."""
 IMPORTED = {
     "numpy": "numpy",
     "torch": "torch",
@@ -81,7 +82,7 @@ def _unmet(found: Installed, need: Requirement) -> bool:
     must = need.marker is None or need.marker.evaluate({"extra": ""})
     if there is None:
         return must
-    concerns = must or (need.marker is not None and need.marker.evaluate({"extra": EXTRA}))
+    concerns = must or any(need.marker is not None and need.marker.evaluate({"extra": extra}) for extra in EXTRAS)
     return concerns and not need.specifier.contains(there, prereleases=True)
 
 

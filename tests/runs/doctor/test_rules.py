@@ -20,9 +20,13 @@ GIB = 2**30
 
 SYSTEM = System("3.12.1", "Linux", "x86_64")
 INSTALLED = Installed(
-    {"resmom": "0.1.0", "torch": "2.8.0", "torchvision": "0.23.0", "numpy": "2.1.0", "numba": None, "mypy": None},
+    {"resmom": "0.1.0", "torch": "2.8.0", "torchvision": "0.23.0", "numpy": "2.1.0", "numba": None, "mypy": None}
+    | {"pillow-heif": None},
     {
-        "resmom": ("torch>=2.8", "numpy>=1.26", 'numba>=0.61; extra == "fast"', 'mypy>=1.15; extra == "dev"'),
+        "resmom": (
+            *("torch>=2.8", "numpy>=1.26", 'numba>=0.61; extra == "fast"', 'mypy>=1.15; extra == "dev"'),
+            'pillow-heif>=1.8; extra == "heif"',
+        ),
         "torchvision": ("torch==2.8.0", 'numpy; python_version > "3"'),
     },
 )
@@ -109,6 +113,8 @@ class TestVersions:
     def test_an_extra_may_be_missing_but_not_be_too_old(self) -> None:
         state, words, _ = one(judge_installed(self.with_versions(numba="0.50.0")))
         assert state == "problem" and "numba is 0.50.0" in words
+        old = self.with_versions(**{"pillow-heif": "1.7.0"})
+        assert "pillow-heif is 1.7.0, and resmom needs pillow-heif>=1.8" in one(judge_installed(old))[1]
         assert one(judge_installed(self.with_versions(mypy="0.1")))[0] == "ok"  # of an extra that is not looked at
 
     def test_not_installed_itself(self) -> None:
