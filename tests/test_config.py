@@ -183,8 +183,8 @@ def test_check_names_the_number_that_is_not_finite(bad: float) -> None:
     view = replace(run.policy.views[1], ratio=(0.5, 2.0))
     with pytest.raises(ConfigError, match=r"policy.mean.1 is (nan|inf)"):
         check(replace(run, policy=replace(run.policy, views=(view, view), mean=(0.5, bad, 0.5))))
-    with pytest.raises(ConfigError, match=r"residual.weight is (nan|inf)"):
-        check(replace(run, residual=replace(run.residual, weight=bad)))
+    with pytest.raises(ConfigError, match=r"online.lr is (nan|inf)"):
+        check(replace(run, online=replace(run.online, lr=bad)))
 
 
 @pytest.mark.parametrize(
