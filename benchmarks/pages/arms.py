@@ -184,7 +184,13 @@ BOTH = {
     "w4-t0.1-m0.9": "+ term, weight 4",
     "kd-t0.1-m0.9": "+ distillation over relations, weight .2",
 }
-TUNED_LONGER = {**PLAIN, "w2": "+ term, weight 2", "kd": "+ distillation over relations, weight .2"}
+TUNED_LONGER = {
+    **PLAIN,
+    "w2": "+ term, weight 2",
+    "w2-fall": "+ falling from 2 to 0",
+    "kd": "+ distillation over relations, weight .2",
+}
+FELL = {name: FALLING[name] for name in ("w2", "w2-fall")}
 WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}
 BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}
 TUNED_WEIGHTS = {

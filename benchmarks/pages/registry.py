@@ -198,6 +198,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "tuned-distances": partial(accuracies, file=TUNED, names=arms.BOTH_WAYS, kinds=ALL),
         "tuned-gaps": partial(gaps, file=TUNED, names=arms.TUNED_SELF),
         "tuned-longer": partial(accuracies, file=TUNED_LONGER, names=arms.TUNED_LONGER, kinds=ALL),
+        "tuned-longer-falling": partial(accuracies, file=TUNED_LONGER, names=arms.FELL, kinds=ALL),
         "tuned-longer-lead": partial(lead, file=TUNED_LONGER, names=arms.TUNED_LONGER),
         "tuned-longer-beside": partial(beside, file=TUNED_LONGER, other=LONGER, names=arms.WEIGHT_2, kinds=ALL),
         "longer": partial(accuracies, file=LONGER, names=arms.LASTING, kinds=ALL),

@@ -14,12 +14,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from resmom.data.byfolder import TEST_NAMES, kind_of
-from resmom.data.decode import decode, header
+from resmom.data.decode import decode
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import renumbered
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError, Index, Source, digest, require_known_classes
-from resmom.data.store import Names, Numbers, Store
+from resmom.data.store import Names, Numbers, Store, header_of
 from resmom.extras import importable
 
 SUFFIX = ".parquet"
@@ -127,22 +127,31 @@ class Rows(Store):
     def __init__(self, dataset: Any, column: str, where: Path, shorter_side: int = 0) -> None:
         """`dataset` hands the column's images out as they are stored."""
         self.where, self.shorter_side = where, shorter_side
-        self._dataset, self._column = dataset.select_columns([column]), column
+        self._cells = dataset.select_columns([column]).with_format("arrow")
         self.names = Names.of(f"{number}" for number in range(len(dataset)))
 
     def content(self, at: int) -> bytes:
-        stored = self._dataset[at][self._column]
-        if stored is None:
+        return self._read(at, -1)
+
+    def _read(self, at: int, most: int) -> bytes:
+        """The first so many bytes of an image, or all with -1. Raises `UnreadableImage`."""
+        cell = self._cells[at].column(0)[0]
+        if not cell.is_valid:
             raise UnreadableImage("its row has no image")
-        if stored["bytes"] is not None:
-            return bytes(stored["bytes"])
+        if cell["bytes"].is_valid:
+            stored = cell["bytes"].as_buffer()  # mapped into memory, of which only what is taken is read
+            return bytes(memoryview(stored)[: len(stored) if most < 0 else most])
+        path = cell["path"].as_py()
+        if path is None:
+            raise UnreadableImage("its row has neither bytes nor a path")
         try:
-            return Path(stored["path"]).read_bytes()
+            with Path(path).open("rb") as file:
+                return file.read(most)
         except OSError as error:
-            raise UnreadableImage(f"{stored['path']} cannot be opened: {error.strerror}") from error
+            raise UnreadableImage(f"{path} cannot be opened: {error.strerror}") from error
 
     def header(self, at: int) -> tuple[int, int]:
-        return header(BytesIO(self.content(at)), self.shorter_side)
+        return header_of(lambda most: self._read(at, most), self.shorter_side)
 
     def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
         return decode(BytesIO(self.content(at)), self.shorter_side)

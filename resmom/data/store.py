@@ -1,7 +1,8 @@
 """Where encoded images lie: in files below a folder, or in a pack. Numbers in, names, bytes and pixels out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import final
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from resmom.data.decode import decode, header
 from resmom.data.rgb import UnreadableImage
 
+BEGINNING = 2**14
+"""Bytes of an image in which its header is looked for: most have it there, after what a camera or a profile adds."""
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
@@ -46,6 +49,20 @@ class Names:
         if len(rows) == len(self):
             return self.block[:-1].tobytes()
         return "\0".join(self[at] for at in rows.tolist()).encode(errors="surrogateescape")
+
+
+def header_of(read: Callable[[int], bytes], shorter_side: int = 0) -> tuple[int, int]:
+    """What `decode.header` says of encoded bytes, of which `read` gives the first so many, or all with -1.
+
+    Where they lie in a large file, all of it would else be read when it is opened. Raises `UnreadableImage`.
+    """
+    beginning = read(BEGINNING)
+    try:
+        return header(BytesIO(beginning), shorter_side)
+    except UnreadableImage:  # the format's header is longer, or stands elsewhere
+        if len(beginning) < BEGINNING:
+            raise
+    return header(BytesIO(read(-1)), shorter_side)
 
 
 class Store(ABC):

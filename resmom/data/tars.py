@@ -14,17 +14,17 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from resmom.data.decode import decode, header
+from resmom.data.decode import decode
 from resmom.data.folder import SUFFIXES, suffix_of
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import DataError
-from resmom.data.store import Names, Numbers, Store
+from resmom.data.store import Names, Numbers, Store, header_of
 
 _LONGEST_CLASS = 1024
 """Bytes of a file with a class."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """Where an image lies: which archive, bytes there from `start` on; and the class in the file beside it, if any."""
 
@@ -117,7 +117,12 @@ class Archives(Store):
         self._place: Numbers = np.array([(image.start, image.length) for image in images], dtype=np.int64)
 
     def content(self, at: int) -> bytes:
+        return self._read(at, -1)
+
+    def _read(self, at: int, most: int) -> bytes:
+        """The first so many bytes of an image, or all with -1. Raises `UnreadableImage`."""
         start, length = self._place[at].tolist()
+        length = length if most < 0 else min(most, length)
         try:
             # Opened each time: of thousands of archives not all can be open at once.
             with (self.where / self._archives[int(self._archive[at])]).open("rb") as file:
@@ -130,7 +135,7 @@ class Archives(Store):
         return content
 
     def header(self, at: int) -> tuple[int, int]:
-        return header(BytesIO(self.content(at)), self.shorter_side)
+        return header_of(lambda most: self._read(at, most), self.shorter_side)
 
     def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
         return decode(BytesIO(self.content(at)), self.shorter_side)

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from resmom.data.archives import archives_named
 from resmom.data.decode import decode
 from resmom.data.open import absolute, open_data
 from resmom.data.packing import pack
 from resmom.data.source import DataError
+from resmom.data.store import BEGINNING
+from resmom.data.tars import Archives
 from tests.data.test_folder import LIMITS, draw, every, labels
 
 
@@ -220,3 +223,21 @@ def test_jpegs_in_archives_are_decoded_smaller(tmp_path: Path) -> None:
     source = open_data(f"{tmp_path / 'a.tar'}@shorter-side=20").train
     assert source.sizes.tolist() == [[20, 30]] and source.name == "a.tar@shorter-side=20"
     assert torch.equal(every(source)[0], decode(drawn, 20))
+
+
+@pytest.mark.parametrize(("suffix", "where"), [("jpg", 3_000), ("jpg", 30_000), ("png", 3_000)])
+def test_of_an_image_the_beginning_is_read_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, where: int
+) -> None:
+    """All of it only where its header lies further on: behind a long comment."""
+    drawn = tmp_path / f"x.{suffix}"
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(drawn, **({"comment": b"x" * where} if suffix == "jpg" else {}))
+    content = drawn.read_bytes()
+    write(tmp_path / "a.tar", {drawn.name: content})
+    asked: list[int] = []
+    read = Archives._read
+    monkeypatch.setattr(Archives, "_read", lambda store, at, most: (asked.append(most), read(store, at, most))[1])
+    source = open_data(tmp_path / "a.tar", ram_limit=0).train
+    assert source.sizes.tolist() == [[200, 300]] and len(content) > BEGINNING
+    assert asked == ([BEGINNING] if where < BEGINNING else [BEGINNING, -1])
