@@ -6,7 +6,8 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import parse, print_json
-from resmom.runs.export import Form, export
+from resmom.export.use import Form
+from resmom.runs.export import export
 from resmom.which import Which
 
 ABOUT = "A run's backbones as files that torchvision, timm or Detectron2 load, with a card that says what they are."

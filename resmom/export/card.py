@@ -7,6 +7,7 @@ from typing import get_args
 from resmom.diagnose.labelfree import GAP, meanings
 from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
+from resmom.export.use import File, use
 from resmom.protocols import chosen, shared_protocol
 from resmom.which import Network
 
@@ -33,15 +34,6 @@ class GapNumbers:
     intra: float
     inter: float | None
     chance: float
-
-
-@dataclass(frozen=True)
-class File:
-    """An exported file and the lines of Python that load it, or those of a Detectron2 configuration that do."""
-
-    name: str
-    loading: str
-    detectron2: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ def model_card(card: Card) -> str:
         f"# {card.title}",
         f"{card.made} {_progress(card)}",
         *_which(card),
-        *_use(card),
+        *use(card.files, card.mean, card.std, card.side, card.prepare, card.width),
         "## Data",
         _table(("", ""), card.data),
         "## How it was trained",
@@ -133,56 +125,6 @@ def _findings(card: Card) -> str:
     if not found and not card.unjudged:
         return "None of the rules found anything wrong (collapse, a loss at chance, a frozen teacher, divergence)."
     return "\n".join([*found, *(f"- **not judged**: {sentence}" for sentence in card.unjudged)])
-
-
-def _use(card: Card) -> list[str]:
-    return _use_detectron2(card) if any(file.detectron2 for file in card.files.values()) else _use_python(card)
-
-
-def _use_detectron2(card: Card) -> list[str]:
-    parts = [
-        "## Use",
-        "Weights under the names of Detectron2's ResNet, without a classifier. Lines to add to one of its "
-        "configurations; mean and deviation are those of pretraining, for pixels in [0, 255]. Other ones give other "
-        "features than those measured here.",
-    ]
-    for network, file in card.files.items():
-        parts += [f"The {network}:", _code(file.loading, "yaml")]
-    return [
-        *parts,
-        'With a feature pyramid, its new layers are normalised too: `MODEL.FPN.NORM: "SyncBN"`. On one device `BN` '
-        "computes the same.",
-    ]
-
-
-def _use_python(card: Card) -> list[str]:
-    parts = [
-        "## Use",
-        f"Images of {card.side} x {card.side} pixels, {_channels(card.mean)}, scaled to [0, 1], then normalised by "
-        f"mean {_numbers(card.mean)} and standard deviation {_numbers(card.std)}. Another normalisation gives other "
-        "features than those measured here.",
-        _code(card.prepare),
-    ]
-    for network, file in card.files.items():
-        parts += [f"The {network}:", _code(file.loading)]
-    return [
-        *parts,
-        "Then, for a batch of normalised images N x C x S x S:",
-        _code("with torch.no_grad():\n    h = network(images)  # N x D"),
-        "To **classify** on frozen features (a linear probe): compute `h` of all labelled images once, standardise "
-        "each dimension by its mean and standard deviation over them, and fit a logistic regression, for instance "
-        "`sklearn.linear_model.LogisticRegression(C=0.1, max_iter=1000)`.",
-        "To **fine-tune**: put a classifier behind it and train everything, the encoder at a tenth of the classifier's "
-        "learning rate or less:",
-        _code(
-            "classes = 10  # how many yours are\n"
-            f"model = torch.nn.Sequential(network, torch.nn.Linear({card.width}, classes)).train()\n"
-            "optimizer = torch.optim.SGD([\n"
-            '    {"params": model[0].parameters(), "lr": 0.01},\n'
-            '    {"params": model[1].parameters(), "lr": 0.1},\n'
-            "], momentum=0.9)"
-        ),
-    ]
 
 
 def _measured(card: Card) -> list[str]:
@@ -262,20 +204,8 @@ def _limits() -> list[str]:
     ]
 
 
-def _channels(mean: tuple[float, ...]) -> str:
-    return {1: "grey", 3: "RGB"}.get(len(mean), f"{len(mean)} channels")
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _code(lines: str, language: str = "python") -> str:
-    return f"```{language}\n{lines}\n```"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
