@@ -20,7 +20,7 @@ VERBS = {
     "gap": "the gap between student and teacher of a run",
     "embed": "images to vectors, as arrays in one file",
     "compare": "arms of a grid over several seeds, and which differences are resolved",
-    "export": "a run's backbones as files for torchvision and timm, with a model card",
+    "export": "a run's backbones as files for torchvision, timm and ONNX, with a model card",
     "report": "one HTML page about one or more runs",
     "data": "check the images of a data set, or pack them into few files",
     "profile": "where the time of a run goes, and what to do about it",

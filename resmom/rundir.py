@@ -10,6 +10,7 @@ RUN/probes/             linear layers of `resmom evaluate --linear-crop`, one pe
 RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewise
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
+RUN/detectron2/, onnx/  the same in these formats, where they were asked for
 RUN/checkpoints/        last.pt and the kept ones, step-00007800.pt …
 RUN/lock                held while a process works in the folder
 """

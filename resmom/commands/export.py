@@ -1,6 +1,6 @@
 """resmom export RUN [--to FORMAT] [--out DIR]"""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
@@ -8,9 +8,12 @@ import tyro
 from resmom.commands import parse, print_json
 from resmom.export.use import Form
 from resmom.runs.export import export
+from resmom.runs.onnxfiles import checked_words
 from resmom.which import Which
 
-ABOUT = "A run's backbones as files that torchvision, timm or Detectron2 load, with a card that says what they are."
+ABOUT = (
+    "A run's backbones as files for torchvision, timm, Detectron2 or onnxruntime, with a card that says what they are."
+)
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,10 @@ class Arguments:
     run: tyro.conf.Positional[Path]
     """A run folder, or one checkpoint of it."""
     out: Path | None = None
-    """Where to write: a new folder, or that of an earlier export; RUN/export or RUN/detectron2 by default."""
+    """Where to write: a new folder, or that of an earlier export; RUN/export, RUN/detectron2 or RUN/onnx by default."""
     network: Which = "both"
     to: Form = "safetensors"
-    """The format of the files: for torchvision and timm, or for Detectron2 (ResNet-18, -34, -50)."""
+    """The format of the files: for torchvision and timm, for Detectron2 (ResNet-18, -34, -50), or ONNX."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -32,11 +35,15 @@ def main(arguments: list[str]) -> int:
     result = export(a.run, a.out, a.network, a.to)
     if a.json:
         files = [str(file) for file in result.files]
-        told = {"step": result.step, "chosen": result.chosen, "advice": result.advice}
+        told: dict[str, object] = {"step": result.step, "chosen": result.chosen, "advice": result.advice}
+        if result.checked:
+            told["checked"] = {name: asdict(found) for name, found in result.checked.items()}
         print_json({"folder": str(result.folder), "files": files, **told})
     else:
         if result.advice:
             print(result.advice)
+        for network, found in result.checked.items():
+            print(f"{network}: {checked_words(found)}")
         print("\n".join(map(str, result.files)))
         print("the last one says how to load them")
     return 0

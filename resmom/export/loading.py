@@ -1,4 +1,7 @@
-"""The lines of Python that load an exported file: torch, torchvision and timm only, nothing of this package."""
+"""The lines of Python that load an exported file, and prepare images for it; nothing of this package is in them.
+
+Of weights: torch, torchvision and timm only. Of ONNX files: onnxruntime, NumPy and Pillow only.
+"""
 
 from resmom.nets.backbones import MOCO_VIT, VIT, BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.views.apply import PLAIN_MARGIN
@@ -111,6 +114,46 @@ def prepare(image):
         x = F.resize(x, [{larger}], F.InterpolationMode.{resize.upper()}).clamp(0, 1)
         x = F.center_crop(x, [{side}])
     return F.normalize(x, {list(mean)}, {list(std)})"""
+
+
+def onnx_preparing_lines(channels: int, side: int, resize: Interpolation) -> str:
+    """Lines that leave `prepare`: a PIL image of any kind -> float32 in [0, 1], C x side x side, without torch.
+
+    The same as `preparing_lines`, but not normalised: the graph of an ONNX file does that. Pillow resizes images of
+    floats without rounding, with torch's antialiasing.
+    """
+    larger = round(side * PLAIN_MARGIN)
+    return f"""import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+def prepare(image):
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey
+        image = Image.fromarray((np.asarray(image) / 257).round().astype("uint8"))
+    if image.has_transparency_data:  # is laid over white
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    x = np.asarray(image.convert("{"L" if channels == 1 else "RGB"}"), dtype=np.float32) / 255
+    height, width = x.shape[:2]
+    x = x.reshape(height, width, {channels}).transpose(2, 0, 1)  # C x H x W
+    if (height, width) != ({side}, {side}):  # else it is taken as it is
+        short = min(height, width)
+        height, width = {larger} * height // short, {larger} * width // short
+        x = [Image.fromarray(plane).resize((width, height), Image.Resampling.{resize.upper()}) for plane in x]
+        top, left = round((height - {side}) / 2), round((width - {side}) / 2)
+        x = np.stack(x).clip(0, 1)[:, top : top + {side}, left : left + {side}]
+    return np.ascontiguousarray(x)"""
+
+
+def session_lines(file: str) -> str:
+    """Lines that leave `session`, by which onnxruntime runs the ONNX file, which stands in them as it is given."""
+    return f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])'
+
+
+RUN_LINES = """images = np.stack([prepare(Image.open("photo.jpg"))])  # N x C x S x S
+(h,) = session.run(["features"], {"image": images})  # N x D"""
+"""What `session` then does with a photo."""
 
 
 def width_lines(config: BackboneConfig | None) -> str:

@@ -4,19 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from resmom.export.loading import RUN_LINES
 from resmom.which import Network
 
-Form = Literal["safetensors", "detectron2"]
+Form = Literal["safetensors", "detectron2", "onnx"]
 """The formats of exported files."""
 
 
 @dataclass(frozen=True)
 class File:
-    """An exported file and the lines of Python that load it, or those of a Detectron2 configuration that do."""
+    """An exported file and the lines of Python that load it, or those of a Detectron2 configuration that do.
+
+    `told`: a sentence of the card on this file.
+    """
 
     name: str
     loading: str
     form: Form = "safetensors"
+    told: str = ""
 
 
 def use(
@@ -27,6 +32,8 @@ def use(
     if form == "detectron2":
         return _detectron2(files)
     shown = f"Images of {side} x {side} pixels, {_channels(mean)}, scaled to [0, 1]"
+    if form == "onnx":
+        return _onnx(files, shown, mean, std, prepare)
     return _python(files, shown, mean, std, prepare, width)
 
 
@@ -78,6 +85,20 @@ def _python(
             "], momentum=0.9)"
         ),
     ]
+
+
+def _onnx(
+    files: Mapping[Network, File], shown: str, mean: tuple[float, ...], std: tuple[float, ...], prepare: str
+) -> list[str]:
+    parts = [
+        "## Use",
+        f"{shown}, rows of planes: N x {len(mean)} x S x S, float32. **Do not normalise them**: mean {_numbers(mean)} "
+        f"and standard deviation {_numbers(std)} of pretraining are in the graph. With onnxruntime, NumPy and Pillow:",
+        _code(prepare),
+    ]
+    for network, file in files.items():
+        parts += [f"The {network}. {file.told}", _code(file.loading)]
+    return [*parts, "Then:", _code(RUN_LINES), _PROBE]
 
 
 _PROBE = (

@@ -11,7 +11,7 @@ from resmom.export.card import Card, Number
 from resmom.export.choice import Evidence, Preference, minding, neither, prefer
 from resmom.export.keep import preference
 from resmom.export.keep import rows as rows_of
-from resmom.export.loading import preparing_lines, width_lines
+from resmom.export.loading import onnx_preparing_lines, preparing_lines, width_lines
 from resmom.export.use import File
 from resmom.nets.backbones import BackboneConfig
 from resmom.ondisk import read_lines
@@ -40,6 +40,11 @@ def card_of(
     user's own; `choice`: what `resmom evaluate --all` wrote, where it speaks of this checkpoint.
     """
     step, policy = content["state"]["step"], run.policy
+    first = policy.views[0]
+    if next(iter(files.values())).form == "onnx":
+        prepare = onnx_preparing_lines(len(policy.mean), first.size, first.interpolation)
+    else:
+        prepare = preparing_lines(policy.mean, policy.std, first.size, first.interpolation)
     lines = [line for line in read_lines(folder.metrics) if line["step"] <= step]
     per_epoch = _per_epoch(run, written, content)
     steps = content.get("steps", None if per_epoch is None else length(run.train, per_epoch))
@@ -72,8 +77,8 @@ def card_of(
         preference=_preference(record.evidence(lines, planned, step), choice, teacher),
         mean=policy.mean,
         std=policy.std,
-        side=policy.views[0].size,
-        prepare=preparing_lines(policy.mean, policy.std, policy.views[0].size, policy.views[0].interpolation),
+        side=first.size,
+        prepare=prepare,
         width=width_lines(config),
         files=files,
         images=health.get("images"),

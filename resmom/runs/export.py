@@ -3,18 +3,20 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from resmom.build import Own
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
-from resmom.export.card import Card, model_card
+from resmom.export.card import model_card
 from resmom.export.choice import advice
 from resmom.export.detectron2 import configuration_lines, require_detectron2, save_detectron2
 from resmom.export.keep import FORMAT
-from resmom.export.loading import loading_lines
+from resmom.export.loading import loading_lines, session_lines
+from resmom.export.onnx import Checked, parts, require_onnx
 from resmom.export.use import File, Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
@@ -22,6 +24,7 @@ from resmom.ondisk import read_object, write_whole
 from resmom.rundir import RunDir, find_run
 from resmom.runs.card import NETWORKS, card_of
 from resmom.runs.loaded import no_teacher
+from resmom.runs.onnxfiles import checked_words, write_onnx
 from resmom.views.policy import Policy
 from resmom.which import Network, Which
 
@@ -40,6 +43,8 @@ class Exported:
     """Which network to take and why, or that none should be; as the card says it."""
     chosen: str = ""
     """What `resmom evaluate --all` said, where it was gone by."""
+    checked: dict[Network, Checked] = field(default_factory=dict)
+    """Of ONNX files: what was found when they were run."""
 
 
 def export(
@@ -47,20 +52,23 @@ def export(
     out: Path | None = None,
     network: Which = "both",
     form: Form = "safetensors",
+    own: Own | None = None,
 ) -> Exported:
     """Write the backbones of a run folder's last checkpoint, or of one checkpoint file, and their card to `out`.
 
     Where `resmom evaluate --all` chose a kept checkpoint of a run folder that has not gone on since, it is that one.
-    `out` is RUN/export (RUN/detectron2 for that form) by default and may hold an earlier export, which is replaced.
-    All files are written under a temporary name first. Neither images nor networks are needed, only the run's own
-    files. Raises RunDirError or CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run,
-    a file, or a folder of other files, UserError for the teacher of a run that has none, and for a backbone that the
-    form cannot hold.
+    `out` is RUN/export (RUN/detectron2 or RUN/onnx for these forms) by default and may hold an earlier export, which is
+    replaced. All files are written under a temporary name first. Images are not needed, only the run's own files; nor
+    are networks, but for ONNX, for which `own` brings what the run was given from Python.
+
+    Raises RunDirError or CheckpointError for a run that cannot be read, RunDirError for an `out` that is a run, a file,
+    or a folder of other files, UserError for the teacher of a run that has none, for a backbone that the form cannot
+    hold, and where packages for ONNX are missing, and what `write_onnx` raises.
     """
     folder, checkpoint = find_run(path)
-    own = folder.export if form == "safetensors" else folder.path / form
-    _require_free(out or own, own)
-    out = out or own
+    usual = folder.export if form == "safetensors" else folder.path / form
+    out = out or usual
+    _require_free(out, usual)
     content, choice = _chosen(folder, checkpoint, named=path.is_file())
     written = folder.written()
     run = from_json(content["run"])
@@ -70,16 +78,28 @@ def export(
     chosen = there if network == "both" else (network,)
     if form == "detectron2":
         require_detectron2(None if written.get("own", {}).get("backbone") else run.backbone)
+    if form == "onnx":
+        require_onnx()
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
-        card = _write(draft, folder, run, written, content, chosen, choice, form)
+        made = _write(draft, run, written, content, chosen, form, own or Own())
+        config = None if written.get("own", {}).get("backbone") else run.backbone
+        files = {name: _file(config, run.policy, file_of(name, form), form, found) for name, found in made.items()}
+        card = card_of(folder, run, written, content, config, files, choice)
+        write_whole(draft / CARD, model_card(card))
         names = _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    files = tuple(out / name for name in names)
     told = " ".join(advice(card.preference, card.files, card.teacher)).strip()
-    return Exported(out, files, content["state"]["step"], told, choice["sentence"] if choice else "")
+    return Exported(
+        out,
+        tuple(out / name for name in names),
+        content["state"]["step"],
+        told,
+        choice["sentence"] if choice else "",
+        {name: found for name, found in made.items() if found is not None},
+    )
 
 
 def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -100,7 +120,7 @@ def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, An
 
 def file_of(network: Network, form: Form = "safetensors") -> str:
     """The name of a network's file in an exported folder."""
-    return f"backbone-{network}.{'safetensors' if form == 'safetensors' else 'pth'}"
+    return f"backbone-{network}.{'pth' if form == 'detectron2' else form}"
 
 
 def _require_free(out: Path, own: Path) -> None:
@@ -117,7 +137,8 @@ def _require_free(out: Path, own: Path) -> None:
 
 def _ours() -> set[str]:
     """The weights that an export may hold."""
-    return {file_of(network, form) for network in NETWORKS for form in get_args(Form)}
+    names = [Path(file_of(network, form)) for network in NETWORKS for form in get_args(Form)]
+    return {part.name for name in names for part in parts(name)}
 
 
 def _publish(draft: Path, out: Path) -> list[str]:
@@ -133,37 +154,39 @@ def _publish(draft: Path, out: Path) -> list[str]:
 
 def _write(
     draft: Path,
-    folder: RunDir,
     run: Run,
     written: dict[str, Any],
     content: dict[str, Any],
     chosen: Sequence[Network],
-    choice: dict[str, Any] | None,
     form: Form,
-) -> Card:
-    own = written.get("own", {}).get("backbone")
-    config: BackboneConfig | None = None if own else run.backbone
+    own: Own,
+) -> dict[Network, Checked | None]:
+    """Write the networks' files. What was found of them, where they were checked."""
+    given = written.get("own", {}).get("backbone")
     state, policy = content["state"], run.policy
+    made: dict[Network, Checked | None] = {}
     for network in chosen:
         about = About(
             network=network,
-            architecture=own or to_json(run)["backbone"],
+            architecture=given or to_json(run)["backbone"],
             step=state["step"],
             mean=policy.mean,
             std=policy.std,
             side=policy.views[0].size,
         )
+        path, made[network] = draft / file_of(network, form), None
+        if form == "onnx":
+            made[network] = write_onnx(path, run, written, own, state[network], about)
+            continue
         save = save_weights if form == "safetensors" else save_detectron2
-        save(draft / file_of(network, form), exported(state[network], config), about)
-    files = {network: _file(config, policy, file_of(network, form), form) for network in chosen}
-    card = card_of(folder, run, written, content, config, files, choice)
-    write_whole(draft / CARD, f"{model_card(card).rstrip()}
-")
-    return card
+        save(path, exported(state[network], None if given else run.backbone), about)
+    return made
 
 
-def _file(config: BackboneConfig | None, policy: Policy, name: str, form: Form) -> File:
+def _file(config: BackboneConfig | None, policy: Policy, name: str, form: Form, found: Checked | None) -> File:
     if form == "detectron2":
         lines = configuration_lines(require_detectron2(config), policy.mean, policy.std, name)
         return File(name, lines, form)
+    if found is not None:
+        return File(name, session_lines(name), form, checked_words(found))
     return File(name, loading_lines(config, name))

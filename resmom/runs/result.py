@@ -15,6 +15,7 @@ from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
+from resmom.export.use import Form
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.runs.embed import Embedded
@@ -122,9 +123,16 @@ class Result:
         where = self.path, Path(out), opened
         return embed_run(*where, network=network, site=site, own=self.own, image_size=image_size)
 
-    def export(self, out: str | Path | None = None, network: Which = "both") -> Exported:
-        """Write the backbones and their card to the folder `out`, RUN/export by default, as `resmom export` does."""
-        return export_run(self.path, None if out is None else Path(out), network)
+    @generators_kept()
+    def export(self, out: str | Path | None = None, network: Which = "both", to: Form = "safetensors") -> Exported:
+        """Write the backbones and their card to the folder `out`, as `resmom export --to` does.
+
+        `out` is RUN/export by default, RUN/detectron2 or RUN/onnx for these formats. Raises UserError for another
+        format, and for a backbone that the format cannot hold.
+        """
+        if to not in get_args(Form):
+            raise UserError(f"to is {to!r}; it is one of {', '.join(get_args(Form))}")
+        return export_run(self.path, None if out is None else Path(out), network, to, self.own)
 
     @property
     def _state(self) -> str:

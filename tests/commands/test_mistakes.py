@@ -59,7 +59,7 @@ MISTAKES = {
     "evaluate run --linear.epochs 0": "linear.epochs and linear.batch must be at least 1; got 0",
     "gap run --images 1.5": "--images is '1.5'; it takes a whole number",
     "embed run --out v.npz --site q": "--site is 'q'; it is one of h, z, p",
-    "export run --to onnx": "--to is 'onnx'; it is one of safetensors, detectron2",
+    "export run --to coreml": "--to is 'coreml'; it is one of safetensors, detectron2, onnx",
     "data pack x.npz --out new --side x": "--side is 'x'; it takes a whole number",
     "demo --threads x": "--threads is 'x'; it takes a whole number",
     "detect train run --data x --out new --batch x": "--batch is 'x'; it takes a whole number",
