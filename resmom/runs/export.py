@@ -87,7 +87,7 @@ def export(
         config = None if written.get("own", {}).get("backbone") else run.backbone
         files = {name: _file(config, run.policy, file_of(name, form), form, found) for name, found in made.items()}
         card = card_of(folder, run, written, content, config, files, choice)
-        write_whole(draft / CARD, model_card(card))
+        write_whole(draft / CARD, f"{model_card(card).rstrip()}\n")
         names = _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
