@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Subset
 from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
 from resmom.data.files import FileSource
-from resmom.data.huggingface import is_dataset, number_alike, open_dataset
+from resmom.data.huggingface import is_dataset, open_dataset
 from resmom.data.labelwords import renumbered
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest, require_known_classes
@@ -53,18 +53,7 @@ class DatasetSource(Source):
         self.channels = first.shape[0]
         # Looking at every image would decode them all; `sizes` is that of the first, and readers go by what comes.
         self.sizes = np.broadcast_to(np.array(first.shape[1:], dtype=np.int64), (len(dataset), 2))
-        self.labels, self.classes, self._named = _labels(dataset, whose)
-
-    def number_as(self, other: "DatasetSource") -> None:
-        """Number the classes as another Dataset does, by their names, where both have `classes`: which class is which
-        follows from the folders, or the lists, that each was made of.
-
-        Raises DataError for labels whose class the other does not name.
-        """
-        if self.labels is None or self.classes == other.classes or not (self._named and other._named):
-            return
-        self.labels = renumbered(self.labels, self.classes, other.classes, self._whose)
-        self.classes = other.classes
+        self.labels, self.classes, self.named = _labels(dataset, whose)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -168,12 +157,17 @@ def _test(images: object, train: Source) -> Source:
         raise DataError(
             f"the training images have {train.channels} channel(s), those of test {test.channels}; give both the same"
         )
-    if isinstance(train, DatasetSource) and isinstance(test, DatasetSource):
-        test.number_as(train)
-    if isinstance(train, FileSource) and isinstance(test, FileSource):  # of Hugging Face
-        number_alike(train, test, "test")
+    if _names_classes(train) and _names_classes(test) and test.classes != train.classes:
+        test.labels = renumbered(test.labels, test.classes, train.classes, "the test Dataset")
+        test.classes = train.classes
     require_known_classes(train, test, "test")
     return test
+
+
+def _names_classes(source: Source) -> bool:
+    """Whether what its labels mean is told by names. Which class is which follows, in torch, from the folders or lists
+    that a Dataset was made of, and in Hugging Face's from its feature."""
+    return source.named if isinstance(source, DatasetSource) else isinstance(source, FileSource)
 
 
 def _source(images: object, whose: str = "the Dataset") -> Source:
@@ -183,6 +177,11 @@ def _source(images: object, whose: str = "the Dataset") -> Source:
         if isinstance(images, Mapping):
             raise DataError(f"{whose} has several splits ({', '.join(images)}); give one of them")
         return open_dataset(images, "a Dataset", Path(), whose=whose).train
+    if isinstance(images, Mapping):
+        raise DataError(
+            f"{whose} is a {type(images).__name__} of {', '.join(map(str, images))}; give one of them, and the one to "
+            "test on as test=... (splits of Hugging Face that are only gone through: load_dataset without streaming)"
+        )
     if isinstance(images, tuple) and len(images) == 2:
         return _labelled(*images)
     if isinstance(images, np.ndarray):

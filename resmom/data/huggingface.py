@@ -48,7 +48,7 @@ def open_saved(path: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) ->
         raise DataError(
             f"{path} cannot be read by the package datasets ({_first_line(error)}); save it again"
         ) from error
-    return open_dataset(found, path.name, path, ram_limit, shorter_side)
+    return open_dataset(found, path.resolve().name, path, ram_limit, shorter_side)
 
 
 def open_parquet(root: Path, files: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
@@ -80,14 +80,16 @@ def open_dataset(
     """A `datasets.Dataset`, or a `DatasetDict` of splits: train, and of test, val and validation the first with labels.
 
     The images are in the one column of the feature Image, of several in `image` or `img`; the labels in the one of the
-    feature ClassLabel, of several in `label` or `fine_label`. Labels of -1 are none; those of a test split are numbered
-    as training's, by their names. `where` is the folder that a user would look at, `whose` what messages call it, if
-    not by its name. `ram_limit` is as in `FileSource`, `shorter_side` as in `decode`.
+    feature ClassLabel, of several in `label` or `fine_label`. Labels of -1, and missing ones, are none; those of a test
+    split are numbered as training's, by their names. `where` is the folder that a user would look at, `whose` what
+    messages call it, if not by its name. `ram_limit` is as in `FileSource`, `shorter_side` as in `decode`.
 
     Raises `DataError` where there is no such column, or which one is meant cannot be told, and as `FileSource` does.
     """
     whose = whose or name
     splits = dict(found) if isinstance(found, Mapping) else {"train": found}
+    if "valid" in splits and "validation" not in splits:
+        splits["validation"] = splits.pop("valid")
     if len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
     if "train" not in splits:
@@ -101,17 +103,17 @@ def open_dataset(
     train, tests = sources["train"], [split for split in TEST_NAMES if split in sources]
     labelled = [split for split in tests if train.labels is not None and sources[split].labels is not None]
     chosen = next(iter(labelled or tests), None)
-    if chosen is None:
-        return Data(train, None, f"{name}, no test split")
-    test = sources[chosen]
-    number_alike(train, test, f"the split {chosen} of {whose}")
+    test = None if chosen is None else sources[chosen]
+    if test is not None:
+        _number_alike(train, test, f"the split {chosen} of {whose}")
     left_out = sum(len(part) for split, part in splits.items() if split not in ("train", chosen))
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""
-    return Data(train, test, f"train and {chosen} of {name}{more}", outside=outside)
+    origin = f"{name}, no test split" if chosen is None else f"train and {chosen} of {name}"
+    return Data(train, test, f"{origin}{more}", outside=outside)
 
 
-def number_alike(train: Source, test: Source, whose: str) -> None:
+def _number_alike(train: Source, test: Source, whose: str) -> None:
     """Number the classes of a test split as training does, by their names. Raises `DataError`, see `renumbered`."""
     if test.labels is not None and train.labels is not None and test.classes != train.classes:
         test.labels, test.classes = renumbered(test.labels, test.classes, train.classes, whose), train.classes
@@ -177,9 +179,18 @@ def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: 
     label = _column(plain, "ClassLabel", ("label", "fine_label"), whose)
     if label is None:
         return FileSource(name, store, None, (), ram_limit)
-    given = plain.select_columns([label]).with_format("numpy")[:][label]
-    labels: Index = np.asarray(given).astype(np.int64)
-    return FileSource(name, store, labels, tuple(plain.features[label].names), ram_limit)
+    return FileSource(name, store, _labels(plain, label), tuple(plain.features[label].names), ram_limit)
+
+
+def _labels(plain: Any, column: str) -> Index | None:
+    """The numbers in a column, -1 where a row has none; None where no row has one, as in the test splits of the hub."""
+    given = np.asarray(plain.select_columns([column]).with_format("numpy")[:][column])
+    if given.dtype.kind == "O":  # of nothing at all
+        given = given.astype(np.float64)
+    if given.dtype.kind == "f":  # numpy's way to have rows without a number
+        given = np.where(np.isnan(given), -1.0, given)
+    labels: Index = given.astype(np.int64)
+    return labels if (labels >= 0).any() else None
 
 
 def _column(dataset: Any, kind: str, preferred: tuple[str, ...], whose: str) -> str | None:

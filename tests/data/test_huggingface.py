@@ -70,12 +70,29 @@ def test_a_dataset_in_python_is_one_of_files(monkeypatch: pytest.MonkeyPatch) ->
     assert prints[0] == prints[2] != prints[1]
 
 
+class InTorch:
+    """A Dataset of torch, with its classes in another order."""
+
+    classes, targets = ("cow", "cat", "dog"), (0, 1, 2)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, at: int) -> np.ndarray:
+        return pixels(at)
+
+
 def test_classes_are_numbered_by_their_names() -> None:
     other = ["cow", "cat", "dog"]
     data = as_data(made(0, 1, 2), made(0, 1, 2, names=other))
     assert data.test is not None and data.test.classes == tuple(NAMES) and labels(data.test) == [2, 0, 1]
     with pytest.raises(DataError, match="does not name: hen"):
         as_data(made(0, 1, 2), made(1, names=["cat", "hen", "cow"]))
+    of_torch = InTorch()
+    data = as_data(made(0, 1, 2), of_torch)
+    assert data.test is not None and data.test.classes == tuple(NAMES) and labels(data.test) == [2, 0, 1]
+    data = as_data(of_torch, made(0, 1, 2))
+    assert data.test is not None and data.test.classes == tuple(other) and labels(data.test) == [1, 2, 0]
     splits = datasets.DatasetDict({"train": made(0, 1), "test": made(1, names=other)})
     assert (tests := as_data(splits).test) is not None and labels(tests) == [0]
 
@@ -99,10 +116,42 @@ def test_splits(tmp_path: Path) -> None:
     assert as_data(datasets.DatasetDict({"test": made(0)})).test is None
     with pytest.raises(DataError, match="splits test, extra, and none is train"):
         as_data(datasets.DatasetDict({"test": made(0), "extra": made(1)}))
+    for gone_through in (datasets.IterableDatasetDict(train=made(0).to_iterable_dataset()), dict(splits)):
+        with pytest.raises(DataError, match=r"of train.*; give one of them"):
+            as_data(gone_through)
     with pytest.raises(DataError, match="has splits of its own"):
         as_data(splits, made(0))
     with pytest.raises(DataError, match="test: the test Dataset has several splits"):
         as_data(made(0), splits)
+
+
+def labelled(*given: int | None) -> datasets.Dataset:
+    content = {"image": [encoded(seed) for seed in range(len(given))], "label": list(given)}
+    return datasets.Dataset.from_dict(content, features=made(0).features)
+
+
+def test_rows_without_labels_have_none() -> None:
+    """They are -1 or nothing at all; the hub has such splits, whose labels it keeps to itself, as ImageNet's test."""
+    assert labels(as_data(labelled(1, None, -1, 0)).train) == [1, -1, -1, 0]
+    for hidden in (-1, None):
+        data = as_data(datasets.DatasetDict(train=made(0, 1), test=labelled(hidden), validation=made(1)))
+        assert data.test is not None and labels(data.test) == [1] and "train and validation" in data.origin
+    assert as_data(labelled(None)).train.labels is None
+    with pytest.raises(DataError, match="test has no labels"):
+        as_data(made(0, 1), labelled(-1))
+
+
+def test_a_split_called_valid_is_for_testing_and_what_is_left_out_is_told() -> None:
+    data = as_data(datasets.DatasetDict(train=made(0, 1), valid=made(1)))
+    assert data.test is not None and labels(data.test) == [1]
+    data = as_data(datasets.DatasetDict(train=made(0, 1), unlabeled=made(1, 2)))
+    assert data.test is None and data.outside == "2 images of other splits" and data.outside in data.origin
+
+
+def test_the_folder_that_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(0).save_to_disk(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path / "saved")
+    assert open_data(".").train.name == "saved"
 
 
 def test_which_column_is_meant() -> None:
