@@ -21,11 +21,11 @@ def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, s
     """The images in tar archives, given by their paths below `root`, in the order of these and of their members.
 
     WebDataset's samples, files of one name up to the first dot, have their class in a `.cls` file: a number or a word.
-    Where no archive has any, the first folders in the archives are the classes, as in `open_folder`, below the one that
+    Where no archive has any, the first folders in the archives are the classes, as in `open_folder`, below those that
     all images lie in. Archives whose names have the word test, val, valid or validation are the test split of the
     others (of several kinds, the first of these that has labels where training has, else the first); if no archive has,
-    folders called so in the archives. Hidden members are passed over, and so are links. `ram_limit` is as in
-    `FileSource`, `shorter_side` as in `decode`.
+    folders called so in the archives. Hidden members are passed over, and so are symbolic links. `ram_limit` is
+    as in `FileSource`, `shorter_side` as in `decode`.
 
     Raises `DataError` for an archive that is compressed, damaged or cut short, if there is no image, none is readable,
     or a class of the test split is not one of training's.
@@ -115,14 +115,15 @@ def _parted(root: Path, archives: list[str], found: list[Image]) -> tuple[list[_
         parts = []
         for kind in ("train", *(name for name in TEST_NAMES if name in kinds)):
             images = [image for image in found if kinds[image.archive] == kind]
-            parts.append(_Part(kind, images, [image.name for image in images]))
+            parts.append(_Part(kind, images, _relative(images)))
         if not parts[0].images:
             raise DataError(f"of the archives of {root} those of training have no images")
-        within = all(_top(part.names) for part in parts)  # a test split may have images of one class alone
-        cut = [replace(part, names=_without_top(part.names)) if within else part for part in parts]
-        return [part for part in cut if part.images], places
-    names = [image.name for image in found]
-    if _top(names) != "train":
+        parts = [part for part in parts if part.images]
+        while all(_top(part.names) for part in parts):  # all: a test split may have images of one class alone
+            parts = [replace(part, names=_without_top(part.names)) for part in parts]
+        return parts, places
+    names = _relative(found)
+    while (top := _top(names)) and top != "train":
         names = _without_top(names)
     train, test = splits(names, [])
     chosen = []
@@ -134,8 +135,12 @@ def _parted(root: Path, archives: list[str], found: list[Image]) -> tuple[list[_
     return chosen, places
 
 
+def _relative(images: list[Image]) -> list[str]:
+    return [image.name.lstrip("/") for image in images]
+
+
 def _without_top(names: list[str]) -> list[str]:
-    return [name.partition("/")[2] for name in names] if _top(names) else names
+    return [name.partition("/")[2] for name in names]
 
 
 def _top(names: list[str]) -> str:

@@ -36,32 +36,45 @@ class Image:
 
 
 def images_in(root: Path, archives: list[str]) -> tuple[list[Image], list[str]]:
-    """All images, and the names of all other files.
+    """All images, and the names of all other files. Of members of one name the last counts, as when it is unpacked.
 
-    Where files that are none belong to one of WebDataset's samples, x.json and x.cls, what is called x.seg.png is no
-    image of its own.
+    Where files that are none belong to one of WebDataset's samples, x.json and x.cls, and x.jpg is its image, what is
+    called x.seg.png is none of its own.
     """
     images: list[Image] = []
     others: list[str] = []
     for number, name in enumerate(archives):
+        found: dict[str, Image] = {}
         classes: dict[str, str] = {}
-        first, before = len(images), len(others)
+        rest: dict[str, None] = {}
         for member, content in _members(root / name):
             suffix = suffix_of(member.name)
-            if suffix in SUFFIXES:
-                images.append(Image(number, member.name, member.offset_data, member.size))
+            if member.islnk():  # another name of what came before, as tar writes a file that has several
+                if suffix in SUFFIXES and (same := found.get(str(PurePosixPath(member.linkname)))):
+                    found[member.name] = replace(same, name=member.name)
+            elif suffix in SUFFIXES:
+                found[member.name] = Image(number, member.name, member.offset_data, member.size)
             elif suffix == ".cls":
                 classes[_key(member.name)] = content.decode(errors="replace").strip()
             else:
-                others.append(member.name)
-        samples = {_key(member) for member in others[before:]} | classes.keys()  # of WebDataset
-        own = [i for i in images[first:] if _key(i.name) not in samples or _key(i.name) == i.name.rpartition(".")[0]]
-        images[first:] = [replace(image, label=classes.get(_key(image.name))) for image in own]
+                rest[member.name] = None
+        images += _of_samples(list(found.values()), classes, {_key(member) for member in rest} | classes.keys())
+        others += rest
     return images, others
 
 
+def _of_samples(images: list[Image], classes: dict[str, str], samples: set[str]) -> list[Image]:
+    """The images of an archive with their classes; of `samples` that have one of their own name, that one."""
+    own = {stem for image in images if (stem := image.name.rpartition(".")[0]) == _key(image.name)} & samples
+    left = (image for image in images if _key(image.name) not in own or image.name.rpartition(".")[0] in own)
+    return [replace(image, label=classes.get(_key(image.name))) for image in left]
+
+
 def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """The files of an archive that are not hidden, and of those with a class what they hold. Raises `DataError`."""
+    """The files of an archive that are not hidden, further names of these, and of those with a class what they hold.
+
+    Raises `DataError`.
+    """
     end = 0
     try:
         with tarfile.open(path, "r:") as tar:
@@ -69,10 +82,10 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
                 tar.members.clear()  # type: ignore[attr-defined]  # or all would be kept
                 end = tar.offset
                 member.name = str(PurePosixPath(member.name))
-                if not member.isreg() or member.issparse() or _hidden(member.name):
+                if not (member.isreg() or member.islnk()) or member.issparse() or _hidden(member.name):
                     continue
                 content = b""
-                if suffix_of(member.name) == ".cls" and member.size <= _LONGEST_CLASS:
+                if member.isreg() and suffix_of(member.name) == ".cls" and member.size <= _LONGEST_CLASS:
                     file = tar.extractfile(member)
                     content = b"" if file is None else file.read()
                 yield member, content
@@ -87,7 +100,7 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
 
 
 def _hidden(name: str) -> bool:
-    return any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
+    return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in name.split("/"))
 
 
 def _damaged(path: Path, reason: str) -> str:

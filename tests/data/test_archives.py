@@ -79,6 +79,55 @@ def test_samples_of_webdataset(tmp_path: Path) -> None:
     assert data.train.name == f"{tmp_path.name}/train"
 
 
+def test_samples_without_an_image_of_their_own_name(tmp_path: Path) -> None:
+    """Several images of a sample; and names with dots beside files of notes, which are no samples at all."""
+    write(
+        tmp_path / "a.tar",
+        {"0.left.png": 0, "0.right.png": 1, "0.cls": b"dog", "1.png": 2, "1.x.png": 3, "1.cls": b"cat"},
+    )
+    train = open_data(tmp_path / "a.tar").train
+    assert train.names() == ["0.left.png", "0.right.png", "1.png"] and labels(train) == [1, 1, 0]
+    write(tmp_path / "b.tar", {"at 10.15.png": 0, "at 10.15.xmp": b"x", "at 10.16.png": 1, "at 10.16.xmp": b"x"})
+    assert open_data(tmp_path / "b.tar").train.names() == ["at 10.15.png", "at 10.16.png"]
+
+
+def test_of_members_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", {"0.png": 0, "1.png": 1, "./0.png": 2, "0.cls": b"old", "./0.cls": b"new"})
+    train = open_data(path).train
+    assert train.names() == ["0.png", "1.png"] and train.classes == ("new",)
+    write(tmp_path / "b.tar", {"2.png": 2})
+    assert torch.equal(every(train)[0], every(open_data(tmp_path / "b.tar").train)[0])
+
+
+def test_a_hard_link_is_an_image_of_the_same_bytes(tmp_path: Path) -> None:
+    """Tar writes one itself where a file has two names; what a symbolic one leads to may lie anywhere."""
+    path = write(tmp_path / "a.tar", {"./a/0.png": 0, "b/1.png": 1})
+    with tarfile.open(path, "a") as tar:
+        for name, kind, target in (
+            ("b/2.png", tarfile.LNKTYPE, "./a/0.png"),
+            ("b/3.png", tarfile.SYMTYPE, "1.png"),
+            ("b/4.png", tarfile.LNKTYPE, "gone.png"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    train = open_data(path).train
+    assert train.names() == ["a/0.png", "b/1.png", "b/2.png"] and labels(train) == [0, 1, 1]
+    assert torch.equal(every(train)[0], every(train)[2])
+
+
+@pytest.mark.parametrize("above", ["home/me/photos/", "/home/me/", "../", "./set/"])
+def test_folders_above_all_images_are_no_classes(tmp_path: Path, above: str) -> None:
+    """However deep: an archive may have been made from anywhere."""
+    names = ("train/a/0.png", "train/b/1.png", "val/b/2.png")
+    data = open_data(write(tmp_path / "set.tar", {above + name: seed for seed, name in enumerate(names)}))
+    assert labels(data.train) == [0, 1] and data.test is not None and labels(data.test) == [1]
+    write(tmp_path / "apart/train.tar", {above + name: seed for seed, name in enumerate(names[:2])})
+    write(tmp_path / "apart/val.tar", {above + names[2]: 2})
+    data = open_data(tmp_path / "apart")
+    assert labels(data.train) == [0, 1] and data.test is not None and labels(data.test) == [1]
+
+
 def test_classes_may_be_words_and_test_archives_may_have_none(tmp_path: Path) -> None:
     write(tmp_path / "train.tar", sample(0, b"dog") | sample(1, b"cat"))
     write(tmp_path / "test.tar", sample(2))
