@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,24 +47,53 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
     _require_once(file, lines)
     parts = _parts(file, lines)
     classes = classes_among([line.label for line in parts["train"]])
+    # Where no training image has a class, nothing contradicts those of the others.
+    classes = classes or classes_among([line.label for line in lines])
 
     def source(split: str) -> FileSource:
         own = parts[split]
         name = f"{file.name}/{split}" if len(parts) > 1 else file.name
         labels = labels_among([line.label for line in own], classes, f"images of {file} in its split {split}")
-        store = Files(file.parent, [str(Path(line.path).expanduser()) for line in own], shorter_side)
+        store = Files(file.parent, [_expanded(line.path) for line in own], shorter_side)
         reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
-        return FileSource(f"{name}{reduced}", store, labels, classes, ram_limit)
+        try:
+            return FileSource(f"{name}{reduced}", store, labels, classes, ram_limit)
+        except DataError as error:
+            if not (hint := _misread(file, own)):
+                raise
+            raise DataError(f"{error}. {hint}") from error
 
     others = [split for split in TEST_NAMES if split in parts]
     if not others:
         return Data(source("train"), None, f"listed in {file.name}, no test split")
-    labelled = [split for split in others if classes and any(line.label for line in parts[split])]
+    labelled = [split for split in others if any(line.label for line in parts[split])]
     test = (labelled or others)[0]
     left_out = sum(len(parts[split]) for split in others if split != test)
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""
     return Data(source("train"), source(test), f"listed in {file.name}, train and {test}{more}", outside=outside)
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # a file called ~x, and no user of that name
+        return path
+
+
+def _misread(file: Path, lines: list[_Line]) -> str:
+    """What a list looks like of which no path leads to an image, in words: as other tools write them, or not ours."""
+    path = lines[0].path
+    if (file.parent / path.strip()).is_file() and path != path.strip():
+        return "Its paths have spaces before or behind them; take these away"
+    if (file.parent / path.strip().strip("\"'")).is_file():
+        return "Its paths stand in quotes; take these away, or make it a .csv file with a first line that says path"
+    first, _, behind = re.sub(r"[ ,;]+(?=[^ ,;]*$)", "\t", path.strip()).partition("\t")
+    if behind and (file.parent / first).is_file():
+        return "A class stands behind a tab, not behind a space or a comma"
+    if "\\" in path and (file.parent / path.strip().replace("\\", "/")).is_file():
+        return "Its paths have \\ between folders; write / there"
+    return ""
 
 
 def _lines(file: Path) -> list[_Line]:

@@ -110,3 +110,33 @@ def test_two_lists_are_told_apart(photos: Path) -> None:
         (photos / "list.txt").write_text(text)
         prints.append(open_data(photos / "list.txt").train.fingerprint())
     assert len(set(prints)) == 3
+
+
+def test_a_test_split_alone_may_have_classes(photos: Path) -> None:
+    """As in a folder: nothing can be compared with it, and it keeps nobody from training."""
+    (photos / "list.csv").write_text("path,label,split\nphotos/a/0.png,,train\nphotos/a/1.jpg,dog,test\n")
+    data = open_data(photos / "list.csv")
+    assert data.train.labels is None and data.test is not None and labels(data.test) == [0]
+
+
+def test_a_wave_that_is_no_users_home(photos: Path) -> None:
+    draw(photos / "~no-such-user.png", 1)
+    (photos / "list.txt").write_text("~no-such-user.png\n~no-such-user/x.png\n")
+    train = open_data(photos / "list.txt").train
+    assert train.names() == ["~no-such-user.png"] and train.unreadable[0][0] == "~no-such-user/x.png"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("photos/x y.png 3", "A class stands behind a tab"),
+        ("photos/x y.png, dog", "A class stands behind a tab"),
+        (" photos/x y.png ", "spaces before or behind"),
+        ('"photos/x y.png"', "stand in quotes"),
+        (".\\photos\\x y.png", "write / there"),
+    ],
+)
+def test_lists_as_other_tools_write_them_are_known(photos: Path, line: str, words: str) -> None:
+    (photos / "list.txt").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=f"none of the 1 images .*{words}"):
+        open_data(photos / "list.txt")
