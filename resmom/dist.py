@@ -122,11 +122,16 @@ def anywhere(flag: bool) -> bool:
 
 def least(number: int) -> int:
     """The smallest of the ranks' numbers, on every rank."""
+    return min(gathered(number))
+
+
+def gathered(thing: T) -> list[T]:
+    """What every rank has, in the order of the ranks, on each of them. It is pickled on the way, as by `agreed`."""
     if not active():
-        return number
-    numbers: list[int] = [0] * world()
-    distributed.all_gather_object(numbers, number)
-    return min(numbers)
+        return [thing]
+    things = [thing] * world()
+    distributed.all_gather_object(things, thing)
+    return things
 
 
 def agreed(thing: T) -> T:

@@ -205,4 +205,5 @@ def test_without_a_group_there_is_one_process() -> None:
     assert dist.gather_with_gradient(rows) is rows
     assert dist.anywhere(True) and not dist.anywhere(False)
     assert dist.everywhere(torch.tensor(True))
+    assert dist.gathered("x") == ["x"] and dist.least(3) == 3
     dist.stop()

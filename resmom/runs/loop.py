@@ -228,9 +228,13 @@ def _health(job: Job, journal: Journal, progress: Progress) -> None:
 
 
 def save(job: Job, folder: RunDir) -> None:
-    """Write the last checkpoint, and the kept one where it is due."""
-    if dist.rank() != 0:
-        return
+    """Write the last checkpoint, and the kept one where it is due. Every process calls it, and the first one writes."""
+    if dist.rank() == 0:
+        _write(job, folder)
+    _list_unreadable(job, folder)
+
+
+def _write(job: Job, folder: RunDir) -> None:
     step = job.state.step
     flush(folder.metrics)  # or a power cut might leave a checkpoint without the lines of the steps before it
     content = {
@@ -244,15 +248,14 @@ def save(job: Job, folder: RunDir) -> None:
     if due(step, every(job.run.log.keep_epochs, job.per_epoch)):
         save_checkpoint(folder.kept(step), content)  # before the last: a run that goes on from that is past this step
     save_checkpoint(folder.last, content)
-    _list_unreadable(job, folder)
 
 
 def _list_unreadable(job: Job, folder: RunDir) -> None:
-    """Keep which images could not be read so far, in training or in measuring."""
-    if dist.rank() == 0 and job.data.train.unreadable:
+    """Keep which images could not be read so far, in training or in measuring, by any process."""
+    met = dict(image for own in dist.gathered(job.data.train.unreadable) for image in own)  # each sees its own part
+    if dist.rank() == 0 and met:
         # What an earlier process of this run met is kept: this one may not come to those files again.
-        found = {line["path"]: line["reason"] for line in read_lines(folder.unreadable)}
-        found |= dict(job.data.train.unreadable)
+        found = {line["path"]: line["reason"] for line in read_lines(folder.unreadable)} | met
         lines = [json.dumps({"path": p, "reason": r}, ensure_ascii=False) for p, r in found.items()]
         write_whole(folder.unreadable, "\n".join(lines) + "\n")
 

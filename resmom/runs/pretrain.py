@@ -157,7 +157,8 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
-    how, started = manner.compile.used, folder.last.exists()
+    # The first one's word: before a slow process looks, there may be the checkpoint that the others begin with.
+    how, started = manner.compile.used, dist.agreed(folder.last.exists())
     if manner.resumed:
         _require_train(job, folder, folder.written().get("fingerprint"))  # older versions have it in checkpoints alone
         if started:

@@ -13,7 +13,7 @@ from resmom import dist, torchrun
 from resmom.build import Own
 from resmom.config import to_json
 from resmom.data.open import open_data
-from resmom.data.source import Data
+from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.announce import settings_words, summary
 from resmom.runs.compiling import require_compiler
@@ -50,6 +50,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     device = device_for(machine)
     dist.wait()  # or the first process might write into the folder before another has looked at it
     opened = data if isinstance(data, Data) else open_data(data)
+    require_alike(opened)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
     settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
@@ -60,6 +61,23 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     if notice := rehearse(job):
         tell(machine, notice)
     return Ready(job, settled, spec)
+
+
+def require_alike(data: Data) -> None:
+    """Raise DataError, in every process, unless all have the same images: else the order of one would be that of others
+    in another, and they would count other steps."""
+    train, test = data.train, data.test
+    prints = train.fingerprint(), None if test is None else test.fingerprint()
+    told = dist.gathered((len(train), len(train.unreadable), prints))
+    others = [process for process, (*_, own) in enumerate(told) if own != told[0][2]]
+    if others:
+        (images, left_out, _), (other_images, other_left_out, _) = told[0], told[others[0]]
+        raise DataError(
+            f"the processes do not have the same images: the first has {images} for training ({left_out} more are "
+            f"unreadable), process {others[0]}, counted from 0, has {other_images} ({other_left_out} more are "
+            "unreadable), and where the numbers are the same, their names, sizes or labels, or the test images, are "
+            "not; give all of them the same files, and the same packages to read them with"
+        )
 
 
 def tell(machine: Machine, words: str) -> None:

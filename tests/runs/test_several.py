@@ -7,6 +7,7 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ import torch
 
 from resmom import dist
 from resmom.config import Run
+from resmom.data.source import DataError
 from resmom.errors import RunDirError
 from resmom.nets.backbones import DinoViT
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.loaded import load_run
+from resmom.runs.loop import _list_unreadable
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.python import pretrain as pretrain_in_python
 from resmom.runs.settling.settle import Asked
@@ -66,6 +69,11 @@ def _work(rank: int, port: int, folder: Path, data: Path) -> None:
             pretrain(small_run(), str(data), folder / "whole", QUIET)
         except RunDirError as error:
             said["again"] = str(error)
+        try:
+            pretrain(small_run(), str(data if rank == 0 else folder / "fewer.npz"), folder / "unlike", QUIET)
+        except DataError as error:
+            said["unlike"] = str(error)
+        _list_unreadable(_with_unreadable(f"{rank}.png"), RunDir(folder / "whole"))
         said["derived"] = pretrain(Asked(None, derived, "", BUDGET), str(data), folder / "derived", QUIET).steps
         with torch.random.fork_rng():
             result = pretrain_in_python(str(data), folder / "python", small_run(epochs=2), device="cpu", quiet=True)
@@ -73,6 +81,11 @@ def _work(rank: int, port: int, folder: Path, data: Path) -> None:
         torch.save(said, folder / f"{rank}.pt")
     finally:
         dist.stop()
+
+
+def _with_unreadable(name: str) -> Any:
+    """As much of a job as tells which images could not be read."""
+    return SimpleNamespace(data=SimpleNamespace(train=SimpleNamespace(unreadable=[(name, "damaged")])))
 
 
 def _stop_at(step: int) -> None:
@@ -91,6 +104,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     """The folder of all these runs, in which the images are too, and what each process said."""
     folder = tmp_path_factory.mktemp("several")
     data = write_images(folder / "images.npz", 80)
+    write_images(folder / "fewer.npz", 72)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -117,6 +131,21 @@ def test_what_the_first_process_writes_is_a_whole_run(together: tuple[Path, list
     for each in said:
         assert "already holds a run" in each["again"]
         assert "kNN" in each["result"]  # the others read what the first has measured, and only when it has
+
+
+def test_images_of_one_alone_are_refused_by_both(together: tuple[Path, list[dict[str, Any]]]) -> None:
+    """One would else end before the other, which waited for it for hours."""
+    folder, said = together
+    for each in said:
+        assert (
+            "the first has 80 for training (0 more are unreadable), process 1, counted from 0, has 72" in each["unlike"]
+        )
+    assert not (folder / "unlike").exists()
+
+
+def test_what_any_of_them_cannot_read_is_listed(together: tuple[Path, list[dict[str, Any]]]) -> None:
+    listed = read_lines(RunDir(together[0] / "whole").unreadable)
+    assert [line["path"] for line in listed] == ["0.png", "1.png"]
 
 
 def test_a_stop_of_one_stops_both_and_resumed_they_end_the_same(
