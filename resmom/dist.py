@@ -148,7 +148,7 @@ def agreed(thing: T) -> T:
 
 def wait() -> None:
     """Wait until every rank is here, with what it read or wrote before."""
-    anywhere(False)
+    gathered(None)
 
 
 def average(tensors: list[Tensor]) -> None:
