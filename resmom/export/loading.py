@@ -91,6 +91,16 @@ def _vit(size: tuple[int, int, int], image: int, patch: int) -> list[str]:
     ]
 
 
+_UPRIGHT = """\
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey
+        image = Image.fromarray((np.asarray(image) / 257).round().astype("uint8"))
+    if image.has_transparency_data:  # is laid over white
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))"""
+"""Of `prepare`: a PIL image of any kind upright, with 8 bits and nothing to see through."""
+
+
 def preparing_lines(mean: tuple[float, ...], std: tuple[float, ...], side: int, resize: Interpolation) -> str:
     """Lines that leave `prepare`: a PIL image of any kind -> C x side x side, as this package's evaluation sees it.
 
@@ -103,12 +113,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 def prepare(image):
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey
-        image = Image.fromarray((np.asarray(image) / 257).round().astype("uint8"))
-    if image.has_transparency_data:  # is laid over white
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+{_UPRIGHT}
     x = F.to_dtype(F.to_image(image.convert("{"L" if len(mean) == 1 else "RGB"}")), torch.float32, scale=True)
     if x.shape[-2:] != ({side}, {side}):  # else it is taken as it is
         x = F.resize(x, [{larger}], F.InterpolationMode.{resize.upper()}).clamp(0, 1)
@@ -128,12 +133,7 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 def prepare(image):
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey
-        image = Image.fromarray((np.asarray(image) / 257).round().astype("uint8"))
-    if image.has_transparency_data:  # is laid over white
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+{_UPRIGHT}
     x = np.asarray(image.convert("{"L" if channels == 1 else "RGB"}"), dtype=np.float32) / 255
     height, width = x.shape[:2]
     x = x.reshape(height, width, {channels}).transpose(2, 0, 1)  # C x H x W
