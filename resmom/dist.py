@@ -166,6 +166,15 @@ def averaged(numbers: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(numbers, row.tolist(), strict=True))
 
 
+def as_first(module: nn.Module) -> None:
+    """Put the first rank's weights and buffers into a module of every rank: a module of the user's own, made in each,
+    may have been drawn with another seed there."""
+    if active():
+        with torch.no_grad():
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.copy_(from_first(tensor.detach().contiguous()))
+
+
 def data_parallel(student: nn.Module) -> nn.Module:
     """The student wrapped so that its gradients are averaged over ranks; itself without a group.
 

@@ -173,6 +173,7 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
         _note_start(job, folder, manner, not started or job.state.step < job.steps or lacks(job, journal))
     if not started:
         begin(job, journal, folder)
+    dist.as_first(job.state.method)
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
     parts = stretches(job.run, job.steps, job.multiple)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from resmom import dist
+from resmom.build import Own
 from resmom.config import Run
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
@@ -27,10 +28,11 @@ from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.python import pretrain as pretrain_in_python
 from resmom.runs.settling.settle import Asked
 from resmom.train.optim import Sgd
-from resmom.train.state import networks_of
+from resmom.train.state import State, networks_of
 from tests import forked
 from tests.runs.crash import QUIET, ibot_run, small_run, write_images
 from tests.runs.settling.derived import tiny
+from tests.runs.test_own import Body
 from tests.runs.test_resume import assert_same_run
 
 WORLD, STOPPED, BUDGET = 2, 7, 15.0
@@ -74,6 +76,10 @@ def _work(rank: int, port: int, folder: Path, data: Path) -> None:
         except DataError as error:
             said["unlike"] = str(error)
         _list_unreadable(_with_unreadable(f"{rank}.png"), RunDir(folder / "whole"))
+        torch.manual_seed(rank)  # as scripts do
+        seen = _first_teachers()
+        pretrain(small_run(epochs=2), str(data), folder / "own", QUIET, Own(Body()))
+        said["teacher"] = seen[0]
         said["derived"] = pretrain(Asked(None, derived, "", BUDGET), str(data), folder / "derived", QUIET).steps
         with torch.random.fork_rng():
             result = pretrain_in_python(str(data), folder / "python", small_run(epochs=2), device="cpu", quiet=True)
@@ -81,6 +87,19 @@ def _work(rank: int, port: int, folder: Path, data: Path) -> None:
         torch.save(said, folder / f"{rank}.pt")
     finally:
         dist.stop()
+
+
+def _first_teachers() -> list[dict[str, torch.Tensor]]:
+    """Of every step to come, the teacher before it."""
+    real, seen = loop.train_step, list[dict[str, torch.Tensor]]()
+
+    def looked_at(state: State, *given: Any) -> Any:
+        assert state.method.teacher is not None
+        seen.append({name: value.clone() for name, value in state.method.teacher.state_dict().items()})
+        return real(state, *given)
+
+    loop.train_step = looked_at  # type: ignore[assignment]
+    return seen
 
 
 def _with_unreadable(name: str) -> Any:
@@ -141,6 +160,14 @@ def test_images_of_one_alone_are_refused_by_both(together: tuple[Path, list[dict
             "the first has 80 for training (0 more are unreadable), process 1, counted from 0, has 72" in each["unlike"]
         )
     assert not (folder / "unlike").exists()
+
+
+def test_modules_drawn_with_another_seed_are_those_of_the_first(
+    together: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """Teachers too: the student alone is made alike by what averages its gradients."""
+    one, other = (each["teacher"] for each in together[1])
+    assert one and all(torch.equal(other[name], value) for name, value in one.items())
 
 
 def test_what_any_of_them_cannot_read_is_listed(together: tuple[Path, list[dict[str, Any]]]) -> None:
