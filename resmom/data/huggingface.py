@@ -16,13 +16,15 @@ from torch import Tensor
 from resmom.data.byfolder import TEST_NAMES, kind_of
 from resmom.data.decode import decode
 from resmom.data.files import RAM_LIMIT, FileSource
-from resmom.data.labelwords import renumbered
+from resmom.data.labelwords import classes_among, labels_among, renumbered
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError, Index, Source, digest, require_known_classes
 from resmom.data.store import Names, Numbers, Store, header_of
 from resmom.extras import importable
 
 SUFFIX = ".parquet"
+VALUES = ("label", "fine_label", "class", "category", "target")
+"""What a column of labels may be called that is no ClassLabel."""
 _SAVED = ("dataset_dict.json", "state.json")
 """Of a folder that `save_to_disk` wrote: of several splits, and of one."""
 _MISSING = "needs the package datasets, which is not here: pip install 'resmom[datasets]' (or pip install datasets)"
@@ -80,9 +82,10 @@ def open_dataset(
     """A `datasets.Dataset`, or a `DatasetDict` of splits: train, and of test, val and validation the first with labels.
 
     The images are in the one column of the feature Image, of several in `image` or `img`; the labels in the one of the
-    feature ClassLabel, of several in `label` or `fine_label`. Labels of -1, and missing ones, are none; those of a test
-    split are numbered as training's, by their names. `where` is the folder that a user would look at, `whose` what
-    messages call it, if not by its name. `ram_limit` is as in `FileSource`, `shorter_side` as in `decode`.
+    feature ClassLabel, of several in `label` or `fine_label`, or where there is none in one of `VALUES`. Labels of -1,
+    and missing ones, are none; those of a test split are numbered as training's, by their names. `where` is the folder
+    that a user would look at, `whose` what messages call it, if not by its name. `ram_limit` is as in `FileSource`,
+    `shorter_side` as in `decode`.
 
     Raises `DataError` where there is no such column, or which one is meant cannot be told, and as `FileSource` does.
     """
@@ -178,8 +181,25 @@ def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: 
     store = Rows(plain.cast_column(image, type(plain.features[image])(decode=False)), image, where, shorter_side)
     label = _column(plain, "ClassLabel", ("label", "fine_label"), whose)
     if label is None:
-        return FileSource(name, store, None, (), ram_limit)
+        return FileSource(name, store, *_by_value(plain, name), ram_limit)
     return FileSource(name, store, _labels(plain, label), tuple(plain.features[label].names), ram_limit)
+
+
+def _by_value(plain: Any, name: str) -> tuple[Index | None, tuple[str, ...]]:
+    """Labels and classes where a column of plain whole numbers or words is called as one of labels is.
+
+    Not where there are as many classes as images, or nearly: those are captions, or what images are called.
+    """
+    kinds = {column: str(getattr(feature, "dtype", "")) for column, feature in plain.features.items()}
+    named = [c for c in VALUES if c in kinds and (kinds[c] == "string" or kinds[c].startswith(("int", "uint", "bool")))]
+    if not named:
+        return None, ()
+    given = plain.select_columns([named[0]])[:][named[0]]
+    words = ["" if value is None or (isinstance(value, int) and value < 0) else str(value) for value in given]
+    classes = classes_among(words)
+    if len(classes) > len(words) / 2:
+        return None, ()
+    return labels_among(words, classes, f"images of {name}"), classes
 
 
 def _labels(plain: Any, column: str) -> Index | None:

@@ -168,6 +168,19 @@ def test_which_column_is_meant() -> None:
         as_data(made(0).select([]))
 
 
+def test_labels_that_are_plain_values() -> None:
+    """Words and numbers, numbered alike in test by what they are; captions are none."""
+    bare = made(0, 1, 2, 3).remove_columns("label")
+    words = bare.add_column("label", ["dog", "cat", None, "dog"])
+    data = as_data(words, made(4, 5).remove_columns("label").add_column("label", ["dog", "dog"]))
+    assert data.train.classes == ("cat", "dog") and labels(data.train) == [1, 0, -1, 1]
+    assert data.test is not None and labels(data.test) == [1, 1]
+    numbers = as_data(bare.add_column("target", [10, 9, -1, 10])).train
+    assert numbers.classes == ("9", "10") and labels(numbers) == [1, 0, -1, 1]
+    assert as_data(bare.add_column("label", ["a dog", "a cat", "a cow", "two dogs"])).train.labels is None
+    assert as_data(bare.add_column("label", [0.5, 0.25, 0.5, 0.25])).train.labels is None
+
+
 def test_images_that_are_not_there(tmp_path: Path) -> None:
     """A row without one, a path that leads nowhere, bytes that are none: left out and told, as files are."""
     Image.fromarray(pixels(1)).save(tmp_path / "1.png")
