@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.data.boxes import BoxData, open_boxes
+from resmom.data.annotations.boxes import BoxData, open_boxes
 from resmom.data.files import FileSource
 from resmom.data.folder import SUFFIXES
 from resmom.data.source import Data, DataError

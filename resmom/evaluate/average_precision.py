@@ -33,7 +33,7 @@ class Found:
     scores: Float[np.ndarray, " n"]
     labels: Int[np.ndarray, " n"]
     masks: tuple[bytes, ...] | None = None
-    """Run lengths of the masks (`data/runlength.py`), where it says any."""
+    """Run lengths of the masks (`data/annotations/runlength.py`), where it says any."""
 
 
 @dataclass(frozen=True)

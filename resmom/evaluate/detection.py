@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 from torchvision.ops import FrozenBatchNorm2d
 
 from resmom.counter import uniforms
-from resmom.data.boxes import BoxData, Boxed
+from resmom.data.annotations.boxes import BoxData, Boxed
+from resmom.data.annotations.labelled import needed, require_size
+from resmom.data.annotations.runlength import filled
 from resmom.data.decode import decode, header
-from resmom.data.labelled import needed, require_size
 from resmom.data.order import Order
-from resmom.data.runlength import filled
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
 from resmom.evaluate.finetune import parameter_groups
 from resmom.evaluate.instances import found_masks, mask_overlap_tables, true_masks

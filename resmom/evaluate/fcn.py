@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as T
 
 from resmom.counter import uniforms
-from resmom.data.masks import IGNORE, MaskData, Masked
+from resmom.data.annotations.masks import IGNORE, MaskData, Masked
 from resmom.data.order import Order
 from resmom.evaluate.pixels import factor, read, read_labels, shown
 from resmom.nets.segmenter import FcnNetwork, Segmenter

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from resmom.data.boxes import BoxData, Boxed
-from resmom.data.runlength import decoded, encoded, mask_overlaps
+from resmom.data.annotations.boxes import BoxData, Boxed
+from resmom.data.annotations.runlength import decoded, encoded, mask_overlaps
 from resmom.evaluate.average_precision import Found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
-from resmom.data.masks import IGNORE
+from resmom.data.annotations.masks import IGNORE
 
 
 def confusion(

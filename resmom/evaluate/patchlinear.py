@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor
 
-from resmom.data.masks import IGNORE, MaskData
+from resmom.data.annotations.masks import IGNORE, MaskData
 from resmom.data.order import Order
 from resmom.data.source import DataError
 from resmom.data.split import holdout

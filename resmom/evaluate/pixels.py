@@ -9,9 +9,9 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
 
+from resmom.data.annotations.labelled import needed
+from resmom.data.annotations.masks import MaskData, Masked, labels
 from resmom.data.decode import decode
-from resmom.data.labelled import needed
-from resmom.data.masks import MaskData, Masked, labels
 from resmom.evaluate.overlap import Overlap, confusion
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from resmom.data.runlength import encoded, mask_overlaps
+from resmom.data.annotations.runlength import encoded, mask_overlaps
 from resmom.evaluate.average_precision import THRESHOLDS, Found, Truth, coco, overlaps, voc07
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resmom.data.boxes import BoxData, Boxed
+from resmom.data.annotations.boxes import BoxData, Boxed
 from resmom.data.source import DataError
 from resmom.evaluate.average_precision import Found
 from resmom.evaluate.detection import Detect, Samples, learning_rate, optimizer, resized, score

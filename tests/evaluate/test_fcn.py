@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resmom.data.masks import IGNORE, MaskData, open_masks
+from resmom.data.annotations.masks import IGNORE, MaskData, open_masks
 from resmom.evaluate.fcn import Crops, Fcn, distorted, learning_rate, loss_terms, sample, saturated
 from resmom.evaluate.pixels import factor, read_labels
 from resmom.nets.backbones import SmallResNet, build_backbone

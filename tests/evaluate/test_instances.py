@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
-from resmom.data.boxes import BoxData, Boxed
-from resmom.data.runlength import decoded, encoded, mask_overlaps
+from resmom.data.annotations.boxes import BoxData, Boxed
+from resmom.data.annotations.runlength import decoded, encoded, mask_overlaps
 from resmom.evaluate.average_precision import Found
 from resmom.evaluate.detection import Detect, Samples, score
 from resmom.evaluate.instances import found_masks, true_masks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, jaccard_score
 
-from resmom.data.masks import IGNORE
+from resmom.data.annotations.masks import IGNORE
 from resmom.evaluate.overlap import Overlap, confusion
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resmom.data.masks import IGNORE, open_masks
+from resmom.data.annotations.masks import IGNORE, open_masks
 from resmom.evaluate.patchlinear import Features
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.nets.patches import PatchProbe

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from resmom.data.boxes import open_boxes
+from resmom.data.annotations.boxes import open_boxes
 from resmom.evaluate.detection import Detect, Samples
 from resmom.evaluate.precise import averaging, precise_statistics
 from resmom.nets.backbones import SmallResNet, build_backbone

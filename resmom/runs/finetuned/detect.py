@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from resmom.config import ConfigError, part_from_json, part_to_json
-from resmom.data.boxes import BoxData, is_place, open_boxes
+from resmom.data.annotations.boxes import BoxData, is_place, open_boxes
 from resmom.evaluate.detection import (
     Detect,
     Sample,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resmom.config import part_from_json
-from resmom.data.boxes import BoxData, Boxed
-from resmom.data.runlength import decoded
+from resmom.data.annotations.boxes import BoxData, Boxed
+from resmom.data.annotations.runlength import decoded
 from resmom.evaluate.average_precision import Found, Truth
 from resmom.evaluate.detection import Detect, detections
 from resmom.evaluate.judge import best_score, from_score, judge

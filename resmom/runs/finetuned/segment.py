@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import ConfigError, part_from_json
-from resmom.data.maskfiles import is_place
-from resmom.data.masks import IGNORE, MaskData, open_masks, require_two_classes
+from resmom.data.annotations.maskfiles import is_place
+from resmom.data.annotations.masks import IGNORE, MaskData, open_masks, require_two_classes
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.runs.finetuned import tuned

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from resmom.config import part_to_json
-from resmom.data.masks import MaskData
+from resmom.data.annotations.masks import MaskData
 from resmom.evaluate import fcn, patchlinear
 from resmom.evaluate.fcn import Crops, Fcn
 from resmom.evaluate.patchlinear import Features, Images, PatchLinear

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Integer
 
-from resmom.data.masks import IGNORE, MaskData, Masked, labels
+from resmom.data.annotations.masks import IGNORE, MaskData, Masked, labels
 from resmom.errors import UserError
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.overlap import Overlap, confusion

@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, part_to_json
+from resmom.data.annotations.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.decode import decode
-from resmom.data.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
 from resmom.nets.backbones import build_backbone

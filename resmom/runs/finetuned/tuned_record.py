@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from resmom.checkpoint import CheckpointError
+from resmom.data.annotations.labelled import needed
 from resmom.data.decode import decode
-from resmom.data.labelled import needed
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.export.record import newest

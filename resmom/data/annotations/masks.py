@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
+from resmom.data.annotations.labelled import needed, short
+from resmom.data.annotations.maskfiles import FORMS, find
+from resmom.data.annotations.masknames import VOID, Names, shown
 from resmom.data.decode import header, stored
-from resmom.data.labelled import needed, short
-from resmom.data.maskfiles import FORMS, find
-from resmom.data.masknames import VOID, Names, shown
 from resmom.data.source import DataError, digest
 
 IGNORE = 255

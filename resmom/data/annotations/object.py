@@ -14,7 +14,7 @@ class Object:
     difficult: bool = False
     crowd: bool = False
     mask: bytes | None = None
-    """Its run lengths, as `data/runlength.py` has them; None where masks were not asked for."""
+    """Its run lengths, as `data/annotations/runlength.py` has them; None where masks were not asked for."""
 
 
 Listed = tuple[Path, tuple[int, int], list[Object]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from resmom.data.runlength import decoded, encoded, filled, from_segmentation, mask_overlaps
+from resmom.data.annotations.runlength import decoded, encoded, filled, from_segmentation, mask_overlaps
 from resmom.errors import UserError
 
 SIZE = (9, 12)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from resmom.data.annotations.labelled import needed
+from resmom.data.annotations.object import Listed, Object
+from resmom.data.annotations.runlength import from_segmentation
 from resmom.data.decode import header
-from resmom.data.labelled import needed
-from resmom.data.object import Listed, Object
-from resmom.data.runlength import from_segmentation
 from resmom.data.source import DataError
 
 _Annotations = list[tuple[Object, dict[str, Any]]]

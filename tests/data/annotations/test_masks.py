@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resmom.data.labelled import absolute, mended
-from resmom.data.maskfiles import is_place
-from resmom.data.masknames import CAMVID, VOC
-from resmom.data.masks import IGNORE, labels, open_masks, require_two_classes
+from resmom.data.annotations.labelled import absolute, mended
+from resmom.data.annotations.maskfiles import is_place
+from resmom.data.annotations.masknames import CAMVID, VOC
+from resmom.data.annotations.masks import IGNORE, labels, open_masks, require_two_classes
 from resmom.data.source import DataError
 
 

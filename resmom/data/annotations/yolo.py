@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from resmom.data.annotations.labelled import text_of
 from resmom.data.folder import SUFFIXES
-from resmom.data.labelled import text_of
 from resmom.data.source import DataError
 
 _QUOTED = r"""(?:'(?:[^'\n]|'')*'|"(?:[^"\\\n]|\\.)*")"""

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from resmom.data.annotations.labelled import cut, text_of
+from resmom.data.annotations.masknames import CAMVID, CITYSCAPES, VOC, Names, listed, named_beside
 from resmom.data.folder import SUFFIXES
-from resmom.data.labelled import cut, text_of
-from resmom.data.masknames import CAMVID, CITYSCAPES, VOC, Names, listed, named_beside
 from resmom.data.source import DataError
 
 FORMS = (

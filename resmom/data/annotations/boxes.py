@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
-from resmom.data.coco import coco
+from resmom.data.annotations.coco import coco
+from resmom.data.annotations.labelled import cut, needed, short, text_of
+from resmom.data.annotations.object import Listed, Object
+from resmom.data.annotations.yolo import yolo_classes, yolo_files
 from resmom.data.decode import header
 from resmom.data.folder import SUFFIXES
-from resmom.data.labelled import cut, needed, short, text_of
-from resmom.data.object import Listed, Object
 from resmom.data.source import DataError, digest
-from resmom.data.yolo import yolo_classes, yolo_files
 
 FORMS = (
     "VOC: a folder with Annotations/ and JPEGImages/, or FOLDER:LIST for a list of its ImageSets/Main/; COCO: "
@@ -44,7 +44,7 @@ class Boxed:
     difficult: Bool[np.ndarray, " n"]
     crowd: Bool[np.ndarray, " n"]
     masks: tuple[bytes, ...] | None = None
-    """The objects' masks as run lengths (`data/runlength.py`), where they were asked for."""
+    """The objects' masks as run lengths (`data/annotations/runlength.py`), where they were asked for."""
 
 
 @dataclass(frozen=True)
