@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resmom import cli
+from resmom import cli, dist
+from resmom.commands import tell_end
 from resmom.config import from_json
 from resmom.nets.backbones import MoCoViT
 from resmom.recipes import RECIPES, names
+from resmom.runs.interrupt import Finished
 from resmom.version import VERSION
 from tests.conftest import Call
 from tests.data.test_folder import draw
@@ -89,6 +91,20 @@ def test_of_several_processes_each_says_which_one_it_is(call: Call, second: None
     status, out, err = call("pretrain", "nothing", "--data", "x", "--out", "y")
     assert (status, out) == (2, "")
     assert err.startswith("resmom pretrain (process 1 of 3, counted from 0): there is no recipe 'nothing'")
+
+
+@pytest.mark.parametrize(
+    ("world", "words"), [(1, "\n  resmom resume x"), (8, "\n  torchrun --nproc-per-node 4 -m resmom resume x")]
+)
+def test_a_stopped_run_says_how_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: int, words: str
+) -> None:
+    """With as many processes on each machine as before."""
+    monkeypatch.setattr(dist, "world", lambda: world)
+    for name, value in {"RANK": 0, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": min(world, 4)}.items():
+        monkeypatch.setenv(name, str(value))
+    assert tell_end(Finished(Path("x"), 3, 9, 15), as_json=False) == 143
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.slow

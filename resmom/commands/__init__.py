@@ -121,9 +121,10 @@ def set_process(machine: Machine) -> None:
 def tell_end(finished: Finished, as_json: bool) -> int:
     """Say how a run ended, once of several processes, and leave their group; return the exit status: 0, or 128 + the
     signal that stopped it."""
-    from resmom import dist
+    from resmom import dist, torchrun
 
     first = dist.rank() == 0
+    called = "resmom" if dist.world() == 1 else f"torchrun --nproc-per-node {torchrun.neighbours()} -m resmom"
     dist.stop()
     status = 0 if finished.interrupted_by is None else 128 + finished.interrupted_by
     if not first:
@@ -137,5 +138,5 @@ def tell_end(finished: Finished, as_json: bool) -> int:
             f"  resmom evaluate {finished.path} [--data LABELLED] --baselines"
         )
     else:
-        print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  resmom resume {finished.path}")
+        print(f"saved at step {finished.step} of {finished.steps}; continue with:\n  {called} resume {finished.path}")
     return status

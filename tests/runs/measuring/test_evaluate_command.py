@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resmom import cli
+from resmom.commands import evaluate as evaluate_command
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.ondisk import read_lines
@@ -138,12 +140,37 @@ def test_the_command_ignores_nothing(
         (("--linear.epochs", 1, "--protocols", "knn"), "it goes with --protocols linear, --sweep or --all"),
         (("--knn.k", 5, "--all"), "--knn has no effect on what this call measures; it goes with --protocols knn or"),
         (("--knn.k", 0), "knn.k must be at least 1"),
-        (("--finetune", "--baselines"), "it goes with --protocols knn, by which"),
+        (("--protocols", "linear", "--baselines"), "it goes with --protocols knn, by which"),
         (("--protocols", "knn", "--draws", 2), "--draws 2 would give one number 2 times"),
         (("--all", "--draws", 2), "--all is a measurement of its own"),
     ):
         status, _, err = command(monkeypatch, capsys, path, *options)
         assert status == 2 and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        ((), ("online", "knn", "linear")),
+        (("--linear-crop",), ()),
+        (("--linear-crop", "--baselines"), ("knn",)),
+        (("--baselines",), ("online", "knn", "linear")),
+        (("--finetune", "--protocols", "linear"), ("linear",)),
+    ],
+)
+def test_what_is_asked_for_by_name_is_measured_alone(
+    monkeypatch: pytest.MonkeyPatch, call: Call, options: tuple[str, ...], measured: tuple[str, ...]
+) -> None:
+    """And beside the baselines what they are measured by."""
+    asked: list[tuple[str, ...]] = []
+
+    def told(*given: Any, **more: Any) -> Any:
+        asked.append(given[3])
+        raise UserError("enough")
+
+    monkeypatch.setattr(evaluate_command, "evaluate", told)
+    assert call("evaluate", "run", *options)[0] == 2
+    assert set(asked[0]) == set(measured)
 
 
 @pytest.mark.slow
