@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
     """
     lines = _lines(file)
     _require_once(file, lines)
+    _require_files(file, lines)
     parts = _parts(file, lines)
     classes = classes_among([line.label for line in parts["train"]])
     # Where no training image has a class, nothing contradicts those of the others.
@@ -162,6 +164,17 @@ def _require_once(file: Path, lines: list[_Line]) -> None:
             f"{file} names {twice[0]} on line {first} and on line {again}; an image is named once, so that it has one "
             "class and is in one split"
         )
+
+
+def _require_files(file: Path, lines: list[_Line]) -> None:
+    """Refuse pipes and devices: opening one may wait for ever. What is not there is an unreadable file."""
+    for line in lines:
+        try:
+            mode = (file.parent / _expanded(line.path)).stat().st_mode
+        except (OSError, ValueError):
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DataError(f"line {line.number} of {file} names {line.path}, which is a pipe or a device; take it out")
 
 
 def _parts(file: Path, lines: list[_Line]) -> dict[str, list[_Line]]:

@@ -1,5 +1,6 @@
 """Lists of images: paths on lines, and tables of paths, classes and splits."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -139,4 +140,11 @@ def test_a_wave_that_is_no_users_home(photos: Path) -> None:
 def test_lists_as_other_tools_write_them_are_known(photos: Path, line: str, words: str) -> None:
     (photos / "list.txt").write_text(f"{line}\n")
     with pytest.raises(DataError, match=f"none of the 1 images .*{words}"):
+        open_data(photos / "list.txt")
+
+
+def test_a_pipe_is_not_waited_for(photos: Path) -> None:
+    os.mkfifo(photos / "pipe.png")
+    (photos / "list.txt").write_text("photos/a/0.png\nphotos\npipe.png\n")
+    with pytest.raises(DataError, match=r"line 3 of .* names pipe\.png, which is a pipe"):
         open_data(photos / "list.txt")
