@@ -135,11 +135,18 @@ def _tuned_term(run: Run) -> Run:
     return _term(_tuned(run))
 
 
+def _tuned_falling(run: Run) -> Run:
+    """With a weight that falls to 0 over the run."""
+    run = _tuned_term(run)
+    return replace(run, residual=replace(run.residual, schedule="fall"))
+
+
 PHOTOS = "widths 16-32-64-128, views of 64, for its work"
 FURTHER: dict[str, Change] = {
     "residual term, weight 2": _term,
     "temperature .1, momentum from .9": _tuned,
     "temperature .1, momentum from .9, residual term, weight 2": _tuned_term,
+    "temperature .1, momentum from .9, residual term, weight 2 falling": _tuned_falling,
 }
 """What is tried on the base and on what is derived for photos."""
 
