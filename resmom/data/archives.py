@@ -4,7 +4,17 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resmom.data.byfolder import TEST_NAMES, below, classes_of, kind_of, labels_known, labels_of, splits
+from resmom.data.byfolder import (
+    TEST_NAMES,
+    below,
+    classes_of,
+    kind_of,
+    labels_known,
+    labels_of,
+    preferred,
+    source_name,
+    splits,
+)
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.folder import SUFFIXES, not_read_words, suffix_of
 from resmom.data.labelwords import classes_among, labels_among
@@ -48,12 +58,13 @@ def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, s
             return labels_among(_words(part), classes, f"images in the archives of {part.name} in {root}")
         return labels_known(root, part.names, classes) if tested else labels_of(part.names, classes)
 
-    labelled = [part for part in rest if (labels(part, tested=True) is not None)] if classes else []
+    tested = {part.name: (part, labels(part, tested=True)) for part in rest}
     source, said = source_of(train, labels(train, tested=False)), not_read_words(others)
-    if not rest:
+    chosen = preferred({name: bool(classes) and found is not None for name, (_, found) in tested.items()})
+    if chosen is None:
         return Data(source, None, f"{places}, no test split", not_read=said)
-    test = (labelled or rest)[0]
-    tests = source_of(test, labels(test, tested=True))
+    test, labels_of_test = tested[chosen]
+    tests = source_of(test, labels_of_test)
     left_out = len(found) - len(train.images) - len(test.images)
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""
@@ -155,5 +166,4 @@ def _words(part: _Part) -> list[str]:
 
 def _name(root: Path, archives: list[str], split: str, shorter_side: int) -> str:
     base = archives[0] if len(archives) == 1 else root.resolve().name or str(root)
-    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
-    return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
+    return source_name(base, split, shorter_side)

@@ -28,6 +28,19 @@ def kind_of(name: str) -> str:
     return next((kind for kind in TEST_NAMES if kind in words), "train")
 
 
+def preferred(labelled: dict[str, bool]) -> str | None:
+    """Of the test splits that there are, each with whether labels of training's classes make it worth more, the first
+    of `TEST_NAMES` that has some, else the first; None where there is none."""
+    there = [name for name in TEST_NAMES if name in labelled]
+    return next((name for name in there if labelled[name]), next(iter(there), None))
+
+
+def source_name(base: str, split: str, shorter_side: int) -> str:
+    """What results are recorded under: on images that are decoded smaller they are others."""
+    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
+    return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
+
+
 def below(images: list[str], split: str) -> list[str]:
     """Those of a split, named from its folder on."""
     start = f"{split}/" if split else ""

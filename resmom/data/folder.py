@@ -8,7 +8,7 @@ from typing import Literal
 
 from resmom.data import heif
 from resmom.data.annotated import list_of, listed_labels
-from resmom.data.byfolder import TEST_NAMES, below, classes_of, labels_known, labels_of, splits
+from resmom.data.byfolder import TEST_NAMES, below, classes_of, labels_known, labels_of, source_name, splits
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
@@ -119,10 +119,7 @@ def suffix_of(name: str) -> str:
 
 
 def _name(root: Path, split: str, shorter_side: int) -> str:
-    base = root.resolve().name or str(root)
-    # What results are recorded under: on reduced images they are others.
-    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
-    return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
+    return source_name(root.resolve().name or str(root), split, shorter_side)
 
 
 def not_read_words(found: list[str]) -> str:

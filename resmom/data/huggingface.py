@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from resmom.data.byfolder import TEST_NAMES, kind_of
+from resmom.data.byfolder import TEST_NAMES, kind_of, preferred, source_name
 from resmom.data.decode import decode
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, renumbered
@@ -97,16 +97,17 @@ def open_dataset(
         splits = {"train": next(iter(splits.values()))}
     if "train" not in splits:
         raise DataError(f"{whose} has the splits {', '.join(splits)}, and none is train; give the one to train on")
-    reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
-    sources = {
-        split: _source(part, f"{name}/{split}{reduced}", where, ram_limit, shorter_side, whose)
-        for split, part in splits.items()
-        if len(splits) > 1 and (split == "train" or split in TEST_NAMES)
-    } or {"train": _source(splits["train"], f"{name}{reduced}", where, ram_limit, shorter_side, whose)}
-    train, tests = sources["train"], [split for split in TEST_NAMES if split in sources]
-    labelled = [split for split in tests if train.labels is not None and sources[split].labels is not None]
-    chosen = next(iter(labelled or tests), None)
-    test = None if chosen is None else sources[chosen]
+    several = len(splits) > 1
+
+    def source(split: str) -> FileSource:
+        named = source_name(name, split if several else "", shorter_side)
+        return _source(splits[split], named, where, ram_limit, shorter_side, whose)
+
+    # What is not chosen is not opened: that reads every header, and may hold all pixels.
+    train, tests = source("train"), [split for split in TEST_NAMES if split in splits]
+    labelled = {split: train.labels is not None and _labelled(splits[split], whose) for split in tests}
+    chosen = preferred(labelled)
+    test = None if chosen is None else source(chosen)
     if test is not None:
         _number_alike(train, test, f"the split {chosen} of {whose}")
     left_out = sum(len(part) for split, part in splits.items() if split not in ("train", chosen))
@@ -179,10 +180,19 @@ def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: 
             'dataset.cast_column("image", datasets.Image())'
         )
     store = Rows(plain.cast_column(image, type(plain.features[image])(decode=False)), image, where, shorter_side)
+    return FileSource(name, store, *_labels_and_classes(plain, name, whose), ram_limit)
+
+
+def _labelled(dataset: Any, whose: str) -> bool:
+    """Whether any row has a label."""
+    return _labels_and_classes(dataset.with_format(None), "", whose)[0] is not None
+
+
+def _labels_and_classes(plain: Any, name: str, whose: str) -> tuple[Index | None, tuple[str, ...]]:
     label = _column(plain, "ClassLabel", ("label", "fine_label"), whose)
     if label is None:
-        return FileSource(name, store, *_by_value(plain, name), ram_limit)
-    return FileSource(name, store, _labels(plain, label), tuple(plain.features[label].names), ram_limit)
+        return _by_value(plain, name)
+    return _labels(plain, label), tuple(plain.features[label].names)
 
 
 def _by_value(plain: Any, name: str) -> tuple[Index | None, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from resmom.data.byfolder import TEST_NAMES
+from resmom.data.byfolder import TEST_NAMES, preferred, source_name
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among
 from resmom.data.source import Data, DataError
@@ -54,22 +54,20 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
 
     def source(split: str) -> FileSource:
         own = parts[split]
-        name = f"{file.name}/{split}" if len(parts) > 1 else file.name
+        name = source_name(file.name, split if len(parts) > 1 else "", shorter_side)
         labels = labels_among([line.label for line in own], classes, f"images of {file} in its split {split}")
         store = Files(file.parent, [_expanded(line.path) for line in own], shorter_side)
-        reduced = f"@shorter-side={shorter_side}" if shorter_side else ""
         try:
-            return FileSource(f"{name}{reduced}", store, labels, classes, ram_limit)
+            return FileSource(name, store, labels, classes, ram_limit)
         except DataError as error:
             if not (hint := _misread(file, own)):
                 raise
             raise DataError(f"{error}. {hint}") from error
 
     others = [split for split in TEST_NAMES if split in parts]
-    if not others:
+    test = preferred({split: any(line.label for line in parts[split]) for split in others})
+    if test is None:
         return Data(source("train"), None, f"listed in {file.name}, no test split")
-    labelled = [split for split in others if any(line.label for line in parts[split])]
-    test = (labelled or others)[0]
     left_out = sum(len(parts[split]) for split in others if split != test)
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""

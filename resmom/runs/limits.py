@@ -45,9 +45,9 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def crowded(wanted: float) -> bool:
-    """Whether so many threads are nearly all that this machine's cores, or more, can run."""
-    return wanted >= CROWDED * (os.cpu_count() or 1)
+def crowded(wanted: float, cores: int) -> bool:
+    """Whether so many threads are nearly all that so many cores can run, or more."""
+    return wanted >= CROWDED * cores
 
 
 def free_ram() -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resmom.report.numbers import size
 from resmom.runs.doctor.finding import Answer, Finding, answer
-from resmom.runs.limits import CROWDED, allowed_cores, core_quota, free_ram, load, memory_limit, ram
+from resmom.runs.limits import allowed_cores, core_quota, crowded, free_ram, load, memory_limit, ram
 from resmom.runs.machine import cpu_model, keep_memory
 
 LEAST_MEMORY = 2**30
@@ -76,7 +76,7 @@ def judge_cores(found: Cores) -> Iterator[Finding]:
     else:
         words = f"{model}, {found.machine} core{'s' * (found.machine > 1)}"
     # On a Linux machine the load counts threads that wait for a disk as well; that is a reason to look, too.
-    if found.load >= CROWDED * found.machine:
+    if crowded(found.load, found.machine):
         yield Finding(
             "cores",
             "note",

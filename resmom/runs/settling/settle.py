@@ -101,7 +101,7 @@ def settle(
             return Settled(run, ())
         say(trying)
         slowest = _slowest(run, data, budget)
-        cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
+        cost = trial(run, data, device, workers, own, seconds, slowest)
         _require_pace(run, cost, data, budget)
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
@@ -117,7 +117,7 @@ def settle(
     check(run)
     say(trying)
     slowest = _slowest(run, data, budget)
-    cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
+    cost = trial(run, data, device, workers, own, seconds, slowest)
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < held(run):
         limits = Limits(batch=fits * dist.world())
@@ -125,7 +125,7 @@ def settle(
         # The user's own batch, or the least: the graph is cut, the gradient stays exact.
         if cost.in_parts and share_of(run.train.batch) > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
-        cost = dist.agreed(trial(run, data, device, workers, own, seconds, slowest))
+        cost = trial(run, data, device, workers, own, seconds, slowest)
     _require_pace(run, cost, data, budget)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)

@@ -1,6 +1,7 @@
 """What a run costs in time, memory and disk, measured on a few of its steps before it starts."""
 
 import math
+import os
 import statistics
 import time
 from collections import Counter
@@ -71,8 +72,8 @@ def trial(
     Where a step takes more than `slowest` seconds, the run is not wanted, and what measuring it takes is left at 0.
 
     A batch that memory would not hold is trained on in parts, where the method can be. Nothing is written, and the run
-    itself still starts from its first step. Several processes train it together, each tells what it saw, and the first
-    one's word is the one to take. Raises as `prepare` does.
+    itself still starts from its first step. Several processes train it together, and have what the first one saw.
+    Raises as `prepare` does.
     """
     began, crowd = time.perf_counter(), _crowd(device)
     job = prepare(run, data, device, own)
@@ -97,7 +98,7 @@ def trial(
     weights = size + sum(p.numel() * p.element_size() for p in student_of(job.state.method).parameters())
     share = per_batch / (per_step * usable_cores())
     backbone = bytes_of(backbone_of(student_of(job.state.method)).state_dict())
-    return Trial(
+    found = Trial(
         step_seconds=per_step,
         knn_seconds=asking - measuring,
         health_seconds=asked - asking + size / 200e6 if per_step <= slowest else 0.0,
@@ -110,13 +111,14 @@ def trial(
         in_parts=job.in_parts,
         crowd=crowd,
     )
+    return dist.agreed(found)
 
 
 def _crowd(device: torch.device) -> str:
     """Whether other programs want the cores that several threads of a run would share: each operation then waits for
     the slowest of them, and small networks take many times as long."""
     wanted, threads = load(), torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or not crowded(wanted):
+    if device.type != "cpu" or threads == 1 or not crowded(wanted, os.cpu_count() or 1):
         return ""
     return (
         f"other programs want this machine's cores, too ({wanted:.1f} threads in the last minute, on average), and a "
