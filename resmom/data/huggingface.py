@@ -5,21 +5,17 @@ The package `datasets` (extra `datasets`) reads and maps them; the images are th
 
 import re
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import UInt8
-from torch import Tensor
 
 from resmom.data.byfolder import TEST_NAMES, kind_of, preferred, source_name
-from resmom.data.decode import decode
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, renumbered
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError, Index, Source, digest, require_known_classes
-from resmom.data.store import Names, Numbers, Store, header_of
+from resmom.data.store import Names, Numbers, Store
 from resmom.extras import importable
 
 SUFFIX = ".parquet"
@@ -136,11 +132,7 @@ class Rows(Store):
         self._cells = dataset.select_columns([column]).with_format("arrow")
         self.names = Names.of(f"{number}" for number in range(len(dataset)))
 
-    def content(self, at: int) -> bytes:
-        return self._read(at, -1)
-
-    def _read(self, at: int, most: int) -> bytes:
-        """The first so many bytes of an image, or all with -1. Raises `UnreadableImage`."""
+    def content(self, at: int, most: int = -1) -> bytes:
         cell = self._cells[at].column(0)[0]
         if not cell.is_valid:
             raise UnreadableImage("its row has no image")
@@ -155,12 +147,6 @@ class Rows(Store):
                 return file.read(most)
         except OSError as error:
             raise UnreadableImage(f"{path} cannot be opened: {error.strerror}") from error
-
-    def header(self, at: int) -> tuple[int, int]:
-        return header_of(lambda most: self._read(at, most), self.shorter_side)
-
-    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        return decode(BytesIO(self.content(at)), self.shorter_side)
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """How many rows there are, and the bytes of up to 64 of them, from the first to the last."""

@@ -12,16 +12,12 @@ All numbers are little-endian. Opening a pack reads `pack.json` and maps the res
 import json
 import threading
 import zlib
-from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
-from torch import Tensor
 
-from resmom.data.decode import decode, header
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError
@@ -118,8 +114,11 @@ class Packed(Store):
         for number, shard in enumerate(split["shards"]):
             require_length(self._shard_path(number), shard["bytes"])
 
-    def content(self, at: int) -> bytes:
-        """Raises UnreadableImage where the bytes are not those that were packed."""
+    def content(self, at: int, most: int = -1) -> bytes:
+        """All of it is read, to be held against its checksum.
+
+        Raises UnreadableImage where the bytes are not those that were packed.
+        """
         record = self.index[at]
         shard, start, length = int(record["shard"]), int(record["start"]), int(record["length"])
         if not 0 <= shard < len(self._split["shards"]) or min(start, length) < 0:
@@ -127,13 +126,7 @@ class Packed(Store):
         content = self._shard(shard)[start : start + length].tobytes()
         if zlib.crc32(content) != int(record["crc"]):
             raise UnreadableImage("it is damaged in the pack: its checksum is not that of what was packed")
-        return content
-
-    def header(self, at: int) -> tuple[int, int]:
-        return header(BytesIO(self.content(at)))
-
-    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        return decode(BytesIO(self.content(at)))
+        return content if most < 0 else content[:most]
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The checksums of the shards."""

@@ -1,7 +1,7 @@
 """Where encoded images lie: in files below a folder, or in a pack. Numbers in, names, bytes and pixels out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import final
@@ -51,20 +51,6 @@ class Names:
         return "\0".join(self[at] for at in rows.tolist()).encode(errors="surrogateescape")
 
 
-def header_of(read: Callable[[int], bytes], shorter_side: int = 0) -> tuple[int, int]:
-    """What `decode.header` says of encoded bytes, of which `read` gives the first so many, or all with -1.
-
-    Where they lie in a large file, all of it would else be read when it is opened. Raises `UnreadableImage`.
-    """
-    beginning = read(BEGINNING)
-    try:
-        return header(BytesIO(beginning), shorter_side)
-    except UnreadableImage:  # the format's header is longer, or stands elsewhere
-        if len(beginning) < BEGINNING:
-            raise
-    return header(BytesIO(read(-1)), shorter_side)
-
-
 class Store(ABC):
     """Encoded images numbered 0 … N-1. Reading is safe from several threads."""
 
@@ -77,16 +63,27 @@ class Store(ABC):
     """Pixels that the shorter side of a JPEG keeps where it is decoded smaller, see `decode`; 0: none is."""
 
     @abstractmethod
-    def content(self, at: int) -> bytes:
-        """The encoded image. Raises `UnreadableImage` where it cannot be had as it was stored."""
+    def content(self, at: int, most: int = -1) -> bytes:
+        """The encoded image, or its first so many bytes. Raises `UnreadableImage` where it cannot be had as it was
+        stored."""
 
-    @abstractmethod
     def header(self, at: int) -> tuple[int, int]:
-        """Height and width of what `pixels` returns. Raises `UnreadableImage`, as far as the header tells."""
+        """Height and width of what `pixels` returns. Raises `UnreadableImage`, as far as the header tells.
 
-    @abstractmethod
+        Only the beginning is read where that is enough: what lies in large files would else all be read when it is
+        opened.
+        """
+        beginning = self.content(at, BEGINNING)
+        try:
+            return header(BytesIO(beginning), self.shorter_side)
+        except UnreadableImage:  # the format's header is longer, or stands elsewhere
+            if len(beginning) < BEGINNING:
+                raise
+        return header(BytesIO(self.content(at)), self.shorter_side)
+
     def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
         """The decoded image, see `decode`. Raises `UnreadableImage`."""
+        return decode(BytesIO(self.content(at)), self.shorter_side)
 
     @abstractmethod
     def fingerprint(self, rows: Numbers) -> bytes:
@@ -103,9 +100,10 @@ class Files(Store):
         """`names` are paths relative to `root`; `shorter_side` is as in `decode`."""
         self.where, self.names, self.shorter_side = root, Names.of(names), shorter_side
 
-    def content(self, at: int) -> bytes:
+    def content(self, at: int, most: int = -1) -> bytes:
         try:
-            return self._path(at).read_bytes()
+            with self._path(at).open("rb") as file:
+                return file.read(most)
         except OSError as error:
             raise UnreadableImage(f"it cannot be opened: {error.strerror}") from error
 

@@ -6,19 +6,15 @@ An archive is looked through once; of each image its place is kept, and any can 
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import final
 
 import numpy as np
-from jaxtyping import UInt8
-from torch import Tensor
 
-from resmom.data.decode import decode
 from resmom.data.folder import SUFFIXES, suffix_of
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import DataError
-from resmom.data.store import Names, Numbers, Store, header_of
+from resmom.data.store import Names, Numbers, Store
 
 _LONGEST_CLASS = 1024
 """Bytes of a file with a class."""
@@ -129,11 +125,7 @@ class Archives(Store):
         self._archive = np.array([image.archive for image in images], dtype=np.int32)
         self._place: Numbers = np.array([(image.start, image.length) for image in images], dtype=np.int64)
 
-    def content(self, at: int) -> bytes:
-        return self._read(at, -1)
-
-    def _read(self, at: int, most: int) -> bytes:
-        """The first so many bytes of an image, or all with -1. Raises `UnreadableImage`."""
+    def content(self, at: int, most: int = -1) -> bytes:
         start, length = self._place[at].tolist()
         length = length if most < 0 else min(most, length)
         try:
@@ -146,12 +138,6 @@ class Archives(Store):
         if len(content) < length:
             raise UnreadableImage("its archive has become shorter")
         return content
-
-    def header(self, at: int) -> tuple[int, int]:
-        return header_of(lambda most: self._read(at, most), self.shorter_side)
-
-    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        return decode(BytesIO(self.content(at)), self.shorter_side)
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The names, and how long the images are."""

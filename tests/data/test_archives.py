@@ -285,8 +285,8 @@ def test_of_an_image_the_beginning_is_read_when_it_is_opened(
     content = drawn.read_bytes()
     write(tmp_path / "a.tar", {drawn.name: content})
     asked: list[int] = []
-    read = Archives._read
-    monkeypatch.setattr(Archives, "_read", lambda store, at, most: (asked.append(most), read(store, at, most))[1])
+    read = Archives.content
+    monkeypatch.setattr(Archives, "content", lambda store, at, most=-1: (asked.append(most), read(store, at, most))[1])
     source = open_data(tmp_path / "a.tar", ram_limit=0).train
     assert source.sizes.tolist() == [[200, 300]] and len(content) > BEGINNING
     assert asked == ([BEGINNING] if where < BEGINNING else [BEGINNING, -1])
