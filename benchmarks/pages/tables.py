@@ -134,7 +134,8 @@ def ahead(docs: Path, file: str, names: Names) -> str:
 def lead(docs: Path, file: str, names: Names, more: str = "") -> str:
     """kNN of each arm minus that of the first by seed, each time that both were measured, with its 95 % interval.
 
-    `more`: a file with further seeds of these arms.
+    The last column is what that lead gained, by seed, from the first time to the last: whether it lasts. `more`: a
+    file with further seeds of these arms.
     """
     found: dict[tuple[str, str], dict[float, dict[int, float]]] = {}
     for line in [line for each in (file, more) if each for line in lines_of(docs, each, names)]:
@@ -148,10 +149,15 @@ def lead(docs: Path, file: str, names: Names, more: str = "") -> str:
     for arm, network in product(others, NETWORKS):
         if (arm, network) not in found:  # of the arm nothing has been run yet
             continue
-        pairs = [paired(found[arm, network].get(e, {}), found[first, network].get(e, {})) for e in epochs]
+        own, base = found[arm, network], found[first, network]
+        pairs = [paired(own.get(e, {}), base.get(e, {})) for e in epochs]
+        start, end = (
+            {s: own[e][s] - base[e][s] for s in own.get(e, {}) if s in base.get(e, {})} for e in (epochs[0], epochs[-1])
+        )
+        pairs.append(paired(end, start))
         rows.append(f"| {names[arm]}, {network} | " + " | ".join(map(interval, pairs)) + " |")
-    head = f"| over {names[first]}, after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " |\n"
-    return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
+    head = f"| over {names[first]}, after epoch | " + " | ".join(f"{epoch:g}" for epoch in epochs) + " | gained |\n"
+    return head + "|---|" + "---|" * (len(epochs) + 1) + "\n" + "\n".join(rows)
 
 
 def interval(found: Paired | None) -> str:

@@ -112,14 +112,24 @@ def test_the_teacher_is_ahead_where_its_knn_is_higher(docs: Path) -> None:
 def test_the_lead_along_the_way_is_by_seed(docs: Path) -> None:
     """22, 22.55 and 23.1 against 20, 20.5 and 21: 2.05 on the mean, t(.975, 2) = 4.303 times .05 / sqrt(3) either way.
 
-    An arm of another seed has no lead, one of a single seed has no interval.
+    The last column is what the lead gained from the first time to the last. An arm of another seed has no lead, one of a
+    single seed has no interval.
     """
     found = lead(docs, "m.jsonl", {"a": "A", "a+t": "T", "c": "C"}).splitlines()
-    assert found[0] == "| over A, after epoch | 0.5 | 1 |"
-    assert found[2:4] == [f"| T, {n} | +2.05 [+1.93, +2.17] | +2.05 [+1.93, +2.17] |" for n in ("student", "teacher")]
-    assert found[4] == "| C, student | +0.00 | +0.00 |"
+    assert found[0] == "| over A, after epoch | 0.5 | 1 | gained |"
+    assert found[1] == "|---|---|---|---|"
+    lead_then = "+2.05 [+1.93, +2.17]"
+    assert found[2:4] == [f"| T, {n} | {lead_then} | {lead_then} | +0.00 |" for n in ("student", "teacher")]
+    assert found[4] == "| C, student | +0.00 | +0.00 | +0.00 |"
     append_line(docs / "results" / "m.jsonl", line("d", 9, 20))
-    assert lead(docs, "m.jsonl", {"a": "A", "d": "D"}).splitlines()[-1] == "| D, teacher | – | – |"
+    assert lead(docs, "m.jsonl", {"a": "A", "d": "D"}).splitlines()[-1] == "| D, teacher | – | – | – |"
+    for seed, (early, late) in enumerate(((1.0, 2.0), (1.0, 2.5), (1.0, 3.0))):
+        own = line("e", seed, 20)
+        for point, more in zip(own["curves"]["knn"][1:], (early, late), strict=True):
+            point["student"] = 20 + 0.5 * seed + more
+        append_line(docs / "results" / "m.jsonl", own)
+    # Gained 1, 1.5 and 2: 1.5, and 4.303 times .5 / sqrt(3) either way.
+    assert lead(docs, "m.jsonl", {"a": "A", "e": "E"}).splitlines()[2].endswith("| +1.50 [+0.26, +2.74] |")
 
 
 def test_the_short_table_has_the_plain_accuracy_and_the_paired_difference() -> None:
