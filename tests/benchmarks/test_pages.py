@@ -112,8 +112,8 @@ def test_the_teacher_is_ahead_where_its_knn_is_higher(docs: Path) -> None:
 def test_the_lead_along_the_way_is_by_seed(docs: Path) -> None:
     """22, 22.55 and 23.1 against 20, 20.5 and 21: 2.05 on the mean, t(.975, 2) = 4.303 times .05 / sqrt(3) either way.
 
-    The last column is what the lead gained from the first time to the last. An arm of another seed has no lead, one of a
-    single seed has no interval.
+    The last column is what the lead gained from the first time to the last. An arm of another seed has no lead, one of
+    a single seed has no interval.
     """
     found = lead(docs, "m.jsonl", {"a": "A", "a+t": "T", "c": "C"}).splitlines()
     assert found[0] == "| over A, after epoch | 0.5 | 1 | gained |"
