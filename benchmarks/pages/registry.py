@@ -95,20 +95,18 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "short": partial(
             short,
             rows=[
-                Row("CIFAR-100, 4 epochs: weight 2", QUESTIONS, "w2"),
-                Row(
-                    "… MoCo-v3's temperature and momentum tuned too: weight 2", TUNED, "w2-t0.1-m0.9", "plain-t0.1-m0.9"
-                ),
-                Row("CIFAR-100, 20 epochs: weight 1, the default", LONGER, "w1", more=DEFAULT),
-                Row("… weight 2", LONGER, "w2"),
-                Row("… MoCo-v3 tuned: weight 2", TUNED_LONGER, "w2"),
-                Row("… the same with a weight that falls from 2 to 0", TUNED_LONGER, "w2-fall"),
-                Row("CIFAR-10, 4 epochs: weight 1", CIFAR10, "w1"),
-                Row("Tiny-ImageNet, 2 epochs: weight 1", TINY, "w1"),
-                Row("photos (Imagenette, views of 64 pixels), 20 epochs: weight 1", PHOTOS, "w1"),
-                Row("a micro Vision Transformer, CIFAR-100, 4 epochs: weight 1", VIT, "w1"),
-                Row("the control: distillation over relations, CIFAR-100, 4 epochs", QUESTIONS, "kd_relation"),
-                Row("… 20 epochs", LONGER, "kd_relation"),
+                Row("CIFAR-100", 4, "the term, weight 2", QUESTIONS, "w2"),
+                Row("CIFAR-100", 4, "the term, weight 2; both tuned*", TUNED, "w2-t0.1-m0.9", "plain-t0.1-m0.9"),
+                Row("CIFAR-100", 20, "the term, weight 1", LONGER, "w1", more=DEFAULT),
+                Row("CIFAR-100", 20, "the term, weight 2", LONGER, "w2"),
+                Row("CIFAR-100", 20, "the term, weight 2; both tuned*", TUNED_LONGER, "w2"),
+                Row("CIFAR-100", 20, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGER, "w2-fall"),
+                Row("CIFAR-100", 4, "control: distillation over relations", QUESTIONS, "kd_relation"),
+                Row("CIFAR-100", 20, "control: distillation over relations", LONGER, "kd_relation"),
+                Row("CIFAR-10", 4, "the term, weight 1", CIFAR10, "w1"),
+                Row("Tiny-ImageNet", 2, "the term, weight 1", TINY, "w1"),
+                Row("Imagenette at 64 pixels", 20, "the term, weight 1", PHOTOS, "w1"),
+                Row("CIFAR-100, a micro ViT", 4, "the term, weight 1", VIT, "w1"),
             ],
         )
     },

@@ -13,8 +13,10 @@ KIND = "knn/student"
 
 @dataclass(frozen=True)
 class Row:
-    """An arm beside another one of a result file."""
+    """An arm beside another one of a result file: on which images, for how many epochs, and what it adds."""
 
+    images: str
+    epochs: int
     what: str
     file: str
     arm: str
@@ -31,5 +33,6 @@ def short(docs: Path, rows: Sequence[Row]) -> str:
         found = comparison([line for file in (row.file, row.more) if file for line in lines_of(docs, file, names)])
         without, with_it = found.arms
         said = verdict(with_it, KIND, 2).partition(";")[0]
-        told_rows.append(f"| {row.what} | {told(without.measures.get(KIND))} | {said} |")
-    return "| | without, % | with it, same seeds |\n|---|---|---|\n" + "\n".join(told_rows)
+        told_rows.append(f"| {row.images} | {row.epochs} | {row.what} | {told(without.measures.get(KIND))} | {said} |")
+    head = "| images | epochs | added to MoCo-v3 | MoCo-v3 alone, % | difference, same seeds |\n|---|---|---|---|---|\n"
+    return head + "\n".join(told_rows)

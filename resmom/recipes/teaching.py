@@ -63,7 +63,10 @@ def momentum_of(half_life_steps: float) -> float:
 def term_for(facts: Facts, backbone: BackboneConfig) -> tuple[Residual, str]:
     """Whether the student is drawn to the teacher on the same view, and why."""
     if measured(facts, backbone):
-        reason = "beside it such runs found more, of photos too (docs/automatic.md); --residual.weight 0 leaves it out"
+        reason = (
+            "with the term, this temperature and this teacher together short runs reached a higher kNN, on photos too "
+            "(docs/automatic.md); --residual.weight 0 leaves it out"
+        )
         return Residual(weight=2.0), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"
     return Residual(), f"{reason}; --residual.weight 1 has it"

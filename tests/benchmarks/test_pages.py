@@ -141,6 +141,7 @@ def test_the_short_table_has_the_plain_accuracy_and_the_paired_difference() -> N
     seeds = sorted(seed for arm, seed in values if arm == "w2")
     plain = [values["plain", seed] for seed in seeds]
     mean = statistics.fmean(values["w2", seed] - values["plain", seed] for seed in seeds)
-    row = short(DOCS, [Row("weight 2", QUESTIONS, "w2")]).splitlines()[-1]
-    assert row.startswith(f"| weight 2 | {statistics.fmean(plain):.2f} ± {statistics.stdev(plain):.2f} | {mean:+.2f} [")
+    row = short(DOCS, [Row("CIFAR-100", 4, "weight 2", QUESTIONS, "w2")]).splitlines()[-1]
+    start = "| CIFAR-100 | 4 | weight 2"
+    assert row.startswith(f"{start} | {statistics.fmean(plain):.2f} ± {statistics.stdev(plain):.2f} | {mean:+.2f} [")
     assert row.endswith(f"n = {len(seeds)}: resolved |")
