@@ -137,7 +137,7 @@ def _compare(first: str, rest: list[str]) -> int:
     base, body = replace(base, init=take(rest, "--init")[1] or base.init), take(rest, "--backbone")[1]
     for name in ("method", IMAGE_SIZE, "backbone"):  # a transformer by name follows the size of the views
         rest, value = take(rest, f"--{name}".replace("_", "-"))
-        taken = base if value is None else changed(base, {name: parsed(base, name, value)})
+        taken = base if value is None else changed(base, {name: parsed(base, name, value)}, named.images)
         if name in PARTS and (told := taken_back(base, taken, rest)):
             say(told)
         if name == "backbone" and value is not None and (told := patch_told(value, taken, rest)):

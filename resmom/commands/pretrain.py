@@ -20,7 +20,7 @@ from resmom.commands import (
     take,
     tell_end,
 )
-from resmom.config import Run
+from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES
@@ -120,9 +120,9 @@ def main(arguments: list[str]) -> int:
 
     def named(run: Run) -> Run:
         side = None if size is None else parsed(run, IMAGE_SIZE, size)
-        parts = {"init": init or None, "method": method, IMAGE_SIZE: side}
-        if base is not None:  # a derived run has its backbone already
-            parts["backbone"] = backbone
+        parts = {"init": init or None, IMAGE_SIZE: side}
+        if base is not None:  # a derived run has its method and backbone already
+            parts |= {"method": method, "backbone": backbone}
         return changed(run, {option: value for option, value in parts.items() if value is not None})
 
     def asked(run: Run) -> Arguments:
@@ -144,11 +144,12 @@ def main(arguments: list[str]) -> int:
         return 0
     else:  # the rest is judged when the run is derived, whose options depend on what it is
         first = parse_known(Shared, options, "resmom pretrain")
-        named(Run())  # a name that there is not is told before the images are read
+        named(Run())  # a size that there is not is told before the images are read
     set_process(first.machine)
     seconds = seconds_of(first.time) if first.time else None
     body = None if base is not None or backbone is None else by_name(backbone, init)
-    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body)
+    kind = None if base is not None or method is None else method_named(method)
+    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body, kind)
     if first.dry_run:
         seen = preview(wish, first.data, first.out, first.machine)
         if dist.rank() != 0:

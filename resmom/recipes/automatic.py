@@ -11,15 +11,20 @@ from typing import Literal
 from resmom.config import ConfigError, Log, Run
 from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
+from resmom.methodconfig import MethodConfig, site_for
+from resmom.methods.ibot import Ibot
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.side import fitted
-from resmom.recipes.teaching import ema_for, method_for, term_for
-from resmom.recipes.words import named, numbers, passes
-from resmom.train.optim import AdamW, OptimConfig, Sgd
+from resmom.recipes.suited import optim_for, suited, views_for
+from resmom.recipes.teaching import ema_for, measured, mocov3_for, term_for
+from resmom.recipes.words import method_words, named, numbers, passes
+from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd
 from resmom.train.plan import Train
 from resmom.views.policy import IMAGENET, Numbers, Policy, View
 
+AUTOMATIC = "automatic"
+"""What a derived run has in place of a recipe's name."""
 LEAST_IMAGES = 64
 """Fewer images make no batch with enough negatives."""
 LEAST_BATCH = 32
@@ -85,31 +90,38 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("image_size", side, why)
     backbone, why = _backbone(facts, side)
     chosen("backbone", named(backbone), why)
-    method, why = method_for(facts, backbone)
-    chosen("method", f"MoCo-v3, temperature {method.temperature:g}, heads {method.hidden}/{method.out}", why)
-    batch, why = _batch(facts, limits)
-    chosen("train.batch", batch, why)
-    steps, why = _steps(facts, limits, batch)
-    chosen("train.steps", f"{steps} ({passes(steps / steps_per_epoch(facts.images, batch))})", why)
+    batch, batch_why = _batch(facts, limits)
+    steps, steps_why = _steps(facts, limits, batch)
+    over = steps / steps_per_epoch(facts.images, batch)
+    known = measured(backbone, facts.init, facts.own or facts.method is not None)
+    method, why = _method(facts, backbone, batch, over, known)
+    chosen("method", method_words(method), why)
+    chosen("train.batch", batch, batch_why)
+    chosen("train.steps", f"{steps} ({passes(over)})", steps_why)
     optim, why = _optim(facts, backbone)
+    optim = optim_for(method, optim)
+    if isinstance(optim, Lars):
+        why = "LARS, whose steps do not depend on the size of the loss"
     chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
-    ema, why = ema_for(facts, backbone, steps)
-    chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
+    ema, why = ema_for(known, steps)
+    if method.traits.teacher:
+        chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
     view, why = _view(facts, side)
     chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
     mean, std, why = _normalisation(facts)
     chosen("policy.mean", f"{numbers(mean)}, std {numbers(std)}", why)
     precision, why = _precision(facts)
     chosen("train.precision", precision, why)
-    term, why = term_for(facts, backbone)
-    chosen("residual.weight", f"{term.weight:g}", why)
+    term, why = term_for(known, site_for(method))
+    if method.traits.teacher:
+        chosen("residual.weight", f"{term.weight:g}", why)
     run = Run(
-        recipe="automatic",
+        recipe=AUTOMATIC,
         init=facts.init,
         method=method,
         residual=term,
         backbone=backbone,
-        policy=Policy((view, view), mean, std),
+        policy=Policy(views_for(method, view), mean, std),
         optim=optim,
         ema=ema,
         train=Train(steps=steps, batch=batch, warmup_steps=warmup(steps), precision=precision),
@@ -117,6 +129,13 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         log=_log(steps, steps_per_epoch(facts.images, batch), limits),
     )
     return Automatic(run, tuple(choices))
+
+
+def _method(facts: Facts, backbone: BackboneConfig, batch: int, passes: float, known: bool) -> tuple[MethodConfig, str]:
+    if facts.method is not None:
+        return suited(facts.method, backbone, facts.images, batch, passes)
+    reason = "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
+    return mocov3_for(backbone, known), reason
 
 
 def _log(steps: int, per_epoch: int, limits: Limits) -> Log:
@@ -162,6 +181,9 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
             return replace(facts.backbone, channels=channels), "the one asked for"
         case ResNet() | Timm():
             return facts.backbone, "the one asked for"
+    if isinstance(facts.method, Ibot):
+        size: Literal["micro", "small"] = "small" if facts.gpu else "micro"
+        return fitted(DinoViT(size), side), "iBOT hides patches of a Vision Transformer"
     if not facts.gpu:
         return SmallResNet((16, 32, 64, 128), channels=channels), "no GPU: a small ResNet sees many more images"
     if channels != 3:

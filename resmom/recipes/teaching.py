@@ -10,33 +10,42 @@ from resmom.losses.residual import Residual
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.recipes.facts import Facts
+from resmom.types import Site
 
 
-def measured(facts: Facts, backbone: BackboneConfig) -> bool:
+def measured(backbone: BackboneConfig, init: str, own: bool) -> bool:
     """Whether temperature, momentum and the term were measured for such a run: MoCo-v3 with a small ResNet from random
     weights."""
-    return isinstance(backbone, SmallResNet) and not facts.init and not facts.own
+    return isinstance(backbone, SmallResNet) and not init and not own
 
 
-def method_for(facts: Facts, backbone: BackboneConfig) -> tuple[MoCoV3, str]:
-    """MoCo-v3 with a temperature and with heads that suit the backbone, and why."""
-    reason = "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
+def small_heads(backbone: BackboneConfig) -> tuple[int, int] | None:
+    """Widths of a head's hidden layer and of its output, for a network that is small; None for others."""
     match backbone:
         case SmallResNet(widths=widths):
-            temperature = 0.1 if measured(facts, backbone) else 0.2
-            return MoCoV3(temperature=temperature, hidden=4 * widths[-1], out=128), reason
-        case MoCoViT(size="micro") | DinoViT(size="micro"):  # of the usual heads a step would be most
-            return MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain"), reason
-        case MoCoViT() | DinoViT():
-            return MoCoV3(0.2, projector_layers=3, predictor_norm="plain"), reason
+            return 4 * widths[-1], 128
+        case MoCoViT(size="micro") | DinoViT(size="micro"):  # with the usual heads a step would be mostly these
+            return 512, 128
         case _:
-            return MoCoV3(temperature=0.2, hidden=2048, out=256), reason
+            return None
 
 
-def ema_for(facts: Facts, backbone: BackboneConfig, steps: int) -> tuple[Ema, str]:
+def mocov3_for(backbone: BackboneConfig, known: bool) -> MoCoV3:
+    """MoCo-v3 with heads that suit the backbone, and with the temperature of what was measured, where it was (`known`:
+    see `measured`)."""
+    small = small_heads(backbone)
+    match backbone:
+        case MoCoViT() | DinoViT():
+            hidden, out = small or (4096, 256)
+            return MoCoV3(0.2, hidden, out, projector_layers=3, predictor_norm="plain")
+        case _:
+            hidden, out = small or (2048, 256)
+            return MoCoV3(0.1 if known else 0.2, hidden, out)
+
+
+def ema_for(known: bool, steps: int) -> tuple[Ema, str]:
     """How fast the teacher of a run of so many steps follows, and why."""
-    if measured(facts, backbone):
+    if known:
         return Ema(0.9, 1.0), "a half-life of 7 steps at the start: measured in runs of 600 to 8,000 steps"
     return ema_by_length(steps)
 
@@ -60,13 +69,13 @@ def momentum_of(half_life_steps: float) -> float:
     return math.exp(math.log(0.5) / half_life_steps)
 
 
-def term_for(facts: Facts, backbone: BackboneConfig) -> tuple[Residual, str]:
-    """Whether the student is drawn to the teacher on the same view, and why."""
-    if measured(facts, backbone):
+def term_for(known: bool, site: Site = "p") -> tuple[Residual, str]:
+    """Whether the student is drawn to the teacher on the same view, at which site if it is, and why."""
+    if known:
         reason = (
             "with the term, this temperature and this teacher together short runs reached a higher kNN, on photos too "
             "(docs/automatic.md); --residual.weight 0 leaves it out"
         )
         return Residual(weight=2.0), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"
-    return Residual(), f"{reason}; --residual.weight 1 has it"
+    return Residual(site=site), f"{reason}; --residual.weight 1 turns it on"

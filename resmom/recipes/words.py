@@ -1,7 +1,39 @@
 """Settings in words, as they are told to people."""
 
+from resmom.methodconfig import MethodConfig, queue_of
+from resmom.methods.barlow import BarlowTwins
+from resmom.methods.byol import Byol
+from resmom.methods.densecl import DenseCL
+from resmom.methods.dino import Dino
+from resmom.methods.ibot import Ibot
+from resmom.methods.mocov2 import MoCoV2
+from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.msf import MSF
+from resmom.methods.nnclr import NNCLR
+from resmom.methods.nnclr_ema import NNCLREma
+from resmom.methods.ressl import ReSSL
+from resmom.methods.simclr import SimCLR
+from resmom.methods.simsiam import SimSiam
+from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.views.policy import Numbers
+
+METHOD_NAMES: dict[type[MethodConfig], str] = {
+    MoCoV3: "MoCo-v3",
+    Byol: "BYOL",
+    SimSiam: "SimSiam",
+    SimCLR: "SimCLR",
+    BarlowTwins: "Barlow Twins",
+    VICReg: "VICReg",
+    NNCLR: "NNCLR",
+    Dino: "DINO",
+    Ibot: "iBOT",
+    MoCoV2: "MoCo-v2",
+    ReSSL: "ReSSL",
+    DenseCL: "DenseCL",
+    MSF: "MSF",
+    NNCLREma: "NNCLR with a teacher",
+}
 
 
 def passes(number: float) -> str:
@@ -24,6 +56,24 @@ def named(backbone: BackboneConfig) -> str:
             return f"DINO's ViT-{size}/{patch} at {image} pixels"
         case Timm(name=name, image=image):
             return f"timm's {name}" + (f" at {image} pixels" if image else "")
+
+
+def method_words(method: MethodConfig) -> str:
+    """A method in words, for people: its name, what its loss is scaled by, its heads, and what it compares with."""
+    parts = [METHOD_NAMES[type(method)]]
+    match method:
+        case MoCoV3() | SimCLR() | NNCLR() | NNCLREma() | MoCoV2() | DenseCL():
+            parts.append(f"temperature {method.temperature:g}")
+        case Dino() | Ibot() | ReSSL():
+            parts.append(f"temperatures {method.student_temperature:g}/{method.teacher_temperature:g}")
+        case _:
+            pass
+    parts.append(f"heads {method.hidden}/{method.out}")
+    if isinstance(method, Dino | Ibot):
+        parts.append(f"{method.prototypes} prototypes")
+    if queue := queue_of(method):
+        parts.append(f"queue {queue}")
+    return ", ".join(parts)
 
 
 def numbers(values: Numbers) -> str:

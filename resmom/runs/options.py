@@ -9,6 +9,7 @@ from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest
 from resmom.nets.backbones import DinoViT, MoCoViT, backbone_named, patch_of
 from resmom.recipes.side import fitted, with_side
+from resmom.recipes.suited import with_method
 from resmom.recipes.words import named
 from resmom.runs.settling.recognise import by_name
 from resmom.views.policy import SMALLEST
@@ -19,15 +20,20 @@ IMAGE_SIZE = "image_size"
 """No field but several at once, as on the command line."""
 
 
-def changed(run: Run, settings: Mapping[str, Any]) -> Run:
+def changed(run: Run, settings: Mapping[str, Any], images: int = 0) -> Run:
     """The run with options set by names such as `residual.weight` or `policy.views.0.size`, all at once.
 
     A whole part may be given as an object (with its `kind`, where there are several), method and backbone also by their
     short names, a transformer with the image and patch that suit the views; what is set after that speaks of the new
-    part. `image_size` sets the views, and what is made for them,
-    as `with_side` does. Raises ConfigError for a name that the run does not have, with the nearest ones, and for a
-    value that does not fit.
+    part. `image_size` sets the views, and what is made for them, as `with_side` does. `images`: of a derived run, for
+    how many it was derived; a method that is named comes before all else then, and is made for them and the network, as
+    `with_method` does. Raises ConfigError for a name that the run does not have, with the nearest ones, and for a value
+    that does not fit.
     """
+    kind = settings.get("method")
+    if images and isinstance(kind, str):
+        settings = {option: value for option, value in settings.items() if option != "method"}
+        run = with_method(run, method_named(kind), images)
     plain = to_json(run)
     for option, value in settings.items():
         if option == IMAGE_SIZE:

@@ -11,7 +11,7 @@ from torch import nn
 
 from resmom import dist
 from resmom.build import Own
-from resmom.config import Run
+from resmom.config import Run, method_named
 from resmom.data.dataset import as_data
 from resmom.data.source import Data
 from resmom.errors import UserError
@@ -34,6 +34,7 @@ from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
+from resmom.runs.settling.recognise import by_name
 from resmom.runs.settling.settle import Asked
 
 
@@ -44,8 +45,8 @@ def pretrain(
     run: Run | str | None = None,
     *,
     test: object = None,
-    backbone: nn.Module | None = None,
-    method: Callable[[Backbone], Method] | None = None,
+    backbone: nn.Module | str | None = None,
+    method: Callable[[Backbone], Method] | str | None = None,
     change: Callable[[Run], Run] = lambda run: run,
     init: str | Path | None = None,
     time: str | None = None,
@@ -61,20 +62,30 @@ def pretrain(
     `run`: a configuration, or a recipe's name such as "mocov3_cifar100_small"; without one all settings are derived
     from the images and the machine. `change` turns that run into the one you want. `backbone`: a module of your own
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
-    backbone. `init`: weights to start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU
-    "graphs", compiles the backbones.
+    backbone. Without `run` both may also be names that the command line has, "resnet18" or "byol". `init`: weights to
+    start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU "graphs", compiles the
+    backbones.
 
     Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143).
     Raises UserError (ConfigError, DataError, RunDirError) for what cannot be done, before anything is written.
     """
-    own = Own(backbone, method)
-    opened = _opened(data, test)
+    named = [
+        f"{part}='{value}'" for part, value in (("backbone", backbone), ("method", method)) if isinstance(value, str)
+    ]
+    if run is not None and named:
+        raise UserError(
+            f"{' and '.join(named)} cannot stand with a run of its own; set it there, by dataclasses.replace"
+        )
+    own = Own(None if isinstance(backbone, str) else backbone, None if isinstance(method, str) else method)
     asked = Asked(
         None if run is None else _run_of(run),
         _checked(change),
         str(init or ""),
         None if time is None else seconds_of(time),
+        by_name(backbone, str(init or "")) if isinstance(backbone, str) else None,
+        method_named(method) if isinstance(method, str) else None,
     )
+    opened = _opened(data, test)
     machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
     _require_end(start_run(asked, opened, Path(out), machine, own))
     return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)

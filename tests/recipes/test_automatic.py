@@ -313,7 +313,7 @@ def test_all_others_have_the_published_method(facts: Facts) -> None:
     run = derived(facts)
     assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.2
     assert run.residual == Residual() and run.ema == ema_by_length(run.train.steps)[0]
-    assert choice(facts, "residual.weight").reason.endswith("--residual.weight 1 has it")
+    assert choice(facts, "residual.weight").reason.endswith("--residual.weight 1 turns it on")
 
 
 @pytest.mark.parametrize("facts", [DIGITS, SCANS])

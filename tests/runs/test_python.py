@@ -24,7 +24,7 @@ from resmom.data.source import DataError
 from resmom.errors import RunDirError, UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
-from resmom.nets.backbones import Backbone
+from resmom.nets.backbones import Backbone, MoCoViT
 from resmom.rundir import RunDir
 from resmom.runs.job import Job
 from tests import forked
@@ -295,7 +295,9 @@ def told(out: Path, option: str) -> str:
     options: dict[str, dict[str, Any]] = {
         "class": {"backbone": Body},
         "function": {"backbone": str.lower},
-        "method": {"method": "byol"},
+        "method": {"method": "byul"},
+        "backbone": {"backbone": "rasnet18"},
+        "named": {"method": "byol", "run": "mocov3_digits"},
         "run": {"run": 3},
         "name": {"run": "mocov3_digit"},
         "change": {"run": "mocov3_digits", "change": lambda run: None},
@@ -313,7 +315,9 @@ def told(out: Path, option: str) -> str:
     [
         ("class", "backbone is the class Body; give a module, which Body(...) makes"),
         ("function", "backbone is a method_descriptor; give a torch module"),
-        ("method", "method is 'byol'; give a function that makes a Method"),
+        ("method", "there is no method 'byul', methods are mocov3, byol"),
+        ("backbone", "there is no backbone 'rasnet18'"),
+        ("named", "method='byol' cannot stand with a run of its own; set it there"),
         ("run", "3 is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it"),
         ("name", "there is no recipe 'mocov3_digit'; did you mean mocov3_digits"),
         ("change", "change returned None; it must return the run"),
@@ -457,6 +461,22 @@ def test_settings_are_derived_and_changed(tmp_path: Path) -> None:
         quiet=True,
     )
     assert result.finished and result.steps == 6 and result.run.recipe == "automatic"
+
+
+@pytest.mark.slow
+def test_derived_settings_follow_a_method_and_a_backbone_that_are_named(tmp_path: Path) -> None:
+    images = np.concatenate([pixels(), 255 - pixels()])
+    result = resmom.pretrain(
+        images,
+        tmp_path / "run",
+        method="byol",
+        backbone="vit-micro",
+        change=lambda run: replace(run, train=replace(run.train, steps=2, warmup_steps=1, batch=16)),
+        device="cpu",
+        quiet=True,
+    )
+    assert result.run.method == Byol(hidden=512, out=128, predictor_hidden=512)
+    assert isinstance(result.run.backbone, MoCoViT) and result.run.backbone.image == result.run.policy.views[0].size
 
 
 def test_test_images_beside_a_place_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from resmom.export.record import trained_seconds
 from resmom.nets.backbones import patch_of
 from resmom.ondisk import read_lines
 from resmom.recipes import names, recipe
+from resmom.recipes.automatic import AUTOMATIC
 from resmom.rundir import GIVEN, RunDir, no_run
 from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
@@ -23,7 +24,8 @@ class Base:
 
     `data` is where its images are: empty for a recipe, and for images that were given in Python. `step_seconds` is what
     a step at full size took, `began` the student's kNN in percent before it, `threads` those of one operation, where it
-    has been trained. `note` is what has to be told of it.
+    has been trained. `note` is what has to be told of it. `images`: for how many the settings
+    were derived, 0 where they were not: a method that is named is made for them then (`recipes.suited.with_method`).
     """
 
     run: Run
@@ -33,6 +35,7 @@ class Base:
     began: float | None = None
     threads: int = 0
     note: str = ""
+    images: int = 0
 
 
 def base_named(name: str) -> Base:
@@ -70,6 +73,7 @@ def base_named(name: str) -> Base:
         first[0] if first else None,
         threads_of(path),
         f"{path} has not finished (step {last} of {steps}); only its settings are taken" if last < steps else "",
+        int(written.get("images", 0)) if run.recipe == AUTOMATIC else 0,
     )
 
 

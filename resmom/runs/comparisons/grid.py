@@ -99,7 +99,7 @@ class Grid:
                     f"arm {arm} sets {option}, but the {part} is given from Python; leave one of the two out"
                 )
         try:
-            run = changed(self.base, {**settings, "train.seed": seed})
+            run = changed(self.base, {**settings, "train.seed": seed}, self.origin.images if self.origin else 0)
             if told := _no_effect(run, settings):
                 raise ConfigError(told)
             check(run)
@@ -181,7 +181,7 @@ def grid_of(content: Any, name: str = "grid") -> Grid:
             f"recipe is the name of one, as `resmom recipes` lists them, or a run folder; got {content['recipe']!r}"
         )
     named = base_named(content["recipe"])
-    base = changed(named.run, _object(content, "set"))
+    base = changed(named.run, _object(content, "set"), named.images)
     if "vary" in content:
         lists = _object(content, "vary")
         if not all(isinstance(values, list) for values in lists.values()):

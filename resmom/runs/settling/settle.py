@@ -13,6 +13,8 @@ from resmom.config import Run, to_json
 from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
+from resmom.methodconfig import MethodConfig
+from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
@@ -61,6 +63,8 @@ class Asked:
     """The time the whole run may take."""
     backbone: BackboneConfig | None = None
     """The backbone that a derived run shall have. Without weights a transformer's image and patch follow the views."""
+    method: MethodConfig | None = None
+    """The kind of method that a derived run shall have, as published; its settings follow network and images."""
     priced: bool = False
     """Estimate the cost of a recipe without a budget too, which is otherwise taken as it is."""
 
@@ -112,7 +116,10 @@ def settle(
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
     seen = dist.agreed(gather(data, device, asked.init, backbone))
-    facts = replace(seen, own=own.backbone is not None or own.method is not None, processes=dist.world())
+    # MoCo-v3 asked for by its name is the derived method, and everything that was measured of it holds.
+    method = None if isinstance(asked.method, MoCoV3) else asked.method
+    brought = own.backbone is not None or own.method is not None
+    facts = replace(seen, own=brought, method=method, processes=dist.world())
     offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)

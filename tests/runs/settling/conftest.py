@@ -9,6 +9,7 @@ import torch
 from resmom.build import Own
 from resmom.config import Run
 from resmom.data.source import Data
+from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig
 from resmom.runs.settling import settle
 from resmom.runs.settling.settle import Ask, Asked, Settled
@@ -41,12 +42,13 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         base: Run | None = None,
         time: float | None = None,
         backbone: BackboneConfig | None = None,
+        method: MethodConfig | None = None,
         own: Own | None = None,
         init: str = "",
         priced: bool = False,
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
-        asked = Asked(base, ask, init, time, backbone, priced)
+        asked = Asked(base, ask, init, time, backbone, method, priced)
         return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
 
     return call

@@ -1,6 +1,7 @@
 """Runs without a recipe from end to end: derived, tried, trained, measured, exported; or refused."""
 
 import json
+import math
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,10 @@ from torch import Tensor
 from resmom.commands.pretrain import main
 from resmom.config import ConfigError, from_json
 from resmom.errors import RunDirError, UserError
+from resmom.methodconfig import METHODS
 from resmom.nets.backbones import SmallResNet
 from resmom.ondisk import read_lines
+from resmom.recipes.words import METHOD_NAMES
 from resmom.rundir import RunDir
 from resmom.runs.measuring.gap import gap
 from resmom.runs.pretrain import pretrain, resume
@@ -139,6 +142,24 @@ def test_grey_images_without_labels_from_python(tmp_path: Path, monkeypatch: pyt
     assert (options["image_size"]["value"], options["image_size"]["reason"]) == ("16", "asked for; derived: 32")
     assert options["backbone.widths"]["value"] == "[4, 8]"
     assert options["backbone.widths"]["reason"] == "asked for; derived: [16, 32, 64, 128]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_with_what_is_derived_for_it(
+    name: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but its name is given, and the length: 100 images make queues of 64 and batches of 32."""
+    monkeypatch.setattr(settle, "GLANCE", 0.0)
+    out = tmp_path / "run"
+    short = ["--train.steps", "3", "--image-size", "32", "--device", "cpu", "--workers", "1"]
+    assert main(["--data", str(file), "--out", str(out), "--method", name, *short]) == 0
+    err = capsys.readouterr().err
+    run = from_json(json.loads(RunDir(out).config.read_text())["run"])
+    assert type(run.method) is METHODS[name] and METHOD_NAMES[METHODS[name]] in err
+    lines = [line for line in read_lines(RunDir(out).metrics) if line["kind"] == "train"]
+    assert lines[-1]["step"] == 3 and all(math.isfinite(line["loss"]) for line in lines)
+    assert (run.residual.weight, run.ema.momentum) == (2.0, 0.9) if name == "mocov3" else run.residual.weight == 0
 
 
 @pytest.mark.slow
