@@ -155,6 +155,10 @@ def test_recipes_lists_and_shows(call: Call) -> None:
     assert status == 0 and "# Source: solo-learn" in out
     shown = from_json(json.loads(out[out.index("{") :]))
     assert shown.recipe == "byol_cifar100_r18_residual" and shown.residual.weight == 1.0
+    status, plain, _ = call("recipes", "show", "byol_cifar100_r18_residual", "--json")
+    assert status == 0 and from_json(json.loads(plain)) == shown
+    status, listed, _ = call("recipes", "--json")
+    assert status == 0 and json.loads(listed)["byol_cifar100_r18"].startswith("BYOL on CIFAR-100")
     status, out, err = call("recipes", "show", "--help")
     assert (status, err) == (0, "") and out.startswith("usage: resmom recipes")
 

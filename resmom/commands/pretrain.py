@@ -1,9 +1,10 @@
-"""resmom pretrain [RECIPE] --data DATA --out DIR"""
+"""resmom pretrain [RECIPE|RUN|FILE.json] --data DATA --out DIR"""
 
 import sys
 import textwrap
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -24,7 +25,9 @@ from resmom.config import Run, method_named
 from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import BACKBONES
-from resmom.recipes import RECIPES, names, recipe
+from resmom.recipes import RECIPES, names
+from resmom.rundir import RunDir
+from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain
@@ -46,8 +49,12 @@ def _recipes() -> str:
 
 USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init FILE] [OPTIONS]
        resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]
+       resmom pretrain RUN --out DIR [OPTIONS]
+       resmom pretrain FILE.json --data DATA --out DIR [OPTIONS]
 
-Without a recipe all settings are derived from the images and the machine, and printed with their reasons.
+Without a recipe all settings are derived from the images and the machine, and printed with their reasons. RUN is the
+folder of another run: a new one with its settings, on its images unless --data names others. FILE.json has settings as
+`resmom recipes show NAME` prints them, or is a run.json.
 
 The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
   --backbone NAME            {BACKBONES}
@@ -107,9 +114,10 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     name = None if arguments[0].startswith("-") else arguments[0]
-    if name is not None and name not in names() and Path(name).exists():
-        raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
-    base = None if name is None else recipe(name)
+    begun = None if name is None else _begun(name)
+    base = None if begun is None else begun.run
+    if begun is not None and begun.note:
+        print(begun.note, file=sys.stderr)
     options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
     options, method = take(options, "--method")
     options, size = take(options, "--image-size")
@@ -123,11 +131,12 @@ def main(arguments: list[str]) -> int:
         parts = {"init": init or None, IMAGE_SIZE: side}
         if base is not None:  # a derived run has its method and backbone already
             parts |= {"method": method, "backbone": backbone}
-        return changed(run, {option: value for option, value in parts.items() if value is not None})
+        given = {option: value for option, value in parts.items() if value is not None}
+        return changed(run, given, begun.images if begun is not None else 0)
 
     def asked(run: Run) -> Arguments:
         run = named(run)
-        found = parse(_arguments(run), options, called, ABOUT)
+        found = parse(_arguments(run, begun.data if begun is not None else ""), options, called, ABOUT)
         require_values(options, option_values(run))
         require_one_length(options, 0 if base is None else base.train.steps)
         require_warmup(options, found.run.train.steps > 0, derived=base is None)
@@ -163,7 +172,17 @@ def main(arguments: list[str]) -> int:
     return tell_end(finished, first.json)
 
 
-def _arguments(default: Run) -> type[Arguments]:
-    """The arguments with the fields of a run as defaults; data and out stay without one."""
-    run = ("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=default))
-    return make_dataclass("Arguments", [run], bases=(Arguments,), frozen=True)
+def _begun(name: str) -> Base:
+    """What the run begins as. Raises ConfigError as `base_named` does, and for what looks like images."""
+    path = Path(name)
+    if name not in names() and path.exists() and path.suffix != ".json" and not RunDir(path).config.is_file():
+        raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
+    return base_named(name)
+
+
+def _arguments(default: Run, data: str) -> type[Arguments]:
+    """The arguments with the fields of a run as defaults, and the images of one on disk; `out` stays without one."""
+    own: list[tuple[str, Any, Any]] = [("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=default))]
+    if data:
+        own.append(("data", str, field(default=data)))
+    return make_dataclass("Arguments", own, bases=(Arguments,), frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from resmom.errors import UserError
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.ondisk import read_lines
-from resmom.recipes import recipe
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.compare import compare as compare_grid
@@ -59,7 +58,8 @@ def pretrain(
 
     `data`: a path or name as on the command line, a uint8 N x H x W x C array or N x C x H x W tensor, such a one with
     N labels as a pair, or a map-style Dataset; `test` likewise, for the measurements, with `data` given in Python.
-    `run`: a configuration, or a recipe's name such as "mocov3_cifar100_small"; without one all settings are derived
+    `run`: a configuration, a recipe's name such as "mocov3_cifar100_small", a run folder whose settings to take, or a
+    .json file of a configuration; without one all settings are derived
     from the images and the machine. `change` turns that run into the one you want. `backbone`: a module of your own
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
     backbone. Without `run` both may also be names that the command line has, "resnet18" or "byol". `init`: weights to
@@ -118,11 +118,11 @@ def _opened(data: object, test: object) -> str | Data:
 
 
 def _run_of(run: Run | str | Path) -> Run:
-    """A configuration as it is given, or by its recipe's name."""
+    """A configuration as it is given, by its recipe's name, as a run on disk has it, or in a .json file."""
     if isinstance(run, Run):
         return run
     if isinstance(run, str | Path):
-        return recipe(str(run))
+        return base_named(str(run)).run
     raise UserError(f"{run!r} is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it")
 
 

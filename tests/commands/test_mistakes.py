@@ -110,7 +110,7 @@ MISTAKES = {
     f"{PRETRAIN} --quiet yes": "'yes' is one word too many: --quiet is a switch, without a value; --no-quiet turns it ",
     f"{PRETRAIN} --train.clip_each true": "'true' is one word too many: --train.clip-each is a switch, without a "
     "value; --train.no-clip-each turns it off (",
-    "recipes show mocov3_digits --json": "leave '--json' out",
+    "recipes show mocov3_digits --yaml": "leave '--yaml' out",
     "recipes show mocov3_cifar10_r81": "did you mean mocov3_cifar10_r18",
     "recipes shwo": "there is no 'shwo'",
     "pretrain mocov3_digit --data x.npz --out new": "did you mean mocov3_digits",

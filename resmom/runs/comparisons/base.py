@@ -1,5 +1,7 @@
-"""What the arms of a grid begin as: a recipe, or a run on disk, whose settings may have been derived."""
+"""What a run, or the arms of a grid, begin as: a recipe, a run on disk, whose settings may have been derived, or a file
+that holds a configuration."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +41,18 @@ class Base:
 
 
 def base_named(name: str) -> Base:
-    """The recipe of that name, or the run in that folder as its run.json has it.
+    """The recipe of that name, the run in that folder as its run.json has it, or the configuration in a .json file.
 
-    Raises ConfigError for neither, with the nearest recipes or what the folder holds, and for a run with modules that
-    no configuration describes.
+    Raises ConfigError for none of them, with the nearest recipes or what the folder holds, and for a run with modules
+    that no configuration describes.
     """
     path = Path(name)
+    if path.suffix == ".json" and not path.exists():
+        raise ConfigError(f"there is no file {path}")
     if name in names() or not path.exists():
         return Base(recipe(name), name)
+    if path.suffix == ".json" and path.is_file():
+        return Base(run_in(path), path.stem)
     folder = RunDir(path)
     if not folder.config.is_file():
         plain = path.is_dir() and not any(path.glob("*.json*"))
@@ -75,6 +81,26 @@ def base_named(name: str) -> Base:
         f"{path} has not finished (step {last} of {steps}); only its settings are taken" if last < steps else "",
         int(written.get("images", 0)) if run.recipe == AUTOMATIC else 0,
     )
+
+
+def run_in(path: Path) -> Run:
+    """The configuration in a file: as `resmom recipes show NAME` prints it, its header included, or a run.json.
+
+    Raises ConfigError for a file that is no JSON, and for a grid.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        content = json.loads("\n".join("" if line.startswith("#") else line for line in lines))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON ({error})") from error
+    if isinstance(content, dict) and ("arms" in content or "vary" in content):
+        raise ConfigError(f"{path} is a grid of several runs; `resmom compare {path}` takes it")
+    if isinstance(content, dict) and "run" in content:
+        content = content["run"]
+    try:
+        return from_json(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def per_epoch_of(run: Run, written: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> int | None:

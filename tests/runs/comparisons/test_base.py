@@ -101,6 +101,64 @@ def test_what_cannot_be_begun_from(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         base_named("own")
 
 
+def test_a_configuration_in_a_file(call: Call, tmp_path: Path) -> None:
+    """As `recipes show` prints it, with its header, changed by hand; or a run.json; mistakes are told with the file."""
+    file = tmp_path / "mine.json"
+    shown = call("recipes", "show", "mocov3_digits")[1]
+    file.write_text(shown.replace('"seed": 0', '"seed": 7'))
+    assert shown.startswith("#") and base_named(str(file)).run.train.seed == 7
+    assert base_named(str(file)).name == "mine" and base_named(str(file)).data == ""
+    write_json(file, {"data": "x", "run": to_json(small_run())})
+    assert base_named(str(file)).run == small_run()
+    for content, told in (
+        ("{", r"mine.json cannot be read as JSON \(.*line 1"),
+        ('{"arms": {}, "recipe": "mocov3_digits"}', "mine.json is a grid of several runs; `resmom compare"),
+        ('{"trian": {}}', r"mine.json: the configuration cannot be used: unknown 'trian', did you mean 'train'"),
+        ("[]", "mine.json: the configuration cannot be used: expected an object"),
+    ):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=told):
+            base_named(str(file))
+    with pytest.raises(ConfigError, match=r"there is no file .*other.json"):
+        base_named(str(tmp_path / "other.json"))
+
+
+@pytest.mark.slow
+def test_a_run_with_the_settings_and_images_of_another(call: Call, finished: Path, tmp_path: Path) -> None:
+    """Its images unless others are named; every field is an option; and the file of its settings says the same."""
+    short = ["--train.epochs", "1", "--train.warmup-epochs", "0", "--device", "cpu", "--workers", "1"]
+    assert call("pretrain", finished, "--out", tmp_path / "again", *short, "--train.seed", "5")[0] == 0
+    written = json.loads((tmp_path / "again" / "run.json").read_text())
+    first = small_run(epochs=2)
+    expected = replace(first, train=replace(first.train, epochs=1, warmup_epochs=0, seed=5))
+    assert from_json(written["run"]).train == expected.train and from_json(written["run"]).method == expected.method
+    assert written["data"] == json.loads((finished / "run.json").read_text())["data"]
+    status, _, err = call("pretrain", finished / "run.json", "--out", tmp_path / "b", *short)
+    assert status == 2 and "--data is missing" in err
+    status, _, err = call("pretrain", finished, "--out", finished, *short)
+    assert status == 2 and "already holds a run" in err
+
+
+@pytest.mark.slow
+def test_an_arm_of_a_derived_run_may_name_a_method(call: Call, tmp_path: Path) -> None:
+    """Its queue and heads are made for the images and the network, as `pretrain --method` makes them."""
+    resmom.runs.pretrain.pretrain(Asked(change=tiny), data := images(80), tmp_path / "run", QUIET)
+    assert base_named(str(tmp_path / "run")).images == len(data.train)
+    asked = [
+        "compare",
+        tmp_path / "run",
+        "--out",
+        tmp_path / "out",
+        "--vary",
+        "method=mocov3,mocov2",
+        "--device",
+        "cpu",
+    ]
+    write_images(tmp_path / "images.npz")
+    status, told, err = call(*asked, "--data", tmp_path / "images.npz", "--seeds", "0", "--list")
+    assert (status, err) == (0, "") and "method=mocov2" in told
+
+
 @pytest.mark.slow
 def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
