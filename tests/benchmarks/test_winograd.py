@@ -1,6 +1,7 @@
 """Winograd's algorithm computes what a convolution does, and its benchmark writes what the page quotes."""
 
 import json
+import re
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +32,8 @@ def test_all_stages_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_the_page_quotes_the_committed_measurement() -> None:
     stages = json.loads(Path("docs/results/speed/winograd.json").read_text())["stages"]
     page = " ".join(Path("docs/results/speed/README.md").read_text().split())
-    for name in ("Winograd", "its products alone"):
-        told = [f"{median(ratios(stage, name)):.2f}".removeprefix("0") for stage in stages]
-        assert f"{', '.join(told[:3])} and {told[3]} times" in page
+    assert f"| channels of the stage | {' | '.join(str(stage['channels']) for stage in stages)} |" in page
+    for name, row in (("Winograd", "the whole algorithm"), ("its products alone", "its matrix products alone")):
+        told = [f"{median(ratios(stage, name)):.2f}" for stage in stages]
+        assert re.search(rf"\| {row}[^|]* \| {re.escape(' | '.join(told))} \|", page)
     assert {round(stage["errors"]["Winograd"] / stage["errors"]["convolution"]) for stage in stages} == {5}
