@@ -64,7 +64,7 @@ def cell(data: Data, name: str, seen: int, out: Path) -> dict[str, object] | int
     if finished.interrupted_by is not None:
         return finished.interrupted_by
     knn = newest(read_lines(out / "metrics.jsonl"), "knn")
-    measured = {key: knn[key] for key in ("student", "teacher", "protocol")}
+    measured = {key: knn[key] for key in ("student", "teacher", "protocol") if key in knn}
     return {"steps": finished.steps, "cpu_seconds": round(spent, 1), **measured}
 
 
@@ -87,7 +87,8 @@ def work(arguments: argparse.Namespace) -> int | None:
             return found
         line = {"images": images, "name": name, "seen": arguments.seen, **found}
         keep(cells, {**line, "environment": shareable(environment())})
-        print(f"{own.origin}, {name}: student {found['student']:.2f}, teacher {found['teacher']:.2f}", flush=True)
+        teacher = f", teacher {found['teacher']:.2f}" if "teacher" in found else ""
+        print(f"{own.origin}, {name}: student {found['student']:.2f}{teacher}", flush=True)
     return None
 
 

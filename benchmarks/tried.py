@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
+from resmom.methodconfig import METHODS
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
@@ -19,6 +20,7 @@ from resmom.recipes import with_residual
 from resmom.recipes.automatic import automatic, warmup
 from resmom.recipes.facts import Facts
 from resmom.recipes.teaching import momentum_of
+from resmom.recipes.words import METHOD_NAMES
 from resmom.runs.growth import policies
 from resmom.train.optim import AdamW
 from resmom.views.policy import IMAGENET
@@ -54,6 +56,21 @@ def seeded(setting: Setting, seed: int) -> Setting:
         return replace(run, train=replace(run.train, seed=seed))
 
     return with_seed
+
+
+def as_derived(method: str) -> Setting:
+    """What is derived with the narrow network for a method that is named: heads, queue, optimiser and views follow it.
+
+    MoCo-v3 is the derived method, with what was measured of it. For iBOT the backbone is a transformer.
+    """
+
+    def setting(facts: Facts) -> Run:
+        named = None if method == "mocov3" else METHODS[method]()
+        backbone = None if method == "ibot" else SmallResNet((16, 32, 64, 128))
+        log = Log(line_steps=50, save_epochs=0, knn_epochs=0)
+        return replace(automatic(replace(facts, backbone=backbone, method=named)).run, log=log)
+
+    return setting
 
 
 def for_its_work(sizes: tuple[float, ...] = (), **given: object) -> Setting:
@@ -191,6 +208,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
     **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
+    **{f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS},
 }
 
 # What came out more than two standard deviations of the base above it with one seed, once more with two others, and the
