@@ -149,7 +149,7 @@ def _require_whole(place: str, shorter_side: int, packed: bool = False) -> None:
         what = "a pack, whose sizes are fixed" if packed else "arrays, with nothing to decode"
         other = f", or pack the folder once more with --side {shorter_side}" if packed else ""
         raise DataError(
-            f"@shorter-side={shorter_side} is for folders with JPEG files, and {place} is {what}; leave it out{other}"
+            f"@shorter-side={shorter_side} decodes JPEG files smaller, and {place} is {what}; leave it out{other}"
         )
 
 
