@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, required=True, help="folder of result files")
     parser.add_argument("--state", type=Path, default=Path("/tmp/resmom-harness"), help="folder of unfinished runs")
     parser.add_argument("--data", default="", help="for train: what `resmom pretrain --data` takes")
-    parser.add_argument("--only", default="", help="for throughput: a part of the names of the cases to measure")
+    parser.add_argument("--only", default="", help="for check and throughput: a part of the names of what to do")
     parser.add_argument(
         "--precision", nargs="+", choices=throughput.PRECISIONS, default=throughput.PRECISIONS, help="for throughput"
     )
@@ -43,18 +43,18 @@ def main() -> int:
     parser.add_argument("--toy", action="store_true", help="everything tiny: tries the path, measures nothing")
     a = parser.parse_args()
     for name, part, usual in (
-        ("only", "throughput", ""),
-        ("precision", "throughput", throughput.PRECISIONS),
-        ("compile", "train", None),
+        ("only", ("check", "throughput"), ""),
+        ("precision", ("throughput",), throughput.PRECISIONS),
+        ("compile", ("train",), None),
     ):
-        if a.part != part and getattr(a, name) != usual:
-            parser.error(f"--{name} is for {part}")
+        if a.part not in part and getattr(a, name) != usual:
+            parser.error(f"--{name} is for {' and '.join(part)}")
     until = time.monotonic() + 60 * a.minutes
     a.results.mkdir(parents=True, exist_ok=True)
     try:
         if a.part == "check":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU is first used
-            return check.work(a.results / "check.jsonl", a.device, a.toy)
+            return check.work(a.results / "check.jsonl", a.device, a.toy, until, a.only)
         if a.part == "throughput":
             return throughput.work(a.results / "throughput.jsonl", a.device, a.toy, until, a.only, a.precision)
         if a.part == "chain":

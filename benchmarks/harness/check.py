@@ -1,6 +1,7 @@
 """Does everything run on this device, and does it compute what the CPU computes?"""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -15,9 +16,10 @@ from benchmarks.harness.checkruns import KINDS, check_kind, check_run
 from benchmarks.harness.throughput import CASES, PLAN, shrunk
 from resmom.config import Run
 from resmom.data.source import ArraySource, Data
+from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import DinoViT
-from resmom.ondisk import append_line
+from resmom.ondisk import append_line, read_lines
 from resmom.recipes import recipe, with_residual
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment, shareable
@@ -32,8 +34,11 @@ WIDTH = 64
 """Of heads and queues of the small networks that are watched."""
 
 
-def work(results: Path, device_name: str, toy: bool) -> int:
-    """Run every check, write a line each; 0 if all hold."""
+def work(results: Path, device_name: str, toy: bool, until: float = math.inf, only: str = "") -> int:
+    """Run every check that the results do not have yet, write a line each, until the time is up; 0 if all hold.
+
+    `only` names the checks by a part of their names; 3 where some are left. What failed is tried again by a new call.
+    """
     device = default_device(device_name)
     checks: dict[str, Callable[[torch.device], dict[str, Any]]] = {
         "views equal the CPU's": check_views,
@@ -42,8 +47,17 @@ def work(results: Path, device_name: str, toy: bool) -> int:
         "a run, resumed exactly, evaluated": check_run,
         **{f"a run: {name}": partial(check_kind, kind) for name, kind in KINDS.items()},
     }
+    chosen = {name: one for name, one in checks.items() if only.lower() in name.lower()}
+    if not chosen:
+        raise UserError(f"--only is '{only}', which is in none of {'; '.join(checks)}")
+    held = {(line["check"], line["device"], line["toy"]) for line in read_lines(results) if line["holds"]}
     failed = 0
-    for name, one in checks.items():
+    for name, one in chosen.items():
+        if (name, str(device), toy) in held:
+            continue
+        if time.monotonic() > until - (5 if toy else 60):
+            print("time is up; call again for the rest")
+            return 3
         began = time.perf_counter()
         try:
             found = {"holds": True, **one(device)}

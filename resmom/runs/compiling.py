@@ -14,12 +14,17 @@ import torch
 
 from resmom.config import ConfigError
 from resmom.method import Method
+from resmom.methodconfig import MethodConfig, masks_of
 from resmom.runs.job import backbone_of
 from resmom.runs.machine import Compile, Machine, Trainer
 from resmom.train.state import networks_of
 
 MODES = {"kernels": "default", "graphs": "reduce-overhead"}
 """inductor's modes. The second records CUDA graphs, so that the host has next to nothing to do in a step."""
+
+FORMS = 32
+"""Forms of one piece of code that may be kept compiled: student and teacher, training and not, and each size of views.
+Past torch's own 8 it would go on uncompiled without a word."""
 
 
 def require_compiler(how: Compile, device: torch.device) -> None:
@@ -32,6 +37,15 @@ def require_compiler(how: Compile, device: torch.device) -> None:
     if how != "no" and device.type == "cpu" and shutil.which(compiler) is None:
         raise ConfigError(
             f"--compile needs a C++ compiler on a CPU, and there is no {compiler}; install one, or leave it out"
+        )
+
+
+def require_compilable(method: MethodConfig, how: Compile) -> None:
+    """Raise ConfigError for a method of which nothing would be compiled."""
+    if how != "no" and masks_of(method) is not None:
+        raise ConfigError(
+            f"{type(method).__name__} goes through its transformer part by part, which --compile does not reach; leave "
+            "it out"
         )
 
 
@@ -62,14 +76,16 @@ def compile_backbones(method: Method, how: Compile, *, alone: bool = True) -> No
     """Have both backbones compiled at their first call. Names and values of their weights stay as they are.
 
     Few forms of one piece of code are kept compiled, and all networks share theirs: those of an earlier run in this
-    process would leave no room, so they are dropped first, unless it is not `alone`.
+    process would leave no room, so they are dropped first, unless it is not `alone`. Each size of views and of batches
+    has a form of its own: one for sizes that are left open is slower, and could not keep images channels last.
     """
     if how == "no":
         return
     if alone:
         torch.compiler.reset()
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, FORMS)
     for network in networks_of(method).values():
-        backbone_of(network).compile(mode=MODES[how])
+        backbone_of(network).compile(mode=MODES[how], dynamic=False)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.recipes import base_of
-from resmom.runs.blocks import Blocks, steps_of
+from resmom.runs.blocks import MOST, Blocks, steps_of
 from resmom.runs.channels import require_channels
 from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
@@ -103,6 +103,11 @@ class Job:
         for tensor in (*batch.views, *batch.masks, batch.index):  # allocated beside training, used by it
             tensor.record_stream(torch.cuda.default_stream(self.device))
         return batch
+
+    def ahead(self, workers: int) -> int | None:
+        """Batches to make ahead with so many threads: a block of resident images at least, or a step would wait for the
+        next one each time; None for the loader's own choice."""
+        return None if self.resident is None else max(2 * workers, MOST)
 
     def _made(self, index: NDArray[np.int64], step: int) -> Batch:
         run, policy, epoch = self.run, self.policy(step), step // self.per_epoch

@@ -88,7 +88,10 @@ def train(
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
     first = _first_weights(job, journal)
-    with measured_kernels(job.device), prefetch(job.batch, state.step, job.steps, workers) as batches:
+    with (
+        measured_kernels(job.device),
+        prefetch(job.batch, state.step, job.steps, workers, job.ahead(workers)) as batches,
+    ):
         with progress.paused(), as_written(how):
             _measure_due(job, journal, folder, progress)
         state.method.train()

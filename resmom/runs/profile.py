@@ -101,7 +101,7 @@ def _profile(job: Job, workers: int, seconds: float, operations: float) -> Profi
     began = waited = 0.0
     before: dict[str, float] = {}
     steps = -WARM_UP
-    with prefetch(job.batch, 0, 1_000_000_000, workers) as batches:
+    with prefetch(job.batch, 0, 1_000_000_000, workers, job.ahead(workers)) as batches:
         for batch in batches:
             step = min(state.step, job.steps - 1)
             now = job.plan(step)

@@ -16,7 +16,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.announce import settings_words, summary
-from resmom.runs.compiling import require_compiler
+from resmom.runs.compiling import require_compilable, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.limits import usable_cores
@@ -53,9 +53,14 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     require_alike(opened)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
+    how = (machine.compile if isinstance(machine, Trainer) else None) or "no"
+    if asked.base is not None:
+        require_compilable(asked.change(asked.base).method, how)
     settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
     if settled.run.init:  # whoever resumes may stand in another folder
         settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
+    if own.method is None:
+        require_compilable(settled.run.method, how)
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
     if notice := rehearse(job):

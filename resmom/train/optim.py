@@ -228,6 +228,10 @@ def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
         raise ValueError(f"the optimiser saved there has {len(saved['param_groups'])} groups, this one {len(own)}")
     groups = [{**group, **how} for group, how in zip(saved["param_groups"], own, strict=True)]
     optimizer.load_state_dict({**saved, "param_groups": groups})
+    for group in optimizer.param_groups:  # of parameters frozen until now, for which a CPU's step has kept nothing
+        for p in group["params"] if group.get("fused") and group.get("momentum") else ():
+            if optimizer.state[p].get("momentum_buffer") is None:
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def gated_step(optimizer: Optimizer, counts: Tensor) -> None:

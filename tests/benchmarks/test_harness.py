@@ -223,7 +223,8 @@ def test_compiled_steps_are_set_against_ours_and_one_that_fails_costs_no_other(
 
     modes: list[str] = []
 
-    def compiling(module: nn.Module, mode: str) -> None:
+    def compiling(module: nn.Module, mode: str, dynamic: bool) -> None:
+        assert not dynamic
         modes.append(mode)
         if mode == "reduce-overhead":
             module.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("no graphs here\nat all")))
@@ -243,7 +244,7 @@ from benchmarks.harness.throughput import Case, measure_compiled
 torch.set_num_threads(1)
 torch._dynamo.config.recompile_limit = 2
 original = nn.Module.compile
-nn.Module.compile = lambda module, mode: original(module, backend="eager")
+nn.Module.compile = lambda module, mode, dynamic: original(module, backend="eager", dynamic=dynamic)
 for _ in range(2):
     line = measure_compiled(Case("mocov3_digits", 4, 32, 16), "fp32", torch.device("cpu"), toy=True)
     print(line["compiled"]["compiled"])
@@ -300,6 +301,28 @@ def test_throughput_and_checks_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     found = check.check_losses(torch.device("cpu"), toy=True)
     assert found["holds"] and found["fp32_to_cpu"] == 0.0
     assert check.check_views(torch.device("cpu"))["holds"]
+
+
+def test_checks_go_on_where_they_were_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds is not done again; what failed is; the time is kept; and a part of the names may be asked for."""
+    done: list[str] = []
+
+    def checked(name: str, holds: bool = True) -> Callable[..., dict[str, Any]]:
+        return lambda *_, **__: (done.append(name), {"holds": holds})[1]
+
+    monkeypatch.setattr(check, "KINDS", {"fp16": object()})
+    monkeypatch.setattr(check, "check_views", checked("views"))
+    monkeypatch.setattr(check, "check_losses", checked("losses", holds=False))
+    monkeypatch.setattr(check, "check_synchronisation", checked("synchronisation"))
+    monkeypatch.setattr(check, "check_run", checked("run"))
+    monkeypatch.setattr(check, "check_kind", lambda kind, device: checked("kind")())
+    results = tmp_path / "check.jsonl"
+    assert check.work(results, "cpu", True, until=0.0) == 3 and done == []
+    assert check.work(results, "cpu", True, only="views") == 0 and done == ["views"]
+    assert check.work(results, "cpu", True) == 1 and done[1:] == ["losses", "synchronisation", "run", "kind"]
+    assert check.work(results, "cpu", True) == 1 and done[5:] == ["losses"]
+    with pytest.raises(UserError, match="--only is 'vews', which is in none of views equal the CPU's; losses"):
+        check.work(results, "cpu", True, only="vews")
 
 
 @pytest.mark.slow

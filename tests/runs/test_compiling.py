@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import resmom
 from resmom.config import ConfigError
 from resmom.errors import UserError
+from resmom.methods.ibot import Ibot
+from resmom.methods.mocov3 import MoCoV3
 from resmom.ondisk import read_lines
+from resmom.recipes import recipe
 from resmom.runs import pretrain as pretraining
-from resmom.runs.compiling import compiled, how_to_compile, require_compiler
+from resmom.runs.compiling import compiled, how_to_compile, require_compilable, require_compiler
 from resmom.runs.environment import compile_asked, compile_used
 from resmom.runs.machine import Machine, Trainer
 from tests.conftest import Call
@@ -22,6 +26,32 @@ from tests.runs.comparisons.grids import TINY
 from tests.runs.crash import small_run, write_images
 
 # In a process of its own, without the checks of types that tests have and dynamo cannot follow.
+MICRO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import resmom
+from tests.runs.crash import small_run
+
+torch.set_num_threads(1)
+original, shapes = nn.Module.compile, []
+
+def backend(graph, inputs):
+    tensors = [given for given in inputs if isinstance(given, torch.Tensor) and given.ndim == 4]
+    views = [tensor for tensor in tensors if tensor.shape[2] > 7]  # weights have 3 there
+    shapes.append((len([s for s in inputs if isinstance(s, torch.SymInt)]), int(views[-1].shape[0])))
+    return graph.forward
+
+nn.Module.compile = lambda module, mode, dynamic: original(module, backend=backend, dynamic=dynamic)
+run, place = small_run(epochs=2), Path(sys.argv[1])
+run = replace(run, train=replace(run.train, micro_batch=run.train.batch // 2))
+resmom.pretrain(place / "images.npz", place / "run", run, device="cpu", quiet=True, compile="kernels")
+print(sorted(set(shapes)), run.train.batch)
+"""
 COMPILED = """
 import sys
 from dataclasses import replace
@@ -37,9 +67,9 @@ from tests.runs.crash import small_run
 torch.set_num_threads(1)
 original, modes = nn.Module.compile, []
 
-def compiling(module, mode):
+def compiling(module, mode, dynamic):
     modes.append(mode)
-    original(module, backend="aot_eager")
+    original(module, backend="aot_eager", dynamic=dynamic)
 
 nn.Module.compile = compiling
 place = Path(sys.argv[1])
@@ -61,6 +91,26 @@ def test_a_compiled_run_is_the_same_and_compiles_its_steps_alone(tmp_path: Path)
         assert plain[network].keys() == fast[network].keys()
         for name, value in plain[network].items():
             torch.testing.assert_close(fast[network][name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_every_size_of_batches_has_a_form_of_its_own(tmp_path: Path) -> None:
+    """The teacher sees whole batches, the student halves: no form is compiled for sizes that are left open."""
+    write_images(tmp_path / "images.npz")
+    said = subprocess.run([sys.executable, "-c", MICRO, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[(0, 4), (0, 8)] 8"
+
+
+def test_a_method_of_which_nothing_would_be_compiled_is_refused(tmp_path: Path) -> None:
+    require_compilable(Ibot(), "no")
+    require_compilable(MoCoV3(), "kernels")
+    with pytest.raises(ConfigError, match="Ibot goes through its transformer part by part, which --compile does not"):
+        require_compilable(Ibot(), "kernels")
+    run = replace(recipe("ibot_imagenet_vits"), train=replace(small_run().train, batch=8))
+    data = write_images(tmp_path / "images.npz")
+    with pytest.raises(ConfigError, match="which --compile does not reach"):
+        resmom.pretrain(data, tmp_path / "run", run, device="cpu", quiet=True, compile="kernels")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_compiled_is_told_before_anything_is_written(

@@ -10,7 +10,17 @@ from torch import Tensor
 
 from resmom.evaluate.online import OnlineClassifier
 from resmom.losses.residual import Residual
-from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer, load_optimizer
+from resmom.train.optim import (
+    Adam,
+    AdamW,
+    Lars,
+    OptimConfig,
+    Sgd,
+    build_optimizer,
+    gated_step,
+    load_optimizer,
+    set_rate,
+)
 from resmom.train.plan import Plan
 from resmom.train.state import State, load_state, read_skips, state_dict
 from resmom.train.step import Rules, train_step
@@ -176,6 +186,25 @@ def test_a_state_of_another_kind_of_machine_is_taken_over(config: OptimConfig, b
     kinds = [group.get("fused") for group in other.optimizer.param_groups]
     fresh = state(config, after).optimizer
     assert kinds == [group.get("fused") for group in fresh.param_groups]
+
+
+def test_what_was_frozen_on_a_cpu_may_begin_to_learn_on_a_gpu() -> None:
+    """A step on a CPU keeps no momentum of parameters that had no gradient yet; a fused one needs some of all."""
+    weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]
+    network = torch.nn.ParameterList(weights)
+    here = build_optimizer(Sgd(), network, gated=False)
+    weights[0].grad = torch.ones(2)
+    set_rate(here, 0.1)
+    here.step()
+    there = build_optimizer(Sgd(), network, gated=True)
+    load_optimizer(there, copy.deepcopy(here.state_dict()))
+    set_rate(there, 0.1)
+    weights[1].grad = torch.ones(3)
+    before = weights[1].detach().clone()
+    gated_step(there, torch.tensor(True))
+    assert not torch.equal(weights[1], before)
+    expected = torch.ones(3) + Sgd().weight_decay * before  # its gradient, decayed
+    torch.testing.assert_close(there.state[weights[1]]["momentum_buffer"], expected)
 
 
 def test_an_optimiser_of_other_groups_is_refused() -> None:
