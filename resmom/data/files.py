@@ -88,6 +88,10 @@ class FileSource(Source):
             return [self._readable(among, at) for at in places.tolist()]
         return self.read(among[places])
 
+    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
+        """See `Source.pixels`."""
+        return self.decode(at) if self._pixels is None else self._held(at)
+
     def pieces(self, index: Index) -> Iterator[Index]:
         """See `Source.pieces`."""
         if self._pixels is not None:
@@ -113,6 +117,9 @@ class FileSource(Source):
 
     def names(self) -> Sequence[str]:
         return [self._store.names[at] for at in self._rows.tolist()]
+
+    def name_of(self, at: int) -> str:
+        return self._store.names[int(self._rows[at])]
 
     @property
     def store(self) -> Store:
@@ -172,7 +179,7 @@ class FileSource(Source):
 
     def _keep(self, failed: dict[int, str]) -> Index:
         """Drop the images that failed, given with the reasons, and say which are left: (n,) of the numbers so far."""
-        self._broken |= {self._name(at): reason for at, reason in failed.items()}
+        self._broken |= {self.name_of(at): reason for at, reason in failed.items()}
         keep = np.ones(len(self), dtype=bool)
         keep[list(failed)] = False
         if not keep.any():
@@ -183,9 +190,6 @@ class FileSource(Source):
             self._rows = self._rows[left]
             self.labels = None if self.labels is None else self.labels[left]
         return left
-
-    def _name(self, at: int) -> str:
-        return self._store.names[int(self._rows[at])]
 
     def decode(self, at: int) -> UInt8[Tensor, "3 h w"]:
         """Image `at` from its file, whatever is held in RAM. Raises UnreadableImage with the reason."""
@@ -204,7 +208,7 @@ class FileSource(Source):
                 return self.decode(at)
             except UnreadableImage as error:
                 with self._lock:
-                    self._broken.setdefault(self._name(at), error.reason)
+                    self._broken.setdefault(self.name_of(at), error.reason)
                     self._failed.add(at)
         raise DataError(self._hopeless(f"none of {len(among)} images of {self.name} can be read any more"))
 

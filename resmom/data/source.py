@@ -53,6 +53,10 @@ class Source(ABC):
         of `among`, after the last of which comes the first."""
         return self.read(among[places])
 
+    def pixels(self, at: int) -> UInt8[Tensor, "c h w"]:
+        """Image `at` by itself, with nothing in its place. Raises UnreadableImage where it cannot be decoded."""
+        return self.read(np.array([at]))[0]
+
     def pieces(self, index: Index) -> Iterator[Index]:
         """The images `index` in parts, in that order, of which each can be read without filling the memory with decoded
         photos: one part where nothing is decoded to be read."""
@@ -75,6 +79,11 @@ class Source(ABC):
     def names(self) -> Sequence[str] | None:
         """(N,) the images' paths below their folder, with `/`; None for images that have none, such as arrays."""
         return None
+
+    def name_of(self, at: int) -> str | None:
+        """What `names` has for image `at`, without making all of them."""
+        names = self.names()
+        return None if names is None else names[at]
 
     @final
     def subset(self, index: Index) -> "Subset":
@@ -156,6 +165,9 @@ class Subset(Source):
     def read_among(self, among: Index, places: Index) -> Images:
         return self._root.read_among(self._at[among], places)
 
+    def pixels(self, at: int) -> UInt8[Tensor, "c h w"]:
+        return self._root.pixels(int(self._at[at]))
+
     def pieces(self, index: Index) -> Iterator[Index]:
         start = 0
         for piece in self._root.pieces(self._at[self._checked(index)]):
@@ -174,6 +186,9 @@ class Subset(Source):
         names = self._source.names()
         return None if names is None else [names[at] for at in self._index.tolist()]
 
+    def name_of(self, at: int) -> str | None:
+        return self._root.name_of(int(self._at[at]))
+
     def fingerprint(self) -> str:
         return digest([self._source.fingerprint().encode(), self._index.tobytes()])
 
@@ -181,6 +196,11 @@ class Subset(Source):
     def whole(self) -> Source:
         """The source that this is a part of."""
         return self._source
+
+    @property
+    def root(self) -> Source:
+        """The source that this is a part of, or a part of a part."""
+        return self._root
 
     @property
     def index(self) -> Index:

@@ -148,14 +148,23 @@ def resized(image: Boxed, side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _
 
     Raises DataError for an image that cannot be read, or has not the size its boxes speak of.
     """
+    return scaled(_pixels(image), side, longest)
+
+
+def _pixels(image: Boxed) -> UInt8[Tensor, "3 _ _"]:
     pixels = needed(decode, image.path)
     height, width = pixels.shape[1:]
     require_size(image.path, (height, width), image.size, "boxes")
-    out = by_factor(pixels, factor(image.size, side, longest))
+    return pixels
+
+
+def scaled(pixels: UInt8[Tensor, "3 _ _"], side: int, longest: int) -> tuple[UInt8[Tensor, "3 _ _"], Any]:
+    """The same of pixels that are there."""
+    height, width = pixels.shape[1:]
+    out = by_factor(pixels, factor((height, width), side, longest))
     return out, np.array([out.shape[2] / width, out.shape[1] / height])
 
 
-@torch.no_grad()
 def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.device) -> list[Found]:
     """What a detector finds in every image, one image at a time so that none depends on another's padding.
 
@@ -163,17 +172,23 @@ def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.de
     """
     was = model.training
     model.eval()
-    found = []
-    for image in data.images:
-        pixels, scale = resized(image, config.test_side, config.longest)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            (said,) = model([pixels.to(device).float() / 255])
-        boxes = said["boxes"].double().cpu().numpy() / np.concatenate([scale, scale])
-        with_masks = "masks" in said and image.masks is not None
-        masks = found_masks(said["masks"], said["boxes"], scale, image) if with_masks else None
-        found.append(Found(boxes, said["scores"].double().cpu().numpy(), said["labels"].cpu().numpy() - 1, masks))
+    found = [detected(model, _pixels(image), config, device, image.masks is not None) for image in data.images]
     model.train(was)
     return found
+
+
+@torch.no_grad()
+def detected(
+    model: nn.Module, pixels: UInt8[Tensor, "3 _ _"], config: Detect, device: torch.device, with_masks: bool
+) -> Found:
+    """What a detector in evaluation mode finds in one image, in its pixels; with masks if asked for and it has any."""
+    shown, scale = scaled(pixels, config.test_side, config.longest)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        (said,) = model([shown.to(device).float() / 255])
+    boxes = said["boxes"].double().cpu().numpy() / np.concatenate([scale, scale])
+    size = (pixels.shape[1], pixels.shape[2])
+    masks = found_masks(said["masks"], said["boxes"], scale, size) if with_masks and "masks" in said else None
+    return Found(boxes, said["scores"].double().cpu().numpy(), said["labels"].cpu().numpy() - 1, masks)
 
 
 @dataclass(frozen=True)

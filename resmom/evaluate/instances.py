@@ -23,16 +23,19 @@ def true_masks(image: Boxed, keep: Bool[np.ndarray, " n"], size: tuple[int, int]
 
 
 def found_masks(
-    shares: Float[Tensor, "n 1 side side"], boxes: Float[Tensor, "n 4"], scale: Float[np.ndarray, "2"], image: Boxed
+    shares: Float[Tensor, "n 1 side side"],
+    boxes: Float[Tensor, "n 4"],
+    scale: Float[np.ndarray, "2"],
+    size: tuple[int, int],
 ) -> tuple[bytes, ...]:
-    """What a detector says of the insides of its boxes, as masks on the image at its own size.
+    """What a detector says of the insides of its boxes, as masks on the image at its own `size` (height, width).
 
     Boxes are in pixels of the image as the detector saw it, `scale` times as wide and high. A pixel belongs to the
     object where the value at its centre, bilinear between those of the box, is .5 or more (Detectron2's rule).
     """
     # torchvision learns masks whose pixels lie at whole coordinates, half a pixel before their centres.
     there = (boxes.double().cpu() + 0.5) / torch.from_numpy(np.concatenate([scale, scale]))
-    return tuple(encoded(mask[None])[0] for mask in _pasted(shares[:, 0].double().cpu(), there, image.size))
+    return tuple(encoded(mask[None])[0] for mask in _pasted(shares[:, 0].double().cpu(), there, size))
 
 
 def _pasted(

@@ -63,16 +63,26 @@ def overlap(votes: Votes, data: MaskData, side: int, longest: int, device: torch
     return Overlap(total)
 
 
-@torch.no_grad()
 def named(votes: Votes, image: Masked, side: int, longest: int, device: torch.device) -> Int64[np.ndarray, "h w"]:
     """The class with most votes for every pixel of an image's mask, the image shown whole at `side`.
 
     Raises ValueError for votes that are not finite.
     """
-    pixels = read(image, factor(image.size, side, longest))
-    found = votes(pixels.to(device).float() / 255, image.size)
-    if not found.isfinite().all():
+    said = most_votes(votes, read(image, factor(image.size, side, longest)), image.size, device)
+    if said is None:
         raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
+    return said
+
+
+@torch.no_grad()
+def most_votes(
+    votes: Votes, shown: UInt8[Tensor, "3 _ _"], size: tuple[int, int], device: torch.device
+) -> Int64[np.ndarray, "h w"] | None:
+    """The class with most votes for every pixel of an image of `size`, which is `shown` at another; None where a vote
+    is not finite."""
+    found = votes(shown.to(device).float() / 255, size)
+    if not found.isfinite().all():
+        return None
     said: Int64[np.ndarray, "h w"] = found.argmax(0).cpu().numpy()
     return said
 

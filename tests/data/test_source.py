@@ -1,9 +1,14 @@
 """Arrays and subsets as sources, and what their fingerprints see."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from resmom.data.folder import open_folder
+from resmom.data.rgb import UnreadableImage
 from resmom.data.source import ArraySource, DataError, digest
 
 
@@ -39,6 +44,28 @@ def test_a_subset_is_a_source_of_its_own() -> None:
     assert torch.equal(some.subset(np.array([1])).read(np.array([0])), images()[[2]])
     assert some.classes == source.classes and some.unreadable == []
     assert source.subset(np.array([], dtype=np.int64)).sizes.shape == (0, 2)
+
+
+def test_one_image_and_one_name(tmp_path: Path) -> None:
+    """Of an array, of files, and of parts of both; a file that cannot be decoded has nothing in its place."""
+    source = ArraySource("toy", images())
+    part = source.subset(np.array([7, 2, 11])).subset(np.array([2, 0]))
+    assert torch.equal(source.pixels(3), images()[3]) and torch.equal(part.pixels(0), images()[11])
+    assert part.root is source and part.name_of(0) is None
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for name, shown in (("a.png", noise), ("b.jpg", noise), ("c.png", np.full_like(noise, 3))):
+        Image.fromarray(shown).save(tmp_path / name)
+    broken = tmp_path / "b.jpg"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    for limit, names in ((0, ["a.png", "b.jpg", "c.png"]), (2**20, ["a.png", "c.png"])):
+        files = open_folder(tmp_path, limit).train
+        assert [files.name_of(at) for at in range(len(files))] == names
+        last = files.subset(np.array([len(names) - 1]))
+        assert last.name_of(0) == "c.png" and last.pixels(0).unique().tolist() == [3]
+    files = open_folder(tmp_path, 0).train
+    with pytest.raises(UnreadableImage, match="cut short"):
+        files.pixels(1)
+    assert files.unreadable == [] and len(files.failed) == 0
 
 
 def test_later_changes_of_the_index_do_not_reach_a_subset() -> None:

@@ -77,7 +77,7 @@ def test_what_is_learned_comes_back_where_it_was(image: Boxed, factor: float) ->
     scale = np.array([factor, factor])
 
     def overlap(shift: float) -> float:
-        found = found_masks(targets, boxes + shift, scale, image)
+        found = found_masks(targets, boxes + shift, scale, image.size)
         over = mask_overlaps(found, image.masks or (), np.zeros(2, bool), image.size)
         assert over[0, 1] == over[1, 0] == 0
         return float(over.diagonal().min())
@@ -88,10 +88,10 @@ def test_what_is_learned_comes_back_where_it_was(image: Boxed, factor: float) ->
 
 def test_masks_end_where_the_image_does(image: Boxed) -> None:
     boxes = torch.tensor([[-20.0, -20, 9.75, 9.75], [59.75, 39.75, 90, 70], [5, 5, 5, 9], [80, 5, 90, 9]])
-    found = decoded(found_masks(torch.ones(4, 1, 28, 28), boxes, np.ones(2), image), image.size)
+    found = decoded(found_masks(torch.ones(4, 1, 28, 28), boxes, np.ones(2), image.size), image.size)
     assert found.sum((1, 2)).tolist() == [100, 32, 0, 0]
     assert found[0, :10, :10].all() and found[1, 40:, 60:].all()
-    assert found_masks(torch.ones(0, 1, 28, 28), torch.zeros(0, 4), np.ones(2), image) == ()
+    assert found_masks(torch.ones(0, 1, 28, 28), torch.zeros(0, 4), np.ones(2), image.size) == ()
 
 
 def test_boxes_and_masks_have_scores_of_their_own(image: Boxed) -> None:
