@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole: written beside and put in place, or line by line; JSON, and damage told by file."""
+"""Files and folders that a crash leaves whole: written beside, put in place. Lines and JSON, damage told by file."""
 
 import errno
 import fcntl
@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -102,6 +103,71 @@ def _sweep(path: Path) -> None:
         with suppress(OSError), draft.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()
+
+
+def require_new_folder(path: Path) -> None:
+    """Raise RunDirError unless `path` is not there yet, or an empty folder."""
+    if path.exists() and not path.is_dir():
+        raise RunDirError(f"{path} is a file; give a folder (--out) that does not exist yet or is empty")
+    if path.is_dir() and any(path.iterdir()):
+        raise RunDirError(f"{path} holds something already, which is never written over; give another --out")
+    if path.is_dir() and path.samefile(Path.cwd()):
+        raise RunDirError(
+            f"{path} is the folder that you work in, and --out is put in place whole; name a folder in it"
+        )
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `path` (not there yet, or an empty folder) once the block has ended well.
+
+    What fails leaves nothing there. What a writer that was killed has left beside it, the next writer takes away.
+    Raises RunDirError as `require_new_folder` does, at the beginning and at the end.
+    """
+    require_new_folder(path)
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_folders(place)
+    draft, held = _draft_folder(place)
+    try:
+        with _naming(place):
+            yield draft
+            for folder, _, names in os.walk(draft):
+                for name in names:
+                    with (Path(folder) / name).open("rb+") as file:
+                        os.fsync(file.fileno())
+                flush_folder(Path(folder))
+            require_new_folder(path)
+            draft.rename(place)
+            flush_folder(place.parent)
+    finally:
+        os.close(held)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_folder(path: Path) -> tuple[Path, int]:
+    """A new folder beside `path`, and what holds its lock, as for `_draft`."""
+    while True:
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        draft.mkdir()
+        held = os.open(draft, os.O_RDONLY)
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if draft.exists():
+            return draft, held
+        os.close(held)
+
+
+def _sweep_folders(path: Path) -> None:
+    """As `_sweep`, of folders."""
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError):
+            held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(draft)
+            finally:
+                os.close(held)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
