@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from resmom.diagnose.gap import gap as gap
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
+    from resmom.runs.classifierfile import load_classifier as load_classifier
+    from resmom.runs.predicting.load import load_detector as load_detector
+    from resmom.runs.predicting.load import load_segmenter as load_segmenter
     from resmom.runs.python import compare as compare
     from resmom.runs.python import pretrain as pretrain
     from resmom.runs.python import result as result
@@ -25,6 +28,9 @@ _HOME = {
     "Result": "resmom.runs.result",
     "compare": "resmom.runs.python",
     "load": "resmom.runs.result",
+    "load_classifier": "resmom.runs.classifierfile",
+    "load_detector": "resmom.runs.predicting.load",
+    "load_segmenter": "resmom.runs.predicting.load",
     "pretrain": "resmom.runs.python",
     "result": "resmom.runs.python",
     "resume": "resmom.runs.python",
@@ -38,6 +44,9 @@ __all__ = [
     "compare",
     "gap",
     "load",
+    "load_classifier",
+    "load_detector",
+    "load_segmenter",
     "pretrain",
     "recipe",
     "residual",

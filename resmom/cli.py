@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "kNN and linear probe of a run's student and teacher",
     "detect": "a run's backbones as object detectors: train, resume, evaluate",
     "segment": "a run's backbones at naming every pixel: train, resume, evaluate",
+    "predict": "what was trained, on images without labels: boxes, masks, classes",
     "gap": "the gap between student and teacher of a run",
     "embed": "images to vectors, as arrays in one file",
     "compare": "arms of a grid over several seeds, and which differences are resolved",

@@ -218,10 +218,12 @@ def no_run(path: Path) -> str:
     """Why `path` is no run folder, and what to do."""
     if not path.exists():
         return f"{path} does not exist; name a run folder (start a run with `resmom pretrain`)"
-    for verb, things in (("detect", "detectors"), ("segment", "segmentation networks")):
+    tuned = (("detect", "detectors", "load_detector"), ("segment", "segmentation networks", "load_segmenter"))
+    for verb, things, load in tuned:
         if (path / f"{verb}.json").is_file():
             return (
-                f"{path} holds {things}, not a run; it is for `resmom {verb} resume` or `evaluate`, and `resmom report`"
+                f"{path} holds {things}, not a run; it is for `resmom {verb} resume` or `evaluate`, `resmom predict`, "
+                f"`resmom report`, and in Python for `resmom.{load}`"
             )
     if (path / "cells.jsonl").is_file():
         return (

@@ -60,6 +60,9 @@ class Arguments:
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
     """Of the images that --low-shot and --labels SHARE draw."""
+    save_classifier: Path | None = None
+    """Keep the one classifier that is trained (--protocols linear, --linear-crop or --finetune) in this new file
+    (.safetensors), for `resmom predict`."""
     device: str = "auto"
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
@@ -82,9 +85,10 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
     draws = 1 if a.draws is None else a.draws
     probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
-    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn, a.image_size)
+    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn, a.image_size, a.save_classifier)
     rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
-    status = 0 if all(row.kept for row in rows) else 1
+    saved = a.save_classifier is None or a.save_classifier.exists()
+    status = 0 if saved and all(row.kept for row in rows) else 1
     if a.json:
         print_json([row.plain() for row in rows])
         return status
@@ -107,7 +111,12 @@ def main(arguments: list[str]) -> int:
             f"--protocols linear --labels {a.labels} measures it on the same images"
         )
     where = find_run(a.run)[0].evaluations
-    print(f"on {rows[0].data}, step {rows[0].step}" + (f"; also in {where}" if status == 0 else ""))
+    print(f"on {rows[0].data}, step {rows[0].step}" + (f"; also in {where}" if all(row.kept for row in rows) else ""))
+    if a.save_classifier is not None and saved:
+        print(
+            f"the classifier is in {a.save_classifier}; it names other images with:\n"
+            f"  resmom predict {a.save_classifier} --data PHOTOS --out predictions.csv"
+        )
     return status
 
 
@@ -137,7 +146,7 @@ def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
 
 def _keep(a: Arguments) -> int:
     others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep or a.draws is not None
-    if a.protocols is not None or a.baselines or others:
+    if a.protocols is not None or a.baselines or others or a.save_classifier is not None:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )

@@ -131,7 +131,10 @@ recipes: {", ".join(self.recipes)}
         self._rows(ended.rows, as_json)
         if ended.interrupted_by is None:
             if not as_json:
-                print(f"finished: {ended.path}\nlook at it with:\n  resmom report {ended.path} --out report.html")
+                print(
+                    f"finished: {ended.path}\nlook at it with:\n  resmom report {ended.path} --out report.html\n"
+                    f"run it on other images with:\n  resmom predict {ended.path} --data PHOTOS --out DIR"
+                )
             return 0
         if not as_json:
             print(f"saved; continue with:\n  resmom {self.verb} resume {ended.path}")

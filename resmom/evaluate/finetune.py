@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, labelled_rows, light, loss
 from resmom.evaluate.features import frozen
-from resmom.evaluate.score import Score, score
+from resmom.evaluate.score import Classified, score
 from resmom.nets.copies import copied
 from resmom.nets.depth import layer_rates
 from resmom.schedule import warmup_cosine
@@ -117,7 +117,7 @@ def finetune(
     policy: Policy,
     config: Finetune,
     half: bool = False,
-) -> Score:
+) -> Classified:
     """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
 
     Views are the crop and flip of the policy's first view, functions of (seed, epoch, image); `clean` gives the
@@ -150,7 +150,7 @@ def finetune(
         f"of pretraining's first view, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
         f"seed {config.seed})"
     )
-    return score(votes[known], asked[known], protocol)
+    return Classified(score(votes[known], asked[known], protocol), model.backbone, model.head)
 
 
 def _train(

@@ -1,12 +1,12 @@
 """The offline linear probe: multinomial logistic regression on frozen features."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from resmom.data.split import holdout
 from resmom.evaluate.score import Score, score
@@ -49,6 +49,8 @@ class LinearScore:
     validation: float
     at_edge: bool
     """Whether the choice lies at an end of the grid where a wider one might do better (a decay of 0 is no such end)."""
+    layer: nn.Linear = field(compare=False, repr=False)
+    """The classifier that was tested, on features as they are, on the CPU: it has the standardisation in it."""
 
 
 def linear_probe(
@@ -86,7 +88,21 @@ def linear_probe(
         f"{len(test_labels)}, last epoch)"
     )
     tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)
-    return LinearScore(tested, choice.lr, choice.weight_decay, choice.accuracy, choice.at_edge)
+    layer = _on_raw_features(head, mean, deviation)
+    return LinearScore(tested, choice.lr, choice.weight_decay, choice.accuracy, choice.at_edge, layer)
+
+
+@torch.no_grad()
+def _on_raw_features(
+    head: Float[Tensor, "_ k"], mean: Float[Tensor, " d"], deviation: Float[Tensor, " d"]
+) -> nn.Linear:
+    """A head of standardised features and a one as a layer of features as they are; the same votes, rounding apart."""
+    weights = head[:-1].double() / deviation.double()[:, None]
+    bias = head[-1].double() - mean.double() @ weights
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, *weights.shape)  # type: ignore[no-untyped-call]
+    layer.weight.copy_(weights.T)
+    layer.bias.copy_(bias)
+    return layer
 
 
 @dataclass(frozen=True)

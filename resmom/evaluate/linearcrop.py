@@ -13,7 +13,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, labelled_rows, light, loss
 from resmom.evaluate.features import frozen
-from resmom.evaluate.score import Score, score
+from resmom.evaluate.score import Classified, score
 from resmom.schedule import half_cosine, warmup_drops
 from resmom.views.policy import Policy
 
@@ -93,7 +93,7 @@ def linear_crop(
     half: bool = False,
     workers: int = 0,
     memory: Memory | None = None,
-) -> Score:
+) -> Classified:
     """Train a linear layer on h of random crops of the labelled images of `train`; test its last epoch on clean images.
 
     The network (view -> map or tokens, h of `width` numbers) is frozen, its BatchNorm in evaluation mode; h is neither
@@ -122,7 +122,7 @@ def linear_crop(
         f"{config.epochs} epochs, batch {batch}, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
         f"seed {config.seed})"
     )
-    return score(votes[known], asked[known], protocol)
+    return Classified(score(votes[known], asked[known], protocol), backbone, head)
 
 
 def _rate(config: LinearCrop, tokens: bool) -> float:

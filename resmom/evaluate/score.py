@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,15 @@ class Score:
     top1: float
     top5: float | None
     protocol: str
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A score, and the classifier that it is of: a backbone (view -> map or tokens, h) and a linear layer on its h."""
+
+    score: Score
+    backbone: nn.Module
+    layer: nn.Linear
 
 
 def score(votes: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], protocol: str) -> Score:

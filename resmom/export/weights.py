@@ -65,12 +65,17 @@ def exported(state: Mapping[str, Tensor], config: BackboneConfig | None) -> dict
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: About) -> None:
-    """Write the file. Not atomic: write it where nobody looks yet. Equal content makes equal bytes.
+    """Write the file. Not atomic: write it where nobody looks yet. Equal content makes equal bytes."""
+    path.write_bytes(packed(weights, about.metadata()))
 
-    By way of bytes: `save_file` makes files that only their owner may read, and orders the metadata by chance.
+
+def packed(weights: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The bytes of a safetensors file; equal content makes equal bytes.
+
+    `save_file` makes files that only their owner may read, and orders the metadata by chance.
     """
-    content = save(weights, metadata=about.metadata())
+    content = save(weights, metadata=metadata)
     length = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors stay aligned, as the format wants them
-    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -56,6 +56,23 @@ def test_it_is_a_function_of_its_arguments() -> None:
     assert probe(config=replace(QUICK, seed=1)).validation != probe().validation
 
 
+@torch.no_grad()
+def test_the_layer_that_is_handed_out_has_the_score() -> None:
+    """On features as they are, far from 0 and of several scales, one of them constant."""
+    (x, y), (tx, ty) = clusters(600, 7, 16, 0.4, 0), clusters(300, 7, 16, 0.4, 1)
+    x, tx = (torch.cat([3 + 50 * part, torch.full((len(part), 1), 0.3)], dim=1) for part in (x, tx))
+    found = linear_probe(x, y, tx, ty, QUICK)
+    votes = found.layer(tx)
+    assert 20 < found.score.top1 < 100
+    assert 100 * (votes.argmax(1) == ty).double().mean().item() == pytest.approx(found.score.top1, abs=1e-9)
+    mean, deviation = x.double().mean(0), x.double().std(0, correction=0)
+    standard = (found.layer.weight.double() * deviation)[:, :-1]
+    assert found.layer.weight[:, -1].abs().max() == 0  # of the constant
+    again = ((tx.double() - mean) / deviation)[:, :-1] @ standard.T
+    bias = found.layer.bias.double() + found.layer.weight.double() @ mean
+    torch.testing.assert_close(votes, (again + bias).float(), rtol=1e-4, atol=1e-4)
+
+
 def test_the_scale_of_features_does_not_matter() -> None:
     plain = probe()
     for scale in (1024.0, 2.0**-20):

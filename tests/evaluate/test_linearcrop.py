@@ -66,7 +66,8 @@ def probe(
     test = test or even(30, 1)
     clean = plain(test.read(np.arange(len(test))), 8, POLICY.mean, POLICY.std)
     network, source = backbone or Colour(), train or even(50, 0)
-    return linear_crop(network, width, source, test, lambda source: clean.split(20), POLICY, config, memory=memory)
+    found = linear_crop(network, width, source, test, lambda source: clean.split(20), POLICY, config, memory=memory)
+    return found.score
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import nn
 
 from resmom.build import Own
 from resmom.config import ConfigError
@@ -26,11 +26,14 @@ from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.labels import is_share, lent_share, with_labels
 from resmom.runs.measuring.measure import Candidate, Ground, pixel_features
 from resmom.runs.measuring.repeats import Found, Repeats
+from resmom.runs.measuring.saving import require_one_classifier, save_or_say
 from resmom.runs.sized import with_image_size
 from resmom.which import Which
 
 Protocol = Literal["knn", "linear", "online"]
 PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
+TRAINED = ("linear", "--linear-crop", "--finetune")
+"""What trains a classifier that can be kept."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class More:
     """k and temperature, where they are not to be the run's."""
     image_size: int | None = None
     """Side of all images, to learn from and to test on, in pixels, where it is not to be that of the run's views."""
+    save_classifier: Path | None = None
+    """The new file (.safetensors) for the one classifier that is trained."""
 
 
 def evaluate(
@@ -121,16 +126,23 @@ def evaluate(
     if baselines and "knn" in protocols:
         pixel_features(split, loaded.policy)  # before hours are spent on the rest
     require_writable(loaded.folder.evaluations)
+    if (file := more.save_classifier) is not None:
+        asked = ("linear" in protocols, more.linear_crop is not None, more.finetune is not None)
+        kinds = [kind for kind, there in zip(TRAINED, asked, strict=True) if there]
+        require_one_classifier(file, loaded, network, kinds, more.draws)
     rows: list[Row] = []
     machine = environment()
     size = "" if loaded.image_size is None else f"images of {loaded.image_size} pixels; "
 
     def add(name: str, found: Found) -> None:
-        score, more = found
+        score, told = found
+        classifier = told.pop("classifier", None)
         stated = Score(score.top1, score.top5, f"{score.protocol}; {size}{split.origin}")
-        row = Row(name, stated, loaded.step, *named, **more)
+        row = Row(name, stated, loaded.step, *named, **told)
         kept = append_or_say(loaded.folder.evaluations, {**row.plain(), "environment": machine})
         rows.append(replace(row, kept=kept))
+        if file is not None and classifier is not None:
+            save_or_say(file, classifier, loaded, split.train.classes, (name, stated, row.data))
 
     try:
         more = _settled(more, part)
@@ -182,7 +194,7 @@ def _measure(
     ground = Ground(loaded, split, repeats)
     for name, net in loaded.networks(network).items():
         if protocols or more.low_shot is not None:
-            _plain(name, ground, ground.features(net), label_sets, protocols, linear, more, add)
+            _plain(name, ground, net, label_sets, protocols, linear, more, add)
         if more.linear_crop is not None:
             add(name, ground.linear_crop(name, net, more.linear_crop))
         if more.sweep:
@@ -197,7 +209,7 @@ def _measure(
 def _plain(
     name: str,
     ground: Ground,
-    features: tuple[Tensor, Tensor],
+    net: nn.Module,
     label_sets: bool,
     protocols: Sequence[Protocol],
     linear: Linear,
@@ -205,11 +217,11 @@ def _plain(
     add: Callable[..., None],
 ) -> None:
     """What needs nothing but h of the clean images, to learn from and to test on."""
-    bank, queries = features
+    bank, queries = ground.features(net)
     if "knn" in protocols:
         add(name, ground.knn(bank, queries))
     if "linear" in protocols:
-        add(name, ground.linear(bank, queries, linear))
+        add(name, ground.linear(net, bank, queries, linear))
     if "online" in protocols and name == "student" and label_sets:
         add(name, ground.online(queries))
     if more.low_shot is not None:

@@ -1,6 +1,6 @@
 """What `resmom evaluate` measures of one network, each protocol with its repetitions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,7 +20,7 @@ from resmom.evaluate.linear import Linear, linear_probe
 from resmom.evaluate.linearcrop import LinearCrop, linear_crop
 from resmom.evaluate.lowshot import LowShot, low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
-from resmom.evaluate.score import Score
+from resmom.evaluate.score import Classified, Score
 from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
@@ -86,14 +86,15 @@ class Ground:
 
         return self.repeats.over(once)
 
-    def linear(self, bank: Tensor, queries: Tensor, config: Linear) -> Found:
+    def linear(self, network: nn.Module, bank: Tensor, queries: Tensor, config: Linear) -> Found:
         there = self._together(bank, queries)
 
-        def once(one: Once) -> Score:
+        def once(one: Once) -> Classified:
             rows = there.bank[one.rows], there.known[one.rows]
-            return linear_probe(*rows, there.queries, there.asked, one.seeded(config)).score
+            found = linear_probe(*rows, there.queries, there.asked, one.seeded(config))
+            return Classified(found.score, backbone_of(network), found.layer)
 
-        return self.repeats.over(once, config.seed)
+        return self._trained(once, config.seed)
 
     def online(self, queries: Tensor) -> Found:
         """Of the classifier that was trained beside the student."""
@@ -129,18 +130,18 @@ class Ground:
         run, backbone = self.loaded.run, backbone_of(network)
         width, half = cast(int, backbone.width), run.train.precision != "fp32"
 
-        def once(one: Once) -> Score:
+        def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
             return finetuning.finetune(backbone, width, train, self.split.test, self._clean, run.policy, seeded, half)
 
-        return self.repeats.over(once, config.seed)
+        return self._trained(once, config.seed)
 
     def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
         """Of the network called `name`; its layer is kept in RUN/probes after every epoch."""
         run, backbone, device = self.loaded.run, backbone_of(network), self.loaded.device
         width, half, workers = cast(int, backbone.width), run.train.precision != "fp32", torch.get_num_threads()
 
-        def once(one: Once) -> Score:
+        def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
             # The layer has a row for every class of both parts, and the test images are not in the fingerprint.
             _, classes = labelled_rows(train, self.split.test, "a linear probe")
@@ -159,7 +160,18 @@ class Ground:
                 memory,
             )
 
-        return self.repeats.over(once, config.seed)
+        return self._trained(once, config.seed)
+
+    def _trained(self, measure: Callable[[Once], Classified], seed: int) -> Found:
+        """A measurement that trains a classifier; of a single one, that too."""
+        last: list[Classified] = []
+
+        def once(one: Once) -> Score:
+            last[:] = [measure(one)]
+            return last[0].score
+
+        score, told = self.repeats.over(once, seed)
+        return score, told if "draws" in told else {**told, "classifier": last[0]}
 
     def baselines(self) -> Iterator[tuple[str, Found]]:
         """kNN of what costs nothing: pixels in [0, 1], pixels normalised as for the network, the network before

@@ -14,7 +14,8 @@ from resmom.evaluate.score import Score, repeated
 
 C = TypeVar("C", Finetune, Linear, LinearCrop)
 Found = tuple[Score, dict[str, Any]]
-"""A score, or the mean of several, and what else its row says: see `Row` of runs/measuring/evaluate.py."""
+"""A score, or the mean of several, and what else its row says: see `Row` of runs/measuring/evaluate.py. Beside that the
+`classifier` that was trained, if one was, and only one."""
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,8 @@ def test_student_and_teacher_of_a_run(place: Path, tmp_path: Path, capsys: pytes
     assert run_cli(["detect", "resume", str(out), "--device", "cpu", "--quiet"]) == 0
     said = capsys.readouterr().out
     assert "AP by class" in said and "VOC07 AP50 by class" not in said
-    assert said.endswith(f"finished: {out}\nlook at it with:\n  resmom report {out} --out report.html\n")
+    ended = f"finished: {out}\nlook at it with:\n  resmom report {out} --out report.html\n"
+    assert said.endswith(f"{ended}run it on other images with:\n  resmom predict {out} --data PHOTOS --out DIR\n")
     assert run_cli(["evaluate", str(out)]) == 2
     assert f"{out} holds detectors, not a run; it is for `resmom detect resume`" in capsys.readouterr().err
     assert run_cli(["detect", "train", str(tmp_path / "run"), "--out", str(out)]) == 2

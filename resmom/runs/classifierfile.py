@@ -1,0 +1,138 @@
+"""A trained classifier as one safetensors file: backbone, layer, classes, and how images are prepared for it.
+
+Tensors: `backbone.NAME`, where an export of that backbone has NAME (export/weights.py), `layer.weight`, `layer.bias`.
+Metadata: that of an export, and `kind`, `classes`, `resize`, `method`, `protocol`, `top1`, `data`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from resmom.config import ConfigError, backbone_from_json, to_json
+from resmom.errors import RunDirError, UserError
+from resmom.evaluate.score import Classified
+from resmom.evaluate.trained import TrainedClassifier
+from resmom.export.weights import About, exported, packed
+from resmom.nets.backbones import BackboneConfig, SmallResNet, build_backbone
+from resmom.nets.weightfile import WeightsError, read_weights, uncompiled
+from resmom.ondisk import require_writable, write_whole
+from resmom.runs.device import default_device
+from resmom.runs.generators import generators_kept
+from resmom.runs.loaded import Loaded
+from resmom.which import Network
+
+KIND = "classifier"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file says of its classifier: whose backbone it began as, and how well it does what."""
+
+    network: Network
+    protocol: str
+    top1: float
+    data: str
+
+
+def require_savable(path: Path, loaded: Loaded) -> None:
+    """Raise UserError unless a classifier on a backbone of this run can be written to `path`, which is then made ready.
+
+    Raises OSError, which names the file, where the system refuses.
+    """
+    if path.suffix != SUFFIX:
+        raise UserError(f"--save-classifier {path} must end in {SUFFIX}, the form it is written in")
+    if path.exists():
+        raise RunDirError(f"{path} is there already; give --save-classifier another name, or take it away")
+    if given := loaded.written.get("own", {}).get("backbone"):
+        raise UserError(
+            f"the backbone of this run, {given}, was given from Python, and no file could say how it is built again; "
+            "leave --save-classifier out"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path)
+
+
+def save_classifier(path: Path, found: Classified, loaded: Loaded, classes: tuple[str, ...], of: Provenance) -> None:
+    """Write the file, whole or not at all. `classes`: the names of the data's; those that it has no output for are left
+    out, and those without a name are called by their numbers."""
+    run, policy = loaded.run, loaded.policy
+    view = policy.views[0]
+    architecture = to_json(run)["backbone"]
+    about = About(of.network, architecture, loaded.step, policy.mean, policy.std, view.size)
+    count = found.layer.out_features
+    named = [classes[at] if at < len(classes) else str(at) for at in range(count)]
+    said = {
+        **about.metadata(),
+        "kind": KIND,
+        "classes": json.dumps(named, ensure_ascii=False),
+        "resize": view.interpolation,
+        "method": type(run.method).__name__,
+        "protocol": of.protocol,
+        "top1": f"{of.top1:.4f}",
+        "data": of.data,
+    }
+    state = {f"backbone.{name}": value for name, value in found.backbone.state_dict().items()}
+    tensors = {f"backbone.{name}": value for name, value in exported(state, run.backbone).items()}
+    layer = {f"layer.{name}": value.detach().cpu().contiguous() for name, value in found.layer.state_dict().items()}
+    write_whole(path, packed(tensors | layer, said))
+
+
+@generators_kept()
+def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
+    """The classifier that `resmom evaluate --save-classifier` wrote: uint8 images to probabilities, evaluation mode.
+
+    Raises WeightsError for a file that is missing, damaged or no classifier, ConfigError for a device that is not here.
+    """
+    path = Path(file).expanduser()
+    place = default_device(device)
+    weights, said = read_weights(path), said_by(path)
+    if said.get("kind") != KIND:
+        what = "it holds a backbone alone" if "resmom_format" in said else "it is of another program"
+        raise WeightsError(
+            f"{path} is no classifier: {what}, and names no classes; train one with `resmom evaluate RUN --network "
+            "student --protocols linear --save-classifier FILE`, or --finetune in place of --protocols linear"
+        )
+    try:
+        config = backbone_from_json(json.loads(said["architecture"]))
+        backbone = build_backbone(config)
+        backbone.load_state_dict(_own_names(backbone, weights, config), strict=True)
+        layer = nn.Linear(weights["layer.weight"].shape[1], weights["layer.weight"].shape[0])
+        layer.load_state_dict({"weight": weights["layer.weight"], "bias": weights["layer.bias"]}, strict=True)
+        resize = said["resize"]
+        if resize not in ("bilinear", "bicubic"):
+            raise ValueError(f"resize is '{resize}'")
+        made = TrainedClassifier(
+            backbone,
+            layer,
+            tuple(json.loads(said["classes"])),
+            tuple(json.loads(said["mean"])),
+            tuple(json.loads(said["std"])),
+            int(said["image_size"]),
+            resize,  # type: ignore[arg-type]
+            said,
+        )
+    except (ConfigError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged, or of a newer version: {error}; save the classifier again") from error
+    return made.to(place)
+
+
+def said_by(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; nothing for other files."""
+    if path.suffix != SUFFIX:
+        return {}
+    try:
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _own_names(backbone: nn.Module, weights: dict[str, Tensor], config: BackboneConfig) -> dict[str, Tensor]:
+    """The tensors under the backbone's own names, which `exported` has shortened."""
+    inner = "body.layers." if isinstance(config, SmallResNet) else "body."
+    names = {f"backbone.{uncompiled(name).removeprefix(inner)}": name for name in backbone.state_dict()}
+    return {names.get(name, name): value for name, value in weights.items() if not name.startswith("layer.")}
