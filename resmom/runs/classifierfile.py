@@ -5,13 +5,13 @@ Metadata: that of an export, and `kind`, `classes`, `resize`, `method`, `protoco
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from resmom.config import ConfigError, backbone_from_json, to_json
+from resmom.config import ConfigError, backbone_from_json
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.score import Classified
 from resmom.evaluate.trained import TrainedClassifier
@@ -21,25 +21,14 @@ from resmom.nets.weightfile import WeightsError, read_weights, uncompiled
 from resmom.ondisk import require_writable, write_whole
 from resmom.runs.device import default_device
 from resmom.runs.generators import generators_kept
-from resmom.runs.loaded import Loaded
-from resmom.which import Network
+from resmom.views.policy import Interpolation
 
 KIND = "classifier"
 SUFFIX = ".safetensors"
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What a file says of its classifier: whose backbone it began as, and how well it does what."""
-
-    network: Network
-    protocol: str
-    top1: float
-    data: str
-
-
-def require_savable(path: Path, loaded: Loaded) -> None:
-    """Raise UserError unless a classifier on a backbone of this run can be written to `path`, which is then made ready.
+def require_savable(path: Path) -> None:
+    """Raise UserError unless a classifier can be written to the new file `path`, whose folder is then made.
 
     Raises OSError, which names the file, where the system refuses.
     """
@@ -47,38 +36,34 @@ def require_savable(path: Path, loaded: Loaded) -> None:
         raise UserError(f"--save-classifier {path} must end in {SUFFIX}, the form it is written in")
     if path.exists():
         raise RunDirError(f"{path} is there already; give --save-classifier another name, or take it away")
-    if given := loaded.written.get("own", {}).get("backbone"):
-        raise UserError(
-            f"the backbone of this run, {given}, was given from Python, and no file could say how it is built again; "
-            "leave --save-classifier out"
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
     require_writable(path)
 
 
-def save_classifier(path: Path, found: Classified, loaded: Loaded, classes: tuple[str, ...], of: Provenance) -> None:
-    """Write the file, whole or not at all. `classes`: the names of the data's; those that it has no output for are left
-    out, and those without a name are called by their numbers."""
-    run, policy = loaded.run, loaded.policy
-    view = policy.views[0]
-    architecture = to_json(run)["backbone"]
-    about = About(of.network, architecture, loaded.step, policy.mean, policy.std, view.size)
-    count = found.layer.out_features
-    named = [classes[at] if at < len(classes) else str(at) for at in range(count)]
-    said = {
-        **about.metadata(),
-        "kind": KIND,
-        "classes": json.dumps(named, ensure_ascii=False),
-        "resize": view.interpolation,
-        "method": type(run.method).__name__,
-        "protocol": of.protocol,
-        "top1": f"{of.top1:.4f}",
-        "data": of.data,
-    }
+def save_classifier(
+    path: Path,
+    found: Classified,
+    config: BackboneConfig,
+    about: About,
+    resize: Interpolation,
+    classes: tuple[str, ...],
+    more: Mapping[str, str],
+) -> None:
+    """Write the file, whole or not at all. `about`: of the backbone, whose configuration is `config`; `resize`: how
+    images are resized for it. `classes`: the names of the data's; those that there is no output for are left out, and
+    those without a name are called by their numbers. `more`: texts for the metadata.
+    """
+    named = [classes[at] if at < len(classes) else str(at) for at in range(found.layer.out_features)]
+    listed = json.dumps(named, ensure_ascii=False)
+    said = {**about.metadata(), **more, "kind": KIND, "classes": listed, "resize": resize, "top1": _top1(found)}
     state = {f"backbone.{name}": value for name, value in found.backbone.state_dict().items()}
-    tensors = {f"backbone.{name}": value for name, value in exported(state, run.backbone).items()}
+    tensors = {f"backbone.{name}": value for name, value in exported(state, config).items()}
     layer = {f"layer.{name}": value.detach().cpu().contiguous() for name, value in found.layer.state_dict().items()}
     write_whole(path, packed(tensors | layer, said))
+
+
+def _top1(found: Classified) -> str:
+    return f"{found.score.top1:.4f}"
 
 
 @generators_kept()

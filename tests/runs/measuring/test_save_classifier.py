@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.classifierfile import load_classifier
+from resmom.runs.loaded import load_run
 from resmom.runs.measuring.evaluate import More, evaluate
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK
@@ -86,6 +88,15 @@ def test_one_is_kept_or_the_call_is_refused(trained: tuple[Path, Path], tmp_path
         with pytest.raises(UserError, match=words):
             evaluate(trained[0], None, network, protocols, QUICK, device="cpu", more=more)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == [] and len(read_lines(RunDir(trained[0]).evaluations)) == before
+
+
+def test_a_backbone_from_python_can_be_kept_in_no_file(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    loaded = load_run(trained[0], "cpu")
+    own = replace(loaded, written={"own": {"backbone": "mine.Body"}})
+    file = tmp_path / "c.safetensors"
+    with pytest.raises(UserError, match=r"mine\.Body, was given from Python"):
+        saving.require_one_classifier(file, own, "student", ["linear"], 1)
+    saving.require_one_classifier(file, loaded, "student", ["linear"], 1)
 
 
 def test_a_full_disk_loses_the_classifier_and_not_the_score(

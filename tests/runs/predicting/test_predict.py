@@ -14,32 +14,35 @@ from torch import nn
 
 import resmom
 import resmom.runs.predicting.predict as predicting
+from resmom.config import part_to_json
 from resmom.data.decode import decode
 from resmom.data.lists import open_list
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.score import Classified, Score
+from resmom.export.weights import About
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.nets.weightfile import WeightsError
-from resmom.runs.classifierfile import Provenance, save_classifier
-from resmom.runs.loaded import load_run
+from resmom.runs.classifierfile import save_classifier
 from resmom.runs.predicting.predict import predict
 from tests.conftest import Call
 
 
-def saved(run: Path, file: Path, classes: tuple[str, ...] = ("ash", "birch", "cedar, red")) -> Path:
-    """A classifier on a random backbone with a random layer, as if trained in the run."""
+def saved(file: Path, classes: tuple[str, ...] = ("ash", "birch", "cedar, red")) -> Path:
+    """A classifier on a random backbone with a random layer."""
     torch.manual_seed(0)
-    backbone = build_backbone(SmallResNet((4, 8)))
-    layer = nn.Linear(8, len(classes))
+    config = SmallResNet((4, 8))
+    backbone, layer = build_backbone(config), nn.Linear(8, len(classes))
     nn.init.normal_(layer.weight, std=3.0)
     found = Classified(Score(50.0, None, "linear-v1 (…)"), backbone, layer)
-    save_classifier(file, found, load_run(run, "cpu"), classes, Provenance("student", "linear-v1 (…)", 50.0, "trees"))
+    about = About("student", {**part_to_json(config), "kind": "SmallResNet"}, 7, (0.5,) * 3, (0.25,) * 3, 16)
+    more = {"protocol": "linear-v1 (…)", "data": "trees"}
+    save_classifier(file, found, config, about, "bilinear", classes, more)
     return file
 
 
 @pytest.fixture(scope="module")
-def classifier(detectors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(detectors.parent / "run", tmp_path_factory.mktemp("classifier") / "trees.safetensors")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("classifier") / "trees.safetensors")
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -80,8 +83,8 @@ def test_the_table_is_a_list_of_labelled_images(classifier: Path, photos: Path) 
 
 
 @pytest.mark.parametrize("classes", [("only",), ("a", "b")])
-def test_few_classes(classes: tuple[str, ...], detectors: Path, photos: Path, tmp_path: Path) -> None:
-    file = saved(detectors.parent / "run", tmp_path / "c.safetensors", classes)
+def test_few_classes(classes: tuple[str, ...], photos: Path, tmp_path: Path) -> None:
+    file = saved(tmp_path / "c.safetensors", classes)
     table = rows(predict(file, str(photos), tmp_path / "said.csv", device="cpu").path)
     read = [row for row in table if not row["unreadable"]]
     assert {row["second"] for row in read} <= ({""} if len(classes) == 1 else {"a", "b"})
