@@ -156,6 +156,16 @@ RUN_LINES = """images = np.stack([prepare(Image.open("photo.jpg"))])  # N x C x 
 """What `session` then does with a photo."""
 
 
+def classifying_lines() -> str:
+    """What `session` does with a photo where it is a classifier's: `classes` are the names of the probabilities."""
+    return """import json
+
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+images = np.stack([prepare(Image.open("photo.jpg"))])  # N x C x S x S
+(probabilities,) = session.run(["probabilities"], {"image": images})  # N x classes
+print(classes[probabilities[0].argmax()], probabilities[0].max())"""
+
+
 def width_lines(config: BackboneConfig | None) -> str:
     """The width of h as Python: a number, or an expression on `network` and `images`."""
     match config:

@@ -1,8 +1,8 @@
 """A backbone as an ONNX file, which onnxruntime runs without torch: in Python, C++, browsers and phones.
 
 Its one input, `image`, has pixels in [0, 1]; the run's normalisation is the first thing in the graph. Its one output,
-`features`, is h. torch's exporter traces the network (`dynamo=True`; the older one is deprecated) and onnxscript
-translates it, both on this machine; what is written is then run and compared with torch.
+`features`, is h; a classifier's is `probabilities`. torch's exporter traces the network (`dynamo=True`; the older one
+is deprecated) and onnxscript translates it, both on this machine; what is written is then run and compared with torch.
 """
 
 import logging
@@ -42,7 +42,7 @@ class ExportError(UserError):
 @dataclass(frozen=True)
 class Checked:
     """What was found of a file: whether it takes images of any height and width, and the largest difference between
-    onnxruntime's features and torch's, over the largest feature of torch's, of so many images."""
+    onnxruntime's output and torch's, over the largest number in torch's, of so many images."""
 
     any_size: bool
     difference: float
@@ -50,20 +50,26 @@ class Checked:
 
 
 class Whole(nn.Module):
-    """A backbone behind its normalisation."""
+    """A backbone behind its normalisation; with a layer on it, a classifier."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...], layer: nn.Linear | None = None
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.layer = backbone, layer
+        self.output = "features" if layer is None else "probabilities"
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, image: Float32[Tensor, "n c height width"]) -> Float32[Tensor, "n d"]:
         h: Tensor = self.backbone((image - self.mean) / self.std)[1]
-        return h.float()
+        if self.layer is None:
+            return h.float()
+        votes: Tensor = self.layer(h.float())
+        return votes.softmax(1)
 
 
 def require_onnx() -> None:
@@ -77,8 +83,11 @@ def require_onnx() -> None:
         )
 
 
-def save_onnx(path: Path, backbone: Backbone, about: About, more: Mapping[str, str]) -> Checked:
-    """Write the file of a backbone on the CPU, which is put into evaluation mode, and check it. Not atomic.
+def save_onnx(
+    path: Path, backbone: Backbone, about: About, more: Mapping[str, str], layer: nn.Linear | None = None
+) -> Checked:
+    """Write the file of a backbone on the CPU, which is put into evaluation mode, and check it. Not atomic. With a
+    `layer` on h it is a classifier's.
 
     The batch is of any size; height and width too where the backbone gives a map and the file is as near to torch at
     other sizes, else they are `about.side`. `more`: texts for the metadata beside those of `about`.
@@ -86,7 +95,7 @@ def save_onnx(path: Path, backbone: Backbone, about: About, more: Mapping[str, s
     Raises ExportError where the exporter or onnxruntime cannot, or where the two differ by more than NEAR; the file
     is then not there. `require_onnx` comes before.
     """
-    network = Whole(backbone, about.mean, about.std).eval().requires_grad_(False)
+    network = Whole(backbone, about.mean, about.std, layer).eval().requires_grad_(False)
     images = drawn(len(about.mean), about.side)
     # Modules that torch.compile wraps are traced as what they wrap.
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
@@ -150,8 +159,9 @@ def _tried(
         difference = _difference(path, network, batches)
         if not difference <= NEAR:  # nan, too
             raise ExportError(
-                f"what onnxruntime computes with it differs from torch by {difference:.1e} of the largest feature, and "
-                f"more than {NEAR:.0e} is no rounding; no file was kept"
+                f"what onnxruntime computes with it differs from torch by {difference:.1e} of the largest "
+                f"{'feature' if network.layer is None else 'probability'}, and more than {NEAR:.0e} is no rounding; no "
+                "file was kept"
             )
     except ExportError:
         for file in parts(path):
@@ -165,7 +175,7 @@ def parts(path: Path) -> tuple[Path, Path]:
     return path, path.with_name(f"{path.name}.data")
 
 
-def _translated(network: nn.Module, images: Float[Tensor, "n c side side"], any_size: bool) -> Any:
+def _translated(network: Whole, images: Float[Tensor, "n c side side"], any_size: bool) -> Any:
     """The network as ONNX's ModelProto. Raises ExportError."""
     free = {0: torch.export.Dim.DYNAMIC}
     if any_size:
@@ -180,7 +190,7 @@ def _translated(network: nn.Module, images: Float[Tensor, "n c side side"], any_
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["image"],
-                output_names=["features"],
+                output_names=[network.output],
                 dynamic_shapes=(free,),
                 verbose=False,
             )
@@ -212,7 +222,7 @@ def _write(path: Path, model: Any, about: About, more: Mapping[str, str], any_si
     sides = "height x width" if any_size else f"{about.side} x {about.side}"
     model.doc_string = (
         f"image: N x {channels} x {sides}, float32, pixels in [0, 1], not normalised (mean and std are in the graph); "
-        "features: N x D, float32"
+        f"{model.graph.output[0].name}: N x D, float32"
     )
     said = {key: value for key, value in about.metadata().items() if key != "format"}
     onnx.helper.set_model_props(model, {**said, **more, "normalised": "in the graph", "pixels": "in [0, 1]"})
@@ -246,8 +256,8 @@ def _nodes(model: Any) -> Iterator[Any]:
                 graphs += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
-def _difference(path: Path, network: nn.Module, batches: list[Float32[Tensor, "_ c _ _"]]) -> float:
-    """The largest difference between onnxruntime and torch, over the largest feature of torch's. Raises ExportError."""
+def _difference(path: Path, network: Whole, batches: list[Float32[Tensor, "_ c _ _"]]) -> float:
+    """The largest difference between onnxruntime and torch, over the largest number of torch's. Raises ExportError."""
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # its builds for Windows have some
@@ -256,7 +266,7 @@ def _difference(path: Path, network: nn.Module, batches: list[Float32[Tensor, "_
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        found = [torch.from_numpy(session.run(["features"], {"image": batch.numpy()})[0]) for batch in batches]
+        found = [torch.from_numpy(session.run([network.output], {"image": batch.numpy()})[0]) for batch in batches]
     except Exception as error:  # onnxruntime's own have no class in common
         raise ExportError(f"onnxruntime cannot run what torch's exporter made of it ({_told(error)})") from error
     true = [network(batch) for batch in batches]

@@ -67,10 +67,10 @@ def backbone_with(
     return backbone.cpu()
 
 
-def checked_words(checked: Checked) -> str:
-    """A sentence on what a file takes and how near it is to torch."""
+def checked_words(checked: Checked, output: str = "features") -> str:
+    """A sentence on what a file takes and how near its output is to torch's."""
     sizes = "any number, height and width" if checked.any_size else "any number"
     return (
-        f"ONNX opset {OPSET}, images of {sizes}. onnxruntime's features of {checked.images} drawn images differ from "
+        f"ONNX opset {OPSET}, images of {sizes}. onnxruntime's {output} of {checked.images} drawn images differ from "
         f"torch's by at most {checked.difference:.1e} of the largest."
     )
