@@ -3,6 +3,7 @@
 DIR/masks/            a PNG for every image, of its size: numbers of classes, with the colours of `classes.json`
 DIR/images.jsonl      a line for every image: path, mask (below DIR), height, width
 DIR/classes.json      the classes by number, their colours, and where all this comes from
+DIR/classes.txt       their names, a line each, by which `resmom segment` reads the masks
 DIR/unreadable.jsonl  the images that cannot be read, with the reason; only where there are any
 DIR/pictures/         some photos under the colours of their classes, where these were asked for
 """
@@ -18,7 +19,7 @@ from PIL import Image
 
 from resmom.errors import UserError
 from resmom.evaluate.trained import TrainedSegmenter
-from resmom.ondisk import encoded, write_json
+from resmom.ondisk import encoded, write_json, write_whole
 from resmom.report.drawn import palette, with_classes
 from resmom.runs.predicting.images import Pictures, Unread, require_whole, workers_here
 from resmom.runs.predicting.names import place_for
@@ -61,6 +62,7 @@ def write_masks(
             told.image()
     named = [{"number": at, "name": name, "colour": colours[at]} for at, name in enumerate(classes)]
     write_json(folder / "classes.json", {"classes": named, **info})
+    write_whole(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
     list_unread(folder / "unreadable.jsonl", unread)
     return Written(images, tuple(unread), dict(zip(classes, counts.tolist(), strict=True)))
 

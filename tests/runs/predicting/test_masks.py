@@ -71,14 +71,15 @@ def test_sizes_names_and_palette(segmenter: Path, photos: Path, tmp_path: Path) 
 
 
 def test_what_was_said_can_be_learned_from(segmenter: Path, tmp_path: Path) -> None:
-    """The masks beside their images are data for `resmom segment`, once the classes are named."""
+    """The images and what was said of them are data for `resmom segment`."""
     write_scenes(tmp_path / "scenes", "test", 3, 1)
-    predict(segmenter, str(tmp_path / "scenes" / "test"), tmp_path / "out", device="cpu")
-    (tmp_path / "out" / "masks").rename(tmp_path / "scenes" / "said")
-    (tmp_path / "scenes" / "classes.txt").write_text("ground\nred\ngreen\n")
-    (tmp_path / "scenes" / "test").rename(tmp_path / "scenes" / "images")
-    data = open_masks(f"{tmp_path / 'scenes' / 'images'}:{tmp_path / 'scenes' / 'said'}")
-    assert len(data.images) == 3 and all(labels(image).shape == (48, 64) for image in data.images)
+    images = tmp_path / "photos"
+    (tmp_path / "scenes" / "test").rename(images)
+    predict(segmenter, str(images), tmp_path / "out", device="cpu")
+    data = open_masks(f"{images}:{tmp_path / 'out' / 'masks'}")
+    assert len(data.images) == 3 and data.classes == NAMES[:3]
+    for image in data.images:
+        assert np.array_equal(labels(image), stored(tmp_path / "out" / "masks" / image.path.name))
 
 
 def test_on_the_command_line(segmenter: Path, photos: Path, tmp_path: Path, call: Call) -> None:
