@@ -190,6 +190,7 @@ TUNED_LONGER = {
     "w2-fall": "+ falling from 2 to 0",
     "kd": "+ distillation over relations, weight .2",
 }
+FALLEN = {name: TUNED_LONGER[name] for name in ("plain", "w2-fall")}
 FELL = {name: FALLING[name] for name in ("w2", "w2-fall")}
 WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}
 BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}

@@ -46,6 +46,7 @@ TUNED_TRIES = "questions/tuned_tries.jsonl"
 TUNED = "questions/tuned.jsonl"
 TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
 TUNED_LONGER = "questions/tuned_longer.jsonl"
+TUNED_LONGEST = "questions/tuned_longest.jsonl"
 SCHEDULE = "questions/schedule.jsonl"
 DINO = "questions/dino.jsonl"
 SAME_TIME = "sametime.jsonl"
@@ -101,6 +102,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 Row("CIFAR-100", 20, "the term, weight 2", LONGER, "w2"),
                 Row("CIFAR-100", 20, "the term, weight 2; both tuned*", TUNED_LONGER, "w2"),
                 Row("CIFAR-100", 20, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGER, "w2-fall"),
+                Row("CIFAR-100", 50, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGEST, "w2-fall"),
                 Row("CIFAR-100", 4, "control: distillation over relations", QUESTIONS, "kd_relation"),
                 Row("CIFAR-100", 20, "control: distillation over relations", LONGER, "kd_relation"),
                 Row("CIFAR-10", 4, "the term, weight 1", CIFAR10, "w1"),
@@ -137,7 +139,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER, SCHEDULE),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER, TUNED_LONGEST, SCHEDULE),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
@@ -197,6 +199,9 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "tuned-distances": partial(accuracies, file=TUNED, names=arms.BOTH_WAYS, kinds=ALL),
         "tuned-gaps": partial(gaps, file=TUNED, names=arms.TUNED_SELF),
         "tuned-longer": partial(accuracies, file=TUNED_LONGER, names=arms.TUNED_LONGER, kinds=ALL),
+        "tuned-longest": partial(accuracies, file=TUNED_LONGEST, names=arms.FALLEN, kinds=ALL),
+        "tuned-longest-lead": partial(lead, file=TUNED_LONGEST, names=arms.FALLEN),
+        "tuned-longest-gaps": partial(gaps, file=TUNED_LONGEST, names=arms.FALLEN),
         "tuned-longer-falling": partial(accuracies, file=TUNED_LONGER, names=arms.FELL, kinds=ALL),
         "tuned-longer-falling-lead": partial(lead, file=TUNED_LONGER, names=arms.FELL),
         "tuned-longer-lead": partial(lead, file=TUNED_LONGER, names=arms.TUNED_LONGER),
