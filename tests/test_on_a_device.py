@@ -32,6 +32,7 @@ from resmom.runs.finetuned.detect import detect_train
 from resmom.runs.finetuned.segment import segment_train
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
+from resmom.runs.predicting.predict import predict
 from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
 from resmom.train.plan import Plan
@@ -258,6 +259,13 @@ def test_everything_that_is_measured_of_a_run(device: torch.device, call: Call, 
         status, _, told = call(*line.split(), "--device", "pretended")
         assert status == 0, told
     assert np.load(tmp_path / "e.npz")["train_student"].shape == (40, 8)
+    for name, kind in {"a": "--protocols linear", "b": "--linear-crop", "c": "--finetune --tuning.epochs 1"}.items():
+        kept, table = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.csv"
+        line = f"evaluate {out} --network student {kind} --save-classifier {kept}"
+        for one in (line, f"predict {kept} --data {data} --out {table}"):
+            status, _, told = call(*one.split(), "--device", "pretended")
+            assert status == 0, told
+        assert len(table.read_text().splitlines()) == 51
 
 
 DETECTORS = {form: tiny(detector=replace(tiny().detector, form=form)) for form in ("fpn", "c4", "retina")}
@@ -271,6 +279,8 @@ def test_a_detector(config: Detect, device: torch.device, tmp_path: Path) -> Non
     detect_train(config, RANDOM, [str(train)], [str(test)], tmp_path / "out", HERE)
     lines = read_lines(tmp_path / "out" / "random" / "metrics.jsonl")
     assert lines[-1]["kind"] == "detection" and np.isfinite(lines[-1]["ap"])
+    found = predict(tmp_path / "out", str(tmp_path / "test"), tmp_path / "found", device="pretended")
+    assert found.images == 8
 
 
 @pytest.mark.slow
@@ -279,3 +289,5 @@ def test_a_segmenter(config: Fcn | PatchLinear, device: torch.device, tmp_path: 
     train, test = (write_scenes(tmp_path, name, 8, 0) for name in ("train", "test"))
     ended = segment_train(config, RANDOM, [train], [test], tmp_path / "out", HERE)
     assert np.isfinite(ended.rows[0].scores["miou"])
+    found = predict(tmp_path / "out", str(tmp_path / "test"), tmp_path / "named", device="pretended")
+    assert sum(found.counts.values()) == 8 * 48 * 64
