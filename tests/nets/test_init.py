@@ -201,8 +201,8 @@ def test_old_files_without_batch_counters_and_half_precision(tmp_path: Path) -> 
         (SmallResNet((4, 8, 8)), lambda: small().state_dict(), "different numbers of layers"),
         (
             Timm("vit_tiny_patch16_224", 64),
-            lambda: timm.create_model("vit_tiny_patch16_224", img_size=32).state_dict(),
-            "positions for 5 tokens, this backbone for 17.*--backbone.image",
+            lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=32).state_dict(),
+            "positions for 6 tokens, this backbone for 17.*--backbone.image",
         ),
         (SMALL, lambda: {"embedding": torch.ones(3)}, "none of them named"),
         (
