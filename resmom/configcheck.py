@@ -8,7 +8,7 @@ from typing import Any
 from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
-from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, patch_of
+from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm, cut_of, patch_of
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd
 from resmom.views.policy import SMALLEST, resized
 
@@ -29,17 +29,19 @@ def check(run: Run) -> None:
         raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
     _check_averages(run.optim)
     _check_method(run)
-    if run.method.traits.patches and not isinstance(run.backbone, MoCoViT | DinoViT):
+    if run.method.traits.patches and cut_of(run.backbone) is None:
         raise ConfigError(
             f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
-            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base), or "
-            "vit-small"
+            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base), "
+            "vit-small or a Vision Transformer of timm's, such as timm:vit_small_patch16_224"
         )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
             raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
         case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
             _check_patches(run, image, patch)
+        case Timm(name=name) if patch_of(run.backbone) > 1:
+            _check_whole(run, patch_of(run.backbone), f"the patch of timm's {name}, {patch_of(run.backbone)}")
         case _:
             pass
     _check_sizes(run)
@@ -93,10 +95,20 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
                 f"backbone.image is {image}, but view {number} has side {view.size}; "
                 "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
             )
+    _check_whole(run, patch, f"backbone.patch {patch}")
+
+
+def _check_whole(run: Run, patch: int, named: str) -> None:
+    """Refuse views that are no whole number of patches. `named`: the patch, in words."""
+    for number, view in enumerate(run.policy.views):
         if view.size % patch:
+            below = view.size - view.size % patch
+            near = " or ".join(str(side) for side in (below, below + patch) if side > 0)
+            whole = number < run.method.traits.views
+            remedy = "--image-size" if whole else f"--policy.views.{number}.size"
+            alike = "" if whole or number == len(run.policy.views) - 1 else ", and the views after it alike"
             raise ConfigError(
-                f"view {number} has side {view.size}, which is not a multiple of backbone.patch {patch}; "
-                f"set --policy.views.{number}.size"
+                f"view {number} has side {view.size}, which is not a multiple of {named}; set {remedy} to {near}{alike}"
             )
 
 

@@ -266,7 +266,8 @@ def test_check_takes_local_views(backbone: Any) -> None:
 def test_check_refuses_to_hide_patches_of_what_has_none() -> None:
     run = multicrop(replace(Run(), backbone=DinoViT()), 224, 224, 96)
     check(replace(run, method=Ibot()))
-    for backbone in (ResNet(), Timm("vit_tiny_patch16_224")):
+    check(replace(run, method=Ibot(), backbone=Timm("vit_tiny_patch16_224")))
+    for backbone in (ResNet(), Timm("resnet10t")):
         with pytest.raises(UserError, match=f"Ibot hides patches .* the backbone is {type(backbone).__name__}"):
             check(replace(run, method=Ibot(), backbone=backbone))
 

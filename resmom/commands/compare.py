@@ -22,7 +22,7 @@ from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
-from resmom.nets.backbones import patch_of
+from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.recipes import base_of
 from resmom.recipes.automatic import warmup
 from resmom.recipes.teaching import ema_by_length
@@ -198,7 +198,12 @@ def _tell_patches(arms: Sequence[Cell], body: str | None) -> None:
         own, words = cell.settings.get("backbone"), [f"--{option}" for option in cell.settings]
         if isinstance(own, str) and (told := patch_told(own, cell.run, words)):
             say(f"arm {cell.arm}: {told}")
-        if own is None and body is not None and IMAGE_SIZE in cell.settings and patch_of(cell.run.backbone) > 1:
+        if (
+            own is None
+            and body is not None
+            and IMAGE_SIZE in cell.settings
+            and isinstance(cell.run.backbone, MoCoViT | DinoViT)
+        ):
             say(
                 f"arm {cell.arm}: {words_of(cell.run.backbone)}, with the patches that all arms have; --vary "
                 f"backbone={body} in place of --backbone makes it for the views of each"

@@ -84,7 +84,10 @@ class DinoViT:
 
 @dataclass(frozen=True)
 class Timm:
-    """Any timm model by name, randomly initialised. `image` is passed on where a model needs its input size."""
+    """Any timm model by name, randomly initialised. `image` is passed on where a model needs its input size.
+
+    Vision Transformers take views of other sizes too, for which their positions are interpolated.
+    """
 
     name: str = "resnet18"
     image: int | None = None
@@ -114,6 +117,8 @@ def _timm(config: Timm) -> Backbone:
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ValueError(f"timm has no model '{config.name}'{hint} (timm.list_models() names all)")
     size: dict[str, Any] = {} if config.image is None else {"img_size": config.image}
+    if cut_of(config) is not None:
+        size["dynamic_img_size"] = True
     try:
         body = timm.create_model(config.name, pretrained=False, num_classes=0, **size)
     except (TypeError, AssertionError, RuntimeError) as error:
@@ -183,9 +188,31 @@ def name_of(backbone: BackboneConfig) -> str:
             return f"timm:{name}"
 
 
+def cut_of(backbone: BackboneConfig) -> tuple[int, int] | None:
+    """The sides of the image that a Vision Transformer is made for, and of its patches, in pixels.
+
+    None for a backbone that cuts no images into patches, or takes images of one size alone.
+    """
+    match backbone:
+        case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
+            return image, patch
+        case Timm(name=name, image=asked):
+            from resmom.nets.timms import patches_of
+
+            made_for = patches_of(name)
+            if made_for is None:
+                return None
+            image = asked or made_for.image
+            # Of images that are no whole patches timm's leave the rest out, and then they take no other size.
+            return (image, made_for.patch) if image % made_for.patch == 0 else None
+        case _:
+            return None
+
+
 def patch_of(backbone: BackboneConfig) -> int:
-    """The pixels of which a view's side is a multiple: a patch of the transformers that name it, else 1."""
-    return backbone.patch if isinstance(backbone, MoCoViT | DinoViT) else 1
+    """The pixels of which a view's side is a multiple: a patch of a Vision Transformer, else 1."""
+    cut = cut_of(backbone)
+    return 1 if cut is None else cut[1]
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

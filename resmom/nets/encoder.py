@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from resmom.nets.backbones import Backbone
+from resmom.nets.given import GivenBackbone
 from resmom.types import Encoding
 
-if TYPE_CHECKING:  # it imports timm, most of a second that a run of a ResNet need not wait for
-    from resmom.nets.vit import ViTBody
+if TYPE_CHECKING:  # most of a second that a run of a ResNet need not wait for
+    from timm.models.vision_transformer import VisionTransformer
 
 
 class Encoder(nn.Module):
@@ -66,13 +67,15 @@ class PatchEncoder(Encoder):
         prototypes: nn.Module,
         patch_prototypes: nn.Module | None = None,
     ) -> None:
-        from resmom.nets.vit import ViTBody
+        from resmom.nets.vit import takes_hidden
 
         super().__init__(backbone, projector, prototypes=prototypes)
-        if not isinstance(backbone.body, ViTBody):
+        if isinstance(backbone, GivenBackbone) or not takes_hidden(backbone.body):
             raise ValueError(
                 f"patches are hidden and compared in a Vision Transformer alone, and {type(backbone.body).__name__} is "
-                "none of ours; choose --backbone dino-vit-small (or -micro, -tiny, -base), or vit-small"
+                "none of ours, nor, as it is here, one of timm's that takes views of several sizes and has its class "
+                "token as h; choose --backbone dino-vit-small (or -micro, -tiny, -base), vit-small or "
+                "timm:vit_small_patch16_224"
             )
         self.mask_token: nn.Parameter | None = nn.Parameter(torch.zeros(1, backbone.width))
         self.patch_prototypes = patch_prototypes
@@ -87,12 +90,14 @@ class PatchEncoder(Encoder):
 
         The mask token takes the place of what is hidden.
         """
-        body = cast("ViTBody", self.backbone.body)
+        from resmom.nets.vit import hidden_tokens
+
+        body = cast("VisionTransformer", self.backbone.body)
         if hidden is None:
             tokens = body.forward_features(view)
         else:
             assert self.mask_token is not None, "the teacher never sees a masked view"
-            tokens = body.forward_hidden(view, hidden, self.mask_token)
+            tokens = hidden_tokens(body, view, hidden, self.mask_token)
         said = self._said(body.forward_head(tokens, pre_logits=True), self.prototypes)
         if hidden is None and not patches:
             return said

@@ -36,11 +36,8 @@ class ViTBody(VisionTransformer):
         hidden: Bool[Tensor, "n rows columns"],
         token: Float[Tensor, "1 d"],
     ) -> Float[Tensor, "n tokens d"]:
-        """The tokens where `token` stands in place of every hidden patch; its position is still told."""
-        x = self.patch_embed(view)
-        x = torch.where(hidden[..., None], token.to(x.dtype), x)
-        tokens: Tensor = self.norm(self.blocks(self.norm_pre(self._pos_embed(x))))
-        return tokens
+        """`hidden_tokens` of this body."""
+        return hidden_tokens(self, view, hidden, token)
 
     def forward_map(self, image: Float[Tensor, "n c height width"], canvas: int) -> Float[Tensor, "n d rows columns"]:
         """The last map of an image, its positions being those of the upper left corner of `canvas` x `canvas` patches.
@@ -57,6 +54,25 @@ class ViTBody(VisionTransformer):
         tokens = torch.cat([first, (x + places).flatten(1, 2)], dim=1)
         last: Tensor = self.norm(self.blocks(self.norm_pre(self.pos_drop(tokens))))
         return last[:, 1:].transpose(1, 2).reshape(n, width, rows, columns)
+
+
+def takes_hidden(body: nn.Module) -> bool:
+    """Whether `hidden_tokens` takes a body: a Vision Transformer of ours or timm's, for views of several sizes, whose
+    class token is h."""
+    return isinstance(body, VisionTransformer) and body.dynamic_img_size and body.global_pool == "token"
+
+
+def hidden_tokens(
+    body: VisionTransformer,
+    view: Float[Tensor, "n c height width"],
+    hidden: Bool[Tensor, "n rows columns"],
+    token: Float[Tensor, "1 d"],
+) -> Float[Tensor, "n tokens d"]:
+    """The tokens where `token` stands in place of every hidden patch; its position is still told."""
+    x = body.patch_embed(view)
+    x = torch.where(hidden[..., None], token.to(x.dtype), x)
+    tokens: Tensor = body.norm(body.blocks(body.norm_pre(body._pos_embed(x))))
+    return tokens
 
 
 def moco_body(image: int, patch: int, width: int, depth: int, heads: int, freeze_patch: bool) -> ViTBody:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resmom.config import ConfigError, Run
-from resmom.nets.backbones import Timm
+from resmom.nets.backbones import Timm, cut_of
 from resmom.nets.given import GivenBackbone
 from resmom.views.policy import Policy, resized
 
@@ -50,7 +50,8 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
     grown = {view.size: "which train.sizes asks for" for policy in policies(run, multiple) for view in policy.views}
     modes = {part: part.training for part in backbone.modules()}
     timms = run.backbone if isinstance(run.backbone, Timm) and not isinstance(backbone, GivenBackbone) else None
-    if timms is not None and (wrong := _wrong(backbone, channels, side, width)) is not None:
+    cut = None if timms is None else cut_of(timms)
+    if timms is not None and (wrong := _unmade(cut, side) or _wrong(backbone, channels, side, width)) is not None:
         raise ConfigError(
             f"timm's {timms.name} does not take views of side {side}: {wrong}; give views of the size that it "
             f"is made for, often --image-size 224, or have it made for these by --backbone.image {side}, which "
@@ -60,10 +61,16 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
         if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:
             raise ConfigError(
                 f"the backbone takes views of side {side}, but not of side {other}, {why}: {wrong}; give all views one "
-                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small"
+                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small or "
+                "timm:vit_small_patch16_224"
             )
     for part, training in modes.items():
         part.training = training
+
+
+def _unmade(cut: tuple[int, int] | None, side: int) -> str | None:
+    """That a transformer of timm's is made for another image; it would interpolate its positions at every step."""
+    return f"it is made for {cut[0]} pixels" if cut is not None and cut[0] != side else None
 
 
 def _wrong(backbone: nn.Module, channels: int, side: int, width: int) -> str | None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resmom.config import Run
 from resmom.methodconfig import masks_of
-from resmom.nets.backbones import DinoViT, MoCoViT
+from resmom.nets.backbones import cut_of
 from resmom.views.masks import draw_masks
 from resmom.views.policy import Policy
 
@@ -20,10 +20,11 @@ def hidden_patches(
     `policy` has the views at the size they have now. Nothing is drawn for a method that hides nothing. Local views are
     never masked.
     """
-    masks, backbone = masks_of(run.method), run.backbone
-    if masks is None or not isinstance(backbone, MoCoViT | DinoViT):
+    masks = masks_of(run.method)
+    cut = None if masks is None else cut_of(run.backbone)
+    if masks is None or cut is None:
         return ()
-    side = policy.views[0].size // backbone.patch
+    side = policy.views[0].size // cut[1]
     return tuple(
         draw_masks(masks, run.train.seed, epoch, index, number, (side, side))
         for number in range(run.method.traits.views)

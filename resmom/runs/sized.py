@@ -6,7 +6,7 @@ import torch
 
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
-from resmom.nets.backbones import Backbone, DinoViT, name_of
+from resmom.nets.backbones import Backbone, MoCoViT, cut_of, name_of
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import Loaded
 from resmom.runs.own import part_words
@@ -38,19 +38,21 @@ def _require_taken(loaded: Loaded, side: int, trained: int) -> None:
     given = "backbone" in loaded.written.get("own", {})
     config = None if given else loaded.run.backbone
     name = part_words(loaded.written, loaded.run, "backbone") if config is None else name_of(config)
-    if isinstance(config, DinoViT) and side % config.patch:
-        below = side - side % config.patch
-        near = " or ".join(str(s) for s in (below, below + config.patch) if SMALLEST <= s <= LARGEST)
+    # Positions that are learned are interpolated; MoCo-v3's are fixed.
+    cut = None if config is None or isinstance(config, MoCoViT) else cut_of(config)
+    if cut is not None and side % cut[1]:
+        below = side - side % cut[1]
+        near = " or ".join(str(s) for s in (below, below + cut[1]) if SMALLEST <= s <= LARGEST)
         raise UserError(
-            f"--image-size is {side}, and {name} cuts images into patches of {config.patch} pixels: give a multiple of "
+            f"--image-size is {side}, and {name} cuts images into patches of {cut[1]} pixels: give a multiple of "
             f"that, {near}"
         )
-    why = _wrong(loaded, side, fixed=config is not None and not isinstance(config, DinoViT))
+    why = _wrong(loaded, side, fixed=config is not None and cut is None)
     if why:
         raise UserError(
             f"{name} cannot be measured at --image-size {side}: {why}. Leave --image-size out, which measures at the "
-            f"{trained} pixels of the run's views; convolutional networks take other sizes, and dino-vit-…, whose "
-            "positions are interpolated"
+            f"{trained} pixels of the run's views; convolutional networks take other sizes, and dino-vit-… and timm's "
+            "Vision Transformers, whose positions are interpolated"
         )
 
 
@@ -58,7 +60,8 @@ def _wrong(loaded: Loaded, side: int, fixed: bool) -> str:
     """What is wrong with what the backbone makes of an image of that side; empty if nothing is.
 
     `fixed`: whether the positions of tokens, if it has any, belong to one grid of patches. Learned ones of dino-vit-…
-    are interpolated, as they are for local views; what a module of the user's own does is its owner's to know.
+    and of timm's are interpolated, as they are for local views; what a module of the user's own does is its owner's to
+    know.
     """
     student = loaded.method.student
     backbone = backbone_of(student)
