@@ -15,10 +15,11 @@ from resmom.types import GAP_SITES
 Line = Mapping[str, Any]
 
 
-def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = None) -> Rows:
+def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = None, resampled: str = "") -> Rows:
     """The settings that matter, from a run's configuration as plain values.
 
-    `own` names the parts that were given from Python, which the configuration says nothing of.
+    `own` names the parts that were given from Python, which the configuration says nothing of; `resampled` says what
+    became of the positions in the file that the run started from, where they were of another grid.
     """
     given = {part: f"{name}, given from Python" for part, name in (own or {}).items()}
     train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
@@ -33,7 +34,7 @@ def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = No
         ("method", given.get("method") or _fields(run["method"])),
         ("residual momentum", term if residual["weight"] else "off (the method as published)"),
         ("backbone", given.get("backbone") or _fields(run["backbone"])),
-        ("started from", PurePath(run["init"]).name if run["init"] else "random weights"),
+        ("started from", _start(run["init"], resampled)),
         ("length, batch", f"{length}, {train['batch']} images a step"),
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),
         ("teacher", _teacher(run["ema"]) if teacher else "none"),
@@ -41,6 +42,10 @@ def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = No
         *_growth(train),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
     ]
+
+
+def _start(file: str, resampled: str) -> str:
+    return "; ".join(filter(None, [PurePath(file).name, resampled])) if file else "random weights"
 
 
 def _views(policy: Line) -> Rows:

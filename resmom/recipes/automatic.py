@@ -13,9 +13,9 @@ from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
 from resmom.methodconfig import MethodConfig, site_for
 from resmom.methods.ibot import Ibot
-from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.recipes.facts import Facts, Limits
-from resmom.recipes.side import fitted
+from resmom.recipes.side import LEAST_PATCHES, fitted, side_in_patches, with_image
 from resmom.recipes.suited import optim_for, suited, views_for
 from resmom.recipes.teaching import ema_for, measured, mocov3_for, term_for
 from resmom.recipes.words import method_words, named, numbers, passes
@@ -154,11 +154,15 @@ def _side(facts: Facts) -> tuple[int, str]:
     if facts.view:
         derived, _ = _side(replace(facts, view=0))
         return facts.view, f"asked for; derived: {derived}"
-    if isinstance(facts.backbone, MoCoViT | DinoViT) and facts.init:
-        return facts.backbone.image, "the size that the transformer was made for"
+    if isinstance(facts.backbone, MoCoViT) and facts.init:
+        return facts.backbone.image, "the size that the transformer was made for, to which its positions are fixed"
     if facts.seen is not None:
         return facts.seen.side, f"what the network in {facts.init} was trained at, as the file says"
     cap = 224 if facts.gpu else (96 if facts.init else 64)
+    if facts.backbone is not None and (facts.init or isinstance(facts.backbone, Timm)):
+        cut = cut_of(facts.backbone)
+        if cut is not None:
+            return _side_in_patches(facts, cap, *cut)
     side = max(s for s in SIDES if s == SIDES[0] or s <= min(cap, 1.15 * facts.side))
     if side >= facts.side / 1.15:
         return side, f"the images' own size (median of the shorter sides {facts.side} pixels)"
@@ -168,9 +172,24 @@ def _side(facts: Facts) -> tuple[int, str]:
     return side, f"the images are larger (median {facts.side} pixels), but {where} sees most for its time at this size"
 
 
+def _side_in_patches(facts: Facts, cap: int, image: int, patch: int) -> tuple[int, str]:
+    """The side where the patches are given: by weights to start from, or by the name of a model of timm's."""
+    side = side_in_patches(facts.side, cap, image, patch)
+    many = f"{side // patch} x {side // patch} patches of {patch}"
+    if side == image:
+        return side, f"{many}: the size that the transformer was made for"
+    moved = f"; its positions, for {image // patch} x {image // patch}, are resampled to these" if facts.init else ""
+    if side == LEAST_PATCHES * patch and side > min(facts.side, cap):
+        return side, f"{many}, as few as are worth while{moved}"
+    if facts.side < cap:
+        return side, f"{many}, near the images' own size (median of the shorter sides {facts.side} pixels){moved}"
+    where = "a GPU" if facts.gpu else "a CPU"
+    return side, f"{many}: {where} sees most for its time at about this size{moved}"
+
+
 def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if facts.backbone is not None and facts.init:
-        return facts.backbone, f"the architecture found in {facts.init}"
+        return with_image(facts.backbone, side), f"the architecture found in {facts.init}"
     channels = len(facts.mean)
     match facts.backbone:
         case MoCoViT() | DinoViT():
@@ -179,8 +198,11 @@ def _backbone(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
             return replace(facts.backbone, stem="small"), "the one asked for; a stem that keeps small images' size"
         case SmallResNet():
             return replace(facts.backbone, channels=channels), "the one asked for"
-        case ResNet() | Timm():
+        case ResNet():
             return facts.backbone, "the one asked for"
+        case Timm():
+            made = with_image(facts.backbone, side)
+            return made, "the one asked for" + ("; made for the views" if made != facts.backbone else "")
     if isinstance(facts.method, Ibot):
         size: Literal["micro", "small"] = "small" if facts.gpu else "micro"
         return fitted(DinoViT(size), side), "iBOT hides patches of a Vision Transformer"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from resmom.config import Run
-from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, Timm, cut_of
 from resmom.views.policy import Policy
 
 
@@ -44,4 +44,18 @@ def fitted(backbone: BackboneConfig, side: int, init: str = "") -> BackboneConfi
 
 def with_image(backbone: BackboneConfig, side: int) -> BackboneConfig:
     """The backbone for images of that side, if it is one that is made for a size."""
-    return replace(backbone, image=side) if isinstance(backbone, MoCoViT | DinoViT) else backbone
+    match backbone:
+        case MoCoViT() | DinoViT():
+            return replace(backbone, image=side)
+        case Timm():
+            return backbone if (cut_of(backbone) or (side,))[0] == side else replace(backbone, image=side)
+        case _:
+            return backbone
+
+
+def side_in_patches(images: int, most: int, image: int, patch: int) -> int:
+    """The side of the views of a transformer whose patches are given, as weights to start from or a model's name have
+    them: the whole patches nearest to `images`, the side of the data, within `most` and `image`, the sides of what the
+    machine bears and of what the transformer was made for; but at least `LEAST_PATCHES`, or what it was made for."""
+    least = min(LEAST_PATCHES * patch, image - image % patch)
+    return max(least, min(round(images / patch) * patch, min(most, image) // patch * patch))

@@ -61,7 +61,7 @@ def card_of(
         step=step,
         steps=steps,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=record.settings(plain, teacher, written.get("own", {})),
+        settings=record.settings(plain, teacher, written.get("own", {}), written.get("resampled", "")),
         machine=record.machine(read_lines(folder.environment), lines),
         numbers=_numbers(lines),
         measured=record.when(lines),

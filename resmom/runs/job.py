@@ -19,6 +19,7 @@ from resmom.method import Method
 from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
+from resmom.nets.init import InitWeights
 from resmom.recipes import base_of
 from resmom.runs.blocks import MOST, Blocks, steps_of
 from resmom.runs.channels import require_channels
@@ -51,6 +52,8 @@ class Job:
     """All training images on the GPU, where they are few and small enough; views are then made there."""
     started: str = ""
     """What was taken of the file of weights that the run starts from, in words."""
+    resampled: str = ""
+    """What became of the file's positions, where they were of another grid of patches, in words."""
     multiple: int = 1
     """The pixels of which sides of views that grow are multiples."""
     blocks: Blocks = field(default_factory=Blocks)
@@ -191,9 +194,14 @@ def at_size(job: Job, share: float) -> Job:
 
 
 def start_from(run: Run, method: Method, own: Own | None = None) -> str:
+    """`put_weights`, which returns what was used of the file, in words."""
+    return put_weights(run, method, own).words
+
+
+def put_weights(run: Run, method: Method, own: Own | None = None) -> InitWeights:
     """Put the weights of the file `run.init` into all backbones, so that student and teacher start equal as ever.
 
-    Returns what was used of the file, in words. Raises ConfigError for weights that do not fit.
+    Returns what was used of the file. Raises ConfigError for weights that do not fit.
     """
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
@@ -201,7 +209,7 @@ def start_from(run: Run, method: Method, own: Own | None = None) -> str:
     taken = start_weights(student, run.init, asked, derived=base_of(run.recipe) == "automatic")
     if method.teacher is not None:
         backbone_of(method.teacher).load_state_dict(student.state_dict(), strict=True)
-    return taken.words
+    return taken
 
 
 def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, start: bool = True) -> Job:
@@ -213,7 +221,7 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     require_channels(run, own, data.train.channels)
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
     method = fresh_method(run, device, own)
-    started = start_from(run, method, own) if run.init and start else ""
+    taken = put_weights(run, method, own) if run.init and start else None
     if method.teacher is None and run.residual.weight > 0:  # of the user's own: the others are refused above
         raise ConfigError("this method has no teacher, so there is no gap to close: set residual.weight to 0")
     names = () if own is not None and own.method is not None else steady_of(run.method)
@@ -228,7 +236,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
     resident = _resident(data.train, device)
-    return Job(run, data, state, order, device, labels, resident, started, _multiple(run, own), Blocks(), own or Own())
+    job = Job(run, data, state, order, device, labels, resident, multiple=_multiple(run, own), own=own or Own())
+    return job if taken is None else replace(job, started=taken.words, resampled=taken.resampled)
 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:

@@ -56,6 +56,8 @@ def _fitted(run: Run, settings: Mapping[str, Any]) -> Run:
     if isinstance(backbone, MoCoViT | DinoViT) and isinstance(fit, MoCoViT | DinoViT):
         image = backbone.image if "backbone.image" in settings else fit.image
         fit = dataclasses.replace(fit, image=image, patch=backbone.patch if "backbone.patch" in settings else fit.patch)
+    elif "backbone.image" in settings:
+        fit = backbone
     return dataclasses.replace(run, backbone=fit)
 
 

@@ -60,6 +60,7 @@ def pretrain(
         "test": _test_of(job.data),
         "run": to_json(settled.run),
         **({"init": content_of(settled.run.init)} if settled.run.init else {}),
+        **({"resampled": job.resampled} if job.resampled else {}),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }

@@ -142,7 +142,7 @@ def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bo
     """The settings in words; the seed, which tells runs apart, stands elsewhere."""
     own = written.get("own", {})
     rows = []
-    for name, value in record.settings(config, teacher or "method" in own, own):
+    for name, value in record.settings(config, teacher or "method" in own, own, written.get("resampled", "")):
         if name == "precision, seed":
             rows.append(("precision", config["train"]["precision"]))
         else:

@@ -11,7 +11,7 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.losses.residual import Residual
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.nets.teacher import Ema
 from resmom.recipes.automatic import Choice, automatic, warmup
 from resmom.recipes.facts import Facts, Limits, Seen
@@ -38,7 +38,9 @@ KINDS = {
     "few": replace(PHOTOS, images=64, side=16),
     "from ResNet-18": replace(PHOTOS, init="r18.safetensors", backbone=ResNet(18)),
     "from a ViT": replace(PHOTOS, init="vit.safetensors", backbone=MoCoViT("small")),
+    "from DINO's ViT": replace(PHOTOS, init="dino.pth", backbone=DinoViT("small")),
     "a timm model": replace(PHOTOS, backbone=Timm("resnet10t")),
+    "timm's transformer": replace(PHOTOS, backbone=Timm("test_vit")),
 }
 
 
@@ -131,9 +133,60 @@ def test_the_view_is_the_images_size_up_to_what_the_machine_bears(side: int, cpu
     assert ("the next smaller size" in reason) == (side == 41), "no machine's limit, so none is named"
 
 
-def test_a_transformer_gets_the_size_it_was_made_for() -> None:
+def test_a_transformer_of_fixed_positions_gets_the_size_it_was_made_for() -> None:
     facts = replace(PHOTOS, side=40, init="vit.safetensors", backbone=MoCoViT("small", image=96, patch=8))
     assert [view.size for view in derived(facts).policy.views] == [96, 96]
+    assert "positions are fixed" in choice(facts, "image_size").reason
+
+
+@pytest.mark.parametrize(
+    ("backbone", "side", "cpu", "gpu"),
+    [
+        (DinoViT("small"), 300, 128, 224),  # 8 x 8 patches of 16 are more than a CPU's 96 pixels
+        (DinoViT("small"), 180, 128, 176),  # near the images' own size
+        (DinoViT("small"), 32, 128, 128),  # smaller images are enlarged
+        (DinoViT("small", patch=8), 300, 96, 224),
+        (DinoViT("small", patch=8), 32, 64, 64),
+        (DinoViT("tiny", 32, 4), 300, 32, 32),  # no larger than it was made for
+        (DinoViT("base", 384), 500, 128, 224),
+        (Timm("vit_small_patch14_dinov2", 518), 500, 112, 224),
+        (Timm("vit_small_patch14_dinov2"), 150, 112, 154),
+        (Timm("resnet10t"), 300, 96, 224),
+    ],
+)
+def test_the_view_of_a_transformer_with_weights_is_whole_patches(
+    backbone: DinoViT | Timm, side: int, cpu: int, gpu: int
+) -> None:
+    facts = replace(PHOTOS, side=side, init="vit.pth", backbone=backbone)
+    for machine, expected in ((facts, cpu), (replace(facts, gpu=True), gpu)):
+        run = derived(machine)
+        assert {view.size for view in run.policy.views} == {expected}
+        check(run)
+        made = run.backbone
+        if (cut := cut_of(backbone)) is not None:
+            assert cut_of(made) == (expected, cut[1]), "the patches are those of the weights"
+
+
+def test_it_is_told_why_and_that_positions_are_resampled() -> None:
+    facts = replace(PHOTOS, init="dino.pth", backbone=DinoViT("small"))
+    few = choice(facts, "image_size").reason
+    assert few == ("8 x 8 patches of 16, as few as are worth while; its positions, for 14 x 14, are resampled to these")
+    own = choice(replace(facts, gpu=True), "image_size").reason
+    assert own == "14 x 14 patches of 16: the size that the transformer was made for"
+    within = choice(replace(facts, gpu=True, side=180), "image_size").reason
+    assert within.startswith("11 x 11 patches of 16, near the images' own size (median of the shorter sides 180")
+    large = choice(replace(facts, gpu=True, backbone=DinoViT("small", 384)), "image_size").reason
+    assert large.startswith("14 x 14 patches of 16: a GPU sees most for its time at about this size; its positions")
+    assert choice(facts, "backbone").value == "DINO's ViT-small/16 at 128 pixels"
+    asked = replace(facts, view=96)
+    assert derived(asked).backbone == DinoViT("small", 96) and choice(asked, "image_size").reason.startswith("asked")
+
+
+def test_a_transformer_of_timms_by_name_is_made_for_the_views() -> None:
+    facts = replace(PHOTOS, backbone=Timm("vit_small_patch14_dinov2"))
+    assert derived(facts).backbone == Timm("vit_small_patch14_dinov2", 112)
+    assert choice(facts, "backbone").reason == "the one asked for; made for the views"
+    assert "resampled" not in choice(facts, "image_size").reason, "there are no weights yet"
 
 
 def test_a_file_that_says_what_its_network_saw_is_followed() -> None:
@@ -141,7 +194,10 @@ def test_a_file_that_says_what_its_network_saw_is_followed() -> None:
     run = derived(facts)
     assert [view.size for view in run.policy.views] == [160, 160]
     assert (run.policy.mean, run.policy.std) == ((0.1,) * 3, (0.2,) * 3)
-    assert choice(facts, "image_size").reason == "what the network in own.safetensors was trained at, as the file says"
+    told = "what the network in own.safetensors was trained at, as the file says"
+    assert choice(facts, "image_size").reason == told
+    vit = replace(facts, backbone=DinoViT("tiny", 160, 16))  # of ours, which says so too
+    assert choice(vit, "image_size").reason == told and derived(vit).backbone == DinoViT("tiny", 160, 16)
     grey = replace(facts, mean=(0.3,), std=(0.3,))  # the file's three channels do not fit
     assert derived(grey).policy.mean == (0.3,)
 

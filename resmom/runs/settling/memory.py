@@ -11,7 +11,7 @@ from torch.utils import _pytree
 from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
-from resmom.nets.backbones import DinoViT, MoCoViT
+from resmom.nets.backbones import MoCoViT
 from resmom.runs.job import Job, at_size
 from resmom.runs.settling.facts import free_memory
 from resmom.train.state import networks_of, student_of
@@ -147,10 +147,10 @@ def share_of(batch: int) -> int:
 
 def lighter(run: Run) -> list[str]:
     """What makes a step cheaper at the same batch: not another backbone than that of the file that a run starts from,
-    nor other views than those that its transformer has positions for."""
+    nor other views than those that MoCo-v3's transformer has its fixed positions for."""
     if not run.init:
         return ["smaller views (--image-size)", "a smaller --backbone"]
-    return [] if isinstance(run.backbone, MoCoViT | DinoViT) else ["smaller views (--image-size)"]
+    return [] if isinstance(run.backbone, MoCoViT) else ["smaller views (--image-size)"]
 
 
 def bytes_of(content: Any) -> int:

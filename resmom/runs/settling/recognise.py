@@ -1,6 +1,7 @@
 """Which backbone a file of weights was made with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,18 +11,24 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
 from resmom.nets.backbones import (
     BACKBONES,
+    MOCO_VIT,
+    VIT,
     Backbone,
     BackboneConfig,
     DinoViT,
     MoCoViT,
     ResNet,
+    Timm,
     backbone_named,
     build_backbone,
+    cut_of,
     name_of,
 )
+from resmom.nets.filed import FiledViT, filed_vit
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
 from resmom.recipes.facts import Seen
+from resmom.recipes.side import with_image
 from resmom.recipes.words import named
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
@@ -31,15 +38,18 @@ CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18, stem="small"),
     ResNet(50, stem="small"),
     ResNet(34, stem="small"),
-    MoCoViT("small"),
-    MoCoViT("base"),
 )
+"""Networks without patches that a file of others may be of."""
+_DINOV2 = {(384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+"""DINOv2's sizes by width and blocks, as timm calls them."""
 
 
 def recognise(path: str) -> BackboneConfig:
     """The backbone of a file: as the file itself says if it is one of ours, else the first common one that it fits.
 
-    Raises ConfigError if the file cannot be read, or is that of another backbone, which must then be named.
+    A Vision Transformer is told by its shapes: MoCo-v3's by its positions, DINOv2's by the scales in its blocks, and
+    others' by width and depth alone, with DeiT's number of heads. Raises ConfigError if the file cannot be read, or is
+    that of another backbone, which must then be named.
     """
     file = Path(path)
     try:
@@ -49,7 +59,8 @@ def recognise(path: str) -> BackboneConfig:
         read_weights(file)  # what cannot be read at all is told once
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
-    for candidate in CANDIDATES:
+    found = filed_vit(file)
+    for candidate in CANDIDATES if found is None else _transformers(found):
         with torch.random.fork_rng(devices=[]):
             backbone = build_backbone(candidate)
         try:
@@ -57,9 +68,34 @@ def recognise(path: str) -> BackboneConfig:
         except WeightsError:
             continue
         return candidate
+    what = "" if found is None else f": it holds {found}"
     raise ConfigError(
-        f"{path} fits none of the common backbones; name the one it was made with: --backbone NAME ({BACKBONES})"
+        f"{path} fits none of the common backbones{what}; name the one it was made with: --backbone NAME ({BACKBONES})"
     )
+
+
+def _transformers(found: FiledViT) -> tuple[BackboneConfig, ...]:
+    """What a Vision Transformer of these shapes may be."""
+    shape = found.width, found.depth
+    if found.scaled:
+        if found.patch != 14 or shape not in _DINOV2:
+            return ()
+        registers = f"_reg{found.registers}" if found.registers else ""
+        return (Timm(f"vit_{_DINOV2[shape]}_patch14{registers}_dinov2", found.image),)
+    kind, sizes = ("vit", MOCO_VIT) if found.fixed else ("dino-vit", VIT)
+    return tuple(_cut(f"{kind}-{size}", found) for size, (*own, _) in sizes.items() if tuple(own) == shape)
+
+
+def _cut(name: str, found: FiledViT) -> BackboneConfig:
+    """The backbone of that name, a transformer for the image and patches of a file where the name leaves them open."""
+    asked = backbone_named(name)
+    match asked:
+        case MoCoViT() | DinoViT():
+            return replace(asked, image=found.image, patch=found.patch)
+        case Timm() if (cut := cut_of(asked)) is not None and cut[1] == found.patch:
+            return with_image(asked, found.image)
+        case _:
+            return asked
 
 
 def start_weights(
@@ -90,14 +126,20 @@ def start_weights(
 def by_name(name: str, init: str = "") -> BackboneConfig:
     """The backbone that a short name asks for; as the file of weights `init` says, if it says that it is of that name.
 
-    Raises ConfigError with the names there are.
+    Of a Vision Transformer of others the file's shapes say for which image and patches it was made. Raises ConfigError
+    with the names there are.
     """
     try:
         asked = backbone_named(name)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    said = _own_word(Path(init)) if init else None
-    return asked if said is None or name_of(said) != name_of(asked) else said
+    if not init:
+        return asked
+    said = _own_word(Path(init))
+    if said is not None:
+        return asked if name_of(said) != name_of(asked) else said
+    found = filed_vit(init) if isinstance(asked, MoCoViT | DinoViT | Timm) else None
+    return asked if found is None else _cut(name, found)
 
 
 def _image(backbone: BackboneConfig) -> str:

@@ -14,7 +14,7 @@ from resmom.config import ConfigError, Log, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
-from resmom.nets.backbones import DinoViT
+from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.runs.settling import trial as trials
 from resmom.runs.settling.budget import (
     LEAST_STEPS,
@@ -123,11 +123,15 @@ class TestTime:
         [
             (RUN, ", a smaller --train.batch, smaller views (--image-size) or a smaller --backbone"),
             (replace(RUN, init="r18.pt"), ", a smaller --train.batch or smaller views (--image-size)"),
-            (replace(RUN, init="vit.pt", backbone=DinoViT("tiny")), " or a smaller --train.batch"),
+            (replace(RUN, init="vit.pt", backbone=MoCoViT("tiny")), " or a smaller --train.batch"),
+            (
+                replace(RUN, init="vit.pt", backbone=DinoViT("tiny")),
+                ", a smaller --train.batch or smaller views (--image-size)",
+            ),
         ],
     )
     def test_too_short_a_time_offers_what_the_run_can_change(self, run: Run, remedy: str) -> None:
-        """A file of weights says which backbone it is, and a transformer's which views."""
+        """A file of weights says which backbone it is, and that of MoCo-v3's transformer which views."""
         with pytest.raises(ConfigError, match=rf"give a time \(--time\) of 1m or more{re.escape(remedy)}$"):
             fit_time(run, COST, 5.0, measuring=8.0)
 

@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, Run, part_to_json, to_json
@@ -83,6 +85,55 @@ def test_the_options_ask_for_that_backbone(
     run = changed(tiny(Run()), {"init": path, "backbone": name, **size})
     assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
     backbones(Origin(backbone=by_name(name, path), init=path), 0, "detection")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_transformers")
+@pytest.mark.parametrize(
+    "config",
+    [DinoViT("tiny", 40, 8), MoCoViT("tiny", 32, 8), ResNet(18), ResNet(18, "small"), DinoViT("micro", 64, 16)],
+)
+def test_a_file_of_others_is_recognised_by_its_shapes(tmp_path: Path, config: BackboneConfig) -> None:
+    path = str(tmp_path / "w.pth")
+    torch.save({"state_dict": build_backbone(config).body.state_dict()}, path)
+    assert recognise(path) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("registers", [False, True])
+def test_dinov2_is_recognised_by_its_scales(tmp_path: Path, registers: bool) -> None:
+    name = "vit_small_patch14_reg4_dinov2" if registers else "vit_small_patch14_dinov2"
+    path = str(tmp_path / "w.pth")
+    state = timm.create_model(name, img_size=56).state_dict()
+    if registers:  # as its authors publish it
+        state["register_tokens"] = state.pop("reg_token")
+        state["pos_embed"] = torch.cat([torch.ones(1, 1, 384), state["pos_embed"]], dim=1)
+    torch.save(state | {"mask_token": torch.zeros(1, 384)}, path)
+    assert recognise(path) == Timm(name, 56)
+
+
+@pytest.mark.usefixtures("small_transformers")
+def test_what_a_transformer_of_no_common_size_is_like_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(VisionTransformer(32, 16, embed_dim=48, depth=3, num_heads=2).state_dict(), path)
+    told = (
+        r"fits none of the common backbones: it holds a Vision Transformer of width 48, 3 blocks, patches of 16 pixels"
+    )
+    with pytest.raises(ConfigError, match=told):
+        recognise(str(path))
+
+
+@pytest.mark.usefixtures("small_transformers")
+def test_the_patches_of_a_file_are_those_of_the_backbone_that_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "w.pth")
+    torch.save(build_backbone(DinoViT("tiny", 40, 8)).body.state_dict(), path)
+    assert by_name("dino-vit-tiny", path) == DinoViT("tiny", 40, 8)
+    run = changed(tiny(Run()), {"init": path, "backbone": "dino-vit-tiny", "image_size": 24})
+    assert run.backbone == DinoViT("tiny", 24, 8)
+    assert "positions of 5 x 5 patches resampled to 3 x 3" in start_from(run, fresh_method(run, CPU))
+    torch.save(timm.create_model("test_vit", img_size=64).state_dict(), path)
+    assert by_name("timm:test_vit", path) == Timm("test_vit", 64)
+    assert by_name("timm:vit_small_patch14_dinov2", path) == Timm("vit_small_patch14_dinov2"), "of other patches"
 
 
 def test_a_name_says_what_a_file_of_another_name_does_not(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, part_to_json, to_json
@@ -72,6 +73,21 @@ class TestSize:
         own = settled(lambda run: changed(run, {"backbone.patch": 16}), n=100, backbone=MoCoViT("tiny"))
         assert own.run.backbone == MoCoViT("tiny", image=32, patch=16)
         assert reasons(own)["backbone.patch"] == "asked for; derived: 4"
+
+    @pytest.mark.usefixtures("small_transformers")
+    @pytest.mark.parametrize("backbone", [None, DinoViT("tiny", 128, 4)])
+    def test_of_a_transformer_in_a_file_of_others_is_the_images(
+        self, settled: Settle, tmp_path: Path, backbone: DinoViT | None
+    ) -> None:
+        """Whatever it was made for: its positions are resampled."""
+        path = str(tmp_path / "w.pth")
+        torch.save(build_backbone(DinoViT("tiny", 128, 4)).body.state_dict(), path)
+        found = settled(n=100, init=path, backbone=backbone)  # images of 32 pixels
+        assert found.run.backbone == DinoViT("tiny", 32, 4) and {v.size for v in found.run.policy.views} == {32}
+        assert reasons(found)["image_size"].endswith("its positions, for 32 x 32, are resampled to these")
+        asked = settled(lambda run: with_side(run, 64), n=100, init=path, backbone=backbone)
+        assert asked.run.backbone == DinoViT("tiny", 64, 4)
+        assert reasons(asked)["image_size"] == "asked for; derived: 32"
 
     def test_of_a_transformer_with_weights_is_its_own(self, settled: Settle, tmp_path: Path) -> None:
         found = settled(n=100, backbone=MoCoViT("tiny", 64), init=self.exported(tmp_path, 48))
