@@ -1,6 +1,7 @@
 """Optional packages: whether one can be used."""
 
 import importlib
+import importlib.util
 from functools import cache
 
 
@@ -15,3 +16,8 @@ def importable(name: str) -> bool:
     except Exception:  # noqa: BLE001  whatever a half-installed package raises
         return False
     return True
+
+
+def installed(name: str) -> bool:
+    """Whether a module is there, without importing it: for one that takes seconds, or that another process will use."""
+    return importlib.util.find_spec(name) is not None

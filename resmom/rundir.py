@@ -11,6 +11,7 @@ RUN/gaps.jsonl          one line per checkpoint measured by `resmom gap`, likewi
 RUN/unreadable.jsonl    images that could not be read, with the reason
 RUN/export/             the backbone alone, student's and teacher's, for other tools, and a card that says what it is
 RUN/detectron2/, onnx/  the same in these formats, where they were asked for
+RUN/tensorboard/, wandb/  the metrics in the forms of these tools, where they were asked for
 RUN/checkpoints/        last.pt and the kept ones, step-00007800.pt …
 RUN/lock                held while a process works in the folder
 """

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -11,11 +12,13 @@ from resmom.export.use import Form
 from resmom.runs.classifierfile import SUFFIX as CLASSIFIER
 from resmom.runs.export import export
 from resmom.runs.exportclassifier import export_classifier
+from resmom.runs.loggers.eventfiles import export_events
 from resmom.runs.onnxfiles import checked_words
 from resmom.which import Which
 
 ABOUT = (
-    "A run's backbones as files for torchvision, timm, Detectron2 or onnxruntime, with a card that says what they are."
+    "A run's backbones as files for torchvision, timm, Detectron2 or onnxruntime, with a card that says what they are; "
+    "or its measurements for TensorBoard."
 )
 
 
@@ -24,11 +27,12 @@ class Arguments:
     run: tyro.conf.Positional[Path]
     """A run folder, or one checkpoint of it; with --to onnx also a file of `resmom evaluate --save-classifier`."""
     out: Path | None = None
-    """Where to write: a new folder, or that of an earlier export; RUN/export, RUN/detectron2 or RUN/onnx by default. A
-    classifier is written to a new file, by default beside it."""
+    """Where to write: a new folder, or that of an earlier export; RUN/export, RUN/detectron2, RUN/onnx or
+    RUN/tensorboard by default. A classifier is written to a new file, by default beside it."""
     network: Which = "both"
-    to: Form = "safetensors"
-    """The format of the files: for torchvision and timm, for Detectron2 (ResNet-18, -34, -50), or ONNX."""
+    to: Form | Literal["tensorboard"] = "safetensors"
+    """The format of the files: for torchvision and timm, for Detectron2 (ResNet-18, -34, -50), or ONNX; or the
+    measurements as an event file of TensorBoard."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -38,6 +42,15 @@ def main(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "resmom export", ABOUT)
     if a.run and a.run.suffix == CLASSIFIER and not a.run.is_dir():
         return _classifier(a.run, a)
+    if a.to == "tensorboard":
+        if a.network != "both":
+            raise UserError("--network chooses backbones; measurements are of both networks: leave it out")
+        file = export_events(a.run, a.out)
+        if a.json:
+            print_json({"folder": str(file.parent), "files": [str(file)]})
+        else:
+            print(f"{file}\nlook at it with:\n  tensorboard --logdir {file.parent}")
+        return 0
     result = export(a.run, a.out, a.network, a.to)
     if a.json:
         files = [str(file) for file in result.files]

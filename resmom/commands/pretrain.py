@@ -69,6 +69,7 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
   --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
                              --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
+  --log-to NAME              the measurements for tensorboard, wandb (nothing is sent) or wandb-online, too
   --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
   --json                     print the result as JSON
 

@@ -18,7 +18,7 @@ import torch
 from resmom import dist
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.machine import Compile, cpu_model
+from resmom.runs.machine import Compile, Logger, cpu_model
 from resmom.runs.settling.facts import fast_bf16
 from resmom.version import VERSION
 
@@ -114,6 +114,12 @@ def compile_asked(run: Path) -> Compile:
     last = next(iter(read_lines(RunDir(run).environment)[-1:]), {})
     how: Compile = last.get("compile_asked", last.get("compile", "no"))
     return how
+
+
+def logged_to(run: Path) -> tuple[Logger, ...]:
+    """What a run was last asked to log to beside its own file (`--log-to`)."""
+    known: list[list[Logger]] = [line["log_to"] for line in read_lines(RunDir(run).environment) if "log_to" in line]
+    return tuple(known[-1]) if known else ()
 
 
 def compile_used(run: Path) -> str:

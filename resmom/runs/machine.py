@@ -3,14 +3,23 @@
 import ctypes
 import platform
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 from resmom.errors import UserError
 
 Compile = Literal["no", "kernels", "graphs"]
 """How backbones are compiled while a run trains (runs/compiling.py)."""
+
+Logger = Literal["tensorboard", "wandb", "wandb-online", "none"]
+"""What is given the lines of metrics.jsonl, too, while a run trains (runs/loggers/); "none" stands alone."""
+
+Call = Callable[[dict[str, Any]], object]
+"""A function of the user's own that is given each line."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,50 @@ class Trainer(Machine):
     """Compile the backbones by torch's inductor: kernels, or on a GPU graphs (CUDA graphs) too. It takes a minute at
     the start. On a CPU it was measured to gain nothing; on a GPU it has not been tried. Without it: no, or
     where a run is resumed, as before."""
+    log_to: tuple[Logger, ...] | None = None
+    """Write the measurements for other tools, too, several as words of their own: tensorboard (into RUN/tensorboard),
+    wandb (into RUN/wandb, and nothing is sent), wandb-online (sent to Weights & Biases). Without it: none, or where a
+    run is resumed, as before; none ends that."""
+    calls: Annotated[tuple[Call, ...], tyro.conf.Suppress] = ()
+    """In Python: functions that are given each line of metrics.jsonl."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.compile is not None and self.compile not in get_args(Compile):
             raise UserError(f"compile is {self.compile!r}; it is one of {', '.join(get_args(Compile))}")
+        if self.log_to is not None:
+            _require_loggers(self.log_to)
+
+
+def _require_loggers(log_to: Sequence[Any]) -> None:
+    """Raise UserError for names that are none, or that do not go together."""
+    names = ", ".join(get_args(Logger))
+    if not log_to:
+        raise UserError(f"log_to needs at least one of {names}, several as words of their own")
+    for name in log_to:
+        if name not in get_args(Logger):
+            raise UserError(f"log_to is {name!r}; it is one of {names}, in Python also a function of one line")
+    if "none" in log_to and len(log_to) > 1:
+        raise UserError("log_to none ends all others; leave it out beside them")
+    if {"wandb", "wandb-online"} <= set(log_to):
+        raise UserError("log_to wandb sends nothing, and wandb-online everything; leave one of them out")
+
+
+LogTo = Logger | Call | Sequence[Logger | Call]
+"""What is given in Python for both fields of `Trainer` at once."""
+
+
+def loggers_of(log_to: LogTo | None) -> tuple[tuple[Logger, ...] | None, tuple[Call, ...]]:
+    """The names and the functions in what was given. Raises UserError as `Trainer` does."""
+    if log_to is None:
+        return None, ()
+    several = isinstance(log_to, Sequence) and not isinstance(log_to, str)
+    given: list[Any] = list(log_to) if isinstance(log_to, Sequence) and several else [log_to]
+    calls = tuple(each for each in given if callable(each))
+    names = [each for each in given if not callable(each)]
+    if names or not calls:
+        _require_loggers(names)
+    return tuple(dict.fromkeys(names)) or None, calls
 
 
 def keep_memory() -> bool:

@@ -15,14 +15,15 @@ from resmom.ondisk import append_line, drop_lines_after, write_json
 from resmom.rundir import RunDir, no_run
 from resmom.runs.announce import ending, summary
 from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile
-from resmom.runs.environment import compile_asked, environment
+from resmom.runs.environment import compile_asked, environment, logged_to
 from resmom.runs.export import export
 from resmom.runs.growth import stretches
 from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.journal import Journal
+from resmom.runs.loggers.sinks import loggers_to_use, opened
 from resmom.runs.loop import begin, lacks, train
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Logger, Machine
 from resmom.runs.own import again, names, opened_again, require, say_others
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, tell, workers_for
@@ -47,6 +48,7 @@ def pretrain(
     RunDirError before anything is written, Diverged if the loss stays non-finite.
     """
     machine, own = machine or Machine(), own or Own()
+    loggers = loggers_to_use(machine, ())
     ready = make_ready(Asked(run) if isinstance(run, Run) else run, data, out, machine, own)
     job, settled = ready.job, ready.settled
     if ready.settings:
@@ -64,7 +66,7 @@ def pretrain(
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
     }
-    manner = _Manner(how_to_compile(machine, "no", job.device), brief, resumed=False)
+    manner = _Manner(how_to_compile(machine, "no", job.device), loggers, brief, resumed=False)
     return _work(job, RunDir(out), machine, manner, written)
 
 
@@ -96,10 +98,11 @@ def resume(
     if dist.rank() == 0:
         say_others(own, written)
     device = device_for(machine)
-    opened = data if isinstance(data, Data) else opened_again(folder, written, data)
-    require_batch(run, opened)
-    manner = _Manner(how_to_compile(machine, compile_asked(path), device), brief, resumed=True)
-    return _work(prepare(run, opened, device, own, start=not folder.last.exists()), folder, machine, manner, None)
+    images = data if isinstance(data, Data) else opened_again(folder, written, data)
+    require_batch(run, images)
+    way, loggers = how_to_compile(machine, compile_asked(path), device), loggers_to_use(machine, logged_to(path))
+    job = prepare(run, images, device, own, start=not folder.last.exists())
+    return _work(job, folder, machine, _Manner(way, loggers, brief, resumed=True), None)
 
 
 def _test_of(data: Data) -> str | None:
@@ -135,6 +138,7 @@ class _Manner:
     """How a run is gone through, whatever it is."""
 
     compile: Way
+    loggers: tuple[Logger, ...]
     brief: bool
     resumed: bool
 
@@ -159,7 +163,7 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
 
 def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
     # The first one's word: before a slow process looks, there may be the checkpoint that the others begin with.
-    how, started = manner.compile.used, dist.agreed(folder.last.exists())
+    started = dist.agreed(folder.last.exists())
     if manner.resumed:
         _require_train(job, folder, folder.written().get("fingerprint"))  # older versions have it in checkpoints alone
         if started:
@@ -172,8 +176,14 @@ def _loop(job: Job, folder: RunDir, machine: Machine, manner: _Manner) -> Finish
     journal = Journal(folder, job.steps, job.per_epoch)
     if dist.rank() == 0:
         _note_start(job, folder, manner, not started or job.state.step < job.steps or lacks(job, journal))
-    if not started:
-        begin(job, journal, folder)
+    with opened(folder, manner.loggers, machine) as journal.sinks:
+        if not started:
+            begin(job, journal, folder)
+        return _go_through(job, journal, folder, machine, manner)
+
+
+def _go_through(job: Job, journal: Journal, folder: RunDir, machine: Machine, manner: _Manner) -> Finished:
+    how = manner.compile.used
     dist.as_first(job.state.method)
     job.state.method.student = dist.data_parallel(job.state.method.student)
     quiet, train_of = machine.quiet or dist.rank() != 0, job.run.train
@@ -201,7 +211,7 @@ def _note_start(job: Job, folder: RunDir, manner: _Manner, works: bool) -> None:
     """
     moved = {"data": job.data.spec} if job.data.spec not in ("", folder.written()["data"]) else {}
     if works or moved:
-        how = {"compile": manner.compile.used, "compile_asked": manner.compile.asked}
+        how = {"compile": manner.compile.used, "compile_asked": manner.compile.asked, "log_to": list(manner.loggers)}
         append_line(folder.environment, {**environment(), **moved, **how})
 
 

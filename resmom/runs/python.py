@@ -27,7 +27,7 @@ from resmom.runs.comparisons.grid import Grid, read_grid, share_of
 from resmom.runs.generators import generators_kept
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.machine import Compile, Trainer
+from resmom.runs.machine import Compile, LogTo, Trainer, loggers_of
 from resmom.runs.own import OwnEach, say_others
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import resume as resume_run
@@ -52,6 +52,7 @@ def pretrain(
     device: str = "auto",
     workers: int = -1,
     compile: Compile | None = None,
+    log_to: LogTo | None = None,
     quiet: bool = False,
 ) -> Result:
     """Pretrain an encoder in the new folder `out`, and return what came of it.
@@ -64,7 +65,8 @@ def pretrain(
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
     backbone. Without `run` both may also be names that the command line has, "resnet18" or "byol". `init`: weights to
     start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU "graphs", compiles the
-    backbones.
+    backbones. `log_to`: "tensorboard", "wandb" (nothing is sent), "wandb-online", a function that is given each line of
+    metrics.jsonl as a dictionary, or several of these.
 
     Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143).
     Raises UserError (ConfigError, DataError, RunDirError) for what cannot be done, before anything is written.
@@ -86,9 +88,14 @@ def pretrain(
         method_named(method) if isinstance(method, str) else None,
     )
     opened = _opened(data, test)
-    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
+    machine = _trainer(device, workers, compile, log_to, quiet)
     _require_end(start_run(asked, opened, Path(out), machine, own))
     return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)
+
+
+def _trainer(device: str, workers: int, compile: Compile | None, log_to: LogTo | None, quiet: bool) -> Trainer:
+    names, calls = loggers_of(log_to)
+    return Trainer(device=device, workers=workers, compile=compile, quiet=quiet, log_to=names, calls=calls)
 
 
 def _require_end(finished: Finished) -> None:
@@ -151,16 +158,18 @@ def resume(
     device: str = "auto",
     workers: int = -1,
     compile: Compile | None = None,
+    log_to: LogTo | None = None,
     quiet: bool = False,
 ) -> Result:
     """Continue a run from its last checkpoint, as if it had never stopped.
 
-    What was given in Python at its start (`data`, `test`, `backbone`, `method`) is to be given again; it is not stored.
+    What was given in Python at its start (`data`, `test`, `backbone`, `method`, a function in `log_to`) is to be given
+    again; it is not stored. Loggers that have a name are as before unless `log_to` says others, or "none".
     Raises as `pretrain` does, and DataError if the images are others.
     """
     opened = None if data is None else _opened(data, test)
     own = Own(backbone, method)
-    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
+    machine = _trainer(device, workers, compile, log_to, quiet)
     _require_end(resume_run(Path(path), machine, opened, own))
     return _result(Path(path), load_run(Path(path), "cpu", own), own, opened)
 
@@ -206,6 +215,7 @@ def compare(
     device: str = "auto",
     workers: int = -1,
     compile: Compile | None = None,
+    log_to: LogTo | None = None,
     quiet: bool = False,
 ) -> Comparison:
     """Train arms over seeds in the folder `out`, and compare them with the first; the same call goes on after a stop.
@@ -217,8 +227,8 @@ def compare(
     values, of which all combinations are arms. `held_out`: measure on this share of the training images, which is not
     trained on. `linear` adds the linear probe. `data`, `test` and `method` as for `pretrain`. `backbone`: a function
     that makes the module, a class for instance, called for every cell with torch's generator set to its seed; or a
-    module, with whose weights all cells begin. Signals as for `pretrain`. Raises UserError before anything is trained
-    if any cell cannot be.
+    module, with whose weights all cells begin. Signals and `log_to` as for `pretrain`; every cell logs. Raises
+    UserError before anything is trained if any cell cannot be.
     """
     if isinstance(base, Result):
         data = base.data if data is None else data
@@ -246,7 +256,7 @@ def compare(
         if not quiet:
             print(text, file=sys.stderr, flush=True)
 
-    machine = Trainer(device=device, workers=workers, compile=compile, quiet=quiet)
+    machine = _trainer(device, workers, compile, log_to, quiet)
     ended = compare_grid(grid, opened, Path(out), machine, linear, say=say)
     if ended.interrupted_by is not None:
         _raise_signal(

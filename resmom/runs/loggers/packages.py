@@ -1,0 +1,18 @@
+"""Whether the package of a logger is here."""
+
+from resmom.errors import UserError
+from resmom.extras import importable, installed
+from resmom.runs.machine import Logger
+
+
+def require_package(name: Logger, option: str = "--log-to") -> None:
+    """Raise UserError where the package of a logger is not here. `option`: by which it was asked for."""
+    if name == "none":
+        return
+    package = name.partition("-")[0]
+    # wandb is only looked for: importing it takes seconds, and is left to the process that works with it.
+    if not (installed if package == "wandb" else importable)(package):
+        raise UserError(
+            f"{option} {name} needs the package {package}, which is not here: pip install 'resmom[{package}]' (or pip "
+            f"install {package})"
+        )
