@@ -149,6 +149,16 @@ class RunDir:
                 ) from error
             yield unlocked
 
+    def busy(self) -> bool | None:
+        """Whether a process works in the folder; None where its disk has no locks, by which that is known."""
+        if not (self.path / "lock").exists():  # a copy, say; asking would make one
+            return False
+        try:
+            with self.locked() as unlocked:
+                return None if unlocked else False
+        except RunDirError:
+            return True
+
     @contextmanager
     def worked_in(self) -> Iterator[None]:
         """As `locked`; where the disk has no locks the work goes on, and a sentence on standard error says so.

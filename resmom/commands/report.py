@@ -6,8 +6,10 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import parse, print_json, say, set_process
+from resmom.errors import UserError
 from resmom.runs.machine import Machine
 from resmom.runs.report import report
+from resmom.runs.watch import EVERY, watch
 
 ABOUT = "One page about one or more runs: what happened, health, before against after, curves, comparison, pictures."
 
@@ -21,6 +23,11 @@ class Arguments:
     images: bool = True
     """Show images that the runs were trained on, and test photos with boxes or masks; --no-images leaves out every
     pixel."""
+    watch: bool = False
+    """Write the page anew while a process works in one of the folders; an open page loads itself. It has pictures when
+    the runs have ended. Ctrl-C ends it."""
+    every: int = EVERY
+    """With --watch, seconds between two pages."""
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
     json: bool = False
@@ -31,7 +38,9 @@ def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
     set_process(Machine(threads=a.threads, keep_memory=False))
-    written = report(a.runs, a.out, a.images, say)
+    if a.every != EVERY and not a.watch:
+        raise UserError("--every has no effect without --watch")
+    written = watch(a.runs, a.out, a.every, a.images, say) if a.watch else report(a.runs, a.out, a.images, say)
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:

@@ -231,6 +231,14 @@ SegmentationRecord = TunedRecord[MaskPhoto]
 
 
 @dataclass(frozen=True)
+class Live:
+    """Of a page that is written anew while its runs go on: when it was, and after how many seconds it will be."""
+
+    at: str
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Contents:
     """Everything on the page. `made`: when and by which version. `images`: whether pictures were asked for."""
 
@@ -240,6 +248,7 @@ class Contents:
     images: bool
     detections: Sequence[DetectionRecord] = ()
     segmentations: Sequence[SegmentationRecord] = ()
+    live: Live | None = None
 
     @property
     def tuned(self) -> Sequence[DetectionRecord | SegmentationRecord]:

@@ -109,8 +109,10 @@ def page(contents: Contents) -> str:
         },
         "most_classes": MOST_CLASSES,
         "made": contents.made,
+        "live": contents.live,
         "css": _text("report.css"),
         "script": _text("report.js"),
+        "live_script": _text("live.js") if contents.live else "",
         "plotly": _plotly(),
     }
     template = _environment().get_template("report.html")

@@ -52,15 +52,24 @@ def report(
     is replaced, and of every folder for which pictures are made, which takes some seconds each. Raises RunDirError for
     what is no run folder, ReportError for an `out` that is something else than an earlier report.
     """
-    given, out = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)], Path(out)
-    tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
-    others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
-    folders = _folders(others) if others or not tuned else []
+    out = Path(out)
+    folders, tuned = sorted_out([paths] if isinstance(paths, str | Path) else paths)
     require_ours(out)
     if out.exists():
         say(f"the report in {out} is replaced")
     write_page(out, page(gather(folders, images, tuned, say)))
     return out
+
+
+def sorted_out(paths: Sequence[str | Path]) -> tuple[list[RunDir], list[Path]]:
+    """The run folders among these, and the folders of detectors and segmentation networks, each once.
+
+    Raises RunDirError for what is neither.
+    """
+    given = [Path(path) for path in paths]
+    tuned = list({path.resolve(): path for path in given if is_detection(path) or is_segmentation(path)}.values())
+    others = [path for path in given if not (is_detection(path) or is_segmentation(path))]
+    return _folders(others) if others or not tuned else [], tuned
 
 
 def gather(folders: Sequence[RunDir], images: bool = True, tuned: Sequence[Path] = (), say: Say = _nothing) -> Contents:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from resmom.report.colours import PAPER, contrast
-from resmom.report.contents import Contents
-from resmom.report.page import page
+from resmom.report.contents import Contents, Live
+from resmom.report.page import page, write_page
 from tests.report import sample
 from tests.report.browser import Browser, browser, executable
 
@@ -259,3 +260,18 @@ def test_the_keyboard_reaches_contents_runs_and_tables(chromium: Browser, many: 
 def hexadecimal(colour: str) -> str:
     """rgb(1, 2, 3) as #010203."""
     return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))
+
+
+def test_a_live_page_loads_itself_where_the_reader_is(chromium: Browser, tmp_path: Path) -> None:
+    """From disk, with nothing but the file, until it is replaced by the usual page."""
+    path, made = tmp_path / "report.html", sample.contents(sample.run())
+    says = "(document.querySelector('header')?.textContent ?? 'Written at').includes('Written at{}')"
+    write_page(path, page(replace(made, live=Live("10:00", 1))))
+    chromium.open(path, 800)
+    chromium.evaluate("scrollTo(0, 700)")
+    write_page(path, page(replace(made, live=Live("10:01", 1))))
+    chromium.wait(says.format(" 10:01"))
+    chromium.wait("document.body?.dataset.charts !== undefined && scrollY > 600")
+    write_page(path, page(made))
+    chromium.wait("!" + says.format(""))
+    assert chromium.problems == [] and {url.partition(":")[0] for url in chromium.requests} <= {"file", "data", "blob"}
