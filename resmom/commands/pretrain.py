@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from resmom.nets.backbones import BACKBONES
 from resmom.recipes import RECIPES, names
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
-from resmom.runs.pretrain import pretrain
+from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.ready import preview
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.recognise import by_name
@@ -70,6 +71,7 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
                              --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
   --log-to NAME              the measurements for tensorboard, wandb (nothing is sent) or wandb-online, too
+  --or-resume                continue the run where --out holds it already; for job scripts (docs/cluster.md)
   --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
   --json                     print the result as JSON
 
@@ -94,6 +96,8 @@ class Shared:
     time: str = ""
     """Fit the run into this time, as in 45m, 6h or 1h30m: its steps are set after a trial of up to a minute."""
     machine: Flat[Trainer] = field(default_factory=Trainer)
+    or_resume: bool = False
+    """Where --out holds this run already, continue it; for scripts that are started again. Another run is refused."""
     dry_run: bool = False
     """Say what the run would be and what it would cost, from a trial of some seconds, and write nothing."""
     json: bool = False
@@ -155,7 +159,11 @@ def main(arguments: list[str]) -> int:
     else:  # the rest is judged when the run is derived, whose options depend on what it is
         first = parse_known(Shared, options, "resmom pretrain")
         named(Run())  # a size that there is not is told before the images are read
-    set_process(first.machine)
+    there = first.or_resume and RunDir(first.out).config.exists()
+    if there and first.dry_run:
+        raise UserError(f"--dry-run says what a new run would be, and {first.out} holds one; leave --dry-run out")
+    # As `resume`: with as many threads as it began with.
+    set_process(replace(first.machine, threads=first.machine.threads or (threads_of(first.out) if there else 0)))
     seconds = seconds_of(first.time) if first.time else None
     body = None if base is not None or backbone is None else by_name(backbone, init)
     kind = None if base is not None or method is None else method_named(method)
@@ -169,7 +177,8 @@ def main(arguments: list[str]) -> int:
         else:
             print(seen)
         return 0
-    finished = pretrain(wish, first.data, first.out, first.machine)
+    work = pretrain_or_resume if first.or_resume else pretrain
+    finished = work(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
 
 

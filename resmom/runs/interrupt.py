@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+"""Ctrl-C, SIGTERM and the signals of schedulers as a wish that the loop grants between two steps."""
 
 import signal
 from collections.abc import Iterator
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a run to stop: Ctrl-C, `kill`, and by which schedulers say that a job's time is nearly over."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Finished:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Turn the first SIGINT or SIGTERM into `asked`; a second one acts as it always does.
+    """Turn the first signal of `ASKING` into `asked`; a second one acts as it always does, and ends the process.
 
     Outside the main thread Python allows no handlers: signals then keep their usual meaning.
     """
@@ -48,7 +51,7 @@ def interruptible() -> Iterator[Interrupt]:
             signal.signal(which, handler)
 
     try:
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which in ASKING:
             before[which] = signal.signal(which, note)
     except ValueError:
         before.clear()

@@ -97,6 +97,18 @@ def differing(one: Run, other: Run) -> list[str]:
     return [name for name in dict.fromkeys([*a, *b]) if name != "recipe" and a.get(name) != b.get(name)]
 
 
+def difference_words(
+    then: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str], absent: str = "absent"
+) -> str:
+    """What options were and are, the first three of them and the number of the others, as the middle of a sentence."""
+
+    def word(values: Mapping[str, Any], name: str) -> str:
+        return json.dumps(values[name]) if name in values else absent
+
+    words = ", ".join(f"{name} was {word(then, name)} and is {word(now, name)}" for name in names[:3])
+    return words + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 ASKED = ("backbone.depth", "backbone.size", "backbone.name", "backbone.image", "backbone.patch")
 """What the short name of a backbone says itself, or what follows the views where it is named (`patch_told`)."""
 

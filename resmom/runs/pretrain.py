@@ -14,6 +14,7 @@ from resmom.errors import RunDirError
 from resmom.ondisk import append_line, drop_lines_after, write_json
 from resmom.rundir import RunDir, no_run
 from resmom.runs.announce import ending, summary
+from resmom.runs.asked import record_of, require_asked
 from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile
 from resmom.runs.environment import compile_asked, environment, logged_to
 from resmom.runs.export import export
@@ -49,7 +50,8 @@ def pretrain(
     """
     machine, own = machine or Machine(), own or Own()
     loggers = loggers_to_use(machine, ())
-    ready = make_ready(Asked(run) if isinstance(run, Run) else run, data, out, machine, own)
+    asked = Asked(run) if isinstance(run, Run) else run
+    ready = make_ready(asked, data, out, machine, own)
     job, settled = ready.job, ready.settled
     if ready.settings:
         tell(machine, ready.settings)
@@ -65,6 +67,7 @@ def pretrain(
         **({"resampled": job.resampled} if job.resampled else {}),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
+        "asked": record_of(asked, settled.offered),
     }
     manner = _Manner(how_to_compile(machine, "no", job.device), loggers, brief, resumed=False)
     return _work(job, RunDir(out), machine, manner, written)
@@ -103,6 +106,20 @@ def resume(
     way, loggers = how_to_compile(machine, compile_asked(path), device), loggers_to_use(machine, logged_to(path))
     job = prepare(run, images, device, own, start=not folder.last.exists())
     return _work(job, folder, machine, _Manner(way, loggers, brief, resumed=True), None)
+
+
+def pretrain_or_resume(
+    asked: Asked, data: str | Data, out: Path, machine: Machine | None = None, own: Own | None = None
+) -> Finished:
+    """Begin the run in `out`, or continue it where an earlier call has begun it; of a finished one nothing is left.
+
+    Raises as these two do, and RunDirError if the run that is there is not the one that is asked for.
+    """
+    folder = RunDir(out)
+    if not folder.config.exists():
+        return pretrain(asked, data, out, machine, own)
+    require_asked(folder, asked)
+    return resume(out, machine, data, own)
 
 
 def _test_of(data: Data) -> str | None:

@@ -30,6 +30,7 @@ from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, LogTo, Trainer, loggers_of
 from resmom.runs.own import OwnEach, say_others
 from resmom.runs.pretrain import pretrain as start_run
+from resmom.runs.pretrain import pretrain_or_resume as begin_or_resume
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
@@ -53,6 +54,7 @@ def pretrain(
     workers: int = -1,
     compile: Compile | None = None,
     log_to: LogTo | None = None,
+    or_resume: bool = False,
     quiet: bool = False,
 ) -> Result:
     """Pretrain an encoder in the new folder `out`, and return what came of it.
@@ -68,7 +70,8 @@ def pretrain(
     backbones. `log_to`: "tensorboard", "wandb" (nothing is sent), "wandb-online", a function that is given each line of
     metrics.jsonl as a dictionary, or several of these.
 
-    Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143).
+    Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143),
+    SIGUSR1 and SIGUSR2 SystemExit(128 + the signal).
     Raises UserError (ConfigError, DataError, RunDirError) for what cannot be done, before anything is written.
     """
     named = [
@@ -89,7 +92,8 @@ def pretrain(
     )
     opened = _opened(data, test)
     machine = _trainer(device, workers, compile, log_to, quiet)
-    _require_end(start_run(asked, opened, Path(out), machine, own))
+    work = begin_or_resume if or_resume else start_run
+    _require_end(work(asked, opened, Path(out), machine, own))
     return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)
 
 

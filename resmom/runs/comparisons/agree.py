@@ -1,6 +1,5 @@
 """Whether the cells of a call are those that a folder and its lines hold already, and go into one table with them."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from resmom.rundir import RunDir
 from resmom.runs.comparisons.arms import require_one_table
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import RESULTS, Line, as_begun, other_images
-from resmom.runs.options import differing, option_values
+from resmom.runs.options import difference_words, differing, option_values
 from resmom.runs.start import content_of
 
 
@@ -104,14 +103,8 @@ def _same_run(cell: Cell, run: Run, line: Line, before: Run, where: str) -> None
     names = differing(before, run)
     if not names:
         return
-    then, now = option_values(before), option_values(run)
-    words = ", ".join(f"{name} was {_word(then, name)} and is {_word(now, name)}" for name in names[:3])
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    words = difference_words(option_values(before), option_values(run), names)
     raise RunDirError(
-        f"{where} holds arm {cell.arm}, seed {line['seed']} with another configuration: {words}{more}; ask for the "
-        "same, call the arm otherwise, or give another --out"
+        f"{where} holds arm {cell.arm}, seed {line['seed']} with another configuration: {words}; ask for the same, "
+        "call the arm otherwise, or give another --out"
     )
-
-
-def _word(values: Mapping[str, Any], name: str) -> str:
-    return json.dumps(values[name]) if name in values else "absent"

@@ -78,6 +78,8 @@ class Settled:
     estimate: Estimate | None = None
     pack_side: int = 0
     """Where decoding dominates: the shorter side to which the images should be packed before."""
+    offered: Run | None = None
+    """Of a derived run: what was derived before anything was asked for."""
 
 
 def settle(
@@ -95,7 +97,7 @@ def settle(
     it is, unless its cost is asked for. `say` is told of a trial before it begins. Raises ConfigError, DataError or
     RunDirError with the rule that cannot be kept.
     """
-    base, ask, budget = _base(asked), asked.change, asked.seconds
+    base, ask, budget = base_of(asked), asked.change, asked.seconds
     seconds = GLANCE if budget is None else seconds_to_try(budget)
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
@@ -152,18 +154,19 @@ def settle(
         told += (_parts(micro),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
-    return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data))
+    first = _question(automatic(facts, Limits()))
+    return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data), first)
 
 
 def require_sound(asked: Asked) -> None:
     """Raise ConfigError for a recipe that cannot train as it was asked for. What is derived can be judged only when it
     is: by `settle`."""
-    base = _base(asked)
+    base = base_of(asked)
     if base is not None:
         check(asked.change(base))
 
 
-def _base(asked: Asked) -> Run | None:
+def base_of(asked: Asked) -> Run | None:
     """The recipe, with the weights it shall start from."""
     return replace(asked.base, init=asked.init) if asked.base is not None and asked.init else asked.base
 
@@ -177,8 +180,7 @@ def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     """
     offer = automatic(facts, limits)
     derived = offer.run.train
-    # No warm-up in the question: the derived one may be longer than the run that the user wants.
-    first = ask(replace(offer.run, train=replace(derived, warmup_steps=0, epochs=UNASKED)))
+    first = ask(_question(offer))
     wish = first.train
     in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
     epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
@@ -198,6 +200,12 @@ def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
         train = replace(train, steps=most.steps, warmup_steps=warm)
     run = replace(run, train=train)
     return offer, replace(run, policy=with_views(run, view)) if view else run
+
+
+def _question(offer: Automatic) -> Run:
+    """What is derived, as the user is asked of it first: without its warm-up, which may be longer than the run that the
+    user wants, and with a number of epochs by which it shows whether they ask for one."""
+    return replace(offer.run, train=replace(offer.run.train, warmup_steps=0, epochs=UNASKED))
 
 
 def _side(run: Run) -> int:
