@@ -13,6 +13,7 @@ import tests.typecheck
 if importlib.util.find_spec("numba"):
     # Compiled functions cannot be wrapped; they carry no shapes to enforce either.
     importlib.import_module("resmom.views.kernels")
+    importlib.import_module("resmom.views.colourkernels")
 jaxtyping.jaxtyped = tests.typecheck.jaxtyped  # type: ignore[assignment]
 jaxtyping.install_import_hook("resmom", "tests.typecheck.check")
 

@@ -146,7 +146,10 @@ def test_a_step_is_that_of_the_cpu_and_reads_nothing(kind: str, config: OptimCon
 BLURRED = replace(mocov3_imagenet(), views=tuple(replace(view, size=24) for view in mocov3_imagenet().views))
 
 
-@pytest.mark.parametrize("policy", [mocov3_cifar(), BLURRED], ids=["cifar", "imagenet"])
+TURNED = replace(BLURRED, views=(replace(BLURRED.views[0], flip_vertical=0.5, quarter_turns=0.8, rotation=30.0),))
+
+
+@pytest.mark.parametrize("policy", [mocov3_cifar(), BLURRED, TURNED], ids=["cifar", "imagenet", "turned"])
 def test_views_are_made_where_the_images_are(policy: Policy, device: torch.device) -> None:
     index = np.arange(16)
     images = golden.images(16)

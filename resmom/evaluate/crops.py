@@ -13,16 +13,22 @@ from torch import Tensor
 from resmom.data.source import Source, in_pieces
 from resmom.evaluate.draw import Rows
 from resmom.views.apply import views
-from resmom.views.policy import Policy
+from resmom.views.policy import Policy, View
 
 
 def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
-    """Crop and flip of the first view and nothing else: flips stay off where pretraining had none, as for digits.
+    """Crop, flips and quarter turns of the first view and nothing else: those that pretraining did without stay off.
 
     `scale`: the crops' areas as parts of the image's, where they are not to be those of pretraining.
     """
-    first = replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0)
+    first = replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, rotation=0.0)
     return replace(policy, views=(first if scale is None else replace(first, scale=scale),))
+
+
+def turned(view: View) -> str:
+    """What a view of `light` has beside crop and flip, as a protocol says it; nothing for most."""
+    kinds = {"vertical flip": view.flip_vertical, "quarter turns": view.quarter_turns}
+    return "".join(f", {kind} {often:g}" for kind, often in kinds.items() if often)
 
 
 def labelled_rows(train: Source, test: Source, what: str) -> tuple[Rows, int]:

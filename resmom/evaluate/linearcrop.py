@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
-from resmom.evaluate.crops import Crops, labelled_rows, light, loss
+from resmom.evaluate.crops import Crops, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Classified, score
 from resmom.schedule import half_cosine, warmup_drops
@@ -118,9 +118,9 @@ def linear_crop(
     falling = "half a cosine" if config.schedule == "cosine" else "a tenth after 60 and 80 %"
     protocol = (
         f"linear-crop-v1 (frozen h, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the area, flip "
-        f"{shown.views[0].flip:g}, sgd lr {lr:g} per 256 images, {falling} by epoch, wd {config.weight_decay:g}, "
-        f"{config.epochs} epochs, batch {batch}, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
-        f"seed {config.seed})"
+        f"{shown.views[0].flip:g}{turned(shown.views[0])}, sgd lr {lr:g} per 256 images, {falling} by epoch, "
+        f"wd {config.weight_decay:g}, {config.epochs} epochs, batch {batch}, trained on {learnt}, tested on "
+        f"{int(known.sum())}, last epoch, seed {config.seed})"
     )
     return Classified(score(votes[known], asked[known], protocol), backbone, head)
 

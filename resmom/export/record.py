@@ -73,6 +73,7 @@ def _view(view: Line) -> str:
     parts = [f"{view['size']} pixels ({view['interpolation']}) of a crop of {low:g} to {high:g} of the area"]
     if view["flip"]:
         parts.append(f"flipped {_often(view['flip'])}")
+    parts += _orientation(view)
     shifts = [f"{name} {view[name]:g}" for name in ("brightness", "contrast", "saturation", "hue") if view[name]]
     if view["jitter"] and shifts:
         parts.append(f"jitter of {', '.join(shifts)} {_often(view['jitter'])}")
@@ -84,6 +85,18 @@ def _view(view: Line) -> str:
     if view["solarise"]:
         parts.append(f"solarised {_often(view['solarise'])}")
     return "; ".join(parts)
+
+
+def _orientation(view: Line) -> list[str]:
+    """Vertical flips and turns in words. Views of runs of earlier versions have none."""
+    parts = []
+    if view.get("flip_vertical"):
+        parts.append(f"flipped top to bottom {_often(view['flip_vertical'])}")
+    if view.get("quarter_turns"):
+        parts.append(f"turned by a multiple of 90 degrees {_often(view['quarter_turns'])}")
+    if view.get("rotation"):
+        parts.append(f"rotated by up to {view['rotation']:g} degrees")
+    return parts
 
 
 def _often(probability: float) -> str:

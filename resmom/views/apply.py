@@ -63,12 +63,15 @@ def render(
     `images`: float in [0, 1], or a list of C x H x W (uint8, or float in [0, 1]). Leave the parameters on the CPU,
     where they were drawn, even if the images are on a GPU: which rows an op touches is then known at once.
     """
+    flips, upended = parameters.flip, parameters.flip_vertical
     if isinstance(images, Tensor):
-        x = resample(images, parameters.box, parameters.flip, view.size, view.interpolation)
+        rows = upended if upended.any() else None
+        x = resample(images, parameters.box, flips, view.size, view.interpolation, rows)
     else:
-        boxes, flips = parameters.box.tolist(), parameters.flip.tolist()
-        each = zip(images, boxes, flips, strict=True)
-        x = torch.stack([crop_resize(image, (*box,), flip, view) for image, box, flip in each])
+        each = zip(images, parameters.box.tolist(), flips.tolist(), upended.tolist(), strict=True)
+        x = torch.stack([crop_resize(image, (*box,), flip, view, over) for image, box, flip, over in each])
+    x = ops.on_rows(x, parameters.transposed, ops.transpose)
+    x = ops.on_rows(x, parameters.angle != 0, ops.rotate, parameters.angle)
     x = ops.on_rows(x, parameters.jitter, ops.jitter, parameters.factors, parameters.order)
     x = ops.on_rows(x, parameters.grey, ops.grey)
     x = ops.on_rows(x, parameters.sigma > 0, ops.blur, parameters.sigma)

@@ -37,8 +37,15 @@ def available() -> bool:
 
 
 def kernels() -> ModuleType:
-    """The module of compiled functions."""
+    """The module of the compiled functions that crop, resize, flip and rotate."""
     from resmom.views import kernels as module
+
+    return module
+
+
+def colours() -> ModuleType:
+    """The module of those that come after."""
+    from resmom.views import colourkernels as module
 
     return module
 
@@ -58,23 +65,29 @@ def fused_view(
     `images`: N arrays H x W x 3 of uint8, contiguous. Releases the interpreter's lock while it works, so threads that
     make other batches run beside it.
     """
-    render = kernels().render
+    resize, rotate, finish = kernels().resize, kernels().rotate, colours().finish
     n, size = len(images), view.size
     out = torch.empty(n, 3, size, size, memory_format=torch.channels_last)
     pixels = out.permute(0, 2, 3, 1).numpy().reshape(n, size, 3 * size)
-    work = np.empty((2, 3, size, size), dtype=np.float32)
+    planes, spare = np.empty((2, 3, size, size), dtype=np.float32)
     scale = np.array([1.0 / s for s in std], dtype=np.float32)
     shift = np.array([-m / s for m, s in zip(mean, std, strict=True)], dtype=np.float32)
     box, order = parameters.box.numpy(), parameters.order.numpy()
     factors, sigma = parameters.factors.numpy(), parameters.sigma.numpy()
-    flip, jitter = parameters.flip.numpy(), parameters.jitter.numpy()
-    grey, solarise = parameters.grey.numpy(), parameters.solarise.numpy()
+    jitter, grey, solarise = parameters.jitter.numpy(), parameters.grey.numpy(), parameters.solarise.numpy()
+    mirrored, upended = parameters.flip.numpy(), parameters.flip_vertical.numpy()
+    transposed, angle = parameters.transposed.numpy(), parameters.angle.numpy()
     cubic, radius = view.interpolation == "bicubic", blur_kernel(size) // 2
     for i, image in enumerate(images):
-        rows = image.reshape(len(image), -1)
-        colours = (jitter[i], factors[i], order[i], grey[i])
+        resize(image.reshape(len(image), -1), box[i], mirrored[i], upended[i], cubic, planes)
+        if angle[i]:
+            # Until they are written, pixels stand on their sides, where a turn goes the other way.
+            turn = math.radians(angle[i] if transposed[i] else -angle[i])
+            rotate(planes, math.cos(turn), math.sin(turn), spare)
+            planes, spare = spare, planes
+        colour = (jitter[i], factors[i], order[i], grey[i])
         taps = _taps(float(sigma[i]), radius)
-        render(rows, *box[i], flip[i], cubic, *colours, taps, solarise[i], scale, shift, work, pixels[i])
+        finish(planes, spare, *colour, taps, solarise[i], transposed[i], scale, shift, pixels[i])
     return out
 
 

@@ -112,6 +112,35 @@ def flip(images: Images) -> Images:
     return images.flip(3)
 
 
+def transpose(images: Float32[Tensor, "n c s s"]) -> Float32[Tensor, "n c s s"]:
+    """Rows become columns: with flips, a quarter turn."""
+    return images.mT.contiguous()
+
+
+def rotate(images: Float32[Tensor, "n c s s"], angle: Factors) -> Float32[Tensor, "n c s s"]:
+    """Turn by `angle` degrees counter-clockwise about the centre, bilinear, mirrored at the border as `blur` is.
+
+    The images are square, with sides of at least 2 pixels: corners never reach beyond one mirror image.
+    """
+    size = images.shape[2]
+    last = size - 1
+    away = torch.arange(size, device=images.device) - last / 2
+    turn = torch.deg2rad(angle.double())
+    cosine, sine = (part.float().to(images.device)[:, None, None] for part in (turn.cos(), turn.sin()))
+    x = cosine * away - sine * away[:, None] + last / 2
+    y = sine * away + cosine * away[:, None] + last / 2
+    x, y = (last - (last - place.abs()).abs() for place in (x, y))
+    left, top = (place.floor().clamp_(max=last - 1) for place in (x, y))
+    first = (top.long() * size + left.long()).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    pixels = images.flatten(2)
+
+    def between_two(start: int) -> Float32[Tensor, "n c s s"]:
+        one, other = (pixels.gather(2, first + start + step).view_as(images) for step in (0, 1))
+        return torch.lerp(one, other, (x - left)[:, None])
+
+    return torch.lerp(between_two(0), between_two(size), (y - top)[:, None])
+
+
 def on_rows(
     images: Images, where: Bool[Tensor, " n"], op: Callable[..., Tensor], *parameters: Shaped[Tensor, "n ..."]
 ) -> Images:

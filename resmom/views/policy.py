@@ -25,12 +25,15 @@ CIFAR100: tuple[Numbers, Numbers] = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 
 
 @dataclass(frozen=True)
 class View:
-    """One random view: crop and resize, flip, jitter of colours, grey, blur, solarise, in this order.
+    """One random view: crop and resize, flips, quarter turns, rotation, jitter of colours, grey, blur, solarise, in
+    this order.
 
     `size`: side of the view in pixels. `scale`: range of the crop's area as a part of the image's. `ratio`: range of
-    the crop's width / height, log-uniform. `flip`, `jitter`, `grey`, `blur`, `solarise`: probabilities, per image.
-    `brightness`, `contrast`, `saturation` = x: a factor uniform on [max(0, 1 - x), 1 + x]. `hue` = x: a shift uniform
-    on [-x, x], in turns of the colour circle. `sigma`: range of the blur's standard deviation in pixels of the view.
+    the crop's width / height, log-uniform. `flip` (left and right), `flip_vertical`, `quarter_turns` (a turn by 0, 90,
+    180 or 270 degrees, each as likely), `jitter`, `grey`, `blur`, `solarise`: probabilities, per image. `rotation` = x:
+    an angle uniform on [-x, x] degrees. `brightness`, `contrast`, `saturation` = x: a factor uniform on
+    [max(0, 1 - x), 1 + x]. `hue` = x: a shift uniform on [-x, x], in turns of the colour circle. `sigma`: range of the
+    blur's standard deviation in pixels of the view.
 
     Raises ValueError where a number lies outside its range.
     """
@@ -49,9 +52,13 @@ class View:
     blur: float = 0.5
     sigma: tuple[float, float] = (0.1, 2.0)
     solarise: float = 0.0
+    flip_vertical: float = 0.0
+    quarter_turns: float = 0.0
+    rotation: float = 0.0
 
     def __post_init__(self) -> None:
-        smallest = 2 if self.blur > 0 else 1  # the blur mirrors at the border, which one pixel alone cannot
+        # Blur and rotation mirror at the border, which one pixel alone cannot.
+        smallest = 2 if self.blur > 0 or self.rotation > 0 else 1
         if self.size < smallest:
             raise ValueError(f"View.size must be at least {smallest} pixel(s), got {self.size}; set the view's side")
         if self.interpolation not in get_args(Interpolation):
@@ -60,11 +67,12 @@ class View:
         _check_range("scale", self.scale, highest=1.0)
         _check_range("ratio", self.ratio)
         _check_range("sigma", self.sigma)
-        for name in ("flip", "jitter", "grey", "blur", "solarise"):
+        for name in ("flip", "flip_vertical", "quarter_turns", "jitter", "grey", "blur", "solarise"):
             _check_number(name, getattr(self, name), highest=1.0, what="a probability")
         for name in ("brightness", "contrast", "saturation"):
             _check_number(name, getattr(self, name), highest=float("inf"), what="the half-width of a factor's range")
         _check_number("hue", self.hue, highest=0.5, what="a part of the colour circle")
+        _check_number("rotation", self.rotation, highest=180.0, what="the largest angle in degrees")
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,8 @@ def resized(policy: Policy, share: float, multiple: int = 1) -> Policy:
         return policy
 
     def smaller(view: View) -> View:
-        size = max(multiple, multiple * round(view.size * share / multiple), 2 if view.blur > 0 else 1)
+        least = 2 if view.blur > 0 or view.rotation > 0 else 1
+        size = max(multiple, multiple * round(view.size * share / multiple), least)
         low, high = view.sigma
         return replace(view, size=size, sigma=(low * size / view.size, high * size / view.size))
 

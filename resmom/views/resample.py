@@ -96,8 +96,10 @@ def resample(
     flip: Bool[Tensor, " n"],
     size: int,
     interpolation: Interpolation,
+    upended: Bool[Tensor, " n"] | None = None,
 ) -> Float32[Tensor, "n c {size} {size}"]:
-    """Crop each image to its `box` (top, left, height, width in pixels), resize to a square, flip where told.
+    """Crop each image to its `box` (top, left, height, width in pixels), resize to a square, flip where told: left and
+    right by `flip`, top and bottom by `upended`.
 
     Pixels lie in [0, 1], before and after: bicubic weights overshoot, and Pillow, too, cuts what leaves the range. Its
     8-bit path rounds, and cuts overshoot, after each axis: bilinear pixels differ from ours by at most 1/255, bicubic
@@ -105,13 +107,17 @@ def resample(
     """
     h, w = images.shape[2:]
     top, left, height, width = box.to(images.device).unbind(dim=1)
-    y = resize_matrix(top, height, h, size, interpolation)
+    y = resize_matrix(top, height, h, size, interpolation, None if upended is None else upended.to(images.device))
     x = resize_matrix(left, width, w, size, interpolation, flip.to(images.device))
     return between(y, images, x).clamp_(0.0, 1.0)
 
 
 def crop_resize(
-    image: UInt8[Tensor, "c h w"] | Float[Tensor, "c h w"], box: tuple[int, int, int, int], flip: bool, view: View
+    image: UInt8[Tensor, "c h w"] | Float[Tensor, "c h w"],
+    box: tuple[int, int, int, int],
+    flip: bool,
+    view: View,
+    upended: bool = False,
 ) -> Float32[Tensor, "c {view.size} {view.size}"]:
     """What `resample` does, for one image of any size, uint8 or float in [0, 1]; the result is in [0, 1].
 
@@ -121,7 +127,8 @@ def crop_resize(
     crop = image[None, :, top : top + height, left : left + width]
     pixels = crop.float() if image.is_floating_point() else crop.float().div_(255.0)
     pixels = F.interpolate(pixels, size=(view.size, view.size), mode=view.interpolation, antialias=True)[0]
-    return (pixels.flip(2) if flip else pixels).clamp_(0.0, 1.0)
+    pixels = pixels.flip(2) if flip else pixels
+    return (pixels.flip(1) if upended else pixels).clamp_(0.0, 1.0)
 
 
 def blur_matrix(sigma: Float32[Tensor, " n"], size: int, kernel: int) -> Float32[Tensor, "n {size} {size}"]:

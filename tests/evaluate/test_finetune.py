@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from resmom.data.source import ArraySource
-from resmom.evaluate.crops import light
+from resmom.evaluate.crops import light, turned
 from resmom.evaluate.finetune import Classifier, Finetune, _optimizer, _settled, finetune, parameter_groups
 from resmom.evaluate.score import Score
 from resmom.nets.backbones import Backbone, SmallResNet, build_backbone
@@ -99,9 +99,13 @@ def test_adamw_decays_matrices_alone() -> None:
         assert (id(p) in decayed) == (p.ndim > 1 and not name.endswith(("pos_embed", "cls_token"))), name
 
 
-def test_only_crop_and_flip_are_left_of_the_view() -> None:
+def test_only_crop_flips_and_quarter_turns_are_left_of_the_view() -> None:
     view = light(replace(POLICY, views=(View(), View()))).views
-    assert view == (View(jitter=0.0, grey=0.0, blur=0.0),)
+    assert view == (View(jitter=0.0, grey=0.0, blur=0.0),) and turned(view[0]) == ""
+    every = View(flip_vertical=0.5, quarter_turns=1.0, rotation=10.0, solarise=0.2)
+    (view,) = light(replace(POLICY, views=(every, View()))).views
+    assert view == View(jitter=0.0, grey=0.0, blur=0.0, flip_vertical=0.5, quarter_turns=1.0)
+    assert turned(view) == ", vertical flip 0.5, quarter turns 1"
 
 
 @pytest.mark.parametrize(

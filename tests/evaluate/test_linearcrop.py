@@ -62,11 +62,12 @@ def probe(
     train: ArraySource | None = None,
     memory: Memory | None = None,
     test: ArraySource | None = None,
+    policy: Policy = POLICY,
 ) -> Score:
     test = test or even(30, 1)
     clean = plain(test.read(np.arange(len(test))), 8, POLICY.mean, POLICY.std)
     network, source = backbone or Colour(), train or even(50, 0)
-    found = linear_crop(network, width, source, test, lambda source: clean.split(20), POLICY, config, memory=memory)
+    found = linear_crop(network, width, source, test, lambda source: clean.split(20), policy, config, memory=memory)
     return found.score
 
 
@@ -107,6 +108,12 @@ def test_known_answers() -> None:
     )
     grey = even(30, 1, apart=0.0)  # all images are one: every class gets the votes of the same, a third is right
     assert probe(LinearCrop(epochs=2), train=grey, test=grey).top1 == pytest.approx(100 / 3)
+
+
+def test_the_orientations_of_pretraining_are_learnt_from_and_named() -> None:
+    turned = Policy((View(size=8, flip=0.5, flip_vertical=0.5, quarter_turns=1.0),), POLICY.mean, POLICY.std)
+    found = probe(LinearCrop(epochs=1), policy=turned).protocol
+    assert "of the area, flip 0.5, vertical flip 0.5, quarter turns 1, sgd lr" in found
 
 
 def test_the_network_stays_as_it_is_and_sees_other_crops_each_epoch() -> None:

@@ -26,6 +26,19 @@ def test_every_step_of_a_view_is_told_and_none_that_does_nothing() -> None:
     }
 
 
+def test_orientations_are_told_and_unknown_to_runs_of_earlier_versions() -> None:
+    turned = View(size=32, jitter=0.0, grey=0.0, blur=0.0, flip_vertical=0.5, quarter_turns=1.0, rotation=10.0)
+    start = "32 pixels (bilinear) of a crop of 0.2 to 1 of the area; flipped in 50%"
+    assert _views(Policy((turned,), (0.5,), (0.2,))) == {
+        "view 1": f"{start}; flipped top to bottom in 50%; turned by a multiple of 90 degrees always; rotated by up to "
+        "10 degrees"
+    }
+    run = to_json(replace(recipe("mocov3_cifar100_tiny"), policy=Policy((turned,), (0.5,), (0.2,))))
+    for name in ("flip_vertical", "quarter_turns", "rotation"):
+        del run["policy"]["views"][0][name]
+    assert ("view 1", start) in settings(run)
+
+
 def test_equal_views_are_told_once() -> None:
     large, local = View(size=64), View(size=32)
     assert list(_views(Policy((large, large, *[local] * 6), (0.5,), (0.2,)))) == ["views 1 and 2", "views 3 to 8"]

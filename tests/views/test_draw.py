@@ -104,11 +104,53 @@ def test_probabilities_are_met_and_independent() -> None:
     assert stats.kstest(sigma, "uniform", (0.1, 1.9)).pvalue > LEAST_P
 
 
+def turned(p: Parameters) -> NDArray[np.int64]:
+    """The number of each image's orientation, 0 to 7; 0 is upright."""
+    return (p.flip.int() + 2 * p.flip_vertical.int() + 4 * p.transposed.int()).numpy()
+
+
+def test_all_eight_orientations_are_equally_likely_with_every_quarter_turn() -> None:
+    for view in (replace(ALL, quarter_turns=1.0), replace(ALL, flip_vertical=0.5, quarter_turns=1.0)):
+        p = draw(view, 5, 0, INDEX, 0, (32, 32))
+        assert stats.chisquare(np.bincount(turned(p), minlength=8)).pvalue > LEAST_P
+        others = [p.jitter.numpy(), p.grey.numpy(), (p.sigma > 0).numpy(), p.solarise.numpy()]
+        placed = [p.flip.numpy(), p.flip_vertical.numpy(), p.transposed.numpy()]
+        assert np.abs(np.corrcoef(placed + others) - np.eye(7)).max() < 4 / np.sqrt(N)
+
+
+def test_without_mirror_images_four_orientations_are_left() -> None:
+    p = draw(replace(ALL, flip=0.0, quarter_turns=0.6), 5, 0, INDEX, 0, (32, 32))
+    counts = np.bincount(turned(p), minlength=8)
+    # Upright, half a turn (both flips), one quarter (columns, then transposed), three (rows, then transposed).
+    assert counts[[0, 3, 5, 6]].sum() == N
+    assert stats.chisquare(counts[[0, 3, 5, 6]], np.array([0.55, 0.15, 0.15, 0.15]) * N).pvalue > LEAST_P
+
+
+def test_vertical_flips_and_angles_are_distributed_as_they_should() -> None:
+    p = draw(replace(ALL, flip_vertical=0.3, rotation=20.0), 5, 0, INDEX, 0, (32, 32))
+    assert stats.binomtest(int(p.flip_vertical.sum()), N, 0.3).pvalue > LEAST_P
+    assert stats.kstest(p.angle.double().numpy(), "uniform", (-20.0, 40.0)).pvalue > LEAST_P
+    drawn = np.corrcoef([p.flip.numpy(), p.flip_vertical.numpy(), p.angle.numpy(), p.solarise.numpy()])
+    assert np.abs(drawn - np.eye(4)).max() < 4 / np.sqrt(N)
+
+
+def test_orientations_leave_all_other_numbers_alone() -> None:
+    plain = draw(ALL, 1, 2, INDEX, 1, (40, 60))
+    assert not (plain.flip_vertical | plain.transposed | (plain.angle != 0)).any()
+    more = draw(replace(ALL, flip_vertical=0.5, rotation=30.0), 1, 2, INDEX, 1, (40, 60))
+    assert same(replace(more, flip_vertical=plain.flip_vertical, angle=plain.angle), plain)
+    more = draw(replace(ALL, quarter_turns=1.0), 1, 2, INDEX, 1, (40, 60))
+    placed = {"flip": plain.flip, "flip_vertical": plain.flip_vertical, "transposed": plain.transposed}
+    assert same(replace(more, **placed), plain)
+
+
 def test_0_is_never_and_1_is_always() -> None:
     never = draw(View(flip=0.0, jitter=0.0, grey=0.0, blur=0.0), 0, 0, INDEX, 0, (32, 32))
     assert not (never.flip | never.jitter | never.grey | (never.sigma > 0) | never.solarise).any()
+    assert not (never.flip_vertical | never.transposed | (never.angle != 0)).any()
     always = draw(View(flip=1.0, jitter=1.0, grey=1.0, blur=1.0, solarise=1.0), 0, 0, INDEX, 0, (32, 32))
     assert (always.flip & always.jitter & always.grey & (always.sigma > 0) & always.solarise).all()
+    assert draw(View(flip_vertical=1.0), 0, 0, INDEX, 0, (32, 32)).flip_vertical.all()
 
 
 def test_the_batch_around_an_image_does_not_matter() -> None:
@@ -163,3 +205,10 @@ def test_the_numbers_of_a_view_stay_what_they_are() -> None:
     torch.testing.assert_close(p.factors, factors, rtol=0, atol=1e-5)
     torch.testing.assert_close(p.sigma, torch.tensor([0.0, 1.710661]), rtol=0, atol=1e-5)
     assert torch.stack([p.flip, p.jitter, p.grey, p.solarise]).int().tolist() == [[0, 1], [1, 0], [1, 0], [0, 0]]
+
+
+def test_the_numbers_of_an_orientation_stay_what_they_are() -> None:
+    p = draw(replace(ALL, flip_vertical=0.5, quarter_turns=0.8, rotation=15.0), 11, 12, np.arange(6), 1, (48, 64))
+    assert turned(p).tolist() == [6, 2, 7, 3, 3, 3]
+    angle = torch.tensor([14.354579, 8.764835, -4.925826, 1.873468, 7.442317, -11.867950])
+    torch.testing.assert_close(p.angle, angle, rtol=0, atol=1e-4)

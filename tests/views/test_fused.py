@@ -64,6 +64,9 @@ QUIET = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0}
         {"blur": 1.0, "sigma": (0.01, 0.02)},
         {"blur": 1.0, "sigma": (30.0, 40.0), "grey": 0.5},
         {"solarise": 1.0, "grey": 0.5},
+        {"flip_vertical": 0.5, "quarter_turns": 1.0},
+        {"rotation": 180.0},
+        {"rotation": 20.0, "quarter_turns": 1.0, "jitter": 1.0, "blur": 0.5, "grey": 0.3, "solarise": 0.3},
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from resmom.views import ops
@@ -98,6 +99,25 @@ def test_solarise_equals_torchvision_and_pillow() -> None:
 
 def test_flip_equals_torchvision() -> None:
     assert torch.equal(ops.flip(some_images()), tv.horizontal_flip(some_images()))
+
+
+def test_transposed_and_flipped_is_torchvisions_quarter_turn() -> None:
+    square = some_images()[:, :, :11]
+    torch.testing.assert_close(ops.transpose(ops.flip(square)), tv.rotate(square, 90), rtol=0, atol=0)
+    torch.testing.assert_close(ops.transpose(square.flip(2)), tv.rotate(square, 270), rtol=0, atol=0)
+    torch.testing.assert_close(ops.flip(square).flip(2), tv.rotate(square, 180), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("c", [1, 3, 4])
+@pytest.mark.parametrize("size", [2, 3, 24, 33])
+def test_rotate_equals_torchvision_on_mirrored_borders(c: int, size: int) -> None:
+    images, angle = torch.rand(N, c, size, size, generator=generator()), some_factors(-180.0, 180.0)
+    angle[:4] = torch.tensor([0.0, 90.0, 180.0, -45.0])
+    out, border = ops.rotate(images, angle), min(size - 1, size // 2)
+    wide = tv.pad(images, [border], padding_mode="reflect")
+    for i in range(N):
+        theirs = tv.rotate(wide[i], angle[i].item(), InterpolationMode.BILINEAR)
+        torch.testing.assert_close(out[i], tv.center_crop(theirs, [size, size]), rtol=0, atol=1e-4)
 
 
 def test_flip_commutes_with_every_colour_op() -> None:

@@ -34,6 +34,11 @@ RGB = ((0.5,) * 3, (0.25,) * 3)
         {"contrast": float("inf")},
         {"saturation": float("nan")},
         {"hue": 0.6},
+        {"flip_vertical": 1.5},
+        {"quarter_turns": -0.5},
+        {"rotation": 181.0},
+        {"rotation": -1.0},
+        {"size": 1, "blur": 0.0, "rotation": 5.0},
     ],
     ids=str,
 )
@@ -52,6 +57,7 @@ def test_the_check_runs_when_a_view_is_made() -> None:
 
 def test_the_borders_of_the_ranges_are_allowed() -> None:
     View(size=1, scale=(1.0, 1.0), ratio=(1.0, 1.0), blur=0.0, hue=0.5, flip=1.0, brightness=3.0)
+    View(size=2, blur=0.0, flip_vertical=1.0, quarter_turns=1.0, rotation=180.0)
 
 
 @pytest.mark.parametrize(
