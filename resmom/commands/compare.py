@@ -37,7 +37,7 @@ from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of
 from resmom.runs.comparisons.results import RESULTS, cut_short, read_results
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, PARTS, changed, option_values, parsed, patch_told, taken_back
+from resmom.runs.options import IMAGE_SIZE, ORIENTATION, PARTS, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.ready import device_for
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
@@ -135,7 +135,7 @@ def _compare(first: str, rest: list[str]) -> int:
     named = base_named(first) if grid is None else grid.origin or Base(grid.base, grid.name)
     base = named.run if grid is None else grid.base
     base, body = replace(base, init=take(rest, "--init")[1] or base.init), take(rest, "--backbone")[1]
-    for name in ("method", IMAGE_SIZE, "backbone"):  # a transformer by name follows the size of the views
+    for name in ("method", IMAGE_SIZE, ORIENTATION, "backbone"):  # a transformer by name follows the size of the views
         rest, value = take(rest, f"--{name}".replace("_", "-"))
         taken = base if value is None else changed(base, {name: parsed(base, name, value)}, named.images)
         if name in PARTS and (told := taken_back(base, taken, rest)):

@@ -95,7 +95,7 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     name = _name(options[0])
     known, elsewhere = _options(kind), _elsewhere(name)
     if "--train.batch" in known:  # of a run: its command takes these three out before the others are read
-        known += ["--backbone", "--method", "--image-size"]
+        known += ["--backbone", "--method", "--image-size", "--orientation"]
         elsewhere = OTHERWISE.get(name, elsewhere)
     return f"there is no option {name}{elsewhere or nearest(name, known)}"
 

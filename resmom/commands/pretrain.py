@@ -30,7 +30,7 @@ from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, changed, option_values, parsed, patch_told, taken_back
+from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.ready import preview
 from resmom.runs.settling.budget import seconds_of
@@ -40,7 +40,7 @@ from resmom.runs.settling.settle import Asked
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
     f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)}), "
-    "--image-size N views of so many pixels, local ones apart."
+    "--image-size N views of so many pixels, local ones apart, --orientation any views of images that have no up."
 )
 
 
@@ -61,6 +61,8 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --backbone NAME            {BACKBONES}
   --method NAME              {", ".join(METHODS)}
   --image-size N             side of the views in pixels, and of the image that a transformer is made for
+  --orientation any          the images have no up (from above, through a microscope): views are turned by quarter
+                             turns and flipped top to bottom too
   --train.batch N            images per step; --train.micro-batch N: as many at once
   --train.epochs N           passes over the images; or --train.steps N: steps instead
   --train.seed N             another seed is another run of the same
@@ -126,6 +128,7 @@ def main(arguments: list[str]) -> int:
     options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
     options, method = take(options, "--method")
     options, size = take(options, "--image-size")
+    options, orientation = take(options, "--orientation")
     init = take(options, "--init")[1] or ""
     given = {"--backbone": backbone, "--method": method}
     called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
@@ -133,7 +136,7 @@ def main(arguments: list[str]) -> int:
 
     def named(run: Run) -> Run:
         side = None if size is None else parsed(run, IMAGE_SIZE, size)
-        parts = {"init": init or None, IMAGE_SIZE: side}
+        parts = {"init": init or None, IMAGE_SIZE: side, ORIENTATION: orientation}
         if base is not None:  # a derived run has its method and backbone already
             parts |= {"method": method, "backbone": backbone}
         given = {option: value for option, value in parts.items() if value is not None}

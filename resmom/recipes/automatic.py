@@ -15,6 +15,7 @@ from resmom.methodconfig import MethodConfig, site_for
 from resmom.methods.ibot import Ibot
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.recipes.facts import Facts, Limits
+from resmom.recipes.orientation import orientation_of, with_orientation
 from resmom.recipes.side import LEAST_PATCHES, fitted, side_in_patches, with_image
 from resmom.recipes.suited import optim_for, suited, views_for
 from resmom.recipes.teaching import ema_for, measured, mocov3_for, term_for
@@ -42,7 +43,8 @@ MEASURES = 20
 class Choice:
     """One derived setting: the option or part of the run it is, its value in words, and why.
 
-    `image_size` is the option `--image-size`, the side of all views that are no local ones.
+    `image_size` is the option `--image-size`, the side of all views that are no local ones, `orientation` the option
+    `--orientation`, by which all views are flipped and turned.
     """
 
     option: str
@@ -51,6 +53,8 @@ class Choice:
 
     def part(self, run: Run) -> object:
         """That part of a run, to see whether it was kept."""
+        if self.option == "orientation":
+            return orientation_of(run.policy)
         value: object = run
         option = "policy.views.0.size" if self.option == "image_size" else self.option
         for name in option.split("."):
@@ -108,6 +112,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)
     view, why = _view(facts, side)
     chosen("policy.views", f"crops from {view.scale[0]:g} of the area", why)
+    chosen("orientation", facts.orientation, _orientation(facts))
     mean, std, why = _normalisation(facts)
     chosen("policy.mean", f"{numbers(mean)}, std {numbers(std)}", why)
     precision, why = _precision(facts)
@@ -128,7 +133,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
         online=Online(lr=0.3),
         log=_log(steps, steps_per_epoch(facts.images, batch), limits),
     )
-    return Automatic(run, tuple(choices))
+    return Automatic(with_orientation(run, facts.orientation), tuple(choices))
 
 
 def _method(facts: Facts, backbone: BackboneConfig, batch: int, passes: float, known: bool) -> tuple[MethodConfig, str]:
@@ -301,6 +306,12 @@ def _view(facts: Facts, side: int) -> tuple[View, str]:
     parts += ["of colour too" if colour else "no jitter of colour: the images are grey"]
     parts += ["blur in half of them" if side > 64 else "no blur: the images are small"]
     return view, ", ".join(parts)
+
+
+def _orientation(facts: Facts) -> str:
+    if facts.orientation == "any":
+        return "asked for; derived: upright"
+    return "most images have an up; --orientation any is for those that have none (from above, through a microscope)"
 
 
 def _normalisation(facts: Facts) -> tuple[Numbers, Numbers, str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig
+from resmom.recipes.orientation import Orientation
 from resmom.views.policy import Numbers
 
 KEPT = 6
@@ -29,10 +30,10 @@ class Facts:
     than float32; `init` names a file of weights to start from, `seen` what the file says that its network was trained
     to see, and `backbone` the architecture found in it, or the one that the user asked for, of which a
     transformer's image and patch follow the views. `view` (the side of the views), `batch` and `steps` are those the
-    user asked for (0: none), since others follow them. `own`: the user asked for another method than the derived one,
-    or brings method or backbone from Python, so that what was measured of the derived ones says nothing. `method`: the
-    kind of method that was asked for by its name, as published; None: the derived one. `processes`: among so many the
-    batch is shared out evenly.
+    user asked for (0: none), since others follow them; `orientation` is what the user says of the images. `own`: the
+    user asked for another method than the derived one, or brings method or backbone from Python, so that what was
+    measured of the derived ones says nothing. `method`: the kind of method that was asked for by its name, as
+    published; None: the derived one. `processes`: among so many the batch is shared out evenly.
     """
 
     images: int
@@ -48,6 +49,7 @@ class Facts:
     view: int = 0
     batch: int = 0
     steps: int = 0
+    orientation: Orientation = "upright"
     own: bool = False
     method: MethodConfig | None = None
     processes: int = 1

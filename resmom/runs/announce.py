@@ -10,6 +10,7 @@ from resmom.data.source import Data
 from resmom.export.record import newest
 from resmom.ondisk import read_lines
 from resmom.recipes import base_of, method_of
+from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.export import Exported
@@ -81,6 +82,8 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
     if run.train.sizes:
         sides = (policy.views[0].size for policy in policies(run, job.multiple))
         lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")
+    if orientation_of(run.policy) == "any" and not derived:
+        lines.append("views in any orientation: turned by quarter turns, and flipped top to bottom as left to right")
     if job.started:
         lines.append(f"starts from {job.started}{_rate_words(run)}")
     if run.train.precision == "bf16" and emulates_bf16(job.device):

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
-from resmom.nearest import nearest
+from resmom.nearest import nearest, similar
 from resmom.nets.backbones import DinoViT, MoCoViT, backbone_named, patch_of
+from resmom.recipes.orientation import Orientation, with_orientation
 from resmom.recipes.side import fitted, with_side
 from resmom.recipes.suited import with_method
 from resmom.recipes.words import named
@@ -17,7 +18,8 @@ from resmom.views.policy import SMALLEST
 PARTS = ("method", "backbone")
 """Parts that may be named, as on the command line, instead of being given whole."""
 IMAGE_SIZE = "image_size"
-"""No field but several at once, as on the command line."""
+ORIENTATION = "orientation"
+"""No fields but several at once, as on the command line."""
 
 
 def changed(run: Run, settings: Mapping[str, Any], images: int = 0) -> Run:
@@ -25,10 +27,10 @@ def changed(run: Run, settings: Mapping[str, Any], images: int = 0) -> Run:
 
     A whole part may be given as an object (with its `kind`, where there are several), method and backbone also by their
     short names, a transformer with the image and patch that suit the views; what is set after that speaks of the new
-    part. `image_size` sets the views, and what is made for them, as `with_side` does. `images`: of a derived run, for
-    how many it was derived; a method that is named comes before all else then, and is made for them and the network, as
-    `with_method` does. Raises ConfigError for a name that the run does not have, with the nearest ones, and for a value
-    that does not fit.
+    part. `image_size` sets the views, and what is made for them, as `with_side` does, and `orientation` their flips and
+    turns, as `with_orientation` does. `images`: of a derived run, for how many it was derived; a method that is named
+    comes before all else then, and is made for them and the network, as `with_method` does. Raises ConfigError for a
+    name that the run does not have, with the nearest ones, and for a value that does not fit.
     """
     kind = settings.get("method")
     if images and isinstance(kind, str):
@@ -38,6 +40,9 @@ def changed(run: Run, settings: Mapping[str, Any], images: int = 0) -> Run:
     for option, value in settings.items():
         if option == IMAGE_SIZE:
             plain = to_json(_sized(from_json(plain), value))
+            continue
+        if option == ORIENTATION:
+            plain = to_json(_oriented(from_json(plain), value))
             continue
         place, last = _place(plain, option)
         if option in PARTS and isinstance(value, str):
@@ -63,7 +68,7 @@ def _fitted(run: Run, settings: Mapping[str, Any]) -> Run:
 
 def parsed(run: Run, option: str, text: str) -> Any:
     """A value as typed on the command line, by the kind of value that the run has there. Raises as `changed` does."""
-    if option in PARTS:
+    if option in PARTS or option == ORIENTATION:
         return text
     here = _side(run) if option == IMAGE_SIZE else _value(run, option)
     if isinstance(here, str):
@@ -177,6 +182,16 @@ def _sized(run: Run, side: Any) -> Run:
         return with_side(run, side)
     except ValueError as error:
         raise ConfigError(f"{IMAGE_SIZE}: {error}") from error
+
+
+def _oriented(run: Run, orientation: Any) -> Run:
+    allowed = get_args(Orientation)
+    if orientation not in allowed:
+        raise ConfigError(
+            f"{ORIENTATION} is {orientation!r}; it is upright, for images that have an up, or any, for those that have "
+            f"none{similar(str(orientation), allowed, 1)}"
+        )
+    return with_orientation(run, orientation)
 
 
 def _side(run: Run) -> int:

@@ -77,7 +77,7 @@ def test_every_choice_is_a_part_of_the_run_and_has_a_reason(kind: str) -> None:
     options = [c.option for c in found.choices]
     assert options == [
         *("image_size", "backbone", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
-        *("policy.views", "policy.mean", "train.precision", "residual.weight"),
+        *("policy.views", "orientation", "policy.mean", "train.precision", "residual.weight"),
     ]
     run = found.run
     parts = {c.option: c.part(run) for c in found.choices}
@@ -378,6 +378,18 @@ def test_grey_images_get_no_operations_on_colour(facts: Facts) -> None:
         assert (view.saturation, view.hue, view.grey) == (0.0, 0.0, 0.0)
         assert (view.brightness, view.contrast, view.jitter, view.flip) == (0.4, 0.4, 0.8, 0.5)
     assert "the images are grey" in choice(facts, "policy.views").reason
+
+
+@pytest.mark.parametrize("facts", [PHOTOS, DIGITS])
+def test_images_without_an_up_are_flipped_and_turned_every_way(facts: Facts) -> None:
+    assert [(v.flip, v.flip_vertical, v.quarter_turns) for v in derived(facts).policy.views] == [(0.5, 0.0, 0.0)] * 2
+    assert "--orientation any is for those that have none" in choice(facts, "orientation").reason
+    turned = replace(facts, orientation="any")
+    assert [(v.flip, v.flip_vertical, v.quarter_turns) for v in derived(turned).policy.views] == [(0.5, 0.5, 1.0)] * 2
+    told = choice(turned, "orientation")
+    assert (told.value, told.reason) == ("any", "asked for; derived: upright")
+    assert told.part(derived(turned)) == "any" and told.part(derived(facts)) == "upright"
+    assert choice(turned, "policy.views") == choice(facts, "policy.views")
 
 
 def test_colour_images_get_moco_v2s_jitter() -> None:

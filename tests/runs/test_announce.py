@@ -9,6 +9,7 @@ from PIL import Image
 
 from resmom import dist
 from resmom.data.open import open_data
+from resmom.recipes.orientation import with_orientation
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
 from resmom.runs.job import prepare
@@ -41,6 +42,14 @@ def test_a_derived_run_has_no_warm_up_of_a_recipe(tmp_path: Path) -> None:
     for name, told in (("automatic", False), ("mocov3_digits", True)):
         said = summary(prepare(replace(short, recipe=name), images(), CPU), RunDir(tmp_path))
         assert ("no warm-up: the recipe's, 10 epochs" in said) == told
+
+
+def test_views_in_any_orientation_are_told(tmp_path: Path) -> None:
+    """Of a derived run they are one of the choices."""
+    plain = tiny(small_run())
+    turned = with_orientation(plain, "any")
+    for run, told in ((plain, False), (turned, True), (replace(turned, recipe="automatic"), False)):
+        assert ("views in any orientation" in summary(prepare(run, images(), CPU), RunDir(tmp_path))) == told
 
 
 def test_several_processes_and_what_each_has_of_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

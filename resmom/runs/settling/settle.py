@@ -18,6 +18,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
+from resmom.recipes.orientation import orientation_of
 from resmom.recipes.side import with_views
 from resmom.report.compare import differences, flat
 from resmom.report.numbers import setting
@@ -174,9 +175,9 @@ def base_of(asked: Asked) -> Run | None:
 def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     """What is derived, and that as the user wants it.
 
-    The user is asked twice: first for the size of the views, batch, length and method, then, when what follows from
-    them is derived, for the rest. The first answer counts for views, batch and length, so that a change that is
-    relative, twice the batch, is not made twice.
+    The user is asked twice: first for size and orientation of the views, batch, length and method, then, when what
+    follows from them is derived, for the rest. The first answer counts for the views' size, batch and length, so that a
+    change that is relative, twice the batch, is not made twice.
     """
     offer = automatic(facts, limits)
     derived = offer.run.train
@@ -186,11 +187,14 @@ def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
     steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
     view, own = _side(first), facts.own or type(first.method) is not type(offer.run.method)
-    if (view, wish.batch, steps, own) == (_side(offer.run), derived.batch, derived.steps, facts.own):
+    orientation = orientation_of(first.policy) or facts.orientation
+    as_derived = (_side(offer.run), derived.batch, derived.steps, facts.own, facts.orientation)
+    if (view, wish.batch, steps, own, orientation) == as_derived:
         return offer, ask(offer.run)
     batch = 0 if wish.batch == derived.batch else wish.batch
     view = 0 if view == _side(offer.run) else view
-    facts = replace(facts, view=view, batch=batch, steps=0 if steps == derived.steps else steps, own=own)
+    steps = 0 if steps == derived.steps else steps
+    facts = replace(facts, view=view, batch=batch, steps=steps, orientation=orientation, own=own)
     offer = automatic(facts, limits)
     run = ask(offer.run)
     train = replace(run.train, batch=wish.batch)

@@ -129,10 +129,18 @@ def test_another_method_and_backbone_for_all_arms(call: Call, data: Path, tmp_pa
         assert status == 0
         return {cell["arm"]: cell["digest"] for cell in json.loads(told)["cells"]}
 
-    found = digests("--method", "byol", "--backbone", "small", "--image-size", "24", "--method.hidden", "16")
+    options = ("--method", "byol", "--backbone", "small", "--image-size", "24", "--orientation", "any")
+    found = digests(*options, "--method.hidden", "16")
     file = tmp_path / "same.json"
     arms = {"weight=0": {"residual.weight": 0}, "weight=1": {"residual.weight": 1}}
-    every = {"method": "byol", "backbone": "small", "image_size": 24, "method.hidden": 16, "train.batch": 8}
+    every = {
+        "method": "byol",
+        "backbone": "small",
+        "image_size": 24,
+        "orientation": "any",
+        "method.hidden": 16,
+        "train.batch": 8,
+    }
     file.write_text(json.dumps({"recipe": "mocov3_digits", "set": every, "arms": arms, "seeds": [1]}))
     told = call(file, *rest[1:], "--method.hidden", "16")[1]
     assert found == {cell["arm"]: cell["digest"] for cell in json.loads(told)["cells"]} and found != digests()

@@ -64,6 +64,9 @@ def test_all_settings_hold_at_once_and_parts_have_names() -> None:
     assert [view.size for view in run.policy.views] == [32, 16]
     sizes = varied(BASE, ["--image-size=16,40"])
     assert list(sizes) == ["image_size=16", "image_size=40"]
+    turned = varied(BASE, ["orientation=upright,any"])
+    assert list(turned) == ["orientation=upright", "orientation=any"]
+    assert [view.quarter_turns for view in changed(BASE, turned["orientation=any"]).policy.views] == [1.0, 1.0]
     run = changed(BASE, {"policy.views.1.blur": 0.3, **sizes["image_size=40"]})
     assert [(view.size, view.blur) for view in run.policy.views] == [(40, BASE.policy.views[0].blur), (40, 0.3)]
     assert changed(BASE, {}) == BASE

@@ -1,4 +1,4 @@
-"""The side of the views of a settled run: of the images, of a file of weights, or asked for."""
+"""Side and orientation of the views of a settled run: of the images, of a file of weights, or asked for."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from resmom.config import ConfigError, part_to_json, to_json
 from resmom.export.weights import About, save_weights
 from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, build_backbone
 from resmom.recipes.automatic import automatic
+from resmom.recipes.orientation import orientation_of
 from resmom.recipes.side import with_side
 from resmom.runs.options import changed
 from resmom.runs.settling.facts import gather
@@ -92,3 +93,27 @@ class TestSize:
     def test_of_a_transformer_with_weights_is_its_own(self, settled: Settle, tmp_path: Path) -> None:
         found = settled(n=100, backbone=MoCoViT("tiny", 64), init=self.exported(tmp_path, 48))
         assert found.run.backbone == MoCoViT("tiny", 64)
+
+
+class TestOrientation:
+    """Whether images have an up is the user's to say."""
+
+    def test_is_upright_unless_asked(self, settled: Settle) -> None:
+        found = settled(n=100)
+        assert orientation_of(found.run.policy) == "upright"
+        assert "--orientation any" in reasons(found)["orientation"]
+
+    def test_that_is_asked_for_is_one_choice_with_its_reason(self, settled: Settle) -> None:
+        found = settled(lambda run: changed(run, {"orientation": "any", "image_size": 96}), n=100)
+        assert [(v.size, v.flip_vertical, v.quarter_turns) for v in found.run.policy.views] == [(96, 0.5, 1.0)] * 2
+        told = {choice.option: choice for choice in found.choices}
+        assert (told["orientation"].value, told["orientation"].reason) == ("any", "asked for; derived: upright")
+        assert "policy.views" in told and not [option for option in told if option.startswith("policy.views.")]
+        plain = settled(lambda run: changed(run, {"image_size": 96}), n=100)
+        assert changed(found.run, {"orientation": "upright"}) == plain.run
+
+    def test_of_ones_own_is_told_field_by_field(self, settled: Settle) -> None:
+        found = settled(lambda run: changed(run, {"orientation": "any", "policy.views.1.quarter_turns": 0.5}), n=100)
+        told = reasons(found)
+        assert "orientation" not in told and told["policy.views.1.quarter_turns"] == "asked for; derived: 0"
+        assert [view.quarter_turns for view in found.run.policy.views] == [1.0, 0.5]
