@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from resmom.runs.predicting.load import load_detector as load_detector
     from resmom.runs.predicting.load import load_segmenter as load_segmenter
     from resmom.runs.python import compare as compare
+    from resmom.runs.python import draw_views as draw_views
     from resmom.runs.python import pretrain as pretrain
     from resmom.runs.python import result as result
     from resmom.runs.python import resume as resume
@@ -27,6 +28,7 @@ _HOME = {
     "recipe": "resmom.recipes",
     "Result": "resmom.runs.result",
     "compare": "resmom.runs.python",
+    "draw_views": "resmom.runs.python",
     "load": "resmom.runs.result",
     "load_classifier": "resmom.runs.classifierfile",
     "load_detector": "resmom.runs.predicting.load",
@@ -42,6 +44,7 @@ __all__ = [
     "Result",
     "__version__",
     "compare",
+    "draw_views",
     "gap",
     "load",
     "load_classifier",

@@ -1,5 +1,6 @@
 """resmom pretrain [RECIPE|RUN|FILE.json] --data DATA --out DIR"""
 
+import os
 import sys
 import textwrap
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -32,10 +33,11 @@ from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
-from resmom.runs.ready import preview
+from resmom.runs.ready import Preview, preview
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.recognise import by_name
 from resmom.runs.settling.settle import Asked
+from resmom.runs.viewsheet import Sheet, view_sheet
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
@@ -75,6 +77,8 @@ The settings that are most often given, with or without a recipe (docs/automatic
   --log-to NAME              the measurements for tensorboard, wandb (nothing is sent) or wandb-online, too
   --or-resume                continue the run where --out holds it already; for job scripts (docs/cluster.md)
   --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
+  --views FILE.png           draw some images and their views, as the run would have them, and start nothing; without
+                             --out too
   --json                     print the result as JSON
 
 `resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
@@ -102,6 +106,8 @@ class Shared:
     """Where --out holds this run already, continue it; for scripts that are started again. Another run is refused."""
     dry_run: bool = False
     """Say what the run would be and what it would cost, from a trial of some seconds, and write nothing."""
+    views: Path | None = None
+    """Draw some images and their views, as the run would have them, into this PNG file, and start nothing."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -130,6 +136,8 @@ def main(arguments: list[str]) -> int:
     options, size = take(options, "--image-size")
     options, orientation = take(options, "--orientation")
     init = take(options, "--init")[1] or ""
+    if take(options, "--views")[1] and not take(options, "--out")[1] and "--dry-run" not in options:
+        options = [*options, "--out", os.curdir]  # a picture needs no run folder
     given = {"--backbone": backbone, "--method": method}
     called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
     called = " ".join(called.split())
@@ -171,18 +179,27 @@ def main(arguments: list[str]) -> int:
     body = None if base is not None or backbone is None else by_name(backbone, init)
     kind = None if base is not None or method is None else method_named(method)
     wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body, kind)
-    if first.dry_run:
-        seen = preview(wish, first.data, first.out, first.machine)
-        if dist.rank() != 0:
-            return 0
-        if first.json:
-            print_json(seen.plain())
-        else:
-            print(seen)
-        return 0
+    if first.views is not None or first.dry_run:
+        return _look(wish, first)
     work = pretrain_or_resume if first.or_resume else pretrain
     finished = work(wish, first.data, first.out, first.machine)
     return tell_end(finished, first.json)
+
+
+def _look(wish: Asked, call: Shared) -> int:
+    """Draw the views, tell of the run, or both, and start nothing."""
+    told: list[Sheet | Preview] = []
+    if call.views is not None:
+        told.append(view_sheet(wish, call.data, call.views, call.machine))
+    if call.dry_run:
+        told.append(preview(wish, call.data, call.out, call.machine))
+    if dist.rank() != 0:
+        return 0
+    if call.json:
+        print_json({name: value for each in told for name, value in each.plain().items()})
+    else:
+        print("\n".join(map(str, told)))
+    return 0
 
 
 def _begun(name: str) -> Base:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ class Drawn:
 
 def view_rows(run: Run, source: Source) -> tuple[ViewRow, ...]:
     """Some images of a source and their views in the first epochs, those of training but always at full size."""
-    index = np.sort(np.random.default_rng(0).permutation(len(source))[:SHOWN])
+    index = some_images(source)
     images = source.read(index)
     policy, seed = run.policy, run.train.seed
     draws = [views(images, index, policy, seed, epoch) for epoch in range(DRAWS)]
@@ -58,6 +58,11 @@ def view_rows(run: Run, source: Source) -> tuple[ViewRow, ...]:
         original = images[n].permute(1, 2, 0).numpy()
         rows.append(ViewRow(Picture(data_uri(original), name), row))
     return tuple(rows)
+
+
+def some_images(source: Source) -> NDArray[np.int64]:
+    """The numbers of the images whose views are shown, in rising order, the same whenever they are asked for."""
+    return np.sort(np.random.default_rng(0).permutation(len(source))[:SHOWN])
 
 
 def draw_images(data: Data) -> Drawn:
@@ -141,9 +146,13 @@ def _classes(source: Source) -> tuple[str, ...]:
 
 
 def _picture(normalised: Float[Tensor, "c h w"], policy: Policy, words: str, label: int | None = None) -> Picture:
+    return Picture(data_uri(pixels_of(normalised, policy).permute(1, 2, 0).contiguous().numpy()), words, label)
+
+
+def pixels_of(normalised: Float[Tensor, "c h w"], policy: Policy) -> UInt8[Tensor, "c h w"]:
+    """The pixels of a view, as of an image."""
     mean, std = _column(policy.mean), _column(policy.std)
-    pixels = (normalised.cpu() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return Picture(data_uri(pixels.permute(1, 2, 0).contiguous().numpy()), words, label)
+    return (normalised.cpu() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def _column(values: Sequence[float]) -> Float[Tensor, "c 1 1"]:

@@ -36,6 +36,7 @@ from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.recognise import by_name
 from resmom.runs.settling.settle import Asked
+from resmom.runs.viewsheet import view_sheet
 
 
 @generators_kept()
@@ -95,6 +96,25 @@ def pretrain(
     work = begin_or_resume if or_resume else start_run
     _require_end(work(asked, opened, Path(out), machine, own))
     return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)
+
+
+@generators_kept()
+def draw_views(
+    data: object,
+    out: str | Path = "views.png",
+    run: Run | str | None = None,
+    *,
+    change: Callable[[Run], Run] = lambda run: run,
+    init: str | Path | None = None,
+    device: str = "auto",
+) -> Path:
+    """Draw some images and their views into the PNG file `out`, as `pretrain` with the same arguments would have them.
+
+    Nothing is trained. Returns the file. Raises UserError for what cannot be trained, and for a file that is there and
+    is no such picture.
+    """
+    asked = Asked(None if run is None else _run_of(run), _checked(change), str(init or ""))
+    return view_sheet(asked, _opened(data, None), Path(out), Trainer(device=device)).path
 
 
 def _trainer(device: str, workers: int, compile: Compile | None, log_to: LogTo | None, quiet: bool) -> Trainer:
@@ -269,4 +289,4 @@ def compare(
     return ended.comparison
 
 
-__all__ = ["compare", "pretrain", "result", "resume"]
+__all__ = ["compare", "draw_views", "pretrain", "result", "resume"]

@@ -75,6 +75,7 @@ MISTAKES = {
     f"{PRETRAIN} --backbone": "--backbone needs a value",
     f"{PRETRAIN} --image-size 1": "image_size is 1; it must be at least 8 pixels",
     f"{PRETRAIN} --image-size": "--image-size needs a value",
+    f"{PRETRAIN} --views": "--views needs a value",
     f"{PRETRAIN} --orientation": "--orientation needs a value",
     "pretrain --data x.npz --out": "--out needs a path",
     "detect train run --data x --out new --recipe": "--recipe needs a value",
@@ -130,6 +131,9 @@ MISTAKES = {
     "pretrain mocov3_digits --data x.npz --out file": "file is a file; give a folder (--out)",
     "pretrain mocov3_digits --data x.npz --out file/new": "file is a file, so there can be no folder below it",
     "pretrain mocov3_digits --data broken.npz --out new": "broken.npz cannot be read as an .npz file (it is damaged",
+    f"{DERIVED} --views views.jpg": "views.jpg is no .png file, and views are drawn into one: name it as in views.png",
+    "pretrain --data x.npz --views views": "views is no .png file",
+    f"{PRETRAIN} --views other.png": "other.png exists and is no picture of views; name another file, or move it away",
     f"{DERIVED} --init nowhere.pt": "init: there is no file of weights at nowhere.pt",
     f"{DERIVED} --init file": "init: file is damaged or not a file of weights",
     "demo --out file/new": "not a directory; choose another place",
@@ -149,7 +153,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 1)).astype(np.uint8)
     np.savez(tmp_path / "x.npz", train_images=images)
     (tmp_path / "broken.npz").write_text("no archive")
-    (tmp_path / "file").write_text("hello")
+    for name in ("file", "other.png"):
+        (tmp_path / name).write_text("hello")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -115,14 +115,7 @@ def settle(
         run, told = _in_parts(run, cost, device)
         fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
         return Settled(fitted, told, estimate(fitted, cost, data, out, cut), pack_side(fitted, cost, data))
-    backbone = asked.backbone
-    if backbone is None and asked.init and own.backbone is None:
-        backbone = recognise(asked.init)
-    seen = dist.agreed(gather(data, device, asked.init, backbone))
-    # MoCo-v3 asked for by its name is the derived method, and everything that was measured of it holds.
-    method = None if isinstance(asked.method, MoCoV3) else asked.method
-    brought = own.backbone is not None or own.method is not None
-    facts = replace(seen, own=brought, method=method, processes=dist.world())
+    facts = _facts(asked, data, device, own)
     offer, run = _offer(facts, Limits(), ask)
     check(run)
     say(trying)
@@ -157,6 +150,28 @@ def settle(
     check(run)
     first = _question(automatic(facts, Limits()))
     return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data), first)
+
+
+def untried(asked: Asked, data: Data, device: torch.device, own: Own) -> Run:
+    """The run with the views that it would have. Batch, length and measurements, which rest on a trial, may change."""
+    base = base_of(asked)
+    run = (
+        asked.change(base) if base is not None else _offer(_facts(asked, data, device, own), Limits(), asked.change)[1]
+    )
+    check(run)
+    return run
+
+
+def _facts(asked: Asked, data: Data, device: torch.device, own: Own) -> Facts:
+    """What a run without a recipe is derived from."""
+    backbone = asked.backbone
+    if backbone is None and asked.init and own.backbone is None:
+        backbone = recognise(asked.init)
+    seen = dist.agreed(gather(data, device, asked.init, backbone))
+    # MoCo-v3 asked for by its name is the derived method, and everything that was measured of it holds.
+    method = None if isinstance(asked.method, MoCoV3) else asked.method
+    brought = own.backbone is not None or own.method is not None
+    return replace(seen, own=brought, method=method, processes=dist.world())
 
 
 def require_sound(asked: Asked) -> None:
