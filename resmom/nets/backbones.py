@@ -209,6 +209,18 @@ def cut_of(backbone: BackboneConfig) -> tuple[int, int] | None:
             return None
 
 
+def unseen_of(backbone: BackboneConfig) -> tuple[int, int] | None:
+    """The pixels that a Vision Transformer of timm's leaves out at the right and lower edge of its images, which are no
+    whole patches, and the side of a patch. None for all others."""
+    if not isinstance(backbone, Timm):
+        return None
+    from resmom.nets.timms import patches_of
+
+    made_for = patches_of(backbone.name)
+    rest = 0 if made_for is None else (backbone.image or made_for.image) % made_for.patch
+    return None if made_for is None or not rest else (rest, made_for.patch)
+
+
 def patch_of(backbone: BackboneConfig) -> int:
     """The pixels of which a view's side is a multiple: a patch of a Vision Transformer, else 1."""
     cut = cut_of(backbone)

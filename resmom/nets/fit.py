@@ -82,6 +82,11 @@ def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
             return "The file's first convolution is 7x7: use --backbone.stem imagenet (and views of 64 pixels or more)"
         if there.shape[-1] == 3:
             return "The file's first convolution is 3x3: use --backbone.stem small, or small_pad2 or small_pool"
+    if any(other.endswith(".ls1.gamma") for other in fit.unknown):
+        return (
+            "Blocks in the file scale what they add, as DINOv2's do: use timm's network of that kind, such as "
+            "--backbone timm:vit_small_patch14_dinov2 (with registers timm:vit_small_patch14_reg4_dinov2)"
+        )
     if name == POSITIONS and there.ndim == 3:
         return _of_positions(there, here, weights.get(fit.found.get("patch_embed.proj.weight", "")))
     if "relative_position" in name:

@@ -8,6 +8,7 @@ from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data
 from resmom.export.record import newest
+from resmom.nets.backbones import unseen_of
 from resmom.ondisk import read_lines
 from resmom.recipes import base_of, method_of
 from resmom.recipes.orientation import orientation_of
@@ -78,6 +79,13 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         lines.append(
             f"no warm-up: the recipe's, {run.train.warmup_epochs:g} epochs, is for a length in epochs, and this one "
             "counts in steps; --train.warmup-steps N gives one"
+        )
+    if (unseen := None if job.own.backbone else unseen_of(run.backbone)) is not None:
+        rest, patch = unseen
+        whole = run.policy.views[0].size - rest
+        lines.append(
+            f"the network does not see the last {rest} pixels of each side of a view, which make no whole patch of "
+            f"{patch}; --image-size {whole} or {whole + patch} have whole ones"
         )
     if run.train.sizes:
         sides = (policy.views[0].size for policy in policies(run, job.multiple))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resmom.config import ConfigError, Run
-from resmom.nets.backbones import Timm, cut_of
+from resmom.nets.backbones import Timm, cut_of, unseen_of
 from resmom.nets.given import GivenBackbone
 from resmom.views.policy import Policy, resized
 
@@ -52,11 +52,14 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
     timms = run.backbone if isinstance(run.backbone, Timm) and not isinstance(backbone, GivenBackbone) else None
     cut = None if timms is None else cut_of(timms)
     if timms is not None and (wrong := _unmade(cut, side) or _wrong(backbone, channels, side, width)) is not None:
-        raise ConfigError(
-            f"timm's {timms.name} does not take views of side {side}: {wrong}; give views of the size that it "
-            f"is made for, often --image-size 224, or have it made for these by --backbone.image {side}, which "
-            "transformers have"
+        remedy = (
+            "give views of the size that it is made for, often --image-size 224, or have it made for these by "
+            f"--backbone.image {side}, which transformers have"
         )
+        if (unseen := unseen_of(timms)) is not None:
+            rest, patch = unseen
+            remedy = f"give views of whole patches, --image-size {side - rest} or {side - rest + patch}"
+        raise ConfigError(f"timm's {timms.name} does not take views of side {side}: {wrong}; {remedy}")
     for other, why in (grown | local).items():
         if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:
             raise ConfigError(

@@ -264,6 +264,13 @@ def test_whose_names_are_not_taken_is_said(tmp_path: Path, names: list[str], wor
         load_backbone(backbone, saved(tmp_path / "w.pth", {name: torch.ones(2) for name in names}))
 
 
+def test_scaled_blocks_are_told_to_be_dinov2s(tmp_path: Path) -> None:
+    with pytest.raises(
+        WeightsError, match=r"only in the file: blocks.0.ls1.gamma.*--backbone timm:vit_small_patch14_d"
+    ):
+        load_backbone(build_backbone(DinoViT("tiny", 16, 4)), saved(tmp_path / "w.pth", vit(scaled=True)))
+
+
 def test_a_giant_of_other_parts_is_refused_by_their_names(tmp_path: Path) -> None:
     """DINOv2's ViT-g has gated layers where the others have an MLP."""
     state = {name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): v for name, v in vit(scaled=True).items()}

@@ -6,7 +6,7 @@ import torch
 
 from resmom.build import Own, build_method
 from resmom.methods.ibot import Ibot
-from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, Timm, build_backbone, cut_of, patch_of
+from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, Timm, build_backbone, cut_of, patch_of, unseen_of
 from resmom.nets.timms import Patches, patches_of
 from resmom.nets.vit import ViTBody, hidden_tokens, takes_hidden
 
@@ -38,6 +38,12 @@ def test_what_a_backbone_cuts_images_into() -> None:
     assert [patch_of(backbone) for backbone in (Timm("test_vit"), Timm("test_vit", 40), DinoViT(), ResNet())] == [
         *(16, 1, 16, 1)
     ]
+
+
+def test_pixels_that_make_no_whole_patch_are_known() -> None:
+    assert unseen_of(Timm("test_vit", 40)) == (8, 16) and unseen_of(Timm("test_vit", 48)) is None
+    assert unseen_of(Timm("vit_so400m_patch14_siglip_384")) == (6, 14)
+    assert unseen_of(Timm("resnet10t")) is None and unseen_of(DinoViT("tiny", 40, 16)) is None
 
 
 def test_looking_at_a_name_draws_no_numbers() -> None:

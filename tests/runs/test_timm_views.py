@@ -19,10 +19,12 @@ from resmom.methods.dino import Dino
 from resmom.methods.ibot import Ibot
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, Timm, build_backbone
 from resmom.recipes.side import with_side
+from resmom.rundir import RunDir
+from resmom.runs.announce import summary
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain, resume
-from tests.runs.crash import QUIET, dino_run, ibot_run, write_images
+from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
 from tests.runs.test_resume import assert_same_run, stop_at
 
 CPU = torch.device("cpu")
@@ -132,6 +134,19 @@ def test_a_run_tells_and_keeps_that_positions_were_resampled(
     again = replace(run, init=str(out / "export/backbone-teacher.safetensors"))
     pretrain(again, images, tmp_path / "again", QUIET)
     assert "resampled" not in json.loads((tmp_path / "again/run.json").read_text())
+
+
+def test_pixels_that_the_network_does_not_see_are_told(images: Data, tmp_path: Path) -> None:
+    run = replace(small_run(), backbone=Timm("vit_tiny_patch16_224", 40))
+    run = replace(run, policy=replace(run.policy, views=tuple(replace(v, size=40) for v in run.policy.views)))
+    told = (
+        "does not see the last 8 pixels of each side of a view, which make no whole patch of 16; --image-size 32 or 48"
+    )
+    assert told in summary(prepare(run, images, CPU), RunDir(tmp_path / "run"))
+    with pytest.raises(ConfigError, match=r"test_vit does not take views of side 40: .* --image-size 32 or 48$"):
+        prepare(replace(run, backbone=Timm("test_vit", 40)), images, CPU)  # which timm has take none but whole ones
+    whole = sized(dino_run(), 32, 16, Timm("test_vit", 32))
+    assert "does not see" not in summary(prepare(whole, images, CPU), RunDir(tmp_path / "run"))
 
 
 def test_student_and_teacher_start_with_the_same_positions(images: Data, tmp_path: Path) -> None:
