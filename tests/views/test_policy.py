@@ -1,6 +1,8 @@
 """The published policies hold the published numbers; ranges that make no sense are refused with words."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,25 @@ def test_the_check_runs_when_a_view_is_made() -> None:
 def test_the_borders_of_the_ranges_are_allowed() -> None:
     View(size=1, scale=(1.0, 1.0), ratio=(1.0, 1.0), blur=0.0, hue=0.5, flip=1.0, brightness=3.0)
     View(size=2, blur=0.0, flip_vertical=1.0, quarter_turns=1.0, rotation=180.0)
+
+
+def test_the_documented_defaults_are_those_of_a_view() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "views.md").read_text().partition("\n## ")[0]
+    table = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5:
+            table |= dict.fromkeys(re.findall(r"`(\w+)`", cells[2].partition(":")[0]), cells[3])
+    own = View()
+    for name in (field.name for field in fields(View)):
+        default = getattr(own, name)
+        if name == "ratio":
+            told = "3/4 to 4/3"
+        elif isinstance(default, tuple):
+            told = f"{default[0]:g} to {default[1]:g}"
+        else:
+            told = default if isinstance(default, str) else f"{default:g}"
+        assert table[name].removesuffix(" each") == told, name
 
 
 @pytest.mark.parametrize(
