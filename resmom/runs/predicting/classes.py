@@ -3,20 +3,22 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from resmom.config import ConfigError
 from resmom.evaluate.trained import TrainedClassifier
 from resmom.ondisk import replacing
-from resmom.runs.predicting.images import Made, Pictures, Unread, workers_here
+from resmom.runs.predicting.images import Pictures, Unread, workers_here
 from resmom.runs.predicting.written import Told, Written
 
 COLUMNS = ("path", "class", "probability", "second", "second_probability", "unreadable")
+UNREADABLE = COLUMNS.index("unreadable")
 BATCH = 64
 """Images of one forward pass."""
 
@@ -32,55 +34,70 @@ def write_classes(path: Path, classifier: TrainedClassifier, pictures: Pictures,
             "convert them"
         )
     counts: Counter[str] = Counter(dict.fromkeys(classifier.classes, 0))
-    unread, images = list(pictures.unread), 0
     with replacing(path) as raw:
         # Names of files are bytes; they are written as they are, which is how a list of images is read.
         file = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        for piece in _pieces(pictures.each(lambda pixels: classifier.prepared([pixels])[0], workers_here())):
-            for row in _rows(classifier, piece):
+        unread = list(pictures.unread)
+        for batch in _batches(classifier, pictures):
+            for row in batch.rows(classifier):
                 table.writerow(row)
-                counts[row[1]] += 1
-            bad = [each for each in piece if isinstance(each, Unread)]
-            table.writerows(_unread_row(each) for each in bad)
-            unread += bad
-            images += len(piece) - len(bad)
-            told.image(len(piece))
-        table.writerows(map(_unread_row, pictures.unread))
+                if row[UNREADABLE]:
+                    unread.append(Unread(row[0], row[UNREADABLE]))
+                else:
+                    counts[row[1]] += 1
+            told.image(len(batch.images))
+        table.writerows(_unread_row(each) for each in pictures.unread)
         file.detach()
-    return Written(images, tuple(unread), dict(counts))
+    return Written(sum(counts.values()), tuple(unread), dict(counts))
 
 
-def _rows(classifier: TrainedClassifier, piece: list[Made[Tensor] | Unread]) -> list[list[Any]]:
-    """The rows of the images that could be read."""
-    made = [each for each in piece if isinstance(each, Made)]
-    if not made:
-        return []
+@dataclass(frozen=True)
+class _Batch:
+    """Images in their order, and the views of those of them that could be read."""
+
+    images: list[str | Unread]
+    views: Float32[Tensor, "n c side side"]
+
+    def rows(self, classifier: TrainedClassifier) -> Iterator[list[str]]:
+        said = iter(_said(classifier, self.views) if len(self.views) else ())
+        for image in self.images:
+            yield _unread_row(image) if isinstance(image, Unread) else [image, *next(said), ""]
+
+
+def _batches(classifier: TrainedClassifier, pictures: Pictures) -> Iterator[_Batch]:
+    """Views are put together as they come: many small tensors between large images would keep the memory of these."""
+    views = torch.empty(BATCH, len(classifier.mean), classifier.side, classifier.side)
+    images: list[str | Unread] = []
+    filled = 0
+    for each in pictures.each(lambda pixels: classifier.prepared([pixels])[0], workers_here()):
+        if isinstance(each, Unread):
+            images.append(each)
+        else:
+            views[filled] = each.content
+            images.append(each.name)
+            filled += 1
+        del each
+        if len(images) == BATCH:
+            yield _Batch(images, views[:filled])
+            images, filled = [], 0
+    if images:
+        yield _Batch(images, views[:filled])
+
+
+def _said(classifier: TrainedClassifier, views: Float32[Tensor, "n c side side"]) -> Iterator[list[str]]:
+    """The likeliest class and the next one, each with its probability; of one class alone, nothing for the next."""
     device = next(classifier.parameters()).device
-    views = torch.stack([each.content for each in made]).to(device)
-    best = classifier.of_views(views).cpu().topk(min(2, len(classifier.classes)), dim=1)
-    rows = []
-    for each, shares, labels in zip(made, best.values.tolist(), best.indices.tolist(), strict=True):
-        said = [word for share, label in zip(shares, labels, strict=True) for word in _word(classifier, label, share)]
-        rows.append([each.name, *said, *[""] * (4 - len(said)), ""])
-    return rows
+    best = classifier.of_views(views.to(device)).cpu().topk(min(2, len(classifier.classes)), dim=1)
+    for shares, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        words = [word for pair in zip(shares, labels, strict=True) for word in _words(classifier, *pair)]
+        yield [*words, *[""] * (4 - len(words))]
 
 
-def _word(classifier: TrainedClassifier, label: int, share: float) -> tuple[str, str]:
+def _words(classifier: TrainedClassifier, share: float, label: int) -> tuple[str, str]:
     return classifier.classes[label], f"{share:.6f}"
 
 
 def _unread_row(image: Unread) -> list[str]:
     return [image.name, "", "", "", "", image.reason]
-
-
-def _pieces(each: Iterable[Made[Tensor] | Unread]) -> Iterator[list[Made[Tensor] | Unread]]:
-    piece: list[Made[Tensor] | Unread] = []
-    for one in each:
-        piece.append(one)
-        if len(piece) == BATCH:
-            yield piece
-            piece = []
-    if piece:
-        yield piece
