@@ -20,7 +20,7 @@ from resmom.nets.vit import ViTBody, hidden_tokens, takes_hidden
         ("eva02_tiny_patch14_224", Patches(224, 14)),
         ("vit_small_r26_s32_224", Patches(224, 32)),
         ("resnet10t", None),
-        ("test_vit_relpos", None),
+        ("gmlp_ti16_224", None),
         ("no_such_model", None),
     ],
 )
@@ -87,7 +87,7 @@ def test_patches_are_hidden_in_timms_transformer_as_in_ours() -> None:
     assert takes_hidden(body) and takes_hidden(ours)
 
 
-@pytest.mark.parametrize("name", ["test_vit2", "test_vit_relpos", "eva02_tiny_patch14_224", "resnet10t"])
+@pytest.mark.parametrize("name", ["test_vit2", "gmlp_ti16_224", "eva02_tiny_patch14_224", "resnet10t"])
 def test_ibot_refuses_what_has_no_class_token_of_its_own(name: str) -> None:
     with pytest.raises(ValueError, match=r"patches are hidden .* alone, and .* choose --backbone dino-vit-small"):
         build_method(Ibot(hidden=8, out=4, prototypes=8), Timm(name), 0, Own(), (3, 160, 160))

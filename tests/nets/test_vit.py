@@ -92,7 +92,7 @@ def test_a_backbone_that_takes_one_size_only_is_refused_before_the_run() -> None
     views = (View(size=32), View(size=32), View(size=16))
     run = Run(
         method=Dino(hidden=8, out=4, prototypes=8),
-        backbone=Timm("test_vit_relpos", image=32),
+        backbone=Timm("gmlp_ti16_224", image=32),
         policy=Policy(views, (0.5,) * 3, (0.2,) * 3),
     )
     with pytest.raises(ConfigError, match="takes views of side 32, but not of side 16"):

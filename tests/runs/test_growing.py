@@ -132,7 +132,7 @@ def test_a_backbone_of_one_size_is_refused_before_the_run() -> None:
     base = small_run()
     views = tuple(replace(view, size=32) for view in base.policy.views)
     base = replace(base, policy=replace(base.policy, views=views))
-    fixed = replace(base, backbone=Timm("test_vit_relpos", image=32))
+    fixed = replace(base, backbone=Timm("gmlp_ti16_224", image=32))
     fresh_method(fixed, CPU)
     with pytest.raises(ConfigError, match=r"not of side 16, which train\.sizes asks for: .*leave train\.sizes out"):
         fresh_method(growing(fixed, 0.5, 1.0), CPU)
@@ -217,7 +217,7 @@ def test_what_is_measured_has_full_size_all_along(images: Data, tmp_path: Path) 
 def test_every_arm_of_a_grid_is_checked_at_its_sizes(images: Data) -> None:
     """An arm that cannot train is found before the first one has, wherever it stands."""
     views = tuple(replace(view, size=32) for view in small_run().policy.views)
-    fixed = replace(small_run(), backbone=Timm("test_vit_relpos", image=32))
+    fixed = replace(small_run(), backbone=Timm("gmlp_ti16_224", image=32))
     fixed = replace(fixed, policy=replace(fixed.policy, views=views))
     arms = {"a": fixed, "b": growing(fixed, 0.5)}
     cells = [Cell(arm, place, {}, 0, run) for place, (arm, run) in enumerate(arms.items())]

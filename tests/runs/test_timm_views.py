@@ -88,7 +88,7 @@ def test_views_that_are_no_whole_patches_are_refused(run: Run, words: str) -> No
 
 
 def test_an_architecture_of_one_size_refuses_local_views() -> None:
-    run = sized(dino_run(), 32, 16, Timm("test_vit_relpos", 32))
+    run = sized(dino_run(), 32, 16, Timm("gmlp_ti16_224", 32))
     check(run)
     with pytest.raises(
         ConfigError, match=r"views of side 32, but not of side 16, beside them: .*timm:vit_small_patch16"

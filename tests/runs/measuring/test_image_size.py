@@ -192,8 +192,8 @@ def test_a_transformer_takes_other_sizes_where_its_positions_do(run: Path) -> No
     assert views.shape[2:] == (32, 32) and timms.method.student(views).h.shape == (60, 64)
     with pytest.raises(UserError, match=r"timm:test_vit cuts images into patches of 16 pixels: .* that, 16 or 32$"):
         with_image_size(timms, 24)
-    fixed = _with(run, Timm("test_vit_relpos", image=16))
-    with pytest.raises(UserError, match=r"^timm:test_vit_relpos cannot be measured at --image-size 32: "):
+    fixed = _with(run, Timm("gmlp_ti16_224", image=16))
+    with pytest.raises(UserError, match=r"^timm:gmlp_ti16_224 cannot be measured at --image-size 32: "):
         with_image_size(fixed, 32)
     assert with_image_size(_with(run, Timm("test_resnet")), 32).image_size == 32
 
