@@ -131,6 +131,11 @@ def backbone_from_json(plain: dict[str, Any]) -> BackboneConfig:
     return backbone
 
 
+def backbone_to_json(backbone: BackboneConfig) -> dict[str, Any]:
+    """A backbone as plain values, as `backbone_from_json` reads them."""
+    return {**part_to_json(backbone), "kind": type(backbone).__name__}
+
+
 def part_to_json(part: Any) -> dict[str, Any]:
     """Any other dataclass of settings as plain values, as `to_json` writes those of a run."""
     plain: dict[str, Any] = _converter().unstructure(part)

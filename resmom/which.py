@@ -4,6 +4,8 @@ from typing import Literal
 
 Network = Literal["student", "teacher"]
 Which = Literal["student", "teacher", "both"]
+Alone = Literal["init", "random", "given"]
+"""What weights without a run are called: those of a file, random ones, and a module's as it was given in Python."""
 
 UNLEARNED = ("raw pixels", "normalised pixels", "random init", "before training")
 """What stands in the place of a network where features that cost nothing are measured, as a floor."""

@@ -269,6 +269,22 @@ def test_everything_that_is_measured_of_a_run(device: torch.device, call: Call, 
             status, _, told = call(*one.split(), "--device", "pretended")
             assert status == 0, told
         assert len(table.read_text().splitlines()) == 51
+    status, _, told = call(
+        "embed", out, "--layer", "stage1, mean", "--out", f"{tmp_path}/l.npz", "--device", "pretended"
+    )
+    assert status == 0 and np.load(tmp_path / "l.npz")["train_student"].shape == (40, 4), told
+
+
+@pytest.mark.slow
+def test_everything_that_is_measured_of_a_file(device: torch.device, call: Call, tmp_path: Path) -> None:
+    data, file = write_images(tmp_path / "x.npz"), tmp_path / "run" / "export" / "backbone-student.safetensors"
+    pretrain(small_run(epochs=1, warmup_epochs=0), str(data), tmp_path / "run", HERE)
+    line = ("evaluate", "--init", file, "--data", data, "--device", "pretended", "--out", tmp_path / "out")
+    for options in MEASURED:
+        status, _, told = call(*line, *options.replace(" online", "").split())
+        assert status == 0, told
+    found = {line["protocol"].split()[0] for line in read_lines(tmp_path / "out" / "evaluations.jsonl")}
+    assert found == set.union(*MEASURED.values()) - {"online-linear-v1"}
 
 
 DETECTORS = {form: tiny(detector=replace(tiny().detector, form=form)) for form in ("fpn", "c4", "retina")}

@@ -1,12 +1,15 @@
-"""resmom embed RUN --data DATA --out FILE.npz"""
+"""resmom embed RUN --data DATA --out FILE.npz, resmom embed --init FILE --data DATA --out FILE.npz"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json, set_process
-from resmom.runs.embed import embed
+from resmom.commands import Flat, parse, print_json, say, set_process
+from resmom.errors import UserError
+from resmom.evaluate.layers import H
+from resmom.runs.embed import Embedded, embed, embed_alone, require_fresh
+from resmom.runs.instead import Instead, require_alone, require_one
 from resmom.runs.machine import Machine
 from resmom.types import Site
 from resmom.which import Which
@@ -16,16 +19,20 @@ ABOUT = "Images to vectors: what a run's student and teacher say of every image,
 
 @dataclass(frozen=True)
 class Arguments:
-    run: tyro.conf.Positional[Path]
-    """A run folder, or one checkpoint of it."""
     out: Path
     """The file to write: new, ending in .npz."""
+    run: tyro.conf.Positional[Path | None] = None
+    """A run folder, or one checkpoint of it."""
+    weights: Flat[Instead] = field(default_factory=Instead)
     data: str | None = None
     """Images: a folder, an .npz file or a name; the run's own data by default."""
     network: Which = "both"
     site: Site = "h"
     """h, the representation, is what other tools want; z the projection, p the student's prediction, logits the
     similarities to the prototypes of DINO and iBOT."""
+    layer: str = H
+    """In place of h the features of another layer and pooling, by the names that `resmom evaluate --sweep` prints, as
+    in 'stage3, mean'; chosen: of the network, the checkpoint and the layer that `resmom evaluate RUN --all` chose."""
     image_size: int | None = None
     """Side of the images in pixels, by default that of the views; larger ones may tell convolutional networks more."""
     device: str = "auto"
@@ -38,8 +45,12 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the file, and say what is in it."""
     a = parse(Arguments, arguments, "resmom embed", ABOUT)
+    require_one(a.run, a.weights)
     set_process(Machine(threads=a.threads, keep_memory=False))
-    found = embed(a.run, a.out, a.data, a.network, a.site, a.device, image_size=a.image_size)
+    if a.run is not None:
+        found = embed(a.run, a.out, a.data, a.network, a.site, a.device, image_size=a.image_size, layer=a.layer)
+    else:
+        found = _alone(a)
     if a.json:
         print_json({"path": str(found.path), "arrays": found.shapes, "protocol": found.protocol})
         return 0
@@ -51,3 +62,17 @@ def main(arguments: list[str]) -> int:
     if found.unreadable:
         print(f"{found.unreadable} images could not be read and are left out")
     return 0
+
+
+def _alone(a: Arguments) -> Embedded:
+    """Of weights without a run."""
+    require_alone(a.network)
+    if a.site != "h":
+        raise UserError(f"--site {a.site} is of a RUN; of weights by themselves there is h alone, and --layer")
+    if a.data is None:
+        raise UserError("--data is missing: the images to embed (a RUN knows its own)")
+    require_fresh(a.out)
+    weights = a.weights.found(a.image_size, a.device)
+    for sentence in weights.told:
+        say(sentence)
+    return embed_alone(weights, a.out, a.data, a.layer)

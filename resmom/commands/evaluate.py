@@ -1,22 +1,25 @@
-"""resmom evaluate RUN [--data DATA]"""
+"""resmom evaluate RUN [--data DATA], resmom evaluate --init FILE --data DATA"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json, set_process
+from resmom.commands import Flat, parse, print_json, say, set_process
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import OtherKnn
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
-from resmom.evaluate.lowshot import LowShot
 from resmom.export.keep import DEFAULT, by_network
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import find_run
+from resmom.runs.instead import Instead, require_alone, require_one
 from resmom.runs.machine import Machine
-from resmom.runs.measuring.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
+from resmom.runs.measuring.alone import ALONE, evaluate_alone, folder_of
+from resmom.runs.measuring.asked import PROTOCOLS, Asked, Protocol, refuse_unused
+from resmom.runs.measuring.asked import asked as asked_of
+from resmom.runs.measuring.evaluate import Row, evaluate
 from resmom.runs.measuring.keep import keep
 from resmom.runs.measuring.labels import is_share
 from resmom.runs.measuring.verdict import verdict
@@ -27,13 +30,15 @@ ABOUT = "kNN, linear probe, online classifier of student and teacher, or few lab
 
 @dataclass(frozen=True)
 class Arguments:
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """A run folder, or one checkpoint of it."""
+    weights: Flat[Instead] = field(default_factory=Instead)
     data: str | None = None
     """Labelled images: a folder, an .npz file or a name; the run's own data by default."""
     network: Which = "both"
     protocols: tuple[Protocol, ...] | None = None
-    """All three by default, or none where another kind of measurement is asked for."""
+    """All three by default (of weights without a run, knn and linear), or none where another kind of measurement is
+    asked for."""
     knn: OtherKnn = field(default_factory=OtherKnn)
     linear: Linear = field(default_factory=Linear)
     linear_crop: bool = False
@@ -54,15 +59,18 @@ class Arguments:
     all: bool = False
     """Which network to keep: student or teacher, which kept checkpoint, which layer; `resmom export` goes by it."""
     image_size: int | None = None
-    """Side of all images in pixels, by default that of the views; larger ones may tell convolutional networks more. Not
-    for --linear-crop, --finetune and --all."""
+    """Side of all images in pixels, by default that of the views; larger ones may tell convolutional networks more. Of
+    a RUN not for --linear-crop, --finetune and --all."""
     labels: str = ""
     """Learn from some of the labels: a share of every class (0.01), or a file with a file name per line."""
     seed: int = 0
     """Of the images that --low-shot and --labels SHARE draw."""
     save_classifier: Path | None = None
-    """Keep the one classifier that is trained (--protocols linear, --linear-crop or --finetune) in this new file
-    (.safetensors), for `resmom predict`."""
+    """Of a RUN: keep the one classifier that is trained (--protocols linear, --linear-crop or --finetune) in this new
+    file (.safetensors), for `resmom predict`."""
+    out: Path | None = None
+    """Of weights without a run: a folder for the results; without it they are printed and nothing is kept. Those of
+    a RUN go to its own folder."""
     device: str = "auto"
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
@@ -73,20 +81,70 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a line per result under the protocol that it was measured by."""
     a = parse(Arguments, arguments, "resmom evaluate", ABOUT)
-    others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep
-    protocols = a.protocols
-    if protocols is None:  # what was asked for by name is measured alone, and beside the baselines what they belong to
-        protocols = PROTOCOLS if not (others or a.all) else ("knn",) if a.baselines and not a.all else ()
-    _require_used(a, protocols)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    require_one(a.run, a.weights)
+    refuse_unused(
+        {
+            "--probe": a.probe == LinearCrop() or a.linear_crop,
+            "--tuning": a.tuning == Finetune() or a.finetune,
+        }
+    )
+    if a.weights.asked:
+        return _alone(a)
+    if a.out is not None:
+        raise UserError("--out goes with --init and --backbone; what is found of a RUN is kept in its own folder")
     if a.all:
         return _keep(a)
+    asked = _asked(a, PROTOCOLS)
+    set_process(Machine(threads=a.threads, keep_memory=False))
+    assert a.run is not None
+    rows = evaluate(a.run, a.data, a.network, asked.protocols, asked.linear, asked.baselines, a.device, more=asked.more)
+    return _told(a, rows, asked, find_run(a.run)[0].evaluations)
+
+
+def _asked(a: Arguments, usual: tuple[Protocol, ...]) -> Asked:
     if a.protocols == ():
-        raise UserError(f"--protocols needs at least one of {', '.join(PROTOCOLS)}, or leave it out for all")
-    draws = 1 if a.draws is None else a.draws
-    probe, tuning = a.probe if a.linear_crop else None, a.tuning if a.finetune else None
-    more = More(_low_shot(a), probe, tuning, a.sweep, a.labels, a.seed, draws, a.knn, a.image_size, a.save_classifier)
-    rows = evaluate(a.run, a.data, a.network, protocols, a.linear, a.baselines, a.device, more=more)
+        raise UserError(f"--protocols needs at least one of {', '.join(usual)}, or leave it out for all")
+    return asked_of(
+        a.protocols,
+        usual=usual,
+        baselines=a.baselines,
+        knn=a.knn,
+        linear=a.linear,
+        linear_crop=a.probe if a.linear_crop else False,
+        low_shot=_shots(a),
+        finetune=a.tuning if a.finetune else False,
+        sweep=a.sweep,
+        labels=a.labels,
+        seed=a.seed,
+        draws=a.draws,
+        image_size=None if a.weights.asked else a.image_size,
+        save_classifier=a.save_classifier,
+    )
+
+
+def _alone(a: Arguments) -> int:
+    """Weights without a run."""
+    if a.all:
+        raise UserError(
+            "--all chooses among the networks and kept checkpoints of a RUN; --sweep tells which layer of these "
+            "weights is best"
+        )
+    if a.save_classifier is not None:
+        raise UserError("--save-classifier keeps what is trained on a network of a RUN; leave it out with --init")
+    require_alone(a.network)
+    if a.data is None:
+        raise UserError("--data is missing: labelled images to measure these weights on (a RUN knows its own)")
+    asked = _asked(a, ALONE)
+    set_process(Machine(threads=a.threads, keep_memory=False))
+    found = a.weights.found(a.image_size, a.device)
+    for sentence in found.told:
+        say(sentence)
+    rows = evaluate_alone(found, a.data, asked, a.out)
+    return _told(a, rows, asked, None if a.out is None else folder_of(a.out).evaluations)
+
+
+def _told(a: Arguments, rows: list[Row], asked: Asked, kept: Path | None) -> int:
+    """Print the rows, which are also in the file `kept`."""
     saved = a.save_classifier is None or a.save_classifier.exists()
     status = 0 if saved and all(row.kept for row in rows) else 1
     if a.json:
@@ -105,13 +163,14 @@ def main(arguments: list[str]) -> int:
                 )
     for said in filter(None, (verdict(rows), *_remarks(rows, a.linear))):
         print(said)
-    if a.finetune and a.labels and "linear" not in protocols:
+    if a.finetune and a.labels and "linear" not in asked.protocols:
         print(
             "with few labels a linear layer on the frozen features may do better than fine-tuning: "
             f"--protocols linear --labels {a.labels} measures it on the same images"
         )
-    where = find_run(a.run)[0].evaluations
-    print(f"on {rows[0].data}, step {rows[0].step}" + (f"; also in {where}" if all(row.kept for row in rows) else ""))
+    step = "" if rows[0].step is None else f", step {rows[0].step}"
+    where = f"; also in {kept}" if kept is not None and all(row.kept for row in rows) else ""
+    print(f"on {rows[0].data}{step}{where}" + ("; kept nowhere, --out FOLDER keeps it" if kept is None else ""))
     if a.save_classifier is not None and saved:
         print(
             f"the classifier is in {a.save_classifier}; it names other images with:\n"
@@ -120,41 +179,20 @@ def main(arguments: list[str]) -> int:
     return status
 
 
-def _require_used(a: Arguments, protocols: tuple[Protocol, ...]) -> None:
-    """Refuse an option that nothing of what was asked for would look at."""
-    share = is_share(a.labels)
-    used = {
-        "--seed": a.seed == 0 or share or a.low_shot is not None,
-        "--baselines": not a.baselines or a.all or "knn" in protocols,
-        "--knn": a.knn == OtherKnn() or "knn" in protocols or a.low_shot is not None,
-        "--linear": a.linear == Linear() or a.all or a.sweep or "linear" in protocols,
-        "--probe": a.probe == LinearCrop() or a.linear_crop,
-        "--tuning": a.tuning == Finetune() or a.finetune,
-    }
-    needs = {
-        "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
-        "--baselines": "--protocols knn, by which the baselines are measured",
-        "--knn": "--protocols knn or --low-shot (--all compares by the run's own)",
-        "--linear": "--protocols linear, --sweep or --all",
-        "--probe": "--linear-crop",
-        "--tuning": "--finetune",
-    }
-    for option, there in used.items():
-        if not there:
-            raise UserError(f"{option} has no effect on what this call measures; it goes with {needs[option]}")
-
-
 def _keep(a: Arguments) -> int:
     others = a.low_shot is not None or a.linear_crop or a.finetune or a.sweep or a.draws is not None
     if a.protocols is not None or a.baselines or others or a.save_classifier is not None:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )
+    refuse_unused({"--seed": a.seed == 0 or is_share(a.labels), "--knn": a.knn == OtherKnn()})
     if a.image_size is not None:
         raise UserError(
             "--all chooses at the side of the run's views: leave --image-size out, and measure the network that it "
             "names at another size in another call"
         )
+    set_process(Machine(threads=a.threads, keep_memory=False))
+    assert a.run is not None
     kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
     status = 0 if kept.written else 1
     if a.json:
@@ -168,20 +206,18 @@ def _keep(a: Arguments) -> int:
         print(f"{usual}          {m.best.linear:6.2f}  {m.best.features}")
     where = f"; all {len(kept.entries)} candidates are in {kept.file}" if kept.written else ""
     print(f"{kept.sentence}\non {kept.row.data}{where}")
+    if kept.picked.entry.features != DEFAULT and kept.written:
+        say(f"these features, of any images: resmom embed {a.run} --layer chosen --data PLACE --out FILE.npz")
     return status
 
 
-def _low_shot(a: Arguments) -> LowShot | None:
+def _shots(a: Arguments) -> list[int] | None:
     if a.low_shot is None:
         return None
     try:
-        shots = tuple(int(n) for n in a.low_shot.split(","))
+        return [int(n) for n in a.low_shot.split(",")]
     except ValueError as error:
         raise UserError(f"--low-shot takes numbers of images per class, such as 1,5,10; got '{a.low_shot}'") from error
-    try:
-        return LowShot(shots, LowShot.draws if a.draws is None else a.draws, a.seed)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _remarks(rows: list[Row], grid: Linear) -> list[str]:

@@ -1,17 +1,19 @@
-"""resmom export RUN [--to FORMAT] [--out DIR], resmom export CLASSIFIER --to onnx [--out FILE]"""
+"""resmom export RUN [--to FORMAT] [--out DIR], or CLASSIFIER --to onnx [--out FILE], or --init FILE --out DIR"""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from resmom.commands import parse, print_json
+from resmom.commands import Flat, parse, print_json, say
 from resmom.errors import UserError
 from resmom.export.use import Form
 from resmom.runs.classifierfile import SUFFIX as CLASSIFIER
-from resmom.runs.export import export
+from resmom.runs.export import Exported, export, require_free
+from resmom.runs.exportalone import export_alone
 from resmom.runs.exportclassifier import export_classifier
+from resmom.runs.instead import Instead, require_alone, require_one
 from resmom.runs.loggers.eventfiles import export_events
 from resmom.runs.onnxfiles import checked_words
 from resmom.which import Which
@@ -24,8 +26,9 @@ ABOUT = (
 
 @dataclass(frozen=True)
 class Arguments:
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """A run folder, or one checkpoint of it; with --to onnx also a file of `resmom evaluate --save-classifier`."""
+    weights: Flat[Instead] = field(default_factory=Instead)
     out: Path | None = None
     """Where to write: a new folder, or that of an earlier export; RUN/export, RUN/detectron2, RUN/onnx or
     RUN/tensorboard by default. A classifier is written to a new file, by default beside it."""
@@ -33,6 +36,9 @@ class Arguments:
     to: Form | Literal["tensorboard"] = "safetensors"
     """The format of the files: for torchvision and timm, for Detectron2 (ResNet-18, -34, -50), or ONNX; or the
     measurements as an event file of TensorBoard."""
+    image_size: int | None = None
+    """Of weights without a run: the side of their images in pixels, for the card and for ONNX files of one size; by
+    default as their file says, or as is usual."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -40,18 +46,19 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the files, and print where they are."""
     a = parse(Arguments, arguments, "resmom export", ABOUT)
-    if a.run and a.run.suffix == CLASSIFIER and not a.run.is_dir():
-        return _classifier(a.run, a)
+    require_one(a.run, a.weights)
     if a.to == "tensorboard":
-        if a.network != "both":
-            raise UserError("--network chooses backbones; measurements are of both networks: leave it out")
-        file = export_events(a.run, a.out)
-        if a.json:
-            print_json({"folder": str(file.parent), "files": [str(file)]})
-        else:
-            print(f"{file}\nlook at it with:\n  tensorboard --logdir {file.parent}")
-        return 0
-    result = export(a.run, a.out, a.network, a.to)
+        return _events(a)
+    if a.run is None:
+        result = _alone(a, a.to)
+    else:
+        if a.image_size is not None:
+            raise UserError(
+                "--image-size goes with --init and --backbone; a RUN has the size of its views, a classifier its own"
+            )
+        if a.run.suffix == CLASSIFIER and not a.run.is_dir():
+            return _classifier(a.run, a)
+        result = export(a.run, a.out, a.network, a.to)
     if a.json:
         files = [str(file) for file in result.files]
         told: dict[str, object] = {"step": result.step, "chosen": result.chosen, "advice": result.advice}
@@ -65,6 +72,21 @@ def main(arguments: list[str]) -> int:
             print(f"{network}: {checked_words(found)}")
         print("\n".join(map(str, result.files)))
         print("the last one says how to load them")
+    return 0
+
+
+def _events(a: Arguments) -> int:
+    """The measurements of a run, which have neither networks nor sizes."""
+    if a.run is None:
+        raise UserError("--to tensorboard is of the measurements of a RUN; weights without one have none")
+    if a.network != "both" or a.image_size is not None:
+        what = "--network chooses backbones" if a.network != "both" else "--image-size is of backbones"
+        raise UserError(f"{what}; measurements are of both networks: leave it out")
+    file = export_events(a.run, a.out)
+    if a.json:
+        print_json({"folder": str(file.parent), "files": [str(file)]})
+    else:
+        print(f"{file}\nlook at it with:\n  tensorboard --logdir {file.parent}")
     return 0
 
 
@@ -82,3 +104,15 @@ def _classifier(file: Path, a: Arguments) -> int:
     else:
         print(f"{made.path}: {checked_words(made.checked, 'probabilities')}\n\n{made.lines}")
     return 0
+
+
+def _alone(a: Arguments, form: Form) -> Exported:
+    """Of weights without a run."""
+    require_alone(a.network)
+    if a.out is None:
+        raise UserError("--out is missing: a folder to write to (a RUN has one of its own)")
+    require_free(a.out)
+    weights = a.weights.found(a.image_size, "cpu")
+    for sentence in weights.told:
+        say(sentence)
+    return export_alone(weights, a.out, form)

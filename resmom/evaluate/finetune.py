@@ -117,14 +117,15 @@ def finetune(
     policy: Policy,
     config: Finetune,
     half: bool = False,
+    shown: str = "crop and flip of pretraining's first view",
 ) -> Classified:
     """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
 
     Views are the crop, flips and quarter turns of the policy's first view, functions of (seed, epoch, image); `clean`
     gives the images of `test`. What stands in for a file that cannot be decoded is neither learnt from nor scored.
-    Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32. `train`
-    counts as all labels where the number of epochs is not given. Raises ValueError for fewer than two labelled images,
-    none to test on, and if training diverged.
+    Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32. `shown`:
+    whose views they are, in words. `train` counts as all labels where the number of epochs is not given. Raises
+    ValueError for fewer than two labelled images, none to test on, and if training diverged.
     """
     config = config.for_share(1.0)
     assert config.epochs is not None
@@ -146,9 +147,9 @@ def finetune(
     known, learnt = asked >= 0, len(rows) - crops.missed
     protocol = (
         f"finetune-v1 (whole network, {settings.optim} lr {settings.lr:g} per 256 images, layer decay "
-        f"{settings.layer_decay:g}, wd {settings.weight_decay:g}, {config.epochs} epochs, batch {batch}, crop and flip"
-        f"{turned(light(policy).views[0])} of pretraining's first view, trained on {learnt}, tested on "
-        f"{int(known.sum())}, last epoch, seed {config.seed})"
+        f"{settings.layer_decay:g}, wd {settings.weight_decay:g}, {config.epochs} epochs, batch {batch}, {shown}"
+        f"{turned(light(policy).views[0])}, trained on {learnt}, tested on {int(known.sum())}, last epoch, "
+        f"seed {config.seed})"
     )
     return Classified(score(votes[known], asked[known], protocol), model.backbone, model.head)
 

@@ -1,6 +1,7 @@
 """Frozen features of several layers, each by the poolings that make sense of it, from one pass over the images."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -9,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
 from resmom.evaluate.features import frozen
+from resmom.nearest import similar
 from resmom.nets.backbones import Backbone
 from resmom.nets.layers import layers, reading
 
@@ -18,6 +21,9 @@ BLOCKS = 4
 """Blocks of a transformer whose tokens may be joined: 1 or 4, as DINOv2 (arXiv 2304.07193, appendix B.3) has it."""
 H = "h"
 """The name of the network's own representation."""
+PATCHES = "patches"
+"""The part that only networks of tokens have."""
+NO_IMAGES = "there are no images to encode; give at least one batch"
 
 
 @dataclass(frozen=True)
@@ -42,24 +48,59 @@ def layer_features(network: nn.Module, batches: Iterable[Float[Tensor, "_ c heig
     the last block, and class tokens of the last four, through the last normalisation. What equals `h` is left out.
     Raises ValueError if there is no batch.
     """
-    backbone: nn.Module = network.backbone  # type: ignore[assignment]
     collected: dict[str, list[Tensor]] = {}
-    tokens = False
-    with frozen(network), reading(backbone) as pooled, _Last(backbone) as last:
+    with _reader(network) as read:
         for batch in batches:
-            features, h = backbone(batch)
-            tokens = features.ndim == 3
-            parts = {H: h} | (last.read(features) if tokens else _stages(pooled))
-            for name, values in parts.items():
+            for name, values in read(batch).items():
                 collected.setdefault(name, []).append(values.float().cpu())
     if not collected:
-        raise ValueError("there are no images to encode; give at least one batch")
+        raise ValueError(NO_IMAGES)
     found = {name: torch.cat(values) for name, values in collected.items()}
-    kinds: dict[str, tuple[str, ...]] = {H: (H,)}
-    kinds |= _of_tokens(found) if tokens else {name: (name,) for name in found if name != H}
+    kinds = _kinds(found)
     for name in [name for name, parts in kinds.items() if name != H and _equal(found, parts)]:
         del kinds[name]
     return LayerFeatures(found, kinds)
+
+
+def features_of(
+    network: nn.Module, batches: Iterable[Float[Tensor, "_ c height width"]], kind: str
+) -> Float[Tensor, "n d"]:
+    """The features that `layer_features` calls `kind`, and no others: what is not asked for takes no memory.
+
+    Raises UserError, with the names there are, for a kind that this network does not have; ValueError if there is no
+    batch.
+    """
+    rows: list[Tensor] = []
+    with _reader(network) as read:
+        for batch in batches:
+            found = read(batch)
+            kinds = _kinds(found)
+            if kind not in kinds:
+                names = ", ".join(f"'{name}'" for name in kinds)
+                raise UserError(f"this network has no features '{kind}'{similar(kind, kinds, 2)}; it has {names}")
+            rows.append(torch.cat([found[name] for name in kinds[kind]], dim=1).float().cpu())
+    if not rows:
+        raise ValueError(NO_IMAGES)
+    return torch.cat(rows)
+
+
+@contextmanager
+def _reader(network: nn.Module) -> Iterator[Callable[[Float[Tensor, "n c height width"]], dict[str, Tensor]]]:
+    """While it is open: a batch to the parts that features are made of, by name, `h` first."""
+    backbone: nn.Module = network.backbone  # type: ignore[assignment]
+    with frozen(network), reading(backbone) as pooled, _Last(backbone) as last:
+
+        def read(batch: Tensor) -> dict[str, Tensor]:
+            features, h = backbone(batch)
+            return {H: h} | (last.read(features) if features.ndim == 3 else _stages(pooled))
+
+        yield read
+
+
+def _kinds(parts: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """What can be made of some parts, `h` first."""
+    kinds: dict[str, tuple[str, ...]] = {H: (H,)}
+    return kinds | (_of_tokens(parts) if PATCHES in parts else {name: (name,) for name in parts if name != H})
 
 
 def _stages(pooled: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -70,19 +111,19 @@ def _equal(found: dict[str, Tensor], parts: tuple[str, ...]) -> bool:
     return len(parts) == 1 and torch.equal(found[parts[0]], found[H])
 
 
-def _of_tokens(found: dict[str, Tensor]) -> dict[str, tuple[str, ...]]:
+def _of_tokens(found: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Kinds from the parts `class K` and `patches`, K counted from the last block, which is 1."""
     tokens = sorted((name for name in found if name.startswith("class ")), key=lambda name: int(name[6:]))
     kinds: dict[str, tuple[str, ...]] = {}
     if tokens:
         kinds["last block, class token"] = (tokens[0],)
-    if "patches" in found:
-        kinds["last block, mean of patches"] = ("patches",)
-    if tokens and "patches" in found:
-        kinds["last block, class token and mean of patches"] = (tokens[0], "patches")
+    if PATCHES in found:
+        kinds["last block, mean of patches"] = (PATCHES,)
+    if tokens and PATCHES in found:
+        kinds["last block, class token and mean of patches"] = (tokens[0], PATCHES)
         if len(tokens) > 1:
             several = f"last {len(tokens)} blocks, class tokens"
-            kinds |= {several: tuple(tokens), f"{several} and mean of the last's patches": (*tokens, "patches")}
+            kinds |= {several: tuple(tokens), f"{several} and mean of the last's patches": (*tokens, PATCHES)}
     return kinds
 
 
@@ -116,7 +157,7 @@ class _Last:
         if getattr(self._body, "dynamic_img_size", False):  # `num_patches` is that of one size of images only
             extra = self._body.num_prefix_tokens  # type: ignore[assignment]
         norm = getattr(self._body, "norm", None)
-        found = {"patches": tokens[:, extra:].mean(1)}
+        found = {PATCHES: tokens[:, extra:].mean(1)}
         if extra and getattr(self._body, "cls_token", None) is not None:
             for number, out in self._outputs.items():
                 found[f"class {number}"] = (norm(out) if isinstance(norm, nn.Module) else out)[:, 0]

@@ -77,11 +77,12 @@ class Card:
 
 def model_card(card: Card) -> str:
     """The whole page."""
+    files = {str(network): file for network, file in card.files.items()}
     parts = [
         f"# {card.title}",
         f"{card.made} {_progress(card)}",
         *_which(card),
-        *use(card.files, card.mean, card.std, card.side, card.prepare, card.width),
+        *use(files, card.mean, card.std, card.side, card.prepare, card.width),
         "## Data",
         _table(("", ""), card.data),
         "## How it was trained",
@@ -116,7 +117,10 @@ def _which(card: Card) -> list[str]:
         parts = ["## Which of the two networks" if len(card.files) > 1 else "## Which network this is", told]
     if not card.candidates:
         return [part for part in parts if part]
-    told = "`h` is what the files below give; other features are outputs of the named layer, pooled as said."
+    told = (
+        "`h` is what the files below give; other features are outputs of the named layer, pooled as said, which "
+        "`resmom embed RUN --layer NAME` writes."
+    )
     return [*parts, f"{told} All {len(card.candidates)} candidates stand under *What was measured*."]
 
 

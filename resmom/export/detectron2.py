@@ -26,13 +26,14 @@ _COUNTER = "num_batches_tracked"
 """Detectron2's frozen BatchNorm has no such counter, and no other depends on it."""
 
 
-def require_detectron2(config: BackboneConfig | None) -> ResNet:
-    """The configuration, if Detectron2's ResNet can hold its weights. Raises UserError for another backbone."""
+def require_detectron2(config: BackboneConfig | None, whose: str = "this run's") -> ResNet:
+    """The configuration, if Detectron2's ResNet can hold its weights. Raises UserError for another backbone, `whose` in
+    words."""
     if not isinstance(config, ResNet) or config.stem != "imagenet":
         name = "a module of your own" if config is None else type(config).__name__
         what = f"{name} with the stem {config.stem}" if isinstance(config, ResNet) else name
         raise UserError(
-            f"Detectron2's ResNet takes the weights of ResNet-18, -34 and -50 with the stem imagenet, and this run's "
+            f"Detectron2's ResNet takes the weights of ResNet-18, -34 and -50 with the stem imagenet, and {whose} "
             f"backbone is {what}; export it with --to safetensors, or fine-tune it with `resmom detect train`"
         )
     return config

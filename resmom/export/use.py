@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resmom.export.loading import RUN_LINES
-from resmom.which import Network
 
 Form = Literal["safetensors", "detectron2", "onnx"]
 """The formats of exported files."""
@@ -25,7 +24,7 @@ class File:
 
 
 def use(
-    files: Mapping[Network, File], mean: tuple[float, ...], std: tuple[float, ...], side: int, prepare: str, width: str
+    files: Mapping[str, File], mean: tuple[float, ...], std: tuple[float, ...], side: int, prepare: str, width: str
 ) -> list[str]:
     """The paragraphs. All files are of one form; the rest is as in `Card`."""
     form = next(iter(files.values())).form
@@ -37,12 +36,11 @@ def use(
     return _python(files, shown, mean, std, prepare, width)
 
 
-def _detectron2(files: Mapping[Network, File]) -> list[str]:
+def _detectron2(files: Mapping[str, File]) -> list[str]:
     parts = [
         "## Use",
         "Weights under the names of Detectron2's ResNet, without a classifier. Lines to add to one of its "
-        "configurations; mean and deviation are those of pretraining, for pixels in [0, 255]. Other ones give other "
-        "features than those measured here.",
+        "configurations; mean and deviation go with the weights, for pixels in [0, 255]; others give other features.",
     ]
     for network, file in files.items():
         parts += [f"The {network}:", _code(file.loading, "yaml")]
@@ -54,7 +52,7 @@ def _detectron2(files: Mapping[Network, File]) -> list[str]:
 
 
 def _python(
-    files: Mapping[Network, File],
+    files: Mapping[str, File],
     shown: str,
     mean: tuple[float, ...],
     std: tuple[float, ...],
@@ -64,7 +62,7 @@ def _python(
     parts = [
         "## Use",
         f"{shown}, then normalised by mean {_numbers(mean)} and standard deviation {_numbers(std)}. Another "
-        "normalisation gives other features than those measured here.",
+        "normalisation gives other features.",
         _code(prepare),
     ]
     for network, file in files.items():
@@ -88,12 +86,12 @@ def _python(
 
 
 def _onnx(
-    files: Mapping[Network, File], shown: str, mean: tuple[float, ...], std: tuple[float, ...], prepare: str
+    files: Mapping[str, File], shown: str, mean: tuple[float, ...], std: tuple[float, ...], prepare: str
 ) -> list[str]:
     parts = [
         "## Use",
         f"{shown}, rows of planes: N x {len(mean)} x S x S, float32. **Do not normalise them**: mean {_numbers(mean)} "
-        f"and standard deviation {_numbers(std)} of pretraining are in the graph. With onnxruntime, NumPy and Pillow:",
+        f"and standard deviation {_numbers(std)} are in the graph. With onnxruntime, NumPy and Pillow:",
         _code(prepare),
     ]
     for network, file in files.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 from resmom.nets.backbones import BackboneConfig, SmallResNet
 from resmom.nets.weightfile import uncompiled
 from resmom.version import VERSION
-from resmom.which import Network
+from resmom.views.policy import Interpolation
 
 FORMAT = "1"
 """Version of names and metadata in our files."""
@@ -23,29 +23,32 @@ class About:
     """What a file says of itself, beside its tensors.
 
     `architecture`: the backbone's configuration as plain values, its kind included, or the name of a module of the
-    user's own. `mean` and `std`, per channel of pixels in [0, 1]: what the network was trained to see. `side`: of the
-    views, in pixels.
+    user's own. `step`: of the run, None for weights without a run. `mean` and `std`, per channel of pixels in
+    [0, 1]: what the network was trained to see. `side`: of the views, in pixels; `resize`: how images were resized.
     """
 
-    network: Network
+    network: str
     architecture: Mapping[str, Any] | str
-    step: int
+    step: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
+    resize: Interpolation = "bilinear"
 
     def metadata(self) -> dict[str, str]:
         """As safetensors holds it: texts; numbers and the architecture as JSON."""
+        step = {} if self.step is None else {"step": str(self.step)}
         return {
             "format": "pt",  # which other readers of safetensors ask for: the tensors are torch's
             "resmom_format": FORMAT,
             "resmom_version": VERSION,
             "network": self.network,
             "architecture": json.dumps(self.architecture),
-            "step": str(self.step),
+            **step,
             "mean": json.dumps(self.mean),
             "std": json.dumps(self.std),
             "image_size": str(self.side),
+            "resize": self.resize,
         }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.orientation import Orientation
-from resmom.views.policy import Numbers
+from resmom.views.policy import Interpolation, Numbers
 
 KEPT = 6
 """Checkpoints that are kept beside the last, evenly spaced, where the disk has room: what `resmom gap` and
@@ -14,11 +14,13 @@ KEPT = 6
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network was trained to see: mean and deviation per channel, in [0, 1], and the side of its views."""
+    """What a network was trained to see: mean and deviation per channel, in [0, 1], the side of its views, and how
+    images were resized to it, None where that is not known."""
 
     mean: Numbers
     std: Numbers
     side: int
+    resize: Interpolation | None = None
 
 
 @dataclass(frozen=True)

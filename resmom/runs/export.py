@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -26,7 +26,7 @@ from resmom.runs.card import NETWORKS, card_of
 from resmom.runs.loaded import no_teacher
 from resmom.runs.onnxfiles import checked_words, write_onnx
 from resmom.views.policy import Policy
-from resmom.which import Network, Which
+from resmom.which import Alone, Network, Which
 
 CARD = "README.md"
 
@@ -37,13 +37,13 @@ class Exported:
 
     folder: Path
     files: tuple[Path, ...]
-    step: int
-    """Of the weights."""
+    step: int | None
+    """Of the weights; None of weights without a run."""
     advice: str
     """Which network to take and why, or that none should be; as the card says it."""
     chosen: str = ""
     """What `resmom evaluate --all` said, where it was gone by."""
-    checked: dict[Network, Checked] = field(default_factory=dict)
+    checked: Mapping[str, Checked] = field(default_factory=dict)
     """Of ONNX files: what was found when they were run."""
 
 
@@ -68,7 +68,7 @@ def export(
     folder, checkpoint = find_run(path)
     usual = folder.export if form == "safetensors" else folder.path / form
     out = out or usual
-    _require_free(out, usual)
+    require_free(out, usual)
     content, choice = _chosen(folder, checkpoint, named=path.is_file())
     written = folder.written()
     run = from_json(content["run"])
@@ -85,10 +85,10 @@ def export(
     try:
         made = _write(draft, run, written, content, chosen, form, own or Own())
         config = None if written.get("own", {}).get("backbone") else run.backbone
-        files = {name: _file(config, run.policy, file_of(name, form), form, found) for name, found in made.items()}
+        files = {name: file_with(config, run.policy, file_of(name, form), form, found) for name, found in made.items()}
         card = card_of(folder, run, written, content, config, files, choice)
         write_whole(draft / CARD, f"{model_card(card).rstrip()}\n")
-        names = _publish(draft, out)
+        names = publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     told = " ".join(advice(card.preference, card.files, card.teacher)).strip()
@@ -118,12 +118,13 @@ def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, An
     return content, choice if step == choice["step"] else None
 
 
-def file_of(network: Network, form: Form = "safetensors") -> str:
-    """The name of a network's file in an exported folder."""
+def file_of(network: str, form: Form = "safetensors") -> str:
+    """The name of a network's file in an exported folder: student's or teacher's, or that of weights by themselves."""
     return f"backbone-{network}.{'pth' if form == 'detectron2' else form}"
 
 
-def _require_free(out: Path, own: Path) -> None:
+def require_free(out: Path, own: Path | None = None) -> None:
+    """Raise RunDirError for a file, a run, and a folder of other files, unless it is the `own` one of a run."""
     if out.exists() and not out.is_dir():
         raise RunDirError(f"{out} is a file; --out must be a folder: a new one, or that of an earlier export")
     if RunDir(out).config.exists():
@@ -137,11 +138,11 @@ def _require_free(out: Path, own: Path) -> None:
 
 def _ours() -> set[str]:
     """The weights that an export may hold."""
-    names = [Path(file_of(network, form)) for network in NETWORKS for form in get_args(Form)]
+    names = [Path(file_of(network, form)) for network in (*NETWORKS, *get_args(Alone)) for form in get_args(Form)]
     return {part.name for name in names for part in parts(name)}
 
 
-def _publish(draft: Path, out: Path) -> list[str]:
+def publish(draft: Path, out: Path) -> list[str]:
     """Move the finished files to their place; the card last, and what an earlier export left away first."""
     names = sorted((entry.name for entry in draft.iterdir()), key=lambda name: (name == CARD, name))
     out.mkdir(exist_ok=True)
@@ -173,6 +174,7 @@ def _write(
             mean=policy.mean,
             std=policy.std,
             side=policy.views[0].size,
+            resize=policy.views[0].interpolation,
         )
         path, made[network] = draft / file_of(network, form), None
         if form == "onnx":
@@ -183,7 +185,8 @@ def _write(
     return made
 
 
-def _file(config: BackboneConfig | None, policy: Policy, name: str, form: Form, found: Checked | None) -> File:
+def file_with(config: BackboneConfig | None, policy: Policy, name: str, form: Form, found: Checked | None) -> File:
+    """What the card says of a file."""
     if form == "detectron2":
         lines = configuration_lines(require_detectron2(config), policy.mean, policy.std, name)
         return File(name, lines, form)

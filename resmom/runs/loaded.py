@@ -1,6 +1,6 @@
 """A run read back from its folder: configuration, networks, and the weights it started from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
 from resmom.data.source import Data, Source
 from resmom.errors import UserError
+from resmom.evaluate.knn import Knn
 from resmom.method import Method
 from resmom.nets.copies import copied
 from resmom.nets.ghosts import as_ever
@@ -54,6 +55,62 @@ class Loaded:
         """The run's, at the side of the images that are measured; `run` says what it was trained with."""
         return self.run.policy if self.image_size is None else with_views(self.run, self.image_size)
 
+    @property
+    def what(self) -> str:
+        return f"step {self.step}"
+
+    @property
+    def trained(self) -> Policy:
+        """The views that the run was trained on."""
+        return self.run.policy
+
+    @property
+    def crop_words(self) -> str:
+        """By which views classifiers on it are trained."""
+        return "crop and flip of pretraining's first view"
+
+    @property
+    def size_words(self) -> str:
+        """What a protocol says of the side of the images, where it is not that of the views."""
+        return "" if self.image_size is None else f"images of {self.image_size} pixels; "
+
+    @property
+    def neighbours(self) -> Knn:
+        return self.run.knn
+
+    @property
+    def half(self) -> bool:
+        """Whether it was trained in half precision, and classifiers on it are."""
+        return self.run.train.precision != "fp32"
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def trained_on(self) -> str:
+        """The fingerprint of its images."""
+        return str(self.content["data"])
+
+    @property
+    def online(self) -> Mapping[str, Tensor] | None:
+        """The weights of the online classifier, if one was trained."""
+        weights: Mapping[str, Tensor] | None = self.content["state"]["online"]
+        return weights
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """That the online classifier names."""
+        return [str(name) for name in self.content["classes"]]
+
+    @property
+    def evaluations(self) -> Path:
+        return self.folder.evaluations
+
+    @property
+    def probes(self) -> Path:
+        return self.folder.probes
+
     def clean(self, source: Source) -> Iterator[Tensor]:
         """The images of a source as they are measured: N x C x S x S, some at a time, on the run's device."""
         # Larger images in smaller batches: a forward pass that had room at the views' side has it at every other.
@@ -92,6 +149,20 @@ class Loaded:
         if which == "teacher" and which not in there:
             raise no_teacher(self.run, self.written)
         return there if which == "both" else {which: there[which]}
+
+    def each(self, which: Which) -> Sequence[tuple[str, nn.Module]]:
+        """The same, in order."""
+        return list(self.networks(which).items())
+
+    def untrained(self) -> tuple[str, nn.Module] | None:
+        """The network before training: `random init` where the run began with random weights; None where nothing was
+        kept of other ones.
+        """
+        start, own = load_start(self), bool(self.written.get("own"))
+        if start is None and not own and not self.run.init:
+            start = fresh_method(self.run, self.device).student
+        name = "before training" if own or self.run.init else "random init"
+        return None if start is None else (name, start)
 
 
 def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded:

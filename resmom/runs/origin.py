@@ -75,7 +75,7 @@ def _of_run(origin: Origin, seed: int) -> Backbones:
         assert isinstance(body, Backbone)
         weights[name], words[name] = body, f"{name} of {loaded.folder.path} at step {loaded.step}"
     if origin.random:
-        weights["random"], words["random"] = _fresh(loaded.run.backbone, seed), f"random weights, seed {seed}"
+        weights["random"], words["random"] = fresh_backbone(loaded.run.backbone, seed), f"random weights, seed {seed}"
     return Backbones(loaded.run.backbone, loaded.run.policy.mean, loaded.run.policy.std, weights, words)
 
 
@@ -84,16 +84,17 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
     weights: dict[str, Backbone] = {}
     words: dict[str, str] = {}
     if origin.init:
-        weights["init"] = _fresh(origin.backbone, seed)
+        weights["init"] = fresh_backbone(origin.backbone, seed)
         words["init"] = start_weights(weights["init"], origin.init, origin.backbone, sized=False).words
     if origin.random or not origin.init:
-        weights["random"], words["random"] = _fresh(origin.backbone, seed), f"random weights, seed {seed}"
+        weights["random"], words["random"] = fresh_backbone(origin.backbone, seed), f"random weights, seed {seed}"
     said = seen(origin.init) if origin.init else None
     mean, std = IMAGENET if said is None else (said.mean, said.std)
     return Backbones(origin.backbone, mean, std, weights, words)
 
 
-def _fresh(config: BackboneConfig, seed: int) -> Backbone:
+def fresh_backbone(config: BackboneConfig, seed: int) -> Backbone:
+    """A backbone with random weights by `seed`, torch's generator left as it was. Raises ConfigError."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

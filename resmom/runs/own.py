@@ -127,5 +127,10 @@ def opened_again(folder: RunDir, written: Mapping[str, Any], place: str | None, 
         raise DataError(f"{words} If the images of this run have moved, name their place: {how}") from error
 
 
+def module_name(module: nn.Module) -> str:
+    """The class of a module of the user's own, as run.json has it."""
+    return _name(type(module))
+
+
 def _name(thing: object) -> str:
     return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

@@ -1,12 +1,12 @@
-"""Measuring a run on images of another side than that of its views."""
+"""Measuring networks on images of another side than that which they were trained to see."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
-from resmom.nets.backbones import Backbone, MoCoViT, cut_of, name_of
+from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import Loaded
 from resmom.runs.own import part_words
@@ -24,20 +24,41 @@ def with_image_size(loaded: Loaded, side: int | None) -> Loaded:
     trained = loaded.run.policy.views[0].size
     if side is None or (type(side) is int and side == trained):
         return loaded
-    if type(side) is not int or not SMALLEST <= side <= LARGEST:
-        raise UserError(
-            f"--image-size is {side!r}; it must be a whole number of {SMALLEST} to {LARGEST} pixels, and without it "
-            f"the images have the {trained} of this run's views"
-        )
-    _require_taken(loaded, side, trained)
-    return replace(loaded, image_size=side)
-
-
-def _require_taken(loaded: Loaded, side: int, trained: int) -> None:
-    """Refuse a side that the backbone does not take, or takes otherwise than it was trained."""
+    require_side(side, f"the images have the {trained} of this run's views")
+    backbone = backbone_of(loaded.method.student)
+    assert isinstance(backbone, Backbone)
     given = "backbone" in loaded.written.get("own", {})
     config = None if given else loaded.run.backbone
     name = part_words(loaded.written, loaded.run, "backbone") if config is None else name_of(config)
+    channels, usual = len(loaded.run.policy.mean), f"at the {trained} pixels of the run's views"
+    require_taken(Sized(backbone, config, name, channels, usual), side)
+    return replace(loaded, image_size=side)
+
+
+def require_side(side: object, otherwise: str) -> None:
+    """Raise UserError for what is no side of an image. `otherwise`: what there is without the option."""
+    if type(side) is not int or not SMALLEST <= side <= LARGEST:
+        raise UserError(
+            f"--image-size is {side!r}; it must be a whole number of {SMALLEST} to {LARGEST} pixels, and without it "
+            f"{otherwise}"
+        )
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A backbone, and how it is spoken of. `config` is None for a module of the user's own; `usual` says at which size
+    it is measured without the option."""
+
+    backbone: Backbone
+    config: BackboneConfig | None
+    name: str
+    channels: int
+    usual: str
+
+
+def require_taken(sized: Sized, side: int) -> None:
+    """Raise UserError for a side that the backbone does not take, or takes otherwise than it was trained."""
+    config, name = sized.config, sized.name
     # Positions that are learned are interpolated; MoCo-v3's are fixed.
     cut = None if config is None or isinstance(config, MoCoViT) else cut_of(config)
     if cut is not None and side % cut[1]:
@@ -47,28 +68,26 @@ def _require_taken(loaded: Loaded, side: int, trained: int) -> None:
             f"--image-size is {side}, and {name} cuts images into patches of {cut[1]} pixels: give a multiple of "
             f"that, {near}"
         )
-    why = _wrong(loaded, side, fixed=config is not None and cut is None)
+    why = refusal(sized, side, fixed=config is not None and cut is None)
     if why:
         raise UserError(
-            f"{name} cannot be measured at --image-size {side}: {why}. Leave --image-size out, which measures at the "
-            f"{trained} pixels of the run's views; convolutional networks take other sizes, and dino-vit-… and timm's "
-            "Vision Transformers, whose positions are interpolated"
+            f"{name} cannot be measured at --image-size {side}: {why}. Leave --image-size out, which measures "
+            f"{sized.usual}; convolutional networks take other sizes, and dino-vit-… and timm's Vision Transformers, whose "
+            "positions are interpolated"
         )
 
 
-def _wrong(loaded: Loaded, side: int, fixed: bool) -> str:
+def refusal(sized: Sized, side: int, fixed: bool) -> str:
     """What is wrong with what the backbone makes of an image of that side; empty if nothing is.
 
     `fixed`: whether the positions of tokens, if it has any, belong to one grid of patches. Learned ones of dino-vit-…
     and of timm's are interpolated, as they are for local views; what a module of the user's own does is its owner's to
     know.
     """
-    student = loaded.method.student
-    backbone = backbone_of(student)
-    assert isinstance(backbone, Backbone)
-    view = torch.zeros(1, len(loaded.run.policy.mean), side, side, device=loaded.device)
+    backbone = sized.backbone
+    view = torch.zeros(1, sized.channels, side, side, device=next(backbone.parameters()).device)
     try:
-        with frozen(student):
+        with frozen(backbone):
             features, h = backbone(view)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # whatever a module of others raises
         return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

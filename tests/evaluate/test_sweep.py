@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from resmom.evaluate.layers import LayerFeatures, layer_features
+from resmom.errors import UserError
+from resmom.evaluate.layers import LayerFeatures, features_of, layer_features
 from resmom.evaluate.linear import Linear, choose_linear, linear_probe
 from resmom.evaluate.sweep import sweep
 from resmom.nets.backbones import Backbone, ResNet, SmallResNet, build_backbone
@@ -76,6 +77,23 @@ def test_tokens_of_images_of_other_sizes(side: int) -> None:
     torch.testing.assert_close(found["h"], tokens[:, 0])
     torch.testing.assert_close(found["last block, mean of patches"], tokens[:, 1:].mean(1))
     assert "last 2 blocks, class tokens" in found.kinds
+
+
+@pytest.mark.parametrize("backbone", [build_backbone(SmallResNet((4, 8, 16))), vit(depth=5)], ids=["map", "tokens"])
+def test_features_of_one_kind_are_those_among_all(backbone: Backbone) -> None:
+    network, images = encoder(backbone), torch.randn(5, 3, 8, 8)
+    found = layer_features(network, images.split(2))
+    for kind in found.kinds:
+        assert torch.equal(features_of(network, images.split(2), kind), found[kind]), kind
+    # What equals h is no candidate, and can be had by its name all the same.
+    equal = "stage3, mean" if backbone.width == 16 else "last block, class token"
+    assert equal not in found.kinds
+    torch.testing.assert_close(features_of(network, [images], equal), found["h"])
+    with pytest.raises(UserError, match=r"no features 'stage9, mean'.*; it has 'h', '.*', '"):
+        features_of(network, [images], "stage9, mean")
+    assert not any(module._forward_hooks for module in network.modules())
+    with pytest.raises(ValueError, match="no images"):
+        features_of(network, [], "h")
 
 
 def test_no_images() -> None:

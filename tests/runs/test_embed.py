@@ -1,7 +1,9 @@
 """Images to vectors: the rows are those of the evaluation, in the order of the images, under the names they have."""
 
 import errno
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +20,13 @@ from resmom.data.folder import open_folder
 from resmom.data.open import open_data
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
+from resmom.evaluate.layers import layer_features
+from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches
 from resmom.runs.embed import embed
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
+from tests.conftest import Call
 from tests.runs.crash import QUIET, dino_run, small_run, write_images
 
 
@@ -29,7 +34,8 @@ from tests.runs.crash import QUIET, dino_run, small_run, write_images
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("embed")
     data = write_images(folder / "images.npz", n=40)
-    return pretrain(small_run(epochs=2), str(data), folder / "run", QUIET).path
+    config = small_run(epochs=2)
+    return pretrain(replace(config, log=replace(config.log, keep_epochs=1)), str(data), folder / "run", QUIET).path
 
 
 def test_the_rows_are_the_representations_of_the_evaluation(run: Path, tmp_path: Path) -> None:
@@ -152,3 +158,59 @@ def test_a_file_that_cannot_be_read_counts_once(run: Path, tmp_path: Path) -> No
     parts = embed(run, tmp_path / "v.npz", f"{tmp_path / 'photos' / 'train'}@held-out=0.5", "student")
     assert parts.unreadable == 1  # held-out images and the rest are parts of one folder
     assert embed(run, tmp_path / "w.npz", str(tmp_path / "photos"), "student").unreadable == 2  # two of one name
+
+
+def test_the_features_of_a_layer_are_those_that_the_sweep_measures(run: Path, tmp_path: Path) -> None:
+    found = embed(run, tmp_path / "v.npz", device="cpu", layer="stage1, mean")
+    assert found.protocol.startswith("embed-v1 (stage1, mean, eval mode, float32, clean images at 16 pixels, step")
+    arrays, loaded = np.load(found.path), load_run(run, "cpu")
+    data = open_data(loaded.data)
+    for name, network in loaded.networks("both").items():
+        expected = layer_features(network, loaded.clean(data.train))["stage1, mean"]
+        assert expected.shape == (40, 4) and np.array_equal(arrays[f"train_{name}"], expected.numpy())
+    plain = embed(run, tmp_path / "h.npz", device="cpu", network="student", layer="h")
+    assert plain.protocol.startswith("embed-v1 (h, ")
+    for layer, site, words in (
+        ("stage1", "h", "no features 'stage1'; did you mean stage1, mean?; it has 'h', 'stage1, mean', 'stage2, mean'"),
+        ("stage1, mean", "z", "--layer is of the backbone, and --site z of what stands behind it; leave one of them"),
+        ("chosen", "h", "nothing was chosen in "),
+    ):
+        with pytest.raises(UserError) as refused:
+            embed(run, tmp_path / "no.npz", site=site, layer=layer)  # type: ignore[arg-type]
+        assert words in str(refused.value) and not (tmp_path / "no.npz").exists()
+
+
+def choose(folder: RunDir, **values: object) -> None:
+    """A choice as `resmom evaluate --all` writes it, as far as anybody reads it here."""
+    usual = {"format": 1, "network": "teacher", "step": 5, "features": "stage1, mean", "last_step": 10}
+    folder.choice.write_text(json.dumps(usual | values))
+
+
+def test_what_was_chosen_is_embedded(run: Path, tmp_path: Path, call: Call) -> None:
+    folder = RunDir(tmp_path / "run")
+    shutil.copytree(run, folder.path)
+    choose(folder)
+    line = ("embed", folder.path, "--layer", "chosen", "--device", "cpu", "--out")
+    status, out, err = call(*line, tmp_path / "v.npz")
+    assert status == 0, err
+    assert "embed-v1 (stage1, mean, eval mode, float32, clean images at 16 pixels, step 5)" in out
+    arrays, loaded = np.load(tmp_path / "v.npz"), load_run(folder.kept(5), "cpu")
+    expected = layer_features(loaded.networks("both")["teacher"], loaded.clean(open_data(loaded.data).train))
+    assert np.array_equal(arrays["train_teacher"], expected["stage1, mean"].numpy())
+    assert "train_student" not in arrays
+
+    def refused(words: str, *options: object, place: Path = folder.path) -> None:
+        status, _, err = call("embed", place, "--layer", "chosen", "--out", tmp_path / "w.npz", *options)
+        assert status == 2 and words in err and err.count("\n") == 1, err
+        assert not (tmp_path / "w.npz").exists()
+
+    refused("the teacher of step 5 was chosen, not the student; leave --network out", "--network", "student")
+    refused("step 5 was chosen, and", place=folder.last)
+    choose(folder, last_step=7)
+    refused("was made at step 7, and the run is at step 10 now; `resmom evaluate")
+    choose(folder)
+    folder.kept(5).unlink()
+    refused("step-00000005.pt, which was chosen, is gone; `resmom evaluate")
+    choose(folder, step=10, network="student", features="h")
+    named = embed(folder.last, tmp_path / "last.npz", device="cpu", layer="chosen")
+    assert "(h, " in named.protocol and "step 10" in named.protocol and "train_teacher" not in named.shapes

@@ -77,6 +77,7 @@ def test_what_is_refused(kept: Path, tmp_path: Path, call: Call, monkeypatch: py
         (["--to", "onnx", "--out", tmp_path / "folder"], "must end in .onnx"),
         (["--to", "onnx", "--network", "teacher"], "--network is for runs"),
         ([], "--to safetensors is for runs"),
+        (["--to", "onnx", "--image-size", "64"], "--image-size goes with --init and --backbone"),
     ):
         status, told, errors = call("export", kept, *options)
         assert status == 2 and told == "" and words in errors and errors.count("\n") == 1

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
-from resmom.config import ConfigError, backbone_from_json, part_to_json
+from resmom.config import ConfigError, backbone_from_json, backbone_to_json
 from resmom.data.annotations.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.decode import decode
 from resmom.data.source import DataError
@@ -201,7 +201,7 @@ def _written(
         "test_digest": None if task.test is None else measured_digest(task.test),
         "images": len(task.train.images),
         "classes": list(task.train.classes),
-        "backbone": {**part_to_json(found.config), "kind": type(found.config).__name__},
+        "backbone": backbone_to_json(found.config),
         "mean": list(found.mean),
         "std": list(found.std),
         "networks": found.words,

@@ -24,9 +24,9 @@ from resmom.evaluate.score import Classified, Score
 from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
-from resmom.runs.job import backbone_of, fresh_method
+from resmom.runs.job import backbone_of
 from resmom.runs.limits import free_ram
-from resmom.runs.loaded import Loaded, load_start
+from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.probefile import probe_file
 from resmom.runs.measuring.repeats import Found, Once, Repeats
 from resmom.views.policy import Policy
@@ -57,9 +57,9 @@ class Sides:
 
 @dataclass(frozen=True)
 class Ground:
-    """A run, the labelled images that it is measured on, and how often: what all protocols share."""
+    """What is measured, the labelled images that it is measured on, and how often: what all protocols share."""
 
-    loaded: Loaded
+    measured: Measurable
     split: Split
     repeats: Repeats
 
@@ -79,7 +79,7 @@ class Ground:
         return train, test
 
     def knn(self, bank: Tensor, queries: Tensor) -> Found:
-        there, config = self._together(bank, queries), self.loaded.run.knn
+        there, config = self._together(bank, queries), self.measured.neighbours
 
         def once(one: Once) -> Score:
             return knn(there.bank[one.rows], there.known[one.rows], there.queries, there.asked, config)
@@ -98,7 +98,8 @@ class Ground:
 
     def online(self, queries: Tensor) -> Found:
         """Of the classifier that was trained beside the student."""
-        weights = self.loaded.content["state"]["online"]
+        weights = self.measured.online
+        assert weights is not None  # it is asked for of runs that have one
         classes, width = weights["linear.weight"].shape
         classifier = OnlineClassifier(width, classes)
         classifier.load_state_dict({name: value.cpu() for name, value in weights.items()})
@@ -109,7 +110,7 @@ class Ground:
         classes = self.split.train.classes
         there = self._together(bank, queries)
         sides = there.bank, there.known, there.queries, there.asked
-        for drawn in low_shot(*sides, config, self.loaded.run.knn, classes):
+        for drawn in low_shot(*sides, config, self.measured.neighbours, classes):
             yield drawn.score, {"sd": drawn.sd, "draws": drawn.each}
 
     def sweep(self, network: nn.Module, config: Linear) -> Found:
@@ -127,33 +128,34 @@ class Ground:
         return score, {**spread, "candidates": tuple(candidates)}
 
     def finetune(self, network: nn.Module, config: Finetune) -> Found:
-        run, backbone = self.loaded.run, backbone_of(network)
-        width, half = cast(int, backbone.width), run.train.precision != "fp32"
+        policy, half, backbone = self.measured.trained, self.measured.half, backbone_of(network)
+        width, shown = cast(int, backbone.width), self.measured.crop_words
 
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
-            return finetuning.finetune(backbone, width, train, self.split.test, self._clean, run.policy, seeded, half)
+            sides = train, self.split.test
+            return finetuning.finetune(backbone, width, *sides, self._clean, policy, seeded, half, shown)
 
         return self._trained(once, config.seed)
 
     def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
-        """Of the network called `name`; its layer is kept in RUN/probes after every epoch."""
-        run, backbone, device = self.loaded.run, backbone_of(network), self.loaded.device
-        width, half, workers = cast(int, backbone.width), run.train.precision != "fp32", torch.get_num_threads()
+        """Of the network called `name`; its layer is kept in RUN/probes, or the like, after every epoch."""
+        policy, half, backbone = self.measured.trained, self.measured.half, backbone_of(network)
+        width, workers, folder = cast(int, backbone.width), torch.get_num_threads(), self.measured.probes
 
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
             # The layer has a row for every class of both parts, and the test images are not in the fingerprint.
             _, classes = labelled_rows(train, self.split.test, "a linear probe")
-            settings = (train.fingerprint(), run.policy, seeded, half, classes)
-            memory = probe_file(self.loaded.folder.probes, name, backbone, settings, config.epochs, device)
+            settings = (train.fingerprint(), policy, seeded, half, classes)
+            memory = probe_file(folder, name, backbone, settings, config.epochs, self.measured.device)
             return linear_crop(
                 backbone,
                 width,
                 train,
                 self.split.test,
                 self._clean,
-                run.policy,
+                policy,
                 seeded,
                 half,
                 workers,
@@ -175,32 +177,25 @@ class Ground:
 
     def baselines(self) -> Iterator[tuple[str, Found]]:
         """kNN of what costs nothing: pixels in [0, 1], pixels normalised as for the network, the network before
-        training.
-
-        The last is called `random init` where the run began with random weights, and left out where nothing was kept.
+        training, where it is at hand.
         """
-        loaded = self.loaded
-        pixels = pixel_features(self.split, loaded.policy)
+        pixels = pixel_features(self.split, self.measured.policy)
         for name in pixels:
             yield name, self.knn(*pixels[name])
-        start = load_start(loaded)
-        own = bool(loaded.written.get("own"))
-        if start is None and not own and not loaded.run.init:
-            start = fresh_method(loaded.run, loaded.device).student
-        if start is not None:
-            name = "before training" if own or loaded.run.init else "random init"
+        if (found := self.measured.untrained()) is not None:
+            name, start = found
             yield name, self.knn(*self.features(start))
 
     def _together(self, bank: Tensor, queries: Tensor) -> Sides:
-        """Features with their labels, on the run's device where there is room for them."""
-        return Sides(*beside(self.loaded.device, bank, self.known, queries, self.asked))
+        """Features with their labels, on the network's device where there is room for them."""
+        return Sides(*beside(self.measured.device, bank, self.known, queries, self.asked))
 
     def _lent(self, one: Once) -> Source:
         """The training images that lend their labels in a repetition."""
         return self.split.train.subset(np.arange(len(self.split.train))[one.rows])
 
     def _clean(self, source: Source) -> Iterator[Tensor]:
-        return self.loaded.clean(source)
+        return self.measured.clean(source)
 
 
 class Pixels(Mapping[str, tuple[Tensor, Tensor]]):

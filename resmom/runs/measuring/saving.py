@@ -1,9 +1,9 @@
 """Keeping the one classifier that a measurement trains."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from resmom.config import to_json
 from resmom.errors import UserError
@@ -11,8 +11,33 @@ from resmom.evaluate.score import Classified, Score
 from resmom.export.weights import About
 from resmom.runs.classifierfile import require_savable, save_classifier
 from resmom.runs.loaded import Loaded
+from resmom.runs.measurable import Measurable
+from resmom.runs.measuring.asked import More, Protocol
 from resmom.runs.own import part_words
-from resmom.which import Network, Which
+from resmom.which import Which
+
+TRAINED = ("linear", "--linear-crop", "--finetune")
+"""What trains a classifier that can be kept."""
+Save = Callable[[Classified, tuple[str, ...], tuple[str, Score, str]], None]
+"""Keeps a classifier: itself, the classes of the data, and `row` as in `save_or_say`."""
+
+
+def saver(subject: Measurable, network: Which, protocols: Sequence[Protocol], more: More) -> Save | None:
+    """What keeps the classifier that is trained; None where none is to be kept.
+
+    Raises UserError where this is not a run's, and as `require_one_classifier`.
+    """
+    if (path := more.save_classifier) is None:
+        return None
+    if not isinstance(subject, Loaded):
+        raise UserError(
+            f"--save-classifier keeps what is trained on a network of a RUN, and {subject.what} is without one; leave "
+            "--save-classifier out"
+        )
+    asked = ("linear" in protocols, more.linear_crop is not None, more.finetune is not None)
+    kinds = [kind for kind, there in zip(TRAINED, asked, strict=True) if there]
+    require_one_classifier(path, subject, network, kinds, more.draws)
+    return partial(save_or_say, path, subject)
 
 
 def require_one_classifier(path: Path, loaded: Loaded, network: Which, kinds: Sequence[str], draws: int) -> None:
@@ -36,7 +61,7 @@ def require_one_classifier(path: Path, loaded: Loaded, network: Which, kinds: Se
 
 
 def save_or_say(
-    path: Path, found: Classified, loaded: Loaded, classes: tuple[str, ...], row: tuple[str, Score, str]
+    path: Path, loaded: Loaded, found: Classified, classes: tuple[str, ...], row: tuple[str, Score, str]
 ) -> None:
     """Write the classifier; where the system refuses, say so on standard error: its score is told all the same.
 
@@ -45,7 +70,7 @@ def save_or_say(
     name, score, data = row
     run, policy = loaded.run, loaded.policy
     architecture, side = to_json(run)["backbone"], policy.views[0].size
-    about = About(cast(Network, name), architecture, loaded.step, policy.mean, policy.std, side)
+    about = About(name, architecture, loaded.step, policy.mean, policy.std, side)
     more = {"method": part_words(loaded.written, run, "method"), "protocol": score.protocol, "data": data}
     try:
         save_classifier(path, found, run.backbone, about, policy.views[0].interpolation, classes, more)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -53,7 +54,7 @@ def recognise(path: str) -> BackboneConfig:
     """
     file = Path(path)
     try:
-        said = _own_word(file)
+        said = own_word(file)
         if said is not None:
             return said
         read_weights(file)  # what cannot be read at all is told once
@@ -110,7 +111,7 @@ def start_weights(
     try:
         return load_backbone(backbone, path)
     except MisfitError as error:
-        said = _own_word(Path(path))
+        said = own_word(Path(path))
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
         settings = "(--backbone.widths and the like)"
@@ -135,7 +136,7 @@ def by_name(name: str, init: str = "") -> BackboneConfig:
         raise ConfigError(str(error)) from error
     if not init:
         return asked
-    said = _own_word(Path(init))
+    said = own_word(Path(init))
     if said is not None:
         return asked if name_of(said) != name_of(asked) else said
     found = filed_vit(init) if isinstance(asked, MoCoViT | DinoViT | Timm) else None
@@ -155,11 +156,24 @@ def seen(path: str) -> Seen | None:
             said = _metadata(file)
             if "resmom_format" not in said:
                 return None
-            return Seen(tuple(json.loads(said["mean"])), tuple(json.loads(said["std"])), int(said["image_size"]))
+            resize: Any = said.get("resize")  # files of earlier versions do not say
+            mean, std = (tuple(json.loads(said[name])) for name in ("mean", "std"))
+            return Seen(mean, std, int(said["image_size"]), resize)
         policy = from_json(load_checkpoint(file, mapped=True)["run"]).policy
     except (CheckpointError, ConfigError, KeyError):
         return None
-    return Seen(policy.mean, policy.std, policy.views[0].size)
+    first = policy.views[0]
+    return Seen(policy.mean, policy.std, first.size, first.interpolation)
+
+
+def exported_words(path: str) -> str:
+    """What an exported file says that its weights are, as the end of a sentence; empty for other files."""
+    said = _metadata(Path(path))
+    if "resmom_format" not in said:
+        return ""
+    if said["network"] == "random":
+        return "random weights, of which nothing was learned"
+    return f"the {said['network']} of a run at step {said['step']}" if "step" in said else "weights without a run"
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -171,7 +185,7 @@ def _metadata(file: Path) -> dict[str, str]:
         return {}
 
 
-def _own_word(file: Path) -> BackboneConfig | None:
+def own_word(file: Path) -> BackboneConfig | None:
     """What a run's checkpoint, or a file exported from one, says of its backbone; None for other people's files."""
     if file.suffix == ".safetensors" and file.is_file():
         metadata = _metadata(file)

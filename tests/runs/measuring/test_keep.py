@@ -15,12 +15,15 @@ from safetensors.torch import load_file
 from resmom import cli
 from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.errors import UserError
+from resmom.evaluate.score import Score
+from resmom.export.keep import Entry, Picked
 from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
 from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.export import export
-from resmom.runs.measuring.keep import keep
+from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.keep import Kept, keep
 from resmom.runs.pretrain import pretrain
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
@@ -177,6 +180,20 @@ def test_what_a_full_disk_does_not_take_is_told_all_the_same(
     assert "choice.json: no space left on device; the file still says what it said before; this should be in it:" in err
     status, out, _ = call("evaluate", path.last, "--all", "--json", *quick)
     assert status == 1 and json.loads(out) == json.loads(path.choice.read_text())
+
+
+@pytest.mark.parametrize(("features", "told"), [("h", False), ("stage1, mean", True)])
+def test_the_way_to_features_that_no_file_gives_is_told(
+    folder: RunDir, monkeypatch: pytest.MonkeyPatch, call: Call, features: str, told: bool
+) -> None:
+    entry = Entry("teacher", 10, features, 50.0, 60.0, 0.5, 0.1, 0.0)
+    row = Row("teacher", Score(61.0, None, "keep-v2"), 10, "images", "f")
+    entries = (entry, replace(entry, features="h"))
+    kept = Kept(entries, Picked(entry, True, "It is best."), 9, row, folder.choice)
+    monkeypatch.setattr("resmom.commands.evaluate.keep", lambda *_, **__: kept)
+    status, out, err = call("evaluate", folder.path, "--all")
+    assert status == 0 and "Keep the teacher of step 10" in out
+    assert (f"resmom embed {folder.path} --layer chosen" in err) == told
 
 
 @pytest.mark.slow

@@ -17,8 +17,11 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
+from resmom.runs.bare import bare
 from resmom.runs.classifierfile import load_classifier
 from resmom.runs.loaded import load_run
+from resmom.runs.measuring.alone import ALONE, evaluate_alone
+from resmom.runs.measuring.asked import asked
 from resmom.runs.measuring.evaluate import More, evaluate
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK
@@ -125,3 +128,11 @@ def test_a_layer_on_crops_is_the_one_that_goes_on(trained: tuple[Path, Path], tm
         more = More(linear_crop=config, save_classifier=tmp_path / f"{name}.safetensors")
         evaluate(trained[0], None, "student", (), QUICK, device="cpu", more=more)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_its_backbone_is_measured_as_weights_without_a_run(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "c.safetensors"
+    (row,) = evaluate(trained[0], None, "student", ("linear",), QUICK, device="cpu", more=More(save_classifier=file))
+    wanted = asked(("linear",), usual=ALONE, linear=QUICK)
+    (alone,) = evaluate_alone(bare(str(file), device="cpu"), str(trained[1]), wanted)
+    assert alone.score.top1 == row.score.top1 and "images of 16 pixels" in alone.score.protocol

@@ -1,0 +1,61 @@
+"""The options of a command that name weights instead of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resmom.errors import UserError
+from resmom.runs.bare import Bare, Stem, bare
+from resmom.which import Which
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Which weights are meant, and what they were trained to see where nothing says it."""
+
+    init: str = ""
+    """Instead of RUN: a file of weights, whoever wrote it (.safetensors, torch file, run's checkpoint)."""
+    backbone: str = ""
+    """Instead of RUN: what --init has the weights of, if it is none of the common ones; without --init, random weights
+    of it, as a floor."""
+    stem: Stem | None = None
+    """Of a ResNet: the small ones cannot be told apart by their weights; by default the file's own, or small."""
+    mean: tuple[float, ...] = ()
+    """Per channel of pixels in [0, 1], what the weights were trained to see; by default as the file says, else as is
+    usual for the backbone. Goes with --std."""
+    std: tuple[float, ...] = ()
+
+    @property
+    def asked(self) -> bool:
+        """Whether weights are named."""
+        return bool(self.init or self.backbone)
+
+    def found(self, image_size: int | None, device: str = "auto") -> Bare:
+        """The weights. Raises as `bare`."""
+        return bare(
+            self.init,
+            self.backbone or None,
+            stem=self.stem,
+            image_size=image_size,
+            mean=self.mean,
+            std=self.std,
+            device=device,
+        )
+
+
+def require_one(run: Path | None, weights: Instead) -> None:
+    """Raise UserError unless exactly one of the two is named."""
+    if run is not None and weights.asked:
+        raise UserError("give a RUN, or --init FILE and --backbone NAME for weights without a run, and not both")
+    if not weights.asked and weights != Instead():
+        raise UserError("--stem, --mean and --std go with --init or --backbone; a RUN says them itself")
+    if run is None and not weights.asked:
+        raise UserError(
+            "RUN is missing: a run folder, or one checkpoint of it; or name weights without a run, --init FILE, or "
+            "--backbone NAME for random ones"
+        )
+
+
+def require_alone(network: Which) -> None:
+    """Raise UserError where one of a run's networks is named: weights by themselves are one."""
+    if network != "both":
+        raise UserError(f"--network {network} is one of a RUN's; weights by themselves are one network, leave it out")

@@ -1,0 +1,167 @@
+"""What a call of `resmom evaluate`, or of its like in Python, asks for; what it would not look at is refused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.knn import OtherKnn
+from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
+from resmom.evaluate.lowshot import LowShot
+from resmom.runs.measuring.labels import is_share
+from resmom.runs.measuring.repeats import Repeats
+
+Protocol = Literal["knn", "linear", "online"]
+PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
+
+
+@dataclass(frozen=True)
+class More:
+    """What may be measured beside the plain protocols, and of which labels all of them learn."""
+
+    low_shot: LowShot | None = None
+    linear_crop: LinearCrop | None = None
+    finetune: Finetune | None = None
+    sweep: bool = False
+    labels: str = ""
+    """A share of each class (0.01), or a file of image names, one per line; empty for all."""
+    seed: int = 0
+    """Of the draw of a share."""
+    draws: int = 1
+    """How often to measure: with other images of the share, and with the next seed where a classifier is trained."""
+    knn: OtherKnn = field(default_factory=OtherKnn)
+    """k and temperature, where they are not to be the run's."""
+    image_size: int | None = None
+    """Side of all images, to learn from and to test on, in pixels, where it is not to be that of the run's views."""
+    save_classifier: Path | None = None
+    """The new file (.safetensors) for the one classifier that is trained."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that one call measures."""
+
+    protocols: tuple[Protocol, ...]
+    linear: Linear
+    baselines: bool
+    more: More
+
+
+def asked(
+    protocols: Protocol | Sequence[Protocol] | None = None,
+    *,
+    usual: tuple[Protocol, ...] = PROTOCOLS,
+    baselines: bool = False,
+    knn: OtherKnn | None = None,
+    linear: Linear | None = None,
+    linear_crop: bool | LinearCrop = False,
+    low_shot: int | Sequence[int] | None = None,
+    finetune: bool | Finetune = False,
+    sweep: bool = False,
+    labels: str | float | Path = "",
+    seed: int = 0,
+    draws: int | None = None,
+    image_size: int | None = None,
+    save_classifier: Path | None = None,
+) -> Asked:
+    """What is asked for, settled. `protocols` None: the `usual` ones, or none where another kind of measurement is
+    asked for, and kNN beside the baselines, which are measured by it.
+
+    Raises UserError for protocols that there are not, and for an option that nothing of this would look at.
+    """
+    others = low_shot is not None or bool(linear_crop) or bool(finetune) or sweep
+    if protocols is None:
+        chosen: tuple[Protocol, ...] = usual if not others else ("knn",) if baselines else ()
+    else:
+        chosen = _known(protocols, usual)
+        if not chosen and not others:
+            raise UserError(f"--protocols needs at least one of {', '.join(usual)}, or leave it out for all")
+    knn, linear, labels = knn or OtherKnn(), linear or Linear(), str(labels)
+    shots = None if low_shot is None else _shots(low_shot, draws, seed)
+    refuse_unused(
+        {
+            "--seed": seed == 0 or is_share(labels) or shots is not None,
+            "--baselines": not baselines or "knn" in chosen,
+            "--knn": knn == OtherKnn() or "knn" in chosen or shots is not None,
+            "--linear": linear == Linear() or sweep or "linear" in chosen,
+        }
+    )
+    more = More(
+        shots,
+        LinearCrop() if linear_crop is True else linear_crop or None,
+        Finetune() if finetune is True else finetune or None,
+        sweep,
+        labels,
+        seed,
+        1 if draws is None else draws,
+        knn,
+        image_size,
+        save_classifier,
+    )
+    return Asked(chosen, linear, baselines, more)
+
+
+_NEEDS = {
+    "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
+    "--baselines": "--protocols knn, by which the baselines are measured",
+    "--knn": "--protocols knn or --low-shot (--all compares by the run's own)",
+    "--linear": "--protocols linear, --sweep or --all",
+    "--probe": "--linear-crop",
+    "--tuning": "--finetune",
+}
+
+
+def refuse_unused(used: Mapping[str, bool]) -> None:
+    """Raise UserError for the first option that is not `used` by anything of what was asked for."""
+    for option, there in used.items():
+        if not there:
+            raise UserError(f"{option} has no effect on what this call measures; it goes with {_NEEDS[option]}")
+
+
+def _known(protocols: str | Sequence[str], usual: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
+    """The protocols, each once. Raises UserError for none, and for others than there are."""
+    named = dict.fromkeys([protocols] if isinstance(protocols, str) else protocols)
+    if unknown := [name for name in named if name not in PROTOCOLS]:
+        raise UserError(f"there is no protocol {unknown[0]!r}; protocols are {', '.join(usual)}")
+    if unfit := [name for name in named if name not in usual]:
+        raise UserError(f"{unfit[0]} is a protocol of runs alone; weights without a run have {_and(usual)}")
+    return tuple(name for name in PROTOCOLS if name in named)
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def _shots(asked: int | Sequence[int], draws: int | None, seed: int) -> LowShot:
+    shots = (asked,) if isinstance(asked, int) else tuple(asked)
+    try:
+        return LowShot(shots, LowShot.draws if draws is None else draws, seed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check(more: More) -> None:
+    """Refuse what would be measured otherwise than asked for."""
+    if more.draws < 1:
+        raise UserError(f"--draws must be 1 or more; got {more.draws}")
+    if more.low_shot is not None and is_share(more.labels):
+        raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
+    if more.image_size is not None and (more.linear_crop is not None or more.finetune is not None):
+        raise UserError(
+            "--linear-crop and --finetune train on random crops at the side of the run's views, and are tested there: "
+            "leave --image-size out, or ask for what takes it (kNN, --protocols linear, --sweep …) in another call"
+        )
+
+
+def require_difference(more: More, protocols: Sequence[Protocol], repeats: Repeats) -> None:
+    """Refuse repetitions of which none would differ from another."""
+    trained = "linear" in protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
+    if more.draws > 1 and not repeats.drawn and not trained and more.low_shot is None:
+        same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
+        raise UserError(
+            f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
+            "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
+        )
