@@ -1,6 +1,8 @@
 """resmom: self-supervised pretraining with momentum teachers and residual momentum."""
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from resmom.version import VERSION as __version__
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
     from resmom.runs.classifierfile import load_classifier as load_classifier
+    from resmom.runs.look import profile as profile
+    from resmom.runs.look import report as report
     from resmom.runs.predicting.load import load_detector as load_detector
     from resmom.runs.predicting.load import load_segmenter as load_segmenter
     from resmom.runs.python import compare as compare
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from resmom.runs.python import resume as resume
     from resmom.runs.result import Result as Result
     from resmom.runs.result import load as load
+    from resmom.runs.weights import Weights as Weights
+    from resmom.runs.weights import weights as weights
 
 _HOME = {
     "Gap": "resmom.diagnose.gap",
@@ -27,6 +33,7 @@ _HOME = {
     "residual": "resmom.losses.residual",
     "recipe": "resmom.recipes",
     "Result": "resmom.runs.result",
+    "Weights": "resmom.runs.weights",
     "compare": "resmom.runs.python",
     "draw_views": "resmom.runs.python",
     "load": "resmom.runs.result",
@@ -34,14 +41,18 @@ _HOME = {
     "load_detector": "resmom.runs.predicting.load",
     "load_segmenter": "resmom.runs.predicting.load",
     "pretrain": "resmom.runs.python",
+    "profile": "resmom.runs.look",
+    "report": "resmom.runs.look",
     "result": "resmom.runs.python",
     "resume": "resmom.runs.python",
+    "weights": "resmom.runs.weights",
 }
 """Where each name lives. It is imported when it is first asked for (PEP 562), so that `import resmom` stays light."""
 
 __all__ = [
     "Gap",
     "Result",
+    "Weights",
     "__version__",
     "compare",
     "draw_views",
@@ -51,11 +62,29 @@ __all__ = [
     "load_detector",
     "load_segmenter",
     "pretrain",
+    "profile",
     "recipe",
+    "report",
     "residual",
     "result",
     "resume",
+    "weights",
 ]
+
+
+class _Package(ModuleType):
+    """A module whose names are not taken by the rooms called alike.
+
+    Python puts a room into its package when it is first imported, and `resmom.report` would be the folder report/ from
+    then on, and not the function. What is in the room is imported as ever, `from resmom.report.page import page`.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

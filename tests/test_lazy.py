@@ -1,5 +1,7 @@
 """The names of the package: there when asked for, and torch not before."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -20,6 +22,21 @@ def test_an_unknown_name_is_an_attribute_error_that_tells_the_known_ones() -> No
     with pytest.raises(AttributeError, match=r"no attribute 'gaps'; it has .*residual"):
         _ = resmom.gaps
     assert not hasattr(resmom, "residul")
+
+
+def test_a_room_does_not_take_the_name_of_a_function() -> None:
+    room = importlib.import_module("resmom.report.page")
+    assert inspect.isfunction(resmom.report) and room.page is importlib.import_module("resmom.report.page").page
+    importlib.reload(importlib.import_module("resmom.report"))  # which puts it into the package anew
+    assert inspect.isfunction(resmom.report)
+    assert inspect.ismodule(resmom.runs)  # of another name than any function, it is where Python puts it
+
+
+@pytest.mark.slow
+def test_a_room_that_comes_first_does_not_either() -> None:
+    code = "import resmom, resmom.report.page; print(resmom.report.__name__, resmom.report.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "report resmom.runs.look\n"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from resmom.recipes.automatic import automatic
 from resmom.runs.comparisons.base import base_named
 from resmom.runs.device import default_device
 from resmom.runs.machine import Machine
-from resmom.runs.profile import Profile, profile
+from resmom.runs.profile import profile
 from resmom.runs.ready import workers_for
 from resmom.runs.settling.facts import gather
 
@@ -56,39 +56,5 @@ def main(arguments: list[str]) -> int:
     if a.json:
         print_json(found.plain())
     else:
-        print(words(found))
+        print(found)
     return 0
-
-
-NAMES = {
-    "wait": "waiting for batches",
-    "teach": "teacher forward",
-    "forward_backward": "student forward and backward",
-    "update": "optimiser and teacher's move",
-    "other": "everything else",
-    "decode": "reading and decoding",
-    "views": "views",
-    "transfer": "to the device",
-}
-
-
-def words(found: Profile) -> str:
-    """The profile as people read it."""
-    lines = [
-        f"{found.images_per_second:.0f} images/s: {found.step_seconds * 1e3:.1f} ms a step, of {found.steps} steps"
-    ]
-    lines += [
-        f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms {part.share:7.1%}"
-        for part in found.parts
-        if part.share is not None
-    ]
-    lines.append(
-        f"beside it, in {found.workers} thread(s), their time together:" if found.workers else "of the waiting:"
-    )
-    lines += [f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms" for part in found.parts if part.share is None]
-    lines.append(
-        f"networks: {found.gflop_per_image:.3g} GFLOP per image, {found.gflop_per_second:.0f} GFLOP/s, "
-        f"{found.share_of_peak:.0%} of the {found.peak_gflop_per_second:.0f} GFLOP/s that {found.peak_of} reached here"
-    )
-    lines += [f"what holds it back: {found.bottleneck}", f"what to do: {found.remedy}"]
-    return "\n".join(lines)

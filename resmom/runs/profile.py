@@ -29,6 +29,17 @@ WAITING = 0.1
 """Share of a step spent waiting from which the loader is what holds a run back."""
 TRAINING = ("teach", "forward_backward", "update")
 MAKING = ("decode", "views", "transfer")
+NAMES = {
+    "wait": "waiting for batches",
+    "teach": "teacher forward",
+    "forward_backward": "student forward and backward",
+    "update": "optimiser and teacher's move",
+    "other": "everything else",
+    "decode": "reading and decoding",
+    "views": "views",
+    "transfer": "to the device",
+}
+"""Of the parts, for people."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,26 @@ class Profile:
     def plain(self) -> dict[str, Any]:
         """As nested dictionaries, for JSON."""
         return {**asdict(self), "share_of_peak": self.share_of_peak}
+
+    def __str__(self) -> str:
+        """As people read it."""
+        lines = [
+            f"{self.images_per_second:.0f} images/s: {self.step_seconds * 1e3:.1f} ms a step, of {self.steps} steps"
+        ]
+        lines += [
+            f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms {part.share:7.1%}"
+            for part in self.parts
+            if part.share is not None
+        ]
+        lines.append(
+            f"beside it, in {self.workers} thread(s), their time together:" if self.workers else "of the waiting:"
+        )
+        lines += [f"  {NAMES[part.name]:<30} {part.seconds * 1e3:9.1f} ms" for part in self.parts if part.share is None]
+        lines.append(
+            f"networks: {self.gflop_per_image:.3g} GFLOP per image, {self.gflop_per_second:.0f} GFLOP/s, "
+            f"{self.share_of_peak:.0%} of the {self.peak_gflop_per_second:.0f} GFLOP/s that {self.peak_of} reached here"
+        )
+        return "\n".join([*lines, f"what holds it back: {self.bottleneck}", f"what to do: {self.remedy}"])
 
 
 def profile(

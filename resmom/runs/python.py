@@ -12,7 +12,6 @@ from torch import nn
 from resmom import dist
 from resmom.build import Own
 from resmom.config import Run, method_named
-from resmom.data.dataset import as_data
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.method import Method
@@ -25,6 +24,7 @@ from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds
 from resmom.runs.comparisons.grid import Grid, read_grid, share_of
 from resmom.runs.generators import generators_kept
+from resmom.runs.images import images_given
 from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, LogTo, Trainer, loggers_of
@@ -85,13 +85,13 @@ def pretrain(
     own = Own(None if isinstance(backbone, str) else backbone, None if isinstance(method, str) else method)
     asked = Asked(
         None if run is None else _run_of(run),
-        _checked(change),
+        checked(change),
         str(init or ""),
         None if time is None else seconds_of(time),
         by_name(backbone, str(init or "")) if isinstance(backbone, str) else None,
         method_named(method) if isinstance(method, str) else None,
     )
-    opened = _opened(data, test)
+    opened = images_given(data, test)
     machine = _trainer(device, workers, compile, log_to, quiet)
     work = begin_or_resume if or_resume else start_run
     _require_end(work(asked, opened, Path(out), machine, own))
@@ -113,8 +113,8 @@ def draw_views(
     Nothing is trained. Returns the file. Raises UserError for what cannot be trained, and for a file that is there and
     is no such picture.
     """
-    asked = Asked(None if run is None else _run_of(run), _checked(change), str(init or ""))
-    return view_sheet(asked, _opened(data, None), Path(out), Trainer(device=device)).path
+    asked = Asked(None if run is None else _run_of(run), checked(change), str(init or ""))
+    return view_sheet(asked, images_given(data, None), Path(out), Trainer(device=device)).path
 
 
 def _trainer(device: str, workers: int, compile: Compile | None, log_to: LogTo | None, quiet: bool) -> Trainer:
@@ -139,15 +139,6 @@ def _raise_signal(number: int, told: str) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _opened(data: object, test: object) -> str | Data:
-    """A place as it is, which has its own test images; or the images given in Python."""
-    if not isinstance(data, str | Path):
-        return as_data(data, test)
-    if test is not None:
-        raise UserError(f"test goes with images given in Python; {data} is a place, and has its own (docs/data.md)")
-    return str(data)
-
-
 def _run_of(run: Run | str | Path) -> Run:
     """A configuration as it is given, by its recipe's name, as a run on disk has it, or in a .json file."""
     if isinstance(run, Run):
@@ -157,8 +148,8 @@ def _run_of(run: Run | str | Path) -> Run:
     raise UserError(f"{run!r} is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it")
 
 
-def _checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
-    """The user's change, refused if it returns no run."""
+def checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
+    """A user's change, refused if it returns no run."""
 
     def ask(run: Run) -> Run:
         changed = change(run)
@@ -191,7 +182,7 @@ def resume(
     again; it is not stored. Loggers that have a name are as before unless `log_to` says others, or "none".
     Raises as `pretrain` does, and DataError if the images are others.
     """
-    opened = None if data is None else _opened(data, test)
+    opened = None if data is None else images_given(data, test)
     own = Own(backbone, method)
     machine = _trainer(device, workers, compile, log_to, quiet)
     _require_end(resume_run(Path(path), machine, opened, own))
@@ -213,7 +204,7 @@ def result(
     own = Own(backbone, method)
     loaded = load_run(Path(path), "cpu", own)
     say_others(own, loaded.written)
-    return _result(Path(path), loaded, own, None if data is None else _opened(data, test))
+    return _result(Path(path), loaded, own, None if data is None else images_given(data, test))
 
 
 def _result(path: Path, loaded: Loaded, own: Own, opened: str | Data | None) -> Result:
@@ -259,12 +250,12 @@ def compare(
         base = base.path
     if isinstance(base, str | Path) and str(base).endswith(".json"):
         grid = read_grid(Path(base))
-        grid = replace(grid, base=_checked(change)(grid.base))
+        grid = replace(grid, base=checked(change)(grid.base))
         if arms is not None or vary is not None:
             raise UserError(f"{base} has its own arms; leave arms and vary out")
     else:
         named = Base(base, base.recipe) if isinstance(base, Run) else base_named(str(base))
-        run = _checked(change)(named.run)
+        run = checked(change)(named.run)
         grid = Grid(named.name, run, arms_of(run, arms, vary), origin=named)
     grid = replace(
         grid,
@@ -274,7 +265,7 @@ def compare(
     )
     if data is None:
         data = images_named(grid)
-    opened = _opened(data, test)
+    opened = images_given(data, test)
 
     def say(text: str) -> None:
         if not quiet:

@@ -10,11 +10,14 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import Run
-from resmom.data.dataset import as_data
 from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.knn import OtherKnn
+from resmom.evaluate.layers import H
 from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.use import Form
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -23,12 +26,17 @@ from resmom.runs.embed import embed as embed_run
 from resmom.runs.export import Exported
 from resmom.runs.export import export as export_run
 from resmom.runs.generators import generators_kept
+from resmom.runs.images import images_given
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measuring.evaluate import PROTOCOLS, More, Protocol, Row, evaluate
+from resmom.runs.measuring.asked import Protocol, asked, refuse_unused
+from resmom.runs.measuring.evaluate import Row, evaluate
 from resmom.runs.measuring.gap import GapResult
 from resmom.runs.measuring.gap import gap as gap_of_run
+from resmom.runs.measuring.keep import Kept, keep
+from resmom.runs.measuring.labels import is_share
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.own import names, part_words, say_others, title_words
+from resmom.runs.report import report as report_of
 from resmom.types import Site
 from resmom.which import Network, Which
 
@@ -84,26 +92,99 @@ class Result:
     @generators_kept()
     def evaluate(
         self,
-        protocols: Sequence[Protocol] = PROTOCOLS,
+        protocols: Protocol | Sequence[Protocol] | None = None,
         baselines: bool = False,
         linear: Linear | None = None,
         image_size: int | None = None,
+        *,
+        data: object = None,
+        test: object = None,
+        network: Which = "both",
+        knn: OtherKnn | None = None,
+        linear_crop: bool | LinearCrop = False,
+        low_shot: int | Sequence[int] | None = None,
+        finetune: bool | Finetune = False,
+        sweep: bool = False,
+        labels: str | float | Path = "",
+        seed: int = 0,
+        draws: int | None = None,
+        save_classifier: str | Path | None = None,
+        device: str = "auto",
     ) -> list[Row]:
-        """kNN, linear probe and online classifier of student and teacher on the run's own labelled data.
+        """Measure student and teacher on labelled images, as `resmom evaluate` does; the rows go to the run folder too.
 
-        `image_size`: side of all images in pixels; None: that of the run's views. Raises UserError for one that the
-        network does not take.
+        `protocols`: of knn, linear and online; by default all, or none where another kind is asked for. `baselines`:
+        kNN of pixels and of the untrained network too. `data` and `test` as for `resmom.pretrain`; None: the run's own.
+        `image_size`: side of all images in pixels; None: that of the run's views. `knn`: other k and temperature than
+        the run's. `linear`: grid of the linear probe and of the sweep.
+
+        `linear_crop`: the linear probe of the published tables, trained on random crops. `low_shot`: so many labelled
+        images per class, one number or several. `finetune`: the whole network with a classifier. `sweep`: linear probes
+        of all layers and poolings. True takes the defaults, a LinearCrop or Finetune (`resmom.evaluate.linearcrop`,
+        `resmom.evaluate.finetune`) its own.
+
+        `labels`: learn from a share of every class's (0.01), or from those that a file lists. `draws`: how often to
+        measure, for mean and spread; `seed`: of the images that are drawn. `save_classifier`: the new .safetensors file
+        for the one classifier that is trained, which `resmom.load_classifier` reads. What each means:
+        docs/evaluation.md.
+
+        Raises UserError for options without effect, for a size that the network does not take, and
+        for images without labels.
         """
-        more = More(image_size=image_size)
-        return evaluate(self.path, self.data, "both", protocols, linear, baselines, own=self.own, more=more)
+        wanted = asked(
+            protocols,
+            baselines=baselines,
+            knn=knn,
+            linear=linear,
+            linear_crop=linear_crop,
+            low_shot=low_shot,
+            finetune=finetune,
+            sweep=sweep,
+            labels=labels,
+            seed=seed,
+            draws=draws,
+            image_size=image_size,
+            save_classifier=None if save_classifier is None else Path(save_classifier),
+        )
+        which, place = _which(network), self._images(data, test)
+        given = (self.path, place, which, wanted.protocols, wanted.linear, wanted.baselines, device)
+        return evaluate(*given, own=self.own, more=wanted.more)
 
     @generators_kept()
-    def gap(self, images: int = 2048, layers: bool = False, accuracy: bool = True) -> GapResult:
+    def keep(
+        self,
+        data: object = None,
+        test: object = None,
+        network: Which = "both",
+        linear: Linear | None = None,
+        *,
+        labels: str | float | Path = "",
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Kept:
+        """Which network, kept checkpoint and layer to keep, as `resmom evaluate --all` finds them; `print` says it.
+
+        RUN/choice.json has it then, by which `export` and `embed(layer="chosen")` go. Arguments as for `evaluate`.
+        """
+        refuse_unused({"--seed": seed == 0 or is_share(str(labels))})
+        place = self._images(data, test)
+        return keep(self.path, place, _which(network), linear, device, self.own, str(labels), seed)
+
+    @generators_kept()
+    def gap(
+        self,
+        images: int = 2048,
+        layers: bool = False,
+        accuracy: bool = True,
+        *,
+        data: object = None,
+        device: str = "auto",
+    ) -> GapResult:
         """The gaps between student and teacher at every checkpoint, on the run's own images, as `resmom gap` has them.
 
-        `layers` adds those inside the backbone; `accuracy`, that of kNN, needs labels.
+        `layers` adds those inside the backbone; `accuracy`, that of kNN, needs labels. `data`: other images.
         """
-        return gap_of_run(self.path, self.data, images, layers=layers, accuracy=accuracy, own=self.own)
+        return gap_of_run(self.path, self._images(data), images, device, layers, accuracy, self.own)
 
     @generators_kept()
     def embed(
@@ -113,15 +194,29 @@ class Result:
         network: Which = "both",
         site: Site = "h",
         image_size: int | None = None,
+        *,
+        layer: str = H,
+        device: str = "auto",
     ) -> Embedded:
         """What the networks say of every image, as arrays in the new file `out`, .npz, as `resmom embed` writes them.
 
         `data` as for `resmom.pretrain`; None: the run's own images. `image_size`: their side in pixels; None: that of
-        the run's views. Raises UserError for one that the network does not take.
+        the run's views. `layer`: other features than h, by the names that a sweep prints, such as "stage3, mean";
+        "chosen": what `keep` chose, of that network and checkpoint alone. Raises UserError for a size that the network
+        does not take, and for a layer that it does not have.
         """
-        opened = self.data if data is None else str(data) if isinstance(data, str | Path) else as_data(data)
-        where = self.path, Path(out), opened
-        return embed_run(*where, network=network, site=site, own=self.own, image_size=image_size)
+        where = self.path, Path(out), self._images(data)
+        return embed_run(*where, _which(network), site, device, self.own, image_size, layer)
+
+    def report(self, out: str | Path = "report.html", images: bool = True) -> Path:
+        """One page about the run, as `resmom report` writes it; `images` False leaves out every pixel of them."""
+        return report_of(self.path, out, images)
+
+    def _images(self, data: object, test: object = None) -> str | Data | None:
+        """The images asked for; the result's own where none are."""
+        if data is None and test is not None:
+            raise UserError("test goes with data; give the images to learn from too")
+        return self.data if data is None else images_given(data, test)
 
     @generators_kept()
     def export(self, out: str | Path | None = None, network: Which = "both", to: Form = "safetensors") -> Exported:
@@ -132,7 +227,7 @@ class Result:
         """
         if to not in get_args(Form):
             raise UserError(f"to is {to!r}; it is one of {', '.join(get_args(Form))}")
-        return export_run(self.path, None if out is None else Path(out), network, to, self.own)
+        return export_run(self.path, None if out is None else Path(out), _which(network), to, self.own)
 
     @property
     def _state(self) -> str:
@@ -189,6 +284,12 @@ def load(
     loaded = load_run(Path(path), device, own)
     say_others(own, loaded.written)
     return _network(loaded, network)
+
+
+def _which(network: Which) -> Which:
+    if network not in get_args(Which):
+        raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Which))}")
+    return network
 
 
 def _network(loaded: Loaded, network: Network) -> nn.Module:

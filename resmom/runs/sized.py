@@ -72,8 +72,8 @@ def require_taken(sized: Sized, side: int) -> None:
     if why:
         raise UserError(
             f"{name} cannot be measured at --image-size {side}: {why}. Leave --image-size out, which measures "
-            f"{sized.usual}; convolutional networks take other sizes, and dino-vit-… and timm's Vision Transformers, whose "
-            "positions are interpolated"
+            f"{sized.usual}; convolutional networks take other sizes, and dino-vit-… and timm's Vision Transformers, "
+            "whose positions are interpolated"
         )
 
 

@@ -55,6 +55,9 @@ class Kept:
     def sentence(self) -> str:
         return sentence(self.picked, self.row.score.top1, self.row.data, self.refused, self.short, self.left_out)
 
+    def __str__(self) -> str:
+        return self.sentence
+
 
 def keep(
     path: Path,
