@@ -14,7 +14,7 @@ from resmom.version import VERSION
 VERBS = {
     "pretrain": "pretrain an encoder on unlabelled images, with a recipe or without",
     "resume": "continue a run that was stopped",
-    "evaluate": "kNN and linear probe of a run's student and teacher",
+    "evaluate": "kNN and linear probe of a run's student and teacher, or of other weights",
     "detect": "a run's backbones as object detectors: train, resume, evaluate",
     "segment": "a run's backbones at naming every pixel: train, resume, evaluate",
     "predict": "what was trained, on images without labels: boxes, masks, classes",

@@ -28,6 +28,13 @@ def test_the_better_network_is_held_against_the_best_of_what_needs_no_learning(f
     assert words in verdict([*BOTH, row("random", 5.0), row("pixels", floor)])
 
 
+@pytest.mark.parametrize(("name", "words"), [("init", "these weights"), ("given", "this module")])
+def test_weights_without_a_run_are_held_against_it_too(name: str, words: str) -> None:
+    told = verdict([row(name, 40.0), row("raw pixels", 10.0)])
+    assert told.startswith(f"kNN of {words}: 30.00 points above raw pixels, more than")
+    assert verdict([row("random", 40.0), row("raw pixels", 10.0)]) == ""  # a floor itself
+
+
 def test_without_baselines_the_way_to_have_them_is_told() -> None:
     assert verdict(BOTH) == "whether that is better than no training: add --baselines"
 
