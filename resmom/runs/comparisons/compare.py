@@ -38,6 +38,7 @@ from resmom.runs.comparisons.grid import Cell, Grid, part_of
 from resmom.runs.comparisons.results import RESULTS, Line, keep, newest, read_results
 from resmom.runs.growth import work
 from resmom.runs.job import fresh_method, prepare, require_batch, start_from
+from resmom.runs.loggers.sinks import loggers_to_use
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.ready import device_for
@@ -85,6 +86,7 @@ def compare(
         raise UserError("a comparison trains each cell in one process; start it without torchrun, once per GPU")
     machine = machine or Machine()
     device = device_for(machine)
+    loggers_to_use(machine, ())  # or the first cell would be the one to tell that a package is not here
     images = images_of(grid, data)
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
     _rehearse(waiting, images, device)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import resmom
+from resmom import dist
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.environment import logged_to
@@ -146,6 +147,9 @@ def test_what_is_not_here_is_told_before_anything_is_written(
         status, _, err = call(*asked, "--log-to", name)
         assert status == 2 and err.count("\n") == 1
         assert f"--log-to {name} needs the package {package}, which is not here: pip install 'resmom[{package}]'" in err
+    grid = ["compare", "mocov3_digits", *asked[2:], "--vary", "residual.weight=0,1"]
+    status, _, err = call(*grid, "--log-to", "tensorboard")
+    assert status == 2 and "needs the package tensorboard" in err
     assert not (tmp_path / "run").exists()
 
 
@@ -196,3 +200,13 @@ def test_a_function_in_python_is_given_the_lines_of_each_start(whole: tuple[Path
     resmom.compare(run, whole[1], cells, vary=vary, seeds=[0], device="cpu", quiet=True, log_to=given.append)
     written = [line for path in sorted(cells.glob("*/seed-0/metrics.jsonl")) for line in read_lines(path)]
     assert sorted(map(json.dumps, given)) == sorted(map(json.dumps, written)) and written
+
+
+def test_of_several_processes_the_first_one_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    line = {"kind": "train", "step": 1, "epoch": 0.1}
+    for rank in (1, 0):
+        monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
+        with sinks.opened(RunDir(tmp_path), (), replace(PLAIN, calls=(given.append,))) as opened:
+            opened.take(line)
+        assert given == [line] * (rank == 0)
