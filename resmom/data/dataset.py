@@ -222,9 +222,17 @@ def _by_number(kind: type) -> bool:
     return getattr(kind, "__getitem__", None) not in (None, Dataset.__getitem__)
 
 
+MOST_CHANNELS = 16
+"""Images with more channels than this, and fewer pixels a side, are taken for such."""
+
+
 def _swapped(shape: Sequence[int], channels: int, instead: int) -> bool:
-    """Whether images look as if their channels, grey or RGB, stood at the axis `instead`."""
-    return shape[channels] not in (1, 3) and shape[instead] in (1, 3)
+    """Whether images look as if their channels stood at the axis `instead`: grey or RGB, or few where both sides have
+    many more."""
+    if shape[channels] in (1, 3):
+        return False
+    sides = [size for axis, size in enumerate(shape[-3:], len(shape) - 3) if axis != instead]
+    return shape[instead] in (1, 3) or (shape[instead] <= MOST_CHANNELS and shape[instead] < min(sides))
 
 
 def _scaled(kind: str) -> str:

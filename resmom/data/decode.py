@@ -200,7 +200,21 @@ def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
             raise UnreadableImage(_too_large())
         if width * height == 0:
             raise UnreadableImage("it has no pixels")
+        _require_known_planes(image)
         yield image
+
+
+def _require_known_planes(image: Image.Image) -> None:
+    """Refuse a TIFF of several channels of more than 8 bits whose planes lie one after the other uncompressed: Pillow
+    (seen with 11.1 to 12) gives the bytes of such planes as if they were pixels, without an error."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    tags = image.tag_v2
+    if tags.get(284) == 2 and tags.get(259, 1) == 1 and tags.get(277, 1) > 1 and max(tags.get(258, (1,))) > 8:
+        raise UnreadableImage(
+            "a TIFF with uncompressed planes of more than 8 bits, one after the other, is not read; save it compressed "
+            "(deflate), or with interleaved channels"
+        )
 
 
 def _any(file: Path | BytesIO) -> Image.Image:

@@ -22,6 +22,7 @@ SUFFIXES = (
 OTHER_SUFFIXES = (
     *(*heif.SUFFIXES, ".jxl", ".jp2", ".j2k", ".svg", ".psd", ".tga", ".exr", ".hdr"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm"),
+    *(".npy", ".czi", ".nd2", ".lif", ".lsm", ".oif", ".vsi", ".svs", ".ndpi", ".mrc"),
 )
 """Pictures of formats that are not read, but for those among `SUFFIXES`: whoever has a folder of them shall not wonder
 where they are."""

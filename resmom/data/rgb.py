@@ -27,6 +27,8 @@ def rgb_of(image: Image.Image) -> Image.Image:
         return _from_wide_grey(image)
     if depth is not None and image.mode in ("1", "L", "RGB") and "transparency" in image.info:
         return _over_white(image.convert("RGB"), _clear(image, depth, lower))
+    if _is_map(image):  # what its file calls alpha is most often a further band: GDAL calls a fourth one so by default
+        return image.convert("RGB")
     if image.has_transparency_data:
         # By way of RGBA: converting to RGB would only drop the alpha and show colours that were meant to be hidden.
         over = image.convert("RGBA")
@@ -86,6 +88,13 @@ def _wide_bits(image: Image.Image) -> int:
     if kind != 1:
         raise UnreadableImage("its pixels are signed integers, whose range is not known")
     return int(bits)
+
+
+def _is_map(image: Image.Image) -> bool:
+    """Whether it is a GeoTIFF of three bands and more: one whose pixels have a place on the ground."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode != "RGBA":
+        return False
+    return any(tag in image.tag_v2 for tag in (33550, 33922, 34735))  # scale, tie points, keys of the projection
 
 
 def _white_is_zero(image: Image.Image) -> bool:

@@ -221,3 +221,15 @@ def test_items_whose_channels_stand_elsewhere_are_told_how_to_turn() -> None:
     late = as_data(Listed([IMAGES[0], np.moveaxis(IMAGES[0], 2, 0)])).train
     with pytest.raises(DataError, match="item 1 of the Dataset, an array"):
         late.read(np.arange(2))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 64, 64), (3, 2, 40, 50), (3, 16, 20, 20)])
+def test_channels_at_the_front_are_told_whatever_their_number(shape: tuple[int, ...]) -> None:
+    """As microscopes write them; an array of as many channels at its end is taken."""
+    images = np.zeros(shape, dtype=np.uint8)
+    with pytest.raises(DataError, match="looks like N x C x H x W"):
+        as_data(images)
+    assert as_data(np.moveaxis(images, 1, 3)).train.channels == shape[1]
+    assert as_data(torch.from_numpy(images)).train.channels == shape[1]
+    with pytest.raises(DataError, match="looks like N x H x W x C"):
+        as_data(torch.from_numpy(np.moveaxis(images, 1, 3).copy()))

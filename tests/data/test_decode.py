@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from resmom.data.decode import decode, header
 from resmom.data.rgb import UnreadableImage
@@ -302,3 +303,62 @@ def test_whatever_is_done_to_its_bytes_a_file_is_decoded_or_unreadable() -> None
                 assert tuple(decode(io.BytesIO(data.tobytes())).shape[1:]) == header(io.BytesIO(data.tobytes()))
             except UnreadableImage as error:
                 assert error.reason
+
+
+def bare_tiff(values: NDArray[np.uint16]) -> bytes:
+    """A TIFF of planes one after the other, uncompressed, written by hand, for Pillow writes none. H x W x C, 16 bits."""
+    h, w, bands = values.shape
+    planes = [np.ascontiguousarray(values[:, :, band]).astype("<u2").tobytes() for band in range(bands)]
+    entries = [
+        *((256, 4, (w,)), (257, 4, (h,)), (258, 3, (16,) * bands), (259, 3, (1,)), (262, 3, (2,))),
+        *(
+            (273, 4, (0,) * bands),
+            (277, 3, (bands,)),
+            (278, 4, (h,)),
+            (279, 4, tuple(map(len, planes))),
+            (284, 3, (2,)),
+        ),
+    ]
+    start = 8
+    places = [start + sum(map(len, planes[:band])) for band in range(bands)]
+    directory = start + sum(map(len, planes))
+    extra = directory + 2 + 12 * len(entries) + 4
+    head, tail = struct.pack("<H", len(entries)), b""
+    for tag, kind, numbers in entries:
+        packed = struct.pack(f"<{len(numbers)}{'HI'[kind == 4]}", *(places if tag == 273 else numbers))
+        if len(packed) > 4:
+            where = struct.pack("<I", extra + len(tail))
+            tail += packed
+        else:
+            where = packed.ljust(4, b"\0")
+        head += struct.pack("<HHI", tag, kind, len(numbers)) + where
+    return b"II*\0" + struct.pack("<I", directory) + b"".join(planes) + head + b"\0" * 4 + tail
+
+
+def test_planes_that_pillow_misreads_are_refused(tmp_path: Path) -> None:
+    """Uncompressed, 16 bits, a plane after the other: it gives their bytes as if these were pixels."""
+    values = np.arange(12 * 10 * 3, dtype=np.uint16).reshape(12, 10, 3) * 180
+    path = tmp_path / "planes.tif"
+    path.write_bytes(bare_tiff(values))
+    with Image.open(path) as image:  # it is a file that Pillow takes
+        assert (image.size, image.mode) == ((10, 12), "RGB")
+    for reads in (decode, header):
+        with pytest.raises(UnreadableImage, match="uncompressed planes of more than 8 bits"):
+            reads(path)
+
+
+@pytest.mark.parametrize("tag", [33550, 33922, 34735])
+def test_a_fourth_band_of_a_map_is_no_transparency(tag: int, tmp_path: Path) -> None:
+    """GDAL calls it alpha unless it is told otherwise; a TIFF without a place on the ground has the alpha it says."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 4), dtype=np.uint8)
+    path, plain = tmp_path / "map.tif", tmp_path / "plain.tif"
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[tag] = (1.0, 1.0, 0.0)
+    info.tagtype[tag] = 12
+    if tag == 34735:
+        info[tag], info.tagtype[tag] = (1, 1, 0, 0), 3
+    Image.fromarray(pixels).save(path, tiffinfo=info)
+    Image.fromarray(pixels).save(plain)
+    colours = pixels[:, :, :3].transpose(2, 0, 1)
+    np.testing.assert_array_equal(decode(path), colours)
+    assert not np.array_equal(decode(plain), colours)

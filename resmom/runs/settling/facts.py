@@ -49,7 +49,8 @@ def _pixels(source: Source) -> tuple[tuple[float, ...], tuple[float, ...], bool]
             second.append(pixels.square().mean(1))
             grey = grey and bool((image == image[:1]).all())
     mean = torch.stack(first).mean(0)
-    std = (torch.stack(second).mean(0) - mean.square()).clamp_min(1e-4).sqrt()
+    # No less than half a grey level: less is rounding, and as a deviation would make it all that a network sees.
+    std = (torch.stack(second).mean(0) - mean.square()).clamp_min((0.5 / 255) ** 2).sqrt()
     return _rounded(mean), _rounded(std), grey
 
 
