@@ -306,7 +306,7 @@ def test_whatever_is_done_to_its_bytes_a_file_is_decoded_or_unreadable() -> None
 
 
 def bare_tiff(values: NDArray[np.uint16]) -> bytes:
-    """A TIFF of planes one after the other, uncompressed, written by hand, for Pillow writes none. H x W x C, 16 bits."""
+    """A TIFF of uncompressed planes one after the other, by hand, for Pillow writes none. H x W x C, 16 bits."""
     h, w, bands = values.shape
     planes = [np.ascontiguousarray(values[:, :, band]).astype("<u2").tobytes() for band in range(bands)]
     entries = [
