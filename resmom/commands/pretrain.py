@@ -210,7 +210,7 @@ def _begun(name: str) -> Base:
     return base_named(name)
 
 
-def _arguments(default: Run, data: str) -> type[Arguments]:
+def _arguments(default: Run, data: str = "") -> type[Arguments]:
     """The arguments with the fields of a run as defaults, and the images of one on disk; `out` stays without one."""
     own: list[tuple[str, Any, Any]] = [("run", tyro.conf.AvoidSubcommands[Flat[Run]], field(default=default))]
     if data:

@@ -12,6 +12,7 @@ from typing import Any
 
 from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
+from resmom.methodconfig import METHODS
 from resmom.rundir import RunDir
 from resmom.runs.options import difference_words, differing, option_values
 from resmom.runs.settling.settle import Asked, base_of
@@ -75,6 +76,8 @@ def _changes(reference: Run, asked: Asked) -> dict[str, Any]:
         found["init"] = _place(asked.init)
     if asked.backbone is not None:
         found["backbone"] = to_json(replace(reference, backbone=asked.backbone))["backbone"]
+    if asked.method is not None:
+        found["method"] = next(name for name, kind in METHODS.items() if kind is type(asked.method))
     if asked.seconds is not None:
         found["time"] = f"{asked.seconds:g} s"
     return found

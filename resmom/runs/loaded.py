@@ -95,7 +95,7 @@ class Loaded:
     @property
     def online(self) -> Mapping[str, Tensor] | None:
         """The weights of the online classifier, if one was trained."""
-        weights: Mapping[str, Tensor] | None = self.content["state"]["online"]
+        weights: Mapping[str, Tensor] | None = self.content["state"].get("online")
         return weights
 
     @property

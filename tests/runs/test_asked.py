@@ -106,7 +106,7 @@ def test_a_job_script_without_a_recipe(call: Call, tmp_path: Path) -> None:
         ([*script, *lengths[:2]], "optim.lr was 0.1 and is not given"),
         ([*script, *lengths, "--train.seed", 1], "train.seed was not given and is 1"),
         ([*script, *lengths, "--time", "1h"], 'time was not given and is "3600 s"'),
-        ([*script, *lengths, "--method", "byol"], "method."),
+        ([*script, *lengths, "--method", "byol"], "method was not given and is"),
         (["pretrain", "mocov3_digits", "--data", data, "--out", out, "--or-resume"], "without a recipe, and now a"),
     ):
         status, told, err = call(*other)
