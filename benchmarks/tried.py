@@ -17,8 +17,9 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
 from resmom.nets.teacher import Ema
 from resmom.recipes import with_residual
-from resmom.recipes.automatic import automatic, warmup
+from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts
+from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import momentum_of
 from resmom.recipes.words import METHOD_NAMES
 from resmom.runs.growth import policies
@@ -65,10 +66,9 @@ def as_derived(method: str) -> Setting:
     """
 
     def setting(facts: Facts) -> Run:
-        named = None if method == "mocov3" else METHODS[method]()
         backbone = None if method == "ibot" else SmallResNet((16, 32, 64, 128))
         log = Log(line_steps=50, save_epochs=0, knn_epochs=0)
-        return replace(automatic(replace(facts, backbone=backbone, method=named)).run, log=log)
+        return replace(automatic(replace(facts, backbone=backbone, method=METHODS[method]())).run, log=log)
 
     return setting
 

@@ -24,7 +24,7 @@ from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.nets.backbones import DinoViT, MoCoViT
 from resmom.recipes import base_of
-from resmom.recipes.automatic import warmup
+from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import ema_by_length
 from resmom.recipes.words import named as words_of
 from resmom.runs.comparisons.arms import comparison

@@ -35,8 +35,8 @@ from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, option_values,
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.ready import Preview, preview
 from resmom.runs.settling.budget import seconds_of
+from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-from resmom.runs.settling.settle import Asked
 from resmom.runs.viewsheet import Sheet, view_sheet
 
 ABOUT = (

@@ -1,8 +1,9 @@
 """What the settings of a run without a recipe are derived from, and within."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resmom.methodconfig import MethodConfig
+from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.orientation import Orientation
 from resmom.views.policy import Interpolation, Numbers
@@ -35,7 +36,7 @@ class Facts:
     user asked for (0: none), since others follow them; `orientation` is what the user says of the images. `own`: the
     user asked for another method than the derived one, or brings method or backbone from Python, so that what was
     measured of the derived ones says nothing. `method`: the kind of method that was asked for by its name, as
-    published; None: the derived one. `processes`: among so many the batch is shared out evenly.
+    published, or the derived one. `processes`: among so many the batch is shared out evenly.
     """
 
     images: int
@@ -53,7 +54,7 @@ class Facts:
     steps: int = 0
     orientation: Orientation = "upright"
     own: bool = False
-    method: MethodConfig | None = None
+    method: MethodConfig = field(default_factory=MoCoV3)
     processes: int = 1
 
 

@@ -39,14 +39,18 @@ Queued = MoCoV2 | ReSSL | DenseCL | MSF | NNCLR | NNCLREma
 
 
 def suited(
-    method: MethodConfig, backbone: BackboneConfig, images: int, batch: int, passes: float
+    method: MethodConfig, backbone: BackboneConfig, images: int, batch: int, passes: float, known: bool = False
 ) -> tuple[MethodConfig, str]:
     """The kind of `method` with settings for that network, so many images and passes over them; and why in words.
 
-    Where nothing has to be otherwise, its published defaults stay. MoCo-v3 is what is derived without being asked for.
+    Where nothing has to be otherwise, its published defaults stay. MoCo-v3, which is derived without being asked for,
+    has what was measured of it where that is `known` to hold (`teaching.measured`).
     """
     if isinstance(method, MoCoV3):
-        return mocov3_for(backbone, known=False), "asked for"
+        reason = (
+            "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
+        )
+        return mocov3_for(backbone, known), reason
     small = small_heads(backbone)
     made = _with_heads(method, *small) if small is not None else method
     parts = ["heads for a small network" if small is not None else "its published heads"]
@@ -56,12 +60,12 @@ def suited(
             parts.append(f"{made.prototypes} prototypes")
         case MoCoV2() | ReSSL() | DenseCL() | MSF() | NNCLR() | NNCLREma():
             made = _queued(made, small is not None, images, batch)
-            parts.append(f"a queue of {queue_of(made)}, half of the images at most" if queue_of(made) else "")
+            parts.append(f"a queue of {queue_of(made)}, half of the images at most")
         case _:
             pass
     if isinstance(made, MSF):
         made = replace(made, symmetric=True)  # each view is the student's in turn
-    return made, "asked for: " + " and ".join(part for part in parts if part)
+    return made, f"asked for: {' and '.join(parts)}"
 
 
 def _with_heads(method: MethodConfig, hidden: int, out: int) -> MethodConfig:
@@ -130,10 +134,8 @@ def with_method(run: Run, method: MethodConfig, images: int) -> Run:
         return run
     per_epoch = steps_per_epoch(images, run.train.batch)
     steps = length(run.train, per_epoch)
-    known = measured(run.backbone, run.init, own=not isinstance(method, MoCoV3))
-    made, _ = suited(method, run.backbone, images, run.train.batch, steps / per_epoch)
-    if isinstance(made, MoCoV3):
-        made = mocov3_for(run.backbone, known)
+    known = measured(method, run.backbone, run.init)
+    made, _ = suited(method, run.backbone, images, run.train.batch, steps / per_epoch, known)
     term = replace(run.residual, site=site_for(made, run.residual.site))
     if not made.traits.teacher:
         term = Residual()

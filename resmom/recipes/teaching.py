@@ -7,16 +7,17 @@ Everything else has what the literature has, and a teacher that follows by the l
 import math
 
 from resmom.losses.residual import Residual
+from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.types import Site
 
 
-def measured(backbone: BackboneConfig, init: str, own: bool) -> bool:
+def measured(method: MethodConfig, backbone: BackboneConfig, init: str) -> bool:
     """Whether temperature, momentum and the term were measured for such a run: MoCo-v3 with a small ResNet from random
     weights."""
-    return isinstance(backbone, SmallResNet) and not init and not own
+    return isinstance(method, MoCoV3) and isinstance(backbone, SmallResNet) and not init
 
 
 def small_heads(backbone: BackboneConfig) -> tuple[int, int] | None:

@@ -28,7 +28,7 @@ from resmom.runs.machine import Logger, Machine
 from resmom.runs.own import again, names, opened_again, require, say_others
 from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, tell, workers_for
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from resmom.runs.start import content_of, require_content
 from resmom.train.state import load_state
 

@@ -34,8 +34,8 @@ from resmom.runs.pretrain import pretrain_or_resume as begin_or_resume
 from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
+from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-from resmom.runs.settling.settle import Asked
 from resmom.runs.viewsheet import view_sheet
 
 

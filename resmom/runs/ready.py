@@ -21,8 +21,9 @@ from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.limits import usable_cores
 from resmom.runs.machine import Machine, Trainer
+from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.rehearsal import rehearse
-from resmom.runs.settling.settle import Asked, Settled, require_sound, settle
+from resmom.runs.settling.settle import Settled, require_sound, settle
 
 
 @dataclass(frozen=True)

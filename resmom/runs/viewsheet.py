@@ -21,7 +21,8 @@ from resmom.runs.channels import require_channels
 from resmom.runs.device import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.pictures import DRAWS, pixels_of, some_images
-from resmom.runs.settling.settle import Asked, untried
+from resmom.runs.settling.offer import Asked
+from resmom.runs.settling.settle import untried
 from resmom.views.apply import views
 from resmom.views.draw import draw
 

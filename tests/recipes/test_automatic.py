@@ -13,8 +13,9 @@ from resmom.losses.residual import Residual
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.nets.teacher import Ema
-from resmom.recipes.automatic import Choice, automatic, warmup
+from resmom.recipes.automatic import Choice, automatic
 from resmom.recipes.facts import Facts, Limits, Seen
+from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import ema_by_length, momentum_of
 from resmom.schedule import every
 from resmom.train.optim import AdamW, Sgd

@@ -35,7 +35,7 @@ NARROW = SmallResNet((16, 32, 64, 128))
 OTHERS = [name for name in METHODS if name != "mocov3"]
 
 
-def derived(facts: Facts, method: MethodConfig | None = None, steps: int = 0) -> Run:
+def derived(facts: Facts, method: MethodConfig = PHOTOS.method, steps: int = 0) -> Run:
     return automatic(replace(facts, method=method), Limits(steps=steps)).run
 
 

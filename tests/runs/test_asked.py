@@ -19,7 +19,7 @@ from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.asked import record_of, require_asked
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.settling.derived import images, tiny

@@ -26,7 +26,7 @@ from resmom.runs.loaded import load_run
 from resmom.runs.loop import _list_unreadable
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.python import pretrain as pretrain_in_python
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from resmom.train.optim import Sgd
 from resmom.train.state import State, networks_of
 from tests import forked

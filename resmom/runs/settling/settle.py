@@ -9,19 +9,13 @@ import torch
 
 from resmom import dist
 from resmom.build import Own
-from resmom.config import Run, to_json
+from resmom.config import Run
 from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
-from resmom.methodconfig import MethodConfig
-from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import MEASURES, Automatic, Choice, automatic
+from resmom.recipes.automatic import Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
-from resmom.recipes.orientation import orientation_of
-from resmom.recipes.side import with_views
-from resmom.report.compare import differences, flat
-from resmom.report.numbers import setting
+from resmom.recipes.pace import MEASURES
 from resmom.runs.settling.budget import (
     LEAST_STEPS,
     fit_kept,
@@ -37,37 +31,13 @@ from resmom.runs.settling.budget import (
 from resmom.runs.settling.estimate import Estimate, estimate, held
 from resmom.runs.settling.facts import gather
 from resmom.runs.settling.memory import fit_batch, share_of
+from resmom.runs.settling.offer import Asked, asks_for_length, base_of, offered, question, told_choices
 from resmom.runs.settling.recognise import recognise
 from resmom.runs.settling.trial import Trial, trial
 from resmom.train.plan import length
 
-Ask = Callable[[Run], Run]
-"""What the user wants changed in a run that is offered."""
-
 GLANCE = 3.0
 """Seconds of trial where no time budget was given."""
-UNASKED = 2**31 - 1
-"""A number of epochs that nobody asks for, by which to tell whether the user asked for one."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A run that is not complete yet: a recipe or nothing, the user's changes, and what it may cost."""
-
-    base: Run | None = None
-    """The run to start from; None derives one from the data and the machine."""
-    change: Ask = lambda run: run
-    """The user's own changes to whatever run is offered."""
-    init: str = ""
-    """File of weights to start from."""
-    seconds: float | None = None
-    """The time the whole run may take."""
-    backbone: BackboneConfig | None = None
-    """The backbone that a derived run shall have. Without weights a transformer's image and patch follow the views."""
-    method: MethodConfig | None = None
-    """The kind of method that a derived run shall have, as published; its settings follow network and images."""
-    priced: bool = False
-    """Estimate the cost of a recipe without a budget too, which is otherwise taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +83,10 @@ def settle(
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
         run, told = _in_parts(run, cost, device)
-        fitted, cut = _within(run, cost, budget, len(data.train), _asks_for_length(base, ask))
+        fitted, cut = _within(run, cost, budget, len(data.train), asks_for_length(base, ask))
         return Settled(fitted, told, estimate(fitted, cost, data, out, cut), pack_side(fitted, cost, data))
     facts = _facts(asked, data, device, own)
-    offer, run = _offer(facts, Limits(), ask)
+    offer, run = offered(facts, Limits(), ask)
     check(run)
     say(trying)
     slowest = _slowest(run, data, budget)
@@ -124,7 +94,7 @@ def settle(
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < held(run):
         limits = Limits(batch=fits * dist.world())
-        _, run = _offer(facts, limits, ask)
+        _, run = offered(facts, limits, ask)
         # The user's own batch, or the least: the graph is cut, the gradient stays exact.
         if cost.in_parts and share_of(run.train.batch) > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
@@ -135,20 +105,20 @@ def settle(
     planned = length(run.train, per_epoch)
     whole, least = planned * cost.step_seconds, min(LEAST_STEPS, planned)
     if budget is not None:  # which sets the length, unless a shorter one was asked for
-        whole = min(budget, whole) if _asks_for_length(offer.run, ask) else budget
+        whole = min(budget, whole) if asks_for_length(offer.run, ask) else budget
     measures = fit_measures(cost, time_to_measure(cost, whole, budget, least), MEASURES)
     limits = replace(limits, measures=measures, kept=dist.agreed(fit_kept(cost, out, KEPT)))
     if budget is not None:
-        _, run = _offer(facts, limits, ask)
+        _, run = offered(facts, limits, ask)
         steps = fit_time(run, cost, budget, measuring_of(run, cost, planned, per_epoch), least)
         limits = replace(limits, steps=steps)
-    offer, run = _offer(facts, limits, ask)
-    told = _told(offer, run, own)
+    offer, run = offered(facts, limits, ask)
+    told = told_choices(offer, run, own)
     if micro and not run.train.micro_batch:
         told += (_parts(micro),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
     check(run)
-    first = _question(automatic(facts, Limits()))
+    first = question(automatic(facts, Limits()))
     return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data), first)
 
 
@@ -156,7 +126,7 @@ def untried(asked: Asked, data: Data, device: torch.device, own: Own) -> Run:
     """The run with the views that it would have. Batch, length and measurements, which rest on a trial, may change."""
     base = base_of(asked)
     run = (
-        asked.change(base) if base is not None else _offer(_facts(asked, data, device, own), Limits(), asked.change)[1]
+        asked.change(base) if base is not None else offered(_facts(asked, data, device, own), Limits(), asked.change)[1]
     )
     check(run)
     return run
@@ -168,8 +138,7 @@ def _facts(asked: Asked, data: Data, device: torch.device, own: Own) -> Facts:
     if backbone is None and asked.init and own.backbone is None:
         backbone = recognise(asked.init)
     seen = dist.agreed(gather(data, device, asked.init, backbone))
-    # MoCo-v3 asked for by its name is the derived method, and everything that was measured of it holds.
-    method = None if isinstance(asked.method, MoCoV3) else asked.method
+    method = asked.method or seen.method
     brought = own.backbone is not None or own.method is not None
     return replace(seen, own=brought, method=method, processes=dist.world())
 
@@ -180,57 +149,6 @@ def require_sound(asked: Asked) -> None:
     base = base_of(asked)
     if base is not None:
         check(asked.change(base))
-
-
-def base_of(asked: Asked) -> Run | None:
-    """The recipe, with the weights it shall start from."""
-    return replace(asked.base, init=asked.init) if asked.base is not None and asked.init else asked.base
-
-
-def _offer(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
-    """What is derived, and that as the user wants it.
-
-    The user is asked twice: first for size and orientation of the views, batch, length and method, then, when what
-    follows from them is derived, for the rest. The first answer counts for the views' size, batch and length, so that a
-    change that is relative, twice the batch, is not made twice.
-    """
-    offer = automatic(facts, limits)
-    derived = offer.run.train
-    first = ask(_question(offer))
-    wish = first.train
-    in_epochs = wish.steps == 0 or (wish.steps == derived.steps and wish.epochs != UNASKED)
-    epochs = derived.epochs if wish.epochs == UNASKED else wish.epochs
-    steps = epochs * steps_per_epoch(facts.images, wish.batch) if in_epochs else wish.steps
-    view, own = _side(first), facts.own or type(first.method) is not type(offer.run.method)
-    orientation = orientation_of(first.policy) or facts.orientation
-    as_derived = (_side(offer.run), derived.batch, derived.steps, facts.own, facts.orientation)
-    if (view, wish.batch, steps, own, orientation) == as_derived:
-        return offer, ask(offer.run)
-    batch = 0 if wish.batch == derived.batch else wish.batch
-    view = 0 if view == _side(offer.run) else view
-    steps = 0 if steps == derived.steps else steps
-    facts = replace(facts, view=view, batch=batch, steps=steps, orientation=orientation, own=own)
-    offer = automatic(facts, limits)
-    run = ask(offer.run)
-    train = replace(run.train, batch=wish.batch)
-    most = offer.run.train  # of what was asked for and what fits the smaller
-    if facts.steps and (train.steps or most.steps < facts.steps):
-        warm = min(train.warmup_steps if train.steps else most.warmup_steps, most.steps - 1)
-        train = replace(train, steps=most.steps, warmup_steps=warm)
-    run = replace(run, train=train)
-    return offer, replace(run, policy=with_views(run, view)) if view else run
-
-
-def _question(offer: Automatic) -> Run:
-    """What is derived, as the user is asked of it first: without its warm-up, which may be longer than the run that the
-    user wants, and with a number of epochs by which it shows whether they ask for one."""
-    return replace(offer.run, train=replace(offer.run.train, warmup_steps=0, epochs=UNASKED))
-
-
-def _side(run: Run) -> int:
-    """The side of the views that are no local ones; 0 where they have several, which `check` judges."""
-    sides = {view.size for view in run.policy.views[: run.method.traits.views]}
-    return sides.pop() if len(sides) == 1 else 0
 
 
 def _slowest(run: Run, data: Data, budget: float | None) -> float:
@@ -265,13 +183,6 @@ def _parts(images: int) -> Choice:
     return Choice("train.micro_batch", str(images), "as many images as the memory holds at once")
 
 
-def _asks_for_length(base: Run, ask: Ask) -> bool:
-    """Whether the user set the length of the run that was offered, told by one that nobody would ask for."""
-    probe = replace(base.train, warmup_steps=0, epochs=UNASKED, steps=UNASKED if base.train.steps else 0)
-    wish = ask(replace(base, train=probe)).train
-    return (wish.epochs, wish.steps) != (probe.epochs, probe.steps)
-
-
 def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> tuple[Run, str]:
     """The run with the length that fits into the budget, and fewer measurements where they would take much of it.
 
@@ -289,27 +200,3 @@ def _within(run: Run, cost: Trial, budget: float, images: int, asked: bool) -> t
         return run, ""
     cut = f"; {steps} steps fit into the time, of {whole} that were {'asked for' if asked else 'planned'}"
     return with_steps(run, steps, per_epoch), cut if steps < whole else ""
-
-
-def _told(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
-    """The choices as they came out, then every option that the user set to something else, with what was derived.
-
-    How often is measured and saved, and the seed, are not listed: they are no settings of the training.
-    """
-    given = {"backbone": own.backbone is not None, "method": own.method is not None}
-    told, whole = [], []
-    for choice in offer.choices:
-        if given.get(choice.option, False):
-            told.append(Choice(choice.option, "your own", "given from Python"))
-            whole.append(choice.option)
-        elif choice.part(offer.run) == choice.part(run):
-            told.append(choice)
-        elif choice.option in given and type(choice.part(offer.run)) is not type(choice.part(run)):
-            told.append(Choice(choice.option, type(choice.part(run)).__name__, f"asked for; derived: {choice.value}"))
-            whole.append(choice.option)
-    derived, asked = flat(to_json(offer.run)), flat(to_json(run))
-    for name in differences([derived, asked]):
-        if name.split(".")[0] in whole or name not in asked:
-            continue
-        told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
-    return tuple(told)

@@ -17,13 +17,14 @@ from resmom.export.record import trained_seconds
 from resmom.nets.backbones import ResNet
 from resmom.ondisk import append_line, read_lines, write_json
 from resmom.recipes import recipe
-from resmom.recipes.automatic import automatic, warmup
+from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts
+from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import ema_by_length
 from resmom.runs.comparisons.base import base_named
 from resmom.runs.comparisons.compare import can_show
 from resmom.runs.comparisons.results import RESULTS
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from tests.conftest import Call
 from tests.runs.crash import small_run, write_images
 from tests.runs.settling.derived import QUIET, images, tiny

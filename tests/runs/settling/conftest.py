@@ -12,7 +12,8 @@ from resmom.data.source import Data
 from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig
 from resmom.runs.settling import settle
-from resmom.runs.settling.settle import Ask, Asked, Settled
+from resmom.runs.settling.offer import Ask, Asked
+from resmom.runs.settling.settle import Settled
 from resmom.runs.settling.trial import Trial
 from tests.runs.settling.derived import COST, CPU, Settle, images, same
 

@@ -14,7 +14,8 @@ from resmom.nets.backbones import SmallResNet
 from resmom.runs.machine import Machine
 from resmom.runs.settling import memory
 from resmom.runs.settling.memory import MEMORY, TRANSIENT, Kept
-from resmom.runs.settling.settle import Ask, Settled
+from resmom.runs.settling.offer import Ask
+from resmom.runs.settling.settle import Settled
 from resmom.runs.settling.trial import Trial
 from resmom.train.plan import Train
 

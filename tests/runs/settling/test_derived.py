@@ -22,7 +22,7 @@ from resmom.runs.measuring.gap import gap
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.settling import settle
 from resmom.runs.settling import trial as trials
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from resmom.train.optim import Sgd
 from tests.runs.settling.derived import QUIET, images, tiny, train_with
 

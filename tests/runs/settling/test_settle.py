@@ -15,13 +15,14 @@ from resmom.methodconfig import MethodConfig
 from resmom.methods.byol import Byol
 from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import MoCoViT, ResNet
-from resmom.recipes.automatic import MEASURES, Choice
+from resmom.recipes.automatic import Choice
+from resmom.recipes.pace import MEASURES
 from resmom.runs.announce import settings_words
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import budget, estimate, settle
 from resmom.runs.settling.budget import MEASURING
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
 from tests.data.test_folder import draw

@@ -12,7 +12,7 @@ from resmom.recipes.automatic import automatic
 from resmom.runs.settling import memory, settle
 from resmom.runs.settling.facts import gather
 from resmom.runs.settling.memory import MEMORY, TRANSIENT
-from resmom.runs.settling.settle import Asked
+from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.trial import trial
 from tests.runs.settling.derived import CPU, Settle, images, reasons, set_memory, tiny, train_with
 

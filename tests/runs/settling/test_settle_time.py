@@ -11,7 +11,8 @@ from resmom.config import ConfigError, Run
 from resmom.data.source import Data
 from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import ResNet
-from resmom.recipes.automatic import MEASURES, Choice
+from resmom.recipes.automatic import Choice
+from resmom.recipes.pace import MEASURES
 from resmom.runs.settling import budget, settle
 from resmom.runs.settling.budget import LEAST_STEPS, MARGIN, MEASURING
 from resmom.runs.settling.memory import TRANSIENT
