@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks.formats import table as decoding
 from benchmarks.pages import arms
 from benchmarks.pages.across import beside, twice
 from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.figure import courses, dots
 from benchmarks.pages.page import Make
-from benchmarks.pages.sametime import our_sizes, same_time
+from benchmarks.pages.sametime import each_size, same_time
 from benchmarks.pages.short import Row, short
 from benchmarks.pages.tables import (
     accuracies,
@@ -65,6 +66,10 @@ def _elsewhere(name: str, file: str, names: Mapping[str, str], pixels: str) -> d
     }
 
 
+def _formats(docs: Path, file: str) -> str:
+    return decoding(result_of(docs, file))
+
+
 def _runs(docs: Path, names: Mapping[str, str]) -> str:
     runs = {
         called: [line["measures"]["knn/student"] for line in lines_of(docs, QUESTIONS, [arm])]
@@ -112,9 +117,10 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ],
         )
     },
+    "data.md": {"formats": partial(_formats, file="speed/formats.json")},
     "results/sametime.md": {
         "same-time": partial(same_time, file=SAME_TIME),
-        "our-sizes": partial(our_sizes, file=SAME_TIME),
+        "sizes": partial(each_size, file=SAME_TIME),
     },
     "results/imagenet.md": {
         "costs": partial(costs, file="imagenet/costs.jsonl"),
@@ -148,6 +154,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "processor-difference": partial(beside, file=TUNED, other=QUESTIONS, names=arms.WEIGHT_2, kinds=ALL),
         "processor-term": partial(twice, file=QUESTIONS, again=TUNED, arm="w2", kinds=ALL),
         "instead": partial(accuracies, file=QUESTIONS, names=arms.MOVED, kinds=ALL, instead=PROCESSOR),
+        "first-equal": partial(accuracies, file=QUESTIONS, names=arms.EQUAL, kinds=KNN[:1], seeds=range(3)),
+        "first-faster": partial(accuracies, file=QUESTIONS, names=arms.SLOWER, kinds=KNN[:1], seeds=range(3)),
         "own-pulls": partial(own_pulls, file=GRADIENTS, names=arms.EQUAL),
         "weights": partial(accuracies, file=QUESTIONS, names=arms.WEIGHTS, kinds=ALL),
         "schedule": partial(accuracies, file=TUNED, names=arms.SCHEDULE, kinds=ALL, instead=SCHEDULE),
@@ -213,6 +221,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "default-ten": partial(accuracies, file=LONGER, names=arms.BY_DEFAULT, kinds=ALL, instead=DEFAULT),
         "longer-lead": partial(lead, file=LONGER, names=arms.LASTING),
         "default-lead": partial(lead, file=LONGER, names=arms.BY_DEFAULT, more=DEFAULT),
+        "longer-distances-lead": partial(lead, file=LONGER, names=arms.LASTED),
         "longer-ahead": partial(ahead, file=LONGER, names=arms.LASTING),
         "longer-gaps": partial(gaps, file=LONGER, names=arms.LASTING),
         **_elsewhere("cifar10", CIFAR10, arms.LASTING, "questions/floor-cifar10.json"),

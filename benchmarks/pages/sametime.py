@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from benchmarks.sametime.arm import OURS
 from benchmarks.sametime.table import sizes, table
 from resmom.ondisk import read_lines
 from resmom.runs.environment import machine_of
@@ -19,6 +18,6 @@ def same_time(docs: Path, file: str) -> str:
     return "\n".join(table(cells)) + f"\n\n{minutes} minutes each; {machines} a run; {', '.join(sorted(versions))}."
 
 
-def our_sizes(docs: Path, file: str) -> str:
-    """What ours comes to on images of each size."""
-    return "\n".join(sizes(read_lines(docs / "results" / file), OURS))
+def each_size(docs: Path, file: str) -> str:
+    """What each arm comes to on images of each size."""
+    return "\n".join(sizes(read_lines(docs / "results" / file)))

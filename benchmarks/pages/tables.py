@@ -32,12 +32,15 @@ def lines_of(docs: Path, file: str, arms: Iterable[str]) -> list[Line]:
     return [{**line, "place": order[line["arm"]]} for line in lines]
 
 
-def accuracies(docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, str]], instead: str = "") -> str:
+def accuracies(
+    docs: Path, file: str, names: Names, kinds: Sequence[tuple[str, str]], instead: str = "", seeds: range | None = None
+) -> str:
     """A table for each kind of accuracy: mean ± sd, and the difference from the first arm with its verdict.
 
-    Runs that the file `instead` has count as they are there.
+    Runs that the file `instead` has count as they are there. `seeds`: of these alone.
     """
-    found = comparison(lines_of(docs, file, names) + (lines_of(docs, instead, names) if instead else []))
+    lines = lines_of(docs, file, names) + (lines_of(docs, instead, names) if instead else [])
+    found = comparison([line for line in lines if seeds is None or line["seed"] in seeds])
     return "\n\n".join(markdown_rows(found.arms, kind, title, 2, names) for kind, title in kinds)
 
 

@@ -37,11 +37,12 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def sizes(cells: Sequence[Cell], name: str) -> Iterator[str]:
-    """Lines of Markdown: an arm at every size of the images, mean ± sd over its seeds."""
-    own = [line["top1"] for line in cells if line["arm"] == name]
-    yield "| images of | n | kNN, % | linear probe, % |"
-    yield "|---|---|---|---|"
-    for side in own[0]:
-        knn, linear = (told(spread([top1[side][kind] for top1 in own])) for kind in ("knn", "linear"))
-        yield f"| {side} | {len(own)} | {knn} | {linear} |"
+def sizes(cells: Sequence[Cell]) -> Iterator[str]:
+    """Lines of Markdown: each arm at every size of the images, mean ± sd over its seeds."""
+    yield "| | images of | n | kNN, % | linear probe, % |"
+    yield "|---|---|---|---|---|"
+    for name in ARMS:
+        own = [line["top1"] for line in cells if line["arm"] == name]
+        for side in own[0] if own else ():
+            knn, linear = (told(spread([top1[side][kind] for top1 in own])) for kind in ("knn", "linear"))
+            yield f"| {name} | {side} | {len(own)} | {knn} | {linear} |"

@@ -23,6 +23,37 @@ def test_every_number_is_that_of_the_result_files() -> None:
     assert stale(DOCS, PAGES, FIGURES) == {}
 
 
+BLOCK = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
+INTERVAL = re.compile(r"([+-]?\d*\.\d+) \[([+-]?\d*\.\d+), ([+-]?\d*\.\d+)\]")
+QUOTING = ("../README.md", "residual.md", "results/questions.md", "results/cifar100.md", "results/sametime.md")
+
+
+def intervals(text: str) -> list[tuple[str, ...]]:
+    return INTERVAL.findall(" ".join(text.split()))
+
+
+def computed() -> set[tuple[float, ...]]:
+    """The intervals of all blocks that are made from result files, and of the table of docs/automatic.md, which
+    test_settings.py holds against its own."""
+    rows = [line for line in (DOCS / "automatic.md").read_text().splitlines() if line.startswith("Against ")]
+    blocks = [block[0] for page in PAGES for block in BLOCK.finditer((DOCS / page).read_text())]
+    return {tuple(map(float, found)) for text in rows + blocks for found in intervals(text)}
+
+
+@pytest.mark.parametrize("page", QUOTING)
+def test_every_interval_in_words_is_a_computed_one(page: str) -> None:
+    """Rounded as far as the words have it, and either way round: a lead of one is the deficit of the other."""
+    known = computed()
+    known |= {(-mean, -high, -low) for mean, low, high in known}
+    for quoted in intervals(BLOCK.sub("", (DOCS / page).read_text())):
+        digits = [len(number.partition(".")[2]) for number in quoted]
+        near = (
+            all(abs(a - float(b)) <= 0.5 * 10**-d + 1e-9 for a, b, d in zip(one, quoted, digits, strict=True))
+            for one in known
+        )
+        assert any(near), f"{page}: {quoted} is in no block"
+
+
 def test_a_changed_number_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x -->\n1\n<!-- /x -->\nb\n")

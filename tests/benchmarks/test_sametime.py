@@ -187,8 +187,8 @@ def test_the_table_has_a_row_per_arm_at_its_best_size() -> None:
 
     rows = list(table([cell(0, 40.0, 42.0), cell(1, 41.0, 44.0)]))
     assert rows[2:] == [f"| {SMALL_ARM} | 2 | 100 to 101 | 58 | 128 | 43.00 ± 1.41 | 44.00 ± 1.41 |"]
-    assert list(sizes([cell(0, 40.0, 42.0), cell(1, 41.0, 44.0)], SMALL_ARM))[2:] == [
-        "| 64 | 2 | 40.50 ± 0.71 | 41.50 ± 0.71 |",
-        "| 128 | 2 | 43.00 ± 1.41 | 44.00 ± 1.41 |",
+    assert list(sizes([cell(0, 40.0, 42.0), cell(1, 41.0, 44.0)]))[2:] == [
+        f"| {SMALL_ARM} | 64 | 2 | 40.50 ± 0.71 | 41.50 ± 0.71 |",
+        f"| {SMALL_ARM} | 128 | 2 | 43.00 ± 1.41 | 44.00 ± 1.41 |",
     ]
     assert list(table([cell(0, 50.0, 42.0)]))[2:] == [f"| {SMALL_ARM} | 1 | 100 | 58 | 64 | 50.00 | 51.00 |"]
