@@ -44,3 +44,15 @@ def test_import_is_light_and_the_first_use_loads() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"{resmom.__version__} False False", "residual True False"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module", ["commands.pretrain", "commands.evaluate", "commands.export", "commands.compare", "runs.python"]
+)
+def test_what_most_calls_do_not_use_is_not_imported_by_them(module: str) -> None:
+    """Each of these takes a third of a second to seconds, before the first word of a command."""
+    heavy = ["torchvision", "timm", "scipy.optimize", "sklearn", "onnx", "tensorboard", "wandb", "datasets", "numba"]
+    code = f"import sys, resmom.{module}\nprint([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -10,7 +10,8 @@ import tyro
 
 from resmom.commands import parse, print_json, say
 from resmom.data.check import Checked, check
-from resmom.data.packing import Packing, pack, workers_here
+from resmom.data.loader import workers_here
+from resmom.data.packing import Packing, pack
 from resmom.errors import UserError
 
 USAGE = """usage: resmom data check PATH [--json]

@@ -46,7 +46,7 @@ def check(spec: str | Path) -> list[Checked]:
     """
     data = open_data(spec, ram_limit=0)
     place = Path(taken_apart(str(spec))[0]).expanduser()
-    splits = {name: source for name, source in (("train", data.train), ("test", data.test)) if source is not None}
+    splits = data.splits
     damaged = {name: _undecodable(source) for name, source in splits.items()}
     found: list[Checked] = []
     for name, source in splits.items():

@@ -92,6 +92,11 @@ def prefetch(make: Callable[[int], T], start: int, stop: int, workers: int, ahea
     return Prefetch(make, start, stop, workers, ahead)
 
 
+def workers_here() -> int:
+    """Threads that make things ahead, where nobody says how many: as many as torch computes with."""
+    return max(1, torch.get_num_threads())
+
+
 def _pool(workers: int) -> ThreadPoolExecutor:
     """Threads that use one core each in torch, while all other threads keep as many as they had.
 

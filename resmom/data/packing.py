@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from resmom.data.decode import decode
@@ -98,9 +97,7 @@ def pack(
 
 def _file_splits(data: Data) -> dict[str, FileSource]:
     found = {}
-    for name, source in (("train", data.train), ("test", data.test)):
-        if source is None:
-            continue
+    for name, source in data.splits.items():
         if not isinstance(source, FileSource):
             raise DataError(f"{source.name} is not a folder of image files, so there is nothing to pack")
         if source.store.shorter_side:
@@ -265,8 +262,3 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-
-
-def workers_here() -> int:
-    """Threads that pay for packing."""
-    return max(1, torch.get_num_threads())

@@ -63,6 +63,11 @@ class Source(ABC):
         yield index
 
     @property
+    def root(self) -> "Source":
+        """What this is a part of, or a part of a part; else the source itself."""
+        return self
+
+    @property
     @abstractmethod
     def unreadable(self) -> list[tuple[str, str]]:
         """(path, reason) of every file left out or replaced so far, sorted by path."""
@@ -149,7 +154,7 @@ class Subset(Source):
         """`index` (n,) numbers images of `source`. Raises IndexError where it has no such image."""
         self._source, self._index = source, source._checked(index).copy()
         # A part of a part is read from the whole: there, and where.
-        self._root: Source = source._root if isinstance(source, Subset) else source
+        self._root = source.root
         self._at: Index = source._at[index] if isinstance(source, Subset) else self._index
         self.name, self.classes = f"{len(index)} of {source.name}", source.classes
         self.labels = None if source.labels is None else source.labels[index]
@@ -199,7 +204,6 @@ class Subset(Source):
 
     @property
     def root(self) -> Source:
-        """The source that this is a part of, or a part of a part."""
         return self._root
 
     @property
@@ -221,6 +225,11 @@ class Data:
     """Pictures that lie there too and have formats that are not read, in words."""
     outside: str = ""
     """Images that lie there too and belong to no split, in words, of which `origin` tells as well."""
+
+    @property
+    def splits(self) -> dict[str, Source]:
+        """`train`, and `test` where there is one."""
+        return {"train": self.train} | ({} if self.test is None else {"test": self.test})
 
     @property
     def passed_over(self) -> str:

@@ -1,35 +1,18 @@
-"""Trained networks as they are used: images as they come out of their files in, classes, boxes and masks out."""
+"""Trained detectors and segmentation networks as they are used: images as they come out of their files in, boxes and
+classes of pixels out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor, nn
 
 from resmom.data.annotations.runlength import decoded
 from resmom.evaluate.average_precision import Found
+from resmom.evaluate.classifier import NOT_FINITE, as_used, device_of, require_finite
 from resmom.evaluate.detection import Detect, detected
 from resmom.evaluate.pixels import Votes, by_factor, factor, most_votes
-from resmom.nets.backbones import Backbone
-from resmom.views.apply import Images, plain
-from resmom.views.policy import Interpolation
-
-NOT_FINITE = "its training has diverged: train it again with a lower learning rate"
-
-
-def _as_used(network: nn.Module) -> None:
-    """Evaluation mode, and no gradient."""
-    network.eval().requires_grad_(False)
-
-
-def _require_finite(network: nn.Module) -> None:
-    if not all(value.isfinite().all() for value in network.state_dict().values()):
-        raise ValueError(f"its weights are not finite; {NOT_FINITE}")
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
 
 
 def _require_pixels(images: Sequence[Tensor]) -> None:
@@ -43,52 +26,6 @@ def _require_pixels(images: Sequence[Tensor]) -> None:
 
 
 @final
-class TrainedClassifier(nn.Module):
-    """Images to the probability of each class: the preparation of the evaluation, a backbone, and one linear layer.
-
-    `said` is what its file says of it: protocol, score, and where it comes from, as texts.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        layer: nn.Linear,
-        classes: tuple[str, ...],
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        side: int,
-        resize: Interpolation,
-        said: Mapping[str, str],
-    ) -> None:
-        """Raises ValueError for weights that are not finite, and for another number of names than the layer has."""
-        super().__init__()
-        if len(classes) != layer.out_features:
-            raise ValueError(f"it has {len(classes)} names for {layer.out_features} classes")
-        self.backbone, self.layer = backbone, layer
-        self.classes, self.mean, self.std, self.side, self.resize = classes, mean, std, side, resize
-        self.said = dict(said)
-        _require_finite(self)
-        _as_used(self)
-
-    def forward(self, images: Images) -> Float32[Tensor, "n classes"]:
-        """Probabilities, rows that add up to 1, for uint8 images of any size, as a tensor or a list of C x H x W.
-
-        Raises ValueError for images of another type or other channels, and for none.
-        """
-        return self.of_views(self.prepared(images).to(_device(self)))
-
-    def prepared(self, images: Images) -> Float32[Tensor, "n c side side"]:
-        """The images as the network sees them: resized, cropped in the centre, normalised."""
-        return plain(images, self.side, self.mean, self.std, resize=self.resize)
-
-    @torch.no_grad()
-    def of_views(self, views: Float32[Tensor, "n c side side"]) -> Float32[Tensor, "n classes"]:
-        """The probabilities for images that are `prepared`."""
-        votes: Float[Tensor, "n classes"] = self.layer(self.backbone(views)[1].float())
-        return votes.softmax(1)
-
-
-@final
 class TrainedDetector(nn.Module):
     """Images to boxes, and masks where it has any, in pixels of these images; labels are numbers into `classes`."""
 
@@ -97,8 +34,8 @@ class TrainedDetector(nn.Module):
         that are not finite."""
         super().__init__()
         self.model, self.config, self.classes, self.network, self.step = model, config, classes, network, step
-        _require_finite(self)
-        _as_used(self)
+        require_finite(self)
+        as_used(self)
 
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """For each image a dictionary as torchvision's detectors have it, on the CPU, the best detection first: `boxes`
@@ -111,7 +48,7 @@ class TrainedDetector(nn.Module):
 
     def found(self, image: UInt8[Tensor, "3 _ _"]) -> Found:
         """The detections in one image as arrays, masks as run lengths."""
-        return detected(self.model, image, self.config, _device(self), with_masks=True)
+        return detected(self.model, image, self.config, device_of(self), with_masks=True)
 
     def _as_tensors(self, found: Found, size: tuple[int, int]) -> dict[str, Tensor]:
         said = {
@@ -145,7 +82,7 @@ class TrainedSegmenter(nn.Module):
         self.model, self.classes, self.network, self.step = model, classes, network, step
         self._votes, self._sides = votes, sides
         # Not all weights need be finite: those of a learning rate that was tried and not chosen may have diverged.
-        _as_used(self)
+        as_used(self)
 
     def forward(self, images: Sequence[Tensor]) -> list[Int64[Tensor, "_ _"]]:
         """For each image H x W numbers of classes, at its own size, on the CPU; images are seen one by one.
@@ -158,7 +95,7 @@ class TrainedSegmenter(nn.Module):
     def _named(self, image: UInt8[Tensor, "3 h w"]) -> Int64[Tensor, "h w"]:
         size = (image.shape[1], image.shape[2])
         shown = by_factor(image, factor(size, *self._sides))
-        said = most_votes(self._votes, shown, size, _device(self))
+        said = most_votes(self._votes, shown, size, device_of(self))
         if said is None:
             raise ValueError(f"its votes are not finite; {NOT_FINITE}")
         return torch.from_numpy(said)

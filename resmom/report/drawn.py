@@ -56,7 +56,7 @@ def _tag(
 
 def with_classes(photo: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h w"]) -> Image.Image:
     """The photo under the colours of its classes."""
-    colours = np.array([rgb(label) for label in range(int(labels.max()) + 1)])
+    colours = np.array(palette(int(labels.max()) + 1))
     return Image.fromarray(_mixed(photo, colours[labels]))
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 COLUMNS, ROWS = 34, 25
 """The grid of a map: twice as many cells as there are images at most, so that groups stay apart."""
@@ -41,6 +40,8 @@ def apart(points: Float[np.ndarray, "n 2"], columns: int = COLUMNS, rows: int = 
     `points` lie in [0, 1]; the sum of squared ways is the smallest there is. Raises ValueError for more points than
     cells.
     """
+    from scipy.optimize import linear_sum_assignment  # a third of a second, which a run that draws no map need not wait
+
     if len(points) > columns * rows:
         raise ValueError(f"{len(points)} points do not fit into {columns} x {rows} cells")
     cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows), indexing="ij"), axis=-1).reshape(-1, 2)

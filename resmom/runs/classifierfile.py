@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from resmom.config import ConfigError, backbone_from_json
 from resmom.errors import RunDirError, UserError
+from resmom.evaluate.classifier import TrainedClassifier
 from resmom.evaluate.score import Classified
-from resmom.evaluate.trained import TrainedClassifier
 from resmom.export.weights import About, exported, packed
 from resmom.nets.backbones import BackboneConfig, SmallResNet, build_backbone
 from resmom.nets.weightfile import WeightsError, read_weights, uncompiled

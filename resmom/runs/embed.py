@@ -13,7 +13,7 @@ from resmom.build import Own
 from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError
 from resmom.data.open import open_data
-from resmom.data.source import Data, Source, Subset, decoded
+from resmom.data.source import Data, Source, decoded
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.layers import H, features_of
@@ -101,7 +101,7 @@ def written(
 ) -> Embedded:
     """Write what some networks say of images that are open. Raises as `embed`."""
     channels = len(subject.policy.mean)
-    splits = {"train": opened.train} | ({} if opened.test is None else {"test": opened.test})
+    splits = opened.splits
     out.parent.mkdir(parents=True, exist_ok=True)
     require_writable(out)
     arrays: dict[str, NDArray[Any]] = {}
@@ -168,8 +168,7 @@ def embed_alone(weights: Bare, out: Path, data: str | Data, layer: str = H) -> E
 
 def _unreadable(sources: Sequence[Source]) -> int:
     """Files that could not be read. Parts of one whole, as @held-out makes them, tell all of the whole's."""
-    wholes = {source.whole if isinstance(source, Subset) else source for source in sources}
-    return sum(len(whole.unreadable) for whole in wholes)
+    return sum(len(whole.unreadable) for whole in {source.root for source in sources})
 
 
 def _described(split: str, source: Source) -> dict[str, NDArray[Any]]:

@@ -12,6 +12,7 @@ import torch
 from resmom import dist, torchrun
 from resmom.build import Own
 from resmom.config import to_json
+from resmom.data.loader import workers_here
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir
@@ -146,4 +147,4 @@ def workers_for(machine: Machine, data: Data) -> int:
         return 1
     if dist.world() > 1 and not machine.threads:  # torchrun asks torch for one thread, which is not meant for these
         return max(1, int(usable_cores() / torchrun.neighbours()))
-    return max(1, torch.get_num_threads())
+    return workers_here()

@@ -36,7 +36,6 @@ from resmom.runs.measuring.keep import Kept, keep
 from resmom.runs.measuring.labels import is_share
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.own import names, part_words, say_others, title_words
-from resmom.runs.report import report as report_of
 from resmom.types import Site
 from resmom.which import Network, Which
 
@@ -210,6 +209,8 @@ class Result:
 
     def report(self, out: str | Path = "report.html", images: bool = True) -> Path:
         """One page about the run, as `resmom report` writes it; `images` False leaves out every pixel of them."""
+        from resmom.runs.report import report as report_of  # seconds to import, which other uses need not wait for
+
         return report_of(self.path, out, images)
 
     def _images(self, data: object, test: object = None) -> str | Data | None:

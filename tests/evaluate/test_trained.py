@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from resmom.evaluate.trained import TrainedClassifier, TrainedSegmenter
+from resmom.evaluate.classifier import TrainedClassifier
+from resmom.evaluate.trained import TrainedSegmenter
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.views.apply import plain
 

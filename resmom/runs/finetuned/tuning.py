@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from resmom.data.loader import prefetch
+from resmom.data.loader import prefetch, workers_here
 from resmom.errors import UserError
 from resmom.nets.backbones import Backbone
 from resmom.ondisk import append_line, drop_lines_after, read_lines
@@ -82,7 +82,7 @@ class Job(Generic[D]):
 
     @property
     def workers(self) -> int:
-        return self.machine.workers if self.machine.workers >= 0 else max(1, torch.get_num_threads())
+        return self.machine.workers if self.machine.workers >= 0 else workers_here()
 
 
 def fresh_tuning(job: Job[D], name: str, backbone: Backbone, mean: tuple[float, ...], std: tuple[float, ...]) -> Tuning:

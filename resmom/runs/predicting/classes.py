@@ -4,7 +4,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,13 +11,13 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from resmom.config import ConfigError
-from resmom.evaluate.trained import TrainedClassifier
+from resmom.data.loader import workers_here
+from resmom.evaluate.classifier import TrainedClassifier
 from resmom.ondisk import replacing
-from resmom.runs.predicting.images import Pictures, Unread, workers_here
+from resmom.runs.predicting.images import Pictures, Unread
 from resmom.runs.predicting.written import Told, Written
 
 COLUMNS = ("path", "class", "probability", "second", "second_probability", "unreadable")
-UNREADABLE = COLUMNS.index("unreadable")
 BATCH = 64
 """Images of one forward pass."""
 
@@ -40,34 +39,29 @@ def write_classes(path: Path, classifier: TrainedClassifier, pictures: Pictures,
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         unread = list(pictures.unread)
-        for batch in _batches(classifier, pictures):
-            for row in batch.rows(classifier):
-                table.writerow(row)
-                if row[UNREADABLE]:
-                    unread.append(Unread(row[0], row[UNREADABLE]))
+        for images, views in _batches(classifier, pictures):
+            said = iter(_said(classifier, views) if len(views) else ())
+            for image in images:
+                if isinstance(image, Unread):
+                    unread.append(image)
+                    table.writerow(_unread_row(image))
                 else:
-                    counts[row[1]] += 1
-            told.image(len(batch.images))
+                    words = next(said)
+                    counts[words[0]] += 1
+                    table.writerow([image, *words, ""])
+            told.image(len(images))
         table.writerows(_unread_row(each) for each in pictures.unread)
         file.detach()
     return Written(sum(counts.values()), tuple(unread), dict(counts))
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Images in their order, and the views of those of them that could be read."""
+def _batches(
+    classifier: TrainedClassifier, pictures: Pictures
+) -> Iterator[tuple[list[str | Unread], Float32[Tensor, "n c side side"]]]:
+    """Images in their order, and the views of those of them that could be read.
 
-    images: list[str | Unread]
-    views: Float32[Tensor, "n c side side"]
-
-    def rows(self, classifier: TrainedClassifier) -> Iterator[list[str]]:
-        said = iter(_said(classifier, self.views) if len(self.views) else ())
-        for image in self.images:
-            yield _unread_row(image) if isinstance(image, Unread) else [image, *next(said), ""]
-
-
-def _batches(classifier: TrainedClassifier, pictures: Pictures) -> Iterator[_Batch]:
-    """Views are put together as they come: many small tensors between large images would keep the memory of these."""
+    Views are put together as they come: many small tensors between large images would keep the memory of these.
+    """
     views = torch.empty(BATCH, len(classifier.mean), classifier.side, classifier.side)
     images: list[str | Unread] = []
     filled = 0
@@ -80,16 +74,15 @@ def _batches(classifier: TrainedClassifier, pictures: Pictures) -> Iterator[_Bat
             filled += 1
         del each
         if len(images) == BATCH:
-            yield _Batch(images, views[:filled])
+            yield images, views[:filled]
             images, filled = [], 0
     if images:
-        yield _Batch(images, views[:filled])
+        yield images, views[:filled]
 
 
 def _said(classifier: TrainedClassifier, views: Float32[Tensor, "n c side side"]) -> Iterator[list[str]]:
     """The likeliest class and the next one, each with its probability; of one class alone, nothing for the next."""
-    device = next(classifier.parameters()).device
-    best = classifier.of_views(views.to(device)).cpu().topk(min(2, len(classifier.classes)), dim=1)
+    best = classifier.of_views(views).cpu().topk(min(2, len(classifier.classes)), dim=1)
     for shares, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         words = [word for pair in zip(shares, labels, strict=True) for word in _words(classifier, *pair)]
         yield [*words, *[""] * (4 - len(words))]

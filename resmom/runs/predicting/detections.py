@@ -14,23 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 
 from resmom.data.annotations.runlength import decoded
 from resmom.evaluate.average_precision import Found
 from resmom.evaluate.judge import from_score
 from resmom.evaluate.trained import TrainedDetector
-from resmom.nets.detector import SCORE
 from resmom.report.drawn import Drawn, with_boxes
-from resmom.runs.predicting.images import Pictures, Unread, require_whole, workers_here
-from resmom.runs.predicting.names import place_for
-from resmom.runs.predicting.written import Told, Written, evenly, list_unread
+from resmom.runs.predicting.images import Pictures, require_whole
+from resmom.runs.predicting.written import Told, Written, evenly, list_unread, photo_of, readable, save_picture
 
 SHOWN = 0.5
 """Score from which on detections are drawn, where no threshold is given."""
-QUALITY = 90
 
 
 def write_detections(
@@ -50,21 +47,19 @@ def write_detections(
     counts: Counter[str] = Counter(dict.fromkeys(detector.classes, 0))
     unread, drawn, images = list(pictures.unread), evenly(len(pictures), draw), 0
     with _listed(folder / "detections.json", "[", "]") as results, _images(folder, detector, info) as listed:
-        for made in pictures.each(lambda pixels: pixels, workers_here()):
-            if isinstance(made, Unread):
-                unread.append(made)
-                continue
+        for made in readable(pictures, unread, told):
             images += 1
-            found = from_score(detector.found(made.content), SCORE if threshold is None else threshold)
+            found = detector.found(made.content)
+            if threshold is not None:  # the detector has dropped what is below its own
+                found = from_score(found, threshold)
             height, width = made.content.shape[1:]
             listed({"id": images, "file_name": made.name, "width": width, "height": height})
             for line in _lines(found, images, detector.classes, (height, width)):
                 counts[line["category_name"]] += 1
                 results(line)
             if made.number in drawn:
-                shown = from_score(found, SHOWN if threshold is None else threshold)
-                _draw(place_for(folder / "pictures", made.name, ".jpg"), made.content, shown, detector.classes)
-            told.image()
+                shown = from_score(found, SHOWN) if threshold is None else found
+                save_picture(folder, made.name, _drawn(made.content, shown, detector.classes))
     list_unread(folder / "unreadable.jsonl", unread)
     return Written(images, tuple(unread), dict(counts))
 
@@ -114,11 +109,11 @@ def _plain(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _draw(path: Path, pixels: UInt8[Tensor, "3 h w"], found: Found, classes: tuple[str, ...]) -> None:
+def _drawn(pixels: UInt8[Tensor, "3 h w"], found: Found, classes: tuple[str, ...]) -> Image.Image:
     height, width = pixels.shape[1:]
     masks = [None] * len(found.labels) if found.masks is None else decoded(found.masks, (height, width)).astype(bool)
     each = zip(found.boxes, found.labels, found.scores, masks, strict=True)
     things = [
         Drawn((*box.tolist(),), int(label), f"{classes[label]} {score:.2f}", mask) for box, label, score, mask in each
     ]
-    with_boxes(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), things).save(path, quality=QUALITY)
+    return with_boxes(photo_of(pixels), things)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data, taken_apart
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, Source, Subset
+from resmom.data.source import Data, DataError, Source
 from resmom.data.store import Files
 
 T = TypeVar("T")
@@ -47,7 +46,7 @@ class Pictures:
         self.passed_over = data.passed_over
         self._parts = _named_parts(data)
         self.channels = data.train.channels
-        wholes = {id(whole): (whole, start) for source, start in self._parts for whole in [_whole(source)]}
+        wholes = {id(source.root): (source.root, start) for source, start in self._parts}
         self.unread = [Unread(f"{start}{n}", why) for whole, start in wholes.values() for n, why in whole.unreadable]
         """What was left out when the images were opened."""
 
@@ -57,7 +56,7 @@ class Pictures:
     @property
     def reduced(self) -> bool:
         """Whether files are decoded at a part of their size, so that their pixels are not those of the file."""
-        wholes = [_whole(source) for source, _ in self._parts]
+        wholes = [source.root for source, _ in self._parts]
         return any(isinstance(whole, FileSource) and whole.store.shorter_side > 0 for whole in wholes)
 
     def name(self, number: int) -> str:
@@ -107,24 +106,18 @@ def require_whole(pictures: Pictures, what: str) -> None:
         raise DataError(f"the images have {pictures.channels} channel(s), and {what} need colour images; convert them")
 
 
-def workers_here() -> int:
-    """Threads that decode ahead."""
-    return max(1, torch.get_num_threads())
-
-
-def _whole(source: Source) -> Source:
-    return source.root if isinstance(source, Subset) else source
-
-
 def _named_parts(data: Data) -> list[tuple[Source, str]]:
     """Every split, and what stands before the names of its images so that no two images have the same."""
-    parts = [("train", data.train), *([] if data.test is None else [("test", data.test)])]
-    wholes = {split: _whole(source) for split, source in parts}
+    parts = data.splits
+    wholes = {split: source.root for split, source in parts.items()}
     place = Path(taken_apart(data.spec)[0])
     inside = {split: _inside(whole, place) for split, whole in wholes.items()}
     # Parts of one whole, and splits of one list, have names that tell them apart; so have folders in the place.
     alike = len({id(whole) for whole in wholes.values()}) == 1 or _one_folder(list(wholes.values()))
-    return [(source, inside[split] or ("" if alike and _has_names(source) else f"{split}/")) for split, source in parts]
+    return [
+        (source, inside[split] or ("" if alike and _has_names(source) else f"{split}/"))
+        for split, source in parts.items()
+    ]
 
 
 def _has_names(source: Source) -> bool:

@@ -21,9 +21,9 @@ from resmom.errors import UserError
 from resmom.evaluate.trained import TrainedSegmenter
 from resmom.ondisk import encoded, write_json, write_whole
 from resmom.report.drawn import palette, with_classes
-from resmom.runs.predicting.images import Pictures, Unread, require_whole, workers_here
+from resmom.runs.predicting.images import Pictures, require_whole
 from resmom.runs.predicting.names import place_for
-from resmom.runs.predicting.written import Told, Written, evenly, list_unread
+from resmom.runs.predicting.written import Told, Written, evenly, list_unread, photo_of, readable, save_picture
 
 
 def write_masks(
@@ -40,10 +40,7 @@ def write_masks(
     unread, drawn, images = list(pictures.unread), evenly(len(pictures), draw), 0
     (folder / "masks").mkdir()
     with (folder / "images.jsonl").open("wb") as lines:
-        for made in pictures.each(lambda pixels: pixels, workers_here()):
-            if isinstance(made, Unread):
-                unread.append(made)
-                continue
+        for made in readable(pictures, unread, told):
             images += 1
             try:
                 (said,) = segmenter([made.content])
@@ -57,9 +54,7 @@ def write_masks(
             where = {"path": made.name, "mask": str(file.relative_to(folder)), "height": height, "width": width}
             lines.write(encoded(json.dumps(where, ensure_ascii=False) + "\n"))
             if made.number in drawn:
-                photo = np.ascontiguousarray(made.content.permute(1, 2, 0).numpy())
-                with_classes(photo, labels).save(place_for(folder / "pictures", made.name, ".jpg"), quality=90)
-            told.image()
+                save_picture(folder, made.name, with_classes(photo_of(made.content), labels))
     named = [{"number": at, "name": name, "colour": colours[at]} for at, name in enumerate(classes)]
     write_json(folder / "classes.json", {"classes": named, **info})
     write_whole(folder / "classes.txt", "".join(f"{name}\n" for name in classes))

@@ -2,15 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
 
+from resmom.data.loader import workers_here
 from resmom.ondisk import write_whole
-from resmom.runs.predicting.images import Unread
+from resmom.runs.predicting.images import Made, Pictures, Unread
+from resmom.runs.predicting.names import place_for
 
+QUALITY = 90
+"""Of pictures, as JPEG counts it."""
 SECONDS = 20.0
 """Least time between two words on how far it is."""
 
@@ -39,6 +46,26 @@ class Told:
         if time.monotonic() - self._last >= SECONDS:
             self._last = time.monotonic()
             self.say(f"{self._done:,} of {self.total:,} images")
+
+
+def readable(pictures: Pictures, unread: list[Unread], told: Told) -> Iterator[Made[UInt8[Tensor, "c h w"]]]:
+    """The pixels of one image after the other; those that cannot be read are added to the list."""
+    for made in pictures.each(lambda pixels: pixels, workers_here()):
+        if isinstance(made, Unread):
+            unread.append(made)
+            continue
+        yield made
+        told.image()
+
+
+def photo_of(pixels: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Pixels as they are drawn on."""
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def save_picture(folder: Path, name: str, picture: Image.Image) -> None:
+    """Write a picture of the image of that name below `pictures`."""
+    picture.save(place_for(folder / "pictures", name, ".jpg"), quality=QUALITY)
 
 
 def evenly(total: int, some: int) -> frozenset[int]:
