@@ -106,6 +106,10 @@ class FileSource(Source):
             start = end
 
     @property
+    def stacked(self) -> bool:
+        return self._pixels is not None and self._one_size
+
+    @property
     def unreadable(self) -> list[tuple[str, str]]:
         with self._lock:
             return sorted(self._broken.items())

@@ -63,6 +63,11 @@ class Source(ABC):
         yield index
 
     @property
+    def stacked(self) -> bool:
+        """Whether `read` gives one tensor: reading is then no work that threads could share."""
+        return False
+
+    @property
     def root(self) -> "Source":
         """What this is a part of, or a part of a part; else the source itself."""
         return self
@@ -136,6 +141,10 @@ class ArraySource(Source):
         return self._images[torch.from_numpy(self._checked(index))]
 
     @property
+    def stacked(self) -> bool:
+        return True
+
+    @property
     def unreadable(self) -> list[tuple[str, str]]:
         return []
 
@@ -178,6 +187,10 @@ class Subset(Source):
         for piece in self._root.pieces(self._at[self._checked(index)]):
             yield index[start : start + len(piece)]
             start += len(piece)
+
+    @property
+    def stacked(self) -> bool:
+        return self._root.stacked
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:

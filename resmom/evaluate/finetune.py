@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
@@ -117,15 +118,16 @@ def finetune(
     policy: Policy,
     config: Finetune,
     half: bool = False,
+    workers: int = 0,
     shown: str = "crop and flip of pretraining's first view",
 ) -> Classified:
     """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
 
-    Views are the crop, flips and quarter turns of the policy's first view, functions of (seed, epoch, image); `clean`
-    gives the images of `test`. What stands in for a file that cannot be decoded is neither learnt from nor scored.
-    Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test is in float32. `shown`:
-    whose views they are, in words. `train` counts as all labels where the number of epochs is not given. Raises
-    ValueError for fewer than two labelled images, none to test on, and if training diverged.
+    Views are the crop, flips and quarter turns of the policy's first view, functions of (seed, epoch, image), made by
+    `workers` threads; `clean` gives the images of `test`. What stands in for a file that cannot be decoded is neither
+    learnt from nor scored. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test
+    is in float32. `shown`: whose views they are, in words. `train` counts as all labels where the number of epochs is
+    not given. Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
     """
     config = config.for_share(1.0)
     assert config.epochs is not None
@@ -140,7 +142,7 @@ def finetune(
         model = Classifier(copied(backbone).requires_grad_(True), width, classes).to(device)
         optimizer = _optimizer(model, settings)
         crops = Crops(train, rows, batch, light(policy), config.seed, device, whole=False)
-        _train(model, optimizer, settings.lr * batch / 256, crops, config, half)
+        _train(model, optimizer, settings.lr * batch / 256, crops, config, half, workers)
     with frozen(model):
         votes = torch.cat([model(view).float().cpu() for view in clean(test)])
     asked = torch.from_numpy(labels_read(test))
@@ -161,16 +163,16 @@ def _train(
     crops: Crops,
     config: Finetune,
     half: bool,
+    workers: int,
 ) -> None:
     device, per_epoch = model.head.weight.device, crops.per_epoch
     assert config.epochs is not None  # `finetune` has settled it
     steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
     model.train()
-    for epoch in range(config.epochs):
-        for number in range(per_epoch):
-            view, labels = crops.batch(epoch * per_epoch + number)
+    with prefetch(crops.batch, 0, steps, workers) as batches:
+        for step, (view, labels) in enumerate(batches, 1):
             # The first step of a warm-up from 0 would be lost.
-            rate = warmup_cosine(epoch * per_epoch + number + 1, steps + 1, warmup, lr)
+            rate = warmup_cosine(step, steps + 1, warmup, lr)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
@@ -179,8 +181,10 @@ def _train(
             optimizer.zero_grad()
             cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        if not cost.isfinite():
-            raise ValueError(f"fine-tuning diverged in epoch {epoch + 1} at rate {lr:g}; give a lower finetune.lr")
+            if step % per_epoch == 0 and not cost.isfinite():
+                raise ValueError(
+                    f"fine-tuning diverged in epoch {step // per_epoch} at rate {lr:g}; give a lower finetune.lr"
+                )
 
 
 def _optimizer(model: Classifier, settings: _Settings) -> Optimizer:

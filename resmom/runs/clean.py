@@ -1,7 +1,8 @@
 """What is measured of a run's data: clean images, or views of epoch 0; and which images have labels to measure by."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resmom.config import Run
+from resmom.data.loader import prefetch, workers_here
 from resmom.data.source import Data, Images, Index, Source, in_pieces
 from resmom.data.split import divisible, holdout
 from resmom.views.apply import plain, views
@@ -17,6 +19,8 @@ from resmom.views.policy import Policy
 
 CHUNK = 256
 """Images per forward pass of an evaluation."""
+_PART = 4
+"""Of these, so many are decoded by one thread: few enough to be shared fairly, and to lie ready in little memory."""
 
 
 def clean_batches(
@@ -46,16 +50,39 @@ def leading_batches(
 def _batches(
     source: Source, device: torch.device, chunk: int, see: Callable[[Images, Index], tuple[Tensor, ...]]
 ) -> Iterator[tuple[Tensor, ...]]:
-    """What `see` makes of all images, with their numbers, so many at a time, on the device."""
+    """What `see` makes of all images, with their numbers, so many at a time, on the device.
+
+    Images that have to be decoded are made ahead by threads, as those of a training are.
+    """
+    part = chunk if source.stacked else min(_PART, chunk)
+    chunks = [(start, min(start + chunk, len(source))) for start in range(0, len(source), chunk)]
+    parts = [np.arange(at, min(at + part, stop)) for start, stop in chunks for at in range(start, stop, part)]
 
     def seen(index: Index) -> tuple[Tensor, ...]:
         images = source.read(index)
         # As bytes, a quarter of what they become, and the rest is computed where that is fast.
         return see(images.to(device) if isinstance(images, Tensor) else images, index)
 
-    for start in range(0, len(source), chunk):
-        made = in_pieces(source.pieces(np.arange(start, min(start + chunk, len(source)))), seen)
-        yield tuple(view.to(device).contiguous(memory_format=torch.channels_last) for view in made)
+    def made(number: int) -> tuple[Tensor, ...]:
+        return in_pieces(source.pieces(parts[number]), seen)
+
+    with prefetch(made, 0, len(parts), 0 if source.stacked else workers_here()) as ready:
+        for start, stop in chunks:
+            yield _together(islice(ready, -(-(stop - start) // part)), stop - start, device)
+
+
+def _together(parts: Iterable[tuple[Tensor, ...]], total: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Parts of a batch as one, channels last on the device; each is let go before the next is taken."""
+    whole: tuple[Tensor, ...] = ()
+    at = 0
+    for part in parts:
+        if not at:
+            shapes = [(total, *view.shape[1:]) for view in part]
+            whole = tuple(torch.empty(s, device=device, memory_format=torch.channels_last) for s in shapes)
+        for rows, own in zip(whole, part, strict=True):
+            rows[at : at + len(own)] = own
+        at += len(part[0])
+    return whole
 
 
 NOT_DIVISIBLE = "no class has two images, of which one could be held out"

@@ -242,13 +242,13 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:
     """All images of a source in RAM as one tensor on the GPU, if it has room for them."""
-    if device.type != "cuda" or not isinstance(source.read(np.array([0])), Tensor):
+    if device.type != "cuda" or not source.stacked:
         return None
     height, width = source.sizes[0].tolist()
     if not has_room(device, len(source) * source.channels * height * width):
         return None
     images = source.read(np.arange(len(source)))
-    assert isinstance(images, Tensor)  # as the first one was
+    assert isinstance(images, Tensor)
     return images.to(device)
 
 

@@ -55,6 +55,17 @@ def test_it_learns_the_digits() -> None:
     )
 
 
+def test_threads_that_make_the_crops_change_nothing() -> None:
+    few = digits(slice(0, 100))
+    clean = plain(TEST.read(np.arange(len(TEST))), 8, POLICY.mean, POLICY.std)
+    heads = []
+    for workers in (0, 2):
+        net = small()
+        args = few, TEST, lambda source: clean.split(150), POLICY, Finetune(epochs=2, batch=16, lr=1.6)
+        heads.append(finetune(net, net.width, *args, workers=workers).layer.weight)
+    assert torch.equal(*heads) and heads[0].abs().sum() > 0
+
+
 @pytest.mark.slow
 def test_a_transformer_learns_too_by_other_settings() -> None:
     found = tune(tokens(), Finetune(epochs=12, batch=32, lr=2e-2))

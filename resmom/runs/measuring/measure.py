@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmom.data.loader import workers_here
 from resmom.data.source import Source, labels_read
 from resmom.errors import UserError
 from resmom.evaluate import features as frozen_features
@@ -129,19 +130,19 @@ class Ground:
 
     def finetune(self, network: nn.Module, config: Finetune) -> Found:
         policy, half, backbone = self.measured.trained, self.measured.half, backbone_of(network)
-        width, shown = cast(int, backbone.width), self.measured.crop_words
+        width, workers, shown = cast(int, backbone.width), workers_here(), self.measured.crop_words
 
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
             sides = train, self.split.test
-            return finetuning.finetune(backbone, width, *sides, self._clean, policy, seeded, half, shown)
+            return finetuning.finetune(backbone, width, *sides, self._clean, policy, seeded, half, workers, shown)
 
         return self._trained(once, config.seed)
 
     def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
         """Of the network called `name`; its layer is kept in RUN/probes, or the like, after every epoch."""
         policy, half, backbone = self.measured.trained, self.measured.half, backbone_of(network)
-        width, workers, folder = cast(int, backbone.width), torch.get_num_threads(), self.measured.probes
+        width, workers, folder = cast(int, backbone.width), workers_here(), self.measured.probes
 
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)

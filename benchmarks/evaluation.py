@@ -1,0 +1,123 @@
+"""What threads that decode gain where a network is measured on photos.
+
+    python -m benchmarks.evaluation PHOTOS [--photos 256] [--large 12] [--rounds N] [--threads N] [--out FILE]
+
+Photos as they are, spread over the folder, and large ones: photos side by side, as many as fill 4032 x 3024 pixels, as
+JPEGs of quality 90. They become clean images of 224 pixels (`read`) and then features of a ResNet-18 in float32
+(`features`), decoded by the thread that computes (*none*) and by --threads others, in turn. Ratios are of speeds, in
+seconds of the clock of the same round; torch computes with as many threads in both.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.ended import ended
+from benchmarks.formats import large_image, words
+from resmom.data.open import open_data
+from resmom.data.source import Source
+from resmom.errors import UserError
+from resmom.evaluate.features import features
+from resmom.nets.backbones import ResNet, build_backbone
+from resmom.nets.encoder import Encoder
+from resmom.ondisk import write_json
+from resmom.runs import clean
+from resmom.runs.environment import environment, shareable
+from resmom.views.policy import Policy, View
+
+POLICY = Policy((View(size=224),), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ROUNDS, WARM = 8, 1
+
+
+@contextmanager
+def decoding_threads(number: int) -> Iterator[None]:
+    """Clean images are made ahead by so many threads."""
+    with patch.object(clean, "workers_here", lambda: number):
+        yield
+
+
+def read(source: Source) -> int:
+    """All images, made and dropped."""
+    return sum(len(batch) for batch in clean.clean_batches(source, POLICY, torch.device("cpu")))
+
+
+def measure(source: Source, network: nn.Module, threads: int, rounds: int) -> dict[str, Any]:
+    """Seconds of every round for all images, by what was made of them and by the number of threads."""
+    made: dict[str, Callable[[], object]] = {
+        "read": lambda: read(source),
+        "features": lambda: features(network, clean.clean_batches(source, POLICY, torch.device("cpu"))),
+    }
+    seconds: dict[str, dict[str, list[float]]] = {what: {"none": [], "threads": []} for what in made}
+    for number in range(WARM + rounds):
+        for what, make in made.items():
+            for name, count in (("none", 0), ("threads", threads)):
+                with decoding_threads(count):
+                    began = time.perf_counter()
+                    make()
+                    if number >= WARM:
+                        seconds[what][name].append(time.perf_counter() - began)
+    sizes = source.sizes.prod(axis=1) / 1e6
+    return {"images": len(source), "megapixels": float(np.median(sizes)), "seconds": seconds}
+
+
+def ratios(seconds: dict[str, list[float]]) -> list[float]:
+    """Speed with threads over that without, in every round."""
+    return [alone / shared for alone, shared in zip(seconds["none"], seconds["threads"], strict=True)]
+
+
+def table(found: dict[str, Any]) -> str:
+    """Lines of Markdown: a row for each kind of photo."""
+    rows = ["| photos | megapixels, median | read | features |", "|---|---|---|---|"]
+    for own in found.values():
+        told = " | ".join(words(ratios(own["seconds"][what])) for what in ("read", "features"))
+        rows.append(f"| {own['images']} | {own['megapixels']:.2g} | {told} |")
+    return "\n".join(rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="JPEGs, at any depth")
+    parser.add_argument("--photos", type=int, default=256)
+    parser.add_argument("--large", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--threads", type=int, default=0, help="default: as many as torch computes with")
+    parser.add_argument("--out", type=Path, help="a JSON file for all seconds, the machine and the command")
+    options = parser.parse_args(arguments)
+    threads = options.threads or torch.get_num_threads()
+    files = sorted(f for f in options.folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg"))
+    if len(files) < options.photos:
+        raise UserError(f"{options.folder} has {len(files)} JPEGs; --photos {options.photos} needs as many, give fewer")
+    # Spread over the folder: its first photos may all be of one class.
+    chosen = [files[at] for at in np.linspace(0, len(files) - 1, options.photos).astype(int)]
+    network = Encoder(build_backbone(ResNet(18)), nn.Identity()).to(memory_format=torch.channels_last).eval()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        groups = {"small": Path(folder, "small"), "large": Path(folder, "large")}
+        for place in groups.values():
+            place.mkdir()
+        for number, file in enumerate(chosen):
+            (groups["small"] / f"{number:04d}.jpg").symlink_to(file.resolve())
+        for number in range(options.large):
+            large_image(chosen, 7 * number).save(groups["large"] / f"{number:04d}.jpg", quality=90)
+        for name, place in groups.items():
+            if any(place.iterdir()):
+                source = open_data(str(place), ram_limit=0).train
+                found[name] = measure(source, network, threads, options.rounds)
+    print(table(found))
+    if options.out is not None:
+        about = {"what": "decoding for measurements", "threads": threads}
+        write_json(options.out, {**about, **found, "environment": shareable(environment())})
+    return 0
+
+
+if __name__ == "__main__":
+    ended("evaluation", main)
