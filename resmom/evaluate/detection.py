@@ -18,6 +18,7 @@ from resmom.data.annotations.boxes import BoxData, Boxed
 from resmom.data.annotations.labelled import needed, require_size
 from resmom.data.annotations.runlength import filled
 from resmom.data.decode import decode, header
+from resmom.data.loader import prefetch, workers_here
 from resmom.data.order import Order
 from resmom.evaluate.average_precision import Found, Precision, Truth, coco, voc07
 from resmom.evaluate.finetune import parameter_groups
@@ -172,7 +173,11 @@ def detections(model: nn.Module, data: BoxData, config: Detect, device: torch.de
     """
     was = model.training
     model.eval()
-    found = [detected(model, _pixels(image), config, device, image.masks is not None) for image in data.images]
+    with prefetch(lambda at: _pixels(data.images[at]), 0, len(data.images), workers_here()) as decoded:
+        found = [
+            detected(model, pixels, config, device, image.masks is not None)
+            for image, pixels in zip(data.images, decoded, strict=True)
+        ]
     model.train(was)
     return found
 

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as T
 from resmom.data.annotations.labelled import needed
 from resmom.data.annotations.masks import MaskData, Masked, labels
 from resmom.data.decode import decode
+from resmom.data.loader import prefetch, workers_here
 from resmom.evaluate.overlap import Overlap, confusion
 
 
@@ -58,8 +59,14 @@ def overlap(votes: Votes, data: MaskData, side: int, longest: int, device: torch
     Raises ValueError for votes that are not finite.
     """
     total = np.zeros((len(data.classes), len(data.classes)), dtype=np.int64)
-    for image in data.images:
-        total += confusion(labels(image), named(votes, image, side, longest, device), len(data.classes))
+
+    def made(at: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[np.ndarray, "h w"]]:
+        image = data.images[at]
+        return read(image, factor(image.size, side, longest)), labels(image)
+
+    with prefetch(made, 0, len(data.images), workers_here()) as ready:
+        for image, (pixels, truth) in zip(data.images, ready, strict=True):
+            total += confusion(truth, _named(votes, pixels, image, device), len(data.classes))
     return Overlap(total)
 
 
@@ -68,7 +75,13 @@ def named(votes: Votes, image: Masked, side: int, longest: int, device: torch.de
 
     Raises ValueError for votes that are not finite.
     """
-    said = most_votes(votes, read(image, factor(image.size, side, longest)), image.size, device)
+    return _named(votes, read(image, factor(image.size, side, longest)), image, device)
+
+
+def _named(
+    votes: Votes, pixels: UInt8[Tensor, "3 _ _"], image: Masked, device: torch.device
+) -> Int64[np.ndarray, "h w"]:
+    said = most_votes(votes, pixels, image.size, device)
     if said is None:
         raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
     return said
