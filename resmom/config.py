@@ -60,7 +60,8 @@ class Run:
     recipe: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe this run began as."""
     init: str = ""
-    """File of backbone weights to start from (.safetensors, torch file, run's checkpoint); empty for random ones."""
+    """Backbone weights to start from: a file (.safetensors, torch file, run's checkpoint), or timm:NAME for published
+    ones, which are downloaded; empty for random ones."""
     method: MethodConfig = field(default_factory=MoCoV3)
     backbone: BackboneConfig = field(default_factory=ResNet)
     policy: Policy = field(default_factory=mocov3_imagenet)

@@ -50,7 +50,7 @@ def _recipes() -> str:
     return textwrap.fill(", ".join(RECIPES), 100, initial_indent="  ", subsequent_indent="  ")
 
 
-USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init FILE] [OPTIONS]
+USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init WEIGHTS] [OPTIONS]
        resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]
        resmom pretrain RUN --out DIR [OPTIONS]
        resmom pretrain FILE.json --data DATA --out DIR [OPTIONS]
@@ -60,6 +60,8 @@ folder of another run: a new one with its settings, on its images unless --data 
 `resmom recipes show NAME` prints them, or is a run.json.
 
 The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
+  --init WEIGHTS             start from weights: a file, or timm:NAME (as in timm:resnet50.a1_in1k), published ones
+                             that are downloaded once
   --backbone NAME            {BACKBONES}
   --method NAME              {", ".join(METHODS)}
   --image-size N             side of the views in pixels, and of the image that a transformer is made for

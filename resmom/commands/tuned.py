@@ -15,7 +15,7 @@ from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.finetuned.tuning import Measured
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
-from resmom.runs.settling.recognise import by_name
+from resmom.runs.settling.recognise import by_name, recognise
 from resmom.which import Which
 
 
@@ -52,7 +52,8 @@ class Tuned:
     def usage(self) -> str:
         verb = self.verb
         return f"""usage: resmom {verb} train RUN --data DATA … --test DATA … --out OUT [--recipe NAME] [OPTIONS]
-       resmom {verb} train --backbone NAME [--init FILE] --data DATA … --test DATA … --out OUT [OPTIONS]
+       resmom {verb} train --init FILE|timm:NAME --data DATA … --test DATA … --out OUT [--backbone NAME] [OPTIONS]
+       resmom {verb} train --backbone NAME --data DATA … --test DATA … --out OUT [OPTIONS]
        resmom {verb} resume OUT
        resmom {verb} evaluate OUT [--data DATA …]
 
@@ -93,6 +94,8 @@ recipes: {", ".join(self.recipes)}
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         try:
             body = by_name(a.backbone, a.init) if a.backbone else None
+            if a.run is None and a.init and body is None:
+                body = recognise(a.init)
         except ValueError as error:
             raise UserError(f"{error}{self.unfit}") from error
         set_process(a.machine)
@@ -116,7 +119,7 @@ recipes: {", ".join(self.recipes)}
             ("out", _help(Path | None, f"The folder for the {self.things}: new, or empty."), None),
             ("network", Which, "both"),
             ("random", _help(bool, f"Also {self.random} of the same backbone, for comparison."), False),
-            ("backbone", _help(str, "Instead of a run: a backbone by name."), ""),
+            ("backbone", _help(str, "Instead of a run: a backbone by name, random but for --init."), ""),
             ("init", _help(str, _INIT), ""),
             *_ALWAYS,
             ("settings", Flat[type(recipe)], field(default=recipe)),  # type: ignore[misc]
@@ -155,7 +158,10 @@ def _told(name: str, kind: Any, words: str) -> tuple[str, Any, Any]:
     return name, _help(kind, words), ()
 
 
-_INIT = "The weights of that backbone (.safetensors, torch file, run's checkpoint); random ones without it."
+_INIT = (
+    "Instead of a run: weights (.safetensors, torch file, run's checkpoint, or timm:NAME for published ones), of the "
+    "backbone that is named, or recognised."
+)
 _ALWAYS: list[tuple[str, Any, Any]] = [
     ("machine", Flat[Machine], field(default_factory=Machine)),
     ("json", _help(bool, "Print the results as JSON."), False),

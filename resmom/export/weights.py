@@ -25,6 +25,7 @@ class About:
     `architecture`: the backbone's configuration as plain values, its kind included, or the name of a module of the
     user's own. `step`: of the run, None for weights without a run. `mean` and `std`, per channel of pixels in
     [0, 1]: what the network was trained to see. `side`: of the views, in pixels; `resize`: how images were resized.
+    `source`: who published the weights, where that was not a run.
     """
 
     network: str
@@ -34,6 +35,7 @@ class About:
     std: tuple[float, ...]
     side: int
     resize: Interpolation = "bilinear"
+    source: str = ""
 
     def metadata(self) -> dict[str, str]:
         """As safetensors holds it: texts; numbers and the architecture as JSON."""
@@ -49,6 +51,7 @@ class About:
             "std": json.dumps(self.std),
             "image_size": str(self.side),
             "resize": self.resize,
+            **({"source": self.source} if self.source else {}),
         }
 
 

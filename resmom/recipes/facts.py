@@ -16,12 +16,14 @@ KEPT = 6
 @dataclass(frozen=True)
 class Seen:
     """What a network was trained to see: mean and deviation per channel, in [0, 1], the side of its views, and how
-    images were resized to it, None where that is not known."""
+    images were resized to it, None where that is not known. `fixed`: whether a run that goes on from there keeps the
+    side; published weights are fine-tuned at any that they take."""
 
     mean: Numbers
     std: Numbers
     side: int
     resize: Interpolation | None = None
+    fixed: bool = True
 
 
 @dataclass(frozen=True)

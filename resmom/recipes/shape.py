@@ -25,7 +25,7 @@ def side_of(facts: Facts) -> tuple[int, str]:
         return facts.view, f"asked for; derived: {derived}"
     if isinstance(facts.backbone, MoCoViT) and facts.init:
         return facts.backbone.image, "the size that the transformer was made for, to which its positions are fixed"
-    if facts.seen is not None:
+    if facts.seen is not None and facts.seen.fixed:
         return facts.seen.side, f"what the network in {facts.init} was trained at, as the file says"
     cap = 224 if facts.gpu else (96 if facts.init else 64)
     if facts.backbone is not None and (facts.init or isinstance(facts.backbone, Timm)):

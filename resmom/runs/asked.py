@@ -7,7 +7,6 @@ that.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from resmom.config import Run, from_json, to_json
@@ -16,6 +15,7 @@ from resmom.methodconfig import METHODS
 from resmom.rundir import RunDir
 from resmom.runs.options import difference_words, differing, option_values
 from resmom.runs.settling.offer import Asked, base_of
+from resmom.runs.settling.published import placed
 
 BY_TIME = ("train.epochs", "train.steps", "train.warmup_epochs", "train.warmup_steps", "train.micro_batch")
 """What a time to fit into changes of a recipe, beside how often it measures and saves."""
@@ -49,7 +49,7 @@ def _difference(written: Mapping[str, Any], asked: Asked) -> str:
     if base is not None:
         timed = asked.seconds is not None or "time" in then
         wanted = asked.change(base)
-        wanted = replace(wanted, init=_place(wanted.init))
+        wanted = replace(wanted, init=placed(wanted.init))
         names = [name for name in differing(run, wanted) if not (timed and _by_time(name))]
         if names:
             return difference_words(option_values(run), option_values(wanted), names)
@@ -73,7 +73,7 @@ def _changes(reference: Run, asked: Asked) -> dict[str, Any]:
     values = option_values(wanted)
     found = {name: values[name] for name in differing(reference, wanted) if name in values and name != "init"}
     if asked.init:
-        found["init"] = _place(asked.init)
+        found["init"] = placed(asked.init)
     if asked.backbone is not None:
         found["backbone"] = to_json(replace(reference, backbone=asked.backbone))["backbone"]
     if asked.method is not None:
@@ -85,8 +85,3 @@ def _changes(reference: Run, asked: Asked) -> dict[str, Any]:
 
 def _by_time(name: str) -> bool:
     return name in BY_TIME or name.startswith("log.")
-
-
-def _place(file: str) -> str:
-    """A file of weights as run.json has it; empty where none is named."""
-    return str(Path(file).resolve()) if file else ""

@@ -22,7 +22,8 @@ from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
 from resmom.runs.origin import fresh_backbone
 from resmom.runs.own import module_name
-from resmom.runs.settling.recognise import by_name, exported_words, own_word, recognise, seen, start_weights
+from resmom.runs.settling.published import weights_file
+from resmom.runs.settling.recognise import by_name, origin_words, own_word, recognise, seen, start_weights
 from resmom.runs.shown import shown, usual
 from resmom.runs.sized import Sized, refusal, require_side, require_taken
 from resmom.views.policy import Policy
@@ -154,13 +155,13 @@ def bare(
         config, native = (fitted if isinstance(backbone, str) else with_image)(config, side), side
     body = _built(config, module, (channels, side, side), seed)
     what, told = _filled(body, init, config, seed)
-    if init and backbone is None and config is not None and own_word(Path(init)) is None:
+    if init and backbone is None and config is not None and own_word(weights_file(init)) is None:
         told.append(_recognised(config))
     name = module_name(body.body) if config is None else name_of(config)
     _require_size(Sized(body, config, name, channels, f"at {native} pixels"), side, native)
     place = default_device(device)
     kind: Alone = "init" if init else "given" if module is not None else "random"
-    file = Path(init) if init else None
+    file = weights_file(init) if init else None
     return Bare(kind, what, config, _encoder(body, place), policy, (*told, sentence), file, device=place)
 
 
@@ -210,8 +211,8 @@ def _filled(body: Backbone, init: str, config: BackboneConfig | None, seed: int)
             raise ConfigError(str(error).replace("--backbone.stem", "--stem")) from error
         # Without the folder: what is printed and kept may be passed on.
         told = [replace(taken, path=Path(taken.path.name)).words]
-        words = exported_words(init)
-        return f"{Path(init).name}, {kind}", [*told, f"exported by resmom: {words}"] if words else told
+        words = origin_words(init)
+        return f"{Path(init).name}, {kind}", [*told, words] if words else told
     if config is None:
         return f"{kind}, given from Python", [f"the weights of {kind} as they were given from Python"]
     return f"random weights of {kind}", [f"random weights of {kind}, seed {seed}: nothing was learned"]

@@ -13,7 +13,8 @@ class Instead:
     """Which weights are meant, and what they were trained to see where nothing says it."""
 
     init: str = ""
-    """Instead of RUN: a file of weights, whoever wrote it (.safetensors, torch file, run's checkpoint)."""
+    """Instead of RUN: a file of weights, whoever wrote it (.safetensors, torch file, run's checkpoint), or timm:NAME
+    for published ones, which are downloaded."""
     backbone: str = ""
     """Instead of RUN: what --init has the weights of, if it is none of the common ones; without --init, random weights
     of it, as a floor."""

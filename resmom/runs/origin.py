@@ -47,9 +47,9 @@ def backbones(origin: Origin, seed: int, task: str) -> Backbones:
     `task` is what they are for, in a word that begins the sentence about grey images.
     """
     if (origin.run is None) == (origin.backbone is None):
-        raise ConfigError("give a RUN, or --backbone NAME (with --init FILE for its weights), and not both")
+        raise ConfigError("give a RUN, or --init FILE for weights or --backbone NAME for random ones, and not both")
     if origin.run is not None and origin.init:
-        raise ConfigError("--init goes with --backbone; of a RUN the run's own weights are taken")
+        raise ConfigError("--init is instead of a RUN, of which the run's own weights are taken; leave one of them out")
     found = _of_file(origin, seed) if origin.backbone is not None else _of_run(origin, seed)
     if len(found.mean) != 3:
         raise ConfigError(f"{task} reads colour images, but the network was trained on {len(found.mean)} channel(s)")

@@ -23,6 +23,7 @@ from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.limits import usable_cores
 from resmom.runs.machine import Machine, Trainer
 from resmom.runs.settling.offer import Asked
+from resmom.runs.settling.published import placed
 from resmom.runs.settling.rehearsal import rehearse
 from resmom.runs.settling.settle import Settled, require_sound, settle
 
@@ -59,8 +60,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     if asked.base is not None:
         require_compilable(asked.change(asked.base).method, how)
     settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
-    if settled.run.init:  # whoever resumes may stand in another folder
-        settled = replace(settled, run=replace(settled.run, init=str(Path(settled.run.init).resolve())))
+    settled = replace(settled, run=replace(settled.run, init=placed(settled.run.init)))
     if own.method is None:
         require_compilable(settled.run.method, how)
     require_batch(settled.run, opened)

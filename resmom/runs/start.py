@@ -9,19 +9,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from resmom.config import ConfigError
 from resmom.errors import RunDirError
 from resmom.ondisk import write_whole
 from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
+from resmom.runs.settling.published import weights_file
 from resmom.train.state import student_of
 
 
 def content_of(file: str) -> str:
     """The beginning of the SHA-256 of a file of weights; empty where it cannot be read, or none is named."""
     try:
-        with Path(file).open("rb") as opened:
+        with weights_file(file).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
-    except OSError:
+    except (OSError, ConfigError):
         return ""
 
 

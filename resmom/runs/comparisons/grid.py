@@ -26,6 +26,7 @@ from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.combine import Settings, combinations, of_term
 from resmom.runs.options import changed, differing
 from resmom.runs.own import OwnEach
+from resmom.runs.settling.published import placed
 
 SEEDS = (0, 1, 2)
 """One seed tells nothing of its spread, and two almost nothing."""
@@ -105,8 +106,8 @@ class Grid:
             check(run)
         except ValueError as error:
             raise ConfigError(f"arm {arm}: {error}") from error
-        init = str(Path(run.init).resolve()) if run.init else ""  # as the run folder will have it
-        return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=init)
+        # The weights as the run folder will have them.
+        return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=placed(run.init))
 
 
 def _no_effect(run: Run, settings: Settings) -> str:

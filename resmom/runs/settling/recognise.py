@@ -31,6 +31,7 @@ from resmom.nets.weightfile import WeightsError, read_weights
 from resmom.recipes.facts import Seen
 from resmom.recipes.side import with_image
 from resmom.recipes.words import named
+from resmom.runs.settling.published import weights_file
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18),
@@ -52,7 +53,7 @@ def recognise(path: str) -> BackboneConfig:
     others' by width and depth alone, with DeiT's number of heads. Raises ConfigError if the file cannot be read, or is
     that of another backbone, which must then be named.
     """
-    file = Path(path)
+    file = weights_file(path)
     try:
         said = own_word(file)
         if said is not None:
@@ -109,9 +110,9 @@ def start_weights(
     views of some size are made, which a transformer must fit.
     """
     try:
-        return load_backbone(backbone, path)
+        return load_backbone(backbone, weights_file(path))
     except MisfitError as error:
-        said = own_word(Path(path))
+        said = own_word(weights_file(path))
         if said is None or asked is None or named(said) == named(asked):
             raise ConfigError(f"init: {error}") from error
         settings = "(--backbone.widths and the like)"
@@ -136,10 +137,10 @@ def by_name(name: str, init: str = "") -> BackboneConfig:
         raise ConfigError(str(error)) from error
     if not init:
         return asked
-    said = own_word(Path(init))
+    said = own_word(weights_file(init))
     if said is not None:
         return asked if name_of(said) != name_of(asked) else said
-    found = filed_vit(init) if isinstance(asked, MoCoViT | DinoViT | Timm) else None
+    found = filed_vit(weights_file(init)) if isinstance(asked, MoCoViT | DinoViT | Timm) else None
     return asked if found is None else _cut(name, found)
 
 
@@ -150,7 +151,7 @@ def _image(backbone: BackboneConfig) -> str:
 
 def seen(path: str) -> Seen | None:
     """What the network of a file was trained to see; None where the file does not say."""
-    file = Path(path)
+    file = weights_file(path)
     try:
         if file.suffix == ".safetensors":
             said = _metadata(file)
@@ -158,7 +159,7 @@ def seen(path: str) -> Seen | None:
                 return None
             resize: Any = said.get("resize")  # files of earlier versions do not say
             mean, std = (tuple(json.loads(said[name])) for name in ("mean", "std"))
-            return Seen(mean, std, int(said["image_size"]), resize)
+            return Seen(mean, std, int(said["image_size"]), resize, fixed="source" not in said)
         policy = from_json(load_checkpoint(file, mapped=True)["run"]).policy
     except (CheckpointError, ConfigError, KeyError):
         return None
@@ -166,14 +167,17 @@ def seen(path: str) -> Seen | None:
     return Seen(policy.mean, policy.std, first.size, first.interpolation)
 
 
-def exported_words(path: str) -> str:
-    """What an exported file says that its weights are, as the end of a sentence; empty for other files."""
-    said = _metadata(Path(path))
+def origin_words(path: str) -> str:
+    """What a file of ours says that its weights are, as a sentence; empty for other files."""
+    said = _metadata(weights_file(path))
     if "resmom_format" not in said:
         return ""
+    if "source" in said:
+        return f"published weights: {said['source']}"
+    what = f"the {said['network']} of a run at step {said['step']}" if "step" in said else "weights without a run"
     if said["network"] == "random":
-        return "random weights, of which nothing was learned"
-    return f"the {said['network']} of a run at step {said['step']}" if "step" in said else "weights without a run"
+        what = "random weights, of which nothing was learned"
+    return f"exported by resmom: {what}"
 
 
 def _metadata(file: Path) -> dict[str, str]:

@@ -1,0 +1,161 @@
+"""Published weights by their names: out of timm, into a file of ours, with what they were made for."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from resmom import weights
+from resmom.commands import compare, evaluate, pretrain, resume
+from resmom.commands.detect import DETECT
+from resmom.config import ConfigError
+from resmom.nets.backbones import ResNet, Timm
+from resmom.ondisk import read_lines
+from resmom.rundir import RunDir
+from resmom.runs.finetuned.tuned import Ended
+from resmom.runs.origin import Origin
+from resmom.runs.settling.published import placed, weights_file, weights_folder
+from resmom.runs.settling.recognise import own_word, recognise, seen
+from tests.runs.crash import write_images
+
+RESNET, VIT = "resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache as a download leaves it, without a network; and a folder of ours that is empty."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("RESMOM_WEIGHTS", str(tmp_path / "kept"))
+    return cache
+
+
+def publish(hub: Path, name: str) -> torch.nn.Module:
+    """Put a model with its head, as timm publishes it, into the cache."""
+    torch.manual_seed(0)
+    model: torch.nn.Module = timm.create_model(name, pretrained=False)
+    for parameter in model.parameters():  # so that no position or class token is zero
+        parameter.data += 0.01
+    place = hub / f"models--timm--{name}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("f00d")
+    (place / "snapshots" / "f00d").mkdir(parents=True)
+    save_file(model.state_dict(), place / "snapshots" / "f00d" / "model.safetensors")
+    return model.eval()
+
+
+def test_a_path_is_its_own(tmp_path: Path) -> None:
+    assert weights_file(tmp_path / "w.pth") == tmp_path / "w.pth" and weights_file("w.pth") == Path("w.pth")
+    assert placed("") == "" and placed("w.pth") == str(Path("w.pth").resolve()) and placed("timm:a.b") == "timm:a.b"
+
+
+def test_published_weights_become_a_file_that_says_what_it_holds(hub: Path) -> None:
+    model = publish(hub, RESNET)
+    file = weights_file(f"timm:{RESNET}")
+    assert file == weights_folder() / f"timm-{RESNET}.safetensors" and file.parent.name == "kept"
+    assert own_word(file) == ResNet(18) == recognise(f"timm:{RESNET}")
+    found = seen(f"timm:{RESNET}")
+    assert found is not None and (found.side, found.resize, found.fixed) == (224, "bicubic", False)
+    assert found.mean == timm.get_pretrained_cfg(RESNET).mean
+    views = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        said = weights(f"timm:{RESNET}", device="cpu").network()(views).h
+        expected = model.forward_head(model.forward_features(views), pre_logits=True)
+    assert torch.allclose(said, expected, rtol=1e-5)  # ours computes channels last
+
+
+def test_the_second_time_nothing_is_asked_of_the_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(hub, RESNET)
+    file = weights_file(f"timm:{RESNET}")
+    monkeypatch.setattr(timm, "create_model", lambda *args, **more: pytest.fail("made again"))
+    assert weights_file("timm:resnet18") == file  # the tag that timm takes by itself
+    assert timm.get_pretrained_cfg("resnet18").tag == "a1_in1k"
+
+
+def test_a_transformer_is_seen_at_a_usual_size_and_taken_at_others(hub: Path) -> None:
+    model = publish(hub, VIT)
+    assert own_word(weights_file(f"timm:{VIT}")) == Timm("vit_tiny_patch16_224")
+    views = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        said = weights(f"timm:{VIT}", device="cpu").network()(views).h
+        assert torch.allclose(said, model.forward_head(model.forward_features(views), pre_logits=True), atol=1e-5)
+
+
+def test_of_a_network_for_larger_images_the_usual_size_and_where_it_is_from(hub: Path) -> None:
+    name = "vit_tiny_patch16_384.augreg_in21k_ft_in1k"
+    publish(hub, name)
+    found = seen(f"timm:{name}")
+    assert found is not None and found.side == 224
+    told = " ".join(weights(f"timm:{name}", device="cpu").told)
+    assert f"{name} as timm publishes it (licence apache-2.0; made for images of 384 pixels)" in told
+
+
+def test_names_that_timm_does_not_have(hub: Path) -> None:
+    with pytest.raises(ConfigError, match=r"timm has no model 'resnet19'.*near it: .*resnet18"):
+        weights_file("timm:resnet19")
+    with pytest.raises(ConfigError, match=r"no published weights of resnet18 with the tag 'mine'; there are a1_in1k"):
+        weights_file("timm:resnet18.mine")
+    with pytest.raises(ConfigError, match=r"timm has no model ''"):
+        weights_file("timm:")
+    bare = next(name for name in timm.list_models() if not timm.list_pretrained(f"{name}.*"))
+    with pytest.raises(ConfigError, match=f"no published weights of {bare}$"):
+        weights_file(f"timm:{bare}")
+
+
+def test_without_a_network_what_to_do_is_said_and_nothing_is_left(hub: Path) -> None:
+    with pytest.raises(ConfigError, match=r"neither in .*kept nor could they be downloaded .*--out FOLDER"):
+        weights_file(f"timm:{RESNET}")
+    assert not weights_folder().exists()
+    with pytest.raises(ConfigError, match="could they be downloaded"):
+        evaluate.main(["--init", f"timm:{RESNET}", "--data", "x"])
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_them_by_name_and_goes_on_without_them(hub: Path, tmp_path: Path) -> None:
+    model = publish(hub, VIT)
+    images, out = write_images(tmp_path / "images.npz", 64), tmp_path / "run"
+    call = ["--data", str(images), "--out", str(out), "--init", f"timm:{VIT}", "--train.steps", "2"]
+    call += ["--train.batch", "8", "--quiet", "--device", "cpu"]
+    assert pretrain.main([*call, "--image-size", "32"]) == 0
+    written = RunDir(out).written()
+    assert written["run"]["init"] == f"timm:{VIT}" and written["init"]
+    assert written["run"]["backbone"] == {"kind": "Timm", "name": "vit_tiny_patch16_224", "image": 32}
+    assert written["run"]["policy"]["mean"] == list(timm.get_pretrained_cfg(VIT).mean)
+    start = load_file(RunDir(out).start)
+    assert torch.equal(start["body.blocks.3.mlp.fc1.weight"], model.state_dict()["blocks.3.mlp.fc1.weight"])
+    assert pretrain.main([*call, "--image-size", "32", "--or-resume"]) == 0  # it is finished
+    shutil.rmtree(weights_folder())
+    shutil.rmtree(hub)
+    assert evaluate.main([str(out), "--data", str(images), "--device", "cpu"]) == 0
+    assert resume.main([str(out), "--device", "cpu"]) == 0
+
+
+@pytest.mark.slow
+def test_arms_of_a_comparison_may_start_from_them(hub: Path, tmp_path: Path) -> None:
+    publish(hub, RESNET)
+    images, out = write_images(tmp_path / "images.npz"), tmp_path / "grid"
+    call = ["mocov3_cifar100_r18", "--data", str(images), "--out", str(out), "--seeds", "0", "--init"]
+    call += [f"timm:{RESNET}", "--backbone.stem", "imagenet", "--vary", "residual.weight=0,1", "--device", "cpu"]
+    assert compare.main([*call, "--train.epochs", "1", "--train.warmup-epochs", "0", "--train.batch", "8"]) == 0
+    lines = read_lines(out / "cells.jsonl")
+    assert [line["run"]["init"] for line in lines] == [f"timm:{RESNET}"] * 2
+    assert lines[0]["init"] == lines[1]["init"] != ""
+
+
+def test_what_is_fine_tuned_may_be_named_by_its_weights_alone(hub: Path, tmp_path: Path) -> None:
+    publish(hub, RESNET)
+    asked: list[Origin] = []
+
+    def train(settings: object, origin: Origin, *more: object) -> Ended:
+        asked.append(origin)
+        return Ended(tmp_path, [], None)
+
+    call = ["train", "--init", f"timm:{RESNET}", "--data", "x", "--out", str(tmp_path / "out"), "--quiet"]
+    assert replace(DETECT, train=train).main(call) == 0
+    assert asked[0].backbone == ResNet(18) and asked[0].init == f"timm:{RESNET}" and asked[0].run is None
