@@ -16,7 +16,7 @@ from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
 from resmom.data.files import FileSource
 from resmom.data.huggingface import is_dataset, open_dataset
-from resmom.data.labelwords import renumbered
+from resmom.data.labelwords import number_alike
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest, require_known_classes
 
@@ -157,9 +157,8 @@ def _test(images: object, train: Source) -> Source:
         raise DataError(
             f"the training images have {train.channels} channel(s), those of test {test.channels}; give both the same"
         )
-    if _names_classes(train) and _names_classes(test) and test.classes != train.classes:
-        test.labels = renumbered(test.labels, test.classes, train.classes, "the test Dataset")
-        test.classes = train.classes
+    if _names_classes(train) and _names_classes(test):
+        number_alike(train, test, "the test Dataset")
     require_known_classes(train, test, "test")
     return test
 

@@ -3,6 +3,7 @@
 The package `datasets` (extra `datasets`) reads and maps them; the images are then decoded as files are.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from resmom.data.byfolder import TEST_NAMES, kind_of, preferred, source_name
 from resmom.data.files import RAM_LIMIT, FileSource
-from resmom.data.labelwords import classes_among, labels_among, renumbered
+from resmom.data.labelwords import classes_among, labels_among, number_alike
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, Index, Source, digest, require_known_classes
+from resmom.data.source import Data, DataError, Index, digest, require_known_classes
 from resmom.data.store import Names, Numbers, Store
 from resmom.extras import importable
 
@@ -95,29 +96,27 @@ def open_dataset(
         raise DataError(f"{whose} has the splits {', '.join(splits)}, and none is train; give the one to train on")
     several = len(splits) > 1
 
+    @functools.cache
+    def labels(split: str) -> tuple[Index | None, tuple[str, ...]]:
+        return _labels_and_classes(splits[split].with_format(None), whose)
+
     def source(split: str) -> FileSource:
         named = source_name(name, split if several else "", shorter_side)
-        return _source(splits[split], named, where, ram_limit, shorter_side, whose)
+        store = _rows(splits[split], named, where, shorter_side, whose)
+        return FileSource(named, store, *labels(split), ram_limit)
 
     # What is not chosen is not opened: that reads every header, and may hold all pixels.
     train, tests = source("train"), [split for split in TEST_NAMES if split in splits]
-    labelled = {split: train.labels is not None and _labelled(splits[split], whose) for split in tests}
-    chosen = preferred(labelled)
+    chosen = preferred({split: train.labels is not None and labels(split)[0] is not None for split in tests})
     test = None if chosen is None else source(chosen)
     if test is not None:
-        _number_alike(train, test, f"the split {chosen} of {whose}")
+        number_alike(train, test, f"the split {chosen} of {whose}")
+        require_known_classes(train, test, f"the split {chosen} of {whose}")
     left_out = sum(len(part) for split, part in splits.items() if split not in ("train", chosen))
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""
     origin = f"{name}, no test split" if chosen is None else f"train and {chosen} of {name}"
     return Data(train, test, f"{origin}{more}", outside=outside)
-
-
-def _number_alike(train: Source, test: Source, whose: str) -> None:
-    """Number the classes of a test split as training does, by their names. Raises `DataError`, see `renumbered`."""
-    if test.labels is not None and train.labels is not None and test.classes != train.classes:
-        test.labels, test.classes = renumbered(test.labels, test.classes, train.classes, whose), train.classes
-    require_known_classes(train, test, whose)
 
 
 @final
@@ -154,7 +153,7 @@ class Rows(Store):
         return digest([str(len(rows)).encode(), *(self.content(at) for at in chosen.tolist())]).encode()
 
 
-def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: int, whose: str) -> FileSource:
+def _rows(dataset: Any, name: str, where: Path, shorter_side: int, whose: str) -> Rows:
     if len(dataset) == 0:
         raise DataError(f"{name} is empty; at least one image is needed")
     plain = dataset.with_format(None)
@@ -165,23 +164,17 @@ def _source(dataset: Any, name: str, where: Path, ram_limit: int, shorter_side: 
             f"{whose} has no column of the feature Image; it has {columns}: make one of it, "
             'dataset.cast_column("image", datasets.Image())'
         )
-    store = Rows(plain.cast_column(image, type(plain.features[image])(decode=False)), image, where, shorter_side)
-    return FileSource(name, store, *_labels_and_classes(plain, name, whose), ram_limit)
+    return Rows(plain.cast_column(image, type(plain.features[image])(decode=False)), image, where, shorter_side)
 
 
-def _labelled(dataset: Any, whose: str) -> bool:
-    """Whether any row has a label."""
-    return _labels_and_classes(dataset.with_format(None), "", whose)[0] is not None
-
-
-def _labels_and_classes(plain: Any, name: str, whose: str) -> tuple[Index | None, tuple[str, ...]]:
+def _labels_and_classes(plain: Any, whose: str) -> tuple[Index | None, tuple[str, ...]]:
     label = _column(plain, "ClassLabel", ("label", "fine_label"), whose)
     if label is None:
-        return _by_value(plain, name)
+        return _by_value(plain, whose)
     return _labels(plain, label), tuple(plain.features[label].names)
 
 
-def _by_value(plain: Any, name: str) -> tuple[Index | None, tuple[str, ...]]:
+def _by_value(plain: Any, whose: str) -> tuple[Index | None, tuple[str, ...]]:
     """Labels and classes where a column of plain whole numbers or words is called as one of labels is.
 
     Not where there are as many classes as images, or nearly: those are captions, or what images are called.
@@ -195,7 +188,7 @@ def _by_value(plain: Any, name: str) -> tuple[Index | None, tuple[str, ...]]:
     classes = classes_among(words)
     if len(classes) > len(words) / 2:
         return None, ()
-    return labels_among(words, classes, f"images of {name}"), classes
+    return labels_among(words, classes, f"images of {whose}"), classes
 
 
 def _labels(plain: Any, column: str) -> Index | None:

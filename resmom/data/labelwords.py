@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resmom.data.source import DataError, Index
+from resmom.data.source import DataError, Index, Source
 
 
 def classes_among(words: Sequence[str]) -> tuple[str, ...]:
@@ -32,7 +32,15 @@ def labels_among(words: Sequence[str], classes: tuple[str, ...], whose: str) -> 
     return np.array([number_of[word] for word in words], dtype=np.int64) if any(words) else None
 
 
-def renumbered(labels: Index, classes: tuple[str, ...], known: tuple[str, ...], whose: str) -> Index:
+def number_alike(train: Source, test: Source, whose: str) -> None:
+    """Number the classes of test images as those of training, by the names of both. Where training images have no
+    labels, nothing contradicts those of the others. Raises `DataError`, see `_renumbered`.
+    """
+    if test.labels is not None and train.labels is not None and test.classes != train.classes:
+        test.labels, test.classes = _renumbered(test.labels, test.classes, train.classes, whose), train.classes
+
+
+def _renumbered(labels: Index, classes: tuple[str, ...], known: tuple[str, ...], whose: str) -> Index:
     """Numbers into `classes` as numbers into `known`, by the names of both; -1 stays.
 
     Raises `DataError` for labels, which are `whose`, of classes that `known` does not name.

@@ -141,6 +141,15 @@ def test_rows_without_labels_have_none() -> None:
         as_data(made(0, 1), labelled(-1))
 
 
+def test_a_labelled_test_split_of_unlabelled_images_keeps_its_classes(tmp_path: Path) -> None:
+    for number, train in enumerate((made(3, 4).remove_columns("label"), labelled(None, -1))):
+        train.save_to_disk(tmp_path / f"{number}")
+        for images in (train, open_data(tmp_path / f"{number}").train):
+            data = as_data(images, made(2, 0, names=["cow", "dog", "cat"]))
+            assert data.train.labels is None
+            assert data.test is not None and data.test.classes == ("cow", "dog", "cat") and labels(data.test) == [2, 0]
+
+
 def test_a_split_called_valid_is_for_testing_and_what_is_left_out_is_told() -> None:
     data = as_data(datasets.DatasetDict(train=made(0, 1), valid=made(1)))
     assert data.test is not None and labels(data.test) == [1]
