@@ -8,7 +8,7 @@ from typing import Any
 from resmom import dist
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
-from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm, cut_of, patch_of
+from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm, cut_of, patch_of, whole_sides
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd
 from resmom.views.policy import SMALLEST, resized
 
@@ -83,11 +83,9 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
     if patch < 1:
         raise ConfigError(f"backbone.patch is {patch}; it must be at least 1 pixel, and 16 is usual")
     if image < patch or image % patch:
-        below = image - image % patch
-        near = [side for side in (below, below + patch) if side > 0]
         raise ConfigError(
             f"backbone.image {image} is not a multiple of backbone.patch {patch}; set --image-size to "
-            f"{' or '.join(map(str, near))}, or another backbone.patch"
+            f"{whole_sides(image, patch)}, or another backbone.patch"
         )
     for number, view in enumerate(run.policy.views):
         if number < run.method.traits.views and view.size != image:
@@ -102,13 +100,12 @@ def _check_whole(run: Run, patch: int, named: str) -> None:
     """Refuse views that are no whole number of patches. `named`: the patch, in words."""
     for number, view in enumerate(run.policy.views):
         if view.size % patch:
-            below = view.size - view.size % patch
-            near = " or ".join(str(side) for side in (below, below + patch) if side > 0)
             whole = number < run.method.traits.views
             remedy = "--image-size" if whole else f"--policy.views.{number}.size"
             alike = "" if whole or number == len(run.policy.views) - 1 else ", and the views after it alike"
             raise ConfigError(
-                f"view {number} has side {view.size}, which is not a multiple of {named}; set {remedy} to {near}{alike}"
+                f"view {number} has side {view.size}, which is not a multiple of {named}; set {remedy} to "
+                f"{whole_sides(view.size, patch)}{alike}"
             )
 
 

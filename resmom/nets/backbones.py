@@ -196,15 +196,9 @@ def cut_of(backbone: BackboneConfig) -> tuple[int, int] | None:
     match backbone:
         case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
             return image, patch
-        case Timm(name=name, image=asked):
-            from resmom.nets.timms import patches_of
-
-            made_for = patches_of(name)
-            if made_for is None:
-                return None
-            image = asked or made_for.image
+        case Timm():
             # Of images that are no whole patches timm's leave the rest out, and then they take no other size.
-            return (image, made_for.patch) if image % made_for.patch == 0 else None
+            return None if unseen_of(backbone) is not None else _cut_by_timm(backbone)
         case _:
             return None
 
@@ -212,13 +206,22 @@ def cut_of(backbone: BackboneConfig) -> tuple[int, int] | None:
 def unseen_of(backbone: BackboneConfig) -> tuple[int, int] | None:
     """The pixels that a Vision Transformer of timm's leaves out at the right and lower edge of its images, which are no
     whole patches, and the side of a patch. None for all others."""
-    if not isinstance(backbone, Timm):
-        return None
+    cut = _cut_by_timm(backbone) if isinstance(backbone, Timm) else None
+    return None if cut is None or cut[0] % cut[1] == 0 else (cut[0] % cut[1], cut[1])
+
+
+def _cut_by_timm(backbone: Timm) -> tuple[int, int] | None:
+    """The sides of image and patch of a transformer of timm's that can take several sizes, whole patches or not."""
     from resmom.nets.timms import patches_of
 
     made_for = patches_of(backbone.name)
-    rest = 0 if made_for is None else (backbone.image or made_for.image) % made_for.patch
-    return None if made_for is None or not rest else (rest, made_for.patch)
+    return None if made_for is None else (backbone.image or made_for.image, made_for.patch)
+
+
+def whole_sides(side: int, patch: int, least: int = 1, most: int = 2**31) -> str:
+    """The sides that are whole patches next to one that is none, in words; those from `least` to `most` pixels."""
+    below = side - side % patch
+    return " or ".join(str(whole) for whole in (below, below + patch) if least <= whole <= most)
 
 
 def patch_of(backbone: BackboneConfig) -> int:

@@ -1,7 +1,6 @@
 """What the tensors of a file say of the Vision Transformer that they were made with."""
 
 import functools
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from resmom.nets.grids import CLASS, POSITIONS
 from resmom.nets.layouts import renamed
-from resmom.nets.positions import is_sincos
-from resmom.nets.weightfile import WeightsError, read_weights, uncompiled
+from resmom.nets.positions import is_sincos, square_side
+from resmom.nets.weightfile import read_weights, uncompiled
 
 _CUT = "patch_embed.proj.weight"
 
@@ -47,21 +46,18 @@ class FiledViT:
 
 
 def filed_vit(path: str | Path) -> FiledViT | None:
-    """The Vision Transformer in a file of weights; None where it cannot be read, or holds none with learned or
-    MoCo-v3's positions."""
+    """The Vision Transformer in a file of weights; None where it holds none with learned or MoCo-v3's positions.
+
+    Raises WeightsError where the file cannot be read.
+    """
     file = Path(path).expanduser()
-    if not file.is_file():
-        return None
-    state = file.stat()
-    return _filed(str(file), state.st_mtime_ns, state.st_size)
+    state = file.stat() if file.is_file() else None
+    return _filed(str(file), state and (state.st_mtime_ns, state.st_size))
 
 
 @functools.lru_cache(maxsize=4)  # an option is judged several times, and the file may be large
-def _filed(path: str, changed: int, size: int) -> FiledViT | None:
-    try:
-        raw = {uncompiled(name): value for name, value in read_weights(path).items()}
-    except WeightsError:
-        return None
+def _filed(path: str, version: tuple[int, int] | None) -> FiledViT | None:
+    raw = {uncompiled(name): value for name, value in read_weights(path).items()}
     other = renamed(raw)
     return vit_of(raw if other is None else other.weights)
 
@@ -76,7 +72,7 @@ def vit_of(weights: Mapping[str, Tensor]) -> FiledViT | None:
         depth = len(
             {found[1] for other in weights if (found := re.match(re.escape(prefix) + r"blocks\.(\d+)\.", other))}
         )
-        grid = next((side for before in (1, 0) if (side := _side(positions.shape[1] - before))), 0)
+        grid = next((side for before in (1, 0) if (side := square_side(positions.shape[1] - before))), 0)
         if depth and grid and prefix + CLASS in weights:
             registers = weights.get(prefix + "reg_token")
             return FiledViT(
@@ -89,9 +85,3 @@ def vit_of(weights: Mapping[str, Tensor]) -> FiledViT | None:
                 registers=0 if registers is None else registers.shape[1],
             )
     return None
-
-
-def _side(patches: int) -> int:
-    """The side of a square of so many; 0 where they make none."""
-    side = math.isqrt(max(patches, 0))
-    return side if side * side == patches else 0

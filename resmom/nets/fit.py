@@ -1,6 +1,5 @@
 """How the tensors of a file and those of a backbone go together, and what to do where they do not, in words."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor
 from resmom.nets.backbones import BACKBONES
 from resmom.nets.grids import POSITIONS
 from resmom.nets.layouts import refused
-from resmom.nets.positions import is_sincos
+from resmom.nets.positions import is_sincos, square_side
 from resmom.which import Network
 
 TEACHERS = frozenset({"ema", "k", "key", "momentum", "target", "teacher"})
@@ -110,7 +109,7 @@ def _of_positions(there: Tensor, here: Tensor, patches: Tensor | None) -> str:
     """What to do about positions that cannot be brought to the backbone's grid."""
     tokens = f"The file has positions for {there.shape[1]} tokens, this backbone for {here.shape[1]}"
     if is_sincos(here) and is_sincos(there):
-        side = math.isqrt(there.shape[1] - 1)
+        side = square_side(there.shape[1] - 1)
         size = f"--image-size {side * patches.shape[-1]}" if patches is not None else "the image size of the file"
         return f"{tokens}: MoCo-v3's are fixed, computed for their grid and never resampled: use {size}"
     if is_sincos(here):

@@ -1,13 +1,12 @@
 """Learned positions of a transformer's patches, taken from another grid of patches than its own."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from resmom.nets.positions import is_sincos
+from resmom.nets.positions import is_sincos, square_side
 
 POSITIONS, CLASS = "pos_embed", "cls_token"
 
@@ -55,8 +54,7 @@ def source_of(positions: Tensor, grid: Grid, width: int) -> Source | None:
     if positions.ndim != 3 or positions.shape[0] != 1 or positions.shape[2] != width:
         return None
     for before in dict.fromkeys((grid.before, 1)) if grid.before == 0 else (grid.before,):
-        side = math.isqrt(max(positions.shape[1] - before, 0))
-        if side and side * side + before == positions.shape[1]:
+        if side := square_side(positions.shape[1] - before):
             return Source(side, before)
     return None
 

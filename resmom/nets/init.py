@@ -100,7 +100,7 @@ def _fits(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], grid: Grid |
         parts = name.split(".")
         for cut in range(len(parts)):
             places.setdefault(".".join(parts[cut:]), []).append("".join(part + "." for part in parts[:cut]))
-    for names in namings(own, {name: uncompiled(name) for name in own}):
+    for names in namings(own):
         prefixes = Counter(prefix for wanted in names.values() for prefix in places.get(wanted, []))
         for prefix, _ in sorted(prefixes.most_common(16), key=lambda item: len(item[0])):
             yield _fit(own, weights, names, prefix, grid)

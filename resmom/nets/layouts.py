@@ -1,11 +1,13 @@
 """The names under which others keep the tensors of the same networks, and how they become ours."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from resmom.nets.weightfile import uncompiled
 
 _START = r"(?:(?<=\.)|^)"
 """Where the name of a part begins: at the start or behind a dot."""
@@ -119,9 +121,9 @@ def refused(weights: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def namings(own: Mapping[str, Tensor], plain: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """How others may call a backbone's tensors: own name -> name there, without prefix. `plain`: own name -> that
-    without what torch.compile adds."""
+def namings(own: Iterable[str]) -> Iterator[dict[str, str]]:
+    """How others may call a backbone's tensors: own name -> name there, without prefix."""
+    plain = {name: uncompiled(name) for name in own}
     first = next(iter(plain.values())).split(".")[0] + "."
     # What all names share belongs to the prefix: SmallResNet's `layers.` is absent from its exported file.
     shared = len(first) if all(name.startswith(first) for name in plain.values()) else 0

@@ -22,14 +22,19 @@ def sincos_positions(width: int, rows: int, columns: int) -> Float[Tensor, "toke
     return torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1)
 
 
+def square_side(patches: int) -> int:
+    """The side of a square of so many patches; 0 where they make none."""
+    side = math.isqrt(max(patches, 0))
+    return side if side * side == patches else 0
+
+
 def is_sincos(positions: Tensor) -> bool:
     """Whether positions (1 x tokens x width, the class token's first) are those of a square of patches, whatever the
     class token's is."""
     if positions.ndim != 3:
         return False
-    tokens, width = positions.shape[-2] - 1, positions.shape[-1]
-    side = math.isqrt(max(tokens, 0))
-    if side < 1 or side * side != tokens or width % 4:
+    side, width = square_side(positions.shape[-2] - 1), positions.shape[-1]
+    if not side or width % 4:
         return False
     near = 1e-4 if positions.dtype in (torch.float32, torch.float64) else 5e-3
     return torch.allclose(positions[0, 1:].float().cpu(), sincos_positions(width, side, side), rtol=0.0, atol=near)

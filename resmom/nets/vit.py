@@ -30,15 +30,6 @@ class ViTBody(VisionTransformer):
             **options,
         )
 
-    def forward_hidden(
-        self,
-        view: Float[Tensor, "n c height width"],
-        hidden: Bool[Tensor, "n rows columns"],
-        token: Float[Tensor, "1 d"],
-    ) -> Float[Tensor, "n tokens d"]:
-        """`hidden_tokens` of this body."""
-        return hidden_tokens(self, view, hidden, token)
-
     def forward_map(self, image: Float[Tensor, "n c height width"], canvas: int) -> Float[Tensor, "n d rows columns"]:
         """The last map of an image, its positions being those of the upper left corner of `canvas` x `canvas` patches.
 

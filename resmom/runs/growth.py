@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resmom.config import ConfigError, Run
-from resmom.nets.backbones import Timm, cut_of, unseen_of
+from resmom.nets.backbones import Timm, cut_of, unseen_of, whole_sides
 from resmom.nets.given import GivenBackbone
 from resmom.views.policy import Policy, resized
 
@@ -57,8 +57,7 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
             f"--backbone.image {side}, which transformers have"
         )
         if (unseen := unseen_of(timms)) is not None:
-            rest, patch = unseen
-            remedy = f"give views of whole patches, --image-size {side - rest} or {side - rest + patch}"
+            remedy = f"give views of whole patches, --image-size {whole_sides(side, unseen[1])}"
         raise ConfigError(f"timm's {timms.name} does not take views of side {side}: {wrong}; {remedy}")
     for other, why in (grown | local).items():
         if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:

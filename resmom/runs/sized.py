@@ -6,7 +6,7 @@ import torch
 
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
-from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of
+from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of, whole_sides
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import Loaded
 from resmom.runs.own import part_words
@@ -62,11 +62,9 @@ def require_taken(sized: Sized, side: int) -> None:
     # Positions that are learned are interpolated; MoCo-v3's are fixed.
     cut = None if config is None or isinstance(config, MoCoViT) else cut_of(config)
     if cut is not None and side % cut[1]:
-        below = side - side % cut[1]
-        near = " or ".join(str(s) for s in (below, below + cut[1]) if SMALLEST <= s <= LARGEST)
         raise UserError(
             f"--image-size is {side}, and {name} cuts images into patches of {cut[1]} pixels: give a multiple of "
-            f"that, {near}"
+            f"that, {whole_sides(side, cut[1], SMALLEST, LARGEST)}"
         )
     why = refusal(sized, side, fixed=config is not None and cut is None)
     if why:

@@ -14,14 +14,10 @@ from resmom.nets.backbones import MOCO_VIT, Backbone, DinoViT, MoCoViT, Timm, bu
 from resmom.nets.grids import grid_of
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
+from tests.nets.test_init import saved
 
 State = dict[str, Tensor]
 pytestmark = pytest.mark.usefixtures("small_transformers")
-
-
-def saved(path: Path, state: State) -> Path:
-    torch.save(state, path)
-    return path
 
 
 def vit(side: int, **options: Any) -> VisionTransformer:

@@ -83,7 +83,7 @@ def test_patches_are_hidden_in_timms_transformer_as_in_ours() -> None:
     ours.load_state_dict(body.state_dict(), strict=True)
     x, token = torch.randn(2, 3, 64, 64), torch.randn(1, 64)
     hidden = torch.rand(2, 4, 4) < 0.5
-    torch.testing.assert_close(hidden_tokens(body, x, hidden, token), ours.forward_hidden(x, hidden, token))
+    torch.testing.assert_close(hidden_tokens(body, x, hidden, token), hidden_tokens(ours, x, hidden, token))
     assert takes_hidden(body) and takes_hidden(ours)
 
 

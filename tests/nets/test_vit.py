@@ -10,6 +10,7 @@ from resmom.methods.dino import Dino
 from resmom.nets.backbones import DinoViT, MoCoViT, Timm, build_backbone
 from resmom.nets.encoder import Encoder, encode
 from resmom.nets.teacher import make_teacher
+from resmom.nets.vit import hidden_tokens
 from resmom.runs.job import fresh_method
 from resmom.views.policy import Policy, View
 
@@ -52,14 +53,14 @@ def test_hidden_patches_are_not_seen_but_their_place_is() -> None:
     body, token = build_backbone(SMALL).body.eval(), torch.randn(1, 192)
     x, y = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32)
     hidden = torch.zeros(2, 4, 4, dtype=torch.bool)
-    torch.testing.assert_close(body.forward_hidden(x, hidden, token), body.forward_features(x))
+    torch.testing.assert_close(hidden_tokens(body, x, hidden, token), body.forward_features(x))
     hidden[0, :2, 1] = True
     pixels = hidden.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
     torch.testing.assert_close(
-        body.forward_hidden(x, hidden, token), body.forward_hidden(torch.where(pixels, y, x), hidden, token)
+        hidden_tokens(body, x, hidden, token), hidden_tokens(body, torch.where(pixels, y, x), hidden, token)
     )
     all_hidden = torch.ones(2, 4, 4, dtype=torch.bool)
-    tokens = body.forward_hidden(x, all_hidden, token)
+    tokens = hidden_tokens(body, x, all_hidden, token)
     assert torch.equal(tokens[0], tokens[1]) and not torch.allclose(tokens[0, 1], tokens[0, 2])
 
 

@@ -11,7 +11,7 @@ import torch
 from resmom.losses.residual import Residual
 from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.nets.backbones import Backbone
-from resmom.nets.vit import ViTBody
+from resmom.nets.vit import ViTBody, hidden_tokens
 from resmom.train.optim import AdamW, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State
@@ -75,7 +75,7 @@ def test_a_masked_view_becomes_the_same_tokens() -> None:
     student = made().student
     view, hidden = numbers("view", (2, 3, S.image, S.image)), S.masks(0)[0][:2]
     assert hidden.any() and not hidden.all()
-    tokens = student.backbone.body.forward_hidden(view, hidden, student.mask_token)
+    tokens = hidden_tokens(student.backbone.body, view, hidden, student.mask_token)
     read = (tokens * numbers("reading", (S.width,))).mean(-1).flatten()
     torch.testing.assert_close(read.tolist(), IBOT["tokens"], rtol=1e-9, atol=1e-12)
 

@@ -27,7 +27,7 @@ from resmom.nets.backbones import (
 )
 from resmom.nets.filed import FiledViT, filed_vit
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
-from resmom.nets.weightfile import WeightsError, read_weights
+from resmom.nets.weightfile import WeightsError
 from resmom.recipes.facts import Seen
 from resmom.recipes.side import with_image
 from resmom.recipes.words import named
@@ -54,14 +54,13 @@ def recognise(path: str) -> BackboneConfig:
     that of another backbone, which must then be named.
     """
     file = weights_file(path)
+    said = own_word(file)
+    if said is not None:
+        return said
     try:
-        said = own_word(file)
-        if said is not None:
-            return said
-        read_weights(file)  # what cannot be read at all is told once
+        found = filed_vit(file)
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
-    found = filed_vit(file)
     for candidate in CANDIDATES if found is None else _transformers(found):
         with torch.random.fork_rng(devices=[]):
             backbone = build_backbone(candidate)
@@ -140,7 +139,12 @@ def by_name(name: str, init: str = "") -> BackboneConfig:
     said = own_word(weights_file(init))
     if said is not None:
         return asked if name_of(said) != name_of(asked) else said
-    found = filed_vit(weights_file(init)) if isinstance(asked, MoCoViT | DinoViT | Timm) else None
+    if not isinstance(asked, MoCoViT | DinoViT | Timm):
+        return asked
+    try:
+        found = filed_vit(weights_file(init))
+    except WeightsError:  # told where the weights are put into the backbone
+        return asked
     return asked if found is None else _cut(name, found)
 
 

@@ -140,6 +140,7 @@ def test_a_name_says_what_a_file_of_another_name_does_not(tmp_path: Path) -> Non
     path = export_of(tmp_path, SMALL)
     assert by_name("small", path) == SMALL and by_name("resnet18", path) == ResNet(18)
     assert by_name("small", str(tmp_path / "nothing.pth")) == by_name("small") == SmallResNet()
+    assert by_name("dino-vit-tiny", str(tmp_path / "nothing.pth")) == DinoViT("tiny"), "told where weights are read"
 
 
 def test_a_file_of_the_same_backbone_or_for_a_module_of_ones_own_keeps_the_words_of_its_tensors(tmp_path: Path) -> None:
