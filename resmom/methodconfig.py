@@ -21,7 +21,7 @@ from resmom.views.masks import Masks
 
 Taught = MoCoV3 | Byol | Dino | Ibot | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
 MethodConfig = Taught | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
-
+Queued = MoCoV2 | ReSSL | DenseCL | MSF | NNCLR | NNCLREma
 
 METHODS: dict[str, type[MethodConfig]] = {
     "mocov3": MoCoV3,
@@ -44,11 +44,7 @@ METHODS: dict[str, type[MethodConfig]] = {
 
 def queue_of(method: MethodConfig) -> int:
     """The length of the method's queue (of each, where it has two), 0 without one."""
-    match method:
-        case MoCoV2() | ReSSL() | NNCLR() | DenseCL() | MSF() | NNCLREma():
-            return method.queue
-        case _:
-            return 0
+    return method.queue if isinstance(method, Queued) else 0
 
 
 def groups_of(method: MethodConfig) -> int:

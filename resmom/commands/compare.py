@@ -23,7 +23,7 @@ from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.nets.backbones import DinoViT, MoCoViT
-from resmom.recipes import base_of
+from resmom.recipes import is_derived
 from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import ema_by_length
 from resmom.recipes.words import named as words_of
@@ -213,7 +213,7 @@ def _tell_patches(arms: Sequence[Cell], body: str | None) -> None:
 def _of_other_length(derived: Run, run: Run) -> str:
     """What was derived from the length of a run and stays where another length is asked for, in a sentence."""
     steps = run.train.steps
-    if base_of(derived.recipe) != "automatic" or not steps or steps == derived.train.steps:
+    if not is_derived(derived) or not steps or steps == derived.train.steps:
         return ""
     if (run.train.warmup_steps, run.ema) != (derived.train.warmup_steps, derived.ema):
         return ""

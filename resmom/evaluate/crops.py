@@ -13,7 +13,7 @@ from torch import Tensor
 from resmom.data.source import Source, in_pieces
 from resmom.evaluate.draw import Rows
 from resmom.views.apply import views
-from resmom.views.policy import Policy, View
+from resmom.views.policy import Policy, View, weak
 
 
 def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
@@ -21,7 +21,7 @@ def light(policy: Policy, scale: tuple[float, float] | None = None) -> Policy:
 
     `scale`: the crops' areas as parts of the image's, where they are not to be those of pretraining.
     """
-    first = replace(policy.views[0], jitter=0.0, grey=0.0, blur=0.0, solarise=0.0, rotation=0.0)
+    first = replace(weak(policy.views[0]), rotation=0.0)
     return replace(policy, views=(first if scale is None else replace(first, scale=scale),))
 
 

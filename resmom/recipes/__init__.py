@@ -171,6 +171,8 @@ RECIPES: dict[str, Recipe] = {
     "simclr_tinyimagenet_r18": simclr_tinyimagenet_r18,
 }
 
+AUTOMATIC = "automatic"
+"""What a derived run has in place of a recipe's name."""
 TWIN = "_residual"
 FROM = ", from "
 """Between the name of a grid's arm and that of the recipe it changes."""
@@ -179,6 +181,11 @@ FROM = ", from "
 def base_of(name: str) -> str:
     """The recipe that a run's name goes back to: what a twin or a grid's arm was made from, otherwise itself."""
     return name.rpartition(FROM)[2].removesuffix(TWIN)
+
+
+def is_derived(run: Run) -> bool:
+    """Whether the settings of a run, or of what it was made from, were derived from its images and the machine."""
+    return base_of(run.recipe) == AUTOMATIC
 
 
 def method_of(run: Run) -> str | None:
@@ -217,7 +224,7 @@ def recipe(name: str) -> Run:
     base = name.removesuffix(TWIN)
     if base not in RECIPES:
         hint = similar(name, names(), 3, 0.4)
-        if base == "automatic":
+        if base == AUTOMATIC:
             hint = "; settings that are derived from images and machine are a run's own, and its run.json has them"
         raise ConfigError(f"there is no recipe '{name}'{hint} (`resmom recipes` lists all)")
     run = replace(RECIPES[base](), recipe=base)

@@ -12,6 +12,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
 from resmom.methodconfig import site_for
+from resmom.recipes import AUTOMATIC
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.orientation import orientation_of, with_orientation
 from resmom.recipes.pace import batch_for, log_for, optim_of, precision_for, steps_for, warmup
@@ -22,8 +23,6 @@ from resmom.recipes.words import method_words, named, numbers, passes
 from resmom.train.plan import Train
 from resmom.views.policy import Policy
 
-AUTOMATIC = "automatic"
-"""What a derived run has in place of a recipe's name."""
 LEAST_IMAGES = 64
 """Fewer images make no batch with enough negatives."""
 LEAST_SIDE = 16

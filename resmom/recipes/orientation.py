@@ -1,7 +1,7 @@
 """Whether a run's images have an up: which flips and turns its views get."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from resmom.config import Run
 from resmom.views.policy import Policy, View
@@ -29,6 +29,5 @@ def _view(view: View, orientation: Orientation) -> View:
 
 def orientation_of(policy: Policy) -> Orientation | None:
     """The orientation of a policy; None for flips and turns of its own."""
-    if all((view.flip_vertical, view.quarter_turns) == (0.0, 0.0) for view in policy.views):
-        return "upright"
-    return "any" if all((view.flip_vertical, view.quarter_turns) == (view.flip, 1.0) for view in policy.views) else None
+    kinds: tuple[Orientation, ...] = get_args(Orientation)
+    return next((kind for kind in kinds if all(_view(view, kind) == view for view in policy.views)), None)

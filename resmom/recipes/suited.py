@@ -10,13 +10,11 @@ from dataclasses import replace
 from resmom.config import Run
 from resmom.data.order import steps_per_epoch
 from resmom.losses.residual import Residual
-from resmom.methodconfig import MethodConfig, queue_of, site_for, with_pairs
+from resmom.methodconfig import MethodConfig, Queued, site_for, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
-from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.ibot import Ibot
-from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.msf import MSF
 from resmom.methods.nnclr import NNCLR
@@ -28,14 +26,12 @@ from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.teaching import ema_for, measured, mocov3_for, small_heads
 from resmom.train.optim import Lars, OptimConfig, Sgd
 from resmom.train.plan import length
-from resmom.views.policy import View
+from resmom.views.policy import View, weak
 
 SMALL_QUEUE = 4096
 """The longest queue beside a small network: measured with it."""
 SMALL_PROTOTYPES = 1024
 LEAST_PROTOTYPES = 512
-
-Queued = MoCoV2 | ReSSL | DenseCL | MSF | NNCLR | NNCLREma
 
 
 def suited(
@@ -54,15 +50,12 @@ def suited(
     small = small_heads(backbone)
     made = _with_heads(method, *small) if small is not None else method
     parts = ["heads for a small network" if small is not None else "its published heads"]
-    match made:
-        case Dino() | Ibot():
-            made = _grouped(made, small is not None, images, passes)
-            parts.append(f"{made.prototypes} prototypes")
-        case MoCoV2() | ReSSL() | DenseCL() | MSF() | NNCLR() | NNCLREma():
-            made = _queued(made, small is not None, images, batch)
-            parts.append(f"a queue of {queue_of(made)}, half of the images at most")
-        case _:
-            pass
+    if isinstance(made, Dino | Ibot):
+        made = _grouped(made, small is not None, images, passes)
+        parts.append(f"{made.prototypes} prototypes")
+    elif isinstance(made, Queued):
+        made = _queued(made, small is not None, images, batch)
+        parts.append(f"a queue of {made.queue}, half of the images at most")
     if isinstance(made, MSF):
         made = replace(made, symmetric=True)  # each view is the student's in turn
     return made, f"asked for: {' and '.join(parts)}"
@@ -121,7 +114,7 @@ def optim_for(method: MethodConfig, derived: OptimConfig) -> OptimConfig:
 def views_for(method: MethodConfig, view: View) -> tuple[View, View]:
     """Two alike; in ReSSL the teacher sees crops and flips alone (arXiv 2107.09282, section 3.2)."""
     if isinstance(method, ReSSL):
-        return view, replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0)
+        return view, weak(view)
     return view, view
 
 

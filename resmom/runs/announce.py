@@ -8,9 +8,9 @@ from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data
 from resmom.export.record import newest
-from resmom.nets.backbones import unseen_of
+from resmom.nets.backbones import unseen_of, whole_sides
 from resmom.ondisk import read_lines
-from resmom.recipes import base_of, method_of
+from resmom.recipes import is_derived, method_of
 from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
@@ -74,7 +74,7 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
             f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
             "(--method.NAME sets them)"
         )
-    derived = base_of(run.recipe) == "automatic"  # by the length, of a few steps no warm-up
+    derived = is_derived(run)  # by the length, of a few steps no warm-up
     if run.train.steps and run.train.warmup_epochs and not run.train.warmup_steps and not derived:
         lines.append(
             f"no warm-up: the recipe's, {run.train.warmup_epochs:g} epochs, is for a length in epochs, and this one "
@@ -82,10 +82,9 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         )
     if (unseen := None if job.own.backbone else unseen_of(run.backbone)) is not None:
         rest, patch = unseen
-        whole = run.policy.views[0].size - rest
         lines.append(
             f"the network does not see the last {rest} pixels of each side of a view, which make no whole patch of "
-            f"{patch}; --image-size {whole} or {whole + patch} have whole ones"
+            f"{patch}; --image-size {whole_sides(run.policy.views[0].size, patch)} have whole ones"
         )
     if run.train.sizes:
         sides = (policy.views[0].size for policy in policies(run, job.multiple))
@@ -124,7 +123,7 @@ def unasked(data: Data) -> bool:
 
 def _rate_words(run: Run) -> str:
     """Recipes have the learning rate for random weights, derived runs a tenth of that already."""
-    if base_of(run.recipe) == "automatic":
+    if is_derived(run):
         return ""
     return (
         f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "

@@ -20,7 +20,7 @@ from resmom.methodconfig import steady_of
 from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.nets.init import InitWeights
-from resmom.recipes import base_of
+from resmom.recipes import is_derived
 from resmom.runs.blocks import MOST, Blocks, steps_of
 from resmom.runs.channels import require_channels
 from resmom.runs.clean import labelled_part
@@ -206,7 +206,7 @@ def put_weights(run: Run, method: Method, own: Own | None = None) -> InitWeights
     student: nn.Module = method.student.backbone  # type: ignore[assignment]
     assert isinstance(student, Backbone)
     asked = run.backbone if own is None or own.backbone is None else None
-    taken = start_weights(student, run.init, asked, derived=base_of(run.recipe) == "automatic")
+    taken = start_weights(student, run.init, asked, derived=is_derived(run))
     if method.teacher is not None:
         backbone_of(method.teacher).load_state_dict(student.state_dict(), strict=True)
     return taken

@@ -201,9 +201,7 @@ def build_optimizer(
         case Sgd():
             groups = parameter_groups(network, decay, True, steady)
             made = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=not gated, fused=gated)
-            if gated and config.momentum:  # left to the first step, a skipped one would keep memory it never wrote
-                for p in (p for group in made.param_groups for p in group["params"]):
-                    made.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            _begin_momentum(made)
             return made
         case Lars():
             # The optimiser itself spares vectors: which of them are adapted is part of the method.
@@ -228,7 +226,13 @@ def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
         raise ValueError(f"the optimiser saved there has {len(saved['param_groups'])} groups, this one {len(own)}")
     groups = [{**group, **how} for group, how in zip(saved["param_groups"], own, strict=True)]
     optimizer.load_state_dict({**saved, "param_groups": groups})
-    for group in optimizer.param_groups:  # of parameters frozen until now, for which a CPU's step has kept nothing
+    _begin_momentum(optimizer)  # of parameters frozen until now, for which a CPU's step has kept nothing
+
+
+def _begin_momentum(optimizer: Optimizer) -> None:
+    """Momentum of 0 where a gated SGD has none: left to its first step, a skipped one would keep memory it never
+    wrote."""
+    for group in optimizer.param_groups:
         for p in group["params"] if group.get("fused") and group.get("momentum") else ():
             if optimizer.state[p].get("momentum_buffer") is None:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)

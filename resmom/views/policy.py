@@ -57,10 +57,8 @@ class View:
     rotation: float = 0.0
 
     def __post_init__(self) -> None:
-        # Blur and rotation mirror at the border, which one pixel alone cannot.
-        smallest = 2 if self.blur > 0 or self.rotation > 0 else 1
-        if self.size < smallest:
-            raise ValueError(f"View.size must be at least {smallest} pixel(s), got {self.size}; set the view's side")
+        if self.size < self.least:
+            raise ValueError(f"View.size must be at least {self.least} pixel(s), got {self.size}; set the view's side")
         if self.interpolation not in get_args(Interpolation):
             allowed = " or ".join(repr(name) for name in get_args(Interpolation))
             raise ValueError(f"View.interpolation must be {allowed}, got {self.interpolation!r}; choose one of them")
@@ -73,6 +71,11 @@ class View:
             _check_number(name, getattr(self, name), highest=float("inf"), what="the half-width of a factor's range")
         _check_number("hue", self.hue, highest=0.5, what="a part of the colour circle")
         _check_number("rotation", self.rotation, highest=180.0, what="the largest angle in degrees")
+
+    @property
+    def least(self) -> int:
+        """Pixels that its side has at least: blur and rotation mirror at the border, which one pixel alone cannot."""
+        return 2 if self.blur > 0 or self.rotation > 0 else 1
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,16 @@ def resized(policy: Policy, share: float, multiple: int = 1) -> Policy:
         return policy
 
     def smaller(view: View) -> View:
-        least = 2 if view.blur > 0 or view.rotation > 0 else 1
-        size = max(multiple, multiple * round(view.size * share / multiple), least)
+        size = max(multiple, multiple * round(view.size * share / multiple), view.least)
         low, high = view.sigma
         return replace(view, size=size, sigma=(low * size / view.size, high * size / view.size))
 
     return replace(policy, views=tuple(map(smaller, policy.views)))
+
+
+def weak(view: View) -> View:
+    """Crop, flips, turns and rotation of the view and nothing else, as the teacher sees them in MSF and ReSSL."""
+    return replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0)
 
 
 def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:
@@ -143,7 +150,7 @@ def msf_imagenet() -> Policy:
 
     Source: `weak/strong` in train_msf.py of UMBCvision/MSF.
     """
-    return Policy((View(), View(jitter=0.0, grey=0.0, blur=0.0)), *IMAGENET)
+    return Policy((View(), weak(View())), *IMAGENET)
 
 
 def mocov3_imagenet(min_scale: float = 0.2) -> Policy:
@@ -212,7 +219,7 @@ def ressl_cifar(mean: Numbers = CIFAR100[0], std: Numbers = CIFAR100[1]) -> Poli
     Source: scripts/pretrain/cifar/augmentations/ressl.yaml of vturrisi/solo-learn; its crops are bicubic.
     """
     strong = View(size=32, scale=(0.08, 1.0), interpolation="bicubic", saturation=0.2)
-    return Policy((strong, replace(strong, jitter=0.0, grey=0.0, blur=0.0)), mean, std)
+    return Policy((strong, weak(strong)), mean, std)
 
 
 def equal_imagenette(min_scale: float) -> Policy:

@@ -12,8 +12,7 @@ from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
 from resmom.nets.backbones import patch_of
 from resmom.ondisk import read_lines
-from resmom.recipes import names, recipe
-from resmom.recipes.automatic import AUTOMATIC
+from resmom.recipes import AUTOMATIC, names, recipe
 from resmom.rundir import GIVEN, RunDir, no_run
 from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
