@@ -11,6 +11,7 @@ from resmom.export.loading import onnx_preparing_lines, preparing_lines, width_l
 from resmom.export.onnx import ExportError, require_onnx, save_onnx
 from resmom.export.use import Form
 from resmom.export.weights import About, exported, save_weights
+from resmom.nets.copies import copied
 from resmom.ondisk import write_whole
 from resmom.runs.bare import Bare
 from resmom.runs.export import CARD, Exported, file_of, file_with, publish, require_free
@@ -37,7 +38,8 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
         found = None
         if form == "onnx":
             try:
-                found = save_onnx(draft / name, weights.backbone.cpu(), about, {"backbone": weights.what})
+                # A copy: it is moved to the CPU and frozen, and the caller's goes on where it is.
+                found = save_onnx(draft / name, copied(weights.backbone).cpu(), about, {"backbone": weights.what})
             except ExportError as error:
                 raise UserError(
                     f"{weights.what} cannot be exported as ONNX: {error}. The weights can: --to safetensors"

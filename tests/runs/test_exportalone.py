@@ -11,13 +11,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import resmom.runs.exportalone as subject
 from resmom.errors import RunDirError, UserError
 from resmom.export.detectron2 import renamed
-from resmom.nets.backbones import ResNet, build_backbone
+from resmom.export.onnx import Checked
+from resmom.nets.backbones import Backbone, ResNet, build_backbone
 from resmom.runs.bare import bare
 from resmom.runs.embed import embed_alone
 from resmom.runs.exportalone import export_alone
 from tests.conftest import Call
+from tests.pretended import POSSIBLE, start
 from tests.runs.crash import write_images
 from tests.runs.settling.test_recognise import SMALL, export_of
 
@@ -91,6 +94,26 @@ def test_as_onnx(tmp_path: Path, call: Call) -> None:
     said = session.get_modelmeta().custom_metadata_map
     assert said["normalised"] == "in the graph" and said["backbone"] == "w.safetensors, SmallResNet 4-8"
     assert "step" not in said
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="this torch has no backends written in Python")
+def test_the_network_that_is_exported_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export for onnxruntime works on the CPU, with weights that take no gradient; the caller's are their own."""
+
+    def saved(path: Path, backbone: Backbone, *_: object) -> Checked:
+        given.update(backbone.requires_grad_(False).state_dict())
+        path.write_bytes(b"")
+        return Checked(True, 0.0, 5)
+
+    device, given = start(), dict[str, torch.Tensor]()
+    monkeypatch.setattr(subject, "save_onnx", saved)
+    found = bare(backbone=SMALL, image_size=16, device="pretended")
+    export_alone(found, tmp_path / "out", "onnx")
+    own = found.backbone.state_dict()
+    assert all(value.device == device for value in own.values()) and found.encoder.training is False
+    assert all(parameter.requires_grad for parameter in found.backbone.parameters())
+    assert given.keys() == own.keys() and all(torch.equal(given[name], own[name].cpu()) for name in own)
+    embed_alone(found, tmp_path / "v.npz", str(write_images(tmp_path / "images.npz")))
 
 
 def test_vectors_of_a_file(tmp_path: Path, call: Call) -> None:
