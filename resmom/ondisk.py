@@ -80,7 +80,8 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno is not None:  # else it has words of its own, which a name would hide
+            error.filename = error.filename or str(path)
         raise
 
 
@@ -121,10 +122,28 @@ def require_new_folder(path: Path) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write in, which becomes `path` (not there yet, or an empty folder) once the block has ended well.
 
-    What fails leaves nothing there. What a writer that was killed has left beside it, the next writer takes away.
-    Raises RunDirError as `require_new_folder` does, at the beginning and at the end.
+    What fails leaves nothing there. Raises RunDirError as `require_new_folder` does, at the beginning and at the end.
     """
     require_new_folder(path)
+    place = path.resolve()
+    with draft_beside(place) as draft:
+        yield draft
+        for folder, _, names in os.walk(draft):
+            for name in names:
+                with (Path(folder) / name).open("rb+") as file:
+                    os.fsync(file.fileno())
+            flush_folder(Path(folder))
+        require_new_folder(path)
+        draft.rename(place)
+        flush_folder(place.parent)
+
+
+@contextmanager
+def draft_beside(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, taken away when the block ends: what is whole by then has been moved out of it.
+
+    What a writer that was killed has left there, the next writer of `path` takes away.
+    """
     place = path.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     _sweep_folders(place)
@@ -132,14 +151,6 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         with _naming(place):
             yield draft
-            for folder, _, names in os.walk(draft):
-                for name in names:
-                    with (Path(folder) / name).open("rb+") as file:
-                        os.fsync(file.fileno())
-                flush_folder(Path(folder))
-            require_new_folder(path)
-            draft.rename(place)
-            flush_folder(place.parent)
     finally:
         os.close(held)
         shutil.rmtree(draft, ignore_errors=True)
@@ -220,7 +231,7 @@ def append_or_say(path: Path, line: dict[str, Any]) -> bool:
     try:
         append_line(path, line)
     except OSError as error:
-        _say_refused(path, error, f"this line is not in it:\n{json.dumps(line)}")
+        say_refused(path, error, f"this line is not in it:\n{json.dumps(line)}")
         return False
     return True
 
@@ -231,12 +242,13 @@ def write_or_say(path: Path, content: Any) -> bool:
     try:
         write_json(path, content)
     except OSError as error:
-        _say_refused(path, error, f"the file {before}; this should be in it:\n{json.dumps(content)}")
+        say_refused(path, error, f"the file {before}; this should be in it:\n{json.dumps(content)}")
         return False
     return True
 
 
-def _say_refused(path: Path, error: OSError, words: str) -> None:
+def say_refused(path: Path, error: OSError, words: str) -> None:
+    """Say on standard error what the system refused to write, and what comes of it."""
     reason = (error.strerror or str(error)).lower()
     print(f"attention: {path}: {reason}; {words}", file=sys.stderr, flush=True)
 

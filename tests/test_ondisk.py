@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.errors import RunDirError
-from resmom.ondisk import new_folder, require_new_folder
+from resmom.ondisk import draft_beside, new_folder, require_new_folder
 
 
 def test_a_folder_is_there_once_it_is_whole(tmp_path: Path) -> None:
@@ -59,3 +59,19 @@ def test_what_a_killed_writer_has_left_is_taken_away_and_a_living_ones_is_not(tm
         assert set(tmp_path.iterdir()) == {living, other, draft}
     os.close(held)
     assert (living / "a").exists() and (tmp_path / "out").is_dir()
+
+
+def test_of_a_draft_what_is_moved_out_stays_and_the_rest_goes(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    dead = out.with_name("out.00000001.part")
+    dead.mkdir(parents=True)
+    with draft_beside(out) as draft:
+        assert list(out.parent.iterdir()) == [draft]
+        (draft / "a").write_text("a")
+        (draft / "b").write_text("b")
+        (draft / "a").replace(out)
+    assert list(out.parent.iterdir()) == [out] and out.read_text() == "a"
+    with pytest.raises(OSError, match="out"), draft_beside(out) as draft:
+        (draft / "a").write_text("other")
+        raise OSError(28, "No space left on device")
+    assert list(out.parent.iterdir()) == [out] and out.read_text() == "a"

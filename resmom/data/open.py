@@ -23,10 +23,11 @@ _MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value
 """What may stand behind the images, as often as one likes: another split, smaller photos."""
 
 
-def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
+def open_data(spec: str | Path | Data, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
     """What `spec` stands for: a folder of images, a pack of one, tar archives (one, a folder of them, or a row such as
     `train-{000..127}.tar`), a list of images (`.txt`, `.csv`, `.tsv`), Hugging Face's parquet files or a Dataset that
-    it saved, an `.npz` file, or `cifar10`, `cifar100`, `stl10`.
+    it saved, an `.npz` file, or `cifar10`, `cifar100`, `stl10`. Images that are open already
+    are returned as they are.
 
     A name may be followed by the folder to look in and download to, as in `cifar100:/data`. A name goes before a folder
     called alike; write `./cifar10` for that. With `@held-out=0.1` behind it, a stratified tenth of the training images
@@ -38,6 +39,8 @@ def open_data(spec: str | Path, ram_limit: int = RAM_LIMIT, download: bool = Tru
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_archives`,
     `open_list`, `open_parquet`, `open_saved`, `open_arrays`, `open_named`, `held_out`.
     """
+    if isinstance(spec, Data):
+        return spec
     if spec == "":  # as a path it would be the working directory
         raise DataError(
             "the name of the data is empty; give a folder of images, a tar archive, an .npz file, or "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resmom.export.use import File, use
+from resmom.views.policy import Interpolation
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class AloneCard:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
-    prepare: str
+    resize: Interpolation
     width: str
     file: File
 
@@ -31,7 +32,7 @@ def alone_card(card: AloneCard) -> str:
         "## What was found and assumed",
         "\n".join(f"- {sentence}" for sentence in card.told),
         "What is assumed is yours to check: another size or normalisation than in pretraining makes features worse.",
-        *use({"weights": card.file}, card.mean, card.std, card.side, card.prepare, card.width),
+        *use({"weights": card.file}, card.mean, card.std, card.side, card.resize, card.width),
         "## Licence and limitations",
         "What may be done with these weights depends on the terms of whoever published them, and of the images they "
         "were trained on. Nothing was measured of them here: `resmom evaluate --init FILE --data LABELLED` does that.",

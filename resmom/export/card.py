@@ -9,6 +9,7 @@ from resmom.export.choice import Preference, advice
 from resmom.export.keep import HEAD
 from resmom.export.use import File, use
 from resmom.protocols import chosen, shared_protocol
+from resmom.views.policy import Interpolation
 from resmom.which import Network
 
 Rows = Sequence[tuple[str, str]]
@@ -42,7 +43,7 @@ class Card:
 
     `steps`: planned, None if not known. `measured`: at which steps. `evaluations`: network, images, top-1 with its
     spread, protocol. `unjudged`: what the rules could not look for. `teacher`: whether the run has one, exported or
-    not. `width`: of h, as Python. `prepare`: lines.
+    not. `width`: of h, as Python.
     """
 
     title: str
@@ -64,7 +65,7 @@ class Card:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
-    prepare: str
+    resize: Interpolation
     width: str
     files: Mapping[Network, File]
     images: int | None = None
@@ -82,7 +83,7 @@ def model_card(card: Card) -> str:
         f"# {card.title}",
         f"{card.made} {_progress(card)}",
         *_which(card),
-        *use(files, card.mean, card.std, card.side, card.prepare, card.width),
+        *use(files, card.mean, card.std, card.side, card.resize, card.width),
         "## Data",
         _table(("", ""), card.data),
         "## How it was trained",

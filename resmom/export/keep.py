@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from resmom.diagnose.noise import noise, noise_words
 from resmom.export.choice import Preference
+from resmom.ondisk import read_object
 from resmom.which import Network
 
 FORMAT = 1
@@ -168,6 +170,12 @@ def sentence(
     told = f"{start}. {picked.why} On the test images of {data}, which had no part in this: {test:.2f} %."
     without = f"Left out, for features that are not finite: {'; '.join(e.words for e in left_out)}." if left_out else ""
     return " ".join(filter(None, (told, short, without)))
+
+
+def read_choice(path: Path) -> dict[str, Any] | None:
+    """What choice.json says; None where there is none, or one of another format."""
+    choice = read_object(path) if path.exists() else {}
+    return choice if choice.get("format") == FORMAT else None
 
 
 def preference(choice: Mapping[str, Any]) -> Preference:

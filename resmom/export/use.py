@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from resmom.export.loading import RUN_LINES
+from resmom.export.loading import RUN_LINES, onnx_preparing_lines, preparing_lines
+from resmom.views.policy import Interpolation
 
 Form = Literal["safetensors", "detectron2", "onnx"]
 """The formats of exported files."""
@@ -24,7 +25,12 @@ class File:
 
 
 def use(
-    files: Mapping[str, File], mean: tuple[float, ...], std: tuple[float, ...], side: int, prepare: str, width: str
+    files: Mapping[str, File],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    side: int,
+    resize: Interpolation,
+    width: str,
 ) -> list[str]:
     """The paragraphs. All files are of one form; the rest is as in `Card`."""
     form = next(iter(files.values())).form
@@ -32,8 +38,8 @@ def use(
         return _detectron2(files)
     shown = f"Images of {side} x {side} pixels, {_channels(mean)}, scaled to [0, 1]"
     if form == "onnx":
-        return _onnx(files, shown, mean, std, prepare)
-    return _python(files, shown, mean, std, prepare, width)
+        return _onnx(files, shown, mean, std, onnx_preparing_lines(len(mean), side, resize))
+    return _python(files, shown, mean, std, preparing_lines(mean, std, side, resize), width)
 
 
 def _detectron2(files: Mapping[str, File]) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from resmom.nets.backbones import BackboneConfig, SmallResNet
 from resmom.nets.weightfile import uncompiled
 from resmom.version import VERSION
-from resmom.views.policy import Interpolation
+from resmom.views.policy import Interpolation, Policy
 
 FORMAT = "1"
 """Version of names and metadata in our files."""
@@ -36,6 +36,12 @@ class About:
     side: int
     resize: Interpolation = "bilinear"
     source: str = ""
+
+    @staticmethod
+    def of(network: str, architecture: Mapping[str, Any] | str, step: int | None, policy: Policy) -> "About":
+        """Of a network that was trained to see what the policy's first view shows."""
+        first = policy.views[0]
+        return About(network, architecture, step, policy.mean, policy.std, first.size, first.interpolation)
 
     def metadata(self) -> dict[str, str]:
         """As safetensors holds it: texts; numbers and the architecture as JSON."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -47,6 +47,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not weights:
         raise WeightsError(f"{path} holds no named tensors; a file of weights is a network's state_dict")
     return weights
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself beside its tensors; nothing for other files."""
+    try:
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
 
 
 def uncompiled(name: str) -> str:

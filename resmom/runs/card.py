@@ -11,7 +11,7 @@ from resmom.export.card import Card, Number
 from resmom.export.choice import Evidence, Preference, minding, neither, prefer
 from resmom.export.keep import preference
 from resmom.export.keep import rows as rows_of
-from resmom.export.loading import onnx_preparing_lines, preparing_lines, width_lines
+from resmom.export.loading import width_lines
 from resmom.export.use import File
 from resmom.nets.backbones import BackboneConfig
 from resmom.ondisk import read_lines
@@ -41,10 +41,6 @@ def card_of(
     """
     step, policy = content["state"]["step"], run.policy
     first = policy.views[0]
-    if next(iter(files.values())).form == "onnx":
-        prepare = onnx_preparing_lines(len(policy.mean), first.size, first.interpolation)
-    else:
-        prepare = preparing_lines(policy.mean, policy.std, first.size, first.interpolation)
     lines = [line for line in read_lines(folder.metrics) if line["step"] <= step]
     per_epoch = _per_epoch(run, written, content)
     steps = content.get("steps", None if per_epoch is None else length(run.train, per_epoch))
@@ -78,7 +74,7 @@ def card_of(
         mean=policy.mean,
         std=policy.std,
         side=first.size,
-        prepare=prepare,
+        resize=first.interpolation,
         width=width_lines(config),
         files=files,
         images=health.get("images"),

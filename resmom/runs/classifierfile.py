@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from resmom.config import ConfigError, backbone_from_json
@@ -17,11 +16,10 @@ from resmom.evaluate.classifier import TrainedClassifier
 from resmom.evaluate.score import Classified
 from resmom.export.weights import About, exported, packed
 from resmom.nets.backbones import BackboneConfig, SmallResNet, build_backbone
-from resmom.nets.weightfile import WeightsError, read_weights, uncompiled
+from resmom.nets.weightfile import WeightsError, metadata, read_weights, uncompiled
 from resmom.ondisk import require_writable, write_whole
 from resmom.runs.device import default_device
 from resmom.runs.generators import generators_kept
-from resmom.views.policy import Interpolation
 
 KIND = "classifier"
 SUFFIX = ".safetensors"
@@ -45,17 +43,16 @@ def save_classifier(
     found: Classified,
     config: BackboneConfig,
     about: About,
-    resize: Interpolation,
     classes: tuple[str, ...],
     more: Mapping[str, str],
 ) -> None:
-    """Write the file, whole or not at all. `about`: of the backbone, whose configuration is `config`; `resize`: how
-    images are resized for it. `classes`: the names of the data's; those that there is no output for are left out, and
-    those without a name are called by their numbers. `more`: texts for the metadata.
+    """Write the file, whole or not at all. `about`: of the backbone, whose configuration is `config`. `classes`: the
+    names of the data's; those that there is no output for are left out, and those without a name are called by their
+    numbers. `more`: texts for the metadata.
     """
     named = [classes[at] if at < len(classes) else str(at) for at in range(found.layer.out_features)]
     listed = json.dumps(named, ensure_ascii=False)
-    said = {**about.metadata(), **more, "kind": KIND, "classes": listed, "resize": resize, "top1": _top1(found)}
+    said = {**about.metadata(), **more, "kind": KIND, "classes": listed, "top1": _top1(found)}
     state = {f"backbone.{name}": value for name, value in found.backbone.state_dict().items()}
     tensors = {f"backbone.{name}": value for name, value in exported(state, config).items()}
     layer = {f"layer.{name}": value.detach().cpu().contiguous() for name, value in found.layer.state_dict().items()}
@@ -74,7 +71,7 @@ def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     """
     path = Path(file).expanduser()
     place = default_device(device)
-    weights, said = read_weights(path), said_by(path)
+    weights, said = read_weights(path), metadata(path)
     if said.get("kind") != KIND:
         what = "it holds a backbone alone" if "resmom_format" in said else "it is of another program"
         raise WeightsError(
@@ -103,17 +100,6 @@ def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     except (ConfigError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is damaged, or of a newer version: {error}; save the classifier again") from error
     return made.to(place)
-
-
-def said_by(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file; nothing for other files."""
-    if path.suffix != SUFFIX:
-        return {}
-    try:
-        with safe_open(path, "pt") as opened:
-            return opened.metadata() or {}
-    except (SafetensorError, OSError):
-        return {}
 
 
 def _own_names(backbone: nn.Module, weights: dict[str, Tensor], config: BackboneConfig) -> dict[str, Tensor]:

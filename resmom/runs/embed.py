@@ -17,8 +17,8 @@ from resmom.data.source import Data, Source, decoded
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.layers import H, features_of
-from resmom.export.keep import FORMAT
-from resmom.ondisk import read_object, replacing, require_writable
+from resmom.export.keep import read_choice
+from resmom.ondisk import replacing, require_writable
 from resmom.rundir import find_run
 from resmom.runs.bare import Bare
 from resmom.runs.loaded import load_run
@@ -131,8 +131,8 @@ def chosen(path: Path, network: Which) -> tuple[Path, Network, str]:
     """
     folder, given = find_run(path)
     again = f"`resmom evaluate {path} --all`"
-    choice = read_object(folder.choice) if folder.choice.exists() else {}
-    if choice.get("format") != FORMAT:
+    choice = read_choice(folder.choice)
+    if choice is None:
         raise UserError(f"nothing was chosen in {folder.path} yet: {again} chooses network, checkpoint and layer")
     step, name, here = choice["step"], choice["network"], _step(given)
     if path.is_file() and here != step:
@@ -162,7 +162,7 @@ def embed_alone(weights: Bare, out: Path, data: str | Data, layer: str = H) -> E
             "--layer chosen is what `resmom evaluate RUN --all` chose of a run; of other weights `resmom evaluate "
             "--sweep` prints the layers, and which is best"
         )
-    opened = data if isinstance(data, Data) else open_data(data)
+    opened = open_data(data)
     return written(weights, weights.each("both"), opened, out, layer=layer)
 
 

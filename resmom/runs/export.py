@@ -1,7 +1,5 @@
 """Export a run: the backbones of student and teacher as files for other tools, and a card that says what they are."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +12,18 @@ from resmom.errors import RunDirError
 from resmom.export.card import model_card
 from resmom.export.choice import advice
 from resmom.export.detectron2 import configuration_lines, require_detectron2, save_detectron2
-from resmom.export.keep import FORMAT
+from resmom.export.keep import read_choice
 from resmom.export.loading import loading_lines, session_lines
 from resmom.export.onnx import Checked, parts, require_onnx
 from resmom.export.use import File, Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
-from resmom.ondisk import read_object, write_whole
+from resmom.ondisk import draft_beside, write_whole
 from resmom.rundir import RunDir, find_run
 from resmom.runs.card import NETWORKS, card_of
 from resmom.runs.loaded import no_teacher
 from resmom.runs.onnxfiles import checked_words, write_onnx
+from resmom.runs.own import config_of, given
 from resmom.views.policy import Policy
 from resmom.which import Alone, Network, Which
 
@@ -76,21 +75,17 @@ def export(
     if network == "teacher" and network not in there:
         raise no_teacher(run, written)
     chosen = there if network == "both" else (network,)
+    config = config_of(written, run)
     if form == "detectron2":
-        require_detectron2(None if written.get("own", {}).get("backbone") else run.backbone)
+        require_detectron2(config)
     if form == "onnx":
         require_onnx()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
-    try:
+    with draft_beside(out) as draft:
         made = _write(draft, run, written, content, chosen, form, own or Own())
-        config = None if written.get("own", {}).get("backbone") else run.backbone
         files = {name: file_with(config, run.policy, file_of(name, form), form, found) for name, found in made.items()}
         card = card_of(folder, run, written, content, config, files, choice)
         write_whole(draft / CARD, f"{model_card(card).rstrip()}\n")
         names = publish(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     told = " ".join(advice(card.preference, card.files, card.teacher)).strip()
     return Exported(
         out,
@@ -107,8 +102,8 @@ def _chosen(folder: RunDir, checkpoint: Path, named: bool) -> tuple[dict[str, An
     so that no other one takes its place.
     """
     content = load_checkpoint(checkpoint)
-    choice = read_object(folder.choice) if folder.choice.exists() else None
-    if choice is None or choice["format"] != FORMAT:
+    choice = read_choice(folder.choice)
+    if choice is None:
         return content, None
     step = content["state"]["step"]
     better = folder.kept(choice["step"])
@@ -163,25 +158,17 @@ def _write(
     own: Own,
 ) -> dict[Network, Checked | None]:
     """Write the networks' files. What was found of them, where they were checked."""
-    given = written.get("own", {}).get("backbone")
-    state, policy = content["state"], run.policy
+    state = content["state"]
+    architecture = given(written, "backbone") or to_json(run)["backbone"]
     made: dict[Network, Checked | None] = {}
     for network in chosen:
-        about = About(
-            network=network,
-            architecture=given or to_json(run)["backbone"],
-            step=state["step"],
-            mean=policy.mean,
-            std=policy.std,
-            side=policy.views[0].size,
-            resize=policy.views[0].interpolation,
-        )
+        about = About.of(network, architecture, state["step"], run.policy)
         path, made[network] = draft / file_of(network, form), None
         if form == "onnx":
             made[network] = write_onnx(path, run, written, own, state[network], about)
             continue
         save = save_weights if form == "safetensors" else save_detectron2
-        save(path, exported(state[network], None if given else run.backbone), about)
+        save(path, exported(state[network], config_of(written, run)), about)
     return made
 
 

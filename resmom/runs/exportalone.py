@@ -1,18 +1,16 @@
 """Export weights without a run: in another format, with the size and the normalisation that go with them."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from resmom.errors import RunDirError, UserError
 from resmom.export.alonecard import AloneCard, alone_card
 from resmom.export.detectron2 import require_detectron2, save_detectron2
-from resmom.export.loading import onnx_preparing_lines, preparing_lines, width_lines
+from resmom.export.loading import width_lines
 from resmom.export.onnx import ExportError, require_onnx, save_onnx
 from resmom.export.use import Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.copies import copied
-from resmom.ondisk import write_whole
+from resmom.ondisk import draft_beside, write_whole
 from resmom.runs.bare import Bare
 from resmom.runs.export import CARD, Exported, file_of, file_with, publish, require_free
 
@@ -29,12 +27,9 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
         require_detectron2(weights.config, "the")
     if form == "onnx":
         require_onnx()
-    name, first = file_of(weights.name, form), weights.policy.views[0]
-    mean, std = weights.policy.mean, weights.policy.std
-    about = About(weights.name, weights.architecture, None, mean, std, first.size, first.interpolation)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
-    try:
+    name = file_of(weights.name, form)
+    about = About.of(weights.name, weights.architecture, None, weights.policy)
+    with draft_beside(out) as draft:
         found = None
         if form == "onnx":
             try:
@@ -44,17 +39,13 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
                 raise UserError(
                     f"{weights.what} cannot be exported as ONNX: {error}. The weights can: --to safetensors"
                 ) from error
-            prepare = onnx_preparing_lines(len(mean), first.size, first.interpolation)
         else:
             save = save_weights if form == "safetensors" else save_detectron2
             save(draft / name, exported(weights.encoder.state_dict(), weights.config), about)
-            prepare = preparing_lines(mean, std, first.size, first.interpolation)
         file = file_with(weights.config, weights.policy, name, form, found)
-        width = width_lines(weights.config)
-        card = AloneCard(weights.what, weights.told, mean, std, first.size, prepare, width, file)
+        seen = (about.mean, about.std, about.side, about.resize)
+        card = AloneCard(weights.what, weights.told, *seen, width_lines(weights.config), file)
         write_whole(draft / CARD, f"{alone_card(card).rstrip()}\n")
         names = publish(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     checked = {} if found is None else {str(weights.name): found}
     return Exported(out, tuple(out / name for name in names), None, "", checked=checked)

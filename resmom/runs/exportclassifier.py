@@ -1,8 +1,6 @@
 """A kept classifier as an ONNX file: pixels in, probabilities out, without torch."""
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +8,12 @@ from resmom.errors import RunDirError, UserError
 from resmom.export.loading import classifying_lines, onnx_preparing_lines, session_lines
 from resmom.export.onnx import Checked, ExportError, parts, require_onnx, save_onnx
 from resmom.export.weights import About
+from resmom.ondisk import draft_beside
 from resmom.runs.classifierfile import load_classifier
 from resmom.which import Network
 
 SUFFIX = ".onnx"
-TOLD = ("classes", "resize", "method", "protocol", "top1", "data")
+TOLD = ("classes", "method", "protocol", "top1", "data")
 """What the file's metadata has of the classifier's, beside that of its backbone."""
 
 
@@ -42,18 +41,16 @@ def export_classifier(file: Path, out: Path | None = None) -> ExportedClassifier
     made = load_classifier(file)
     said = made.said
     network: Network = "teacher" if said.get("network") == "teacher" else "student"
-    about = About(network, json.loads(said["architecture"]), int(said.get("step", 0)), made.mean, made.std, made.side)
+    seen = (made.mean, made.std, made.side, made.resize)
+    about = About(network, json.loads(said["architecture"]), int(said.get("step", 0)), *seen)
     more = {name: said[name] for name in TOLD if name in said}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".part", dir=out.parent))
     try:
-        found = save_onnx(draft / out.name, made.backbone, about, more | {"kind": "classifier"}, made.layer)
-        for part, place in zip(reversed(parts(draft / out.name)), reversed(parts(out)), strict=True):
-            if part.exists():
-                part.replace(place)
+        with draft_beside(out) as draft:
+            found = save_onnx(draft / out.name, made.backbone, about, more | {"kind": "classifier"}, made.layer)
+            for part, place in zip(reversed(parts(draft / out.name)), reversed(parts(out)), strict=True):
+                if part.exists():
+                    part.replace(place)
     except ExportError as error:
         raise UserError(f"{file} cannot be exported as ONNX: {error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     prepare = onnx_preparing_lines(len(made.mean), made.side, made.resize)
     return ExportedClassifier(out, found, f"{prepare}\n\n{session_lines(out.name)}\n{classifying_lines()}")

@@ -21,5 +21,4 @@ def images_given(data: object, test: object = None) -> str | Data:
 
 def images_opened(data: object, test: object = None) -> Data:
     """The same, a place opened. Raises as `open_data` too."""
-    found = images_given(data, test)
-    return found if isinstance(found, Data) else open_data(found)
+    return open_data(images_given(data, test))

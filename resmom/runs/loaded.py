@@ -127,8 +127,6 @@ class Loaded:
 
         Raises DataError if there are none.
         """
-        if isinstance(place, Data):
-            return place
         return opened_again(self.folder, self.written, place, "result")
 
     @property

@@ -30,9 +30,8 @@ def write_onnx(
     """
     backbone = backbone_with(run, written, own, state, about.network)
     name = part_words(written, run, "backbone")
-    more = {"method": part_words(written, run, "method"), "backbone": name, "resize": run.policy.views[0].interpolation}
     try:
-        return save_onnx(path, backbone, about, more)
+        return save_onnx(path, backbone, about, {"method": part_words(written, run, "method"), "backbone": name})
     except ExportError as error:
         raise UserError(
             f"the {about.network}'s backbone, {name}, cannot be exported as ONNX: {error}. Its weights can: "

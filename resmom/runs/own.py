@@ -14,9 +14,11 @@ from resmom.config import ConfigError, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.method import Method
-from resmom.nets.backbones import Backbone
+from resmom.nets.backbones import Backbone, BackboneConfig
 from resmom.recipes import title_of
 from resmom.rundir import GIVEN, RunDir, given_again
+
+Part = Literal["method", "backbone"]
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,26 @@ def names(own: Own) -> dict[str, str]:
     return backbone | method
 
 
-def part_words(written: Mapping[str, Any], run: Run, part: Literal["method", "backbone"]) -> str:
-    """A run's method or backbone in a word: what was given from Python, by run.json, else the kind of its setting."""
-    given = dict(written.get("own", {})).get(part)
-    return f"{given}, given from Python" if given else type(getattr(run, part)).__name__
+def given(written: Mapping[str, Any], part: Part) -> str:
+    """The name of what was given from Python for a part of a run, by run.json; empty where a setting says it."""
+    return str(dict(written.get("own", {})).get(part, ""))
+
+
+def config_of(written: Mapping[str, Any], run: Run) -> BackboneConfig | None:
+    """The configuration of a run's backbone; None for a module of the user's own."""
+    return None if given(written, "backbone") else run.backbone
+
+
+def part_words(written: Mapping[str, Any], run: Run, part: Part) -> str:
+    """A run's method or backbone in a word: what was given from Python, else the kind of its setting."""
+    name = given(written, part)
+    return f"{name}, given from Python" if name else type(getattr(run, part)).__name__
 
 
 def title_words(written: Mapping[str, Any], run: Run) -> str:
     """The name of a run; with its method, where that is not the recipe's."""
-    given = dict(written.get("own", {})).get("method")
-    return f"{run.recipe} with {given}, given from Python" if given else title_of(run)
+    name = given(written, "method")
+    return f"{run.recipe} with {name}, given from Python" if name else title_of(run)
 
 
 def require(own: Own, written: Mapping[str, Any]) -> None:
@@ -110,8 +122,9 @@ def written_data(written: Mapping[str, Any], call: str = "resume") -> str:
     return data
 
 
-def opened_again(folder: RunDir, written: Mapping[str, Any], place: str | None, call: str = "resume") -> Data:
-    """The images at a place, by default where the run in `folder` had them last. `call` as in `written_data`.
+def opened_again(folder: RunDir, written: Mapping[str, Any], place: str | Data | None, call: str = "resume") -> Data:
+    """The images at a place, by default where the run in `folder` had them last; what is open already, as it is. `call`
+    as in `written_data`.
 
     Raises DataError where there are none, which says how to name another place.
     """

@@ -101,7 +101,7 @@ def resume(
     if dist.rank() == 0:
         say_others(own, written)
     device = device_for(machine)
-    images = data if isinstance(data, Data) else opened_again(folder, written, data)
+    images = opened_again(folder, written, data)
     require_batch(run, images)
     way, loggers = how_to_compile(machine, compile_asked(path), device), loggers_to_use(machine, logged_to(path))
     job = prepare(run, images, device, own, start=not folder.last.exists())

@@ -52,7 +52,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     RunDir(out).refuse_if_used()
     device = device_for(machine)
     dist.wait()  # or the first process might write into the folder before another has looked at it
-    opened = data if isinstance(data, Data) else open_data(data)
+    opened = open_data(data)
     require_alike(opened)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 

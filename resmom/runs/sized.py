@@ -9,7 +9,7 @@ from resmom.evaluate.features import frozen
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of, whole_sides
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import Loaded
-from resmom.runs.own import part_words
+from resmom.runs.own import config_of, part_words
 from resmom.views.policy import SMALLEST
 
 LARGEST = 1024
@@ -27,8 +27,7 @@ def with_image_size(loaded: Loaded, side: int | None) -> Loaded:
     require_side(side, f"the images have the {trained} of this run's views")
     backbone = backbone_of(loaded.method.student)
     assert isinstance(backbone, Backbone)
-    given = "backbone" in loaded.written.get("own", {})
-    config = None if given else loaded.run.backbone
+    config = config_of(loaded.written, loaded.run)
     name = part_words(loaded.written, loaded.run, "backbone") if config is None else name_of(config)
     channels, usual = len(loaded.run.policy.mean), f"at the {trained} pixels of the run's views"
     require_taken(Sized(backbone, config, name, channels, usual), side)

@@ -58,7 +58,7 @@ def view_sheet(asked: Asked, data: str | Data, out: Path, machine: Machine) -> S
     what cannot be trained, and UserError for a file that would be overwritten.
     """
     require_place(out)
-    opened = data if isinstance(data, Data) else open_data(data)
+    opened = open_data(data)
     run = untried(asked, opened, default_device(machine.device), Own())
     require_channels(run, None, opened.train.channels)
     epochs = max(1, min(DRAWS, COLUMNS // len(run.policy.views)))

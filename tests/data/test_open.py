@@ -97,7 +97,8 @@ def test_folders_and_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     np.savez("toy.NPZ", train_images=np.zeros((2, 4, 5, 3), dtype=np.uint8))
     Path("toy.NPZ.npz").rename("toy.NPZ")
     for spec in ("./cifar10", Path("cifar10"), "toy.NPZ", tmp_path / "toy.NPZ"):
-        assert open_data(spec).train.sizes[0].tolist() == [4, 5]
+        opened = open_data(spec)
+        assert opened.train.sizes[0].tolist() == [4, 5] and open_data(opened) is opened
     assert isinstance(open_data("./cifar10", ram_limit=0).train.read(np.array([0])), list)
 
 

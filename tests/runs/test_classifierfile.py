@@ -25,9 +25,9 @@ MORE = {"protocol": "linear-v1 (…)", "data": "flowers"}
 
 
 def save(config: BackboneConfig, path: Path, classes: tuple[str, ...] = NAMES) -> Classified:
-    about = About("teacher", {**part_to_json(config), "kind": type(config).__name__}, 7, MEAN, STD, 16)
+    about = About("teacher", {**part_to_json(config), "kind": type(config).__name__}, 7, MEAN, STD, 16, "bicubic")
     found = classified(config)
-    save_classifier(path, found, config, about, "bicubic", classes, MORE)
+    save_classifier(path, found, config, about, classes, MORE)
     return found
 
 

@@ -30,10 +30,11 @@ def kept(tmp_path: Path) -> Path:
     config, file = SmallResNet((4, 8)), tmp_path / "trees.safetensors"
     backbone, layer = build_backbone(config), nn.Linear(8, 3)
     nn.init.normal_(layer.weight, std=2.0)
-    about = About("teacher", {**part_to_json(config), "kind": "SmallResNet"}, 7, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), 32)
+    seen = ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25), 32)
+    about = About("teacher", {**part_to_json(config), "kind": "SmallResNet"}, 7, *seen, "bicubic")
     found = Classified(Score(50.0, None, ""), backbone, layer)
     more = {"protocol": "linear-v1", "data": "trees"}
-    save_classifier(file, found, config, about, "bicubic", ("ash", "birch", "cedar"), more)
+    save_classifier(file, found, config, about, ("ash", "birch", "cedar"), more)
     return file
 
 

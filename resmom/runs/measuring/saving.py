@@ -1,6 +1,5 @@
 """Keeping the one classifier that a measurement trains."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,11 +8,12 @@ from resmom.config import to_json
 from resmom.errors import UserError
 from resmom.evaluate.score import Classified, Score
 from resmom.export.weights import About
+from resmom.ondisk import say_refused
 from resmom.runs.classifierfile import require_savable, save_classifier
 from resmom.runs.loaded import Loaded
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import More, Protocol
-from resmom.runs.own import part_words
+from resmom.runs.own import given, part_words
 from resmom.which import Which
 
 TRAINED = ("linear", "--linear-crop", "--finetune")
@@ -52,9 +52,9 @@ def require_one_classifier(path: Path, loaded: Loaded, network: Which, kinds: Se
             f"--save-classifier keeps one classifier, and this call trains {several if trained else 'none'}; ask for "
             "one: --network student or teacher, one of --protocols linear, --linear-crop and --finetune, and no --draws"
         )
-    if given := loaded.written.get("own", {}).get("backbone"):
+    if name := given(loaded.written, "backbone"):
         raise UserError(
-            f"the backbone of this run, {given}, was given from Python, and no file could say how it is built again; "
+            f"the backbone of this run, {name}, was given from Python, and no file could say how it is built again; "
             "leave --save-classifier out"
         )
     require_savable(path)
@@ -68,12 +68,10 @@ def save_or_say(
     `row`: whose it is, the score as it is told, and the images in a word.
     """
     name, score, data = row
-    run, policy = loaded.run, loaded.policy
-    architecture, side = to_json(run)["backbone"], policy.views[0].size
-    about = About(name, architecture, loaded.step, policy.mean, policy.std, side)
+    run = loaded.run
+    about = About.of(name, to_json(run)["backbone"], loaded.step, loaded.policy)
     more = {"method": part_words(loaded.written, run, "method"), "protocol": score.protocol, "data": data}
     try:
-        save_classifier(path, found, run.backbone, about, policy.views[0].interpolation, classes, more)
+        save_classifier(path, found, run.backbone, about, classes, more)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        print(f"attention: {path}: {reason}; the classifier is lost", file=sys.stderr, flush=True)
+        say_refused(path, error, "the classifier is lost")

@@ -92,7 +92,7 @@ class Pictures:
 
 def open_pictures(spec: str | Data) -> Pictures:
     """The images of a place, held nowhere. Raises DataError where there are none."""
-    return Pictures(spec if isinstance(spec, Data) else open_data(spec, ram_limit=0))
+    return Pictures(open_data(spec, ram_limit=0))
 
 
 def require_whole(pictures: Pictures, what: str) -> None:

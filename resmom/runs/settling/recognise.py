@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
@@ -27,7 +26,7 @@ from resmom.nets.backbones import (
 )
 from resmom.nets.filed import FiledViT, filed_vit
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
-from resmom.nets.weightfile import WeightsError
+from resmom.nets.weightfile import WeightsError, metadata
 from resmom.recipes.facts import Seen
 from resmom.recipes.side import with_image
 from resmom.recipes.words import named
@@ -158,7 +157,7 @@ def seen(path: str) -> Seen | None:
     file = weights_file(path)
     try:
         if file.suffix == ".safetensors":
-            said = _metadata(file)
+            said = metadata(file)
             if "resmom_format" not in said:
                 return None
             resize: Any = said.get("resize")  # files of earlier versions do not say
@@ -173,7 +172,7 @@ def seen(path: str) -> Seen | None:
 
 def origin_words(path: str) -> str:
     """What a file of ours says that its weights are, as a sentence; empty for other files."""
-    said = _metadata(weights_file(path))
+    said = metadata(weights_file(path))
     if "resmom_format" not in said:
         return ""
     if "source" in said:
@@ -184,20 +183,11 @@ def origin_words(path: str) -> str:
     return f"exported by resmom: {what}"
 
 
-def _metadata(file: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; nothing if it is none."""
-    try:
-        with safe_open(file, "pt") as opened:
-            return opened.metadata() or {}
-    except (SafetensorError, OSError):
-        return {}
-
-
 def own_word(file: Path) -> BackboneConfig | None:
     """What a run's checkpoint, or a file exported from one, says of its backbone; None for other people's files."""
     if file.suffix == ".safetensors" and file.is_file():
-        metadata = _metadata(file)
-        architecture = json.loads(metadata["architecture"]) if "resmom_format" in metadata else None
+        said = metadata(file)
+        architecture = json.loads(said["architecture"]) if "resmom_format" in said else None
         return backbone_from_json(architecture) if isinstance(architecture, dict) else None
     try:
         return from_json(load_checkpoint(file, mapped=True)["run"]).backbone

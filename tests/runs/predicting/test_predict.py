@@ -36,7 +36,7 @@ def saved(file: Path, classes: tuple[str, ...] = ("ash", "birch", "cedar, red"))
     found = Classified(Score(50.0, None, "linear-v1 (…)"), backbone, layer)
     about = About("student", {**part_to_json(config), "kind": "SmallResNet"}, 7, (0.5,) * 3, (0.25,) * 3, 16)
     more = {"protocol": "linear-v1 (…)", "data": "trees"}
-    save_classifier(file, found, config, about, "bilinear", classes, more)
+    save_classifier(file, found, config, about, classes, more)
     return file
 
 
