@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from resmom.errors import UserError
 from resmom.types import Encoding, Site
 
+NO_IMAGES = "there are no images to encode; give at least one batch"
+
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
@@ -37,7 +39,7 @@ def features(
     with frozen(network):
         parts = [_at(network(batch), site).float().cpu() for batch in batches]
     if not parts:
-        raise ValueError("there are no images to encode; give at least one batch")
+        raise ValueError(NO_IMAGES)
     return torch.cat(parts)
 
 

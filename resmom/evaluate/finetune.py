@@ -117,17 +117,17 @@ def finetune(
     clean: Callable[[Source], Iterable[Float[Tensor, "_ c height width"]]],
     policy: Policy,
     config: Finetune,
+    shown: str,
     half: bool = False,
     workers: int = 0,
-    shown: str = "crop and flip of pretraining's first view",
 ) -> Classified:
     """Train a copy of `backbone` with a linear classifier on the labelled images of `train`; test the last epoch.
 
     Views are the crop, flips and quarter turns of the policy's first view, functions of (seed, epoch, image), made by
     `workers` threads; `clean` gives the images of `test`. What stands in for a file that cannot be decoded is neither
-    learnt from nor scored. Everything learns, also what pretraining had fixed. `half`: train under bfloat16; the test
-    is in float32. `shown`: whose views they are, in words. `train` counts as all labels where the number of epochs is
-    not given. Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
+    learnt from nor scored. Everything learns, also what pretraining had fixed. `shown`: whose views they are, in
+    words. `half`: train under bfloat16; the test is in float32. `train` counts as all labels where the number of epochs
+    is not given. Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
     """
     config = config.for_share(1.0)
     assert config.epochs is not None

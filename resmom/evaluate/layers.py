@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
-from resmom.evaluate.features import frozen
+from resmom.evaluate.features import NO_IMAGES, frozen
 from resmom.nearest import similar
 from resmom.nets.backbones import Backbone
 from resmom.nets.layers import layers, reading
@@ -23,7 +23,6 @@ H = "h"
 """The name of the network's own representation."""
 PATCHES = "patches"
 """The part that only networks of tokens have."""
-NO_IMAGES = "there are no images to encode; give at least one batch"
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,7 @@ def _reader(network: nn.Module) -> Iterator[Callable[[Float[Tensor, "n c height 
 
 def _kinds(parts: Collection[str]) -> dict[str, tuple[str, ...]]:
     """What can be made of some parts, `h` first."""
-    kinds: dict[str, tuple[str, ...]] = {H: (H,)}
-    return kinds | (_of_tokens(parts) if PATCHES in parts else {name: (name,) for name in parts if name != H})
+    return {H: (H,)} | (_of_tokens(parts) if PATCHES in parts else {name: (name,) for name in parts})
 
 
 def _stages(pooled: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -112,18 +110,15 @@ def _equal(found: dict[str, Tensor], parts: tuple[str, ...]) -> bool:
 
 
 def _of_tokens(found: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Kinds from the parts `class K` and `patches`, K counted from the last block, which is 1."""
+    """Kinds from the parts `patches` and `class K`, if there are any: K is counted from the last block, which is 1."""
     tokens = sorted((name for name in found if name.startswith("class ")), key=lambda name: int(name[6:]))
-    kinds: dict[str, tuple[str, ...]] = {}
+    kinds: dict[str, tuple[str, ...]] = {"last block, class token": (tokens[0],)} if tokens else {}
+    kinds["last block, mean of patches"] = (PATCHES,)
     if tokens:
-        kinds["last block, class token"] = (tokens[0],)
-    if PATCHES in found:
-        kinds["last block, mean of patches"] = (PATCHES,)
-    if tokens and PATCHES in found:
         kinds["last block, class token and mean of patches"] = (tokens[0], PATCHES)
-        if len(tokens) > 1:
-            several = f"last {len(tokens)} blocks, class tokens"
-            kinds |= {several: tuple(tokens), f"{several} and mean of the last's patches": (*tokens, PATCHES)}
+    if len(tokens) > 1:
+        several = f"last {len(tokens)} blocks, class tokens"
+        kinds |= {several: tuple(tokens), f"{several} and mean of the last's patches": (*tokens, PATCHES)}
     return kinds
 
 

@@ -32,7 +32,8 @@ TRAIN, TEST = digits(slice(0, 800)), digits(slice(800, 1200))
 
 def tune(backbone: Backbone, config: Finetune, train: ArraySource = TRAIN, test: ArraySource = TEST) -> Score:
     clean = plain(test.read(np.arange(len(test))), 8, POLICY.mean, POLICY.std)
-    return finetune(backbone, backbone.width, train, test, lambda source: clean.split(150), POLICY, config).score
+    views = "crop and flip of pretraining's first view"
+    return finetune(backbone, backbone.width, train, test, lambda source: clean.split(150), POLICY, config, views).score
 
 
 def small() -> Backbone:

@@ -20,7 +20,8 @@ from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.compare import can_show
 from resmom.runs.loaded import load_run
-from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.asked import More
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import QUIET, small_run, write_images

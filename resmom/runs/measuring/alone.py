@@ -28,9 +28,8 @@ def evaluate_alone(weights: Bare, data: str | Data, asked: Asked, out: Path | No
         votes = asked.more.knn.instead_of(weights.neighbours)
     except ValueError as error:
         raise UserError(str(error)) from error
-    opened = data if isinstance(data, Data) else open_data(data)
     subject = replace(weights, out=folder, neighbours=votes)
-    return measured(subject, opened, "both", asked.protocols, asked.linear, asked.baselines, asked.more, weights.what)
+    return measured(subject, open_data(data), "both", asked, weights.what)
 
 
 def folder_of(out: Path) -> RunDir:

@@ -127,12 +127,8 @@ def _known(protocols: str | Sequence[str], usual: tuple[Protocol, ...]) -> tuple
     if unknown := [name for name in named if name not in PROTOCOLS]:
         raise UserError(f"there is no protocol {unknown[0]!r}; protocols are {', '.join(usual)}")
     if unfit := [name for name in named if name not in usual]:
-        raise UserError(f"{unfit[0]} is a protocol of runs alone; weights without a run have {_and(usual)}")
+        raise UserError(f"{unfit[0]} is a protocol of runs alone; weights without a run have {' and '.join(usual)}")
     return tuple(name for name in PROTOCOLS if name in named)
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(names)
 
 
 def _shots(asked: int | Sequence[int], draws: int | None, seed: int) -> LowShot:
@@ -156,9 +152,10 @@ def check(more: More) -> None:
         )
 
 
-def require_difference(more: More, protocols: Sequence[Protocol], repeats: Repeats) -> None:
+def require_difference(asked: Asked, repeats: Repeats) -> None:
     """Refuse repetitions of which none would differ from another."""
-    trained = "linear" in protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
+    more = asked.more
+    trained = "linear" in asked.protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
     if more.draws > 1 and not repeats.drawn and not trained and more.low_shot is None:
         same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
         raise UserError(

@@ -20,7 +20,7 @@ from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_spli
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measurable import Measurable
-from resmom.runs.measuring.asked import PROTOCOLS, More, Protocol, check, require_difference
+from resmom.runs.measuring.asked import PROTOCOLS, Asked, More, Protocol, check, require_difference
 from resmom.runs.measuring.labels import lent_share, with_labels
 from resmom.runs.measuring.measure import Candidate, Ground, pixel_features
 from resmom.runs.measuring.repeats import Found, Repeats
@@ -89,39 +89,31 @@ def evaluate(
     """
     more = more or More()
     check(more)
-    loaded = _asked(load_run(path, device, own), more)
-    rows = measured(loaded, loaded.opened(data), network, protocols, linear or Linear(), baselines, more, str(path))
+    loaded = _as_asked(load_run(path, device, own), more)
+    asked = Asked(tuple(protocols), linear or Linear(), baselines, more)
+    rows = measured(loaded, loaded.opened(data), network, asked, str(path))
     if not rows:
         raise UserError(f"{path} has nothing to measure: {_no_online(loaded, network, more)}; ask for knn or linear")
     return rows
 
 
-def measured(
-    subject: Measurable,
-    opened: Data,
-    network: Which,
-    protocols: Sequence[Protocol],
-    linear: Linear,
-    baselines: bool,
-    more: More,
-    name: str,
-) -> list[Row]:
+def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, name: str) -> list[Row]:
     """The rows of all that was asked for and that there is, each added to the file of `subject` when it is there.
 
     `name` begins the sentence about images that do not do. Raises as `evaluate`.
     """
     split, label_sets = labelled(subject, opened)
     named = name_and_fingerprint(opened)
-    lent, part = None, 1.0
+    more, lent, part = asked.more, None, 1.0
     if more.labels:
         whole = split
         (split, lent), label_sets = with_labels(whole, more.labels, more.seed, more.draws), False
         part = lent_share(whole, more.labels, lent[0])
     repeats = Repeats.of(more.draws, lent)
-    require_difference(more, protocols, repeats)
-    if baselines and "knn" in protocols:
+    require_difference(asked, repeats)
+    if asked.baselines and "knn" in asked.protocols:
         pixel_features(split, subject.policy)  # before hours are spent on the rest
-    save = saver(subject, network, protocols, more)
+    save = saver(subject, network, asked)
     if (file := subject.evaluations) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         require_writable(file)
@@ -139,14 +131,14 @@ def measured(
             save(classifier, split.train.classes, (name, stated, row.data))
 
     try:
-        more = _settled(more, part)
-        _measure(subject, split, repeats, label_sets, network, protocols, linear, baselines, more, add)
+        settled = replace(asked, more=_settled(more, part))
+        _measure(Ground(subject, split, repeats), network, settled, label_sets, add)
     except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
         raise UserError(f"{name} cannot be evaluated on {split.train.name}: {error}") from error
     return rows
 
 
-def _asked(loaded: Loaded, more: More) -> Loaded:
+def _as_asked(loaded: Loaded, more: More) -> Loaded:
     """The run as it is measured: with neighbours and a size of images of its own choice, or those asked for."""
     loaded = with_image_size(loaded, more.image_size)
     try:
@@ -171,53 +163,33 @@ def _settled(more: More, part: float) -> More:
     return replace(more, finetune=settled)
 
 
-def _measure(
-    subject: Measurable,
-    split: Split,
-    repeats: Repeats,
-    label_sets: bool,
-    network: Which,
-    protocols: Sequence[Protocol],
-    linear: Linear,
-    baselines: bool,
-    more: More,
-    add: Callable[..., None],
-) -> None:
-    ground = Ground(subject, split, repeats)
-    for name, net in subject.each(network):
-        if protocols or more.low_shot is not None:
-            _plain(name, ground, net, label_sets, protocols, linear, more, add)
+def _measure(ground: Ground, network: Which, asked: Asked, label_sets: bool, add: Callable[..., None]) -> None:
+    more = asked.more
+    for name, net in ground.measured.each(network):
+        if asked.protocols or more.low_shot is not None:
+            _plain(name, ground, net, asked, label_sets, add)
         if more.linear_crop is not None:
             add(name, ground.linear_crop(name, net, more.linear_crop))
         if more.sweep:
-            add(name, ground.sweep(net, linear))
+            add(name, ground.sweep(net, asked.linear))
         if more.finetune is not None:
             add(name, ground.finetune(net, more.finetune))
-    if baselines and "knn" in protocols:
+    if asked.baselines and "knn" in asked.protocols:
         for baseline, found in ground.baselines():
             add(baseline, found)
 
 
-def _plain(
-    name: str,
-    ground: Ground,
-    net: nn.Module,
-    label_sets: bool,
-    protocols: Sequence[Protocol],
-    linear: Linear,
-    more: More,
-    add: Callable[..., None],
-) -> None:
+def _plain(name: str, ground: Ground, net: nn.Module, asked: Asked, label_sets: bool, add: Callable[..., None]) -> None:
     """What needs nothing but h of the clean images, to learn from and to test on."""
     bank, queries = ground.features(net)
-    if "knn" in protocols:
+    if "knn" in asked.protocols:
         add(name, ground.knn(bank, queries))
-    if "linear" in protocols:
-        add(name, ground.linear(net, bank, queries, linear))
-    if "online" in protocols and name == "student" and label_sets:
+    if "linear" in asked.protocols:
+        add(name, ground.linear(net, bank, queries, asked.linear))
+    if "online" in asked.protocols and name == "student" and label_sets:
         add(name, ground.online(queries))
-    if more.low_shot is not None:
-        for found in ground.low_shot(bank, queries, more.low_shot):
+    if asked.more.low_shot is not None:
+        for found in ground.low_shot(bank, queries, asked.more.low_shot):
             add(name, found)
 
 
@@ -256,6 +228,3 @@ def labelled(subject: Measurable, opened: Data) -> tuple[Split, bool]:
     if split.train.channels != channels:
         raise ConfigError(f"the images have {split.train.channels} channel(s), the network was trained on {channels}")
     return split, subject.online is not None and list(subject.classes) == list(split.train.classes)
-
-
-__all__ = ["PROTOCOLS", "More", "Protocol", "Row", "evaluate", "labelled", "measured", "name_and_fingerprint"]

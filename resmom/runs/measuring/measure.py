@@ -135,7 +135,7 @@ class Ground:
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
             sides = train, self.split.test
-            return finetuning.finetune(backbone, width, *sides, self._clean, policy, seeded, half, workers, shown)
+            return finetuning.finetune(backbone, width, *sides, self._clean, policy, seeded, shown, half, workers)
 
         return self._trained(once, config.seed)
 

@@ -12,7 +12,7 @@ from resmom.ondisk import say_refused
 from resmom.runs.classifierfile import require_savable, save_classifier
 from resmom.runs.loaded import Loaded
 from resmom.runs.measurable import Measurable
-from resmom.runs.measuring.asked import More, Protocol
+from resmom.runs.measuring.asked import Asked
 from resmom.runs.own import given, part_words
 from resmom.which import Which
 
@@ -22,11 +22,12 @@ Save = Callable[[Classified, tuple[str, ...], tuple[str, Score, str]], None]
 """Keeps a classifier: itself, the classes of the data, and `row` as in `save_or_say`."""
 
 
-def saver(subject: Measurable, network: Which, protocols: Sequence[Protocol], more: More) -> Save | None:
+def saver(subject: Measurable, network: Which, asked: Asked) -> Save | None:
     """What keeps the classifier that is trained; None where none is to be kept.
 
     Raises UserError where this is not a run's, and as `require_one_classifier`.
     """
+    more = asked.more
     if (path := more.save_classifier) is None:
         return None
     if not isinstance(subject, Loaded):
@@ -34,8 +35,8 @@ def saver(subject: Measurable, network: Which, protocols: Sequence[Protocol], mo
             f"--save-classifier keeps what is trained on a network of a RUN, and {subject.what} is without one; leave "
             "--save-classifier out"
         )
-    asked = ("linear" in protocols, more.linear_crop is not None, more.finetune is not None)
-    kinds = [kind for kind, there in zip(TRAINED, asked, strict=True) if there]
+    wanted = ("linear" in asked.protocols, more.linear_crop is not None, more.finetune is not None)
+    kinds = [kind for kind, there in zip(TRAINED, wanted, strict=True) if there]
     require_one_classifier(path, subject, network, kinds, more.draws)
     return partial(save_or_say, path, subject)
 

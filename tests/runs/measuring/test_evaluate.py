@@ -27,7 +27,8 @@ from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.loaded import load_run
-from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.asked import More
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.measuring.keep import keep
 from resmom.runs.measuring.probefile import ProbeFile

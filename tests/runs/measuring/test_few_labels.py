@@ -18,7 +18,8 @@ from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.loaded import load_run
-from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.asked import More
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.labels import lent_share
 from tests.runs.crash import write_images
 from tests.runs.measuring.quick import QUICK

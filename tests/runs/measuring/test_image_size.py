@@ -31,7 +31,8 @@ from resmom.runs.embed import embed
 from resmom.runs.export import export
 from resmom.runs.job import fresh_method
 from resmom.runs.loaded import Loaded, load_run, load_start
-from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.asked import More
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.report import gather
 from resmom.runs.sized import with_image_size
 from tests.conftest import Call

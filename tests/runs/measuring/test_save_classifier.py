@@ -21,8 +21,8 @@ from resmom.runs.bare import bare
 from resmom.runs.classifierfile import load_classifier
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import asked
-from resmom.runs.measuring.evaluate import More, evaluate
+from resmom.runs.measuring.asked import More, asked
+from resmom.runs.measuring.evaluate import evaluate
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK
 
