@@ -29,7 +29,7 @@ from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.apply import plain
-from resmom.views.policy import Interpolation
+from resmom.views.policy import Interpolation, dino_imagenet
 from resmom.which import Network
 
 ABOUT = About("student", {"kind": "SmallResNet"}, 2, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), 32)
@@ -174,6 +174,13 @@ def test_the_file_says_what_it_is_and_has_no_head(tmp_path: Path) -> None:
     assert json.loads(said["architecture"])["widths"] == [4, 8] and said["resmom_version"]
 
 
+def test_a_file_says_what_the_first_view_shows() -> None:
+    policy = dino_imagenet(2, 0.25)
+    said = About.of("teacher", "mine.Net", 7, policy)
+    assert said == About("teacher", "mine.Net", 7, policy.mean, policy.std, 224, policy.views[0].interpolation)
+    assert said.metadata()["resize"] == "bicubic" and "step" not in About.of("init", "", None, policy).metadata()
+
+
 def prepared(picture: Image.Image, mean: tuple[float, ...], std: tuple[float, ...], resize: Interpolation) -> Tensor:
     """What the printed lines, run as they stand, make of an image at 32 pixels."""
     space: dict[str, Any] = {}
@@ -185,15 +192,20 @@ def prepared(picture: Image.Image, mean: tuple[float, ...], std: tuple[float, ..
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.1)
 
 
+def picture_of(channels: int, size: tuple[int, int]) -> tuple[Image.Image, Tensor]:
+    """Noise as a picture, grey or in colour, and as 1 x C x H x W."""
+    pixels = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels) if channels == 3 else Image.fromarray(pixels[..., 0])
+    return picture, torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None]
+
+
 @pytest.mark.parametrize("size", [(60, 80), (81, 40), (32, 32)])
 @pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_preparing_lines_see_images_as_the_evaluation_does(
     resize: Interpolation, channels: int, size: tuple[int, int]
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels) if channels == 3 else Image.fromarray(pixels[..., 0])
-    image = torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None]
+    picture, image = picture_of(channels, size)
     ours = plain(image, 32, MEAN[:channels], STD[:channels], resize)[0]
     torch.testing.assert_close(prepared(picture, MEAN[:channels], STD[:channels], resize), ours, rtol=0, atol=2e-5)
 
@@ -244,17 +256,23 @@ KINDS: dict[str, tuple[str, Callable[[Image.Image], Image.Image], dict[str, Any]
 }
 
 
+def filed(kind: str, size: tuple[int, int], folder: Path) -> Path:
+    """A smooth picture as a file of that kind."""
+    ending, made, options = KINDS[kind]
+    file = folder / f"image.{ending}"
+    made(smooth(*size)).save(file, **options)
+    return file
+
+
 @pytest.mark.parametrize("size", [(48, 60), (32, 32)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_preparing_lines_take_any_file_that_training_takes(
     kind: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    ending, made, options = KINDS[kind]
-    file = tmp_path / f"image.{ending}"
-    made(smooth(*size)).save(file, **options)
+    file = filed(kind, size, tmp_path)
     ours = plain([decode(file)], 32, MEAN, STD, "bicubic")[0]
     # Two libraries may unpack a JPEG one step of 8 bits apart.
-    near = 1.1 / 255 / min(STD) if ending == "jpg" else 2e-5
+    near = 1.1 / 255 / min(STD) if file.suffix == ".jpg" else 2e-5
     with Image.open(file) as image:
         torch.testing.assert_close(prepared(image, MEAN, STD, "bicubic"), ours, rtol=0, atol=near)
 

@@ -24,7 +24,7 @@ from resmom.nets.backbones import Backbone, BackboneConfig, DinoViT, MoCoViT, Re
 from resmom.nets.given import given_backbone
 from resmom.views.apply import plain
 from resmom.views.policy import Interpolation
-from tests.export.test_loading import KINDS, MEAN, STD, smooth, trained
+from tests.export.test_loading import KINDS, MEAN, STD, filed, picture_of, trained
 
 ABOUT = About("teacher", {"kind": "SmallResNet"}, 2, MEAN, STD, 32)
 
@@ -45,9 +45,7 @@ def prepared(picture: Image.Image, channels: int, resize: Interpolation) -> np.n
 def test_the_preparing_lines_see_images_as_the_evaluation_does(
     resize: Interpolation, channels: int, size: tuple[int, int]
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels) if channels == 3 else Image.fromarray(pixels[..., 0])
-    image = torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None]
+    picture, image = picture_of(channels, size)
     ours = plain(image, 32, (0.0,) * channels, (1.0,) * channels, resize)[0]
     np.testing.assert_allclose(prepared(picture, channels, resize), ours.numpy(), rtol=0, atol=5e-6)
 
@@ -57,12 +55,10 @@ def test_the_preparing_lines_see_images_as_the_evaluation_does(
 def test_the_preparing_lines_take_any_file_that_training_takes(
     kind: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    ending, made, options = KINDS[kind]
-    file = tmp_path / f"image.{ending}"
-    made(smooth(*size)).save(file, **options)
+    file = filed(kind, size, tmp_path)
     ours = plain([decode(file)], 32, (0.0,) * 3, (1.0,) * 3, "bicubic")[0]
     # Two libraries may unpack a JPEG one step of 8 bits apart.
-    near = 1.1 / 255 if ending == "jpg" else 5e-6
+    near = 1.1 / 255 if file.suffix == ".jpg" else 5e-6
     with Image.open(file) as image:
         np.testing.assert_allclose(prepared(image, 3, "bicubic"), ours.numpy(), rtol=0, atol=near)
 

@@ -111,11 +111,6 @@ def test_what_is_told_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert names_in(folder / "onnx") == ["README.md", "backbone-student.safetensors", "backbone-teacher.safetensors"]
 
 
-def blocks(card: str) -> list[str]:
-    found: list[str] = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
-    return found
-
-
 def lines_of(card: str) -> list[str]:
     found: list[str] = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
     return found
