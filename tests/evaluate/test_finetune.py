@@ -62,7 +62,7 @@ def test_threads_that_make_the_crops_change_nothing() -> None:
     heads = []
     for workers in (0, 2):
         net = small()
-        args = few, TEST, lambda source: clean.split(150), POLICY, Finetune(epochs=2, batch=16, lr=1.6)
+        args = few, TEST, lambda source: clean.split(150), POLICY, Finetune(epochs=2, batch=16, lr=1.6), "views"
         heads.append(finetune(net, net.width, *args, workers=workers).layer.weight)
     assert torch.equal(*heads) and heads[0].abs().sum() > 0
 
