@@ -16,7 +16,7 @@ from resmom.recipes import AUTOMATIC
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.orientation import orientation_of, with_orientation
 from resmom.recipes.pace import batch_for, log_for, optim_of, precision_for, steps_for, warmup
-from resmom.recipes.shape import backbone_for, normalisation_for, orientation_words, side_of, view_for
+from resmom.recipes.shape import backbone_for, normalisation_for, orientation_words, side_of, start_words, view_for
 from resmom.recipes.suited import suited, views_for
 from resmom.recipes.teaching import ema_for, measured, term_for
 from resmom.recipes.words import method_words, named, numbers, passes
@@ -84,6 +84,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("image_size", side, why)
     backbone, why = backbone_for(facts, side)
     chosen("backbone", named(backbone), why)
+    chosen("init", *start_words(facts))
     batch, batch_why = batch_for(facts, limits)
     steps, steps_why = steps_for(facts, limits, batch)
     over = steps / steps_per_epoch(facts.images, batch)

@@ -77,13 +77,14 @@ def test_every_choice_is_a_part_of_the_run_and_has_a_reason(kind: str) -> None:
     found = automatic(KINDS[kind])
     options = [c.option for c in found.choices]
     assert options == [
-        *("image_size", "backbone", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
+        *("image_size", "backbone", "init", "method", "train.batch", "train.steps", "optim.lr", "ema.momentum"),
         *("policy.views", "orientation", "policy.mean", "train.precision", "residual.weight"),
     ]
     run = found.run
     parts = {c.option: c.part(run) for c in found.choices}
     assert parts["image_size"] == run.policy.views[0].size
     assert parts["backbone"] is run.backbone and parts["method"] is run.method
+    assert parts["init"] == run.init
     assert parts["train.steps"] == run.train.steps and parts["optim.lr"] == run.optim.lr
     for c in found.choices:
         assert c.reason.strip() and c.value.strip(), c.option
@@ -513,3 +514,11 @@ class TestAskedFor:
         assert (run.train.steps, run.train.warmup_steps) == (40, 2)
         assert half_life(run.ema.momentum) == pytest.approx(4)
         assert choice(facts, "train.steps").reason == f"asked for; derived: {derived(PHOTOS).train.steps}"
+
+
+def test_what_it_starts_from_is_told_and_how_to_start_from_trained_weights() -> None:
+    facts = KINDS[next(iter(KINDS))]
+    without = choice(replace(facts, init="", seen=None), "init")
+    assert without.value == "random weights" and "--init timm:resnet18.a1_in1k" in without.reason
+    asked = choice(replace(facts, init="folder/w.pth", backbone=ResNet(18)), "init")
+    assert (asked.value, asked.reason) == ("w.pth", "the weights asked for")

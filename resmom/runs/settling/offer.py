@@ -105,7 +105,8 @@ def told_choices(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
 
     How often is measured and saved, and the seed, are not listed: they are no settings of the training.
     """
-    given = {"backbone": own.backbone is not None, "method": own.method is not None}
+    module = own.backbone is not None
+    given = {"backbone": module, "init": module and not run.init, "method": own.method is not None}
     told, whole = [], []
     for choice in offer.choices:
         if given.get(choice.option, False):

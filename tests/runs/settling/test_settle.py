@@ -37,7 +37,7 @@ class TestDerived:
         found = settled()
         train = found.run.train
         assert (train.batch, train.steps, train.micro_batch) == (128, 7_813, 0)
-        assert len(found.choices) == 12 and len(tried) == 1
+        assert len(found.choices) == 13 and len(tried) == 1
         # 7,813 steps at .1 s and 22 measurements at 2 s; the last checkpoint, six kept ones, backbones, lines.
         assert found.estimate.words == (
             "about 14 min (0.1 s a step on this machine now), 36 MiB of disk with six kept checkpoints, 2148 MiB of "
