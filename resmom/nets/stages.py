@@ -61,7 +61,10 @@ def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
         return stem, [body.layer1, body.layer2, body.layer3, body.layer4]
     layers = _layers(body)
     if layers is None:
-        raise ValueError("maps of several sizes are needed, which only ResNets have here; this backbone has none")
+        raise ValueError(
+            "maps of several sizes are needed, which only ResNets have here (torchvision's and the small one, none of "
+            "timm's models); this backbone has none"
+        )
     stem_layers: list[nn.Module] = []
     stages: list[list[nn.Module]] = []
     for layer in layers:
