@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import Flat, parse, print_json, say, set_process
+from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import OtherKnn
@@ -14,15 +15,18 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.keep import DEFAULT, by_network
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import find_run
+from resmom.runs.bare import Bare
 from resmom.runs.instead import Instead, require_alone, require_one
 from resmom.runs.machine import Machine
+from resmom.runs.measuring.against import evaluate_against, opponents
 from resmom.runs.measuring.alone import ALONE, evaluate_alone, folder_of
 from resmom.runs.measuring.asked import PROTOCOLS, Asked, Protocol, refuse_unused
 from resmom.runs.measuring.asked import asked as asked_of
 from resmom.runs.measuring.evaluate import Row, evaluate
 from resmom.runs.measuring.keep import keep
 from resmom.runs.measuring.labels import is_share
-from resmom.runs.measuring.verdict import verdict
+from resmom.runs.measuring.verdict import standing, verdict
+from resmom.runs.own import opened_again
 from resmom.which import Which
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
@@ -33,6 +37,9 @@ class Arguments:
     run: tyro.conf.Positional[Path | None] = None
     """A run folder, or one checkpoint of it."""
     weights: Flat[Instead] = field(default_factory=Instead)
+    against: tuple[str, ...] = ()
+    """Other weights to measure on the same images by the same protocols: files, or timm:NAME. They are printed; with
+    --init and --out they are kept, too."""
     data: str | None = None
     """Labelled images: a folder, an .npz file or a name; the run's own data by default."""
     network: Which = "both"
@@ -88,6 +95,8 @@ def main(arguments: list[str]) -> int:
             "--tuning": a.tuning == Finetune() or a.finetune,
         }
     )
+    if a.against and a.all:
+        raise UserError("--all chooses among the networks and kept checkpoints of a RUN; leave --against out")
     if a.weights.asked:
         return _alone(a)
     if a.out is not None:
@@ -97,8 +106,24 @@ def main(arguments: list[str]) -> int:
     asked = _asked(a, PROTOCOLS)
     set_process(Machine(threads=a.threads, keep_memory=False))
     assert a.run is not None
+    others = _opponents(a, asked)
     rows = evaluate(a.run, a.data, a.network, asked.protocols, asked.linear, asked.baselines, a.device, more=asked.more)
-    return _told(a, rows, asked, find_run(a.run)[0].evaluations)
+    folder, _ = find_run(a.run)
+    data = opened_again(folder, folder.written(), a.data, "evaluate") if others else ""
+    return _told(a, rows, _against(others, data, asked, None), asked, folder.evaluations)
+
+
+def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
+    """The weights of --against, before anything is measured, with what was found or assumed of them."""
+    found = opponents(a.against, asked, a.image_size, a.device)
+    for called, weights in found.items():
+        for sentence in weights.told:
+            say(f"{called}: {sentence}")
+    return found
+
+
+def _against(others: dict[str, Bare], data: str | Data, asked: Asked, out: Path | None) -> list[Row]:
+    return [row for called, own in others.items() for row in evaluate_against(own, called, data, asked, out)]
 
 
 def _asked(a: Arguments, usual: tuple[Protocol, ...]) -> Asked:
@@ -139,29 +164,33 @@ def _alone(a: Arguments) -> int:
     found = a.weights.found(a.image_size, a.device)
     for sentence in found.told:
         say(sentence)
+    others = _opponents(a, asked)
     rows = evaluate_alone(found, a.data, asked, a.out)
-    return _told(a, rows, asked, None if a.out is None else folder_of(a.out).evaluations)
+    theirs = _against(others, a.data, asked, a.out)
+    return _told(a, rows, theirs, asked, None if a.out is None else folder_of(a.out).evaluations)
 
 
-def _told(a: Arguments, rows: list[Row], asked: Asked, kept: Path | None) -> int:
-    """Print the rows, which are also in the file `kept`."""
+def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: Path | None) -> int:
+    """Print the rows, of which `own` are also in the file `kept`."""
+    rows = own + others
     saved = a.save_classifier is None or a.save_classifier.exists()
     status = 0 if saved and all(row.kept for row in rows) else 1
     if a.json:
         print_json([row.plain() for row in rows])
         return status
+    width = max(17, *(len(row.network) for row in rows))
     protocols_of = [shared_protocol(row.score.protocol) for row in rows]
     for protocol in dict.fromkeys(protocols_of):
         print(protocol)
         for row in (row for row, own in zip(rows, protocols_of, strict=True) if own == protocol):
-            print(_line(row))
+            print(_line(row, width))
             for c in row.candidates:
                 setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
                 print(
                     f"    {'*' if c.chosen else ' '} {c.held_out:6.2f} on held-out training images  {setting}  "
                     f"{c.features}"
                 )
-    for said in filter(None, (verdict(rows), *_remarks(rows, a.linear))):
+    for said in filter(None, (verdict(own), standing(own, others), *_remarks(rows, a.linear))):
         print(said)
     if a.finetune and a.labels and "linear" not in asked.protocols:
         print(
@@ -231,8 +260,8 @@ def _remarks(rows: list[Row], grid: Linear) -> list[str]:
     return said
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, width: int) -> str:
     spread = "" if not row.draws else f" ± {'  -  ' if row.sd is None else f'{row.sd:5.2f}'} (n={len(row.draws)})"
     top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
     own = chosen(row.score.protocol)
-    return f"  {row.network:<17}  top-1 {row.score.top1:5.2f}{spread}{top5}" + (f"  ({own})" if own else "")
+    return f"  {row.network:<{width}}  top-1 {row.score.top1:5.2f}{spread}{top5}" + (f"  ({own})" if own else "")

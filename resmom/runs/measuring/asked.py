@@ -39,6 +39,11 @@ class More:
     save_classifier: Path | None = None
     """The new file (.safetensors) for the one classifier that is trained."""
 
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured beside the plain protocols."""
+        return self.low_shot is not None or self.linear_crop is not None or self.finetune is not None or self.sweep
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -16,18 +16,43 @@ def verdict(rows: Sequence[Row]) -> str:
 
     Empty where no network's kNN was measured once on a known number of images.
     """
-    knn = {row.network: row for row in rows if row.score.protocol.startswith("knn") and not row.draws}
+    knn = _knn(rows)
     own = [knn.pop(name) for name in TRAINED if name in knn]
     images = images_of(own[0].score.protocol) if own else None
     if not own or images is None:
         return ""
-    best = max(own, key=lambda row: row.score.top1)
     floor = max(knn.values(), key=lambda row: row.score.top1, default=None)
     if floor is None:
         return "whether that is better than no training: add --baselines"
-    gain = best.score.top1 - floor.score.top1
-    points = noise((best.score.top1, floor.score.top1), images)
-    said = f"kNN of {TRAINED[best.network]}: {abs(gain):.2f} points {'above' if gain >= 0 else 'below'} {floor.network}"
+    said, gain, points = _ahead(own, floor, images)
     if abs(gain) <= points:
-        return f"{said}, within {noise_words(points, images)}: these images tell no gain from training"
-    return f"{said}, more than {noise_words(points, images)}" + ("" if gain > 0 else ": training has not helped")
+        return f"{said}: these images tell no gain from training"
+    return said + ("" if gain > 0 else ": training has not helped")
+
+
+def standing(rows: Sequence[Row], others: Sequence[Row]) -> str:
+    """By the kNN of one call: the better network against the best of other weights, and whether that is noise.
+
+    Empty where either has no kNN that was measured once on a known number of images.
+    """
+    knn, theirs = _knn(rows), _knn(others)
+    own = [knn[name] for name in TRAINED if name in knn]
+    images = images_of(own[0].score.protocol) if own else None
+    if images is None or not theirs:
+        return ""
+    said, gain, points = _ahead(own, max(theirs.values(), key=lambda row: row.score.top1), images)
+    return said + (": these images do not tell which is better" if abs(gain) <= points else "")
+
+
+def _knn(rows: Sequence[Row]) -> dict[str, Row]:
+    """The kNN rows of single measurements, by the name of the network."""
+    return {row.network: row for row in rows if row.score.protocol.startswith("knn") and not row.draws}
+
+
+def _ahead(own: Sequence[Row], other: Row, images: int) -> tuple[str, float, float]:
+    """How far the best of `own` is ahead of another row: in words, in points, and the points of noise."""
+    best = max(own, key=lambda row: row.score.top1)
+    gain = best.score.top1 - other.score.top1
+    points = noise((best.score.top1, other.score.top1), images)
+    said = f"kNN of {TRAINED[best.network]}: {abs(gain):.2f} points {'above' if gain >= 0 else 'below'} {other.network}"
+    return f"{said}, {'within' if abs(gain) <= points else 'more than'} {noise_words(points, images)}", gain, points

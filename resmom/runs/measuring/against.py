@@ -1,0 +1,50 @@
+"""`resmom evaluate … --against WEIGHTS`: other weights, measured on the same images by the same protocols."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from resmom.data.source import Data
+from resmom.errors import UserError
+from resmom.runs.bare import Bare, bare
+from resmom.runs.measuring.alone import ALONE, evaluate_alone
+from resmom.runs.measuring.asked import Asked
+from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.verdict import TRAINED
+
+
+def opponents(names: Sequence[str], asked: Asked, image_size: int | None, device: str) -> dict[str, Bare]:
+    """Weights by what they are called in the results: the name of their file, or timm:NAME.
+
+    Each sees images as its file says, or as is usual for it; at `image_size` where that is given. Raises UserError for
+    weights that cannot be had, for two of one name, and where nothing is asked for that can be measured of them.
+    """
+    found: dict[str, Bare] = {}
+    for name in names:
+        called = Path(name).name
+        if called in found:
+            raise UserError(f"--against has two weights of the name '{called}'; rename one of the files")
+        if called in TRAINED:
+            raise UserError(f"'{called}' is what the results call a network; rename that file of --against")
+        found[called] = bare(name, image_size=image_size, device=device)
+    if found and not _of_weights(asked).protocols and not asked.more.measures:
+        raise UserError(
+            f"--against measures what needs no run ({', '.join(ALONE)}, --linear-crop, --low-shot, --finetune, "
+            "--sweep), and none of it is asked for"
+        )
+    return found
+
+
+def evaluate_against(weights: Bare, called: str, data: str | Data, asked: Asked, out: Path | None) -> list[Row]:
+    """The rows of other weights, under their name: all that was asked for but what needs a run. See `evaluate_alone`.
+
+    Baselines are those of what they are compared with, and are left out.
+    """
+    return [replace(row, network=called) for row in evaluate_alone(weights, data, _of_weights(asked), out)]
+
+
+def _of_weights(asked: Asked) -> Asked:
+    plain = tuple(protocol for protocol in asked.protocols if protocol in ALONE)
+    return replace(
+        asked, protocols=plain, baselines=False, more=replace(asked.more, image_size=None, save_classifier=None)
+    )
