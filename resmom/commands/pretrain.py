@@ -121,6 +121,85 @@ class Arguments(Shared):
     run: tyro.conf.AvoidSubcommands[Flat[Run]] = field(default_factory=Run)
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call in its parts. Options that stand for whole parts of a run are judged before those of single fields, which
+    depend on them."""
+
+    begun: Base | None
+    """What the run begins as; None for a derived one."""
+    options: list[str]
+    """All but the whole parts."""
+    called: str
+    """The beginning of the call, for messages."""
+    backbone: str | None
+    method: str | None
+    size: str | None
+    orientation: str | None
+    init: str
+
+    @staticmethod
+    def of(arguments: list[str]) -> "_Call":
+        name = None if arguments[0].startswith("-") else arguments[0]
+        begun = None if name is None else _begun(name)
+        options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
+        options, method = take(options, "--method")
+        options, size = take(options, "--image-size")
+        options, orientation = take(options, "--orientation")
+        init = take(options, "--init")[1] or ""
+        if take(options, "--views")[1] and not take(options, "--out")[1] and "--dry-run" not in options:
+            options = [*options, "--out", os.curdir]  # a picture needs no run folder
+        parts = {"--backbone": backbone, "--method": method}
+        called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in parts.items() if value)])
+        return _Call(begun, options, " ".join(called.split()), backbone, method, size, orientation, init)
+
+    @property
+    def base(self) -> Run | None:
+        return None if self.begun is None else self.begun.run
+
+    def named(self, run: Run) -> Run:
+        """A run with the whole parts that were named."""
+        side = None if self.size is None else parsed(run, IMAGE_SIZE, self.size)
+        parts = {"init": self.init or None, IMAGE_SIZE: side, ORIENTATION: self.orientation}
+        if self.begun is not None:  # a derived run has its method and backbone already
+            parts |= {"method": self.method, "backbone": self.backbone}
+        given = {option: value for option, value in parts.items() if value is not None}
+        return changed(run, given, 0 if self.begun is None else self.begun.images)
+
+    def asked(self, run: Run) -> Arguments:
+        """The arguments, with a run as all options make it."""
+        run = self.named(run)
+        data = "" if self.begun is None else self.begun.data
+        found = parse(_arguments(run, data), self.options, self.called, ABOUT)
+        require_values(self.options, option_values(run))
+        require_one_length(self.options, 0 if self.base is None else self.base.train.steps)
+        require_warmup(self.options, found.run.train.steps > 0, derived=self.base is None)
+        return found
+
+    def judged(self) -> Shared:
+        """What can be judged before images are read: everything, but for a derived run, whose options depend on what it
+        is. Says what of the base is taken back or follows the backbone."""
+        base = self.base
+        if base is None:
+            first = parse_known(Shared, self.options, "resmom pretrain")
+            self.named(Run())  # a size that there is not is told before the images are read
+            return first
+        found = self.asked(base)
+        if told := taken_back(base, self.named(base), self.options):
+            print(told, file=sys.stderr)
+        if self.backbone is not None and (told := patch_told(self.backbone, self.named(base), self.options)):
+            print(told, file=sys.stderr)
+        return found
+
+    def wish(self, seconds: float | None) -> Asked:
+        """The run that is asked for, to be settled when the images are known."""
+        base = self.base
+        body = None if base is not None or self.backbone is None else by_name(self.backbone, self.init)
+        kind = None if base is not None or self.method is None else method_named(self.method)
+        init = self.init if base is None else ""
+        return Asked(base, lambda run: self.asked(run).run, init, seconds, body, kind)
+
+
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one (the state is saved, and the resume line printed)."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -128,64 +207,23 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"name at least --data and --out.\n{USAGE}")
         print(USAGE, end="")
         return 0
-    name = None if arguments[0].startswith("-") else arguments[0]
-    begun = None if name is None else _begun(name)
-    base = None if begun is None else begun.run
-    if begun is not None and begun.note:
-        print(begun.note, file=sys.stderr)
-    options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
-    options, method = take(options, "--method")
-    options, size = take(options, "--image-size")
-    options, orientation = take(options, "--orientation")
-    init = take(options, "--init")[1] or ""
-    if take(options, "--views")[1] and not take(options, "--out")[1] and "--dry-run" not in options:
-        options = [*options, "--out", os.curdir]  # a picture needs no run folder
-    given = {"--backbone": backbone, "--method": method}
-    called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in given.items() if value)])
-    called = " ".join(called.split())
-
-    def named(run: Run) -> Run:
-        side = None if size is None else parsed(run, IMAGE_SIZE, size)
-        parts = {"init": init or None, IMAGE_SIZE: side, ORIENTATION: orientation}
-        if base is not None:  # a derived run has its method and backbone already
-            parts |= {"method": method, "backbone": backbone}
-        given = {option: value for option, value in parts.items() if value is not None}
-        return changed(run, given, begun.images if begun is not None else 0)
-
-    def asked(run: Run) -> Arguments:
-        run = named(run)
-        found = parse(_arguments(run, begun.data if begun is not None else ""), options, called, ABOUT)
-        require_values(options, option_values(run))
-        require_one_length(options, 0 if base is None else base.train.steps)
-        require_warmup(options, found.run.train.steps > 0, derived=base is None)
-        return found
-
-    if base is not None:
-        first: Shared = asked(base)
-        if told := taken_back(base, named(base), options):
-            print(told, file=sys.stderr)
-        if backbone is not None and (told := patch_told(backbone, named(base), options)):
-            print(told, file=sys.stderr)
-    elif "-h" in options or "--help" in options:
+    call = _Call.of(arguments)
+    if call.begun is not None and call.begun.note:
+        print(call.begun.note, file=sys.stderr)
+    if call.begun is None and not {"-h", "--help"}.isdisjoint(call.options):
         print(USAGE, end="")
         return 0
-    else:  # the rest is judged when the run is derived, whose options depend on what it is
-        first = parse_known(Shared, options, "resmom pretrain")
-        named(Run())  # a size that there is not is told before the images are read
+    first = call.judged()
     there = first.or_resume and RunDir(first.out).config.exists()
     if there and first.dry_run:
         raise UserError(f"--dry-run says what a new run would be, and {first.out} holds one; leave --dry-run out")
     # As `resume`: with as many threads as it began with.
     set_process(replace(first.machine, threads=first.machine.threads or (threads_of(first.out) if there else 0)))
-    seconds = seconds_of(first.time) if first.time else None
-    body = None if base is not None or backbone is None else by_name(backbone, init)
-    kind = None if base is not None or method is None else method_named(method)
-    wish = Asked(base, lambda run: asked(run).run, init if base is None else "", seconds, body, kind)
+    wish = call.wish(seconds_of(first.time) if first.time else None)
     if first.views is not None or first.dry_run:
         return _look(wish, first)
     work = pretrain_or_resume if first.or_resume else pretrain
-    finished = work(wish, first.data, first.out, first.machine)
-    return tell_end(finished, first.json)
+    return tell_end(work(wish, first.data, first.out, first.machine), first.json)
 
 
 def _look(wish: Asked, call: Shared) -> int:
