@@ -35,6 +35,10 @@ def holdout(
     return np.flatnonzero((labels >= 0) & ~held), np.flatnonzero(held)
 
 
+UNSEEN = ", which pretraining did not see"
+"""The end of a split's words, true for runs on the rest of these images."""
+
+
 def held_out(data: Data, fraction: float) -> Data:
     """The training images without a stratified `fraction` of the labelled ones, and that fraction to test on.
 
@@ -49,5 +53,5 @@ def held_out(data: Data, fraction: float) -> Data:
     except ValueError as error:
         raise DataError(str(error)) from error
     rest = np.setdiff1d(np.arange(len(labels)), held)
-    origin = f"{fraction:g} of the training images held out, which pretraining did not see"
+    origin = f"{fraction:g} of the training images held out{UNSEEN}"
     return Data(data.train.subset(rest), data.train.subset(held), origin, not_read=data.not_read)

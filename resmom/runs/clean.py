@@ -13,7 +13,7 @@ from torch import Tensor
 from resmom.config import Run
 from resmom.data.loader import prefetch, workers_here
 from resmom.data.source import Data, Images, Index, Source, in_pieces
-from resmom.data.split import divisible, holdout
+from resmom.data.split import UNSEEN, divisible, holdout
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
 
@@ -108,7 +108,7 @@ def labelled_split(data: Data, trained_on: bool = True) -> Split | None:
         return None
     test = None if data.test is None else labelled_part(data.test)
     if test is not None:
-        return Split(train, test, data.origin)
+        return Split(train, test, data.origin if trained_on else data.origin.removesuffix(UNSEEN))
     if not divisible(train.labels):
         return None
     bank, queries = holdout(train.labels)

@@ -10,8 +10,9 @@ from PIL import Image
 
 import resmom.runs.clean as cleaning
 from resmom.data.open import open_data
-from resmom.data.source import ArraySource, Images, Index, Source
-from resmom.runs.clean import clean_batches
+from resmom.data.source import ArraySource, Data, Images, Index, Source
+from resmom.data.split import held_out
+from resmom.runs.clean import clean_batches, labelled_split
 from resmom.views.apply import plain
 from resmom.views.policy import Policy, View
 
@@ -100,3 +101,11 @@ def test_an_end_before_the_last_batch_leaves_no_thread(photos: Source) -> None:
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_images_held_out_of_others_than_the_runs_are_not_said_to_be_unseen() -> None:
+    labels = np.repeat([0, 1], 20)
+    held = held_out(Data(ArraySource("a", torch.zeros(40, 3, 8, 8, dtype=torch.uint8), labels), None, "own"), 0.25)
+    own, other = labelled_split(held), labelled_split(held, trained_on=False)
+    assert own is not None and own.origin == "0.25 of the training images held out, which pretraining did not see"
+    assert other is not None and other.origin == "0.25 of the training images held out"
