@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from resmom.diagnose.gap import gap as gap
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
-    from resmom.runs.classifierfile import load_classifier as load_classifier
     from resmom.runs.look import profile as profile
     from resmom.runs.look import report as report
+    from resmom.runs.measuring.classifierfile import load_classifier as load_classifier
     from resmom.runs.predicting.load import load_detector as load_detector
     from resmom.runs.predicting.load import load_segmenter as load_segmenter
     from resmom.runs.python import compare as compare
@@ -37,7 +37,7 @@ _HOME = {
     "compare": "resmom.runs.python",
     "draw_views": "resmom.runs.python",
     "load": "resmom.runs.result",
-    "load_classifier": "resmom.runs.classifierfile",
+    "load_classifier": "resmom.runs.measuring.classifierfile",
     "load_detector": "resmom.runs.predicting.load",
     "load_segmenter": "resmom.runs.predicting.load",
     "pretrain": "resmom.runs.python",

@@ -8,8 +8,8 @@ import tyro
 from resmom.commands import Flat, parse, print_json, say, set_process
 from resmom.errors import UserError
 from resmom.evaluate.layers import H
-from resmom.runs.embed import Embedded, embed, embed_alone, require_fresh
-from resmom.runs.instead import Instead, require_alone, require_one
+from resmom.runs.alone.instead import Instead, require_alone, require_one
+from resmom.runs.exporting.embed import Embedded, embed, embed_alone, require_fresh
 from resmom.runs.machine import Machine
 from resmom.types import Site
 from resmom.which import Which

@@ -15,8 +15,8 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.keep import DEFAULT, by_network
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import find_run
-from resmom.runs.bare import Bare
-from resmom.runs.instead import Instead, require_alone, require_one
+from resmom.runs.alone.bare import Bare
+from resmom.runs.alone.instead import Instead, require_alone, require_one
 from resmom.runs.machine import Machine
 from resmom.runs.measuring.against import evaluate_against, opponents
 from resmom.runs.measuring.alone import ALONE, evaluate_alone, folder_of

@@ -9,13 +9,13 @@ import tyro
 from resmom.commands import Flat, parse, print_json, say
 from resmom.errors import UserError
 from resmom.export.use import Form
-from resmom.runs.classifierfile import SUFFIX as CLASSIFIER
-from resmom.runs.export import Exported, export, require_free
-from resmom.runs.exportalone import export_alone
-from resmom.runs.exportclassifier import export_classifier
-from resmom.runs.instead import Instead, require_alone, require_one
+from resmom.runs.alone.instead import Instead, require_alone, require_one
+from resmom.runs.exporting.alone import export_alone
+from resmom.runs.exporting.classifier import export_classifier
+from resmom.runs.exporting.export import Exported, export, require_free
+from resmom.runs.exporting.onnxfiles import checked_words
 from resmom.runs.loggers.eventfiles import export_events
-from resmom.runs.onnxfiles import checked_words
+from resmom.runs.measuring.classifierfile import SUFFIX as CLASSIFIER
 from resmom.which import Which
 
 ABOUT = (

@@ -34,10 +34,10 @@ from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, option_values, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.ready import Preview, preview
+from resmom.runs.reporting.viewsheet import Sheet, view_sheet
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-from resmom.runs.viewsheet import Sheet, view_sheet
 
 ABOUT = (
     "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "

@@ -8,8 +8,8 @@ import tyro
 from resmom.commands import parse, print_json, say, set_process
 from resmom.errors import UserError
 from resmom.runs.machine import Machine
-from resmom.runs.report import report
-from resmom.runs.watch import EVERY, watch
+from resmom.runs.reporting.report import report
+from resmom.runs.reporting.watch import EVERY, watch
 
 ABOUT = "One page about one or more runs: what happened, health, before against after, curves, comparison, pictures."
 

@@ -14,7 +14,7 @@ from resmom.recipes import is_derived, method_of
 from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
-from resmom.runs.export import Exported
+from resmom.runs.exporting.export import Exported
 from resmom.runs.growth import policies
 from resmom.runs.job import Job
 from resmom.runs.outcome import before_after, gain, table

@@ -22,7 +22,7 @@ from resmom.runs.profile import Profile
 from resmom.runs.profile import profile as profile_run
 from resmom.runs.python import checked
 from resmom.runs.ready import workers_for
-from resmom.runs.report import report as write_report
+from resmom.runs.reporting.report import report as write_report
 from resmom.runs.result import Result
 from resmom.runs.settling.facts import gather
 

@@ -17,7 +17,7 @@ from resmom.runs.announce import ending, summary
 from resmom.runs.asked import record_of, require_asked
 from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile
 from resmom.runs.environment import compile_asked, environment, logged_to
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.runs.growth import stretches
 from resmom.runs.interrupt import Finished, interruptible
 from resmom.runs.job import Job, prepare, require_batch

@@ -32,11 +32,11 @@ from resmom.runs.own import OwnEach, say_others
 from resmom.runs.pretrain import pretrain as start_run
 from resmom.runs.pretrain import pretrain_or_resume as begin_or_resume
 from resmom.runs.pretrain import resume as resume_run
+from resmom.runs.reporting.viewsheet import view_sheet
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-from resmom.runs.viewsheet import view_sheet
 
 
 @generators_kept()

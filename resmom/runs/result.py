@@ -21,10 +21,10 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.use import Form
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
-from resmom.runs.embed import Embedded
-from resmom.runs.embed import embed as embed_run
-from resmom.runs.export import Exported
-from resmom.runs.export import export as export_run
+from resmom.runs.exporting.embed import Embedded
+from resmom.runs.exporting.embed import embed as embed_run
+from resmom.runs.exporting.export import Exported
+from resmom.runs.exporting.export import export as export_run
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
 from resmom.runs.loaded import Loaded, load_run
@@ -209,7 +209,9 @@ class Result:
 
     def report(self, out: str | Path = "report.html", images: bool = True) -> Path:
         """One page about the run, as `resmom report` writes it; `images` False leaves out every pixel of them."""
-        from resmom.runs.report import report as report_of  # seconds to import, which other uses need not wait for
+        from resmom.runs.reporting.report import (
+            report as report_of,  # seconds to import, which other uses need not wait for
+        )
 
         return report_of(self.path, out, images)
 

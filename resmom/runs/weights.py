@@ -15,10 +15,10 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.use import Form
 from resmom.nets.backbones import BackboneConfig
-from resmom.runs.bare import Bare, Stem, bare
-from resmom.runs.embed import Embedded, embed_alone
-from resmom.runs.export import Exported
-from resmom.runs.exportalone import export_alone
+from resmom.runs.alone.bare import Bare, Stem, bare
+from resmom.runs.exporting.alone import export_alone
+from resmom.runs.exporting.embed import Embedded, embed_alone
+from resmom.runs.exporting.export import Exported
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_opened
 from resmom.runs.measuring.alone import ALONE, evaluate_alone

@@ -15,7 +15,7 @@ from resmom.export.detectron2 import configuration_lines, renamed, require_detec
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.rundir import RunDir
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from tests.export.test_run import RUN, names_in, write_run
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

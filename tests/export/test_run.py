@@ -19,7 +19,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.train.plan import Train
 
 RUN = Run(recipe="toy", method=MoCoV3(hidden=8, out=4), backbone=SmallResNet((4, 8)))

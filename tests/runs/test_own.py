@@ -24,7 +24,7 @@ from resmom.nets.teacher import make_teacher
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.results import RESULTS
-from resmom.runs.report import gather
+from resmom.runs.reporting.report import gather
 from resmom.types import Batch, Outcome, Pair, Targets, Term
 from tests import forked
 from tests.runs.crash import small_run

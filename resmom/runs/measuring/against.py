@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resmom.data.source import Data
 from resmom.errors import UserError
-from resmom.runs.bare import Bare, bare
+from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import Asked
 from resmom.runs.measuring.evaluate import Row

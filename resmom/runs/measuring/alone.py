@@ -7,7 +7,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.rundir import RunDir
-from resmom.runs.bare import Bare
+from resmom.runs.alone.bare import Bare
 from resmom.runs.measuring.asked import Asked, Protocol, check
 from resmom.runs.measuring.evaluate import Row, measured
 

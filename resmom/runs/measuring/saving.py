@@ -9,10 +9,10 @@ from resmom.errors import UserError
 from resmom.evaluate.score import Classified, Score
 from resmom.export.weights import About
 from resmom.ondisk import say_refused
-from resmom.runs.classifierfile import require_savable, save_classifier
 from resmom.runs.loaded import Loaded
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import Asked
+from resmom.runs.measuring.classifierfile import require_savable, save_classifier
 from resmom.runs.own import given, part_words
 from resmom.which import Which
 

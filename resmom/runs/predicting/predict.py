@@ -11,9 +11,9 @@ from resmom.errors import RunDirError, UserError
 from resmom.export.record import newest
 from resmom.ondisk import new_folder, read_lines, require_new_folder, require_writable
 from resmom.rundir import RunDir
-from resmom.runs.classifierfile import SUFFIX, load_classifier
 from resmom.runs.finetuned import detect, segment
 from resmom.runs.finetuned.tuned import Words, described
+from resmom.runs.measuring.classifierfile import SUFFIX, load_classifier
 from resmom.runs.predicting.classes import write_classes
 from resmom.runs.predicting.detections import write_detections
 from resmom.runs.predicting.images import Pictures, Unread, open_pictures

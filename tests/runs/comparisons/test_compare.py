@@ -24,7 +24,7 @@ from resmom.runs.comparisons.grid import Grid
 from resmom.runs.comparisons.results import RESULTS
 from resmom.runs.interrupt import Finished
 from resmom.runs.pretrain import resume
-from resmom.runs.report import report
+from resmom.runs.reporting.report import report
 from tests.runs.comparisons.grids import OPTIONS, TINY, command, small_grid, start
 from tests.runs.crash import QUIET, write_images
 from tests.runs.test_resume import assert_same_run

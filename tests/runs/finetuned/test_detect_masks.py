@@ -13,7 +13,7 @@ from resmom.ondisk import read_lines
 from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.finetuned.detection_record import detection_record
 from resmom.runs.origin import Origin
-from resmom.runs.report import report
+from resmom.runs.reporting.report import report
 from tests.runs.rectangles import write_rectangles
 from tests.runs.shapes import tiny_masks, write_shapes
 from tests.runs.stops import MACHINE, restart_changes_no_bit

@@ -13,7 +13,7 @@ from resmom.ondisk import append_line
 from resmom.runs.finetuned.detect import detect_evaluate, detect_train
 from resmom.runs.finetuned.detection_record import detection_record
 from resmom.runs.origin import Origin
-from resmom.runs.report import report
+from resmom.runs.reporting.report import report
 from tests.runs.crash import QUIET
 from tests.runs.rectangles import tiny, write_rectangles
 

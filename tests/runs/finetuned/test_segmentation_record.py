@@ -16,7 +16,7 @@ from resmom.runs.finetuned.segment import WORDS, segment_evaluate, segment_train
 from resmom.runs.finetuned.segmentation_record import segmentation_record
 from resmom.runs.finetuned.tuned_record import TunedFolder
 from resmom.runs.origin import Origin
-from resmom.runs.report import report
+from resmom.runs.reporting.report import report
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
 from tests.runs.stops import MACHINE, stop_after
 

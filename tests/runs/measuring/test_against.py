@@ -9,7 +9,7 @@ import pytest
 from resmom.evaluate.score import Score
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.runs.measuring.evaluate import Row
 from resmom.runs.measuring.verdict import standing
 from tests.conftest import Call

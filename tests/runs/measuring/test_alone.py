@@ -13,8 +13,8 @@ from resmom.evaluate.linearcrop import LinearCrop
 from resmom.nets.backbones import SmallResNet
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.bare import Bare, bare
-from resmom.runs.export import export
+from resmom.runs.alone.bare import Bare, bare
+from resmom.runs.exporting.export import export
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import asked
 from resmom.runs.measuring.evaluate import Row, evaluate

@@ -14,11 +14,11 @@ from resmom.evaluate.finetune import Finetune
 from resmom.ondisk import read_lines
 from resmom.report.compare import table
 from resmom.rundir import RunDir
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.runs.measuring.asked import More
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
-from resmom.runs.report import gather
+from resmom.runs.reporting.report import gather
 from tests.conftest import Call
 
 

@@ -27,13 +27,13 @@ from resmom.recipes.side import with_views
 from resmom.report.compare import table
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
-from resmom.runs.embed import embed
-from resmom.runs.export import export
+from resmom.runs.exporting.embed import embed
+from resmom.runs.exporting.export import export
 from resmom.runs.job import fresh_method
 from resmom.runs.loaded import Loaded, load_run, load_start
 from resmom.runs.measuring.asked import More
 from resmom.runs.measuring.evaluate import evaluate
-from resmom.runs.report import gather
+from resmom.runs.reporting.report import gather
 from resmom.runs.sized import with_image_size
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK

@@ -21,7 +21,7 @@ from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
 from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.runs.measuring.evaluate import Row
 from resmom.runs.measuring.keep import Kept, keep
 from resmom.runs.pretrain import pretrain

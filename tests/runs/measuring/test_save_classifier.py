@@ -17,11 +17,11 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
-from resmom.runs.bare import bare
-from resmom.runs.classifierfile import load_classifier
+from resmom.runs.alone.bare import bare
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import More, asked
+from resmom.runs.measuring.classifierfile import load_classifier
 from resmom.runs.measuring.evaluate import evaluate
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK

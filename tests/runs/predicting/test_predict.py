@@ -22,7 +22,7 @@ from resmom.evaluate.score import Classified, Score
 from resmom.export.weights import About
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.nets.weightfile import WeightsError
-from resmom.runs.classifierfile import save_classifier
+from resmom.runs.measuring.classifierfile import save_classifier
 from resmom.runs.predicting.predict import predict
 from tests.conftest import Call
 

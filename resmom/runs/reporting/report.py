@@ -26,8 +26,8 @@ from resmom.runs.finetuned.segmentation_record import is_segmentation, segmentat
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
-from resmom.runs.passedon import names_of, without_places
-from resmom.runs.pictures import Drawn, draw_images, run_pictures, view_rows
+from resmom.runs.reporting.passedon import names_of, without_places
+from resmom.runs.reporting.pictures import Drawn, draw_images, run_pictures, view_rows
 from resmom.train.plan import length
 from resmom.version import VERSION
 

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import nn
 
 import resmom
-import resmom.runs.exportclassifier as subject
+import resmom.runs.exporting.classifier as subject
 from resmom.config import part_to_json
 from resmom.data.decode import decode
 from resmom.evaluate.score import Classified, Score
 from resmom.export.onnx import ExportError
 from resmom.export.weights import About
 from resmom.nets.backbones import SmallResNet, build_backbone
-from resmom.runs.classifierfile import save_classifier
+from resmom.runs.measuring.classifierfile import save_classifier
 from tests.conftest import Call
 
 

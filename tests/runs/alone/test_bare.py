@@ -10,7 +10,7 @@ from resmom.config import ConfigError
 from resmom.errors import UserError
 from resmom.export.weights import About, save_weights
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
-from resmom.runs.bare import bare
+from resmom.runs.alone.bare import bare
 from resmom.views.policy import IMAGENET
 from tests.runs.settling.test_recognise import SMALL, checkpoint_of, export_of
 

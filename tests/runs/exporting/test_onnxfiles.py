@@ -21,9 +21,9 @@ from resmom.export.onnx import Checked, ExportError
 from resmom.nets.backbones import SmallResNet
 from resmom.recipes.side import with_side
 from resmom.rundir import RunDir
-from resmom.runs.embed import embed
-from resmom.runs.export import export
-from resmom.runs.onnxfiles import backbone_with, checked_words
+from resmom.runs.exporting.embed import embed
+from resmom.runs.exporting.export import export
+from resmom.runs.exporting.onnxfiles import backbone_with, checked_words
 from resmom.views.apply import plain
 from tests.conftest import Call
 from tests.export.test_run import RUN, names_in, write_run

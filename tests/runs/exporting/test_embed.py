@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-import resmom.runs.embed as embedding
+import resmom.runs.exporting.embed as embedding
 import resmom.runs.own as own
 from resmom import cli
 from resmom.data.folder import open_folder
@@ -23,7 +23,7 @@ from resmom.evaluate.features import features
 from resmom.evaluate.layers import layer_features
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches
-from resmom.runs.embed import embed
+from resmom.runs.exporting.embed import embed
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
 from tests.conftest import Call

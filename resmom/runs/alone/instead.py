@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.errors import UserError
-from resmom.runs.bare import Bare, Stem, bare
+from resmom.runs.alone.bare import Bare, Stem, bare
 from resmom.which import Which
 
 

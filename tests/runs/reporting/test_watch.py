@@ -10,10 +10,10 @@ from resmom.errors import RunDirError, UserError
 from resmom.ondisk import append_line
 from resmom.report.page import ReportError
 from resmom.rundir import RunDir
-from resmom.runs.report import report
-from resmom.runs.watch import watch
+from resmom.runs.reporting.report import report
+from resmom.runs.reporting.watch import watch
 from tests.conftest import Call
-from tests.runs.test_report import LINES, data, write
+from tests.runs.reporting.test_report import LINES, data, write
 
 __all__ = ["data"]  # a fixture
 

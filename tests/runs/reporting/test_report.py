@@ -29,9 +29,9 @@ from resmom.report.page import ReportError, page
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.loaded import load_run
-from resmom.runs.passedon import names_of
-from resmom.runs.pictures import NEIGHBOURS, QUERIES, draw_images, run_pictures, view_rows
-from resmom.runs.report import gather, report
+from resmom.runs.reporting.passedon import names_of
+from resmom.runs.reporting.pictures import NEIGHBOURS, QUERIES, draw_images, run_pictures, view_rows
+from resmom.runs.reporting.report import gather, report
 from resmom.train.plan import Train
 from resmom.views.policy import Policy, View
 

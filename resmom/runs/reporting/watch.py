@@ -10,7 +10,7 @@ from resmom.errors import UserError
 from resmom.report.contents import Live
 from resmom.report.page import page, require_ours, write_page
 from resmom.rundir import RunDir
-from resmom.runs.report import Say, gather, sorted_out
+from resmom.runs.reporting.report import Say, gather, sorted_out
 
 EVERY = 30
 """Seconds between two pages, unless others are asked for."""

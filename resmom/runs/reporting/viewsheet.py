@@ -20,7 +20,7 @@ from resmom.report.sheet import Box, Pixels, Shown, require_place, write_sheet
 from resmom.runs.channels import require_channels
 from resmom.runs.device import default_device
 from resmom.runs.machine import Machine
-from resmom.runs.pictures import DRAWS, pixels_of, some_images
+from resmom.runs.reporting.pictures import DRAWS, pixels_of, some_images
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.settle import untried
 from resmom.views.apply import views

@@ -20,7 +20,7 @@ from resmom.evaluate.layers import H, features_of
 from resmom.export.keep import read_choice
 from resmom.ondisk import replacing, require_writable
 from resmom.rundir import find_run
-from resmom.runs.bare import Bare
+from resmom.runs.alone.bare import Bare
 from resmom.runs.loaded import load_run
 from resmom.runs.measurable import Measurable
 from resmom.runs.sized import with_image_size

@@ -23,12 +23,12 @@ from resmom.methods.simsiam import SimSiam, SimSiamMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir
-from resmom.runs.export import export
+from resmom.runs.exporting.export import export
 from resmom.runs.job import prepare
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.outcome import table
-from resmom.runs.report import report
+from resmom.runs.reporting.report import report
 from resmom.runs.start import content_of
 from tests.runs.crash import small_run
 from tests.runs.settling.derived import CPU

@@ -20,9 +20,9 @@ from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.ondisk import draft_beside, write_whole
 from resmom.rundir import RunDir, find_run
-from resmom.runs.card import NETWORKS, card_of
+from resmom.runs.exporting.card import NETWORKS, card_of
+from resmom.runs.exporting.onnxfiles import checked_words, write_onnx
 from resmom.runs.loaded import no_teacher
-from resmom.runs.onnxfiles import checked_words, write_onnx
 from resmom.runs.own import config_of, given
 from resmom.views.policy import Policy
 from resmom.which import Alone, Network, Which

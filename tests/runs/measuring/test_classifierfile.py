@@ -17,7 +17,7 @@ from resmom.export.weights import About
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
-from resmom.runs.classifierfile import load_classifier, require_savable, save_classifier
+from resmom.runs.measuring.classifierfile import load_classifier, require_savable, save_classifier
 
 NAMES = ("änemone", "rose, wild", "2")
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

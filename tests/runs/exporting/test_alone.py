@@ -11,14 +11,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import resmom.runs.exportalone as subject
+import resmom.runs.exporting.alone as subject
 from resmom.errors import RunDirError, UserError
 from resmom.export.detectron2 import renamed
 from resmom.export.onnx import Checked
 from resmom.nets.backbones import Backbone, ResNet, build_backbone
-from resmom.runs.bare import bare
-from resmom.runs.embed import embed_alone
-from resmom.runs.exportalone import export_alone
+from resmom.runs.alone.bare import bare
+from resmom.runs.exporting.alone import export_alone
+from resmom.runs.exporting.embed import embed_alone
 from tests.conftest import Call
 from tests.pretended import POSSIBLE, start
 from tests.runs.crash import write_images

@@ -9,7 +9,7 @@ from resmom.export.loading import classifying_lines, onnx_preparing_lines, sessi
 from resmom.export.onnx import Checked, ExportError, parts, require_onnx, save_onnx
 from resmom.export.weights import About
 from resmom.ondisk import draft_beside
-from resmom.runs.classifierfile import load_classifier
+from resmom.runs.measuring.classifierfile import load_classifier
 from resmom.which import Network
 
 SUFFIX = ".onnx"

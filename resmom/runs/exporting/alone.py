@@ -11,8 +11,8 @@ from resmom.export.use import Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.copies import copied
 from resmom.ondisk import draft_beside, write_whole
-from resmom.runs.bare import Bare
-from resmom.runs.export import CARD, Exported, file_of, file_with, publish, require_free
+from resmom.runs.alone.bare import Bare
+from resmom.runs.exporting.export import CARD, Exported, file_of, file_with, publish, require_free
 
 
 def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Exported:
