@@ -198,7 +198,7 @@ def test_an_export_that_fails_leaves_the_old_one(folder: Path, monkeypatch: pyte
     def broken(*_: object) -> str:
         raise OSError("no space left")
 
-    monkeypatch.setattr("resmom.runs.export.model_card", broken)
+    monkeypatch.setattr("resmom.runs.exporting.export.model_card", broken)
     with pytest.raises(OSError, match="no space"):
         export(folder)
     assert {file.name: file.read_bytes() for file in (folder / "export").iterdir()} == before

@@ -79,7 +79,7 @@ def test_a_refused_export_leaves_nothing_and_says_why(
     def refused(*_: object) -> Checked:
         raise ExportError("torch's exporter cannot translate it (no such operator)")
 
-    monkeypatch.setattr("resmom.runs.onnxfiles.save_onnx", refused)
+    monkeypatch.setattr("resmom.runs.exporting.onnxfiles.save_onnx", refused)
     status, out, err = call("export", folder, "--to", "onnx")
     assert status == 2 and not out
     assert "the student's backbone, SmallResNet, cannot be exported as ONNX: torch's exporter cannot translate" in err
@@ -95,7 +95,7 @@ def test_what_is_told_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         path.with_name(f"{path.name}.data").write_bytes(b"")
         return Checked(any_size=path.stem.endswith("student"), difference=3.21e-7, images=5)
 
-    monkeypatch.setattr("resmom.runs.onnxfiles.save_onnx", saved)
+    monkeypatch.setattr("resmom.runs.exporting.onnxfiles.save_onnx", saved)
     folder = write_run(tmp_path / "run", SMALL)
     told = json.loads(call("export", folder, "--to", "onnx", "--network", "teacher", "--json")[1])
     assert told["checked"] == {"teacher": {"any_size": False, "difference": 3.21e-7, "images": 5}}
