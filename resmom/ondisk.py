@@ -106,6 +106,14 @@ def _sweep(path: Path) -> None:
             draft.unlink()
 
 
+def require_new_file(path: Path, suffix: str = "") -> None:
+    """Raise RunDirError unless `path` ends in `suffix`, where one is given, and is not there yet."""
+    if suffix and path.suffix != suffix:
+        raise RunDirError(f"{path} must end in {suffix}, the form it is written in")
+    if path.exists():
+        raise RunDirError(f"{path} is there already; give another --out, or take it away")
+
+
 def require_new_folder(path: Path) -> None:
     """Raise RunDirError unless `path` is not there yet, or an empty folder."""
     if path.exists() and not path.is_dir():

@@ -149,15 +149,20 @@ class RunDir:
                 ) from error
             yield unlocked
 
-    def busy(self) -> bool | None:
-        """Whether a process works in the folder; None where its disk has no locks, by which that is known."""
+    def held(self) -> tuple[bool, str]:
+        """Whether a process works in the folder; and why that cannot be known, in the system's words, where it cannot.
+
+        It is known by the lock, and the disk may have none, or the folder may be for reading alone.
+        """
         if not (self.path / "lock").exists():  # a copy, say; asking would make one
-            return False
+            return False, ""
         try:
             with self.locked() as unlocked:
-                return None if unlocked else False
+                return False, unlocked
         except RunDirError:
-            return True
+            return True, ""
+        except OSError as error:
+            return False, error.strerror or str(error)
 
     @contextmanager
     def worked_in(self) -> Iterator[None]:
@@ -244,19 +249,24 @@ def no_run(path: Path) -> str:
     return f"{path} is not a run folder: it has no run.json (start a run with `resmom pretrain`)"
 
 
+def run_of(path: Path) -> RunDir:
+    """The run folder that a RUN argument names; a checkpoint stands for its folder. Raises RunDirError for no run."""
+    run = RunDir(path.parent.parent if path.is_file() else path)
+    if not run.config.exists() and path.is_file():
+        raise RunDirError(f"{path} does not lie in the checkpoints/ folder of a run ({run.config} is missing)")
+    if not run.config.exists():
+        raise RunDirError(no_run(path))
+    return run
+
+
 def find_run(path: Path) -> tuple[RunDir, Path]:
     """The run folder and the checkpoint that a RUN argument names: a run folder (its last checkpoint) or a checkpoint.
 
     Raises RunDirError with what is missing.
     """
+    run = run_of(path)
     if path.is_file():
-        run = RunDir(path.parent.parent)
-        if not run.config.exists():
-            raise RunDirError(f"{path} does not lie in the checkpoints/ folder of a run ({run.config} is missing)")
         return run, path
-    run = RunDir(path)
-    if not run.config.exists():
-        raise RunDirError(no_run(path))
     if not run.last.exists():
         run.require_not_lost()
         raise RunDirError(f"{path} has no checkpoint yet; the run was stopped before its first one")

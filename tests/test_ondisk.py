@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.errors import RunDirError
-from resmom.ondisk import draft_beside, new_folder, require_new_folder
+from resmom.ondisk import draft_beside, new_folder, require_new_file, require_new_folder
 
 
 def test_a_folder_is_there_once_it_is_whole(tmp_path: Path) -> None:
@@ -46,6 +46,19 @@ def test_an_empty_folder_is_taken_and_a_used_one_is_not(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(RunDirError, match="the folder that you work in"):
         require_new_folder(Path())
+
+
+def test_a_new_file_has_its_ending_and_is_not_there(tmp_path: Path) -> None:
+    require_new_file(tmp_path / "a.csv", ".csv")
+    require_new_file(tmp_path / "a")
+    (tmp_path / "a.csv").mkdir()
+    for name, suffix, words in (
+        ("a", ".csv", r"must end in \.csv"),
+        ("a.csv", ".csv", "there already"),
+        ("a.csv", "", "there already"),
+    ):
+        with pytest.raises(RunDirError, match=words):
+            require_new_file(tmp_path / name, suffix)
 
 
 def test_what_a_killed_writer_has_left_is_taken_away_and_a_living_ones_is_not(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, say, set_process
+from resmom.commands import Flat, parse, print_json, set_process
 from resmom.errors import UserError
 from resmom.evaluate.layers import H
 from resmom.runs.alone.instead import Instead, require_alone, require_one
@@ -72,7 +72,4 @@ def _alone(a: Arguments) -> Embedded:
     if a.data is None:
         raise UserError("--data is missing: the images to embed (a RUN knows its own)")
     require_fresh(a.out)
-    weights = a.weights.found(a.image_size, a.device)
-    for sentence in weights.told:
-        say(sentence)
-    return embed_alone(weights, a.out, a.data, a.layer)
+    return embed_alone(a.weights.found(a.image_size, a.device), a.out, a.data, a.layer)

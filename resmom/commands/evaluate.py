@@ -14,12 +14,12 @@ from resmom.evaluate.linear import Linear
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.export.keep import DEFAULT, by_network
 from resmom.protocols import EDGE, chosen, shared_protocol
-from resmom.rundir import find_run
+from resmom.rundir import RunDir, find_run
 from resmom.runs.alone.bare import Bare
 from resmom.runs.alone.instead import Instead, require_alone, require_one
 from resmom.runs.machine import Machine
 from resmom.runs.measuring.against import evaluate_against, opponents
-from resmom.runs.measuring.alone import ALONE, evaluate_alone, folder_of
+from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import PROTOCOLS, Asked, Protocol, refuse_unused
 from resmom.runs.measuring.asked import asked as asked_of
 from resmom.runs.measuring.evaluate import Row, evaluate
@@ -161,13 +161,10 @@ def _alone(a: Arguments) -> int:
         raise UserError("--data is missing: labelled images to measure these weights on (a RUN knows its own)")
     asked = _asked(a, ALONE)
     set_process(Machine(threads=a.threads, keep_memory=False))
-    found = a.weights.found(a.image_size, a.device)
-    for sentence in found.told:
-        say(sentence)
-    others = _opponents(a, asked)
+    found, others = a.weights.found(a.image_size, a.device), _opponents(a, asked)
     rows = evaluate_alone(found, a.data, asked, a.out)
     theirs = _against(others, a.data, asked, a.out)
-    return _told(a, rows, theirs, asked, None if a.out is None else folder_of(a.out).evaluations)
+    return _told(a, rows, theirs, asked, None if a.out is None else RunDir(a.out).evaluations)
 
 
 def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: Path | None) -> int:

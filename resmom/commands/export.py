@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, say
+from resmom.commands import Flat, parse, print_json
 from resmom.errors import UserError
 from resmom.export.use import Form
 from resmom.runs.alone.instead import Instead, require_alone, require_one
@@ -112,7 +112,4 @@ def _alone(a: Arguments, form: Form) -> Exported:
     if a.out is None:
         raise UserError("--out is missing: a folder to write to (a RUN has one of its own)")
     require_free(a.out)
-    weights = a.weights.found(a.image_size, "cpu")
-    for sentence in weights.told:
-        say(sentence)
-    return export_alone(weights, a.out, form)
+    return export_alone(a.weights.found(a.image_size, "cpu"), a.out, form)

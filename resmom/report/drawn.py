@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from resmom.report.font import Font, font, in_letters
 from resmom.report.maskcolours import class_colour
 
 SHARE = 0.45
@@ -32,26 +33,25 @@ def with_boxes(photo: UInt8[np.ndarray, "h w 3"], objects: Sequence[Drawn]) -> I
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     line = max(1, round(min(image.size) / 250))
-    font = ImageFont.load_default(max(10, round(min(image.size) / 35)))
+    letters = font(max(10, round(min(image.size) / 35)))
     for thing in reversed(objects):
         x1, y1, x2, y2 = thing.box
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=rgb(thing.label), width=line)
-        _tag(pen, thing, font, image.size)
+        _tag(pen, thing, letters, image.size)
     return image
 
 
-def _tag(
-    pen: ImageDraw.ImageDraw, thing: Drawn, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, size: tuple[int, int]
-) -> None:
+def _tag(pen: ImageDraw.ImageDraw, thing: Drawn, letters: Font, size: tuple[int, int]) -> None:
     """The words on the colour of the class: above the box, or within where there is no room above."""
-    left, top, right, bottom = pen.textbbox((0, 0), thing.words, font=font)
+    words = in_letters(thing.words, letters)
+    left, top, right, bottom = pen.textbbox((0, 0), words, font=letters)
     width, height = right - left + 4, bottom - top + 4
     x = min(max(0.0, thing.box[0]), max(0.0, size[0] - width))
     y = thing.box[1] - height if thing.box[1] >= height else max(0.0, thing.box[1])
     colour = rgb(thing.label)
     pen.rectangle((x, y, x + width, y + height), fill=colour)
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    pen.text((x + 2 - left, y + 2 - top), thing.words, fill=(0, 0, 0) if light else (255, 255, 255), font=font)
+    pen.text((x + 2 - left, y + 2 - top), words, fill=(0, 0, 0) if light else (255, 255, 255), font=letters)
 
 
 def with_classes(photo: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h w"]) -> Image.Image:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from resmom.errors import UserError
 from resmom.ondisk import replacing
+from resmom.report.font import Font, font
 
 Pixels = NDArray[np.uint8]
 """H x W x 3."""
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 Box = tuple[int, int, int, int]
 """Top, left, height and width in pixels of the image."""
 
@@ -65,21 +65,21 @@ def sheet(shown: Sequence[Shown], words: Sequence[str]) -> Image.Image:
     scale = max(1, LEAST // side) if side <= MOST else MOST / side
     cell = round(side * scale)
     lefts, width = _lefts(shown[0].draws, scale, cell)
-    font = ImageFont.load_default(13 if features.check("freetype2") else None)
-    lines = [line for text in words for line in _wrapped(text, font, width - 2 * GAP)]
+    letters = font(13)
+    lines = [line for text in words for line in _wrapped(text, letters, width - 2 * GAP)]
     top = GAP + 2 * LINE
     below = top + len(shown) * (cell + GAP)
     page = Image.new("RGB", (width, below + LINE * len(lines) + GAP), PAPER)
     pen = ImageDraw.Draw(page)
-    pen.text((GAP, GAP + LINE), "image", fill=INK, font=font)
+    pen.text((GAP, GAP + LINE), "image", fill=INK, font=letters)
     for d, draw in enumerate(lefts):
-        pen.text((draw[0], GAP), f"epoch {d}", fill=INK, font=font)
+        pen.text((draw[0], GAP), f"epoch {d}", fill=INK, font=letters)
         for v, left in enumerate(draw):
-            pen.text((left, GAP + LINE), f"view {v + 1}", fill=INK, font=font)
+            pen.text((left, GAP + LINE), f"view {v + 1}", fill=INK, font=letters)
     for number, each in enumerate(shown):
         _row(page, pen, top + number * (cell + GAP), each, lefts, scale, cell)
     for number, line in enumerate(lines):
-        pen.text((GAP, below + LINE * number), line, fill=INK, font=font)
+        pen.text((GAP, below + LINE * number), line, fill=INK, font=letters)
     return page
 
 
@@ -119,11 +119,11 @@ def _lefts(draws: Sequence[Sequence[Pixels]], scale: float, cell: int) -> tuple[
     return found, left
 
 
-def _wrapped(text: str, font: Font, width: int) -> list[str]:
+def _wrapped(text: str, letters: Font, width: int) -> list[str]:
     """A text in lines of at most so many pixels, a longer word apart."""
     lines: list[str] = []
     for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+        if lines and letters.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)

@@ -1,6 +1,5 @@
 """What Python users call to look at runs: where their time goes, and all of them on one page."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,15 +11,16 @@ from resmom.errors import UserError
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.recipes.automatic import automatic
+from resmom.rundir import find_run
 from resmom.runs.comparisons.base import base_named
 from resmom.runs.device import default_device
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_opened
-from resmom.runs.loaded import load_run
 from resmom.runs.machine import Machine
+from resmom.runs.own import written_data
 from resmom.runs.profile import Profile
 from resmom.runs.profile import profile as profile_run
-from resmom.runs.python import checked
+from resmom.runs.python import checked, saying
 from resmom.runs.ready import workers_for
 from resmom.runs.reporting.report import report as write_report
 from resmom.runs.result import Result
@@ -53,7 +53,7 @@ def profile(
         base, data = run.run, run.data if data is None else data
         own = own if backbone is not None or method is not None else run.own
         if data is None:
-            data = load_run(run.path, "cpu", run.own).data
+            data = written_data(find_run(run.path)[0].written(), "result")
     elif run is None or isinstance(run, Run):
         base = run
     else:
@@ -65,7 +65,7 @@ def profile(
     base = checked(change)(automatic(gather(opened, place)).run if base is None else base)
 
     threads = workers_for(Machine(device=device, workers=workers), opened)
-    return profile_run(base, opened, place, threads, seconds, own, _say(quiet))
+    return profile_run(base, opened, place, threads, seconds, own, saying(quiet))
 
 
 def report(
@@ -84,12 +84,4 @@ def report(
     several = [runs] if isinstance(runs, str | Path | Result) else runs
     folders = [run.path if isinstance(run, Result) else run for run in several]
 
-    return write_report(folders, out, images, _say(quiet))
-
-
-def _say(quiet: bool) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    return say
+    return write_report(folders, out, images, saying(quiet))

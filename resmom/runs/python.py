@@ -122,6 +122,16 @@ def _trainer(device: str, workers: int, compile: Compile | None, log_to: LogTo |
     return Trainer(device=device, workers=workers, compile=compile, quiet=quiet, log_to=names, calls=calls)
 
 
+def saying(quiet: bool) -> Callable[[str], None]:
+    """What says something on standard error, unless nothing is to be said."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
+
+
 def _require_end(finished: Finished) -> None:
     """Where a signal stopped a run, say how it goes on, and let the signal do what it does to a program in Python."""
     if finished.interrupted_by is not None:
@@ -267,12 +277,8 @@ def compare(
         data = images_named(grid)
     opened = images_given(data, test)
 
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
     machine = _trainer(device, workers, compile, log_to, quiet)
-    ended = compare_grid(grid, opened, Path(out), machine, linear, say=say)
+    ended = compare_grid(grid, opened, Path(out), machine, linear, say=saying(quiet))
     if ended.interrupted_by is not None:
         _raise_signal(
             ended.interrupted_by, f"saved in {out}, {ended.comparison.left} cells left; the same call goes on"

@@ -1,5 +1,6 @@
 """The options of a command that name weights instead of a run."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ class Instead:
         return bool(self.init or self.backbone)
 
     def found(self, image_size: int | None, device: str = "auto") -> Bare:
-        """The weights. Raises as `bare`."""
-        return bare(
+        """The weights; all that was found or assumed of them is told on standard error. Raises as `bare`."""
+        weights = bare(
             self.init,
             self.backbone or None,
             stem=self.stem,
@@ -41,6 +42,8 @@ class Instead:
             std=self.std,
             device=device,
         )
+        print(*weights.told, sep="\n", file=sys.stderr, flush=True)
+        return weights
 
 
 def require_one(run: Path | None, weights: Instead) -> None:

@@ -16,7 +16,7 @@ from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
 from resmom.errors import RunDirError, UserError
 from resmom.nets.backbones import patch_of
-from resmom.ondisk import read_lines, write_whole
+from resmom.ondisk import read_lines, require_new_file, write_whole
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
 from resmom.runs.channels import require_channels
@@ -201,8 +201,7 @@ def can_show(images: Data, began: float | None = None) -> str:
 
 def merge(paths: Sequence[Path], out: Path) -> Comparison:
     """Write the cells of several result files into the new file `out`. Raises UserError as `read_results` does."""
-    if out.exists():
-        raise UserError(f"{out} is there already; give another --out, or remove it")
+    require_new_file(out)
     lines = read_results(paths)
     found = comparison(lines)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from resmom.errors import RunDirError, UserError
 from resmom.ondisk import read_lines
 from resmom.report.numbers import size
-from resmom.rundir import RunDir, find_run, way_back
+from resmom.rundir import RunDir, run_of, way_back
 from resmom.runs.doctor.finding import Answer, Finding, answer, sentence
 from resmom.runs.limits import free_disk
 
@@ -57,20 +57,14 @@ def folder(path: str) -> Answer:
 
 
 def _look(path: Path) -> Folder:
-    run = RunDir(path.parent.parent if path.is_file() else path)
     try:
-        written = _written(run) if run.config.exists() else {}
-        if written and not path.is_file() and not run.last.exists():
-            return _without_last(run)
-    except UserError as error:
-        return Folder(str(path), damaged=str(error))
-    try:
-        run, checkpoint = find_run(path)
+        run = run_of(path)
     except RunDirError as error:
         return Folder(str(path), str(error))
     try:
-        return _with_checkpoint(run, path, checkpoint, written)
-    except RunDirError as error:  # lines of its files
+        written, checkpoint = _written(run), path if path.is_file() else run.last
+        return _with_checkpoint(run, path, checkpoint, written) if checkpoint.exists() else _without_last(run)
+    except UserError as error:
         return Folder(str(path), damaged=str(error))
 
 
@@ -91,7 +85,9 @@ def _without_last(run: RunDir) -> Folder:
 
 
 def _with_checkpoint(run: RunDir, path: Path, checkpoint: Path, written: dict[str, Any]) -> Folder:
-    busy, unlocked = _lock(run)
+    busy, unlocked = run.held()
+    if not (busy or unlocked or os.access(run.path, os.W_OK)):
+        unlocked = "it is not writable"
     found = Folder(
         str(path),
         busy=busy,
@@ -104,19 +100,6 @@ def _with_checkpoint(run: RunDir, path: Path, checkpoint: Path, written: dict[st
         changed=_changed(run),
     )
     return replace(found, **_loaded(run, path, checkpoint, bool(found.own)))
-
-
-def _lock(run: RunDir) -> tuple[bool, str]:
-    """Whether another process works in the folder, and why it cannot be locked otherwise."""
-    if not (run.path / "lock").exists():  # a copy, say; asking would make one
-        return False, "" if os.access(run.path, os.W_OK) else "it is not writable"
-    try:
-        with run.locked() as unlocked:
-            return False, unlocked
-    except RunDirError:
-        return True, ""
-    except OSError as error:
-        return False, error.strerror or str(error)
 
 
 def _loaded(run: RunDir, path: Path, checkpoint: Path, own: bool) -> dict[str, Any]:

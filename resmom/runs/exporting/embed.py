@@ -14,11 +14,11 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError
 from resmom.data.open import open_data
 from resmom.data.source import Data, Source, decoded
-from resmom.errors import RunDirError, UserError
+from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.layers import H, features_of
 from resmom.export.keep import read_choice
-from resmom.ondisk import replacing, require_writable
+from resmom.ondisk import replacing, require_new_file, require_writable
 from resmom.rundir import find_run
 from resmom.runs.alone.bare import Bare
 from resmom.runs.loaded import load_run
@@ -85,10 +85,7 @@ def embed(
 
 def require_fresh(out: Path) -> None:
     """Raise RunDirError for what is no new .npz file."""
-    if out.suffix != ".npz":
-        raise RunDirError(f"{out} must end in .npz, the form it is written in")
-    if out.exists():
-        raise RunDirError(f"{out} is there already; give another --out, or take it away")
+    require_new_file(out, ".npz")
 
 
 def written(

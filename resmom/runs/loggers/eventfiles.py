@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resmom.errors import RunDirError
 from resmom.ondisk import read_lines
-from resmom.rundir import RunDir, no_run
+from resmom.rundir import RunDir, run_of
 from resmom.runs.loggers.lines import Line, Trained, numbers
 from resmom.runs.loggers.packages import require_package
 
@@ -86,9 +86,7 @@ def export_events(path: Path, out: Path | None = None) -> Path:
     UserError where TensorBoard's package is not here.
     """
     require_package("tensorboard", "--to")
-    run = RunDir(path.parent.parent if path.is_file() else path)
-    if not run.config.exists():
-        raise RunDirError(no_run(path))
+    run = run_of(path)
     if out is not None and out.exists() and not out.is_dir():
         raise RunDirError(f"{out} is a file; --out must be a folder")
     with run.locked() if out is None else nullcontext():

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.export.record import newest
-from resmom.ondisk import new_folder, read_lines, require_new_folder, require_writable
+from resmom.ondisk import new_folder, read_lines, require_new_file, require_new_folder, require_writable
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import detect, segment
 from resmom.runs.finetuned.tuned import Words, described
@@ -119,10 +119,7 @@ def _masks(
 
 
 def _classes(trained: Path, data: str | Data, out: Path, device: str, say: Callable[[str], None]) -> Predicted:
-    if out.suffix != ".csv":
-        raise RunDirError(f"--out {out} must end in .csv, the form that a classifier's words are written in")
-    if out.exists():
-        raise RunDirError(f"{out} is there already; give another --out, or take it away")
+    require_new_file(out, ".csv")
     classifier = load_classifier(trained, device)
     pictures = open_pictures(data)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
 from resmom.report.page import page, require_ours, write_page
-from resmom.rundir import RunDir, no_run
+from resmom.rundir import RunDir, run_of
 from resmom.runs.comparisons.base import per_epoch_of
 from resmom.runs.environment import last_part, prose_without_folders, without_folders
 from resmom.runs.finetuned.detection_record import detection_record, is_detection
@@ -98,9 +98,7 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
         raise RunDirError("no run was given; name at least one run folder")
     found: dict[Path, RunDir] = {}
     for path in paths:
-        folder = RunDir(path.parent.parent if path.is_file() else path)
-        if not folder.config.exists():
-            raise RunDirError(no_run(path))
+        folder = run_of(path)
         found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
 

@@ -30,7 +30,7 @@ def watch(
     works in any of the folders; then, or at Ctrl-C, the usual one, which is returned.
 
     Until then it has no pictures: they would take processor time from training, and images are looked at when it is
-    over. A run on a disk without locks is taken to go on until it has been exported. Raises as `report` does, and
+    over. A run whose folder cannot be locked is taken to go on until it has been exported. Raises as `report` does, and
     UserError for too short a time.
     """
     if seconds < LEAST:
@@ -58,8 +58,8 @@ def watch(
 
 
 def _goes_on(run: RunDir) -> bool:
-    busy = run.busy()
-    return not run.export.exists() if busy is None else busy
+    held, unknown = run.held()
+    return not run.export.exists() if unknown else held
 
 
 def _measured(watched: Sequence[RunDir]) -> list[tuple[int, int]]:

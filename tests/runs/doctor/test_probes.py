@@ -200,6 +200,16 @@ class TestFolder:
             told = folder(str(run))
         assert states(told) == ["note", "ok"] and "another process" in told.findings[0].words
 
+    def test_on_a_disk_for_reading(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(file: object) -> str:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        with RunDir(run).locked():
+            pass  # which leaves the file
+        monkeypatch.setattr("resmom.rundir.lock", refuse)
+        told = folder(str(run))
+        assert states(told) == ["problem", "ok"] and os.strerror(errno.EROFS) in told.findings[0].words
+
     def test_damaged(self, run: Path) -> None:
         last = RunDir(run).last
         last.write_bytes(last.read_bytes()[:1000])

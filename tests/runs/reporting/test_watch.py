@@ -1,5 +1,7 @@
 """A report that is written anew while a run goes on, and is the usual one when that has ended."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,19 +96,24 @@ def test_a_run_that_nobody_works_in_is_told_of_once(call: Call, run: RunDir, tmp
 def test_where_there_are_no_locks_a_run_goes_on_until_it_is_exported(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RunDir, "busy", lambda run: None)
+    monkeypatch.setattr(RunDir, "held", lambda run: (False, "No locks available"))
     times = Times(lambda: None, lambda: run.export.mkdir())
     watch([run.path], tmp_path / "live.html", images=False, wait=times)
     assert len(times.waited) == 2
 
 
 def test_whether_a_process_works_in_a_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run.busy() is False
+    def read_only(file: object) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    assert run.held() == (False, "")
     with run.locked():
-        assert run.busy() is True
-    assert run.busy() is False
+        assert run.held() == (True, "")
+    assert run.held() == (False, "")
     monkeypatch.setattr("resmom.rundir.lock", lambda file: "no locks available")
-    assert run.busy() is None
+    assert run.held() == (False, "no locks available")
+    monkeypatch.setattr("resmom.rundir.lock", read_only)
+    assert run.held() == (False, os.strerror(errno.EROFS))
 
 
 def test_what_cannot_be_watched_is_told(call: Call, run: RunDir, tmp_path: Path) -> None:
