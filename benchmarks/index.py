@@ -67,7 +67,6 @@ def work(folder: str) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     import torch
 
-    from resmom.data.loader import prefetch
     from resmom.data.open import open_data
     from resmom.nets.backbones import SmallResNet
     from resmom.recipes import recipe
@@ -83,7 +82,7 @@ def work(folder: str) -> None:
     began = time.perf_counter()
     job.batch(0)
     gate = Gate(answers, {"open_seconds": opened, "first_batch_seconds": time.perf_counter() - began})
-    with prefetch(job.batch, 0, job.steps, 1) as batches:
+    with job.batches(0, job.steps, 1) as batches:
         taken = 0
         while True:
             gate()

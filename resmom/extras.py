@@ -1,4 +1,4 @@
-"""Optional packages: whether one can be used."""
+"""Optional packages: whether one can be used, and what to tell who needs one that is not here."""
 
 import importlib
 import importlib.util
@@ -21,3 +21,12 @@ def importable(name: str) -> bool:
 def installed(name: str) -> bool:
     """Whether a module is there, without importing it: for one that takes seconds, or that another process will use."""
     return importlib.util.find_spec(name) is not None
+
+
+def lacking(needs: str, extra: str, *packages: str) -> str:
+    """That packages of an extra are not here, in a sentence for users; `needs` is its beginning, "ONNX files need"."""
+    many = len(packages) > 1
+    return (
+        f"{needs} the package{'s' * many} {', '.join(packages)}, which {'are' if many else 'is'} not here: pip install "
+        f"'resmom[{extra}]' (or pip install {' '.join(packages)})"
+    )

@@ -19,7 +19,6 @@ from torch._dynamo.utils import counters
 
 from benchmarks.harness.plain import PlainLoop
 from resmom.config import Run
-from resmom.data.loader import prefetch
 from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
 from resmom.ondisk import append_line, read_lines
@@ -230,7 +229,7 @@ def _fed(job: Job, steps: int) -> Turn:
     workers = workers_for(Machine(), job.data)
 
     def turn() -> float:
-        with prefetch(job.batch, 0, 1_000_000, workers, job.ahead(workers)) as batches:
+        with job.batches(0, 1_000_000, workers) as batches:
             for _ in range(ready):
                 train_step(job.state, next(batches), PLAN, job.rules)
             _wait(job.device)

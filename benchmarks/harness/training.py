@@ -60,7 +60,7 @@ def work(
     for cell in cells:
         require_same(cell, out, done.get((cell.arm, cell.seed)), images_line(images))
     left = [cell for cell in cells if (cell.arm, cell.seed) not in done]
-    require_trainable(left, images)
+    require_trainable(left, images, how or "no")
     require_weights(left, out)
     end = until - (1.0 if toy else RESERVE)
     return in_turn(left, out, lines, end, lambda cell: _done(grid, cell, images, out, lines, machine, end))

@@ -8,7 +8,6 @@ import torch
 
 from benchmarks.peers.case import Case
 from benchmarks.peers.worker import Gate
-from resmom.data.loader import prefetch
 from resmom.data.open import open_data
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import ResNet, SmallResNet
@@ -61,7 +60,7 @@ def images(case: Case, gate: Gate) -> None:
         run, policy=replace(run.policy, views=views), backbone=SmallResNet(), train=replace(run.train, batch=case.batch)
     )
     job = prepare(run, open_data(case.data, ram_limit=0), torch.device("cpu"))
-    with prefetch(job.batch, 0, 10**7, case.cores, job.ahead(case.cores)) as batches:
+    with job.batches(0, 10**7, case.cores) as batches:
         while True:
             gate()
             for _ in range(case.batches):

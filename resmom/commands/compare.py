@@ -177,7 +177,8 @@ def _compare(first: str, rest: list[str]) -> int:
         same = (a.data, a.held_out) == (named.data, 0)
         same = same and (a.run.backbone, a.run.policy) == (named.run.backbone, named.run.policy)
         shows = can_show(images, named.began if same else None)
-        return _list(standings(grid, images, a.out, a.linear, a.part), shows, named.note, a.json)
+        found = standings(grid, images, a.out, a.linear, a.part, a.machine.compile or "no")
+        return _list(found, shows, named.note, a.json)
     # As `resume`: the order in which threads add up decides the last bits, so a cell goes on with as many as it began.
     begun = (threads_of(run) for run in sorted(a.out.glob("*/seed-*")))
     set_process(replace(a.machine, threads=a.machine.threads or next(begun, named.threads)))

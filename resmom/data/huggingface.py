@@ -17,14 +17,13 @@ from resmom.data.labelwords import classes_among, labels_among, number_alike
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError, Index, digest, require_known_classes
 from resmom.data.store import Names, Numbers, Store
-from resmom.extras import importable
+from resmom.extras import importable, lacking
 
 SUFFIX = ".parquet"
 VALUES = ("label", "fine_label", "class", "category", "target")
 """What a column of labels may be called that is no ClassLabel."""
 _SAVED = ("dataset_dict.json", "state.json")
 """Of a folder that `save_to_disk` wrote: of several splits, and of one."""
-_MISSING = "needs the package datasets, which is not here: pip install 'resmom[datasets]' (or pip install datasets)"
 
 
 def is_dataset(images: object) -> bool:
@@ -218,7 +217,7 @@ def _column(dataset: Any, kind: str, preferred: tuple[str, ...], whose: str) -> 
 
 def _package(what: str) -> Any:
     if not importable("datasets"):
-        raise DataError(f"{what} {_MISSING}")
+        raise DataError(lacking(f"{what} needs", "datasets", "datasets"))
     import datasets
 
     return datasets

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from resmom.errors import UserError
 from resmom.export.weights import About
-from resmom.extras import importable
+from resmom.extras import importable, lacking
 from resmom.nets.backbones import Backbone
 from resmom.version import VERSION
 
@@ -74,13 +74,8 @@ class Whole(nn.Module):
 
 def require_onnx() -> None:
     """Raise UserError where a package of the extra `onnx` is not here."""
-    missing = [name for name in _PACKAGES if not importable(name)]
-    if missing:
-        raise UserError(
-            f"ONNX files need the package{'s' * (len(missing) > 1)} {', '.join(missing)}, which "
-            f"{'are' if len(missing) > 1 else 'is'} not here: pip install 'resmom[onnx]' (or pip install "
-            f"{' '.join(missing)})"
-        )
+    if missing := [name for name in _PACKAGES if not importable(name)]:
+        raise UserError(lacking("ONNX files need", "onnx", *missing))
 
 
 def save_onnx(

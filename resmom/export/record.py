@@ -166,12 +166,26 @@ def machine(starts: Sequence[Line], lines: Sequence[Line]) -> Rows:
 
 
 def trained_seconds(lines: Sequence[Line], clock: str = "elapsed_seconds") -> float | None:
-    """Seconds by a clock over all starts of the process, each of which counts from 0; None if no line has them."""
-    known = [line[clock] for line in lines if line["kind"] == "train" and clock in line]
-    if not known:
-        return None
-    ends = [now for now, following in itertools.pairwise(known) if following < now]
-    return float(sum(ends) + known[-1])
+    """Seconds by a clock at the last of these lines, as of `Trained`; None if no line has them."""
+    trained = Trained(clock)
+    known = [trained.at(line) for line in lines if clock in line]
+    return known[-1] if known else None
+
+
+class Trained:
+    """Seconds by a clock up to a line, over all starts of the process, each of which counts from 0."""
+
+    def __init__(self, clock: str = "elapsed_seconds") -> None:
+        self._clock, self._before, self._now = clock, 0.0, 0.0
+
+    def at(self, line: Line) -> float:
+        """Ask for every line, in the order of the file. A line without the clock has the time of the one before it."""
+        now = line.get(self._clock)
+        if now is not None:
+            if now < self._now:
+                self._before += self._now
+            self._now = now
+        return self._before + self._now
 
 
 def _hours(seconds: float) -> str:

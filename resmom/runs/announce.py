@@ -91,8 +91,8 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         lines.append(f"views grow: {', '.join(map(str, sides))} pixels, each for an equal part of the steps")
     if orientation_of(run.policy) == "any" and not derived:
         lines.append("views in any orientation: turned by quarter turns, and flipped top to bottom as left to right")
-    if job.started:
-        lines.append(f"starts from {job.started}{_rate_words(run)}")
+    if job.taken is not None:
+        lines.append(f"starts from {job.taken.words}{_rate_words(run)}")
     if run.train.precision == "bf16" and emulates_bf16(job.device):
         lines.append(
             "this processor emulates bf16, which takes several times as long as fp32; stop here and add "

@@ -49,6 +49,11 @@ def require_compilable(method: MethodConfig, how: Compile) -> None:
         )
 
 
+def how_asked(machine: Machine) -> Compile | None:
+    """How a run shall be compiled by what was asked for now; None where nothing was."""
+    return machine.compile if isinstance(machine, Trainer) else None
+
+
 class Way(NamedTuple):
     """How a run was asked to be compiled, how it is, and why not so, where it cannot be."""
 
@@ -62,8 +67,7 @@ def how_to_compile(machine: Machine, before: Compile, device: torch.device) -> W
 
     What is not asked for now is as `before`, and another machine may not be able to: the run is the same without.
     """
-    asked = machine.compile if isinstance(machine, Trainer) else None
-    if asked is not None:
+    if (asked := how_asked(machine)) is not None:
         return Way(asked, asked)
     try:
         require_compiler(before, device)

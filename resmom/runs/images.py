@@ -10,8 +10,6 @@ from resmom.errors import UserError
 
 def images_given(data: object, test: object = None) -> str | Data:
     """A place as it is, which has its own test images; or the images given in Python. Raises DataError, UserError."""
-    if isinstance(data, Data) and test is None:
-        return data
     if not isinstance(data, str | Path):
         return as_data(data, test)
     if test is not None:

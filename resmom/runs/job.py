@@ -12,6 +12,7 @@ from resmom import dist
 from resmom.build import Own, build_method, build_online
 from resmom.config import ConfigError, Run
 from resmom.configcheck import check
+from resmom.data.loader import Prefetch, prefetch
 from resmom.data.order import Order
 from resmom.data.source import Data, DataError, Images, Source, in_pieces
 from resmom.data.split import divisible, holdout
@@ -50,10 +51,8 @@ class Job:
     labels: Tensor | None
     resident: Tensor | None = None
     """All training images on the GPU, where they are few and small enough; views are then made there."""
-    started: str = ""
-    """What was taken of the file of weights that the run starts from, in words."""
-    resampled: str = ""
-    """What became of the file's positions, where they were of another grid of patches, in words."""
+    taken: InitWeights | None = None
+    """What was taken of the file of weights that the run starts from."""
     multiple: int = 1
     """The pixels of which sides of views that grow are multiples."""
     blocks: Blocks = field(default_factory=Blocks)
@@ -107,10 +106,11 @@ class Job:
             tensor.record_stream(torch.cuda.default_stream(self.device))
         return batch
 
-    def ahead(self, workers: int) -> int | None:
-        """Batches to make ahead with so many threads: a block of resident images at least, or a step would wait for the
-        next one each time; None for the loader's own choice."""
-        return None if self.resident is None else max(2 * workers, MOST)
+    def batches(self, start: int, stop: int, workers: int) -> Prefetch[Batch]:
+        """The batches of the steps from `start` to before `stop`, made ahead by so many threads."""
+        # Of resident images a block at least, or a step would wait for the next one each time.
+        ahead = None if self.resident is None else max(2 * workers, MOST)
+        return prefetch(self.batch, start, stop, workers, ahead)
 
     def _made(self, index: NDArray[np.int64], step: int) -> Batch:
         run, policy, epoch = self.run, self.policy(step), step // self.per_epoch
@@ -193,11 +193,6 @@ def at_size(job: Job, share: float) -> Job:
     return replace(job, run=replace(job.run, train=replace(job.run.train, sizes=(share,))))
 
 
-def start_from(run: Run, method: Method, own: Own | None = None) -> str:
-    """`put_weights`, which returns what was used of the file, in words."""
-    return put_weights(run, method, own).words
-
-
 def put_weights(run: Run, method: Method, own: Own | None = None) -> InitWeights:
     """Put the weights of the file `run.init` into all backbones, so that student and teacher start equal as ever.
 
@@ -236,8 +231,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         state.online = build_online(width, len(data.train.classes), run.train.seed).to(device)
         state.online_optimizer = build_optimizer(run.optim, state.online, weight_decay=run.online.weight_decay)
     resident = _resident(data.train, device)
-    job = Job(run, data, state, order, device, labels, resident, multiple=_multiple(run, own), own=own or Own())
-    return job if taken is None else replace(job, started=taken.words, resampled=taken.resampled)
+    multiple = _multiple(run, own)
+    return Job(run, data, state, order, device, labels, resident, taken, multiple, own=own or Own())
 
 
 def _resident(source: Source, device: torch.device) -> Tensor | None:

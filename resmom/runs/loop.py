@@ -10,7 +10,6 @@ from torch import Tensor
 from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
-from resmom.data.loader import prefetch
 from resmom.errors import UserError
 from resmom.nets.teacher import twins
 from resmom.ondisk import flush, read_lines, write_whole
@@ -88,10 +87,7 @@ def train(
     run, state, log = job.run, job.state, job.run.log
     rules = job.rules
     first = _first_weights(job, journal)
-    with (
-        measured_kernels(job.device),
-        prefetch(job.batch, state.step, job.steps, workers, job.ahead(workers)) as batches,
-    ):
+    with measured_kernels(job.device), job.batches(state.step, job.steps, workers) as batches:
         with progress.paused(), as_written(how):
             _measure_due(job, journal, folder, progress)
         state.method.train()

@@ -91,16 +91,14 @@ LogTo = Logger | Call | Sequence[Logger | Call]
 
 
 def loggers_of(log_to: LogTo | None) -> tuple[tuple[Logger, ...] | None, tuple[Call, ...]]:
-    """The names and the functions in what was given. Raises UserError as `Trainer` does."""
+    """The names and the functions in what was given; `Trainer` says whether they can be."""
     if log_to is None:
         return None, ()
     several = isinstance(log_to, Sequence) and not isinstance(log_to, str)
     given: list[Any] = list(log_to) if isinstance(log_to, Sequence) and several else [log_to]
     calls = tuple(each for each in given if callable(each))
-    names = [each for each in given if not callable(each)]
-    if names or not calls:
-        _require_loggers(names)
-    return tuple(dict.fromkeys(names)) or None, calls
+    names = tuple(each for each in given if not callable(each))
+    return (names if names or not calls else None), calls
 
 
 def keep_memory() -> bool:

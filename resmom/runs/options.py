@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest, similar
-from resmom.nets.backbones import DinoViT, MoCoViT, backbone_named, patch_of
+from resmom.nets.backbones import backbone_named, patch_of
 from resmom.recipes.orientation import Orientation, with_orientation
 from resmom.recipes.side import fitted, with_side
 from resmom.recipes.suited import with_method
@@ -57,13 +57,9 @@ def changed(run: Run, settings: Mapping[str, Any], images: int = 0) -> Run:
 
 def _fitted(run: Run, settings: Mapping[str, Any]) -> Run:
     """The run with the backbone that was named made for its views, but for what the settings say of it themselves."""
-    backbone, fit = run.backbone, fitted(run.backbone, run.policy.views[0].size, run.init)
-    if isinstance(backbone, MoCoViT | DinoViT) and isinstance(fit, MoCoViT | DinoViT):
-        image = backbone.image if "backbone.image" in settings else fit.image
-        fit = dataclasses.replace(fit, image=image, patch=backbone.patch if "backbone.patch" in settings else fit.patch)
-    elif "backbone.image" in settings:
-        fit = backbone
-    return dataclasses.replace(run, backbone=fit)
+    fit = fitted(run.backbone, run.policy.views[0].size, run.init)
+    kept = {name: getattr(run.backbone, name) for name in ("image", "patch") if f"backbone.{name}" in settings}
+    return dataclasses.replace(run, backbone=dataclasses.replace(fit, **kept))
 
 
 def parsed(run: Run, option: str, text: str) -> Any:

@@ -15,7 +15,7 @@ from resmom.ondisk import append_line, drop_lines_after, write_json
 from resmom.rundir import RunDir, no_run
 from resmom.runs.announce import ending, summary
 from resmom.runs.asked import record_of, require_asked
-from resmom.runs.compiling import Way, compile_backbones, compiled, how_to_compile
+from resmom.runs.compiling import Way, compile_backbones, compiled, how_asked, how_to_compile, require_compilable
 from resmom.runs.environment import compile_asked, environment, logged_to
 from resmom.runs.exporting.export import export
 from resmom.runs.growth import stretches
@@ -64,7 +64,7 @@ def pretrain(
         "test": _test_of(job.data),
         "run": to_json(settled.run),
         **({"init": content_of(settled.run.init)} if settled.run.init else {}),
-        **({"resampled": job.resampled} if job.resampled else {}),
+        **({"resampled": job.taken.resampled} if job.taken is not None and job.taken.resampled else {}),
         "own": names(own),
         "choices": [asdict(choice) for choice in settled.choices],
         "asked": record_of(asked, settled.offered),
@@ -87,7 +87,7 @@ def resume(
     `RunDir.written`. `own` is needed where the run was started with modules of the user's own. On the CPU the weights
     at the end are those, bit for bit, of the run that was never stopped (same versions, same number of threads).
     `brief` as for `pretrain`. Raises RunDirError or CheckpointError if there is nothing to continue, DataError if the
-    data changed, ConfigError if modules are missing.
+    data changed, ConfigError if modules are missing, or nothing of the method would be compiled as it was asked for.
     """
     machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
@@ -98,6 +98,8 @@ def resume(
     run = from_json(written["run"])
     require(own, written)
     require_content(folder, written)
+    if own.method is None:
+        require_compilable(run.method, how_asked(machine) or "no")
     if dist.rank() == 0:
         say_others(own, written)
     device = device_for(machine)

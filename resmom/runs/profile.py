@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
-from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
 from resmom.runs.job import Job, at_size, prepare, require_batch
@@ -132,7 +131,7 @@ def _profile(job: Job, workers: int, seconds: float, operations: float) -> Profi
     began = waited = 0.0
     before: dict[str, float] = {}
     steps = -WARM_UP
-    with prefetch(job.batch, 0, 1_000_000_000, workers, job.ahead(workers)) as batches:
+    with job.batches(0, 1_000_000_000, workers) as batches:
         for batch in batches:
             step = min(state.step, job.steps - 1)
             now = job.plan(step)

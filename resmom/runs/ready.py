@@ -17,11 +17,11 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.announce import settings_words, summary
-from resmom.runs.compiling import require_compilable, require_compiler
+from resmom.runs.compiling import how_asked, require_compilable, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.limits import usable_cores
-from resmom.runs.machine import Machine, Trainer
+from resmom.runs.machine import Machine
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.published import placed
 from resmom.runs.settling.rehearsal import rehearse
@@ -56,13 +56,10 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
     require_alike(opened)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
-    how = (machine.compile if isinstance(machine, Trainer) else None) or "no"
-    if asked.base is not None:
-        require_compilable(asked.change(asked.base).method, how)
     settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
     settled = replace(settled, run=replace(settled.run, init=placed(settled.run.init)))
     if own.method is None:
-        require_compilable(settled.run.method, how)
+        require_compilable(settled.run.method, how_asked(machine) or "no")
     require_batch(settled.run, opened)
     job = prepare(settled.run, opened, device, own)
     if notice := rehearse(job):
@@ -133,8 +130,7 @@ def preview(asked: Asked, data: str | Data, out: Path, machine: Machine) -> Prev
 def device_for(machine: Machine) -> torch.device:
     """Where a run trains. Raises ConfigError for one that is not there, or that shall be compiled for and cannot."""
     device = default_device(machine.device)
-    if isinstance(machine, Trainer):
-        require_compiler(machine.compile or "no", device)
+    require_compiler(how_asked(machine) or "no", device)
     return device
 
 

@@ -17,7 +17,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.runs.job import fresh_method, start_from
+from resmom.runs.job import fresh_method, put_weights
 
 State = dict[str, Tensor]
 SMALL = SmallResNet((4, 8))
@@ -283,14 +283,14 @@ def run_from(path: Path) -> Run:
 
 
 def started(run: Run) -> str:
-    return start_from(run, fresh_method(run, torch.device("cpu")))
+    return put_weights(run, fresh_method(run, torch.device("cpu"))).words
 
 
 def test_a_run_starts_from_the_file_in_both_networks_and_nothing_else_changes(tmp_path: Path) -> None:
     state = small(5).body.state_dict()
     run = run_from(saved(tmp_path / "w.pth", state))
     method, plain = (fresh_method(r, torch.device("cpu")) for r in (run, replace(run, init="")))
-    assert start_from(run, method).startswith(f"{len(state)} tensors of the backbone from {run.init}")
+    assert put_weights(run, method).words.startswith(f"{len(state)} tensors of the backbone from {run.init}")
     for network in (method.student, method.teacher):
         agree(network.backbone, state)  # type: ignore[arg-type]
     others = {n: v for n, v in plain.state_dict().items() if ".backbone." not in n}

@@ -17,6 +17,7 @@ from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, SmallResNet
 from resmom.recipes import with_residual
+from resmom.rundir import RunDir
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import AdamW, Lars
@@ -77,6 +78,12 @@ def ibot_run() -> Run:
         backbone=DinoViT("tiny", image=16, patch=4, drop_path=0.2),
         train=replace(run.train, epochs=3),
     )
+
+
+def stopped_before_the_first_step(out: Path) -> None:
+    """Make of a run that has kept no checkpoints one that has just begun."""
+    RunDir(out).last.unlink()
+    RunDir(out).metrics.unlink()
 
 
 def start(out: Path, data: Path, die_in: str = "", die_at: int = 0) -> ForkServerProcess:

@@ -11,19 +11,20 @@ import pytest
 import torch
 
 import resmom
-from resmom.config import ConfigError
+from resmom.config import ConfigError, to_json
 from resmom.errors import UserError
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
-from resmom.ondisk import read_lines
+from resmom.ondisk import read_lines, write_json
 from resmom.recipes import recipe
+from resmom.rundir import RunDir
 from resmom.runs import pretrain as pretraining
 from resmom.runs.compiling import compiled, how_to_compile, require_compilable, require_compiler
 from resmom.runs.environment import compile_asked, compile_used
 from resmom.runs.machine import Machine, Trainer
 from tests.conftest import Call
-from tests.runs.comparisons.grids import TINY
-from tests.runs.crash import small_run, write_images
+from tests.runs.comparisons.grids import OPTIONS, TINY
+from tests.runs.crash import ibot_run, small_run, stopped_before_the_first_step, write_images
 
 # In a process of its own, without the checks of types that tests have and dynamo cannot follow.
 MICRO = """
@@ -113,6 +114,23 @@ def test_a_method_of_which_nothing_would_be_compiled_is_refused(tmp_path: Path) 
     assert not (tmp_path / "run").exists()
 
 
+def test_nor_is_it_resumed_or_compared_compiled(call: Call, tmp_path: Path) -> None:
+    """No arm is trained before, and no run is said to be compiled of which nothing is."""
+    run = RunDir(tmp_path / "run")
+    run.path.mkdir()
+    write_json(run.config, {"run": to_json(ibot_run()), "data": str(tmp_path)})
+    status, _, err = call("resume", run.path, "--compile", "kernels")
+    assert status == 2 and "Ibot goes through its transformer part by part" in err
+    grid, data = tmp_path / "grid.json", write_images(tmp_path / "images.npz", n=48, classes=3)
+    arms = {"first": {}, "second": {"method": "ibot", "backbone": "dino-vit-tiny"}}
+    write_json(grid, {"recipe": "mocov3_digits", "set": OPTIONS, "arms": arms})
+    asked = ["compare", grid, "--data", data, "--out", tmp_path / "cells", "--device", "cpu", "--compile", "kernels"]
+    for more in ([], ["--dry-run"]):
+        status, _, err = call(*asked, *more)
+        assert status == 2 and "arm second: Ibot goes through its transformer" in err
+    assert not (tmp_path / "cells").exists()
+
+
 def test_what_cannot_be_compiled_is_told_before_anything_is_written(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,11 +147,6 @@ def test_what_cannot_be_compiled_is_told_before_anything_is_written(
     object.__setattr__(wrong, "compile", True)  # tests check the types of arguments, and users' programs do not
     with pytest.raises(UserError, match="compile is True; it is one of no, kernels, graphs"):
         wrong.__post_init__()
-
-
-def stopped_before_the_first_step(out: Path) -> None:
-    (out / "checkpoints/last.pt").unlink()
-    (out / "metrics.jsonl").unlink()
 
 
 def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

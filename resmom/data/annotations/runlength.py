@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from resmom.errors import UserError
+from resmom.extras import lacking
 
 Size = tuple[int, int]
 """Height and width of an image."""
@@ -22,9 +23,7 @@ def tools() -> Any:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise UserError(
-            "instance masks need pycocotools, which is not installed: pip install 'resmom[masks]' (or pycocotools)"
-        ) from error
+        raise UserError(lacking("instance masks need", "masks", "pycocotools")) from error
     return mask
 
 

@@ -36,11 +36,12 @@ from resmom.runs.comparisons.cell import (
 from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.grid import Cell, Grid, part_of
 from resmom.runs.comparisons.results import RESULTS, Line, keep, newest, read_results
+from resmom.runs.compiling import how_asked, require_compilable
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, prepare, require_batch, start_from
+from resmom.runs.job import fresh_method, prepare, put_weights, require_batch
 from resmom.runs.loggers.sinks import loggers_to_use
 from resmom.runs.loop import Diverged
-from resmom.runs.machine import Machine
+from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import device_for
 from resmom.runs.settling.budget import words_of_time
 from resmom.runs.settling.rehearsal import rehearse
@@ -88,7 +89,8 @@ def compare(
     device = device_for(machine)
     loggers_to_use(machine, ())  # or the first cell would be the one to tell that a package is not here
     images = images_of(grid, data)
-    waiting = [standing.cell for standing in standings(grid, images, out, linear, part) if standing.line is None]
+    how = how_asked(machine) or "no"
+    waiting = [standing.cell for standing in standings(grid, images, out, linear, part, how) if standing.line is None]
     _rehearse(waiting, images, device)
     out.mkdir(parents=True, exist_ok=True)
     if grid.origin is not None and grid.origin.note and not machine.quiet:
@@ -123,16 +125,18 @@ def images_of(grid: Grid, data: str | Data) -> Data:
     return held_out(data, grid.held_out) if grid.held_out else data
 
 
-def standings(grid: Grid, images: Data, out: Path, linear: bool = False, part: str = "1/1") -> list[Standing]:
+def standings(
+    grid: Grid, images: Data, out: Path, linear: bool = False, part: str = "1/1", how: Compile = "no"
+) -> list[Standing]:
     """How far the cells of a part are, after a check of all cells: options, batch, networks, weights to start from, and
     what `out` holds, with which those that are left must go into one table.
 
-    Nothing is written. Raises UserError, naming the arm.
+    `how`: as they shall be compiled. Nothing is written. Raises UserError, naming the arm.
     """
     cells = grid.cells()
     own = part_of(cells, part)
     require_own(out)
-    require_trainable(cells, images)
+    require_trainable(cells, images, how)
     lines = _lines(out)
     own_images = images_line(images)
     for cell in cells:
@@ -236,9 +240,9 @@ def require_own(out: Path) -> None:
         raise RunDirError(f"{out} is not empty and no comparison (it holds {held[0]}); give another --out")
 
 
-def require_trainable(cells: Sequence[Cell], images: Data) -> None:
-    """Raise ConfigError if an arm's batch cannot be filled, it does not take the images' channels, or its networks
-    cannot be built."""
+def require_trainable(cells: Sequence[Cell], images: Data, how: Compile = "no") -> None:
+    """Raise ConfigError if an arm's batch cannot be filled, it does not take the images' channels, its networks cannot
+    be built, or nothing of its method would be compiled as `how` says."""
     built = set()
     for cell in cells:
         run = cell.run
@@ -246,6 +250,8 @@ def require_trainable(cells: Sequence[Cell], images: Data) -> None:
         networks = run.method, run.backbone, sides, run.train.sizes, len(run.policy.mean)
         try:
             require_batch(run, images)
+            if cell.own.method is None:
+                require_compilable(run.method, how)
             if networks not in built:
                 own = cell.own.of(cell.seed)
                 require_channels(run, own, images.train.channels)
@@ -266,7 +272,7 @@ def require_weights(cells: Sequence[Cell], out: Path) -> None:
         tried.add(what)
         own = cell.own.of(cell.seed)
         try:
-            start_from(run, fresh_method(run, torch.device("cpu"), own), own)
+            put_weights(run, fresh_method(run, torch.device("cpu"), own), own)
         except UserError as error:
             raise ConfigError(f"arm {cell.arm}: {error}") from error
 

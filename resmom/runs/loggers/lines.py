@@ -1,4 +1,4 @@
-"""Lines of metrics.jsonl as other tools want them: names of numbers, and a time for each line. No torch."""
+"""Lines of metrics.jsonl as other tools want them: names of numbers. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,19 +17,3 @@ def numbers(line: Line) -> dict[str, float]:
         for name, value in line.items()
         if name not in PLACE and isinstance(value, int | float)
     }
-
-
-class Trained:
-    """Seconds of training up to a line, over all starts of the process, each of which counts from 0."""
-
-    def __init__(self) -> None:
-        self._before = self._now = 0.0
-
-    def at(self, line: Line) -> float:
-        """Ask for every line, in the order of the file. A line without a clock has the time of the one before it."""
-        now = line.get("elapsed_seconds")
-        if now is not None:
-            if now < self._now:
-                self._before += self._now
-            self._now = now
-        return self._before + self._now

@@ -1,7 +1,7 @@
 """Whether the package of a logger is here."""
 
 from resmom.errors import UserError
-from resmom.extras import importable, installed
+from resmom.extras import importable, installed, lacking
 from resmom.runs.machine import Logger
 
 
@@ -12,7 +12,4 @@ def require_package(name: Logger, option: str = "--log-to") -> None:
     package = name.partition("-")[0]
     # wandb is only looked for: importing it takes seconds, and is left to the process that works with it.
     if not (installed if package == "wandb" else importable)(package):
-        raise UserError(
-            f"{option} {name} needs the package {package}, which is not here: pip install 'resmom[{package}]' (or pip "
-            f"install {package})"
-        )
+        raise UserError(lacking(f"{option} {name} needs", package, package))

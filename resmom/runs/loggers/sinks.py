@@ -89,17 +89,15 @@ def _tell(name: str, error: Exception) -> None:
 
 
 def loggers_to_use(machine: Machine, before: Sequence[Logger]) -> tuple[Logger, ...]:
-    """The loggers of a start: those asked for now, or else those of `before`, that of the start before this one.
+    """The loggers of a start, each once: those asked for now, or else those of `before`, the start before this one.
 
     Raises UserError where the package of one that is asked for now is not here. One of before is told of by `opened`,
     and the run goes on without.
     """
     asked = machine.log_to if isinstance(machine, Trainer) else None
-    if asked is None:
-        return tuple(before)
-    for name in asked:
+    for name in asked or ():
         require_package(name)
-    return tuple(name for name in asked if name != "none")
+    return tuple(name for name in dict.fromkeys(before if asked is None else asked) if name != "none")
 
 
 @contextmanager

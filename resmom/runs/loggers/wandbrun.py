@@ -11,6 +11,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,9 @@ class WandbRun:
         process = self._process
         assert process.stdin is not None and process.stderr is not None
         try:
-            process.stdin.write(b"end\n")
-            process.stdin.close()
-            status = process.wait(PATIENCE)
-        except BrokenPipeError:
+            with suppress(BrokenPipeError):  # of one that has ended
+                process.stdin.write(b"end\n")
+                process.stdin.close()
             status = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             print(
@@ -90,9 +90,7 @@ class WandbRun:
     def _said(self) -> str:
         """The last line that it wrote, which of an error is the error."""
         assert self._process.stderr is not None
-        lines = (
-            self._process.stderr.read().decode(errors="replace").split("\n") if not self._process.stderr.closed else []
-        )
+        lines = self._process.stderr.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), f"it ended with {self._process.returncode}")
 
 

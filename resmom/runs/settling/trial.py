@@ -12,7 +12,6 @@ import torch
 from resmom import dist
 from resmom.build import Own
 from resmom.config import Run
-from resmom.data.loader import prefetch
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
 from resmom.runs.health import health_line
@@ -130,7 +129,7 @@ def _pace(job: Job, rules: Rules, workers: int, seconds: float, slowest: float) 
     """Seconds of one step, waiting for data included, and of decoding one batch, after some of these."""
     run, times = job.run, list[float]()
     decoded = job.state.clock.read().get("decode", 0.0)
-    with prefetch(job.batch, 0, max(job.steps, 1_000_000), workers, job.ahead(workers)) as batches:
+    with job.batches(0, max(job.steps, 1_000_000), workers) as batches:
         training = time.perf_counter()
         for batch in batches:
             start = time.perf_counter()

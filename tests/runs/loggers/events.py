@@ -1,4 +1,4 @@
-"""What TensorBoard reads of a folder."""
+"""Lines of metrics, and what TensorBoard reads of a folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,12 @@ from resmom.runs.loggers.lines import numbers
 
 Points = dict[tuple[str, int], list[float]]
 """The values under a name and a step: one, where nothing is there twice."""
+
+
+def line(step: int, seconds: float | None = None, kind: str = "train", **values: Any) -> dict[str, Any]:
+    """A line of metrics."""
+    clock = {} if seconds is None else {"elapsed_seconds": seconds}
+    return {"kind": kind, "step": step, "epoch": step / 10, **values, **clock}
 
 
 def points(folder: Path) -> Points:

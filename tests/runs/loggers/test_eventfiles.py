@@ -3,31 +3,26 @@
 import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from resmom.errors import RunDirError
+from resmom.export.record import Trained
 from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.loggers.eventfiles import EventFile, export_events
-from resmom.runs.loggers.lines import Trained, numbers
+from resmom.runs.loggers.lines import numbers
 from resmom.runs.pretrain import pretrain, resume
 from tests import forked
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
-from tests.runs.loggers.events import assert_same_points, points
+from tests.runs.loggers.events import assert_same_points, line, points
 from tests.runs.loggers.killed import killed_at
 from tests.runs.test_resume import assert_same_run
 
 pytest.importorskip("tensorboard")
 
 BEGAN = 1_700_000_000.0
-
-
-def line(step: int, seconds: float | None = None, kind: str = "train", **values: Any) -> dict[str, Any]:
-    clock = {} if seconds is None else {"elapsed_seconds": seconds}
-    return {"kind": kind, "step": step, "epoch": step / 10, **values, **clock}
 
 
 def test_numbers_have_the_kind_of_their_line_and_words_are_left_out() -> None:

@@ -17,12 +17,12 @@ from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.environment import logged_to
 from resmom.runs.loggers import packages, sinks
-from resmom.runs.machine import Trainer, loggers_of
+from resmom.runs.machine import Logger, Trainer, loggers_of
 from resmom.runs.pretrain import pretrain, resume
 from tests import forked
 from tests.conftest import Call
 from tests.runs.comparisons.grids import TINY
-from tests.runs.crash import small_run, write_images
+from tests.runs.crash import small_run, stopped_before_the_first_step, write_images
 from tests.runs.loggers.events import assert_same_points
 from tests.runs.loggers.unchecked import refused
 from tests.runs.test_resume import assert_same_run
@@ -101,11 +101,6 @@ def test_a_logger_that_cannot_begin_or_end_stops_nothing(
     assert "--log-to wandb failed (RuntimeError: not sent)" in told[1]
 
 
-def start_again(out: Path) -> None:
-    (out / "checkpoints/last.pt").unlink()
-    (out / "metrics.jsonl").unlink()
-
-
 @pytest.mark.slow
 def test_a_resumed_run_logs_as_before_unless_it_is_told_otherwise(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -114,13 +109,13 @@ def test_a_resumed_run_logs_as_before_unless_it_is_told_otherwise(
     out, short = tmp_path / "run", small_run(epochs=2)
     files = out / "tensorboard"
     pretrain(short, str(whole[1]), out, replace(PLAIN, log_to=("tensorboard",)))
-    start_again(out)
+    stopped_before_the_first_step(out)
     resume(out, PLAIN)
     assert logged_to(out) == ("tensorboard",)
     second = sorted(files.iterdir())
     assert_same_points(files, read_lines(out / "metrics.jsonl"))
     # Where the package is no longer here, it goes on without.
-    start_again(out)
+    stopped_before_the_first_step(out)
     with monkeypatch.context() as patch:
         patch.setattr(packages, "importable", lambda name: name != "tensorboard")
         capsys.readouterr()
@@ -128,10 +123,10 @@ def test_a_resumed_run_logs_as_before_unless_it_is_told_otherwise(
     told = capsys.readouterr().err
     assert "--log-to tensorboard needs the package tensorboard, which is not here" in told and "The run goes on" in told
     assert sorted(files.iterdir()) == second and logged_to(out) == ("tensorboard",)
-    start_again(out)
+    stopped_before_the_first_step(out)
     resume(out, replace(PLAIN, log_to=("none",)))
     assert sorted(files.iterdir()) == second and logged_to(out) == ()
-    start_again(out)
+    stopped_before_the_first_step(out)
     resume(out, PLAIN)
     assert logged_to(out) == () and sorted(files.iterdir()) == second
 
@@ -173,8 +168,16 @@ def test_loggers_that_there_are_not_are_a_mistake(
 def test_loggers_as_python_users_give_them() -> None:
     assert loggers_of(None) == (None, ())
     assert loggers_of("wandb") == (("wandb",), ())
-    assert loggers_of(["tensorboard", print, "tensorboard"]) == (("tensorboard",), (print,))
+    assert loggers_of(["tensorboard", print]) == (("tensorboard",), (print,))
     assert loggers_of(print) == (None, (print,))
+
+
+def test_a_logger_that_is_named_twice_is_one() -> None:
+    """As a run would open it now, or goes on with it from an earlier start: a second one would empty the file."""
+    pytest.importorskip("tensorboard")
+    twice: tuple[Logger, ...] = ("tensorboard", "tensorboard")
+    assert sinks.loggers_to_use(replace(PLAIN, log_to=twice), ()) == ("tensorboard",)
+    assert sinks.loggers_to_use(PLAIN, twice) == ("tensorboard",)
 
 
 @pytest.mark.slow

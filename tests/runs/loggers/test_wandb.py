@@ -19,6 +19,7 @@ from resmom.runs.loggers.wandbrun import QUIET, WandbRun
 from resmom.runs.machine import Trainer
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import small_run, write_images
+from tests.runs.loggers.events import line
 from tests.runs.loggers.standin import write_wandb
 
 INSTALLED = importlib.util.find_spec("wandb") is not None
@@ -44,10 +45,6 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_RUN_GROUP"):
         monkeypatch.delenv(name, raising=False)
     return Calls(tmp_path / "calls.jsonl")
-
-
-def line(step: int, kind: str = "train", **values: Any) -> dict[str, Any]:
-    return {"kind": kind, "step": step, "epoch": step / 10, **values}
 
 
 def begun(out: Path, init: str = "", lines: int = 0) -> RunDir:

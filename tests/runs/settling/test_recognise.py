@@ -14,7 +14,7 @@ from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone, name_of
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
-from resmom.runs.job import fresh_method, start_from
+from resmom.runs.job import fresh_method, put_weights
 from resmom.runs.options import changed
 from resmom.runs.origin import Origin, backbones
 from resmom.runs.settling.recognise import by_name, recognise, start_weights
@@ -50,14 +50,14 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     run = replace(tiny(Run()), backbone=ResNet(18), init=path)
     says = rf"init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
     with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
-        start_from(run, fresh_method(run, CPU))
+        put_weights(run, fresh_method(run, CPU))
     run = replace(run, recipe="automatic")
     with pytest.raises(ConfigError, match=f"^{says}leave out --backbone, and its settings"):
-        start_from(run, fresh_method(run, CPU))
+        put_weights(run, fresh_method(run, CPU))
     with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
         backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")
     run = replace(run, backbone=recognise(path))  # the advice, followed
-    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+    assert "tensors of the backbone" in put_weights(run, fresh_method(run, CPU)).words
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_the_options_ask_for_that_backbone(
     _, name, *side = options.split()
     size = {"image_size": int(side[1])} if side else {}
     run = changed(tiny(Run()), {"init": path, "backbone": name, **size})
-    assert "tensors of the backbone" in start_from(run, fresh_method(run, CPU))
+    assert "tensors of the backbone" in put_weights(run, fresh_method(run, CPU)).words
     backbones(Origin(backbone=by_name(name, path), init=path), 0, "detection")
 
 
@@ -130,7 +130,7 @@ def test_the_patches_of_a_file_are_those_of_the_backbone_that_is_named(tmp_path:
     assert by_name("dino-vit-tiny", path) == DinoViT("tiny", 40, 8)
     run = changed(tiny(Run()), {"init": path, "backbone": "dino-vit-tiny", "image_size": 24})
     assert run.backbone == DinoViT("tiny", 24, 8)
-    assert "positions of 5 x 5 patches resampled to 3 x 3" in start_from(run, fresh_method(run, CPU))
+    assert "positions of 5 x 5 patches resampled to 3 x 3" in put_weights(run, fresh_method(run, CPU)).words
     torch.save(timm.create_model("test_vit", img_size=64).state_dict(), path)
     assert by_name("timm:test_vit", path) == Timm("test_vit", 64)
     assert by_name("timm:vit_small_patch14_dinov2", path) == Timm("vit_small_patch14_dinov2"), "of other patches"
