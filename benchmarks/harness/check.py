@@ -13,16 +13,15 @@ import numpy as np
 import torch
 
 from benchmarks.harness.checkruns import KINDS, check_kind, check_run
+from benchmarks.harness.pieces import chosen, keep, time_is_up
 from benchmarks.harness.throughput import CASES, PLAN, shrunk
 from resmom.config import Run
 from resmom.data.source import ArraySource, Data
-from resmom.errors import UserError
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import DinoViT
-from resmom.ondisk import append_line, read_lines
+from resmom.ondisk import read_lines
 from resmom.recipes import recipe, with_residual
 from resmom.runs.device import default_device
-from resmom.runs.environment import environment, shareable
 from resmom.runs.job import prepare
 from resmom.runs.options import changed
 from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd
@@ -47,16 +46,12 @@ def work(results: Path, device_name: str, toy: bool, until: float = math.inf, on
         "a run, resumed exactly, evaluated": check_run,
         **{f"a run: {name}": partial(check_kind, kind) for name, kind in KINDS.items()},
     }
-    chosen = {name: one for name, one in checks.items() if only.lower() in name.lower()}
-    if not chosen:
-        raise UserError(f"--only is '{only}', which is in none of {'; '.join(checks)}")
     held = {(line["check"], line["device"], line["toy"]) for line in read_lines(results) if line["holds"]}
     failed = 0
-    for name, one in chosen.items():
+    for name, one in chosen(checks, only).items():
         if (name, str(device), toy) in held:
             continue
-        if time.monotonic() > until - (5 if toy else 60):
-            print("time is up; call again for the rest")
+        if time_is_up(until, 5 if toy else 60):
             return 3
         began = time.perf_counter()
         try:
@@ -65,7 +60,7 @@ def work(results: Path, device_name: str, toy: bool, until: float = math.inf, on
             found = {"holds": False, "error": f"{type(error).__name__}: {error}"}
         failed += not found["holds"]
         line = {"check": name, **found, "seconds": time.perf_counter() - began, "device": str(device), "toy": toy}
-        append_line(results, {**line, "environment": shareable(environment())})
+        keep(results, line)
         print(f"{'ok' if found['holds'] else 'FAILED'}  {name}  {found}", flush=True)
     return int(failed > 0)
 

@@ -17,15 +17,14 @@ from typing import Any, Literal
 import torch
 from torch._dynamo.utils import counters
 
+from benchmarks.harness.pieces import chosen, keep, time_is_up
 from benchmarks.harness.plain import PlainLoop
 from resmom.config import Run
 from resmom.data.source import ArraySource, Data
-from resmom.errors import UserError
-from resmom.ondisk import append_line, read_lines
+from resmom.ondisk import read_lines
 from resmom.recipes import recipe
 from resmom.runs.compiling import begin_step, compile_backbones
 from resmom.runs.device import default_device, measured_kernels
-from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, prepare
 from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import workers_for
@@ -86,23 +85,17 @@ def work(
     `only` names the cases by a part of their names.
     """
     device = default_device(device_name)
-    chosen = {name: case for name, case in CASES.items() if only.lower() in name.lower()}
-    if not chosen:
-        raise UserError(f"--only is '{only}', which is in none of {'; '.join(CASES)}")
+    cases = chosen(CASES, only)
     lines = [line for line in read_lines(results) if "failed" not in line]
     done = {(line["case"], line["precision"], line["toy"], "compiled" in line) for line in lines}
     forms = (False, True) if device.type == "cuda" else (False,)
-    for precision, (name, case), compiling in product(precisions, chosen.items(), forms):
+    for precision, (name, case), compiling in product(precisions, cases.items(), forms):
         if (name, precision, toy, compiling) in done:
             continue
-        if time.monotonic() > until - (5 if toy else case.compiling if compiling else 90):
-            print("time is up; call again for the rest")
+        if time_is_up(until, 5 if toy else case.compiling if compiling else 90):
             return 3
         line = (measure_compiled if compiling else measure)(case, precision, device, toy)
-        append_line(
-            results,
-            {"case": name, "precision": precision, "toy": toy, **line, "environment": shareable(environment())},
-        )
+        keep(results, {"case": name, "precision": precision, "toy": toy, **line})
         print(name, precision, {k: v for k, v in line.items() if not isinstance(v, list)}, flush=True)
     return 0
 

@@ -102,14 +102,15 @@ def test_a_stopped_cell_is_said_to_be_stopped_and_not_measured(
     assert "goes on" in capsys.readouterr().err
 
 
-def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times() -> None:
-    def line(name: str, student: float, of: str, **more: float) -> dict[str, object]:
-        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": f"knn-v1, {of}", **more}
+def line(name: str, student: float, of: str = "1000 of a", **more: float) -> dict[str, object]:
+    return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": f"knn-v1, {of}", **more}
 
+
+def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times() -> None:
     lines = [
-        line("base", 10.0, "1000 of a"),
-        line("base, seed 1", 12.0, "1000 of a"),
-        line("batch 64", 13.0, "1000 of a", cpu_seconds=5.0),
+        line("base", 10.0),
+        line("base, seed 1", 12.0),
+        line("batch 64", 13.0, cpu_seconds=5.0),
         line("base", 50.0, "1000 of b", cpu_seconds=10.0),
         line("batch 64", 40.0, "1000 of b", cpu_seconds=15.0),
     ]
@@ -121,9 +122,6 @@ def test_the_table_keeps_other_images_apart_and_says_nothing_of_unrecorded_times
 
 
 def test_settings_with_several_seeds_are_paired_with_the_first_of_them() -> None:
-    def line(name: str, student: float) -> dict[str, object]:
-        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": "knn-v1, 1000 of a"}
-
     lines = [line("base", 9.0)]  # one seed tells nothing of its spread
     for name, values in (("temperature .1", (10.0, 12.0, 11.0)), ("residual term, weight 1", (11.0, 14.0, 14.0))):
         lines += [line(f"{name}{f', seed {seed}' if seed else ''}", value) for seed, value in enumerate(values)]
@@ -134,9 +132,6 @@ def test_settings_with_several_seeds_are_paired_with_the_first_of_them() -> None
 
 
 def test_without_the_base_the_table_compares_with_the_first_setting_there() -> None:
-    def line(name: str, student: float) -> dict[str, object]:
-        return {"images": 1000, "name": name, "seen": 40, "student": student, "protocol": "knn-v1, 1000 of a"}
-
     text = "\n".join(table([line("batch 64", 13.0), line("batch 256", 12.0)])) + "\n"
     assert "against the first" in text
     assert "against the base" not in text
