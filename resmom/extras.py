@@ -23,10 +23,13 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def lacking(needs: str, extra: str, *packages: str) -> str:
-    """That packages of an extra are not here, in a sentence for users; `needs` is its beginning, "ONNX files need"."""
+def lacking(needs: str, *packages: str) -> str:
+    """That packages are not here, in a sentence for users; `needs` is its beginning, "ONNX files need".
+
+    The packages are named and not the extra of resmom that has them: they can be had wherever resmom came from.
+    """
     many = len(packages) > 1
     return (
         f"{needs} the package{'s' * many} {', '.join(packages)}, which {'are' if many else 'is'} not here: pip install "
-        f"'resmom[{extra}]' (or pip install {' '.join(packages)})"
+        f"{' '.join(packages)}"
     )

@@ -48,7 +48,7 @@ _KINDS = (
         "pillow_heif",
         "pillow-heif",
         "1.8",  # older ones bring the interpreter down on damaged files: seen with all that were tried, .16 to 1.7
-        "pip install 'resmom[heif]'",
+        "pip install 'pillow-heif>=1.8'",
     ),
 )
 NAMES = tuple(kind.name for kind in _KINDS)

@@ -217,7 +217,7 @@ def _column(dataset: Any, kind: str, preferred: tuple[str, ...], whose: str) -> 
 
 def _package(what: str) -> Any:
     if not importable("datasets"):
-        raise DataError(lacking(f"{what} needs", "datasets", "datasets"))
+        raise DataError(lacking(f"{what} needs", "datasets"))
     import datasets
 
     return datasets

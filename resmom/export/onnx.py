@@ -75,7 +75,7 @@ class Whole(nn.Module):
 def require_onnx() -> None:
     """Raise UserError where a package of the extra `onnx` is not here."""
     if missing := [name for name in _PACKAGES if not importable(name)]:
-        raise UserError(lacking("ONNX files need", "onnx", *missing))
+        raise UserError(lacking("ONNX files need", *missing))
 
 
 def save_onnx(

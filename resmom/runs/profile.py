@@ -191,7 +191,7 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
                 f"decoded smaller (--data DATA@shorter-side={side}), or give more --workers and cores"
             )
         if largest == "views" and not fused.available() and job.device.type == "cpu":
-            return what, "install the extra `fast` (pip install 'resmom[fast]'): its compiled views take a fifth"
+            return what, "compile the views, which takes a fifth of the time: pip install numba"
         if job.device.type == "cpu":
             return what, "the views compete with training for the cores: smaller views, or more cores"
         if job.resident is not None:  # one thread makes them for all

@@ -259,19 +259,19 @@ def test_without_what_reads_them_it_is_said_what_does(tmp_path: Path, monkeypatc
     for name in ("four.avif", "one.heic", "three.heif", "two.HEIC"):
         (tmp_path / name).write_bytes(b"x")
     no_images = (
-        r"holds 4 files .*; or pip install --upgrade 'pillow>=11.3' reads .avif; or pip install 'resmom\[heif\]'"
+        r"holds 4 files .*; or pip install --upgrade 'pillow>=11.3' reads .avif; or pip install 'pillow-heif>=1.8'"
     )
     with pytest.raises(DataError, match=no_images):
         open_folder(tmp_path)
     photo().save(tmp_path / "five.jpg")
     assert open_folder(tmp_path).passed_over == (
         "pictures of formats that are not read (2 .heic, 1 .avif, 1 .heif): pip install --upgrade 'pillow>=11.3' reads "
-        ".avif; pip install 'resmom[heif]' reads .heic and .heif"
+        ".avif; pip install 'pillow-heif>=1.8' reads .heic and .heif"
     )
     for name in ("four.avif", "three.heif"):
         (tmp_path / name).unlink()
     (tmp_path / "six.dng").write_bytes(b"x")
-    told = "(2 .heic, 1 .dng): pip install 'resmom[heif]' reads .heic; convert the others, for instance to JPEG"
+    told = "(2 .heic, 1 .dng): pip install 'pillow-heif>=1.8' reads .heic; convert the others, for instance to JPEG"
     assert open_folder(tmp_path).passed_over.endswith(told)
 
 
@@ -279,7 +279,7 @@ def test_one_by_another_name_without_what_reads_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(heif, "_usable", lambda kind: False)
     told = "it is %s, and %s on, which reads that, is not installed or cannot be imported: pip install .*%s"
     for brand, words in (
-        (b"heic", told % ("HEIC", "pillow-heif from 1.8", r"'resmom\[heif\]'")),
+        (b"heic", told % ("HEIC", "pillow-heif from 1.8", r"'pillow-heif>=1.8'")),
         (b"avif", told % ("AVIF", "pillow from 11.3", "'pillow>=11.3'")),
     ):
         file = io.BytesIO(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand)

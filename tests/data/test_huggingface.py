@@ -221,7 +221,7 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         open_data(tmp_path / "saved")
     monkeypatch.setattr(huggingface, "importable", lambda name: False)
     for place in ("x.parquet", "saved"):
-        with pytest.raises(DataError, match=r"needs the package datasets.*pip install 'resmom\[datasets\]'"):
+        with pytest.raises(DataError, match=r"needs the package datasets.*pip install datasets"):
             open_data(tmp_path / place)
 
 

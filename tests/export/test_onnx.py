@@ -66,7 +66,7 @@ def test_the_preparing_lines_take_any_file_that_training_takes(
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ({"onnx"}, r"need the package onnx, which is not here: pip install 'resmom\[onnx\]' \(or pip install onnx\)"),
+        ({"onnx"}, r"need the package onnx, which is not here: pip install onnx$"),
         ({"onnxscript", "onnxruntime"}, "need the packages onnxscript, onnxruntime, which are not here: pip install"),
     ],
 )

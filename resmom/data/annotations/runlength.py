@@ -23,7 +23,7 @@ def tools() -> Any:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise UserError(lacking("instance masks need", "masks", "pycocotools")) from error
+        raise UserError(lacking("instance masks need", "pycocotools")) from error
     return mask
 
 

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from resmom.runs.doctor.finding import Answer, Finding, answer
 
-INSTALL = "pip install 'resmom[fast]'"
+INSTALL = "pip install numba simplejpeg"
 LEVELS = 2
 """Grey levels that two builds of the same JPEG library may differ by; more is damage."""
 WEIGHT = 1e-5

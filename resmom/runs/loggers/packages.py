@@ -12,4 +12,4 @@ def require_package(name: Logger, option: str = "--log-to") -> None:
     package = name.partition("-")[0]
     # wandb is only looked for: importing it takes seconds, and is left to the process that works with it.
     if not (installed if package == "wandb" else importable)(package):
-        raise UserError(lacking(f"{option} {name} needs", package, package))
+        raise UserError(lacking(f"{option} {name} needs", package))

@@ -141,7 +141,7 @@ def test_what_is_not_here_is_told_before_anything_is_written(
     for name, package in (("tensorboard", "tensorboard"), ("wandb", "wandb"), ("wandb-online", "wandb")):
         status, _, err = call(*asked, "--log-to", name)
         assert status == 2 and err.count("\n") == 1
-        assert f"--log-to {name} needs the package {package}, which is not here: pip install 'resmom[{package}]'" in err
+        assert f"--log-to {name} needs the package {package}, which is not here: pip install {package}" in err
     grid = ["compare", "mocov3_digits", *asked[2:], "--vary", "residual.weight=0,1"]
     status, _, err = call(*grid, "--log-to", "tensorboard")
     assert status == 2 and "needs the package tensorboard" in err
