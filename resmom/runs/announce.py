@@ -21,6 +21,8 @@ from resmom.runs.outcome import before_after, gain, table
 from resmom.runs.own import names, title_words
 from resmom.runs.queue import stale_keys
 from resmom.runs.settling.facts import emulates_bf16
+from resmom.runs.settling.published import PREFIX
+from resmom.runs.settling.recognise import origin_words
 from resmom.runs.settling.settle import Settled
 from resmom.train.state import networks_of
 
@@ -93,6 +95,8 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         lines.append("views in any orientation: turned by quarter turns, and flipped top to bottom as left to right")
     if job.taken is not None:
         lines.append(f"starts from {job.taken.words}{_rate_words(run)}")
+        if run.init.startswith(PREFIX):  # with their licence
+            lines.append(origin_words(run.init))
     if run.train.precision == "bf16" and emulates_bf16(job.device):
         lines.append(
             "this processor emulates bf16, which takes several times as long as fp32; stop here and add "

@@ -117,12 +117,15 @@ def test_without_a_network_what_to_do_is_said_and_nothing_is_left(hub: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_run_starts_from_them_by_name_and_goes_on_without_them(hub: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_them_by_name_and_goes_on_without_them(
+    hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = publish(hub, VIT)
     images, out = write_images(tmp_path / "images.npz", 64), tmp_path / "run"
     call = ["--data", str(images), "--out", str(out), "--init", f"timm:{VIT}", "--train.steps", "2"]
-    call += ["--train.batch", "8", "--quiet", "--device", "cpu"]
+    call += ["--train.batch", "8", "--device", "cpu"]
     assert pretrain.main([*call, "--image-size", "32"]) == 0
+    assert "(licence apache-2.0; made for images of 224 pixels)" in capsys.readouterr().err
     written = RunDir(out).written()
     assert written["run"]["init"] == f"timm:{VIT}" and written["init"]
     assert written["run"]["backbone"] == {"kind": "Timm", "name": "vit_tiny_patch16_224", "image": 32}
