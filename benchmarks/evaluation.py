@@ -1,11 +1,13 @@
-"""What threads that decode gain where a network is measured on photos.
+"""How fast photos become what a network is measured on: compiled, and decoded by several threads.
 
-    python -m benchmarks.evaluation PHOTOS [--photos 256] [--large 12] [--rounds N] [--threads N] [--out FILE]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.evaluation PHOTOS [--photos 256] [--large 16] [--rounds N]
+        [--threads N] [--out FILE]
 
 Photos as they are, spread over the folder, and large ones: photos side by side, as many as fill 4032 x 3024 pixels, as
 JPEGs of quality 90. They become clean images of 224 pixels (`read`) and then features of a ResNet-18 in float32
-(`features`), decoded by the thread that computes (*none*) and by --threads others, in turn. Ratios are of speeds, in
-seconds of the clock of the same round; torch computes with as many threads in both.
+(`features`), in three ways in turn: resized by torch's operations, by the compiled pass (both decoded by the thread
+that computes), and by that in --threads others. Ratios are of speeds, in seconds of the clock of the same round; torch
+computes with as many threads in all.
 """
 
 import argparse
@@ -32,16 +34,25 @@ from resmom.nets.encoder import Encoder
 from resmom.ondisk import write_json
 from resmom.runs import clean
 from resmom.runs.environment import environment, shareable
+from resmom.views import fused
 from resmom.views.policy import Policy, View
 
 POLICY = Policy((View(size=224),), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ROUNDS, WARM = 8, 1
 
 
+WAYS = ("torch", "compiled", "threads")
+"""Torch's operations, the compiled pass, and that in several threads."""
+
+
 @contextmanager
-def decoding_threads(number: int) -> Iterator[None]:
-    """Clean images are made ahead by so many threads."""
-    with patch.object(clean, "workers_here", lambda: number):
+def made_by(way: str, threads: int) -> Iterator[None]:
+    """Clean images are made in one of the `WAYS`."""
+    compiled = fused.available() and way != "torch"
+    with (
+        patch.object(clean, "workers_here", lambda: threads if way == "threads" else 0),
+        patch.object(fused, "available", lambda: compiled),
+    ):
         yield
 
 
@@ -51,35 +62,40 @@ def read(source: Source) -> int:
 
 
 def measure(source: Source, network: nn.Module, threads: int, rounds: int) -> dict[str, Any]:
-    """Seconds of every round for all images, by what was made of them and by the number of threads."""
+    """Seconds of every round for all images, by what was made of them and in which way."""
     made: dict[str, Callable[[], object]] = {
         "read": lambda: read(source),
         "features": lambda: features(network, clean.clean_batches(source, POLICY, torch.device("cpu"))),
     }
-    seconds: dict[str, dict[str, list[float]]] = {what: {"none": [], "threads": []} for what in made}
+    seconds: dict[str, dict[str, list[float]]] = {what: {way: [] for way in WAYS} for what in made}
     for number in range(WARM + rounds):
         for what, make in made.items():
-            for name, count in (("none", 0), ("threads", threads)):
-                with decoding_threads(count):
+            for way in WAYS:
+                with made_by(way, threads):
                     began = time.perf_counter()
                     make()
                     if number >= WARM:
-                        seconds[what][name].append(time.perf_counter() - began)
+                        seconds[what][way].append(time.perf_counter() - began)
     sizes = source.sizes.prod(axis=1) / 1e6
     return {"images": len(source), "megapixels": float(np.median(sizes)), "seconds": seconds}
 
 
-def ratios(seconds: dict[str, list[float]]) -> list[float]:
-    """Speed with threads over that without, in every round."""
-    return [alone / shared for alone, shared in zip(seconds["none"], seconds["threads"], strict=True)]
+def ratios(seconds: dict[str, list[float]], way: str, base: str = "torch") -> list[float]:
+    """The speed of one way over that of another, in every round."""
+    return [slow / fast for slow, fast in zip(seconds[base], seconds[way], strict=True)]
 
 
 def table(found: dict[str, Any]) -> str:
-    """Lines of Markdown: a row for each kind of photo."""
-    rows = ["| photos | megapixels, median | read | features |", "|---|---|---|---|"]
+    """Lines of Markdown: a row for each kind of photo and what is made of them."""
+    rows = [
+        "| photos | megapixels, median | what | compiled / torch | threads / compiled | threads / torch |",
+        "|---|---|---|---|---|---|",
+    ]
     for own in found.values():
-        told = " | ".join(words(ratios(own["seconds"][what])) for what in ("read", "features"))
-        rows.append(f"| {own['images']} | {own['megapixels']:.2g} | {told} |")
+        for what, seconds in own["seconds"].items():
+            pairs = (("compiled", "torch"), ("threads", "compiled"), ("threads", "torch"))
+            told = " | ".join(words(ratios(seconds, way, base)) for way, base in pairs)
+            rows.append(f"| {own['images']} | {own['megapixels']:.2g} | {what} | {told} |")
     return "\n".join(rows)
 
 
@@ -87,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="JPEGs, at any depth")
     parser.add_argument("--photos", type=int, default=256)
-    parser.add_argument("--large", type=int, default=12)
+    parser.add_argument("--large", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--threads", type=int, default=0, help="default: as many as torch computes with")
     parser.add_argument("--out", type=Path, help="a JSON file for all seconds, the machine and the command")
@@ -114,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
                 found[name] = measure(source, network, threads, options.rounds)
     print(table(found))
     if options.out is not None:
-        about = {"what": "decoding for measurements", "threads": threads}
+        about = {"what": "photos to what a network is measured on", "threads": threads}
         write_json(options.out, {**about, **found, "environment": shareable(environment())})
     return 0
 

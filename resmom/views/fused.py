@@ -29,6 +29,7 @@ it that of `F.interpolate`, whose positions in a large photo are float32 (ours a
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Target = tuple[int, int]
 
 
 def available() -> bool:
@@ -88,6 +89,24 @@ def fused_view(
         colour = (jitter[i], factors[i], order[i], grey[i])
         taps = _taps(float(sigma[i]), radius)
         finish(planes, spare, *colour, taps, solarise[i], transposed[i], scale, shift, pixels[i])
+    return out
+
+
+def centred(images: list[Pixels], target: list[Target], size: int, cubic: bool) -> Float32[Tensor, "n 3 {size} {size}"]:
+    """The middle of N images resized to their `target` (rows, columns), pixels in [0, 1]. `images` as in `fused_view`.
+
+    An image of S x S whose target is that is taken as it is.
+    """
+    centre = kernels().centre
+    out = torch.empty(len(images), 3, size, size)
+    planes = np.empty((3, size, size), dtype=np.float32)
+    for image, (rows, columns), own in zip(images, target, out.numpy(), strict=True):
+        if image.shape[:2] == (size, size) == (rows, columns):
+            np.divide(image.transpose(2, 0, 1), np.float32(255.0), out=own)
+            continue
+        top, left = round((rows - size) / 2), round((columns - size) / 2)
+        centre(image.reshape(len(image), -1), rows, columns, top, left, cubic, planes)
+        own[:] = planes.transpose(0, 2, 1)  # where they stand on their sides
     return out
 
 

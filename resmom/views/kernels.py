@@ -35,7 +35,13 @@ def _cubic(d: float) -> float:
 @compiled
 def filters(length: int, size: int, cubic: bool) -> tuple[Counts, Counts, Floats]:
     """Per output pixel: its first input pixel, how many, and their weights (rows sum to 1)."""
-    scale = length / size
+    return some_filters(length, size, 0, size, cubic)
+
+
+@compiled
+def some_filters(length: int, target: int, begin: int, size: int, cubic: bool) -> tuple[Counts, Counts, Floats]:
+    """The same for `size` of `target` output pixels, from number `begin` on."""
+    scale = length / target
     stretch = max(scale, 1.0)
     support = (2.0 if cubic else 1.0) * stretch
     most = int(np.ceil(2.0 * support)) + 2
@@ -43,7 +49,7 @@ def filters(length: int, size: int, cubic: bool) -> tuple[Counts, Counts, Floats
     count = np.empty(size, np.int64)
     weight = np.zeros((size, most), np.float32)
     for i in range(size):
-        centre = (i + 0.5) * scale
+        centre = (begin + i + 0.5) * scale
         low = max(int(centre - support + 0.5), 0)
         high = min(int(centre + support + 0.5), length)
         total = 0.0
@@ -91,7 +97,39 @@ def resize(image: Bytes, box: Counts, mirrored: bool, upended: bool, cubic: bool
     size = out.shape[1]
     y0, yn, yw = filters(height, size, cubic)
     x0, xn, xw = filters(width, size, cubic)
-    span = 3 * width
+    y0 += top
+    _summed(image, y0, yn, yw, x0, xn, xw, 3 * left, 3 * width, mirrored, upended, out)
+
+
+@compiled
+def centre(image: Bytes, rows: int, columns: int, top: int, left: int, cubic: bool, out: Floats) -> None:
+    """The part at `top`, `left` of an image resized to `rows` x `columns`, as `resize` has its own; the rest is not
+    made."""
+    size = out.shape[1]
+    y0, yn, yw = some_filters(image.shape[0], rows, top, size, cubic)
+    x0, xn, xw = some_filters(image.shape[1] // 3, columns, left, size, cubic)
+    begin, end = x0[0], x0[size - 1] + xn[size - 1]
+    x0 -= begin
+    _summed(image, y0, yn, yw, x0, xn, xw, 3 * begin, 3 * (end - begin), False, False, out)
+
+
+@compiled
+def _summed(
+    image: Bytes,
+    y0: Counts,
+    yn: Counts,
+    yw: Floats,
+    x0: Counts,
+    xn: Counts,
+    xw: Floats,
+    begin: int,
+    span: int,
+    mirrored: bool,
+    upended: bool,
+    out: Floats,
+) -> None:
+    """Filters of both axes applied to the `span` bytes of the image's rows from `begin` on, where x0 counts from."""
+    size = out.shape[1]
     rows = np.zeros((ROWS, span), np.float32)
     turned = np.empty(span * ROWS, np.float32)
     sums = np.empty(3 * ROWS, np.float32)
@@ -100,7 +138,7 @@ def resize(image: Bytes, box: Counts, mirrored: bool, upended: bool, cubic: bool
         held = min(ROWS, size - base)
         for i in range(held):
             y = size - 1 - base - i if upended else base + i
-            _down(image, top + y0[y], yn[y], yw[y], 3 * left, 3 * left + span, rows[i])
+            _down(image, y0[y], yn[y], yw[y], begin, begin + span, rows[i])
         # Along the rows, several rows side by side in one vector: alone, a row's pixels would have to be gathered.
         for x in range(span):
             to = turned[x * ROWS : (x + 1) * ROWS]
