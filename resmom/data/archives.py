@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resmom.data.byfolder import (
+    FOLDERS,
     TEST_NAMES,
     below,
     classes_of,
@@ -60,15 +61,17 @@ def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, s
 
     tested = {part.name: (part, labels(part, tested=True)) for part in rest}
     source, said = source_of(train, labels(train, tested=False)), not_read_words(others)
+    labels_from = "the .cls files" if by_files else FOLDERS
     chosen = preferred({name: bool(classes) and found is not None for name, (_, found) in tested.items()})
     if chosen is None:
-        return Data(source, None, f"{places}, no test split", not_read=said)
+        return Data(source, None, f"{places}, no test split", not_read=said, labels_from=labels_from)
     test, labels_of_test = tested[chosen]
     tests = source_of(test, labels_of_test)
     left_out = len(found) - len(train.images) - len(test.images)
     outside = f"{left_out} images of other splits" if left_out else ""
     more = f" ({outside} left out)" if outside else ""
-    return Data(source, tests, f"{places}, {train.name} and {test.name}{more}", not_read=said, outside=outside)
+    origin = f"{places}, {train.name} and {test.name}{more}"
+    return Data(source, tests, origin, not_read=said, outside=outside, labels_from=labels_from)
 
 
 def archives_among(names: list[str]) -> list[str]:

@@ -8,6 +8,8 @@ import numpy as np
 from resmom.data.source import DataError, Index
 
 TEST_NAMES = ("test", "val", "validation")
+FOLDERS = "the folders' names"
+"""What the classes are from, in words."""
 
 
 def splits(images: list[str], lists: list[str]) -> tuple[str, str | None]:

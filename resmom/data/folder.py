@@ -8,7 +8,7 @@ from typing import Literal
 
 from resmom.data import heif
 from resmom.data.annotated import list_of, listed_labels
-from resmom.data.byfolder import TEST_NAMES, below, classes_of, labels_known, labels_of, source_name, splits
+from resmom.data.byfolder import FOLDERS, TEST_NAMES, below, classes_of, labels_known, labels_of, source_name, splits
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
@@ -58,7 +58,7 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, f
     source = source_of(train, names, labels_of(names, classes))
     if test is None:
         origin = f"{train}/ folder, no test split" if train else "no test split"
-        return Data(source, None, origin, not_read=not_read_words(found))
+        return Data(source, None, origin, not_read=not_read_words(found), labels_from=FOLDERS)
     names = below(images, test)
     if test in lists and classes:
         labels: Index | None = listed_labels(root / list_of(test), names, classes)
@@ -69,12 +69,14 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, f
     places = f"{train}/ and {test}/ folders"
     outside = f"{left_out} images outside of the {places}" if left_out else ""
     tests = source_of(test, names, labels)
-    return Data(source, tests, f"{places}{rest}", not_read=not_read_words(found), outside=outside)
+    origin, said = f"{places}{rest}", not_read_words(found)
+    return Data(source, tests, origin, not_read=said, outside=outside, labels_from=FOLDERS)
 
 
-def files_below(root: Path) -> list[str]:
-    """Relative POSIX paths of all files in a folder that are not hidden, sorted. Raises `DataError`."""
-    return sorted(_walk(root, "", frozenset()))
+def files_below(root: Path, skip_locked: bool = False) -> list[str]:
+    """Relative POSIX paths of all files in a folder that are not hidden, sorted. Raises `DataError` for a folder that
+    may not be listed, unless such are to be skipped."""
+    return sorted(_walk(root, "", frozenset(), skip_locked))
 
 
 def images_among(names: list[str]) -> list[str]:
@@ -82,12 +84,14 @@ def images_among(names: list[str]) -> list[str]:
     return [name for name in names if suffix_of(name) in SUFFIXES]
 
 
-def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]], skip_locked: bool) -> Iterator[str]:
     """Relative POSIX paths of all files. A link to a folder that it lies in is not followed: it would never end."""
     try:
         status = folder.stat()
         entries = list(os.scandir(folder))
     except OSError as error:
+        if skip_locked:
+            return
         raise DataError(f"{folder} cannot be listed ({error.strerror}); make it readable or move it away") from error
     itself = (status.st_dev, status.st_ino)
     if itself in ancestors:
@@ -97,7 +101,7 @@ def _walk(folder: Path, above: str, ancestors: frozenset[tuple[int, int]]) -> It
             continue
         kind = _kind(entry)
         if kind == "folder":
-            yield from _walk(folder / entry.name, f"{above}{entry.name}/", ancestors | {itself})
+            yield from _walk(folder / entry.name, f"{above}{entry.name}/", ancestors | {itself}, skip_locked)
         elif kind == "file":
             yield above + entry.name
 

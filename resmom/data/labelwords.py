@@ -1,10 +1,73 @@
 """Labels that stand beside images as words or numbers: in the files of an archive, in the lines of a list."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from resmom.data.source import DataError, Index, Source
+from resmom.data.source import Data, DataError, Index, Source
+
+_MISSING = frozenset(
+    {"NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "Null", "NULL", "-", "--", "?"}
+)
+"""What tables have where there is nothing. Not Na, which is sodium."""
+_UNCERTAIN = frozenset({"none", "None", "NONE"})
+"""What may stand for that, and may be a class, of what has no defect or no finding."""
+NAMED = 5
+"""Classes that are named where all are counted."""
+_LONG = 40
+"""Letters of a class's name that are shown."""
+
+
+def missing_among(words: Sequence[str]) -> Counter[str]:
+    """The words among labels that mean that there is none, other than the empty one, and how often each is there.
+
+    `none` is one where all else are numbers: it is no number of a class. `-` is one unless `+` is there, too.
+
+    Raises ValueError, with `none` as it is written there, where that may be a class.
+    """
+    found = Counter(words)
+    missing = _MISSING - ({"-"} if "+" in found else set())
+    classes = found.keys() - missing - _UNCERTAIN - {""}
+    uncertain = [word for word in sorted(_UNCERTAIN) if word in found]
+    if uncertain and not all(word.isascii() and word.isdigit() for word in classes):
+        raise ValueError(uncertain[0])
+    return Counter({word: count for word, count in found.items() if word in missing | _UNCERTAIN})
+
+
+def first_classes(source: Source) -> list[str]:
+    """The names of the first few classes that images of a source have, and "..." where there are more.
+
+    So it is seen where what was taken for classes are dates, say.
+    """
+    known = np.zeros(0, dtype=np.int64) if source.labels is None else source.labels[source.labels >= 0]
+    used = np.unique(known).tolist()  # not by counts: in a damaged pack a label may be any number
+    names = [shown(source.classes[at]) if at < len(source.classes) else str(at) for at in used[:NAMED]]
+    return [*names, "..."] if len(used) > NAMED else names
+
+
+def classes_words(source: Source, labels_from: str = "") -> str:
+    """How many classes a source's images have, which, and what they are from; empty without labels."""
+    if source.labels is None or not (named := first_classes(source)):
+        return ""
+    labelled = source.labels >= 0
+    classes, without = len(np.unique(source.labels[labelled])), int((~labelled).sum())
+    count = f"{classes} class{'es' if classes > 1 else ''}{f' from {labels_from}' if labels_from else ''}"
+    rest = f"; {without} of {len(labelled)} images have no label" if without else ""
+    return f"{count} ({', '.join(named)}){rest}"
+
+
+def labels_lines(data: Data) -> list[str]:
+    """What the classes are, if there are any, and what else was understood of the images that may have been meant
+    otherwise."""
+    classes = classes_words(data.train, data.labels_from)
+    return [*([f"labels: {classes}"] if classes else []), *data.notes]
+
+
+def shown(name: str) -> str:
+    """A name as it may be printed anywhere in a sentence: short, and with what is no letter spelled out."""
+    short = name if len(name) <= _LONG else f"{name[: _LONG - 3]}..."
+    return short if short.isprintable() else ascii(short)[1:-1]
 
 
 def classes_among(words: Sequence[str]) -> tuple[str, ...]:

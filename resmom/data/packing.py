@@ -68,6 +68,8 @@ def pack(
     data = open_data(spec, ram_limit=0)
     if data.passed_over:
         tell(f"passed over: {data.passed_over}")
+    for note in data.notes:
+        tell(note)
     splits = _file_splits(data)
     plan = {
         "format": FORMAT,

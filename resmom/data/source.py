@@ -238,6 +238,10 @@ class Data:
     """Pictures that lie there too and have formats that are not read, in words."""
     outside: str = ""
     """Images that lie there too and belong to no split, in words, of which `origin` tells as well."""
+    labels_from: str = ""
+    """What the classes are taken from, in words, such as the folders' names; empty where that goes without saying."""
+    notes: tuple[str, ...] = ()
+    """What else was understood of them, a sentence each, that somebody may have meant otherwise."""
 
     @property
     def splits(self) -> dict[str, Source]:

@@ -1,5 +1,7 @@
 """Holding out labelled images."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,4 +56,5 @@ def held_out(data: Data, fraction: float) -> Data:
         raise DataError(str(error)) from error
     rest = np.setdiff1d(np.arange(len(labels)), held)
     origin = f"{fraction:g} of the training images held out{UNSEEN}"
-    return Data(data.train.subset(rest), data.train.subset(held), origin, not_read=data.not_read)
+    train, test = data.train.subset(rest), data.train.subset(held)
+    return replace(data, train=train, test=test, origin=origin, spec="", outside="")
