@@ -16,7 +16,7 @@ import tyro
 from resmom.commands.mistakes import told_in_a_sentence
 from resmom.errors import UserError
 from resmom.runs.interrupt import Finished
-from resmom.runs.machine import Machine, keep_memory
+from resmom.runs.machine import Machine, keep_memory, silence_libtiff
 
 T = TypeVar("T")
 
@@ -106,9 +106,11 @@ def print_json(content: Any) -> None:
 
 
 def set_process(machine: Machine) -> None:
-    """Set what holds for this whole process: torch's threads and algorithms, and what becomes of freed memory."""
+    """Set what holds for this whole process: torch's threads and algorithms, what becomes of freed memory, and what a C
+    library prints."""
     import torch
 
+    silence_libtiff()
     if machine.threads:
         torch.set_num_threads(machine.threads)
     if machine.keep_memory:

@@ -1,6 +1,7 @@
 """One image file to pixels: whatever is stored inside, uint8 RGB comes out, or `UnreadableImage` in plain words."""
 
 import contextlib
+import logging
 import re
 import struct
 import warnings
@@ -31,6 +32,7 @@ from torch import Tensor
 from resmom.data import heif
 from resmom.data.jpeg import decode_jpeg, divisible, divisor, exif_block
 from resmom.data.rgb import UnreadableImage, load, odd_png, rgb_of
+from resmom.data.tiff import require_known_planes, why_not_read, why_not_unpacked
 
 # Pillow registers its rarer formats on first need, and not atomically: two threads that meet there can see a good WebP
 # refused as "not an image". Importing the plugins by hand registers them before any thread starts.
@@ -52,7 +54,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow lets out of its parsers on damaged files: the first four and the last were seen when feeding it (10.3 and
 # 13) 90 000 files with bytes changed or cut off, the division by zero with an AVIF. No Warning here: it once hid that
 # one of torch's came from us.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -87,11 +89,13 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda x: x.transpose(1, 0, 2)[::-1],
 }
 
+Look = Callable[[Image.Image], None]
+
 _ONE_AT_A_TIME = Lock()
 _QUIET: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def decode(file: Path | BytesIO, shorter_side: int = 0) -> UInt8[Tensor, "3 h w"]:
+def decode(file: Path | BytesIO, shorter_side: int = 0, look: Look | None = None) -> UInt8[Tensor, "3 h w"]:
     """The pixels of an image file as uint8 RGB, 3 x H x W (channels last in memory), turned upright by its EXIF data.
 
     Grey is repeated over the three channels; transparent parts are laid over white, as a page would show them; 16-bit
@@ -103,13 +107,19 @@ def decode(file: Path | BytesIO, shorter_side: int = 0) -> UInt8[Tensor, "3 h w"
 
     With a `shorter_side`, in pixels and at least `LEAST_SIDE`, a JPEG is decoded at 1/8, 1/4 or 1/2 of its size: the
     smallest of them whose shorter side is no shorter. Sides are rounded up; other formats are not reduced.
+
+    `look` is called with the image as Pillow has it when its pixels are there. It is not for plain JPEGs, which Pillow
+    need not read, and of which nothing is left out.
     """
     plain = _plain_jpeg(file, shorter_side)
     if plain is not None:
         return torch.from_numpy(plain).permute(2, 0, 1)
     with _opened(file) as image:
         _reduce(image, shorter_side)
-        return _pixels(image)
+        pixels = _pixels(image)
+        if look is not None:
+            look(image)
+        return pixels
 
 
 def converted(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
@@ -200,21 +210,8 @@ def _opened(file: Path | BytesIO) -> Iterator[Image.Image]:
             raise UnreadableImage(_too_large())
         if width * height == 0:
             raise UnreadableImage("it has no pixels")
-        _require_known_planes(image)
+        require_known_planes(image)
         yield image
-
-
-def _require_known_planes(image: Image.Image) -> None:
-    """Refuse a TIFF of several channels of more than 8 bits whose planes lie one after the other uncompressed: Pillow
-    (seen with 11.1 to 12) gives the bytes of such planes as if they were pixels, without an error."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return
-    tags = image.tag_v2
-    if tags.get(284) == 2 and tags.get(259, 1) == 1 and tags.get(277, 1) > 1 and max(tags.get(258, (1,))) > 8:
-        raise UnreadableImage(
-            "a TIFF with uncompressed planes of more than 8 bits, one after the other, is not read; save it compressed "
-            "(deflate), or with interleaved channels"
-        )
 
 
 def _any(file: Path | BytesIO) -> Image.Image:
@@ -231,12 +228,13 @@ def _any(file: Path | BytesIO) -> Image.Image:
 def _damage_told(file: Path | BytesIO | None = None) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableImage(_reason(error, file)) from error
 
 
 def _silence_pillow() -> None:
-    """Ignore what Pillow's own modules warn of (corrupt EXIF and the like: the pixels are good or an error follows).
+    """Ignore what Pillow's own modules warn of or log (corrupt EXIF and the like: the pixels are good or an error
+    follows).
 
     `warnings.catch_warnings` swaps the filters of the whole process and so must not be entered by several threads at a
     time. One filter that matches Pillow's modules alone is added instead and stays; it is looked up first because
@@ -244,13 +242,17 @@ def _silence_pillow() -> None:
     """
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+    logger = logging.getLogger("PIL")
+    if not logger.handlers:  # else Python prints errors that nobody asked for; whoever set up logging still gets them
+        logger.addHandler(logging.NullHandler())
 
 
 def _reason(error: Exception, file: Path | BytesIO | None) -> str:
     if isinstance(error, UnidentifiedImageError) and file is not None:
         size = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
-        formats = ", ".join((*_FORMATS, *heif.NAMES))
-        return "the file is empty" if size == 0 else f"not an image of the formats {formats}"
+        if size == 0:
+            return "the file is empty"
+        return why_not_read(file) or f"not an image of the formats {', '.join((*_FORMATS, *heif.NAMES))}"
     if isinstance(error, Image.DecompressionBombError):
         return _too_large()
     if isinstance(error, OSError) and error.errno is not None and error.strerror is not None:
@@ -258,6 +260,9 @@ def _reason(error: Exception, file: Path | BytesIO | None) -> str:
     words = str(error).strip().lower()
     if isinstance(error, EOFError) or "truncated" in words or "end of file" in words:
         return "the file is cut short"
+    # A number is all that Pillow has: libtiff tells standard error alone.
+    if re.fullmatch(r"(decoder error )?-\d+", words) and file is not None:
+        return why_not_unpacked(file)
     return f"the file is damaged ({str(error).strip() or type(error).__name__})"
 
 

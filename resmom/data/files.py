@@ -10,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from resmom.data.decode import Look
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import DataError, Images, Index, Source, digest
 from resmom.data.store import Store
@@ -195,9 +196,10 @@ class FileSource(Source):
             self.labels = None if self.labels is None else self.labels[left]
         return left
 
-    def decode(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        """Image `at` from its file, whatever is held in RAM. Raises UnreadableImage with the reason."""
-        image = self._store.pixels(int(self._rows[at]))
+    def decode(self, at: int, look: Look | None = None) -> UInt8[Tensor, "3 h w"]:
+        """Image `at` from its file, whatever is held in RAM; `look` is as in `decode`. Raises UnreadableImage with the
+        reason."""
+        image = self._store.pixels(int(self._rows[at]), look)
         height, width = self.sizes[at].tolist()
         if image.shape[1:] != (height, width):
             came = f"{image.shape[1]} x {image.shape[2]}"

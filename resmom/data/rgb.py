@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+_RANGE = "its pixels are {}, whose range is not known; scale them to 8 or 16 bits (docs/data.md)"
+
 
 class UnreadableImage(Exception):
     """A file is not an image that can be read. `reason` says why, in plain words and without the file's name."""
@@ -21,13 +23,12 @@ def rgb_of(image: Image.Image) -> Image.Image:
     depth = _png_depth(image)
     lower = _lower_bytes(image) if depth == 16 and image.mode == "RGB" and "transparency" in image.info else None
     load(image)
-    if image.mode == "F":
-        raise UnreadableImage("its pixels are floating-point numbers, whose range is not known")
+    _require_known_range(image)
     if image.mode.startswith("I"):
         return _from_wide_grey(image)
     if depth is not None and image.mode in ("1", "L", "RGB") and "transparency" in image.info:
         return _over_white(image.convert("RGB"), _clear(image, depth, lower))
-    if _is_map(image):  # what its file calls alpha is most often a further band: GDAL calls a fourth one so by default
+    if is_map(image):  # what its file calls alpha is most often a further band: GDAL calls a fourth one so by default
         return image.convert("RGB")
     if image.has_transparency_data:
         # By way of RGBA: converting to RGB would only drop the alpha and show colours that were meant to be hidden.
@@ -80,17 +81,22 @@ def _from_wide_grey(image: Image.Image) -> Image.Image:
 def _wide_bits(image: Image.Image) -> int:
     """Bits of grey that is wider than a byte. Pillow's mode does not tell: I is what it has for 32 bits, for signed
     numbers, and in some versions for 16-bit PNGs."""
-    bits, kind = 16 if image.mode.startswith("I;16") or image.format in ("PNG", "PPM") else 32, 1
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        (bits, *_), (kind, *_) = image.tag_v2[258], image.tag_v2.get(339, (1,))
-    if bits > 16:
-        raise UnreadableImage("its pixels are integers beyond 16 bits, whose range is not known")
-    if kind != 1:
-        raise UnreadableImage("its pixels are signed integers, whose range is not known")
-    return int(bits)
+    bits = 16 if image.mode.startswith("I;16") or image.format in ("PNG", "PPM") else 32
+    return int(image.tag_v2[258][0]) if isinstance(image, TiffImagePlugin.TiffImageFile) else bits
 
 
-def _is_map(image: Image.Image) -> bool:
+def _require_known_range(image: Image.Image) -> None:
+    """Raise UnreadableImage for numbers of which nobody knows which one is white."""
+    if image.mode == "F":
+        raise UnreadableImage(_RANGE.format("floating-point numbers"))
+    if image.mode.startswith("I") and _wide_bits(image) > 16:
+        raise UnreadableImage(_RANGE.format("integers beyond 16 bits"))
+    # Also of 8 bits, which Pillow takes for unsigned ones.
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(339, (1,))[0] == 2:
+        raise UnreadableImage(_RANGE.format("signed integers"))
+
+
+def is_map(image: Image.Image) -> bool:
     """Whether it is a GeoTIFF of three bands and more: one whose pixels have a place on the ground."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode != "RGBA":
         return False

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.decode import decode, header
+from resmom.data.decode import Look, decode, header
 from resmom.data.rgb import UnreadableImage
 
 BEGINNING = 2**14
@@ -81,9 +81,9 @@ class Store(ABC):
                 raise
         return header(BytesIO(self.content(at)), self.shorter_side)
 
-    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        """The decoded image, see `decode`. Raises `UnreadableImage`."""
-        return decode(BytesIO(self.content(at)), self.shorter_side)
+    def pixels(self, at: int, look: Look | None = None) -> UInt8[Tensor, "3 h w"]:
+        """The decoded image, see `decode`, also for `look`. Raises `UnreadableImage`."""
+        return decode(BytesIO(self.content(at)), self.shorter_side, look)
 
     @abstractmethod
     def fingerprint(self, rows: Numbers) -> bytes:
@@ -110,8 +110,8 @@ class Files(Store):
     def header(self, at: int) -> tuple[int, int]:
         return header(self._path(at), self.shorter_side)
 
-    def pixels(self, at: int) -> UInt8[Tensor, "3 h w"]:
-        return decode(self._path(at), self.shorter_side)
+    def pixels(self, at: int, look: Look | None = None) -> UInt8[Tensor, "3 h w"]:
+        return decode(self._path(at), self.shorter_side, look)
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The names; files changed under the same name are not seen."""

@@ -116,6 +116,25 @@ def keep_memory() -> bool:
     return all(done)
 
 
+def silence_libtiff() -> bool:
+    """Have the C library that unpacks TIFFs print nothing; whether it could be told (not where Pillow has it built in).
+
+    It prints a line on standard error for whatever it stumbles over, without the file's name. What is damaged is told
+    of by that name anyway, and listed.
+    """
+    from PIL import _imaging
+
+    try:
+        library = ctypes.CDLL(_imaging.__file__)  # by way of what is linked to it, wherever that lies
+        handlers = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
+    except (OSError, AttributeError):
+        return False
+    for set_handler in handlers:
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+    return True
+
+
 # M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h: nothing is mapped apart, nothing below 2 GiB is given back,
 # and the heap grows by 512 MiB at a time.
 _MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 2**29))
