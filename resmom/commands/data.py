@@ -9,15 +9,18 @@ from typing import Annotated
 import tyro
 
 from resmom.commands import parse, print_json, say
-from resmom.data.check import Checked, check
+from resmom.data.check import Checked, Peculiar, check
 from resmom.data.loader import workers_here
 from resmom.data.packing import Packing, pack
+from resmom.data.peculiar import Kind
 from resmom.errors import UserError
+from resmom.runs.machine import silence_libtiff
 
 USAGE = """usage: resmom data check PATH [--json]
        resmom data pack PATH --out DIR [--side 256] [--quality 95] [--workers N] [--json]
 
-check: read every image, and say how many there are, of which sizes and classes, and which cannot be read and why.
+check: read every image, and say how many there are, of which sizes and classes, which are read in part only (pages,
+channels) or use few grey levels, and which cannot be read and why.
 pack: put the images of a folder into few large files, reduced to a shorter side; DIR is then used as --data.
 """
 
@@ -51,6 +54,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
+    silence_libtiff()
     match arguments[0]:
         case "check":
             a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
@@ -59,6 +63,8 @@ def main(arguments: list[str]) -> int:
                 print_json([dataclasses.asdict(split) for split in found])
             else:
                 print("\n".join(_words(split) for split in found))
+                for note in found[0].notes:
+                    print(note)
                 if found[0].passed_over:
                     print(f"passed over: {found[0].passed_over}")
             return int(any(split.damaged for split in found))
@@ -87,11 +93,39 @@ def _words(split: Checked) -> str:
         few, many = split.per_class
         rest = f", {split.unlabelled} images without a label" if split.unlabelled else ""
         lines.append(f"  {split.classes} classes of {few} to {many} images{rest}")
+        lines.append(f"  classes{f' from {split.labels_from}' if split.labels_from else ''}: {_named(split)}")
     else:
         lines.append("  no labels")
+    lines += [f"  {_peculiar(each)}" for each in split.peculiar]
     lines.append(f"  {len(split.damaged)} cannot be read" + (":" if split.damaged else ""))
     lines += [f"    {name!a}: {reason}" for name, reason in split.damaged]
     return "\n".join(lines)
+
+
+def _named(split: Checked) -> str:
+    return ", ".join(split.first_classes)
+
+
+_PECULIAR: dict[Kind, tuple[str, str]] = {
+    "pages": ("further pages or frames, of which the first alone is read", ""),
+    "channels": ("further channels, of which the first three are read, or one of grey", ""),
+    "transparent": ("an alpha channel that is not opaque: what is seen through is white", ""),
+    "few_levels_wide": (
+        "more than 8 bits a value, but few of the 256 grey levels that are read",
+        "; stretch them before, all by the same range (docs/data.md)",
+    ),
+    "few_levels": (
+        "few of the 256 grey levels",
+        "; where their originals have more bits, stretch these before, all by the same range (docs/data.md)",
+    ),
+}
+"""What images of each kind have, and what to do."""
+
+
+def _peculiar(found: Peculiar) -> str:
+    what, remedy = _PECULIAR[found.kind]
+    have = "1 image has" if found.images == 1 else f"{found.images} images have"
+    return f"{have} {what}, such as {found.example!a}{remedy}"
 
 
 def _packed(made: Packing) -> str:

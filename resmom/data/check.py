@@ -8,14 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
 
+from resmom.data.decode import Look
 from resmom.data.files import FileSource
+from resmom.data.labelwords import first_classes
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
+from resmom.data.peculiar import KINDS, Kind, has_few_levels, is_wide, left_out
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Source, Subset, decoded
 
 _CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Peculiar:
+    """How many images of a split are peculiar in one way, and the name of the first of them."""
+
+    kind: Kind
+    images: int
+    example: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What decoding the images of a split came to: (name, reason) of those that cannot be, and the peculiar others."""
+
+    damaged: list[tuple[str, str]]
+    peculiar: tuple[Peculiar, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +60,14 @@ class Checked:
     damaged: list[tuple[str, str]]
     passed_over: str = ""
     """Pictures that lie beside the splits and are not used, in words; told with the first split."""
+    labels_from: str = ""
+    """What the classes are taken from, in words; empty where that goes without saying."""
+    first_classes: tuple[str, ...] = ()
+    """The names of a few, see `first_classes`."""
+    notes: tuple[str, ...] = ()
+    """What else was understood of the data, in words; told with the first split."""
+    peculiar: tuple[Peculiar, ...] = ()
+    """Of what can be read, in the order of `KINDS`."""
 
 
 def check(spec: str | Path) -> list[Checked]:
@@ -47,21 +78,23 @@ def check(spec: str | Path) -> list[Checked]:
     data = open_data(spec, ram_limit=0)
     place = Path(taken_apart(str(spec))[0]).expanduser()
     splits = data.splits
-    damaged = {name: _undecodable(source) for name, source in splits.items()}
+    seen = {name: _decode_all(source) for name, source in splits.items()}
     found: list[Checked] = []
     for name, source in splits.items():
+        damaged = seen[name].damaged
         if name == "test" and isinstance(source, Subset):  # held out of the training files, which are told of already
-            found.append(_checked(name, source, damaged[name], damaged[name]))
+            found.append(_checked(name, source, damaged, seen[name], data.labels_from))
             continue
-        explained = any(damaged.values()) if isinstance(source, Subset) else bool(damaged[name])
+        explained = any(each.damaged for each in seen.values()) if isinstance(source, Subset) else bool(damaged)
         bytes_of = _other_bytes(place, name, explained) if is_pack(place) else []
-        found.append(_checked(name, source, source.unreadable + damaged[name] + bytes_of, damaged[name]))
-    return [replace(found[0], passed_over=data.passed_over), *found[1:]]
+        listed = source.unreadable + damaged + bytes_of
+        found.append(_checked(name, source, listed, seen[name], data.labels_from))
+    return [replace(found[0], passed_over=data.passed_over, notes=data.notes), *found[1:]]
 
 
-def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: list[tuple[str, str]]) -> Checked:
-    """What is counted are the images of the source that could be decoded, all but the `lost` ones."""
-    short, there = source.sizes.min(axis=1), decoded(source, lost)
+def _checked(name: str, source: Source, damaged: list[tuple[str, str]], seen: _Seen, labels_from: str) -> Checked:
+    """What is counted are the images of the source that could be decoded."""
+    short, there = source.sizes.min(axis=1), decoded(source, seen.damaged)
     images = int(there.sum())
     per_class, unlabelled = None, 0
     if source.labels is not None:
@@ -71,35 +104,63 @@ def _checked(name: str, source: Source, damaged: list[tuple[str, str]], lost: li
         per_class = (int(counts.min()), int(counts.max())) if len(labelled) else None
         unlabelled = images - len(labelled)
     sides = (int(short.min()), int(np.median(short)), int(short.max()))
-    return Checked(name, images, len(source.classes), unlabelled, per_class, sides, sorted(damaged))
+    counted = name, images, len(source.classes), unlabelled, per_class, sides, sorted(damaged)
+    named = tuple(first_classes(source))
+    return Checked(*counted, labels_from=labels_from if named else "", first_classes=named, peculiar=seen.peculiar)
 
 
-def _undecodable(source: Source) -> list[tuple[str, str]]:
+def _decode_all(source: Source) -> _Seen:
+    """Decode all images of a source, and look at what comes: at the values of some pixels of each, and at what Pillow
+    has read of its file anyway."""
     decode, names = _decoder(source), source.names()
     if decode is None or names is None:
-        return []
+        return _Seen([], ())
 
-    def some(start: int) -> list[tuple[str, str]]:
-        failed = []
+    def some(start: int) -> tuple[list[tuple[str, str]], dict[Kind, list[int]]]:
+        failed: list[tuple[str, str]] = []
+        found: dict[Kind, list[int]] = {kind: [] for kind in KINDS}
         for at in range(start, min(start + _CHUNK, len(source))):
             try:
-                decode(at)
+                kinds = _kinds(at, decode)
             except UnreadableImage as error:
                 failed.append((names[at], error.reason))
-        return failed
+                continue
+            for kind in kinds:
+                found[kind].append(at)
+        return failed, found
 
     with ThreadPoolExecutor() as pool:
-        return [each for failed in pool.map(some, range(0, len(source), _CHUNK)) for each in failed]
+        parts = list(pool.map(some, range(0, len(source), _CHUNK)))
+    peculiar = {kind: [at for _, found in parts for at in found[kind]] for kind in KINDS}
+    return _Seen(
+        [each for failed, _ in parts for each in failed],
+        tuple(Peculiar(kind, len(places), names[places[0]]) for kind, places in peculiar.items() if places),
+    )
 
 
-def _decoder(source: Source) -> Callable[[int], object] | None:
+def _kinds(at: int, decode: Callable[[int, Look], UInt8[Tensor, "3 h w"]]) -> set[Kind]:
+    """In which ways image `at` is peculiar. Raises UnreadableImage."""
+    found: set[Kind] = set()
+    wide = False
+
+    def look(image: Image.Image) -> None:
+        nonlocal wide
+        found.update(left_out(image))
+        wide = is_wide(image)
+
+    if has_few_levels(decode(at, look)):
+        found.add("few_levels_wide" if wide else "few_levels")
+    return found
+
+
+def _decoder(source: Source) -> Callable[[int, Look], UInt8[Tensor, "3 h w"]] | None:
     """What decodes an image of a source from its file, by its number there; None where there are no files."""
     match source:
         case FileSource():
             return source.decode
         case Subset():
             whole, index = _decoder(source.whole), source.index
-            return None if whole is None else lambda at: whole(int(index[at]))
+            return None if whole is None else lambda at, look: whole(int(index[at]), look)
         case _:
             return None
 
