@@ -175,6 +175,8 @@ def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: P
     if a.json:
         print_json([row.plain() for row in rows])
         return status
+    for sentence in own[0].labels:
+        say(sentence)
     width = max(17, *(len(row.network) for row in rows))
     protocols_of = [shared_protocol(row.score.protocol) for row in rows]
     for protocol in dict.fromkeys(protocols_of):
@@ -224,6 +226,8 @@ def _keep(a: Arguments) -> int:
     if a.json:
         print_json(kept.content)
         return status
+    for sentence in kept.row.labels:
+        say(sentence)
     print(f"features '{DEFAULT}', on held-out training images:   best features:")
     print("  network      step     kNN  linear          linear")
     for m in by_network(kept.entries):

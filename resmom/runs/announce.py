@@ -4,6 +4,7 @@ from pathlib import Path
 
 from resmom import dist
 from resmom.config import Run
+from resmom.data.labelwords import labels_lines
 from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data
@@ -70,6 +71,7 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
         f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
+        *labels_lines(job.data),
     ]
     if (other := method_of(run)) is not None and job.own.method is None:
         lines.append(

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from resmom import dist
 from resmom.data.open import open_data
+from resmom.data.source import ArraySource, Data
 from resmom.recipes.orientation import with_orientation
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
@@ -34,6 +36,31 @@ def test_images_that_are_not_used_are_told_once(tmp_path: Path) -> None:
     assert "24 images (train/ and val/ folders (3 images outside of them left out))" in whole
     assert whole.count("outside of") == 1 and "\npassed over: pictures of formats that are not read (1 .dng)" in whole
     assert "\npassed over: pictures of formats" in said(f"{tmp_path / 'photos'}@held-out=0.25")
+
+
+def test_classes_are_named_where_they_are_taken_from_names(tmp_path: Path) -> None:
+    """Folders may be days or experiments; in a list, NA is no class."""
+    for number in range(24):
+        path = tmp_path / "photos" / f"2023-01-{number % 6 + 1:02}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20, 3), number, dtype=np.uint8)).save(path)
+    listed = tmp_path / "photos" / "t.csv"
+    listed.write_text("file;class\n" + "".join(f"{n}.png;{('cat', 'dog', 'NA')[n % 3]}\n" for n in range(24)))
+
+    def said(data: Data) -> list[str]:
+        return summary(prepare(tiny(small_run()), data, CPU), RunDir(tmp_path / "run")).splitlines()
+
+    days = ", ".join(f"2023-01-0{day}" for day in range(1, 6))
+    assert f"labels: 6 classes from the folders' names ({days}, ...)" in said(open_data(tmp_path / "photos"))
+    assert f"labels: 6 classes from the folders' names ({days}, ...)" in said(
+        open_data(f"{tmp_path / 'photos'}@held-out=0.25")
+    )
+    lines = said(open_data(listed))
+    assert "labels: 2 classes from the column class of t.csv (cat, dog); 8 of 24 images have no label" in lines
+    assert "labels: 'NA' (8) in the column class of t.csv means no label" in lines
+    assert any(line.startswith("paths: 24 of 24 are names without folders") for line in lines)
+    unlabelled = said(Data(ArraySource("an array", torch.zeros(24, 3, 20, 20, dtype=torch.uint8)), None, "given"))
+    assert not any(line.startswith("labels:") for line in unlabelled)
 
 
 def test_a_derived_run_has_no_warm_up_of_a_recipe(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from resmom.build import Own
 from resmom.config import ConfigError
+from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
@@ -54,6 +55,8 @@ class Row:
     error has had it."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """Of weights without a run: what they are, as plain values for JSON."""
+    labels: tuple[str, ...] = ()
+    """What the classes are and where they are from, for a reader: see `labels_lines`."""
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON; what only some results have is left out of others."""
@@ -104,6 +107,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
     """
     split, label_sets = labelled(subject, opened)
     named = name_and_fingerprint(opened)
+    labels = tuple(labels_lines(opened))
     more, lent, part = asked.more, None, 1.0
     if more.labels:
         whole = split
@@ -124,7 +128,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
         score, told = found
         classifier = told.pop("classifier", None)
         stated = Score(score.top1, score.top5, f"{score.protocol}; {subject.size_words}{split.origin}")
-        row = Row(name, stated, subject.step, *named, about=subject.about, **told)
+        row = Row(name, stated, subject.step, *named, about=subject.about, labels=labels, **told)
         kept = file is None or append_or_say(file, {**row.plain(), "environment": machine})
         rows.append(replace(row, kept=kept))
         if save is not None and classifier is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from resmom.build import Own
+from resmom.data.labelwords import labels_lines
 from resmom.data.source import Data, Source, labels_read
 from resmom.data.split import holdout
 from resmom.diagnose.rules import too_short
@@ -104,7 +105,8 @@ def keep(
             raise
         raise UserError(f"{path} cannot be evaluated: {error}") from error
     machine = environment()
-    row = replace(row, kept=append_or_say(folder.evaluations, {**row.plain(), "environment": machine}))
+    kept = append_or_say(folder.evaluations, {**row.plain(), "environment": machine})
+    row = replace(row, kept=kept, labels=tuple(labels_lines(opened)))
     refused, short = _refused(chosen, picked.entry.network), too_short(chosen.step)
     told = content(picked, entries, held, row.plain(), machine, refused, short, left_out)
     written = write_or_say(folder.choice, told) and row.kept

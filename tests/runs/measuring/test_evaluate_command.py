@@ -37,7 +37,8 @@ def test_the_command_prints_mean_spread_and_number(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, _ = trained
-    status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2, "--threads", 1)
+    status, out, err = command(monkeypatch, capsys, path, "--low-shot", "1,3", "--draws", 2, "--threads", 1)
+    assert err == "labels: 2 classes from the folders' names (a, b)\n"
     lines = out.splitlines()
     assert status == 0 and len(lines) == 14 and all(line.startswith("low-shot-v1 ") for line in lines[:12:3])
     for number, name in ((1, "student"), (2, "teacher")):  # of one measurement, under its protocol

@@ -206,7 +206,8 @@ def test_the_command(folder: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: py
         return int(end.value.code or 0), told.out, told.err
 
     quick = ("--linear.epochs", 2, "--device", "cpu")
-    status, out, _ = call("evaluate", folder.path, "--all", *quick)
+    status, out, err = call("evaluate", folder.path, "--all", *quick)
+    assert "labels: 2 classes (0, 1)\n" in err
     lines = out.splitlines()
     entries = json.loads(folder.choice.read_text())["candidates"]
     networks = len({(e["network"], e["step"]) for e in entries})
