@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks.evaluation import table as measuring
 from benchmarks.formats import table as decoding
 from benchmarks.pages import arms
 from benchmarks.pages.across import beside, twice
@@ -70,6 +71,11 @@ def _formats(docs: Path, file: str) -> str:
     return decoding(result_of(docs, file))
 
 
+def _measuring(docs: Path, file: str) -> str:
+    found = result_of(docs, file)
+    return measuring({kind: found[kind] for kind in ("small", "large")})
+
+
 def _runs(docs: Path, names: Mapping[str, str]) -> str:
     runs = {
         called: [line["measures"]["knn/student"] for line in lines_of(docs, QUESTIONS, [arm])]
@@ -117,6 +123,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             ],
         )
     },
+    "results/speed/README.md": {"measuring": partial(_measuring, file="speed/evaluation.json")},
     "data.md": {"formats": partial(_formats, file="speed/formats.json")},
     "results/sametime.md": {
         "same-time": partial(same_time, file=SAME_TIME),
