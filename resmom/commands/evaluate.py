@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from resmom.commands import Flat, parse, print_json, say, set_process
+from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
@@ -106,11 +107,12 @@ def main(arguments: list[str]) -> int:
     asked = _asked(a, PROTOCOLS)
     set_process(Machine(threads=a.threads, keep_memory=False))
     assert a.run is not None
-    others = _opponents(a, asked)
-    rows = evaluate(a.run, a.data, a.network, asked.protocols, asked.linear, asked.baselines, a.device, more=asked.more)
-    folder, _ = find_run(a.run)
-    data = opened_again(folder, folder.written(), a.data, "evaluate") if others else ""
-    return _told(a, rows, _against(others, data, asked, None), asked, folder.evaluations)
+    data: str | Data | None = a.data
+    if others := _opponents(a, asked):  # the same images for all of them
+        folder, _ = find_run(a.run)
+        data = opened_again(folder, folder.written(), a.data, "evaluate")
+    rows = evaluate(a.run, data, a.network, asked.protocols, asked.linear, asked.baselines, a.device, more=asked.more)
+    return _told(a, rows, _against(others, data, asked, None), asked, find_run(a.run)[0].evaluations)
 
 
 def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
@@ -122,7 +124,9 @@ def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
     return found
 
 
-def _against(others: dict[str, Bare], data: str | Data, asked: Asked, out: Path | None) -> list[Row]:
+def _against(others: dict[str, Bare], data: str | Data | None, asked: Asked, out: Path | None) -> list[Row]:
+    if data is None:  # the run's own, and no others to measure on them
+        return []
     return [row for called, own in others.items() for row in evaluate_against(own, called, data, asked, out)]
 
 
@@ -162,8 +166,9 @@ def _alone(a: Arguments) -> int:
     asked = _asked(a, ALONE)
     set_process(Machine(threads=a.threads, keep_memory=False))
     found, others = a.weights.found(a.image_size, a.device), _opponents(a, asked)
-    rows = evaluate_alone(found, a.data, asked, a.out)
-    theirs = _against(others, a.data, asked, a.out)
+    data = open_data(a.data)
+    rows = evaluate_alone(found, data, asked, a.out)
+    theirs = _against(others, data, asked, a.out)
     return _told(a, rows, theirs, asked, None if a.out is None else RunDir(a.out).evaluations)
 
 

@@ -93,11 +93,11 @@ recipes: {", ".join(self.recipes)}
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         try:
-            body = by_name(a.backbone, a.init) if a.backbone else None
-            if a.run is None and a.init and body is None:
-                body = recognise(a.init)
+            if a.backbone:
+                by_name(a.backbone)
         except ValueError as error:
             raise UserError(f"{error}{self.unfit}") from error
+        body = by_name(a.backbone, a.init) if a.backbone else recognise(a.init) if a.init and a.run is None else None
         set_process(a.machine)
         warmup, steps = getattr(a.settings, "warmup_steps", 0), a.settings.steps
         if warmup >= steps and not a.machine.quiet:

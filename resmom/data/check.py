@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from resmom.data.decode import Look
-from resmom.data.files import FileSource
+from resmom.data.files import FileSource, in_threads
 from resmom.data.labelwords import first_classes
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
 from resmom.data.peculiar import KINDS, Kind, has_few_levels, is_wide, left_out
-from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Source, Subset, decoded
-
-_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -116,25 +112,16 @@ def _decode_all(source: Source) -> _Seen:
     if decode is None or names is None:
         return _Seen([], ())
 
-    def some(start: int) -> tuple[list[tuple[str, str]], dict[Kind, list[int]]]:
-        failed: list[tuple[str, str]] = []
-        found: dict[Kind, list[int]] = {kind: [] for kind in KINDS}
-        for at in range(start, min(start + _CHUNK, len(source))):
-            try:
-                kinds = _kinds(at, decode)
-            except UnreadableImage as error:
-                failed.append((names[at], error.reason))
-                continue
-            for kind in kinds:
-                found[kind].append(at)
-        return failed, found
+    found: dict[Kind, list[int]] = {kind: [] for kind in KINDS}  # appended to by several threads, in any order
 
-    with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(some, range(0, len(source), _CHUNK)))
-    peculiar = {kind: [at for _, found in parts for at in found[kind]] for kind in KINDS}
+    def one(at: int) -> None:
+        for kind in _kinds(at, decode):
+            found[kind].append(at)
+
+    failed = in_threads(one, len(source))
     return _Seen(
-        [each for failed, _ in parts for each in failed],
-        tuple(Peculiar(kind, len(places), names[places[0]]) for kind, places in peculiar.items() if places),
+        [(names[at], reason) for at, reason in failed.items()],
+        tuple(Peculiar(kind, len(places), names[min(places)]) for kind, places in found.items() if places),
     )
 
 

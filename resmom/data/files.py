@@ -158,7 +158,7 @@ class FileSource(Source):
         def look(at: int) -> None:
             sizes[at] = self._store.header(at)
 
-        return sizes[self._keep(_in_threads(look, len(self)))]
+        return sizes[self._keep(in_threads(look, len(self)))]
 
     def _hold(self, total: int) -> None:
         pixels = torch.empty(total, dtype=torch.uint8)
@@ -170,7 +170,7 @@ class FileSource(Source):
             image = self.decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
             flat[starts[at] : starts[at] + image.size] = image
 
-        keep = self._keep(_in_threads(fill, len(self)))
+        keep = self._keep(in_threads(fill, len(self)))
         lengths = ends - starts
         if len(keep) < len(starts):  # no holes where a file failed: images of one size are rows of one tensor
             at = 0
@@ -229,7 +229,7 @@ class FileSource(Source):
         return f"{what} ({shown}). Check that {self._store.where} is complete and that you may read it"
 
 
-def _in_threads(task: Callable[[int], None], n: int) -> dict[int, str]:
+def in_threads(task: Callable[[int], None], n: int) -> dict[int, str]:
     """Do task(0) … task(n - 1) by as many threads as pay; the reason of every one that ended in `UnreadableImage`."""
 
     def some(start: int) -> dict[int, str]:

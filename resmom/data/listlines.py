@@ -1,7 +1,8 @@
 """The text of a list of images: a path on each line, or a table with columns of paths, labels and splits."""
 
 import csv
-import io
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def read_list(file: Path) -> Listed:
 
 def _plain(text: str) -> list[Line]:
     split = (line.partition("\t") for line in text.split("\n"))
-    rows = enumerate(((path.strip("\r"), label.strip()) for path, _, label in split), start=1)
+    rows = enumerate(((path, label.strip()) for path, _, label in split), start=1)
     return [Line(number, path, label) for number, (path, label) in rows if path.strip()]
 
 
@@ -71,7 +72,7 @@ def _headings(text: str) -> dict[str, list[str]]:
     found = {}
     for separator in _SEPARATORS:
         try:
-            cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+            cells = next(csv.reader(_lines(text), delimiter=separator), [])
         except csv.Error:
             continue
         if len(cells) > 1:
@@ -81,9 +82,16 @@ def _headings(text: str) -> dict[str, list[str]]:
 
 def _declared(text: str) -> tuple[str, str]:
     """The separator that a first line `sep=;` gives, as spreadsheets write it, and the text behind that line."""
+    if not text.startswith("sep="):  # a large text is not taken apart to see that
+        return "", text
     first, _, rest = text.partition("\n")
-    declared = first.strip("\r").removeprefix("sep=")
-    return (declared, rest) if first.startswith("sep=") and declared in _SEPARATORS else ("", text)
+    declared = first.removeprefix("sep=")
+    return (declared, rest) if declared in _SEPARATORS else ("", text)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines, one after another: the first alone is looked at several times."""
+    return (found[0] for found in re.finditer(r"[^\n]+\n?|\n", text))
 
 
 def _separator(file: Path, text: str) -> str:
@@ -105,7 +113,7 @@ def _separator(file: Path, text: str) -> str:
 def _table(file: Path, text: str) -> Listed:
     declared, body = _declared(text)
     separator, before = declared or _separator(file, body), 1 if declared else 0
-    table = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
+    table = csv.reader(_lines(body), delimiter=separator)
     found = []
     try:
         heading = [name.strip() for name in next(table, [])]

@@ -11,7 +11,7 @@ from resmom.data.listlines import Line
 from resmom.data.source import DataError
 
 
-def expanded(path: str) -> str:
+def _expanded(path: str) -> str:
     """A path with a home folder in place of `~`."""
     try:
         return str(Path(path).expanduser())
@@ -20,19 +20,22 @@ def expanded(path: str) -> str:
 
 
 def placed(file: Path, lines: list[Line]) -> tuple[list[Line], str]:
-    """The lines with paths that lead to the images, and what was found in other places than written, in a sentence.
+    """The lines with paths that lead to the images, each in one way of writing it, and what was found in other places
+    than written, in a sentence.
 
     A name without a folder that is not in the list's own folder may be that of a file in any folder below it. What is
     nowhere keeps its path: it is an unreadable file. The folders are gone through only where a name is missing.
 
     Raises `DataError` for a name that is there several times, and for pipes and devices: opening one may wait for ever.
     """
-    missing = {line.path for line in lines if not _there(file, line) and "/" not in line.path}
+    alone = {line.path for line in lines if "/" not in line.path}  # as written: not ./a.png
+    lines = [replace(line, path=_expanded(line.path)) for line in lines]
+    missing = {line.path for line in lines if not _there(file, line) and line.path in alone}
     if not missing:
         return lines, ""
     places: dict[str, list[str]] = {}
     for place in files_below(file.parent, skip_locked=True):
-        if (name := PurePosixPath(place).name) in missing:
+        if "/" in place and (name := PurePosixPath(place).name) in missing:
             places.setdefault(name, []).append(place)
     if several := [line for line in lines if len(places.get(line.path, [])) > 1]:
         first, second, *_ = places[several[0].path]
@@ -53,7 +56,7 @@ def placed(file: Path, lines: list[Line]) -> tuple[list[Line], str]:
 
 def _there(file: Path, line: Line) -> bool:
     try:
-        mode = (file.parent / expanded(line.path)).stat().st_mode
+        mode = (file.parent / line.path).stat().st_mode
     except (OSError, ValueError):
         return False
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

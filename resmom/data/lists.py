@@ -1,6 +1,7 @@
 """Images named in a text file: a path on each line, or a table with columns of paths, labels and splits."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from resmom.data.byfolder import TEST_NAMES, preferred, source_name
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
-from resmom.data.listpaths import expanded, placed, require_once
+from resmom.data.listpaths import placed, require_once
 from resmom.data.source import Data, DataError
 from resmom.data.store import Files
 
@@ -45,7 +46,7 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
         own = parts[split]
         name = source_name(file.name, split if len(parts) > 1 else "", shorter_side)
         labels = labels_among([line.label for line in own], classes, f"images of {file} in its split {split}")
-        store = Files(file.parent, [expanded(line.path) for line in own], shorter_side)
+        store = Files(file.parent, [line.path for line in own], shorter_side)
         try:
             return FileSource(name, store, labels, classes, ram_limit)
         except DataError as error:
@@ -94,24 +95,36 @@ def _without_missing(file: Path, listed: Listed) -> tuple[Listed, str]:
 def _misread(file: Path, lines: list[Line]) -> str:
     """What a list looks like of which no path leads to an image, in words: as other tools write them, or not ours."""
     path = lines[0].path
-    if (file.parent / path.strip()).is_file() and path != path.strip():
+
+    def is_file(name: str) -> bool:
+        return _asked((file.parent / name).is_file)
+
+    if is_file(path.strip()) and path != path.strip():
         return "Its paths have spaces before or behind them; take these away"
-    if (file.parent / path.strip().strip("\"'")).is_file():
+    if is_file(path.strip().strip("\"'")):
         return "Its paths stand in quotes; take these away, or make it a .csv file with a first line that says path"
     first, _, behind = re.sub(r"[ ,;]+(?=[^ ,;]*$)", "\t", path.strip()).partition("\t")
-    if behind and (file.parent / first).is_file():
+    if behind and is_file(first):
         return (
             "A class stands behind a tab, not behind a space, comma or semicolon; or make it a .csv file whose first "
             "line names the columns, as in path;label"
         )
-    if "\\" in path and (file.parent / path.strip().replace("\\", "/")).is_file():
+    if "\\" in path and is_file(path.strip().replace("\\", "/")):
         return "Its paths have \\ between folders; write / there"
-    if not (file.parent / path).exists():
+    if not _asked((file.parent / path).exists):
         return (
             f"Paths count from the folder of the list, {file.parent}, and names alone may lie in folders below it; "
             "move the list there, or write paths that begin with /"
         )
     return ""
+
+
+def _asked(there: Callable[[], bool]) -> bool:
+    """What a path answers; no, of a line that is too long to name a file."""
+    try:
+        return there()
+    except (OSError, ValueError):
+        return False
 
 
 def _parts(file: Path, lines: list[Line]) -> dict[str, list[Line]]:

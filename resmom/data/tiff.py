@@ -154,8 +154,8 @@ def _remedy(tags: Tags) -> str:
     (samples, *_), bits = tags.get(_SAMPLES, (1,)), max(tags.get(_BITS, (1,)))
     if tags.get(_COMPRESSION, (1,))[0] not in TiffImagePlugin.COMPRESSION_INFO:
         return _REPACK
-    if max(tags.get(_KIND, (1,))) != 1 or bits > 16:
-        return "scale it to 8 bits, or one channel to 16 (docs/data.md)"
+    if max(tags.get(_KIND, (1,))) in (2, 3) or bits > 16:
+        return "scale it to unsigned integers of 8 bits, or one channel to 16 (docs/data.md)"
     if samples > 3 or samples == 2:
         return (
             "save up to three of its channels as RGB of 8 bits, or give all of them in Python as a uint8 array N x H x "

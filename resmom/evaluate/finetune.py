@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
-from resmom.evaluate.crops import Crops, labelled_rows, light, loss, turned
+from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Classified, score
 from resmom.nets.copies import copied
@@ -169,7 +169,7 @@ def _train(
     assert config.epochs is not None  # `finetune` has settled it
     steps, warmup = config.epochs * per_epoch, round(config.warmup_epochs * per_epoch)
     model.train()
-    with prefetch(crops.batch, 0, steps, workers) as batches:
+    with prefetch(crops.batch, 0, steps, workers, ahead(workers)) as batches:
         for step, (view, labels) in enumerate(batches, 1):
             # The first step of a warm-up from 0 would be lost.
             rate = warmup_cosine(step, steps + 1, warmup, lr)

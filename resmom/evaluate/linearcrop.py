@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
-from resmom.evaluate.crops import Crops, labelled_rows, light, loss, turned
+from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Classified, score
 from resmom.schedule import half_cosine, warmup_drops
@@ -157,7 +157,7 @@ def _train(
         epoch, missed = int(state["epoch"]), int(state.get("missed", 0))
     device, per_epoch = head.weight.device, crops.per_epoch
     total = torch.zeros((), device=device)
-    with prefetch(crops.batch, epoch * per_epoch, config.epochs * per_epoch, workers) as batches:
+    with prefetch(crops.batch, epoch * per_epoch, config.epochs * per_epoch, workers, ahead(workers)) as batches:
         for step, (view, labels) in enumerate(batches, epoch * per_epoch):
             optimizer.param_groups[0]["lr"] = config.rate(lr, step // per_epoch)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from resmom import dist, torchrun
@@ -138,8 +137,7 @@ def workers_for(machine: Machine, data: Data) -> int:
     """Threads that prepare batches of these images."""
     if machine.workers >= 0:
         return machine.workers
-    in_ram = isinstance(data.train.read(np.array([0])), torch.Tensor)
-    if in_ram:
+    if data.train.stacked:
         return 1
     if dist.world() > 1 and not machine.threads:  # torchrun asks torch for one thread, which is not meant for these
         return max(1, int(usable_cores() / torchrun.neighbours()))

@@ -14,14 +14,19 @@ from resmom.errors import RunDirError
 from resmom.ondisk import write_whole
 from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
-from resmom.runs.settling.published import weights_file
+from resmom.runs.settling.published import PREFIX, weights_file
 from resmom.train.state import student_of
 
 
 def content_of(file: str) -> str:
-    """The beginning of the SHA-256 of a file of weights; empty where it cannot be read, or none is named."""
+    """The beginning of the SHA-256 of a file of weights; empty where it cannot be read, or none is named.
+
+    Of published weights that of the tensors alone: the head of their file says which version of ours has made it.
+    """
     try:
         with weights_file(file).open("rb") as opened:
+            if file.startswith(PREFIX):
+                opened.seek(8 + int.from_bytes(opened.read(8), "little"))
             return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     except (OSError, ConfigError):
         return ""
@@ -32,9 +37,11 @@ def require_content(folder: RunDir, written: Mapping[str, Any]) -> None:
 
     `written`: what its run.json says. Later the file is not looked at, and may change or go.
     """
+    if folder.last.exists():
+        return
     file, before = str(written["run"].get("init") or ""), written.get("init")  # older versions did not write the latter
     now = content_of(file)
-    if before and now and now != before and not folder.last.exists():
+    if before and now and now != before:
         raise RunDirError(
             f"{file} holds other weights than when the run in {folder.path} was begun, which has not taken a step yet; "
             "put the file back, or start a new run in another folder"

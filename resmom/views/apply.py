@@ -48,7 +48,7 @@ def views(
         sizes = np.array([image.shape[1:] for image in images], dtype=np.int64)
     drawn = [draw(view, seed, epoch, index, number, sizes) for number, view in enumerate(policy.views)]
     each = list(zip(drawn, policy.views, strict=True))
-    if len(policy.mean) == 3 and images[0].device.type == "cpu" and fused.available():
+    if _compiled(images, policy.mean):
         rows = fused.channels_last(images)
         return tuple(fused.fused_view(rows, parameters, view, policy.mean, policy.std) for parameters, view in each)
     pixels = images.float().div_(255.0) if isinstance(images, Tensor) else images
@@ -95,7 +95,7 @@ def plain(
     """
     _check(images, mean, std)
     as_they_are = isinstance(images, Tensor) and images.shape[2:] == (size, size)
-    if not as_they_are and len(mean) == 3 and images[0].device.type == "cpu" and fused.available():
+    if not as_they_are and _compiled(images, mean):
         rows = fused.channels_last(images)
         targets = [_target(image.shape[0], image.shape[1], size) for image in rows]
         return normalise(fused.centred(rows, targets, size, resize == "bicubic"), mean, std)
@@ -112,19 +112,22 @@ def normalise(
     return images.sub_(centre).div_(torch.tensor(std, device=images.device)[:, None, None])
 
 
+def _compiled(images: Images, mean: tuple[float, ...]) -> bool:
+    """Whether images are made in the compiled pass."""
+    return len(mean) == 3 and images[0].device.type == "cpu" and fused.available()
+
+
 def _target(height: int, width: int, size: int) -> tuple[int, int]:
-    """Rows and columns that an image is resized to before its middle is cut out: its own where it has that size."""
-    if height == width == size:
-        return size, size
+    """Rows and columns that an image is resized to before its middle is cut out."""
     side = round(size * PLAIN_MARGIN)
     return (side, side * width // height) if height <= width else (side * height // width, side)
 
 
 def _centre(images: UInt8[Tensor, "n c h w"], size: int, resize: Interpolation) -> Float32[Tensor, "n c {size} {size}"]:
     h, w = images.shape[2:]
-    target = _target(h, w, size)
-    if target == (h, w) == (size, size):
+    if h == w == size:
         return images.float().div_(255.0)
+    target = _target(h, w, size)
     if max(h, w) > STRIP * min(h, w):
         return _centre_of_strip(images, target, size, resize)
     pixels = F.interpolate(images.float().div_(255.0), size=target, mode=resize, antialias=True).clamp_(0.0, 1.0)

@@ -95,13 +95,13 @@ def fused_view(
 def centred(images: list[Pixels], target: list[Target], size: int, cubic: bool) -> Float32[Tensor, "n 3 {size} {size}"]:
     """The middle of N images resized to their `target` (rows, columns), pixels in [0, 1]. `images` as in `fused_view`.
 
-    An image of S x S whose target is that is taken as it is.
+    An image of S x S is taken as it is.
     """
     centre = kernels().centre
     out = torch.empty(len(images), 3, size, size)
     planes = np.empty((3, size, size), dtype=np.float32)
     for image, (rows, columns), own in zip(images, target, out.numpy(), strict=True):
-        if image.shape[:2] == (size, size) == (rows, columns):
+        if image.shape[:2] == (size, size):
             np.divide(image.transpose(2, 0, 1), np.float32(255.0), out=own)
             continue
         top, left = round((rows - size) / 2), round((columns - size) / 2)

@@ -148,3 +148,21 @@ def test_a_pipe_is_not_waited_for(photos: Path) -> None:
     (photos / "list.txt").write_text("photos/a/0.png\nphotos\npipe.png\n")
     with pytest.raises(DataError, match=r"line 3 of .* names pipe\.png, which is a pipe"):
         open_data(photos / "list.txt")
+
+
+def test_one_image_written_in_two_ways_is_named_twice(photos: Path) -> None:
+    (photos / "l.csv").write_text("path,label\nphotos/é.png,x\n./photos/é.png,y\n")
+    with pytest.raises(DataError, match=r"names photos/é\.png on line 2 and on line 3"):
+        open_data(str(photos / "l.csv"))
+
+
+def test_a_link_to_nothing_beside_a_list_is_no_file_below_it(photos: Path) -> None:
+    (photos / "é.png").symlink_to("nowhere")
+    (photos / "l.txt").write_text("é.png\n")
+    assert open_data(str(photos / "l.txt")).train.names() == ["photos/é.png"]
+
+
+def test_a_line_too_long_for_a_name_is_no_bare_error(photos: Path) -> None:
+    (photos / "l.txt").write_text("a" * 300 + "\n")
+    with pytest.raises(DataError, match="Paths count from the folder of the list"):
+        open_data(str(photos / "l.txt"))

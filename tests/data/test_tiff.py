@@ -64,7 +64,7 @@ def why(content: bytes, tmp_path: Path) -> str:
             "f8",
             1,
             "1 channel of 64-bit floating-point numbers, uncompressed",
-            "scale it to 8 bits, or one channel to 16",
+            "scale it to unsigned integers of 8 bits, or one channel to 16",
         ),
         ("f2", 1, "1 channel of 16-bit floating-point numbers", "scale it"),
         ("f4", 3, "3 channels of 32-bit floating-point numbers", "scale it"),

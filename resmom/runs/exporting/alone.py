@@ -1,5 +1,6 @@
 """Export weights without a run: in another format, with the size and the normalisation that go with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from resmom.errors import RunDirError, UserError
@@ -10,6 +11,7 @@ from resmom.export.onnx import ExportError, require_onnx, save_onnx
 from resmom.export.use import Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.copies import copied
+from resmom.nets.weightfile import metadata
 from resmom.ondisk import draft_beside, write_whole
 from resmom.runs.alone.bare import Bare
 from resmom.runs.exporting.export import CARD, Exported, file_of, file_with, publish, require_free
@@ -29,6 +31,8 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
         require_onnx()
     name = file_of(weights.name, form)
     about = About.of(weights.name, weights.architecture, None, weights.policy)
+    if weights.file is not None:  # whose they are, and with which licence, goes with published weights
+        about = replace(about, source=metadata(weights.file).get("source", ""))
     with draft_beside(out) as draft:
         found = None
         if form == "onnx":

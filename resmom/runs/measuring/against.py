@@ -19,6 +19,11 @@ def opponents(names: Sequence[str], asked: Asked, image_size: int | None, device
     Each sees images as its file says, or as is usual for it; at `image_size` where that is given. Raises UserError for
     weights that cannot be had, for two of one name, and where nothing is asked for that can be measured of them.
     """
+    if names and not _of_weights(asked).protocols and not asked.more.measures:
+        raise UserError(
+            f"--against measures what needs no run ({', '.join(ALONE)}, --linear-crop, --low-shot, --finetune, "
+            "--sweep), and none of it is asked for"
+        )
     found: dict[str, Bare] = {}
     for name in names:
         called = Path(name).name
@@ -27,16 +32,12 @@ def opponents(names: Sequence[str], asked: Asked, image_size: int | None, device
         if called in TRAINED:
             raise UserError(f"'{called}' is what the results call a network; rename that file of --against")
         found[called] = bare(name, image_size=image_size, device=device)
-    if found and not _of_weights(asked).protocols and not asked.more.measures:
-        raise UserError(
-            f"--against measures what needs no run ({', '.join(ALONE)}, --linear-crop, --low-shot, --finetune, "
-            "--sweep), and none of it is asked for"
-        )
     return found
 
 
 def evaluate_against(weights: Bare, called: str, data: str | Data, asked: Asked, out: Path | None) -> list[Row]:
-    """The rows of other weights, under their name: all that was asked for but what needs a run. See `evaluate_alone`.
+    """The rows of other weights, under their name: all that was asked for but what needs a run. See `evaluate_alone`,
+    by which the lines in `out` have `init` for a name, and say in `weights` which they are of.
 
     Baselines are those of what they are compared with, and are left out.
     """

@@ -160,8 +160,7 @@ def check(more: More) -> None:
 def require_difference(asked: Asked, repeats: Repeats) -> None:
     """Refuse repetitions of which none would differ from another."""
     more = asked.more
-    trained = "linear" in asked.protocols or more.sweep or more.finetune is not None or more.linear_crop is not None
-    if more.draws > 1 and not repeats.drawn and not trained and more.low_shot is None:
+    if more.draws > 1 and not repeats.drawn and "linear" not in asked.protocols and not more.measures:
         same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
         raise UserError(
             f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "

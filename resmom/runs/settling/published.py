@@ -1,6 +1,7 @@
 """Published weights by their names in timm, `timm:NAME`: downloaded once, kept as a file that says what it holds."""
 
 import difflib
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def placed(init: str) -> str:
     return init if not init or init.startswith(PREFIX) else str(Path(init).resolve())
 
 
+@functools.cache  # asked for several times of one call, and timm's list is long
 def _published(name: str) -> Any:
     """What timm says of published weights. Raises ConfigError where it has none of that name."""
     import timm
@@ -63,7 +65,7 @@ def _published(name: str) -> Any:
     if not tags or (tag and tag not in tags):
         what = f"of {architecture} with the tag '{tag}'; there are {', '.join(tags)}" if tags else f"of {architecture}"
         raise ConfigError(f"init: timm has no published weights {what}")
-    return timm.get_pretrained_cfg(name)
+    return timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
 
 
 def _content(name: str, found: Any) -> bytes:
@@ -72,7 +74,7 @@ def _content(name: str, found: Any) -> bytes:
 
     try:
         model = timm.create_model(name, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
             f"init: the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "

@@ -244,8 +244,8 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
             train(tiny(**changes), place, out, origin)
         assert not out.exists()
 
-    refused("give a RUN, or --backbone", Origin())
-    refused("give a RUN, or --backbone", Origin(run=tmp_path, backbone=ResNet()))
+    refused("give a RUN, or --init FILE for weights", Origin())
+    refused("give a RUN, or --init FILE for weights", Origin(run=tmp_path, backbone=ResNet()))
     refused("this backbone is neither", Origin(backbone=Timm("vit_tiny_patch16_224", 32)))
     refused("a Vision Transformer has no stages", Origin(backbone=MoCoViT("tiny", 32)), detector=Detector("c4"))
     refused("--layer-decay is for Vision Transformers", optim="adamw", layer_decay=0.7)

@@ -156,7 +156,7 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
             train(config, place, out, origin)
         assert not out.exists()
 
-    refused("give a RUN, or --backbone", tiny_fcn(), Origin())
+    refused("give a RUN, or --init FILE for weights", tiny_fcn(), Origin())
     refused("only ResNets have here.*--recipe patch_linear", tiny_fcn(), Origin(backbone=MoCoViT("tiny", 32)))
     refused("--segmenter.dilated can be 0 to 1", tiny_fcn(segmenter=Segmenter(dilated=2)))
     refused("16 images cannot fill a batch of 17", tiny_fcn(batch=17))

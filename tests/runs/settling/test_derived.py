@@ -66,7 +66,7 @@ def test_on_the_command_line(
     assert (run.train.batch, run.train.steps, run.train.warmup_steps) == (16, 24, 1)
     options = {choice["option"]: choice for choice in written["choices"]}
     derived = {"train.batch", "train.steps", "ema.momentum", "policy.mean", "train.precision", "residual.weight"}
-    derived |= {"image_size", "policy.views", "orientation"}
+    derived |= {"image_size", "init", "policy.views", "orientation"}
     asked = {"backbone.widths", "method.hidden", "method.out", "optim.lr"}
     assert set(options) == derived | asked
     assert options["optim.lr"]["value"] == "0.2" and options["optim.lr"]["reason"] == "asked for; derived: 0.3"

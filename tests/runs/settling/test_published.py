@@ -20,7 +20,8 @@ from resmom.rundir import RunDir
 from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.origin import Origin
 from resmom.runs.settling.published import placed, weights_file, weights_folder
-from resmom.runs.settling.recognise import own_word, recognise, seen
+from resmom.runs.settling.recognise import origin_words, own_word, recognise, seen
+from resmom.runs.start import content_of, require_content
 from tests.runs.crash import write_images
 
 RESNET, VIT = "resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -162,3 +163,45 @@ def test_what_is_fine_tuned_may_be_named_by_its_weights_alone(hub: Path, tmp_pat
     call = ["train", "--init", f"timm:{RESNET}", "--data", "x", "--out", str(tmp_path / "out"), "--quiet"]
     assert replace(DETECT, train=train).main(call) == 0
     assert asked[0].backbone == ResNet(18) and asked[0].init == f"timm:{RESNET}" and asked[0].run is None
+
+
+def test_a_run_past_its_start_asks_for_no_weights(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir(tmp_path / "run")
+    folder.last.parent.mkdir(parents=True)
+    folder.last.touch()
+    monkeypatch.setattr("resmom.runs.start.weights_file", lambda init: pytest.fail("asked for"))
+    require_content(folder, {"run": {"init": f"timm:{RESNET}"}, "init": "0" * 16})
+
+
+def test_the_hash_of_published_weights_is_of_their_tensors(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(hub, VIT)
+    before = content_of(f"timm:{VIT}")
+    weights_file(f"timm:{VIT}").unlink()
+    monkeypatch.setattr("resmom.export.weights.VERSION", "99.0")
+    assert content_of(f"timm:{VIT}") == before != ""
+    assert b'"resmom_version":"99.0"' in weights_file(f"timm:{VIT}").read_bytes()
+
+
+def test_whatever_the_hub_raises_is_a_sentence(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Exception):
+        pass
+
+    def broken(*args: object, **more: object) -> None:
+        raise Odd("403 Forbidden")
+
+    monkeypatch.setattr(timm, "create_model", broken)
+    with pytest.raises(ConfigError, match=r"nor could they be downloaded \(403 Forbidden\)"):
+        weights_file(f"timm:{RESNET}")
+
+
+def test_a_name_that_ends_in_a_dot_has_no_tag(hub: Path) -> None:
+    publish(hub, RESNET)
+    assert weights_file("timm:resnet18.") == weights_file("timm:resnet18")
+
+
+def test_an_export_of_them_keeps_their_licence_and_takes_any_size(hub: Path, tmp_path: Path) -> None:
+    publish(hub, RESNET)
+    weights(f"timm:{RESNET}", device="cpu").export(tmp_path / "out")
+    file = str(tmp_path / "out" / "backbone-init.safetensors")
+    found = seen(file)
+    assert found is not None and not found.fixed and "licence apache-2.0" in origin_words(file)
