@@ -24,10 +24,9 @@ import torch
 from torch import nn
 
 from benchmarks.ended import ended
-from benchmarks.formats import large_image, words
+from benchmarks.formats import large_image, photos_of, words
 from resmom.data.open import open_data
 from resmom.data.source import Source
-from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.nets.backbones import ResNet, build_backbone
 from resmom.nets.encoder import Encoder
@@ -109,11 +108,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="a JSON file for all seconds, the machine and the command")
     options = parser.parse_args(arguments)
     threads = options.threads or torch.get_num_threads()
-    files = sorted(f for f in options.folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg"))
-    if len(files) < options.photos:
-        raise UserError(f"{options.folder} has {len(files)} JPEGs; --photos {options.photos} needs as many, give fewer")
-    # Spread over the folder: its first photos may all be of one class.
-    chosen = [files[at] for at in np.linspace(0, len(files) - 1, options.photos).astype(int)]
+    chosen = photos_of(options.folder, options.photos)
     network = Encoder(build_backbone(ResNet(18)), nn.Identity()).to(memory_format=torch.channels_last).eval()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,14 @@ OWN, PEERS = "JPEG", ("JPEG again", "HEIC", "AVIF")
 ROUNDS, WARM = 24, 1
 
 
+def photos_of(folder: Path, count: int) -> list[Path]:
+    """So many JPEGs, spread over the folder: its first ones may all be of one class. Raises UserError for too few."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+    if len(files) < count:
+        raise UserError(f"{folder} has {len(files)} JPEGs; --photos {count} needs as many, give fewer")
+    return [files[at] for at in np.linspace(0, len(files) - 1, count).astype(int)]
+
+
 def small_images(files: Sequence[Path], side: int) -> list[Image.Image]:
     """The middle squares of some photos."""
     return [_square(file, side) for file in files]
@@ -112,11 +120,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="a JSON file for all seconds, the machine and the command")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    files = sorted(f for f in options.folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg"))
-    if len(files) < options.photos:
-        raise UserError(f"{options.folder} has {len(files)} JPEGs; --photos {options.photos} needs as many, give fewer")
-    # Spread over the folder: its first photos may all be of one class.
-    chosen = [files[at] for at in np.linspace(0, len(files) - 1, options.photos).astype(int)]
+    chosen = photos_of(options.folder, options.photos)
     groups = {"small": small_images(chosen, options.side)}
     if options.large:
         groups["large"] = [large_image(chosen, first) for first in range(options.large)]

@@ -1,6 +1,6 @@
 """What is measured of a run's data: clean images, or views of epoch 0; and which images have labels to measure by."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resmom.config import Run
 from resmom.data.loader import prefetch, workers_here
-from resmom.data.source import Data, Images, Index, Source, in_pieces
+from resmom.data.source import Data, Images, Index, Source, in_pieces, together
 from resmom.data.split import UNSEEN, divisible, holdout
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
@@ -68,21 +68,8 @@ def _batches(
 
     with prefetch(made, 0, len(parts), 0 if source.stacked else workers_here()) as ready:
         for start, stop in chunks:
-            yield _together(islice(ready, -(-(stop - start) // part)), stop - start, device)
-
-
-def _together(parts: Iterable[tuple[Tensor, ...]], total: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Parts of a batch as one, channels last on the device; each is let go before the next is taken."""
-    whole: tuple[Tensor, ...] = ()
-    at = 0
-    for part in parts:
-        if not at:
-            shapes = [(total, *view.shape[1:]) for view in part]
-            whole = tuple(torch.empty(s, device=device, memory_format=torch.channels_last) for s in shapes)
-        for rows, own in zip(whole, part, strict=True):
-            rows[at : at + len(own)] = own
-        at += len(part[0])
-    return whole
+            own = islice(ready, -(-(stop - start) // part))
+            yield together(own, stop - start, device, torch.channels_last)
 
 
 NOT_DIVISIBLE = "no class has two images, of which one could be held out"
