@@ -203,6 +203,8 @@ def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: P
         )
     step = "" if rows[0].step is None else f", step {rows[0].step}"
     where = f"; also in {kept}" if kept is not None and all(row.kept for row in rows) else ""
+    if where and others and a.out is None:
+        where = f"; those of the run also in {kept}, those of --against nowhere"
     print(f"on {rows[0].data}{step}{where}" + ("; kept nowhere, --out FOLDER keeps it" if kept is None else ""))
     if a.save_classifier is not None and saved:
         print(

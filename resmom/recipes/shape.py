@@ -95,9 +95,9 @@ def start_words(facts: Facts) -> tuple[str, str]:
     """What the networks start from, and why."""
     if facts.init:
         return Path(facts.init).name, "the weights asked for"
-    return "random weights", (
-        "no others were named: --init FILE, or --init timm:resnet18.a1_in1k and the like for published ones; on 1,000 "
-        "photos those of an encoder of 50,000 other pictures were worth 13 points of kNN (docs/automatic.md)"
+    return (
+        "random weights",
+        "none were named; --init FILE or --init timm:NAME starts from trained ones (docs/export.md)",
     )
 
 

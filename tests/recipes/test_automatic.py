@@ -519,6 +519,6 @@ class TestAskedFor:
 def test_what_it_starts_from_is_told_and_how_to_start_from_trained_weights() -> None:
     facts = KINDS[next(iter(KINDS))]
     without = choice(replace(facts, init="", seen=None), "init")
-    assert without.value == "random weights" and "--init timm:resnet18.a1_in1k" in without.reason
+    assert without.value == "random weights" and "--init timm:NAME" in without.reason
     asked = choice(replace(facts, init="folder/w.pth", backbone=ResNet(18)), "init")
     assert (asked.value, asked.reason) == ("w.pth", "the weights asked for")

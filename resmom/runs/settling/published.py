@@ -78,8 +78,8 @@ def _content(name: str, found: Any) -> bytes:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
             f"init: the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
-            f"({reason}). Where there is a network, `resmom export --init {PREFIX}{name} --out FOLDER` makes a file of "
-            "them; give its path here, with --init"
+            f"({reason}). Where there is a network, `resmom export --init {PREFIX}{name} --out FOLDER` makes "
+            "FOLDER/backbone-init.safetensors, to be given here by its path; or copy that machine's folder of weights"
         ) from error
     native = int(found.input_size[-1])
     config: BackboneConfig = _RESNETS.get(found.architecture) or Timm(found.architecture)
