@@ -194,7 +194,10 @@ def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: P
                     f"    {'*' if c.chosen else ' '} {c.held_out:6.2f} on held-out training images  {setting}  "
                     f"{c.features}"
                 )
-    for said in filter(None, (verdict(own), standing(own, others), *_remarks(rows, a.linear))):
+    ahead = standing(own, others)
+    if ahead and a.image_size is None:
+        ahead += " (each at the size that it is used to; --image-size N shows N pixels to all)"
+    for said in filter(None, (verdict(own), ahead, *_remarks(rows, a.linear))):
         print(said)
     if a.finetune and a.labels and "linear" not in asked.protocols:
         print(

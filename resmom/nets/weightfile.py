@@ -41,7 +41,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; give the file, as in RUN/checkpoints/last.pt or model.safetensors")
     if not path.is_file():
-        raise WeightsError(f"there is no file of weights at {path}")
+        raise WeightsError(f"there is no file of weights at {path}; published ones are named timm:NAME")
     content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     weights = dict(_flat(content))
     if not weights:

@@ -27,6 +27,7 @@ def test_beside_a_run_others_have_the_numbers_that_they_have_alone(
 ) -> None:
     path, images = trained
     run = shutil.copytree(path, tmp_path / "run")
+    RunDir(run).evaluations.unlink(missing_ok=True)  # of other tests
     how = ("--protocols", "knn", "--device", "cpu")
     status, out, _ = call("evaluate", "--init", teacher, "--data", images, *how, "--json")
     (alone,) = json.loads(out)
@@ -62,6 +63,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
     trained: tuple[Path, Path], teacher: Path, tmp_path: Path, call: Call
 ) -> None:
     run = shutil.copytree(trained[0], tmp_path / "run")
+    RunDir(run).evaluations.unlink(missing_ok=True)  # of other tests
     other = tmp_path / "other" / teacher.name
     other.parent.mkdir()
     shutil.copy(teacher, other)
