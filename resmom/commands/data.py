@@ -93,17 +93,15 @@ def _words(split: Checked) -> str:
         few, many = split.per_class
         rest = f", {split.unlabelled} images without a label" if split.unlabelled else ""
         lines.append(f"  {split.classes} classes of {few} to {many} images{rest}")
-        lines.append(f"  classes{f' from {split.labels_from}' if split.labels_from else ''}: {_named(split)}")
+        lines.append(
+            f"  classes{f' from {split.labels_from}' if split.labels_from else ''}: {', '.join(split.first_classes)}"
+        )
     else:
         lines.append("  no labels")
     lines += [f"  {_peculiar(each)}" for each in split.peculiar]
     lines.append(f"  {len(split.damaged)} cannot be read" + (":" if split.damaged else ""))
     lines += [f"    {name!a}: {reason}" for name, reason in split.damaged]
     return "\n".join(lines)
-
-
-def _named(split: Checked) -> str:
-    return ", ".join(split.first_classes)
 
 
 _PECULIAR: dict[Kind, tuple[str, str]] = {

@@ -12,6 +12,7 @@ from resmom.data.byfolder import (
     kind_of,
     labels_known,
     labels_of,
+    left_out_words,
     preferred,
     source_name,
     splits,
@@ -67,9 +68,7 @@ def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, s
         return Data(source, None, f"{places}, no test split", not_read=said, labels_from=labels_from)
     test, labels_of_test = tested[chosen]
     tests = source_of(test, labels_of_test)
-    left_out = len(found) - len(train.images) - len(test.images)
-    outside = f"{left_out} images of other splits" if left_out else ""
-    more = f" ({outside} left out)" if outside else ""
+    outside, more = left_out_words(len(found) - len(train.images) - len(test.images))
     origin = f"{places}, {train.name} and {test.name}{more}"
     return Data(source, tests, origin, not_read=said, outside=outside, labels_from=labels_from)
 

@@ -37,6 +37,12 @@ def preferred(labelled: dict[str, bool]) -> str | None:
     return next((name for name in there if labelled[name]), next(iter(there), None))
 
 
+def left_out_words(images: int) -> tuple[str, str]:
+    """So many images of splits that are not chosen: in words, and as the end of what says where images are from."""
+    outside = f"{images} images of other splits" if images else ""
+    return outside, f" ({outside} left out)" if outside else ""
+
+
 def source_name(base: str, split: str, shorter_side: int) -> str:
     """What results are recorded under: on images that are decoded smaller they are others."""
     reduced = f"@shorter-side={shorter_side}" if shorter_side else ""

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from resmom.data.byfolder import TEST_NAMES, kind_of, preferred, source_name
+from resmom.data.byfolder import TEST_NAMES, kind_of, left_out_words, preferred, source_name
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, number_alike
 from resmom.data.rgb import UnreadableImage
@@ -111,9 +111,7 @@ def open_dataset(
     if test is not None:
         number_alike(train, test, f"the split {chosen} of {whose}")
         require_known_classes(train, test, f"the split {chosen} of {whose}")
-    left_out = sum(len(part) for split, part in splits.items() if split not in ("train", chosen))
-    outside = f"{left_out} images of other splits" if left_out else ""
-    more = f" ({outside} left out)" if outside else ""
+    outside, more = left_out_words(sum(len(part) for split, part in splits.items() if split not in ("train", chosen)))
     origin = f"{name}, no test split" if chosen is None else f"train and {chosen} of {name}"
     return Data(train, test, f"{origin}{more}", outside=outside)
 

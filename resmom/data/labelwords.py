@@ -1,7 +1,7 @@
 """Labels that stand beside images as words or numbers: in the files of an archive, in the lines of a list."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -30,9 +30,14 @@ def missing_among(words: Sequence[str]) -> Counter[str]:
     missing = _MISSING - ({"-"} if "+" in found else set())
     classes = found.keys() - missing - _UNCERTAIN - {""}
     uncertain = [word for word in sorted(_UNCERTAIN) if word in found]
-    if uncertain and not all(word.isascii() and word.isdigit() for word in classes):
+    if uncertain and not _are_numbers(classes):
         raise ValueError(uncertain[0])
     return Counter({word: count for word, count in found.items() if word in missing | _UNCERTAIN})
+
+
+def _are_numbers(words: Iterable[str]) -> bool:
+    """Whether all are whole numbers of 0 or more."""
+    return all(word.isascii() and word.isdigit() for word in words)
 
 
 def first_classes(source: Source) -> list[str]:
@@ -40,27 +45,36 @@ def first_classes(source: Source) -> list[str]:
 
     So it is seen where what was taken for classes are dates, say.
     """
+    return _first_of(source.classes, _used(source))
+
+
+def _used(source: Source) -> list[int]:
+    """The classes that images of a source have, in rising order."""
     known = np.zeros(0, dtype=np.int64) if source.labels is None else source.labels[source.labels >= 0]
-    used = np.unique(known).tolist()  # not by counts: in a damaged pack a label may be any number
-    names = [shown(source.classes[at]) if at < len(source.classes) else str(at) for at in used[:NAMED]]
+    used: list[int] = np.unique(known).tolist()  # not by counts: in a damaged pack a label may be any number
+    return used
+
+
+def _first_of(classes: Sequence[str], used: Sequence[int]) -> list[str]:
+    names = [shown(classes[at]) if at < len(classes) else str(at) for at in used[:NAMED]]
     return [*names, "..."] if len(used) > NAMED else names
 
 
-def classes_words(source: Source, labels_from: str = "") -> str:
+def _classes_words(source: Source, labels_from: str) -> str:
     """How many classes a source's images have, which, and what they are from; empty without labels."""
-    if source.labels is None or not (named := first_classes(source)):
+    used = _used(source)
+    if source.labels is None or not used:
         return ""
-    labelled = source.labels >= 0
-    classes, without = len(np.unique(source.labels[labelled])), int((~labelled).sum())
-    count = f"{classes} class{'es' if classes > 1 else ''}{f' from {labels_from}' if labels_from else ''}"
-    rest = f"; {without} of {len(labelled)} images have no label" if without else ""
-    return f"{count} ({', '.join(named)}){rest}"
+    without = int((source.labels < 0).sum())
+    count = f"{len(used)} class{'es' if len(used) > 1 else ''}{f' from {labels_from}' if labels_from else ''}"
+    rest = f"; {without} of {len(source)} images have no label" if without else ""
+    return f"{count} ({', '.join(_first_of(source.classes, used))}){rest}"
 
 
 def labels_lines(data: Data) -> list[str]:
     """What the classes are, if there are any, and what else was understood of the images that may have been meant
     otherwise."""
-    classes = classes_words(data.train, data.labels_from)
+    classes = _classes_words(data.train, data.labels_from)
     return [*([f"labels: {classes}"] if classes else []), *data.notes]
 
 
@@ -76,7 +90,7 @@ def classes_among(words: Sequence[str]) -> tuple[str, ...]:
     An empty word is no class.
     """
     found = set(words) - {""}
-    if all(word.isascii() and word.isdigit() for word in found):
+    if _are_numbers(found):
         return tuple(sorted(found, key=lambda word: (int(word), word)))
     return tuple(sorted(found))
 

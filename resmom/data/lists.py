@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from resmom.data.byfolder import TEST_NAMES, preferred, source_name
+from resmom.data.byfolder import TEST_NAMES, left_out_words, preferred, source_name
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
@@ -56,14 +56,10 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
 
     others = [split for split in TEST_NAMES if split in parts]
     test = preferred({split: any(line.label for line in parts[split]) for split in others})
-    if test is None:
-        origin = f"listed in {file.name}, no test split"
-        return Data(source("train"), None, origin, labels_from=listed.labels_from, notes=notes)
-    left_out = sum(len(parts[split]) for split in others if split != test)
-    outside = f"{left_out} images of other splits" if left_out else ""
-    more = f" ({outside} left out)" if outside else ""
-    origin = f"listed in {file.name}, train and {test}{more}"
-    train, tests = source("train"), source(test)
+    outside, more = left_out_words(sum(len(parts[split]) for split in others if split != test))
+    which = "no test split" if test is None else f"train and {test}{more}"
+    train, tests = source("train"), None if test is None else source(test)
+    origin = f"listed in {file.name}, {which}"
     return Data(train, tests, origin, outside=outside, labels_from=listed.labels_from, notes=notes)
 
 

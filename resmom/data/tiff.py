@@ -18,19 +18,19 @@ _SMALLER, _MASK = 1, 4
 """Bits of a subtype."""
 _LETTERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Of whole numbers, by how a tag has them."""
+_HEAD = 4
+"""Bytes of an entry before its count and its value or place: the tag, and what kind of value it has."""
 _MOST_TAGS, _MOST_VALUES, _MOST_PAGES = 4096, 64, 64
 """Of a directory, of a tag, and of the pages that are looked at."""
 
 _KINDS = {2: "signed integers", 3: "floating-point numbers", 5: "complex integers", 6: "complex numbers"}
 _COMPRESSIONS = {
-    **{1: "uncompressed", 5: "LZW", 6: "JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate"},
+    **{5: "LZW", 6: "JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate"},
     **{34925: "LZMA", 50000: "Zstandard", 50001: "WebP"},
-}
-_OTHER_COMPRESSIONS = {
+    # Those that Pillow does not know.
     **{22610: "JPEG XR", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "JPEG"},
     **{34933: "PNG", 34934: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL"},
 }
-"""Those that Pillow does not know."""
 _EVERYWHERE = (1, 5, 7, 8, 32773, 32946)
 """Those that every libtiff unpacks, and files of all other formats."""
 _REPACK = "save it uncompressed, or with LZW or deflate"
@@ -107,27 +107,28 @@ def _first_page(stream: BufferedIOBase) -> Tags:
     stream.seek(0)
     start = stream.read(16)
     order, big = "<" if start.startswith(b"II") else ">", b"+" in start[2:4]
-    place, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    place, count = ("Q", "Q") if big else ("I", "H")
     try:
         (at,) = struct.unpack_from(f"{order}{place}", start, 8 if big else 4)
         stream.seek(at)
         (entries,) = struct.unpack(f"{order}{count}", stream.read(struct.calcsize(f"{order}{count}")))
-        return dict(_numbers(stream, stream.read(min(entries, _MOST_TAGS) * entry), order, big))
+        entry = _HEAD + 2 * struct.calcsize(place)
+        return dict(_numbers(stream, stream.read(min(entries, _MOST_TAGS) * entry), order, place))
     except (struct.error, OverflowError, ValueError, OSError):
         return {}
 
 
-def _numbers(stream: BufferedIOBase, block: bytes, order: str, big: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The tags of a directory, whose entries lie in `block`."""
-    room = 8 if big else 4
-    for start in range(0, len(block), 12 + (8 if big else 0)):
-        tag, kind, count = struct.unpack_from(f"{order}HH{'Q' if big else 'I'}", block, start)
+def _numbers(stream: BufferedIOBase, block: bytes, order: str, place: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """The tags of a directory, whose entries lie in `block`; `place` is the form of counts and places in the file."""
+    room = struct.calcsize(place)
+    for start in range(0, len(block), _HEAD + 2 * room):
+        tag, kind, count = struct.unpack_from(f"{order}HH{place}", block, start)
         if kind not in _LETTERS:
             continue
         form = f"{order}{min(count, _MOST_VALUES)}{_LETTERS[kind]}"
-        value = block[start + (12 if big else 8) :][:room]
+        value = block[start + _HEAD + room :][:room]
         if count * struct.calcsize(_LETTERS[kind]) > room:
-            stream.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0])
+            stream.seek(struct.unpack(f"{order}{place}", value)[0])
             value = stream.read(struct.calcsize(form))
         if count:
             yield tag, struct.unpack_from(form, value)
@@ -146,7 +147,7 @@ def _described(tags: Tags) -> str:
 
 
 def _packed(compression: int) -> str:
-    name = _COMPRESSIONS.get(compression) or _OTHER_COMPRESSIONS.get(compression)
+    name = _COMPRESSIONS.get(compression)
     return "uncompressed" if compression == 1 else f"compression {compression}{f', {name}' if name else ''}"
 
 

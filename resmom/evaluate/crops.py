@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import Source, in_pieces
+from resmom.data.pieces import in_pieces
+from resmom.data.source import Source
 from resmom.evaluate.draw import Rows
 from resmom.views.apply import views
 from resmom.views.policy import Policy, View, weak

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from resmom.config import Run
 from resmom.data.loader import prefetch, workers_here
-from resmom.data.source import Data, Images, Index, Source, in_pieces, together
+from resmom.data.pieces import in_pieces, together
+from resmom.data.source import Data, Images, Index, Source
 from resmom.data.split import UNSEEN, divisible, holdout
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy

@@ -14,7 +14,8 @@ from resmom.config import ConfigError, Run
 from resmom.configcheck import check
 from resmom.data.loader import Prefetch, prefetch
 from resmom.data.order import Order
-from resmom.data.source import Data, DataError, Images, Source, in_pieces
+from resmom.data.pieces import in_pieces
+from resmom.data.source import Data, DataError, Images, Source
 from resmom.data.split import divisible, holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of

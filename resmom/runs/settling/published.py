@@ -74,7 +74,7 @@ def _content(name: str, found: Any) -> bytes:
 
     try:
         model = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:
+    except Exception as error:  # whatever the hub's client raises, which changes with its version
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
             f"init: the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
