@@ -1,6 +1,5 @@
 """Public data sets by name, read and downloaded through torchvision."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from resmom.data.source import ArraySource, Data, DataError, Source
+from resmom.downloads import download_folder
 
 NAMES: Final = ("cifar10", "cifar100", "stl10")
 
 
 def default_root() -> Path:
     """Where downloads go: the folder that RESMOM_DATA names, else ~/.cache/resmom/data."""
-    named = os.environ.get("RESMOM_DATA")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "resmom" / "data"
+    return download_folder("RESMOM_DATA", "data")
 
 
 class AbsentError(DataError):

@@ -109,13 +109,18 @@ class Backbone(nn.Module):
         return features, self.body.forward_head(features, pre_logits=True)  # type: ignore[operator]
 
 
+def no_timm_model(name: str, known: list[str], call: str) -> str:
+    """That timm has no such model, which ones are near it, and which call of Python names all that are `known`."""
+    near = difflib.get_close_matches(name, known, n=5)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    return f"timm has no model '{name}'{hint} ({call} names all)"
+
+
 def _timm(config: Timm) -> Backbone:
     import timm
 
     if not timm.is_model(config.name):
-        near = difflib.get_close_matches(config.name, timm.list_models(), n=5)
-        hint = f"; near it: {', '.join(near)}" if near else ""
-        raise ValueError(f"timm has no model '{config.name}'{hint} (timm.list_models() names all)")
+        raise ValueError(no_timm_model(config.name, timm.list_models(), "timm.list_models()"))
     size: dict[str, Any] = {} if config.image is None else {"img_size": config.image}
     if cut_of(config) is not None:
         size["dynamic_img_size"] = True

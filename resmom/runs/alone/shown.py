@@ -4,7 +4,8 @@ from resmom.config import ConfigError
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.recipes.facts import Seen
 from resmom.recipes.words import numbers
-from resmom.views.policy import IMAGENET, Interpolation, Numbers, Policy, View
+from resmom.runs.settling.published import seen_as
+from resmom.views.policy import IMAGENET, Numbers, Policy, View
 
 AREAS = (0.08, 1.0)
 """Of the crops by which a classifier is trained with them: torchvision's RandomResizedCrop as it is."""
@@ -36,9 +37,7 @@ def _timm(name: str, image: int | None) -> tuple[Seen, str]:
     found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if found is None:
         return Seen(*IMAGENET, image or 224, "bilinear"), "as is usual with ImageNet"
-    resize: Interpolation = "bicubic" if found.interpolation == "bicubic" else "bilinear"
-    side = image or int(found.input_size[-1])
-    return Seen(tuple(found.mean), tuple(found.std), side, resize), f"timm's default configuration of {name}"
+    return seen_as(found, image or int(found.input_size[-1])), f"timm's default configuration of {name}"
 
 
 def shown(

@@ -1,16 +1,15 @@
 """Published weights by their names in timm, `timm:NAME`: downloaded once, kept as a file that says what it holds."""
 
-import difflib
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
 from resmom.config import ConfigError, backbone_to_json
+from resmom.downloads import download_folder
 from resmom.export.weights import About, exported, packed
-from resmom.nets.backbones import BackboneConfig, ResNet, Timm, build_backbone, cut_of
+from resmom.nets.backbones import BackboneConfig, ResNet, Timm, build_backbone, cut_of, no_timm_model
 from resmom.ondisk import write_whole
-from resmom.views.policy import Interpolation
+from resmom.recipes.facts import Seen
 
 PREFIX = "timm:"
 USUAL = 224
@@ -22,8 +21,7 @@ _RESNETS = {"resnet18": ResNet(18), "resnet34": ResNet(34), "resnet50": ResNet(5
 
 def weights_folder() -> Path:
     """Where published weights are kept: the folder that RESMOM_WEIGHTS names, else ~/.cache/resmom/weights."""
-    named = os.environ.get("RESMOM_WEIGHTS")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "resmom" / "weights"
+    return download_folder("RESMOM_WEIGHTS", "weights")
 
 
 def weights_file(init: str | Path) -> Path:
@@ -44,6 +42,13 @@ def weights_file(init: str | Path) -> Path:
     return path
 
 
+def seen_as(found: Any, side: int) -> Seen:
+    """How images are shown to a network at that side, by a configuration of timm's."""
+    return Seen(
+        tuple(found.mean), tuple(found.std), side, "bicubic" if found.interpolation == "bicubic" else "bilinear"
+    )
+
+
 def placed(init: str) -> str:
     """Weights as a run's configuration names them, for whoever resumes it in another folder: a file by its whole path,
     published ones by their name; empty where none are named."""
@@ -58,9 +63,7 @@ def _published(name: str) -> Any:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = {full.partition(".")[0] for full in timm.list_pretrained()}
-        near = difflib.get_close_matches(architecture, sorted(known), n=5)
-        hint = f"; near it: {', '.join(near)}" if near else ""
-        raise ConfigError(f"init: timm has no model '{architecture}'{hint} (timm.list_pretrained() names all)")
+        raise ConfigError(f"init: {no_timm_model(architecture, sorted(known), 'timm.list_pretrained()')}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if not tags or (tag and tag not in tags):
         what = f"of {architecture} with the tag '{tag}'; there are {', '.join(tags)}" if tags else f"of {architecture}"
@@ -95,8 +98,8 @@ def _content(name: str, found: Any) -> bytes:
     side = min(native, USUAL) if takes_any else native
     licence = f"licence {found.license}" if found.license else "no licence stated"
     source = f"{name} as timm publishes it ({licence}; made for images of {native} pixels)"
-    resize: Interpolation = "bicubic" if found.interpolation == "bicubic" else "bilinear"
-    mean, std = tuple(map(float, found.mean)), tuple(map(float, found.std))
-    about = About("init", backbone_to_json(config), None, mean, std, side, resize, source)
+    seen = seen_as(found, side)
+    assert seen.resize is not None  # of timm's it is known
+    about = About("init", backbone_to_json(config), None, seen.mean, seen.std, seen.side, seen.resize, source)
     state = {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
     return packed(exported(state, config), about.metadata())
