@@ -28,9 +28,9 @@ from benchmarks.formats import large_image, photos_of, words
 from resmom.data.open import open_data
 from resmom.data.source import Source
 from resmom.evaluate.features import features
+from resmom.jsonfiles import write_json
 from resmom.nets.backbones import ResNet, build_backbone
 from resmom.nets.encoder import Encoder
-from resmom.ondisk import write_json
 from resmom.runs import clean
 from resmom.runs.environment import environment, shareable
 from resmom.views import fused

@@ -17,7 +17,7 @@ from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.recipes import recipe
 from resmom.runs.clean import labelled_split, thinned
 from resmom.runs.comparisons.grid import read_grid

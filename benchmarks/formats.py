@@ -23,7 +23,7 @@ from PIL import Image
 from benchmarks.ended import ended
 from resmom.data.decode import decode, header
 from resmom.errors import UserError
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.runs.environment import environment, shareable
 
 LARGE = (4032, 3024)

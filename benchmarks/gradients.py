@@ -21,10 +21,10 @@ from benchmarks.ended import ended
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
+from resmom.jsonfiles import write_json
 from resmom.losses.residual import Residual, residual_term
 from resmom.methodconfig import MethodConfig
 from resmom.nets.teacher import set_mode
-from resmom.ondisk import write_json
 from resmom.runs.comparisons.grid import Grid, read_grid
 from resmom.runs.environment import environment, shareable
 from resmom.runs.job import Job, prepare

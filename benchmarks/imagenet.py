@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from resmom.config import Run
+from resmom.jsonfiles import append_line, read_lines
 from resmom.methodconfig import groups_of, queue_of
-from resmom.ondisk import append_line, read_lines
 from resmom.recipes import RECIPES, TWIN, names, recipe
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment, shareable

@@ -32,7 +32,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.diagnose.paired import paired, spread
 from resmom.export.record import newest
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.recipes.automatic import automatic
 from resmom.runs.comparisons.results import keep
 from resmom.runs.environment import environment, shareable

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.ended import ended
 from benchmarks.peers import ours
 from benchmarks.peers.case import Case
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.runs.environment import environment, shareable
 
 WARM, ROUNDS = 2, 7

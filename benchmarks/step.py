@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.ended import ended
+from resmom.jsonfiles import write_json
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov2 import MoCoV2
-from resmom.ondisk import write_json
 from resmom.recipes import recipe
 from resmom.runs.compiling import compile_backbones
 from resmom.runs.environment import environment, shareable

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.ended import ended
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.runs.environment import environment, shareable
 
 WARM, ROUNDS = 2, 12

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from resmom.errors import RunDirError
-from resmom.ondisk import lock, read_lines, read_object
+from resmom.jsonfiles import read_lines, read_object
+from resmom.ondisk import lock
 
 GIVEN = "given in Python: "
 """How run.json begins to name images that were given as open ones, and that no path leads back to."""

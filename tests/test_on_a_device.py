@@ -24,9 +24,9 @@ from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.patchlinear import PatchLinear
+from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import read_lines
 from resmom.runs import job, loop
 from resmom.runs.finetuned.detect import detect_train
 from resmom.runs.finetuned.segment import segment_train

@@ -12,16 +12,8 @@ from pathlib import Path
 import pytest
 
 from resmom.errors import RunDirError
-from resmom.ondisk import (
-    append_line,
-    append_or_say,
-    drop_lines_after,
-    read_lines,
-    replacing,
-    require_writable,
-    write_json,
-    write_whole,
-)
+from resmom.jsonfiles import append_line, append_or_say, drop_lines_after, read_lines, write_json
+from resmom.ondisk import replacing, require_writable, write_whole
 from resmom.rundir import RunDir, find_run
 
 

@@ -20,7 +20,7 @@ from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.ended import ended
 from resmom.commands import set_process
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.cell import claimed, steps_done
 from resmom.runs.comparisons.results import RESULTS, keep, newest, read_results
 from resmom.runs.environment import threads_of

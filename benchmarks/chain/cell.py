@@ -16,7 +16,7 @@ from benchmarks.chain.plan import RANDOM, Chain
 from resmom.config import part_from_json, part_to_json
 from resmom.errors import RunDirError
 from resmom.evaluate.detection import Detect
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_same
 from resmom.runs.comparisons.cell import bare_line, images_line, times_of, train_cell

@@ -9,7 +9,7 @@ from benchmarks.chain.cell import run_cell, waiting
 from benchmarks.chain.places import open_places
 from benchmarks.chain.plan import Chain, read_chain
 from benchmarks.harness.training import TOY, alarm, in_turn, short_arms
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import keep, newest
 from resmom.runs.machine import Machine

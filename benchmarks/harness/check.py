@@ -17,9 +17,9 @@ from benchmarks.harness.pieces import chosen, keep, time_is_up
 from benchmarks.harness.throughput import CASES, PLAN, shrunk
 from resmom.config import Run
 from resmom.data.source import ArraySource, Data
+from resmom.jsonfiles import read_lines
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import DinoViT
-from resmom.ondisk import read_lines
 from resmom.recipes import recipe, with_residual
 from resmom.runs.device import default_device
 from resmom.runs.job import prepare

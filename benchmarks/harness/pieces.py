@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resmom.errors import UserError
-from resmom.ondisk import append_line
+from resmom.jsonfiles import append_line
 from resmom.runs.environment import environment, shareable
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from benchmarks.harness.pieces import chosen, keep, time_is_up
 from benchmarks.harness.plain import PlainLoop
 from resmom.config import Run
 from resmom.data.source import ArraySource, Data
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.recipes import recipe
 from resmom.runs.compiling import begin_step, compile_backbones
 from resmom.runs.device import default_device, measured_kernels

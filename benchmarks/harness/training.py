@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks.gradients import forms, measure
 from resmom.data.source import Data
-from resmom.ondisk import lock, read_lines
+from resmom.jsonfiles import read_lines
+from resmom.ondisk import lock
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_same

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.results import RESULTS, newest
 from resmom.runs.environment import shareable

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.sametime.table import sizes, table
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.runs.environment import machine_of
 
 

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from benchmarks.imagenet import IMAGES
 from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.comparison import Arm, told, verdict
 from resmom.runs.comparisons.comparisontables import markdown_rows

@@ -34,7 +34,8 @@ from benchmarks.sametime.judge import judge, ours, theirs
 from benchmarks.sametime.table import table
 from resmom.data.open import open_data
 from resmom.errors import UserError
-from resmom.ondisk import lock, read_lines
+from resmom.jsonfiles import read_lines
+from resmom.ondisk import lock
 from resmom.runs.clean import Split, labelled_split
 from resmom.runs.comparisons.results import keep
 from resmom.runs.environment import environment, shareable

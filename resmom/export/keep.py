@@ -7,7 +7,7 @@ from typing import Any
 
 from resmom.diagnose.noise import noise, noise_words
 from resmom.export.choice import Preference
-from resmom.ondisk import read_object
+from resmom.jsonfiles import read_object
 from resmom.which import Network
 
 FORMAT = 1

@@ -9,8 +9,8 @@ from resmom.data.open import taken_apart
 from resmom.data.packed import is_pack
 from resmom.data.source import Data
 from resmom.export.record import newest
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import unseen_of, whole_sides
-from resmom.ondisk import read_lines
 from resmom.recipes import is_derived, method_of
 from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from resmom import dist
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.machine import Compile, Logger, cpu_model
 from resmom.runs.settling.facts import fast_bf16

@@ -5,7 +5,7 @@ from typing import Any
 
 from resmom import dist
 from resmom.diagnose.rules import Finding, findings
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.loggers.sinks import Sinks
 

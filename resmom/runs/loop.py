@@ -11,8 +11,9 @@ from resmom import dist
 from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines
 from resmom.nets.teacher import twins
-from resmom.ondisk import flush, read_lines, write_whole
+from resmom.ondisk import flush, write_whole
 from resmom.rundir import RunDir
 from resmom.runs.clean import labelled_split
 from resmom.runs.compiling import as_written, begin_step

@@ -11,7 +11,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data, DataError
 from resmom.errors import RunDirError
-from resmom.ondisk import append_line, drop_lines_after, write_json
+from resmom.jsonfiles import append_line, drop_lines_after, write_json
 from resmom.rundir import RunDir, no_run
 from resmom.runs.announce import ending, summary
 from resmom.runs.asked import record_of, require_asked

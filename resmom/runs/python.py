@@ -14,9 +14,9 @@ from resmom.build import Own
 from resmom.config import Run, method_named
 from resmom.data.source import Data
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.compare import compare as compare_grid

@@ -18,7 +18,7 @@ from resmom.config import ConfigError
 from resmom.configcheck import check
 from resmom.data.source import DataError
 from resmom.errors import UserError
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.runs.comparisons.results import RESULTS
 from tests.benchmarks.chains import CHAIN, start, write_chain
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.clock import main, table
 from resmom.errors import UserError
-from resmom.ondisk import append_line
+from resmom.jsonfiles import append_line
 
 CPU = {"gpu": [], "cpu": "EPYC", "threads": 1}
 

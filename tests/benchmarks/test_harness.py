@@ -24,8 +24,8 @@ from benchmarks.harness import chain, check, checkruns, throughput, training
 from benchmarks.harness.throughput import Case, measure, measure_compiled
 from benchmarks.harness.training import shrunk
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines
 from resmom.methodconfig import METHODS
-from resmom.ondisk import read_lines
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.cell import claimed
 from resmom.runs.comparisons.grid import read_grid

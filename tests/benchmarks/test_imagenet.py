@@ -9,7 +9,7 @@ from resmom.commands import parse
 from resmom.commands.pretrain import _arguments
 from resmom.configcheck import check
 from resmom.data.open import open_data
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.recipes import recipe
 from tests.data.test_folder import plant
 

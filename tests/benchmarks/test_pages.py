@@ -13,7 +13,7 @@ from benchmarks.pages.registry import FIGURES, PAGES, QUESTIONS
 from benchmarks.pages.short import Row, short
 from benchmarks.pages.tables import ahead, lead, lines_of, twins
 from resmom.errors import UserError
-from resmom.ondisk import append_line
+from resmom.jsonfiles import append_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 

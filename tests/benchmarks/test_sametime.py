@@ -18,8 +18,8 @@ from benchmarks.sametime.table import sizes, table
 from resmom.config import Log, Run
 from resmom.data.open import open_data
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import SmallResNet, build_backbone
-from resmom.ondisk import read_lines
 from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts

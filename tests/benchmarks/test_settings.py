@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks import settings
 from benchmarks.settings import images_of, main, table
 from benchmarks.tried import BASE, SETTINGS, derived, operations
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet
-from resmom.ondisk import read_lines
 from resmom.recipes.facts import Facts
 from resmom.runs.interrupt import Finished
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resmom.checkpoint import load_checkpoint, save_checkpoint
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import tuned, tuning
 from resmom.runs.interrupt import Interrupt

@@ -14,7 +14,7 @@ import resmom
 from resmom.config import Run
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.asked import record_of, require_asked

@@ -13,9 +13,9 @@ import torch
 import resmom
 from resmom.config import ConfigError, to_json
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines, write_json
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
-from resmom.ondisk import read_lines, write_json
 from resmom.recipes import recipe
 from resmom.rundir import RunDir
 from resmom.runs import pretrain as pretraining

@@ -21,6 +21,7 @@ from resmom.data.source import ArraySource, Data, Index
 from resmom.diagnose.gap import gap
 from resmom.diagnose.health import rankme, retrieval
 from resmom.diagnose.rules import findings
+from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.mocov2 import MoCoV2
@@ -28,7 +29,6 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import progress
 from resmom.runs.health import health_line, start_share

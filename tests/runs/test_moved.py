@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.data.source import DataError
-from resmom.ondisk import read_lines, read_object, write_json
+from resmom.jsonfiles import read_lines, read_object, write_json
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.pretrain import pretrain, resume

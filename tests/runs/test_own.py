@@ -15,13 +15,13 @@ from torch import Tensor, nn
 import resmom
 from resmom.config import ConfigError, Log
 from resmom.errors import RunDirError, UserError
+from resmom.jsonfiles import read_lines
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.residual import Residual
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.teacher import make_teacher
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.results import RESULTS
 from resmom.runs.reporting.report import gather

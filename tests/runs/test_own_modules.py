@@ -15,7 +15,7 @@ import resmom
 from resmom.build import Own as Brought
 from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError, Run
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.job import Job, prepare

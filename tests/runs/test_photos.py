@@ -16,7 +16,7 @@ from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.compare import can_show
 from resmom.runs.loaded import load_run

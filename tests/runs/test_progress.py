@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from resmom.config import Run
+from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain

@@ -9,7 +9,7 @@ import torch
 from resmom.config import ConfigError, Run
 from resmom.data.open import open_data
 from resmom.errors import RunDirError
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.rundir import RunDir
 from resmom.runs import ready
 from resmom.runs.machine import Machine

@@ -21,13 +21,13 @@ from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
+from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.methods.densecl import DenseCL
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.msf import MSF
 from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
-from resmom.ondisk import read_lines
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
 from resmom.runs import loop

@@ -18,8 +18,8 @@ from resmom.build import Own
 from resmom.config import Run
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import DinoViT
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.loaded import load_run

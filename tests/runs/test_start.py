@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resmom.config import Log, Run
 from resmom.data.source import ArraySource, Data
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.health import health_line

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from resmom.checkpoint import load_checkpoint
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs import loop
 from resmom.runs.job import prepare

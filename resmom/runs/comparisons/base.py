@@ -10,8 +10,8 @@ from typing import Any
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import patch_of
-from resmom.ondisk import read_lines
 from resmom.recipes import AUTOMATIC, names, recipe
 from resmom.rundir import GIVEN, RunDir, no_run
 from resmom.runs.environment import threads_of

@@ -12,7 +12,8 @@ from resmom.data.source import Data
 from resmom.diagnose.noise import images_of
 from resmom.errors import RunDirError
 from resmom.export.record import trained_seconds
-from resmom.ondisk import lock, read_lines
+from resmom.jsonfiles import read_lines
+from resmom.ondisk import lock
 from resmom.protocols import shared_protocol
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import began_with

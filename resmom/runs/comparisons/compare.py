@@ -15,8 +15,9 @@ from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
 from resmom.errors import RunDirError, UserError
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import patch_of
-from resmom.ondisk import read_lines, require_new_file, write_whole
+from resmom.ondisk import require_new_file, write_whole
 from resmom.report.numbers import small
 from resmom.rundir import RunDir
 from resmom.runs.channels import require_channels

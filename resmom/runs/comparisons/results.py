@@ -9,7 +9,8 @@ from typing import Any
 
 from resmom.config import ConfigError, Run, from_json
 from resmom.errors import RunDirError, UserError
-from resmom.ondisk import append_line, lock, read_lines
+from resmom.jsonfiles import append_line, read_lines
+from resmom.ondisk import lock
 from resmom.runs.options import differing, option_values
 
 RESULTS = "cells.jsonl"

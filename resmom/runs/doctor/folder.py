@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resmom.errors import RunDirError, UserError
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.report.numbers import size
 from resmom.rundir import RunDir, run_of, way_back
 from resmom.runs.doctor.finding import Answer, Finding, answer, sentence

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from resmom.errors import RunDirError
-from resmom.ondisk import write_json
+from resmom.jsonfiles import write_json
 from resmom.report.numbers import size
 from resmom.rundir import RunDir
 from resmom.runs.doctor.finding import Answer, Finding, answer

@@ -13,8 +13,8 @@ from resmom.export.keep import preference
 from resmom.export.keep import rows as rows_of
 from resmom.export.loading import width_lines
 from resmom.export.use import File
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import BackboneConfig
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after

@@ -20,8 +20,8 @@ from resmom.data.annotations.labelled import IsPlace, absolute, files_digest, me
 from resmom.data.decode import decode
 from resmom.data.source import DataError
 from resmom.errors import RunDirError
+from resmom.jsonfiles import append_line, read_object, write_json
 from resmom.nets.backbones import build_backbone
-from resmom.ondisk import append_line, read_object, write_json
 from resmom.rundir import RunDir
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment

@@ -17,7 +17,7 @@ from resmom.data.decode import decode
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.export.record import newest
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.report.contents import Line, Picture, Rows, Shown, TunedNetwork, TunedRecord
 from resmom.report.thumbnails import data_uri
 from resmom.rundir import RunDir

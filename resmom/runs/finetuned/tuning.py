@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from resmom.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from resmom.data.loader import prefetch, workers_here
 from resmom.errors import UserError
+from resmom.jsonfiles import append_line, drop_lines_after, read_lines
 from resmom.nets.backbones import Backbone
-from resmom.ondisk import append_line, drop_lines_after, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.task import Batches, D, Task
 from resmom.runs.interrupt import Interrupt

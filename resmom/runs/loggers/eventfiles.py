@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resmom.errors import RunDirError
 from resmom.export.record import Trained
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir, run_of
 from resmom.runs.loggers.lines import Line, numbers
 from resmom.runs.loggers.packages import require_package

@@ -16,7 +16,8 @@ from resmom.data.source import Data, digest
 from resmom.errors import UserError
 from resmom.evaluate.linear import Linear
 from resmom.evaluate.score import Score
-from resmom.ondisk import append_or_say, require_writable
+from resmom.jsonfiles import append_or_say
+from resmom.ondisk import require_writable
 from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_split
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 
 Line = dict[str, Any]

@@ -19,8 +19,9 @@ from resmom.errors import UserError
 from resmom.evaluate.features import features
 from resmom.evaluate.gap import network_gap
 from resmom.evaluate.knn import knn
+from resmom.jsonfiles import append_or_say
 from resmom.nets.layers import POOLING
-from resmom.ondisk import append_or_say, require_writable
+from resmom.ondisk import require_writable
 from resmom.rundir import find_run
 from resmom.runs.clean import clean_batches, labelled_split, leading_batches, thinned
 from resmom.runs.environment import environment

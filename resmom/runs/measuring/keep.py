@@ -22,7 +22,8 @@ from resmom.evaluate.standard import all_finite
 from resmom.export import record
 from resmom.export.choice import neither
 from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
-from resmom.ondisk import append_or_say, read_lines, require_writable, write_or_say
+from resmom.jsonfiles import append_or_say, read_lines, write_or_say
+from resmom.ondisk import require_writable
 from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment

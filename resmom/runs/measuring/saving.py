@@ -8,7 +8,7 @@ from resmom.config import to_json
 from resmom.errors import UserError
 from resmom.evaluate.score import Classified, Score
 from resmom.export.weights import About
-from resmom.ondisk import say_refused
+from resmom.jsonfiles import say_refused
 from resmom.runs.loaded import Loaded
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import Asked

@@ -19,7 +19,8 @@ from PIL import Image
 
 from resmom.errors import UserError
 from resmom.evaluate.trained import TrainedSegmenter
-from resmom.ondisk import encoded, write_json, write_whole
+from resmom.jsonfiles import write_json
+from resmom.ondisk import encoded, write_whole
 from resmom.report.drawn import palette, with_classes
 from resmom.runs.predicting.images import Pictures, require_whole
 from resmom.runs.predicting.names import place_for

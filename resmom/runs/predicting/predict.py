@@ -9,7 +9,8 @@ from typing import Any, Literal
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.export.record import newest
-from resmom.ondisk import new_folder, read_lines, require_new_file, require_new_folder, require_writable
+from resmom.jsonfiles import read_lines
+from resmom.ondisk import new_folder, require_new_file, require_new_folder, require_writable
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import detect, segment
 from resmom.runs.finetuned.tuned import Words, described

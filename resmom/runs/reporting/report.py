@@ -13,7 +13,7 @@ from resmom.data.source import Data, DataError
 from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import RunDirError, UserError
 from resmom.export import record
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small

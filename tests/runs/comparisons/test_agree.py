@@ -12,8 +12,8 @@ from resmom.config import ConfigError, to_json
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
+from resmom.jsonfiles import read_lines, write_json
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import read_lines, write_json
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_alike
 from resmom.runs.comparisons.cell import bare_line

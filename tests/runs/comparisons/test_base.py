@@ -14,8 +14,8 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.export.record import trained_seconds
+from resmom.jsonfiles import append_line, read_lines, write_json
 from resmom.nets.backbones import ResNet
-from resmom.ondisk import append_line, read_lines, write_json
 from resmom.recipes import recipe
 from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts

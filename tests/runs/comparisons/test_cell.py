@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from resmom.errors import RunDirError
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.cell import claimed
 from resmom.runs.comparisons.results import RESULTS, keep
 from tests.runs.comparisons.grids import small_grid

@@ -16,7 +16,7 @@ import resmom.runs.comparisons.compare
 import resmom.runs.loop as loop
 from resmom.data.open import open_data
 from resmom.errors import RunDirError, UserError
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.cell import claimed
 from resmom.runs.comparisons.compare import Ended, compare, standings, time_left

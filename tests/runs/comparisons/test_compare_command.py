@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resmom.diagnose.rules import too_short
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.runs.comparisons.results import RESULTS
 from tests.conftest import Call
 from tests.runs.comparisons.grids import OPTIONS, TINY, line

@@ -9,7 +9,7 @@ import pytest
 
 from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.compare import merge
 from resmom.runs.comparisons.results import read_results

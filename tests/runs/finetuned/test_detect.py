@@ -15,10 +15,10 @@ from resmom.config import ConfigError
 from resmom.data.source import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
+from resmom.jsonfiles import read_lines
 from resmom.nets import backbones
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.detector import Detector
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import detect, tuning
 from resmom.runs.finetuned.detect import Detection, detect_evaluate, detect_resume, detect_train

@@ -8,8 +8,8 @@ import pytest
 from resmom.cli import main
 from resmom.data.source import DataError
 from resmom.errors import UserError
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet, SmallResNet
-from resmom.ondisk import read_lines
 from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
 from resmom.runs.finetuned.detection_record import detection_record
 from resmom.runs.origin import Origin

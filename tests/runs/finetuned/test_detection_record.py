@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from resmom.evaluate.detection import Detect
+from resmom.jsonfiles import append_line
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import append_line
 from resmom.runs.finetuned.detect import detect_evaluate, detect_train
 from resmom.runs.finetuned.detection_record import detection_record
 from resmom.runs.origin import Origin

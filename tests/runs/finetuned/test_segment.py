@@ -15,9 +15,9 @@ from resmom.errors import UserError
 from resmom.evaluate import patchlinear
 from resmom.evaluate.fcn import Fcn
 from resmom.evaluate.patchlinear import PatchLinear
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.nets.segmenter import Segmenter
-from resmom.ondisk import read_lines
 from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.finetuned.segment_tasks import told
 from resmom.runs.finetuned.tuned import Ended

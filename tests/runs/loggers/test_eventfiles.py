@@ -8,7 +8,7 @@ import pytest
 
 from resmom.errors import RunDirError
 from resmom.export.record import Trained
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.loggers.eventfiles import EventFile, export_events
 from resmom.runs.loggers.lines import numbers

@@ -13,7 +13,7 @@ import torch
 
 import resmom
 from resmom import dist
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.environment import logged_to
 from resmom.runs.loggers import packages, sinks

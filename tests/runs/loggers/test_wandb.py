@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resmom.ondisk import append_line, read_lines
+from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.loggers import wandbrun
 from resmom.runs.loggers.lines import numbers

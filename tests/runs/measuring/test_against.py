@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resmom.evaluate.score import Score
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
 from resmom.runs.measuring.evaluate import Row

@@ -10,8 +10,8 @@ from resmom.errors import RunDirError, UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import OtherKnn
 from resmom.evaluate.linearcrop import LinearCrop
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.exporting.export import export

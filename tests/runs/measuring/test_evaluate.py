@@ -23,7 +23,7 @@ from resmom.evaluate.features import features
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import Knn, OtherKnn, knn
 from resmom.evaluate.linearcrop import LinearCrop
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.loaded import load_run

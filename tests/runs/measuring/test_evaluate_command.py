@@ -11,7 +11,7 @@ from resmom import cli
 from resmom.commands import evaluate as evaluate_command
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.report.compare import table
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export

@@ -14,7 +14,7 @@ from resmom.evaluate.features import features
 from resmom.evaluate.knn import Knn, knn
 from resmom.evaluate.linear import linear_probe
 from resmom.evaluate.lowshot import LowShot
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.loaded import load_run

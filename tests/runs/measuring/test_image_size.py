@@ -21,8 +21,8 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import knn
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, Timm
-from resmom.ondisk import read_lines
 from resmom.recipes.side import with_views
 from resmom.report.compare import table
 from resmom.rundir import RunDir

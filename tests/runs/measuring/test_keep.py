@@ -17,9 +17,9 @@ from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.errors import UserError
 from resmom.evaluate.score import Score
 from resmom.export.keep import Entry, Picked
+from resmom.jsonfiles import append_line, read_lines
 from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
-from resmom.ondisk import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
 from resmom.runs.measuring.evaluate import Row

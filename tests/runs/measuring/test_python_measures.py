@@ -16,7 +16,7 @@ from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import OtherKnn
 from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.lowshot import LowShot
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import profile as profiling
 from resmom.runs import result as results

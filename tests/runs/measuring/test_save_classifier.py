@@ -15,7 +15,7 @@ import resmom.runs.measuring.saving as saving
 from resmom.errors import UserError
 from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.linearcrop import LinearCrop
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import bare
 from resmom.runs.loaded import load_run

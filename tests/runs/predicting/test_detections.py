@@ -17,8 +17,8 @@ import resmom
 from resmom.data.annotations.boxes import open_boxes
 from resmom.data.decode import decode, header
 from resmom.evaluate.detection import detections
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import read_lines
 from resmom.runs.finetuned.detect import detect_train
 from resmom.runs.origin import Origin
 from resmom.runs.predicting.predict import predict

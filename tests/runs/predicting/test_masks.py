@@ -13,7 +13,7 @@ from resmom.data.annotations.masks import labels, open_masks
 from resmom.data.decode import decode, stored
 from resmom.errors import UserError
 from resmom.evaluate.pixels import named
-from resmom.ondisk import read_lines
+from resmom.jsonfiles import read_lines
 from resmom.report.drawn import rgb
 from resmom.runs.finetuned.segment import WORDS, restored
 from resmom.runs.finetuned.segment_tasks import PatchLinearTask

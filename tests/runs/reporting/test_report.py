@@ -21,10 +21,10 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import Run, to_json
 from resmom.data.open import open_data
 from resmom.errors import RunDirError, UserError
+from resmom.jsonfiles import read_lines
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.ondisk import read_lines
 from resmom.report.page import ReportError, page
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment

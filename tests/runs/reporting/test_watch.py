@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resmom.errors import RunDirError, UserError
-from resmom.ondisk import append_line
+from resmom.jsonfiles import append_line
 from resmom.report.page import ReportError
 from resmom.rundir import RunDir
 from resmom.runs.reporting.report import report

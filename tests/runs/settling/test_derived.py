@@ -13,9 +13,9 @@ from torch import Tensor
 from resmom.commands.pretrain import main
 from resmom.config import ConfigError, from_json
 from resmom.errors import RunDirError, UserError
+from resmom.jsonfiles import read_lines
 from resmom.methodconfig import METHODS
 from resmom.nets.backbones import SmallResNet
-from resmom.ondisk import read_lines
 from resmom.recipes.words import METHOD_NAMES
 from resmom.rundir import RunDir
 from resmom.runs.measuring.gap import gap

@@ -14,8 +14,8 @@ from resmom import weights
 from resmom.commands import compare, evaluate, pretrain, resume
 from resmom.commands.detect import DETECT
 from resmom.config import ConfigError
+from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet, Timm
-from resmom.ondisk import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.origin import Origin
