@@ -1,15 +1,20 @@
 """Backbones: shapes, stems, starts; what they share with torchvision and timm."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18, resnet50
 
-from resmom.nets.backbones import MoCoViT, ResNet, SmallResNet, Timm, build_backbone
+from resmom.nets.backbones import BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.encoder import Encoder
 from resmom.nets.heads import mlp
 from resmom.nets.positions import sincos_positions
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -152,3 +157,18 @@ def test_a_narrow_shortcut_computes_the_strided_convolution() -> None:
 def test_only_narrow_networks_have_it() -> None:
     kinds = {type(m) for m in build_backbone(SmallResNet((8, 16))).modules() if isinstance(m, nn.Conv2d)}
     assert kinds == {nn.Conv2d}
+
+
+def test_what_the_pages_say_of_the_cost_of_a_resnet() -> None:
+    """Operations at 64 pixels, beside the network that a CPU derives, and of the stem for small images."""
+
+    def operations(config: BackboneConfig) -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            build_backbone(config).eval()(torch.zeros(1, 3, 64, 64))
+        return counter.get_total_flops()
+
+    derived, photos = operations(SmallResNet((16, 32, 64, 128))), operations(ResNet(18))
+    assert round(photos / derived) == 9
+    assert "a ResNet-18 takes nine times the computation at 64 pixels" in (ROOT / "README.md").read_text()
+    assert round(operations(ResNet(18, stem="small")) / photos) == 15
+    assert "the small one costs about 15 times the operations" in (ROOT / "docs/automatic.md").read_text()
