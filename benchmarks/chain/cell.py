@@ -20,9 +20,9 @@ from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_same
 from resmom.runs.comparisons.cell import bare_line, images_line, times_of, train_cell
-from resmom.runs.comparisons.compare import require_trainable, require_weights
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import Line
+from resmom.runs.comparisons.sound import require_trainable, require_weights
 from resmom.runs.environment import shareable
 from resmom.runs.finetuned.detect import detect_resume, detect_train
 from resmom.runs.finetuned.tuned import Ended

@@ -25,9 +25,10 @@ from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_same
 from resmom.runs.comparisons.cell import claimed, diverged_line, images_line, line_of, train_cell
 from resmom.runs.comparisons.combine import Settings
-from resmom.runs.comparisons.compare import images_of, require_trainable, require_weights
+from resmom.runs.comparisons.compare import images_of
 from resmom.runs.comparisons.grid import Cell, Grid, read_grid
 from resmom.runs.comparisons.results import keep, newest
+from resmom.runs.comparisons.sound import require_trainable, require_weights
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Trainer
 from resmom.runs.options import changed

@@ -16,9 +16,10 @@ from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.nets.backbones import Backbone, BackboneConfig, DinoViT, MoCoViT, ResNet, Timm
 from resmom.runs.comparisons.cell import bare_line
-from resmom.runs.comparisons.compare import require_trainable, standings
+from resmom.runs.comparisons.compare import standings
 from resmom.runs.comparisons.grid import Cell, Grid
 from resmom.runs.comparisons.results import RESULTS, keep
+from resmom.runs.comparisons.sound import require_trainable
 from resmom.runs.growth import policies, stretches, work
 from resmom.runs.job import fresh_method, prepare
 from resmom.runs.options import parsed

@@ -41,21 +41,16 @@ def require_alike(left: Sequence[Cell], out: Path, lines: Sequence[Line], images
         return
     for line in lines:
         _same_images(line, images, out)
-    starting = {cell.run.init for cell in left if cell.run.init and not _past_start(cell, out)}
+    starting = {cell.run.init for cell in left if cell.run.init and not cell.past_start(out)}
     contents = {file: content_of(file) for file in starting}
     for cell in left:
-        content = "" if _past_start(cell, out) else contents.get(cell.run.init, "")
+        content = "" if cell.past_start(out) else contents.get(cell.run.init, "")
         content = content or began_with(cell, out)
         held = [(str(out / RESULTS), line) for line in lines if line["arm"] == cell.arm][:1]  # they are all alike
         begun = [(str(cell.folder(out)), line) for line in _begun(cell, out)]
         for where, line in (*held, *begun):
             _same_own(cell, line, where)
             _same_start(cell, content, line, where)
-
-
-def _past_start(cell: Cell, out: Path) -> bool:
-    """Whether a cell does not read its file of weights any more."""
-    return RunDir(cell.folder(out)).last.exists()
 
 
 def _same_start(cell: Cell, content: str, line: Line, where: str) -> None:

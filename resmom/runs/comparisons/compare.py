@@ -6,21 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from resmom import dist
-from resmom.config import ConfigError, Run, from_json
+from resmom.config import Run, from_json
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.diagnose.rise import least_rise
-from resmom.errors import RunDirError, UserError
+from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import patch_of
 from resmom.ondisk import require_new_file, write_whole
 from resmom.report.numbers import small
-from resmom.rundir import RunDir
-from resmom.runs.channels import require_channels
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.comparisons.agree import require_alike, require_same
 from resmom.runs.comparisons.arms import comparison
@@ -37,15 +34,14 @@ from resmom.runs.comparisons.cell import (
 from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.grid import Cell, Grid, part_of
 from resmom.runs.comparisons.results import RESULTS, Line, keep, newest, read_results
-from resmom.runs.compiling import how_asked, require_compilable
+from resmom.runs.comparisons.sound import require_own, require_steps, require_trainable, require_weights
+from resmom.runs.compiling import how_asked
 from resmom.runs.growth import work
-from resmom.runs.job import fresh_method, prepare, put_weights, require_batch
 from resmom.runs.loggers.sinks import loggers_to_use
 from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import device_for
 from resmom.runs.settling.budget import words_of_time
-from resmom.runs.settling.rehearsal import rehearse
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def compare(
     images = images_of(grid, data)
     how = how_asked(machine) or "no"
     waiting = [standing.cell for standing in standings(grid, images, out, linear, part, how) if standing.line is None]
-    _rehearse(waiting, images, device)
+    require_steps(waiting, images, device)
     out.mkdir(parents=True, exist_ok=True)
     if grid.origin is not None and grid.origin.note and not machine.quiet:
         say(grid.origin.note)
@@ -228,63 +224,6 @@ def _train(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine) 
 
 def _lines(out: Path) -> dict[tuple[str, int], Line]:
     return newest(read_lines(out / RESULTS))
-
-
-def require_own(out: Path) -> None:
-    """Raise RunDirError for a folder that holds something, and no comparison."""
-    if (out / "run.json").exists():
-        raise RunDirError(f"{out} is a run; give another --out, for a comparison has a folder of its own")
-    if out.exists() and not out.is_dir():
-        raise RunDirError(f"{out} is a file; --out must be a folder that does not exist yet, or that of a comparison")
-    held = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.exists() else []
-    if held and not (out / RESULTS).exists() and not any(out.glob("*/seed-*")):
-        raise RunDirError(f"{out} is not empty and no comparison (it holds {held[0]}); give another --out")
-
-
-def require_trainable(cells: Sequence[Cell], images: Data, how: Compile = "no") -> None:
-    """Raise ConfigError if an arm's batch cannot be filled, it does not take the images' channels, its networks cannot
-    be built, or nothing of its method would be compiled as `how` says."""
-    built = set()
-    for cell in cells:
-        run = cell.run
-        sides = tuple(view.size for view in run.policy.views)
-        networks = run.method, run.backbone, sides, run.train.sizes, len(run.policy.mean)
-        try:
-            require_batch(run, images)
-            if cell.own.method is None:
-                require_compilable(run.method, how)
-            if networks not in built:
-                own = cell.own.of(cell.seed)
-                require_channels(run, own, images.train.channels)
-                fresh_method(run, torch.device("cpu"), own)
-        except UserError as error:
-            raise ConfigError(f"arm {cell.arm}: {error}") from error
-        built.add(networks)
-
-
-def require_weights(cells: Sequence[Cell], out: Path) -> None:
-    """Raise ConfigError if the file of weights that a cell will start from is missing, or does not fit its backbone."""
-    tried = set()
-    for cell in cells:
-        run = cell.run
-        what = run.init, run.backbone, run.policy.views[0].size, len(run.policy.mean)
-        if not run.init or what in tried or RunDir(cell.folder(out)).last.exists():  # past its start it is not read
-            continue
-        tried.add(what)
-        own = cell.own.of(cell.seed)
-        try:
-            put_weights(run, fresh_method(run, torch.device("cpu"), own), own)
-        except UserError as error:
-            raise ConfigError(f"arm {cell.arm}: {error}") from error
-
-
-def _rehearse(cells: Sequence[Cell], images: Data, device: torch.device) -> None:
-    """Raise ConfigError if a step fails in an arm whose modules no configuration describes."""
-    for cell in {cell.arm: cell for cell in cells if cell.own.names}.values():
-        try:
-            rehearse(prepare(cell.run, images, device, cell.own.of(cell.seed)))
-        except UserError as error:
-            raise ConfigError(f"arm {cell.arm}: {error}") from error
 
 
 def _step_seconds(timed: Sequence[tuple[str, float, float]], arm: str) -> float | None:

@@ -22,6 +22,7 @@ from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.data.source import digest
 from resmom.recipes import FROM
+from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.combine import Settings, combinations, of_term
 from resmom.runs.options import changed, differing
@@ -52,6 +53,10 @@ class Cell:
     def folder(self, out: Path) -> Path:
         """Where its run lies."""
         return out / self.arm / f"seed-{self.seed}"
+
+    def past_start(self, out: Path) -> bool:
+        """Whether its run has a checkpoint, and reads no weights to start from any more."""
+        return RunDir(self.folder(out)).last.exists()
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.agree import require_alike
 from resmom.runs.comparisons.cell import bare_line
-from resmom.runs.comparisons.compare import require_weights, standings
+from resmom.runs.comparisons.compare import standings
 from resmom.runs.comparisons.grid import Cell, Grid
 from resmom.runs.comparisons.results import RESULTS, keep
+from resmom.runs.comparisons.sound import require_weights
 from resmom.runs.job import backbone_of, fresh_method
 from resmom.runs.pretrain import resume
 from resmom.runs.start import content_of
