@@ -62,11 +62,12 @@ def seeded(setting: Setting, seed: int) -> Setting:
 def as_derived(method: str) -> Setting:
     """What is derived with the narrow network for a method that is named: heads, queue, optimiser and views follow it.
 
-    MoCo-v3 is the derived method, with what was measured of it. For iBOT the backbone is a transformer.
+    MoCo-v3 is the derived method, with what was measured of it. For a method that hides patches it is a
+    transformer.
     """
 
     def setting(facts: Facts) -> Run:
-        backbone = None if method == "ibot" else SmallResNet((16, 32, 64, 128))
+        backbone = None if METHODS[method].traits.patches else SmallResNet((16, 32, 64, 128))
         log = Log(line_steps=50, save_epochs=0, knn_epochs=0)
         return replace(automatic(replace(facts, backbone=backbone, method=METHODS[method]())).run, log=log)
 

@@ -15,6 +15,7 @@ from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.dinov2 import Dinov2, Dinov2Method
 from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
@@ -94,6 +95,8 @@ def build_method(
                 return DinoMethod(body, method)
             case Ibot():
                 return IbotMethod(body, method)
+            case Dinov2():
+                return Dinov2Method(body, method)
             case MoCoV2():
                 return MoCoV2Method(body, method)
             case ReSSL():

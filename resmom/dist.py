@@ -159,6 +159,24 @@ def average(tensors: list[Tensor]) -> None:
             tensor /= world()
 
 
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the ranks, on each of them, without gradient."""
+    return _reduced(tensor, distributed.ReduceOp.SUM)
+
+
+def largest(tensor: Tensor) -> Tensor:
+    """The elementwise maximum of a tensor over the ranks, on each of them, without gradient."""
+    return _reduced(tensor, distributed.ReduceOp.MAX)
+
+
+def _reduced(tensor: Tensor, how: distributed.ReduceOp.RedOpType) -> Tensor:
+    if not active():
+        return tensor
+    whole = tensor.detach().clone()
+    distributed.all_reduce(whole, op=how)
+    return whole
+
+
 def averaged(numbers: dict[str, Tensor]) -> dict[str, float]:
     """Numbers on the device as plain ones, each the mean over the ranks, which all have the same: read at once."""
     row = torch.stack([number.float() for number in numbers.values()])

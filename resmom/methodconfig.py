@@ -6,6 +6,7 @@ from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -19,7 +20,7 @@ from resmom.methods.vicreg import VICReg
 from resmom.types import PairKind, Site
 from resmom.views.masks import Masks
 
-Taught = MoCoV3 | Byol | Dino | Ibot | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
+Taught = MoCoV3 | Byol | Dino | Ibot | Dinov2 | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
 MethodConfig = Taught | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
 Queued = MoCoV2 | ReSSL | DenseCL | MSF | NNCLR | NNCLREma
 
@@ -33,6 +34,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "nnclr": NNCLR,
     "dino": Dino,
     "ibot": Ibot,
+    "dinov2": Dinov2,
     "mocov2": MoCoV2,
     "ressl": ReSSL,
     "densecl": DenseCL,
@@ -59,7 +61,7 @@ def groups_of(method: MethodConfig) -> int:
 def masks_of(method: MethodConfig) -> Masks | None:
     """What the method hides of its global views, None where it hides nothing."""
     match method:
-        case Ibot(masks=masks):
+        case Ibot(masks=masks) | Dinov2(masks=masks):
             return masks
         case _:
             return None
@@ -106,7 +108,7 @@ def pair_kinds(method: MethodConfig) -> tuple[PairKind, ...]:
     match method:
         case Dino(local_pairs=True):
             return ("global", "local")
-        case Ibot():
+        case Ibot() | Dinov2():
             patch: tuple[PairKind, ...] = ("patch",) if method.patch_pairs else ()
             return ("global", *patch, "local") if method.local_pairs else ("global", *patch)
         case DenseCL():

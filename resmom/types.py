@@ -52,18 +52,33 @@ class Batch:
 
     `epoch` is where in the run the batch stands, in passes over the images: with it, what a method does at a step is a
     function of its batch. `masks[v]`, of methods that hide patches from the student, is true at those of view v that
-    are hidden.
+    are hidden; `hidden[v]` has their numbers, as `hidden_places` returns them, if who made the batch counted them.
     """
 
     views: tuple[Float[Tensor, "n c _ _"], ...]
     index: Int[Tensor, " n"]
     masks: tuple[Bool[Tensor, "n _ _"], ...] = ()
     epoch: float = 0.0
+    hidden: tuple[Int[Tensor, " _"], ...] = ()
+
+    def hidden_places(self, view: int) -> Int[Tensor, " m"]:
+        """The numbers of the hidden patches of a view, counted through all images of the batch.
+
+        Counted here, a device must be waited for; that is why they may come with the batch.
+        """
+        return self.hidden[view] if self.hidden else numbered(self.masks[view])
 
     def rows(self, rows: slice) -> "Batch":
         """Some images of the batch."""
+        if rows.indices(len(self.index)) == (0, len(self.index), 1):
+            return self
         views, masks = (tuple(part[rows] for part in parts) for parts in (self.views, self.masks))
         return Batch(views, self.index[rows], masks, self.epoch)
+
+
+def numbered(mask: Bool[Tensor, "n rows columns"]) -> Int[Tensor, " m"]:
+    """The numbers of the patches that a mask hides, those of all images in a row."""
+    return mask.flatten().nonzero().flatten()
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,8 @@ class Encoding:
 
     `logits` are the similarities of z to the prototypes of a method that has these. `places` is what the network says
     of every place of the view (cells of a map, patches), where a method asks for it: a row per image and place, those
-    of one image together.
+    of one image together. `hidden` is what it says of the places that are hidden in the batch, a row for each; an
+    encoding of some of the images has none of it.
     """
 
     h: Float[Tensor, "n dh"]
@@ -80,6 +96,7 @@ class Encoding:
     p: Float[Tensor, "n dz"] | None = None
     logits: Float[Tensor, "n k"] | None = None
     places: "Encoding | None" = None
+    hidden: "Encoding | None" = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -90,7 +107,9 @@ class Encoding:
 
     def rows(self, rows: slice) -> "Encoding":
         """The encoding of some rows of the batch."""
-        start, stop, _ = rows.indices(len(self.h))
+        start, stop, step = rows.indices(len(self.h))
+        if (start, stop, step) == (0, len(self.h), 1):
+            return self
         return self._taken(rows, slice(start * self.per_image, stop * self.per_image))
 
     def chosen(self, index: Int[Tensor, " m"]) -> "Encoding":
@@ -132,12 +151,15 @@ class Targets:
     """Everything the teacher said of the *whole* batch, without gradient.
 
     `views[v]` holds this rank's rows in the batch's order; `keys[v]` the method's keys gathered over all ranks, where
-    this rank's rows start at `offset`.
+    this rank's rows start at `offset`. `assigned` are distributions over prototypes that depend on the whole batch:
+    `assigned[v]` those of view v, a row per image, and `assigned_hidden[v]` those of its hidden places.
     """
 
     views: tuple[Encoding, ...]
     keys: tuple[Float[Tensor, "m dz"], ...] = ()
     offset: int = 0
+    assigned: tuple[Float[Tensor, "n k"], ...] = ()
+    assigned_hidden: tuple[Float[Tensor, "_ kp"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,7 +190,8 @@ class Outcome:
     """What a method says of some rows: loss terms, same-view pairs, rows to remember after the step.
 
     `encodings` are the student's of the views it saw; the online classifier learns from their h. `chance` is the
-    value of the total that a network without information reaches, if the loss has such a level. `frozen` begins the
+    value of the total that a network without information reaches, if the loss has such a level; a tensor where a
+    regulariser of this batch is part of it. `frozen` begins the
     names of those of the student's parameters that this step leaves exactly as they are.
     """
 
@@ -176,7 +199,7 @@ class Outcome:
     encodings: tuple[Encoding, ...]
     pairs: tuple[Pair, ...] = ()
     memory: tuple[Tensor, ...] = ()
-    chance: float | None = None
+    chance: float | Float[Tensor, ""] | None = None
     frozen: tuple[str, ...] = ()
 
 

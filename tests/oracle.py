@@ -98,7 +98,45 @@ def ibot(
     return total
 
 
-def block_mask(numbers: list[float], rows: int, columns: int, masks: tuple[float, float, float, float]) -> Vector:
+def sinkhorn(logits: Vector, temperature: float, rounds: int = 3) -> Vector:
+    """arXiv 2006.09882, appendix A: Q = exp(scores / eps), made to sum to 1; then in turns every prototype is given
+    1/K of the mass and every sample 1/B; in the end each sample's row sums to 1. `logits`: samples x prototypes."""
+    samples, prototypes = logits.shape
+    q = [[math.exp(logits[b, k] / temperature) for b in range(samples)] for k in range(prototypes)]
+    mass = sum(map(sum, q))
+    q = [[x / mass for x in row] for row in q]
+    for _ in range(rounds):
+        for k in range(prototypes):
+            total = sum(q[k])
+            q[k] = [x / (total * prototypes) for x in q[k]]
+        for b in range(samples):
+            total = sum(q[k][b] for k in range(prototypes))
+            for k in range(prototypes):
+                q[k][b] /= total * samples
+    return np.array([[q[k][b] * samples for k in range(prototypes)] for b in range(samples)])
+
+
+def koleo(h: Vector) -> float:
+    """arXiv 1806.03198, Eq. 2, of rows at unit length: -1/n sum_i log(min over j != i of |h_i - h_j|)."""
+    unit = [row / math.sqrt(sum(x * x for x in row)) for row in h]
+    nearest = [
+        min(math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True))) for j, b in enumerate(unit) if j != i)
+        for i, a in enumerate(unit)
+    ]
+    return -sum(map(math.log, nearest)) / len(nearest)
+
+
+def assigned(targets: Vector, logits: Vector) -> Vector:
+    """H(target, softmax(logits / .1)) of every row."""
+    rows = []
+    for target, guess in zip(targets, logits, strict=True):
+        rows.append(-sum(x * math.log(y) for x, y in zip(target, softmax(guess / 0.1), strict=True)))
+    return np.array(rows)
+
+
+def block_mask(
+    numbers: list[float], rows: int, columns: int, masks: tuple[float, float, float, float], smallest: int = 0
+) -> Vector:
     """Blockwise masking (arXiv 2106.08254, Algorithm 1, with iBOT's range of ratios), block after block, out of numbers
     uniform on [0, 1): whether and how much, two unused, then four a try. `masks`: ratio, spread, share, log aspect."""
     ratio, spread, share, aspect = masks
@@ -110,7 +148,7 @@ def block_mask(numbers: list[float], rows: int, columns: int, masks: tuple[float
     while mask.sum() < most and failed < 10:
         area, shape, down, along = numbers[position : position + 4]
         position += 4
-        left, least = most - mask.sum(), (min(rows, columns) // 3) ** 2
+        left, least = most - mask.sum(), smallest or (min(rows, columns) // 3) ** 2
         size, stretch = least + (left - least) * area, math.exp(aspect * (2 * shape - 1))
         h, w = round(math.sqrt(size * stretch)), round(math.sqrt(size / stretch))
         failed += 1

@@ -38,13 +38,13 @@ from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimi
 from resmom.train.plan import Plan
 from resmom.train.state import State
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch
+from resmom.types import Batch, numbered
 from resmom.views.apply import views
 from resmom.views.policy import Policy, mocov3_cifar, mocov3_imagenet
 from tests.conftest import Call
 from tests.methods import golden
 from tests.pretended import POSSIBLE, Held, HostRead, MixedDevices, load, start, unread
-from tests.runs.crash import dino_run, ibot_run, small_run, write_images
+from tests.runs.crash import dino_run, dinov2_run, ibot_run, small_run, write_images
 from tests.runs.rectangles import tiny, write_rectangles
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
 from tests.runs.shapes import tiny_masks, write_shapes
@@ -121,8 +121,10 @@ def steps(kind: str, config: OptimConfig, place: torch.device, rules: Rules) -> 
     index = np.arange(golden.BATCH)
     made = views(golden.images()[: golden.BATCH], index, policy, golden.SEED, 0)
     put: Callable[[Tensor], Tensor] = lambda tensor: tensor.to(place)  # noqa: E731
-    masks = tuple(map(put, golden.hidden(kind, index, 0)))
-    batch, labels = Batch(tuple(map(put, made)), put(torch.from_numpy(index)), masks, 0.0), put(torch.arange(16) % 3)
+    masks = golden.hidden(kind, index, 0)
+    hidden = tuple(put(numbered(mask)) for mask in masks)
+    batch = Batch(tuple(map(put, made)), put(torch.from_numpy(index)), tuple(map(put, masks)), 0.0, hidden)
+    labels = put(torch.arange(16) % 3)
     with unread():
         found = [train_step(held, batch, PLAN, rules, labels, measure=True) for _ in range(2)]
     return [{name: value.item() for name, value in each.items()} for each in found], held
@@ -196,7 +198,7 @@ def as_on_a_gpu(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "train_step", quietly(train_step))
 
 
-RUNS = {"mocov3": small_run, "dino": dino_run, "ibot": ibot_run}
+RUNS = {"mocov3": small_run, "dino": dino_run, "ibot": ibot_run, "dinov2": dinov2_run}
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """The smallest things that are still the real ones: networks and batches that a test can afford."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from resmom.methods.barlow import BarlowTwins, BarlowTwinsMethod
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.methods.dino import Dino, DinoMethod
+from resmom.methods.dinov2 import Dinov2, Dinov2Method
 from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2, MoCoV2Method
 from resmom.methods.mocov3 import MoCoV3, MoCoV3Method
@@ -79,8 +82,11 @@ QUEUES = ["mocov2", "mocov2plus", "ressl", "densecl", "msf", "msf_symmetric", "n
 GROUPS = ["mocov2_groups", "mocov2plus_groups", "ressl_groups", "densecl_groups", "msf_groups"]
 """Methods with a queue whose BatchNorm normalises pairs of images, keys shuffled among these."""
 
-TAUGHT = ["mocov3", "byol", "dino", "ibot", *QUEUES]
+TAUGHT = ["mocov3", "byol", "dino", "ibot", "dinov2", *QUEUES]
 """Methods with a teacher."""
+
+PARTED = [kind for kind in TAUGHT if kind != "dinov2"]
+"""Those that can be learnt from in micro-batches."""
 
 
 def method(
@@ -116,6 +122,12 @@ def method(
         case "ibot":
             body = Backbone(ViTBody(4, 1, 12, depth=1, heads=2), 12)
             made = IbotMethod(body, Ibot(hidden=16, out=8, prototypes=10, frozen_epochs=0.0))
+        case "dinov2" | "dinov2_mean" | "dinov2_even":  # the latter two without KoLeo, which is of each process
+            body = Backbone(ViTBody(4, 1, 12, depth=1, heads=2), 12)
+            how: Literal["mean", "sinkhorn"] = "mean" if kind == "dinov2_mean" else "sinkhorn"
+            spread = 0.1 if kind == "dinov2" else 0.0
+            heads = Dinov2(16, 8, 10, 9, centring=how, koleo=spread, frozen_epochs=0.0)
+            made = Dinov2Method(body, heads)
         case "mocov2":
             made = MoCoV2Method(body, MoCoV2(hidden=16, out=8, queue=QUEUE, same_view=same_view))
         case "mocov2plus":
@@ -163,7 +175,7 @@ def part(teacher: nn.Module) -> None:
 
 def site(kind: str) -> Site:
     """Where the residual term of a method is taken."""
-    without = ("dino", "ibot", "mocov2", "mocov2plus", "ressl", "densecl")
+    without = ("dino", "ibot", "dinov2", "dinov2_mean", "dinov2_even", "mocov2", "mocov2plus", "ressl", "densecl")
     return "z" if kind.removesuffix("_groups") in without else "p"
 
 

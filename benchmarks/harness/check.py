@@ -152,7 +152,7 @@ def watched_runs() -> Iterator[Run]:
         run = changed(tiny, {"method": kind, "train.batch": 8, "train.clip": 1.0})
         wide = {f"method.{name}": WIDTH for name, value in asdict(run.method).items() if _wide(value)}
         run = changed(run, wide)
-        if kind == "ibot":
+        if run.method.traits.patches:
             run = replace(run, backbone=DinoViT("tiny", 32, 8))
         run = replace(run, optim=optim, recipe=kind)
         yield with_residual(run) if run.method.traits.teacher else run

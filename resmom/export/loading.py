@@ -22,7 +22,7 @@ def loading_lines(config: BackboneConfig | None, file: str) -> str:
         case MoCoViT():
             made = _vit(MOCO_VIT[config.size], config.image, config.patch)
         case DinoViT():
-            made = _vit(VIT[config.size], config.image, config.patch)
+            made = _vit(VIT[config.size], config.image, config.patch, config.layer_scale)
         case Timm():
             size = "" if config.image is None else f", img_size={config.image}"
             made = [f'network = timm.create_model("{config.name}", num_classes=0{size})']
@@ -82,10 +82,11 @@ def _small_resnet(config: SmallResNet) -> list[str]:
     ]
 
 
-def _vit(size: tuple[int, int, int], image: int, patch: int) -> list[str]:
+def _vit(size: tuple[int, int, int], image: int, patch: int, layer_scale: float = 0.0) -> list[str]:
     width, depth, heads = size
     return [
         "network = VisionTransformer(",
+        *([f"    init_values={layer_scale},"] if layer_scale else []),
         f"    img_size={image}, patch_size={patch}, embed_dim={width}, depth={depth}, num_heads={heads}, num_classes=0",
         ")",
     ]

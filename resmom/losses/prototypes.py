@@ -1,7 +1,10 @@
 """Cross-entropy between distributions over prototypes: the DINO family."""
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resmom.losses.precision import exact
@@ -14,6 +17,35 @@ def sharpened(logits: Float[Tensor, "n k"], centre: Float[Tensor, " k"], tempera
     keeps the distribution from being flat; a teacher needs both.
     """
     return F.softmax((exact(logits.detach()) - exact(centre)) / temperature, dim=1)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def sinkhorn(
+    logits: Float[Tensor, "n k"],
+    temperature: float,
+    rounds: int = 3,
+    summed: Callable[[Tensor], Tensor] = _as_it_is,
+    largest: Callable[[Tensor], Tensor] = _as_it_is,
+) -> Float[Tensor, "n k"]:
+    """The teacher's distributions, spread evenly over the prototypes: Sinkhorn-Knopp on exp(logits / temperature).
+
+    Caron et al. 2020 (SwAV, arXiv 2006.09882, section 3.1), as DINOv2 (arXiv 2304.07193, section 4) takes it from
+    there: `rounds` times every prototype's column is divided by its sum, then every row by its own, so that each row
+    is a distribution. Without gradient. Over several ranks, of which some may have no rows, `summed` adds up a tensor
+    of all of them and `largest` takes the maximum; without them the rows are all there are.
+    """
+    scaled = exact(logits.detach()) / temperature
+    most = scaled.max() if len(scaled) else scaled.new_full((), -torch.inf)
+    # A factor common to all rows goes out in the first round, and without it the exponentials would overflow.
+    q = torch.exp(scaled - largest(most))
+    least = torch.finfo(q.dtype).tiny  # of sums that are 0 exactly: of prototypes that no row comes near
+    for _ in range(rounds):
+        q = q / summed(q.sum(0)).clamp(min=least)
+        q = q / q.sum(1, keepdim=True).clamp(min=least)
+    return q
 
 
 def cross_entropies(
@@ -34,3 +66,15 @@ def over_hidden(losses: Float[Tensor, " places"], hidden: Bool[Tensor, "n rows c
     """
     counted = hidden.flatten(1).to(losses.dtype)
     return (losses.view_as(counted) * counted).sum(1) / counted.sum(1).clamp(min=1.0)
+
+
+def over_chosen(
+    losses: Float[Tensor, " m"], chosen: Int[Tensor, " m"], hidden: Bool[Tensor, "n rows columns"]
+) -> Float[Tensor, ""]:
+    """The same mean over an image's hidden places, averaged over the images, where there are losses of these alone.
+
+    `chosen` numbers the places of all images in a row: those of the first, then of the second, and so on.
+    """
+    places = hidden.flatten(1)
+    counts = places.sum(1).clamp(min=1)
+    return (losses / counts[chosen // places.shape[1]]).sum() / len(places)

@@ -60,26 +60,33 @@ VIT: dict[str, tuple[int, int, int]] = {
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),
     "base": (768, 12, 12),
+    "large": (1024, 24, 16),
 }
-"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877), and of "micro"."""
+"""Width, blocks and heads of DeiT's sizes (Touvron et al. 2021, arXiv 2012.12877), of ViT-L, and of "micro"."""
 
 
 @dataclass(frozen=True)
 class DinoViT:
-    """The Vision Transformer of DINO (arXiv 2104.14294) and iBOT: DeiT's, with 6 heads for ViT-S.
+    """The Vision Transformer of DINO (arXiv 2104.14294), iBOT and DINOv2: DeiT's, with 6 heads for ViT-S.
 
     Learned positions, interpolated for views of other sizes than `image`; class token as h.
     """
 
-    size: Literal["micro", "tiny", "small", "base"] = "small"
+    size: Literal["micro", "tiny", "small", "base", "large"] = "small"
     image: int = 224
     patch: int = 16
     drop_path: float = 0.0
     """Chance that the last block of the student is left out of an image's way, falling to 0 at the first one."""
+    even_drop: bool = False
+    """Whether that chance is the same for all blocks, as DINOv2 has it (arXiv 2304.07193, appendix B)."""
+    layer_scale: float = 0.0
+    """Where the gain of each block's two branches starts (LayerScale, arXiv 2103.17239; DINOv2: 1e-5); 0: no gains."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop_path < 1:
             raise ValueError(f"backbone.drop_path is {self.drop_path}; it must be in [0, 1)")
+        if self.layer_scale < 0:
+            raise ValueError(f"backbone.layer_scale is {self.layer_scale}; it must be 0 (none) or positive")
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def _timm(config: Timm) -> Backbone:
 
 BACKBONES = (
     "small, resnet18, resnet34, resnet50, vit-micro, vit-tiny, vit-small, vit-base, dino-vit-micro, dino-vit-tiny, "
-    "dino-vit-small, dino-vit-base, timm:NAME"
+    "dino-vit-small, dino-vit-base, dino-vit-large, timm:NAME"
 )
 """The names by which `backbone_named` knows backbones."""
 
@@ -172,6 +179,8 @@ def backbone_named(name: str) -> BackboneConfig:
             return DinoViT("small")
         case ("dino-vit-base", "", ""):
             return DinoViT("base")
+        case ("dino-vit-large", "", ""):
+            return DinoViT("large")
         case ("timm", ":", model) if model:
             return Timm(model)
         case _:
@@ -261,7 +270,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         case DinoViT():
             from resmom.nets.vit import dino_body
 
-            body = dino_body(config.image, config.patch, *VIT[config.size], config.drop_path)
+            body = dino_body(config, *VIT[config.size])
             return Backbone(body, body.embed_dim)
         case Timm():
             return _timm(config)

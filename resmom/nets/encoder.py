@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from resmom.nets.backbones import Backbone
@@ -57,7 +57,8 @@ class PatchEncoder(Encoder):
     """An encoder on a Vision Transformer that, where asked, also says what each patch becomes: h, z and logits.
 
     The mask token stands here and not in the backbone, whose weights stay those of timm's transformer. It starts at 0,
-    as the authors of iBOT have it. `patch_prototypes`: prototypes of the patches' own; None: those of the class token.
+    as the authors of iBOT have it. `patch_projector`, `patch_prototypes`: the patches' own parts of the head; None:
+    those of the class token.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class PatchEncoder(Encoder):
         projector: nn.Module,
         prototypes: nn.Module,
         patch_prototypes: nn.Module | None = None,
+        patch_projector: nn.Module | None = None,
     ) -> None:
         from resmom.nets.vit import takes_hidden
 
@@ -79,16 +81,20 @@ class PatchEncoder(Encoder):
             )
         self.mask_token: nn.Parameter | None = nn.Parameter(torch.zeros(1, backbone.width))
         self.patch_prototypes = patch_prototypes
+        self.patch_projector = patch_projector
 
     def forward(
         self,
         view: Float[Tensor, "n c height width"],
         hidden: Bool[Tensor, "n rows columns"] | None = None,
         patches: bool = False,
+        chosen: Int[Tensor, " m"] | None = None,
     ) -> Encoding:
         """The class token's encoding; with `patches`, or where patches are `hidden`, those of the patches as `places`.
 
-        The mask token takes the place of what is hidden.
+        The mask token takes the place of what is hidden. With the numbers of `chosen` patches, counted through the
+        batch, these alone are compared with prototypes, as `hidden`; `places` then have h and z, and only if asked for.
+        Comparing all of them would take most of the time and memory where there are many prototypes.
         """
         from resmom.nets.vit import hidden_tokens
 
@@ -98,14 +104,22 @@ class PatchEncoder(Encoder):
         else:
             assert self.mask_token is not None, "the teacher never sees a masked view"
             tokens = hidden_tokens(body, view, hidden, self.mask_token)
-        said = self._said(body.forward_head(tokens, pre_logits=True), self.prototypes)
-        if hidden is None and not patches:
+        said = self._said(body.forward_head(tokens, pre_logits=True), self.projector, self.prototypes)
+        if hidden is None and not patches and chosen is None:
             return said
         rows = tokens[:, body.num_prefix_tokens :].flatten(0, 1)
-        return replace(said, places=self._said(rows, self.patch_prototypes or self.prototypes))
+        projector, prototypes = self.patch_projector or self.projector, self.patch_prototypes or self.prototypes
+        if chosen is None:
+            return replace(said, places=self._said(rows, projector, prototypes))
+        if not patches:
+            return replace(said, hidden=self._said(rows[chosen], projector, prototypes))
+        assert prototypes is not None
+        places = Encoding(rows, projector(rows))
+        z = places.z[chosen]
+        return replace(said, places=places, hidden=Encoding(rows[chosen], z, logits=prototypes(z)))
 
-    def _said(self, h: Float[Tensor, "n d"], prototypes: nn.Module | None) -> Encoding:
-        z = self.projector(h)
+    def _said(self, h: Float[Tensor, "n d"], projector: nn.Module, prototypes: nn.Module | None) -> Encoding:
+        z = projector(h)
         assert prototypes is not None
         return Encoding(h, z, logits=prototypes(z))
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from timm.layers.drop import DropPath
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from resmom.nets.backbones import DinoViT
 from resmom.nets.positions import sincos_positions
 
 
@@ -89,9 +91,13 @@ def moco_body(image: int, patch: int, width: int, depth: int, heads: int, freeze
     return body
 
 
-def dino_body(image: int, patch: int, width: int, depth: int, heads: int, drop_path: float) -> ViTBody:
+def dino_body(config: DinoViT, width: int, depth: int, heads: int) -> ViTBody:
     """DINO's: learned positions; all start as normal of deviation .02, the class token too."""
-    body = ViTBody(image, patch, width, depth, heads, drop_path_rate=drop_path)
+    gains = config.layer_scale or None
+    body = ViTBody(config.image, config.patch, width, depth, heads, drop_path_rate=config.drop_path, init_values=gains)
+    if config.even_drop and config.drop_path > 0:
+        for block in body.blocks:
+            block.drop_path1, block.drop_path2 = DropPath(config.drop_path), DropPath(config.drop_path)
     assert body.cls_token is not None
     torch.nn.init.normal_(body.cls_token, std=0.02)
     return body

@@ -50,6 +50,7 @@ from resmom.recipes.ermolov import (
 )
 from resmom.recipes.imagenet import (
     dino_imagenet_vits,
+    dinov2_imagenet_vitl,
     ibot_imagenet_vits,
     mocov3_imagenet_r50,
     mocov3_imagenet_r50_300ep,
@@ -109,6 +110,7 @@ RECIPES: dict[str, Recipe] = {
     "dino_cifar100_r18": dino_cifar100_r18,
     "dino_imagenet_vits": dino_imagenet_vits,
     "ibot_imagenet_vits": ibot_imagenet_vits,
+    "dinov2_imagenet_vitl": dinov2_imagenet_vitl,
     "mocov2plus_cifar10_r18": mocov2plus_cifar10_r18,
     "mocov2plus_cifar100_r18": mocov2plus_cifar100_r18,
     "mocov2_coco_r50_800ep": mocov2_coco_r50_800ep,

@@ -5,6 +5,7 @@ from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -28,6 +29,7 @@ METHOD_NAMES: dict[type[MethodConfig], str] = {
     NNCLR: "NNCLR",
     Dino: "DINO",
     Ibot: "iBOT",
+    Dinov2: "DINOv2",
     MoCoV2: "MoCo-v2",
     ReSSL: "ReSSL",
     DenseCL: "DenseCL",
@@ -64,12 +66,12 @@ def method_words(method: MethodConfig) -> str:
     match method:
         case MoCoV3() | SimCLR() | NNCLR() | NNCLREma() | MoCoV2() | DenseCL():
             parts.append(f"temperature {method.temperature:g}")
-        case Dino() | Ibot() | ReSSL():
+        case Dino() | Ibot() | Dinov2() | ReSSL():
             parts.append(f"temperatures {method.student_temperature:g}/{method.teacher_temperature:g}")
         case _:
             pass
     parts.append(f"heads {method.hidden}/{method.out}")
-    if isinstance(method, Dino | Ibot):
+    if isinstance(method, Dino | Ibot | Dinov2):
         parts.append(f"{method.prototypes} prototypes")
     if queue := queue_of(method):
         parts.append(f"queue {queue}")

@@ -35,7 +35,7 @@ from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State
 from resmom.train.step import Rules
-from resmom.types import Batch
+from resmom.types import Batch, numbered
 from resmom.views.apply import views
 from resmom.views.policy import Policy, resized
 
@@ -103,7 +103,7 @@ class Job:
         with torch.cuda.stream(aside):
             batch = self._made(index, step)
         aside.synchronize()
-        for tensor in (*batch.views, *batch.masks, batch.index):  # allocated beside training, used by it
+        for tensor in (*batch.views, *batch.masks, *batch.hidden, batch.index):  # allocated beside training, used by it
             tensor.record_stream(torch.cuda.default_stream(self.device))
         return batch
 
@@ -117,8 +117,10 @@ class Job:
         run, policy, epoch = self.run, self.policy(step), step // self.per_epoch
         placed = self._views(index, step) if self.resident is None else self._of_block(policy, step)
         with self.state.clock.part("transfer", self.device):
-            masks = tuple(mask.to(self.device) for mask in hidden_patches(run, policy, index, epoch))
-            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch)
+            masks = hidden_patches(run, policy, index, epoch)
+            hidden = tuple(numbered(mask).to(self.device) for mask in masks)  # counted before a device has them
+            masks = tuple(mask.to(self.device) for mask in masks)
+            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch, hidden)
 
     def _of_block(self, policy: Policy, step: int) -> tuple[Tensor, ...]:
         """The views of a step, made together with those of its neighbours: each image's are the same in any company."""

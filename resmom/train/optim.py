@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from resmom.nets.depth import layer_rates
+from resmom.nets.encoder import Encoder, PatchEncoder
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,17 @@ class AdamW:
     """Whether class token and positions are decayed too, but not biases and gains (DINO does)."""
     final_decay: float | None = None
     """Weight decay at the end of the run, half a cosine away from `weight_decay`; None: the same throughout."""
+    layer_decay: float = 1.0
+    """What a layer of the backbone has of the learning rate of the one behind it; the heads have all of it (DINOv2:
+    0.9). See `nets/depth.py`."""
+    patch_rate: float = 1.0
+    """What a transformer's patch projection has of the learning rate of its depth (DINOv2: 0.2)."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optim.layer_decay is {self.layer_decay}; it must be above 0 and at most 1 (none)")
+        if self.patch_rate < 0:
+            raise ValueError(f"optim.patch_rate is {self.patch_rate}; it must be 0 (patches stand still) or positive")
         if self.final_decay is not None and (self.weight_decay <= 0 or self.final_decay < 0):
             raise ValueError(
                 f"optim.final_decay is {self.final_decay}, optim.weight_decay {self.weight_decay}; a decay that "
@@ -158,17 +171,23 @@ def parameter_groups(
     decay_vectors: bool,
     steady: Steady = ALL_SCHEDULED,
     decay_tokens: bool = False,
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """The trained parameters in at most two groups: decayed, and (unless `decay_vectors`) not decayed.
 
     Not decayed are biases and gains (one dimension) and, unless `decay_tokens`, what transformers add to their tokens.
-    What is `steady` is in groups of its own, which `set_rate` knows by their `steady` rate.
+    What is `steady` is in groups of its own, which `set_rate` knows by their `steady` rate, and so is what has a share
+    of the learning rate in `rates`, by name: by its `scale`.
     """
     chosen = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     kept = [(name, p) for name, p in chosen if name.startswith(steady.names)]
     rest = [pair for pair in chosen if not pair[0].startswith(steady.names)]
     rule = (weight_decay, decay_vectors, decay_tokens)
-    return _by_decay(rest, *rule) + [{**group, "steady": steady.rate} for group in _by_decay(kept, *rule)]
+    groups = []
+    for rate in dict.fromkeys((1.0, *rates.values())):
+        alike = [(name, p) for name, p in rest if rates.get(name, 1.0) == rate]
+        groups += [group if rate == 1 else {**group, "scale": rate} for group in _by_decay(alike, *rule)]
+    return groups + [{**group, "steady": steady.rate} for group in _by_decay(kept, *rule)]
 
 
 def _by_decay(
@@ -208,11 +227,25 @@ def build_optimizer(
             groups = parameter_groups(network, decay, True, steady)
             return LarsOptimizer(groups, 0.0, config)
         case AdamW():
-            groups = parameter_groups(network, decay, config.decay_vectors, steady, config.decay_tokens)
+            rates = _rates(network, config)
+            groups = parameter_groups(network, decay, config.decay_vectors, steady, config.decay_tokens, rates)
             return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
         case Adam():
             groups = parameter_groups(network, decay, True, steady)
             return torch.optim.Adam(groups, lr=0.0, betas=config.betas, foreach=not gated, fused=gated)
+
+
+def _rates(network: nn.Module, config: AdamW) -> dict[str, float]:
+    """The share of the learning rate that parameters of an encoder's backbone have, by name, where it is not all."""
+    if not isinstance(network, Encoder) or config.layer_decay == config.patch_rate == 1:
+        return {}
+    rates = dict(layer_rates(network.backbone, config.layer_decay, "backbone."))
+    if isinstance(network, PatchEncoder):  # it stands for patches, before the first layer
+        rates["mask_token"] = min(rates.values())
+    for name in rates:
+        if ".patch_embed." in name:
+            rates[name] *= config.patch_rate
+    return rates
 
 
 def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

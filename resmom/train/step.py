@@ -79,7 +79,7 @@ def total_loss(outcome: Outcome, residual: Residual, weight: float) -> tuple[Flo
     total = torch.stack([term.weight * term.value for term in outcome.terms]).sum()
     parts["loss/method"] = total.detach()
     if outcome.chance is not None:
-        parts["loss/chance"] = torch.full_like(total, outcome.chance).detach()
+        parts["loss/chance"] = (torch.zeros_like(total) + outcome.chance).detach()
     if residual.weight > 0:
         term = residual_term(outcome.pairs, residual)
         total = total + weight * term

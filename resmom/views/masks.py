@@ -30,15 +30,19 @@ class Masks:
     """How much is hidden of a view: a part of its patches uniform on `ratio` ± `spread`, in a `share` of the views.
 
     `aspect`: range of a block's height / width, log-uniform. What is drawn is an upper bound: the last block that
-    fits may leave a few patches short of it.
+    fits may leave a few patches short of it. `smallest`: patches of the smallest block; 0: a third of the view's
+    shorter side, squared.
     """
 
     ratio: float = 0.3
     spread: float = 0.2
     share: float = 0.5
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    smallest: int = 0
 
     def __post_init__(self) -> None:
+        if self.smallest < 0:
+            raise ValueError(f"Masks.smallest is {self.smallest}; give a number of patches, or 0 for iBOT's")
         if not (0 <= self.spread <= self.ratio and self.ratio + self.spread <= 1):
             raise ValueError(
                 f"Masks.ratio is {self.ratio} ± {self.spread} (Masks.spread); both ends must be parts of the patches, "
@@ -56,8 +60,8 @@ def draw_masks(
     """The hidden patches of view `number` of the images `index` (N,) in an epoch: true where hidden, on the CPU.
 
     `grid`: rows and columns of patches. The mask of one image does not depend on which images stand beside it.
-    A block has an area uniform between a third of the shorter side, squared, and what is left to hide; it is tried
-    until it fits and hides something new, at most ten times.
+    A block has an area uniform between that of the smallest block and what is left to hide; it is tried until it fits
+    and hides something new, at most ten times.
     """
     rows, columns = grid
     stream = STREAM + number
@@ -89,7 +93,7 @@ def _block(
     masks: Masks, u: NDArray[np.float64], left: NDArray[np.float64], rows: int, columns: int
 ) -> NDArray[np.bool_]:
     """A block of patches (N, rows, columns) for each of N images; empty where it would span a whole side."""
-    least = (min(rows, columns) // 3) ** 2
+    least = masks.smallest or (min(rows, columns) // 3) ** 2
     area = least + u[:, 0] * (left - least)  # may run downwards: then hardly any fits, and the mask is done
     low, high = np.log(masks.aspect[0]), np.log(masks.aspect[1])
     aspect = np.exp(low + u[:, 1] * (high - low))

@@ -76,6 +76,7 @@ def load(config: BackboneConfig | None, method: Method, network: Network, folder
         (MoCoViT("tiny", image=32, patch=16), 32),
         pytest.param(MoCoViT("small", image=32, patch=16, freeze_patch=False), 32, marks=pytest.mark.slow),
         (DinoViT("tiny", image=32, patch=16, drop_path=0.1), 32),
+        (DinoViT("tiny", image=32, patch=16, layer_scale=0.1), 32),
         (Timm("resnet10t"), 32),
         (Timm("vit_tiny_patch16_224", image=32), 32),
         (Timm("convnext_atto"), 32),

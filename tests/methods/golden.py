@@ -24,6 +24,7 @@ from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2, Dinov2Method
 from resmom.methods.ibot import Ibot, IbotMethod
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -63,6 +64,8 @@ METHODS: dict[str, MethodConfig] = {
     "dino_local": Dino(hidden=32, out=16, prototypes=64, temperature_epochs=2, local_pairs=True),
     "ibot": Ibot(hidden=32, out=16, prototypes=64, temperature_epochs=2),
     "ibot_local": Ibot(hidden=32, out=16, prototypes=64, temperature_epochs=2, local_pairs=True),
+    "dinov2": Dinov2(32, 16, prototypes=64, patch_prototypes=48, temperature_epochs=2),
+    "dinov2_local": Dinov2(32, 16, 64, 0, centring="mean", temperature_epochs=2, patch_pairs=True, local_pairs=True),
     "mocov2": MoCoV2(hidden=32, out=16, queue=QUEUE),
     "mocov2plus": MoCoV2(hidden=32, out=16, queue=QUEUE, symmetric=True),
     "ressl": ReSSL(hidden=32, out=16, queue=QUEUE),
@@ -104,8 +107,9 @@ def images(n: int = IMAGES) -> Tensor:
 def start(kind: str, pairs: bool = False) -> Method:
     """A small method whose initial weights and queues are functions of their names; `pairs`: it hands out pairs."""
     config = with_pairs(METHODS[kind]) if pairs else METHODS[kind]
-    if isinstance(config, Ibot):
-        method: Method = IbotMethod(Backbone(ViTBody(16, 4, 24, depth=2, heads=2), 24), config)
+    if isinstance(config, Ibot | Dinov2):
+        body = Backbone(ViTBody(16, 4, 24, depth=2, heads=2), 24)
+        method: Method = IbotMethod(body, config) if isinstance(config, Ibot) else Dinov2Method(body, config)
     else:
         method = build_method(config, SmallResNet((8, 16)), 0, Own(), (3, 32, 32))
     for name, p in method.student.named_parameters():

@@ -98,3 +98,22 @@ def test_a_backbone_that_takes_one_size_only_is_refused_before_the_run() -> None
     )
     with pytest.raises(ConfigError, match="takes views of side 32, but not of side 16"):
         fresh_method(run, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_blocks_are_dropped_more_and_more_or_all_alike(even: bool) -> None:
+    backbone = build_backbone(DinoViT("micro", 32, 8, drop_path=0.3, even_drop=even))
+    parts = [(block.drop_path1, block.drop_path2) for block in backbone.body.blocks]
+    chances = [getattr(part, "drop_prob", 0.0) for both in parts for part in both]  # the first of those that rise is 0
+    assert chances == [0.3] * 12 if even else chances == pytest.approx([0.3 * (k // 2) / 5 for k in range(12)])
+    teacher = make_teacher(Encoder(backbone, torch.nn.Identity()))
+    assert not any(part.drop_prob for part in teacher.modules() if isinstance(part, DropPath))
+
+
+def test_gains_of_blocks_start_where_they_are_told_to() -> None:
+    body, plain = (build_backbone(DinoViT("micro", 32, 8, layer_scale=gain)).body for gain in (1e-3, 0.0))
+    gains = [value for name, value in body.named_parameters() if name.endswith("gamma")]
+    assert len(gains) == 12 and all(torch.equal(gain, torch.full((96,), 1e-3)) for gain in gains)
+    assert not any(name.endswith("gamma") for name, _ in plain.named_parameters())
+    with pytest.raises(ValueError, match=r"backbone.layer_scale is -1.0; it must be 0 \(none\) or positive"):
+        DinoViT(layer_scale=-1.0)

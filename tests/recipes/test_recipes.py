@@ -15,6 +15,7 @@ from resmom.methodconfig import groups_of, queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.nnclr import NNCLR
@@ -245,6 +246,42 @@ IBOT_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswith
     ),
     "train.epochs": 800,
 }
+DINOV2_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswith(".scale")} | {
+    **{f"policy.views.{v}.scale": (0.32, 1.0) if v < 2 else (0.05, 0.32) for v in range(10)},
+    "method": Dinov2(
+        hidden=2048,
+        out=256,
+        prototypes=65536,
+        patch_prototypes=0,
+        gains=True,
+        centring="mean",
+        centre_momentum=0.9,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        warmup_temperature=0.04,
+        temperature_epochs=60,
+        class_weight=1.0,
+        patch_weight=1.0,
+        koleo=0.1,
+        frozen_epochs=2.0,
+        masks=Masks(ratio=0.3, spread=0.2, share=0.5, aspect=(0.3, 1 / 0.3), smallest=4),
+    ),
+    "backbone": DinoViT("large", image=224, patch=16, drop_path=0.3, even_drop=True, layer_scale=1e-5),
+    "optim": AdamW(
+        lr=0.004 * 2**0.5 / 8,
+        weight_decay=0.04,
+        betas=(0.9, 0.999),
+        decay_tokens=True,
+        final_decay=0.4,
+        layer_decay=0.9,
+        patch_rate=0.2,
+    ),
+    "ema.momentum": 0.992,
+    "train.epochs": 200,
+    "train.batch": 2048,
+    "train.warmup_epochs": 20,
+    "train.clip_each": False,
+}
 COCO_MOCO = R50 | {
     "train.epochs": 800,
     "train.batch": 256,
@@ -260,6 +297,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
     "dino_cifar10_r18": CIFAR_DINO | {"policy.mean": CIFAR10[0], "policy.std": CIFAR10[1]},
     "dino_imagenet_vits": DINO_VIT,
     "ibot_imagenet_vits": IBOT_VIT,
+    "dinov2_imagenet_vitl": DINOV2_VIT,
     "mocov3_imagenet_r50": R50,
     "mocov3_imagenet_r50_300ep": R50
     | {"train.epochs": 300, "optim": Lars(lr=0.3, weight_decay=1e-6, momentum=0.9, trust=0.001, form="mocov3")},
@@ -410,6 +448,7 @@ def test_every_recipe_builds_at_full_size(name: str) -> None:
         method = build_method(run.method, run.backbone, 0, Own(), (3, 32, 32))
     width = {ResNet(18): 512, ResNet(50): 2048, MoCoViT("small"): 384, MoCoViT("base"): 768}
     width |= {DinoViT("small", drop_path=0.1): 384}
+    width |= {DinoViT("large", drop_path=0.3, even_drop=True, layer_scale=1e-5): 1024}
     weights = {key: tuple(value.shape) for key, value in method.student.named_parameters()}
     body = replace(run.backbone, stem="imagenet", zero_init_residual=False) if isinstance(run.backbone, ResNet) else run
     if name.removesuffix(TWIN) in PUBLISHED:

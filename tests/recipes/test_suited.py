@@ -12,6 +12,7 @@ from resmom.methodconfig import METHODS, MethodConfig, queue_of, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -66,7 +67,8 @@ def test_heads_beside_a_small_network_are_small(name: str) -> None:
     run = derived(PHOTOS, METHODS[name]())
     method = build_method(run.method, run.backbone, 0, Own(), (3, 64, 64))
     weights = sum(p.numel() for p in method.student.parameters())
-    assert weights < (1_100_000 if name != "ibot" else 2_500_000)  # its transformer alone has .7 million
+    transformer = METHODS[name].traits.patches  # which alone has .7 million
+    assert weights < (2_500_000 if transformer else 1_100_000)
 
 
 def test_the_published_heads_stay_beside_large_networks() -> None:
@@ -118,6 +120,18 @@ def test_ibot_gets_a_transformer() -> None:
     assert derived(replace(PHOTOS, backbone=asked), Ibot()).backbone == asked
 
 
+def test_dinov2_gets_a_transformer_and_prototypes_for_the_images() -> None:
+    run = derived(PHOTOS, Dinov2())
+    assert run.backbone == DinoViT("micro", patch=8, image=64) and isinstance(run.optim, AdamW)
+    made = run.method
+    assert isinstance(made, Dinov2) and made.prototypes == made.patch_prototypes == 512
+    assert (made.teacher_temperature, made.temperature_epochs) == (0.04, 0)
+    large = derived(replace(PHOTOS, gpu=True, images=1_281_167), Dinov2(), steps=400 * 5004).method
+    assert large == Dinov2()
+    few = derived(replace(PHOTOS, gpu=True, images=50_000), Dinov2(patch_prototypes=0), steps=100 * 195).method
+    assert isinstance(few, Dinov2) and (few.prototypes, few.patch_prototypes) == (4096, 0)
+
+
 @pytest.mark.parametrize("method", [BarlowTwins(), VICReg()])
 def test_losses_of_another_size_have_lars(method: MethodConfig) -> None:
     run = derived(PHOTOS, method)
@@ -148,7 +162,7 @@ def test_an_arm_of_a_derived_run_is_what_would_be_derived_with_that_method(name:
     gives the run that was."""
     first = derived(PHOTOS)
     arm = changed(first, {"method": name}, images=PHOTOS.images)
-    if name == "ibot":
+    if METHODS[name].traits.patches:
         with pytest.raises(ConfigError, match="needs a Vision Transformer"):
             check(arm)  # an arm has a transformer only if it names one
         return

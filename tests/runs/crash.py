@@ -13,6 +13,7 @@ from resmom.config import Log, Run
 from resmom.evaluate.online import Online
 from resmom.losses.residual import Residual
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, SmallResNet
@@ -78,6 +79,15 @@ def ibot_run() -> Run:
         backbone=DinoViT("tiny", image=16, patch=4, drop_path=0.2),
         train=replace(run.train, epochs=3),
     )
+
+
+def dinov2_run() -> Run:
+    """As `ibot_run`, with both kinds of targets' parts that are remembered, and rates by layer."""
+    run = ibot_run()
+    method = Dinov2(8, 4, 12, 10, centring="mean", temperature_epochs=3, patch_pairs=True, local_pairs=True)
+    optim = AdamW(lr=0.01, weight_decay=0.04, final_decay=0.4, layer_decay=0.9, patch_rate=0.2)
+    backbone = DinoViT("tiny", image=16, patch=4, drop_path=0.2, even_drop=True, layer_scale=0.1)
+    return replace(run, method=method, optim=optim, backbone=backbone)
 
 
 def stopped_before_the_first_step(out: Path) -> None:

@@ -37,7 +37,7 @@ from resmom.runs.measuring.evaluate import labelled
 from resmom.runs.pretrain import pretrain, resume
 from tests import forked
 from tests.data.test_folder import draw
-from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, start, write_images
+from tests.runs.crash import QUIET, dino_run, dinov2_run, ibot_run, small_run, start, write_images
 
 KILLS = int(os.environ.get("RESMOM_KILLS", "20"))
 TIMES = ("images_per_second", "waited_seconds", "elapsed_seconds", "processor_seconds")
@@ -173,11 +173,12 @@ def test_memory_schedules_and_local_views_resume_bitwise(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_transformers")
-def test_masks_and_two_centres_resume_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("run", [ibot_run(), dinov2_run()], ids=["ibot", "dinov2"])
+def test_masks_and_two_centres_resume_bitwise(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of an epoch; resumed with another number of threads that make batches."""
     data = write_images(tmp_path / "images.npz")
-    pretrain(ibot_run(), str(data), tmp_path / "whole", QUIET)
-    assert stop_at(7, ibot_run(), data, tmp_path / "run", monkeypatch).step == 7
+    pretrain(run, str(data), tmp_path / "whole", QUIET)
+    assert stop_at(7, run, data, tmp_path / "run", monkeypatch).step == 7
     kept = load_checkpoint(RunDir(tmp_path / "run").last)["state"]["memory"]
     assert kept["centre"].any() and kept["patch_centre"].any()
     resume(tmp_path / "run", replace(QUIET, workers=3))

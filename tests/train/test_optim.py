@@ -12,8 +12,10 @@ from torch import nn
 
 from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.losses.residual import Residual
-from resmom.nets.backbones import MoCoViT, build_backbone
+from resmom.nets.backbones import Backbone, MoCoViT, build_backbone
+from resmom.nets.encoder import PatchEncoder
 from resmom.nets.teacher import Ema
+from resmom.nets.vit import ViTBody
 from resmom.train.optim import Adam, AdamW, Lars, Sgd, Steady, build_optimizer, parameter_groups, set_decay, set_rate
 from resmom.train.plan import Plan, Train, learning_rate, plan, residual_weight, scaled
 from resmom.train.state import State, load_state, state_dict
@@ -259,3 +261,43 @@ def test_each_gradient_is_clipped_by_itself() -> None:
     clip_each(given, 1.0)
     torch.testing.assert_close(given[0], short)
     torch.testing.assert_close(given[1], long / 5)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_layers_and_patches_have_their_share_of_the_rate(gated: bool) -> None:
+    """By hand for two blocks: .5^3 before them (a fifth of that for patches), .5^2, .5, then 1 for norm and heads."""
+    student = toy.method("dinov2").student
+    config = AdamW(weight_decay=0.1, decay_tokens=True, layer_decay=0.5, patch_rate=0.2)
+    body = ViTBody(4, 1, 12, depth=2, heads=2)
+    network = PatchEncoder(Backbone(body, 12), student.projector, student.prototypes)
+    optimizer = build_optimizer(config, network, gated=gated)
+    set_rate(optimizer, 0.8)
+    names = {id(p): name for name, p in network.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates.keys() == dict(network.named_parameters()).keys()
+    for name, rate in rates.items():
+        level = 0 if name == "mask_token" or name.endswith(("pos_embed", "cls_token")) or "patch_embed" in name else 3
+        level = int(name.split(".")[3]) + 1 if ".blocks." in name else level
+        share = 0.2 if "patch_embed" in name else 1.0
+        assert rate == pytest.approx(0.8 * share * 0.5 ** (3 - level)), name
+    decayed = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {name for name, p in network.named_parameters() if p.ndim > 1}
+
+
+def test_without_layer_decay_groups_are_as_they_were() -> None:
+    student = toy.method("dinov2").student
+    groups = build_optimizer(AdamW(), student, gated=False).param_groups
+    assert len(groups) == 2 and not any("scale" in group for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_decay": 0.0}, "optim.layer_decay is 0.0; it must be above 0 and at most 1"),
+        ({"layer_decay": 1.1}, "optim.layer_decay is 1.1; it must be above 0 and at most 1"),
+        ({"patch_rate": -0.1}, "optim.patch_rate is -0.1; it must be 0"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(change: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AdamW(**change)

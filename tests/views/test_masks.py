@@ -22,13 +22,13 @@ ALWAYS = Masks(share=1.0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", [(14, 14), (4, 4), (6, 9), (2, 3), (1, 1)])
-@pytest.mark.parametrize("masks", [Masks(), Masks(0.5, 0.5, 1.0)])
+@pytest.mark.parametrize("masks", [Masks(), Masks(0.5, 0.5, 1.0), Masks(smallest=4)])
 def test_masks_are_the_loops_of_the_papers(masks: Masks, grid: tuple[int, int]) -> None:
     found = draw_masks(masks, 3, 2, INDEX, 1, grid).numpy()
     numbers = uniforms(3, 2, INDEX, STREAM + 1, 8000)
     plain = (masks.ratio, masks.spread, masks.share, math.log(masks.aspect[1]))
     for image in INDEX[:150]:
-        expected = oracle.block_mask(numbers[image].tolist(), *grid, plain)
+        expected = oracle.block_mask(numbers[image].tolist(), *grid, plain, masks.smallest)
         assert np.array_equal(found[image], expected), image
 
 
@@ -90,7 +90,15 @@ def test_masks_do_not_follow_the_views() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"ratio": 0.1}, {"ratio": 0.9}, {"spread": -0.1}, {"spread": math.nan}, {"share": 1.1}, {"aspect": (2.0, 1.0)}],
+    [
+        {"ratio": 0.1},
+        {"ratio": 0.9},
+        {"spread": -0.1},
+        {"spread": math.nan},
+        {"share": 1.1},
+        {"aspect": (2.0, 1.0)},
+        {"smallest": -1},
+    ],
 )
 def test_impossible_masks_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"Masks.*{next(iter(change))}"):

@@ -43,6 +43,8 @@ CANDIDATES: tuple[BackboneConfig, ...] = (
 """Networks without patches that a file of others may be of."""
 _DINOV2 = {(384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 """DINOv2's sizes by width and blocks, as timm calls them."""
+_SCALE = 1e-5
+"""Where gains of blocks start that a file of others has (DINOv2's); its weights replace them."""
 
 
 def recognise(path: str) -> BackboneConfig:
@@ -77,9 +79,7 @@ def recognise(path: str) -> BackboneConfig:
 def _transformers(found: FiledViT) -> tuple[BackboneConfig, ...]:
     """What a Vision Transformer of these shapes may be."""
     shape = found.width, found.depth
-    if found.scaled:
-        if found.patch != 14 or shape not in _DINOV2:
-            return ()
+    if found.scaled and found.patch == 14 and shape in _DINOV2:
         registers = f"_reg{found.registers}" if found.registers else ""
         return (Timm(f"vit_{_DINOV2[shape]}_patch14{registers}_dinov2", found.image),)
     kind, sizes = ("vit", MOCO_VIT) if found.fixed else ("dino-vit", VIT)
@@ -90,7 +90,10 @@ def _cut(name: str, found: FiledViT) -> BackboneConfig:
     """The backbone of that name, a transformer for the image and patches of a file where the name leaves them open."""
     asked = backbone_named(name)
     match asked:
-        case MoCoViT() | DinoViT():
+        case DinoViT():
+            gains = _SCALE if found.scaled else 0.0
+            return replace(asked, image=found.image, patch=found.patch, layer_scale=gains)
+        case MoCoViT():
             return replace(asked, image=found.image, patch=found.patch)
         case Timm() if (cut := cut_of(asked)) is not None and cut[1] == found.patch:
             return with_image(asked, found.image)

@@ -91,7 +91,14 @@ def test_the_options_ask_for_that_backbone(
 @pytest.mark.usefixtures("small_transformers")
 @pytest.mark.parametrize(
     "config",
-    [DinoViT("tiny", 40, 8), MoCoViT("tiny", 32, 8), ResNet(18), ResNet(18, "small"), DinoViT("micro", 64, 16)],
+    [
+        DinoViT("tiny", 40, 8),
+        MoCoViT("tiny", 32, 8),
+        ResNet(18),
+        ResNet(18, "small"),
+        DinoViT("micro", 64, 16),
+        DinoViT("tiny", 32, 8, layer_scale=1e-5),
+    ],
 )
 def test_a_file_of_others_is_recognised_by_its_shapes(tmp_path: Path, config: BackboneConfig) -> None:
     path = str(tmp_path / "w.pth")
