@@ -29,7 +29,7 @@ class Arguments:
     network: Which = "both"
     site: Site = "h"
     """h, the representation, is what other tools want; z the projection, p the student's prediction, logits the
-    similarities to the prototypes of DINO and iBOT."""
+    similarities to the prototypes of DINO, iBOT and DINOv2."""
     layer: str = H
     """In place of h the features of another layer and pooling, by the names that `resmom evaluate --sweep` prints, as
     in 'stage3, mean'; chosen: of the network, the checkpoint and the layer that `resmom evaluate RUN --all` chose."""

@@ -39,8 +39,8 @@ class Residual:
     weight: float = 0.0
     """Factor of the term in the total loss; not comparable across methods, whose losses differ in scale."""
     site: Site = "p"
-    """Where the student is read: p (needs a predictor), z or h; DINO and iBOT, which have no predictor, also at logits,
-    the similarities to their prototypes. The teacher is read at z for p."""
+    """Where the student is read: p (needs a predictor), z or h; of DINO, iBOT and DINOv2, without a predictor, also
+    logits, the similarities to their prototypes. The teacher is read at z for p."""
     pairing: Literal["same", "cross"] = "same"
     """`same` view is the method; `cross` is a control, the same attraction to the teacher on the other view."""
     distance: Distance = "cosine"
