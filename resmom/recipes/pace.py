@@ -16,6 +16,8 @@ from resmom.train.optim import AdamW, OptimConfig, Sgd
 
 LEAST_BATCH = 32
 """A smaller batch has too few negatives: where memory does not hold this one, its graph is cut."""
+LEAST_TIMES, MOST_TIMES = 20.0, 800.0
+"""How often a derived run sees each image, on average."""
 MEASURES = 20
 """Checkpoints and measurements of health over a run, where they are cheap beside it."""
 
@@ -62,12 +64,15 @@ def steps_for(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
     if limits.steps:
         return limits.steps, "what fits into the given time at the speed measured just now"
     seen = 20_000_000 if facts.gpu else 1_000_000
-    passes = min(800.0, max(seen / facts.images, 20.0))
-    steps = max(500, math.ceil(passes * facts.images / batch))
+    times = min(MOST_TIMES, max(seen / facts.images, LEAST_TIMES))
+    steps = max(500, math.ceil(times * facts.images / batch))
     if facts.init:
         return max(500, steps // 4), "a quarter of a run from random weights: the encoder knows much already"
-    if passes == 800.0:
-        return steps, "800 passes at most: beyond that a small set is only learnt by heart"
+    if times == MOST_TIMES:
+        # The passes that are told of the run are epochs, each of whole batches: more than these where images are over.
+        less = "; a pass leaves out those that fill no batch" if facts.images % batch else ""
+        often = f"each image is seen {MOST_TIMES:.0f} times on average, and no more{less}"
+        return steps, f"{often}: beyond that a small set is only learnt by heart"
     return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
 
 

@@ -285,6 +285,17 @@ def test_the_length_in_images_seen(images: int, gpu: bool, passes: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("images", "passes", "leaves_out"),
+    [(70, 875, True), (1_000, 893, True), (1_024, 800, False)],  # 70: batches of 32, so that an epoch has 64 of them
+)
+def test_the_most_passes_are_told_as_they_are_counted(images: int, passes: int, leaves_out: bool) -> None:
+    told = choice(replace(PHOTOS, images=images), "train.steps")
+    assert f"({passes} passes over the images)" in told.value and "800 times on average" in told.reason
+    assert "passes at most" not in told.reason, "of epochs there are more, where one leaves images out"
+    assert ("a pass leaves out" in told.reason) == leaves_out
+
+
+@pytest.mark.parametrize(
     ("backbone", "random", "started"),
     [
         (None, Sgd(lr=0.3, weight_decay=1e-4), None),
