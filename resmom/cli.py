@@ -61,7 +61,9 @@ def main() -> None:
         print(f"resmom {VERSION}")
         sys.exit(0)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no text, as standard error has it
+        # As standard error has it: names of files that are no text are printed, and each line is written at once, so
+        # that lines of both keep their order in one file.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     verb = arguments[0]
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from resmom import cli, dist
-from resmom.commands import tell_end
+from resmom.commands import report as commands_report
+from resmom.commands import say, tell_end
 from resmom.config import from_json
+from resmom.errors import UserError
 from resmom.nets.backbones import MoCoViT
 from resmom.recipes import RECIPES, names
 from resmom.runs.interrupt import Finished
@@ -52,6 +54,28 @@ def test_help_names_all_verbs_withruntorch() -> None:
     assert "status 0" in told.stdout and "heavy []" in told.stdout
     for verb in cli.VERBS:
         assert f"\n  {verb} " in told.stdout
+
+
+def test_lines_of_results_and_of_messages_keep_their_order_in_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `> log 2>&1`: standard output to a file is written in large blocks by default, standard error at once."""
+
+    def verb(arguments: list[str]) -> int:
+        print("a result")
+        say("a message")
+        print("another result")
+        raise UserError("the end")
+
+    monkeypatch.setattr(commands_report, "main", verb)
+    monkeypatch.setattr(sys, "argv", ["resmom", "report"])
+    log = tmp_path / "log"
+    with log.open("a") as out, log.open("a", buffering=1) as err, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        patched.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit):
+            cli.main()
+    assert log.read_text() == "a result\na message\nanother result\nresmom report: the end\n"
 
 
 def test_no_verb_is_a_wish_for_help(call: Call) -> None:

@@ -62,7 +62,8 @@ def ema_by_length(steps: int) -> tuple[Ema, str]:
     else:
         bound = "at least" if life > hundredth else "at most"
         share = f"{bound} so many, where a hundredth of the run is {hundredth:,.0f}"
-    return Ema(momentum_of(life), 1.0), f"a half-life of {life:.0f} steps: {share}"
+    told = "less than a step" if life < 1 else f"{life:.0f} step{'' if round(life) == 1 else 's'}"
+    return Ema(momentum_of(life), 1.0), f"a half-life of {told}: {share}"
 
 
 def momentum_of(half_life_steps: float) -> float:

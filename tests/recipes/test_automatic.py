@@ -338,6 +338,11 @@ def test_known_half_lives() -> None:
     assert half_life(1.0) == math.inf
 
 
+@pytest.mark.parametrize(("steps", "told"), [(1, "less than a step"), (9, "less than a step"), (10, "1 step")])
+def test_a_half_life_is_told_of_the_shortest_runs_too(steps: int, told: str) -> None:
+    assert ema_by_length(steps)[1] == f"a half-life of {told}: a tenth of so short a run"
+
+
 @pytest.mark.parametrize(
     ("steps", "life"), [(60, 6), (200, 20), (2_000, 20), (7_813, 78.13), (70_000, 700), (500_000, 700)]
 )
