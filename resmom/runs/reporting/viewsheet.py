@@ -16,6 +16,7 @@ from resmom.config import Run, to_json
 from resmom.data.open import open_data
 from resmom.data.source import Data, Source
 from resmom.export import record
+from resmom.recipes.automatic import LEAST_IMAGES
 from resmom.report.sheet import Box, Pixels, Shown, require_place, write_sheet
 from resmom.runs.channels import require_channels
 from resmom.runs.device import default_device
@@ -67,7 +68,14 @@ def view_sheet(asked: Asked, data: str | Data, out: Path, machine: Machine) -> S
     words = tuple(f"{name}: {text}" for name, text in rows)
     if dist.rank() == 0:
         write_sheet(out, _shown(run, opened.train, index, epochs), words)
-    return Sheet(out, run, tuple(index.tolist()), epochs, words)
+    return Sheet(out, run, tuple(index.tolist()), epochs, (*words, *_lacking(asked, len(opened.train))))
+
+
+def _lacking(asked: Asked, images: int) -> tuple[str, ...]:
+    """That so few images are enough to be looked at alone, in words. A recipe is judged by its batch when it begins."""
+    if asked.base is not None or images >= LEAST_IMAGES:
+        return ()
+    return (f"attention: of so few images no run is made, which needs at least {LEAST_IMAGES}",)
 
 
 def _shown(run: Run, source: Source, index: NDArray[np.int64], epochs: int) -> list[Shown]:

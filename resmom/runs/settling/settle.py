@@ -13,7 +13,7 @@ from resmom.config import Run
 from resmom.configcheck import check
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
-from resmom.recipes.automatic import Choice, automatic
+from resmom.recipes.automatic import LEAST_IMAGES, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
 from resmom.recipes.pace import MEASURES
 from resmom.runs.settling.budget import (
@@ -123,11 +123,17 @@ def settle(
 
 
 def untried(asked: Asked, data: Data, device: torch.device, own: Own) -> Run:
-    """The run with the views that it would have. Batch, length and measurements, which rest on a trial, may change."""
+    """The run with the views that it would have. Batch, length and measurements, which rest on a trial, may change.
+
+    So may they where there are too few images to train on: no view depends on their number.
+    """
     base = base_of(asked)
-    run = (
-        asked.change(base) if base is not None else offered(_facts(asked, data, device, own), Limits(), asked.change)[1]
-    )
+    if base is not None:
+        run = asked.change(base)
+    else:
+        facts = _facts(asked, data, device, own)
+        enough = replace(facts, images=max(facts.images, LEAST_IMAGES))
+        run = offered(enough, Limits(), asked.change)[1]
     check(run)
     return run
 

@@ -108,6 +108,26 @@ def test_with_a_dry_run_both_are_told(data: Path, capsys: pytest.CaptureFixture[
     assert Path("v.png").exists() and not Path("run").exists()
 
 
+@pytest.mark.parametrize(("images", "rows"), [(1, 1), (4, 4), (63, 6)])
+def test_few_images_are_drawn_as_many_as_there_are(
+    images: int, rows: int, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are looked at before one collects more; a run without a recipe needs 64."""
+    few = Path("few.npz")
+    np.savez(few, train_images=np.random.default_rng(0).integers(0, 256, (images, 16, 16, 3), dtype=np.uint8))
+    assert main(["--data", str(few), "--views", "few.png", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["views"]
+    assert found["images"] == sorted(found["images"]) and len(found["images"]) == rows
+    assert "needs at least 64" in found["said"][-1]
+    with Image.open("few.png") as opened:
+        assert opened.height > TOP + rows * (CELL + GAP)
+    enough = write_images(Path("enough.npz"), n=64)
+    assert main(["--data", str(enough), "--views", "v.png", "--device", "cpu"]) == 0
+    assert "needs at least" not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=f"{images} images are too few"):
+        main(["--data", str(few), "--views", "few.png", "--dry-run", "--out", "run", "--device", "cpu"])
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels_are_drawn_in_grey(channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, channels), dtype=np.uint8)
