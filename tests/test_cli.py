@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,34 @@ class TestData:
         assert status == 0 and "passed over: pictures of formats that are not read (1 .dng)" in out
         status, _, err = call("data", "check", "")
         assert status == 2 and "the name of the data is empty" in err
+
+    def test_threads_are_as_many_as_are_asked_for(
+        self, call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that decode, and torch's: on a shared machine all other cores are left alone."""
+        asked: list[int | None] = []
+
+        class Pool(ThreadPoolExecutor):
+            def __init__(self, workers: int | None = None) -> None:
+                asked.append(workers)
+                super().__init__(workers)
+
+        monkeypatch.setattr("resmom.data.files.ThreadPoolExecutor", Pool)
+        monkeypatch.setattr("torch.set_num_threads", lambda number: asked.append(-number))
+        assert call("data", "check", folder, "--threads", "3")[0] == 1
+        assert asked[0] == -3 and asked[-1] == 3
+        asked.clear()
+        call("data", "check", folder)
+        assert set(asked) == {None}
+        monkeypatch.setattr("resmom.commands.data.pack", lambda *given: asked.append(given[4]) or 1 / 0)
+        monkeypatch.setattr("resmom.commands.data.workers_here", lambda: 7)
+        for options, expected in (([], 7), (["--workers", "2"], 2)):
+            with pytest.raises(ZeroDivisionError):
+                call("data", "pack", folder, "--out", tmp_path / "p", "--threads", "5", *options)
+            assert asked[-2:] == [-5, expected]
+        assert "threads is -1" in call("data", "check", folder, "--threads", "-1")[2]
+        call("export", tmp_path / "no-run", "--threads", "6")
+        assert asked[-1] == -6
 
     @pytest.mark.slow
     def test_pack_and_train(self, call: Call, folder: Path, tmp_path: Path) -> None:

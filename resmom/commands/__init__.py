@@ -120,6 +120,11 @@ def set_process(machine: Machine) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def set_threads(threads: int) -> None:
+    """The same for a command that trains nothing: only the CPU threads of one operation are the user's choice."""
+    set_process(Machine(threads=threads, keep_memory=False))
+
+
 def tell_end(finished: Finished, as_json: bool) -> int:
     """Say how a run ended, once of several processes, and leave their group; return the exit status: 0, or 128 + the
     signal that stopped it."""

@@ -8,29 +8,33 @@ from typing import Annotated
 
 import tyro
 
-from resmom.commands import parse, print_json, say
-from resmom.data.check import Checked, Peculiar, check
+from resmom.commands import parse, print_json, say, set_threads
+from resmom.data.check import MOST_NAMES, Checked, Peculiar, check
 from resmom.data.loader import workers_here
 from resmom.data.packing import Packing, pack
 from resmom.data.peculiar import Kind
 from resmom.errors import UserError
-from resmom.runs.machine import silence_libtiff
 
-USAGE = """usage: resmom data check PATH [--json]
-       resmom data pack PATH --out DIR [--side 256] [--quality 95] [--workers N] [--json]
+USAGE = """usage: resmom data check PATH [--threads N] [--json]
+       resmom data pack PATH --out DIR [--side 256] [--quality 95] [--workers N] [--threads N] [--json]
 
 check: read every image, and say how many there are, of which sizes and classes, which are read in part only (pages,
-channels) or use few grey levels, and which cannot be read and why.
+channels) or use few grey levels, and which cannot be read and why. --json names all of them.
 pack: put the images of a folder into few large files, reduced to a shorter side; DIR is then used as --data.
 """
+
+EXAMPLES = 3
+"""Names of each kind in the words."""
 
 
 @dataclass(frozen=True)
 class Check:
     path: tyro.conf.Positional[str]
     """A folder of images, a pack, an .npz file, or cifar10, cifar100, stl10."""
+    threads: int = 0
+    """Threads that decode; 0: as many as pay."""
     json: bool = False
-    """Print the result as JSON."""
+    """Print the result as JSON, with the names of all images that something is said of."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Pack:
     quality: int = 95
     """Of the JPEGs that are made."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    """Threads; 0: one per core."""
+    """Threads that decode; 0: one per core, or as --threads says."""
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -54,11 +60,11 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    silence_libtiff()
     match arguments[0]:
         case "check":
             a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
-            found = check(a.path)
+            set_threads(a.threads)
+            found = check(a.path, a.threads)
             if a.json:
                 print_json([dataclasses.asdict(split) for split in found])
             else:
@@ -70,6 +76,7 @@ def main(arguments: list[str]) -> int:
             return int(any(split.damaged for split in found))
         case "pack":
             b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")
+            set_threads(b.threads)
             try:
                 made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), say)
             except KeyboardInterrupt:
@@ -99,6 +106,8 @@ def _words(split: Checked) -> str:
     else:
         lines.append("  no labels")
     lines += [f"  {_peculiar(each)}" for each in split.peculiar]
+    if any(each.images > EXAMPLES for each in split.peculiar):
+        lines.append(f"  (--json names all of them{_at_most(split)})")
     lines.append(f"  {len(split.damaged)} cannot be read" + (":" if split.damaged else ""))
     lines += [f"    {name!a}: {reason}" for name, reason in split.damaged]
     return "\n".join(lines)
@@ -123,7 +132,12 @@ _PECULIAR: dict[Kind, tuple[str, str]] = {
 def _peculiar(found: Peculiar) -> str:
     what, remedy = _PECULIAR[found.kind]
     have = "1 image has" if found.images == 1 else f"{found.images} images have"
-    return f"{have} {what}, such as {found.example!a}{remedy}"
+    return f"{have} {what}, such as {', '.join(map(ascii, found.names[:EXAMPLES]))}{remedy}"
+
+
+def _at_most(split: Checked) -> str:
+    """The end of a sentence on all names, where some are too many."""
+    return f", of a kind {MOST_NAMES} at most" if any(each.images > MOST_NAMES for each in split.peculiar) else ""
 
 
 def _packed(made: Packing) -> str:

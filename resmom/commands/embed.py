@@ -5,12 +5,11 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, set_process
+from resmom.commands import Flat, parse, print_json, set_threads
 from resmom.errors import UserError
 from resmom.evaluate.layers import H
 from resmom.runs.alone.instead import Instead, require_alone, require_one
 from resmom.runs.exporting.embed import Embedded, embed, embed_alone, require_fresh
-from resmom.runs.machine import Machine
 from resmom.types import Site
 from resmom.which import Which
 
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> int:
     """Write the file, and say what is in it."""
     a = parse(Arguments, arguments, "resmom embed", ABOUT)
     require_one(a.run, a.weights)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     if a.run is not None:
         found = embed(a.run, a.out, a.data, a.network, a.site, a.device, image_size=a.image_size, layer=a.layer)
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json, say, set_process
+from resmom.commands import Flat, parse, print_json, say, set_threads
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import UserError
@@ -18,7 +18,6 @@ from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import RunDir, find_run
 from resmom.runs.alone.bare import Bare
 from resmom.runs.alone.instead import Instead, require_alone, require_one
-from resmom.runs.machine import Machine
 from resmom.runs.measuring.against import evaluate_against, opponents
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import PROTOCOLS, Asked, Protocol, refuse_unused
@@ -105,7 +104,7 @@ def main(arguments: list[str]) -> int:
     if a.all:
         return _keep(a)
     asked = _asked(a, PROTOCOLS)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     assert a.run is not None
     data: str | Data | None = a.data
     if others := _opponents(a, asked):  # the same images for all of them
@@ -164,7 +163,7 @@ def _alone(a: Arguments) -> int:
     if a.data is None:
         raise UserError("--data is missing: labelled images to measure these weights on (a RUN knows its own)")
     asked = _asked(a, ALONE)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     found, others = a.weights.found(a.image_size, a.device), _opponents(a, asked)
     data = open_data(a.data)
     rows = evaluate_alone(found, data, asked, a.out)
@@ -229,7 +228,7 @@ def _keep(a: Arguments) -> int:
             "--all chooses at the side of the run's views: leave --image-size out, and measure the network that it "
             "names at another size in another call"
         )
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     assert a.run is not None
     kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
     status = 0 if kept.written else 1

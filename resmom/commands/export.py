@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from resmom.commands import Flat, parse, print_json
+from resmom.commands import Flat, parse, print_json, set_threads
 from resmom.errors import UserError
 from resmom.export.use import Form
 from resmom.runs.alone.instead import Instead, require_alone, require_one
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
     """Write the files, and print where they are."""
     a = parse(Arguments, arguments, "resmom export", ABOUT)
     require_one(a.run, a.weights)
+    set_threads(a.threads)
     if a.to == "tensorboard":
         return _events(a)
     if a.run is None:

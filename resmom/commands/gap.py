@@ -5,9 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json, set_process
+from resmom.commands import parse, print_json, set_threads
 from resmom.rundir import find_run
-from resmom.runs.machine import Machine
 from resmom.runs.measuring.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
 
 ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
@@ -37,7 +36,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a table per checkpoint as soon as it is there."""
     a = parse(Arguments, arguments, "resmom gap", ABOUT)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     if a.json:
         measured = gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy).checkpoints
         print_json({"checkpoints": [found.plain() for found in measured]})

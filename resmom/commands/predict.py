@@ -6,8 +6,7 @@ from typing import Literal
 
 import tyro
 
-from resmom.commands import parse, print_json, say, set_process
-from resmom.runs.machine import Machine
+from resmom.commands import parse, print_json, say, set_threads
 from resmom.runs.predicting.predict import Predicted, predict
 
 ABOUT = "What was trained, on images without labels: boxes, masks, or classes, written to files."
@@ -39,7 +38,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the predictions, and say what is in them."""
     a = parse(Arguments, arguments, "resmom predict", ABOUT)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     found = predict(a.trained, a.data, a.out, a.network, a.threshold, a.draw, a.device, say)
     if a.json:
         print_json(found.plain())

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from resmom.commands import parse, print_json, say, set_process
+from resmom.commands import parse, print_json, say, set_threads
 from resmom.errors import UserError
-from resmom.runs.machine import Machine
 from resmom.runs.reporting.report import report
 from resmom.runs.reporting.watch import EVERY, watch
 
@@ -37,7 +36,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
-    set_process(Machine(threads=a.threads, keep_memory=False))
+    set_threads(a.threads)
     if a.every != EVERY and not a.watch:
         raise UserError("--every has no effect without --watch")
     written = watch(a.runs, a.out, a.every, a.images, say) if a.watch else report(a.runs, a.out, a.images, say)

@@ -19,14 +19,17 @@ from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
 from resmom.data.peculiar import KINDS, Kind, has_few_levels, is_wide, left_out
 from resmom.data.source import Source, Subset, decoded
 
+MOST_NAMES = 10_000
+"""Of one kind that are named: all, but where every image of a large data set is of it."""
+
 
 @dataclass(frozen=True)
 class Peculiar:
-    """How many images of a split are peculiar in one way, and the name of the first of them."""
+    """How many images of a split are peculiar in one way, and their names, of the first `MOST_NAMES`."""
 
     kind: Kind
     images: int
-    example: str
+    names: list[str]
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,16 @@ class Checked:
     """Of what can be read, in the order of `KINDS`."""
 
 
-def check(spec: str | Path) -> list[Checked]:
-    """Decode every image that a run would read, and compare all checksums of the packs that they lie in.
+def check(spec: str | Path, threads: int = 0) -> list[Checked]:
+    """Decode every image that a run would read, by so many threads (0: as many as pay), and compare all checksums of
+    the packs that they lie in.
 
     Raises DataError where the data cannot be opened.
     """
     data = open_data(spec, ram_limit=0)
     place = Path(taken_apart(str(spec))[0]).expanduser()
     splits = data.splits
-    seen = {name: _decode_all(source) for name, source in splits.items()}
+    seen = {name: _decode_all(source, threads) for name, source in splits.items()}
     found: list[Checked] = []
     for name, source in splits.items():
         damaged = seen[name].damaged
@@ -105,7 +109,7 @@ def _checked(name: str, source: Source, damaged: list[tuple[str, str]], seen: _S
     return Checked(*counted, labels_from=labels_from if named else "", first_classes=named, peculiar=seen.peculiar)
 
 
-def _decode_all(source: Source) -> _Seen:
+def _decode_all(source: Source, threads: int) -> _Seen:
     """Decode all images of a source, and look at what comes: at the values of some pixels of each, and at what Pillow
     has read of its file anyway."""
     decode, names = _decoder(source), source.names()
@@ -118,10 +122,14 @@ def _decode_all(source: Source) -> _Seen:
         for kind in _kinds(at, decode):
             found[kind].append(at)
 
-    failed = in_threads(one, len(source))
+    failed = in_threads(one, len(source), threads)
     return _Seen(
         [(names[at], reason) for at, reason in failed.items()],
-        tuple(Peculiar(kind, len(places), names[min(places)]) for kind, places in found.items() if places),
+        tuple(
+            Peculiar(kind, len(places), [names[at] for at in sorted(places)[:MOST_NAMES]])
+            for kind, places in found.items()
+            if places
+        ),
     )
 
 

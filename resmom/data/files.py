@@ -229,8 +229,9 @@ class FileSource(Source):
         return f"{what} ({shown}). Check that {self._store.where} is complete and that you may read it"
 
 
-def in_threads(task: Callable[[int], None], n: int) -> dict[int, str]:
-    """Do task(0) … task(n - 1) by as many threads as pay; the reason of every one that ended in `UnreadableImage`."""
+def in_threads(task: Callable[[int], None], n: int, threads: int = 0) -> dict[int, str]:
+    """Do task(0) … task(n - 1) by so many threads (0: as many as pay); the reason of every one that ended in
+    `UnreadableImage`."""
 
     def some(start: int) -> dict[int, str]:
         failed = {}
@@ -241,6 +242,6 @@ def in_threads(task: Callable[[int], None], n: int) -> dict[int, str]:
                 failed[at] = error.reason
         return failed
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads or None) as pool:
         found = [failed for failed in pool.map(some, range(0, n, _CHUNK)) if failed]
     return {at: reason for failed in found for at, reason in failed.items()}

@@ -131,15 +131,15 @@ def odd(tmp_path: Path) -> Path:
 
 
 EXPECTED = {
-    "pages": (2, "a.tif"),
-    "channels": (1, "bands.tif"),
-    "transparent": (1, "alpha.png"),
-    "few_levels_wide": (1, "twelve.png"),
-    "few_levels": (2, "bands.tif"),
+    "pages": (2, ["a.tif", "b.gif"]),
+    "channels": (1, ["bands.tif"]),
+    "transparent": (1, ["alpha.png"]),
+    "few_levels_wide": (1, ["twelve.png"]),
+    "few_levels": (2, ["bands.tif", "dim.jpg"]),
 }
 
 
-def test_each_kind_is_counted_with_its_first_image(odd: Path, tmp_path: Path) -> None:
+def test_each_kind_is_counted_with_the_names(odd: Path, tmp_path: Path) -> None:
     (found,) = check(odd)
     assert found.peculiar == tuple(Peculiar(kind, *EXPECTED[kind]) for kind in KINDS)
     assert [name for name, _ in found.damaged] == ["float.tif"] and found.images == 9
@@ -167,17 +167,37 @@ def test_the_command_says_what_each_kind_means(odd: Path, call: Call) -> None:
     status, out, err = call("data", "check", odd)
     assert status == 1 and err == ""  # for the image that cannot be read
     for words in (
-        "2 images have further pages or frames, of which the first alone is read, such as 'a.tif'\n",
+        "2 images have further pages or frames, of which the first alone is read, such as 'a.tif', 'b.gif'\n",
         "1 image has further channels, of which the first three are read, or one of grey, such as 'bands.tif'\n",
         "1 image has an alpha channel that is not opaque: what is seen through is white, such as 'alpha.png'\n",
         "1 image has more than 8 bits a value, but few of the 256 grey levels that are read, such as 'twelve.png'; ",
-        "2 images have few of the 256 grey levels, such as 'bands.tif'; where their originals have more bits, stretch",
+        "2 images have few of the 256 grey levels, such as 'bands.tif', 'dim.jpg'; where their originals have more",
     ):
         assert f"  {words}" in out
     (odd / "float.tif").unlink()
     status, out, _ = call("data", "check", odd, "--json")
     (found,) = json.loads(out)
-    assert status == 0 and found["peculiar"][0] == {"kind": "pages", "images": 2, "example": "a.tif"}
+    assert status == 0 and found["peculiar"][0] == {"kind": "pages", "images": 2, "names": ["a.tif", "b.gif"]}
+    assert "--json" not in call("data", "check", odd)[1], "all are named already"
+
+
+def test_of_many_images_three_are_named_and_how_to_get_all(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        Image.fromarray(pixels(4, seed=number)).save(tmp_path / f"{number}.png")
+    out = call("data", "check", tmp_path)[1]
+    assert "5 images have an alpha channel" in out and "such as '0.png', '1.png', '2.png'\n" in out
+    assert "'3.png'" not in out and "(--json names all of them)\n" in out
+    (found,) = json.loads(call("data", "check", tmp_path, "--json")[1])
+    assert found["peculiar"] == [
+        {"kind": "transparent", "images": 5, "names": [f"{number}.png" for number in range(5)]}
+    ]
+    for module in ("resmom.data.check", "resmom.commands.data"):
+        monkeypatch.setattr(f"{module}.MOST_NAMES", 4)
+    (found,) = json.loads(call("data", "check", tmp_path, "--json")[1])
+    assert (found["peculiar"][0]["images"], len(found["peculiar"][0]["names"])) == (5, 4)
+    assert "(--json names all of them, of a kind 4 at most)\n" in call("data", "check", tmp_path)[1]
 
 
 def test_classes_are_named_with_where_they_are_from(tmp_path: Path, call: Call) -> None:
