@@ -39,6 +39,8 @@ class Arguments:
     image_size: int | None = None
     """Of weights without a run: the side of their images in pixels, for the card and for ONNX files of one size; by
     default as their file says, or as is usual."""
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
     json: bool = False
     """Print the result as JSON."""
 

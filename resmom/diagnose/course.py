@@ -34,6 +34,10 @@ LOSS_ABOVE_CHANCE = 1.2
 """Times its chance level that a loss may be above it; predictions at random are up to 1.1 times."""
 LOSS_ABOVE_START = 1.1
 """And times the loss of the first step, which at low temperatures lies above chance itself."""
+FORGOTTEN = 0.01
+"""Start share of a teacher from which on a loss that rises has lost something. Before, its targets change more than the
+student: those of a network that hardly tells images apart are easily met, and less so as it learns. DINO's loss fell to
+half of its chance level and rose again in the first 100 to 300 steps of runs that are healthy."""
 LOST = 0.5
 """Share of what the loss had gained on its chance level that may be lost again."""
 GAINED = 0.05
