@@ -35,9 +35,9 @@ LOSS_ABOVE_CHANCE = 1.2
 LOSS_ABOVE_START = 1.1
 """And times the loss of the first step, which at low temperatures lies above chance itself."""
 FORGOTTEN = 0.01
-"""Start share of a teacher from which on a loss that rises has lost something. Before, its targets change more than the
-student: those of a network that hardly tells images apart are easily met, and less so as it learns. DINO's loss fell to
-half of its chance level and rose again in the first 100 to 300 steps of runs that are healthy."""
+"""Start share of a teacher from which on a loss that rises has lost something. Before, a loss falls and rises with the
+targets: those of a network that tells no images apart are easily met, and less easily as it learns to. DINO's was down
+to half of its chance level and came back within the first 100 steps of healthy runs."""
 LOST = 0.5
 """Share of what the loss had gained on its chance level that may be lost again."""
 GAINED = 0.05
@@ -160,21 +160,34 @@ def _loss_rose(seen: Lines) -> str | None:
         return f"the method's loss has risen from {first:.4g} to {loss:.4g}{by_chance}."
     if chance is None:
         return None
-    best = _best(_told_apart(known(seen.train, "loss/method"), chance), recent_count(len(seen.train)))
+    best = _best(_gains(seen.train, chance), recent_count(len(seen.train)))
     if best is not None and chance - best > GAINED * chance and chance - loss < LOST * (chance - best):
         return f"the method's loss was down to {best:.4g} and is back at {loss:.4g}; knowing nothing is {chance:.4g}."
     return None
 
 
-def _told_apart(losses: list[float], chance: float) -> list[float]:
-    """The losses by which a gain is told.
+def _gains(train: Sequence[Line], chance: float) -> list[float]:
+    """The losses by which a gain is told: those that are known once the teacher has forgotten its start.
 
     A queue of random vectors is told apart from keys at once; the loss begins far below chance and rises while keys
     replace them. Such a loss counts from its highest value on.
     """
-    if losses and chance - losses[0] > GAINED * chance:
-        return losses[losses.index(max(losses)) :]
-    return losses
+    losses = [number(line, "loss/method") for line in train]
+    all_known = [loss for loss in losses if loss is not None]
+    from_queue = bool(all_known) and chance - all_known[0] > GAINED * chance
+    start = max(losses.index(max(all_known)) if from_queue else 0, _forgotten(train))
+    return [loss for loss in losses[start:] if loss is not None]
+
+
+def _forgotten(train: Sequence[Line]) -> int:
+    """The place of the first line in which the teacher has forgotten its start; of the first line without a teacher."""
+    share, before = 1.0, 0
+    for place, line in enumerate(train):
+        momentum, now = number(line, "momentum") or 0.0, step_of(line)
+        share, before = share * min(max(momentum, 0.0), 1.0) ** max(0, now - before), now
+        if share < FORGOTTEN:
+            return place
+    return len(train)
 
 
 def _best(values: list[float], count: int) -> float | None:
