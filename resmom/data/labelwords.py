@@ -22,7 +22,8 @@ _LONG = 40
 def missing_among(words: Sequence[str]) -> Counter[str]:
     """The words among labels that mean that there is none, other than the empty one, and how often each is there.
 
-    `none` is one where all else are numbers: it is no number of a class. `-` is one unless `+` is there, too.
+    `none` is one where all else are whole numbers, negative ones too: it is no number of a class. `-` is one unless `+`
+    is there, too.
 
     Raises ValueError, with `none` as it is written there, where that may be a class.
     """
@@ -30,7 +31,7 @@ def missing_among(words: Sequence[str]) -> Counter[str]:
     missing = _MISSING - ({"-"} if "+" in found else set())
     classes = found.keys() - missing - _UNCERTAIN - {""}
     uncertain = [word for word in sorted(_UNCERTAIN) if word in found]
-    if uncertain and not _are_numbers(classes):
+    if uncertain and not _are_numbers(word.removeprefix("-") for word in classes):
         raise ValueError(uncertain[0])
     return Counter({word: count for word, count in found.items() if word in missing | _UNCERTAIN})
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from resmom.data.source import DataError
 
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
+"""What a column is called, in upper or lower case; where none is, spaces, hyphens and underscores do not count either,
+as in File Name."""
 LABELS = ("label", "class", "class_name", "category", "target")
 SPLITS = ("split", "set", "subset")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -64,7 +66,7 @@ def _has_heading(text: str) -> bool:
     to .txt. No image is called so."""
     _, text = _declared(text)
     cells = _headings(text).values()
-    return any(set(PATHS) & set(names) and set(LABELS + SPLITS) & set(names) for names in cells)
+    return any(_places(names, PATHS) and _places(names, LABELS + SPLITS) for names in cells)
 
 
 def _headings(text: str) -> dict[str, list[str]]:
@@ -76,7 +78,7 @@ def _headings(text: str) -> dict[str, list[str]]:
         except csv.Error:
             continue
         if len(cells) > 1:
-            found[separator] = [name.strip().lower() for name in cells]
+            found[separator] = [name.strip() for name in cells]
     return found
 
 
@@ -99,7 +101,7 @@ def _separator(file: Path, text: str) -> str:
     seen = _headings(text)
     if len(seen) < 2:
         return next(iter(seen), _USUAL.get(file.suffix.lower(), ","))
-    named = [separator for separator, names in seen.items() if set(PATHS) & set(names)]
+    named = [separator for separator, names in seen.items() if _places(names, PATHS)]
     if len(named) != 1:
         words = " and ".join(_SEPARATORS[separator] for separator in seen)
         raise DataError(
@@ -142,8 +144,18 @@ def _table(file: Path, text: str) -> Listed:
     return Listed(found, "" if label is None else f"the column {heading[label]} of {file.name}")
 
 
+def _places(heading: list[str], names: tuple[str, ...]) -> list[int]:
+    """The columns that have one of these names, as it is; if none has, those that are written in another way."""
+    exact = [at for at, name in enumerate(heading) if name.lower() in names]
+    return exact or [at for at, name in enumerate(heading) if _bare(name) in map(_bare, names)]
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
 def _column(file: Path, heading: list[str], names: tuple[str, ...]) -> int | None:
-    found = [at for at, name in enumerate(heading) if name.lower() in names]
+    found = _places(heading, names)
     if len(found) > 1:
         raise DataError(
             f"the first line of {file} has several columns that could be meant: "

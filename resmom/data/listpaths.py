@@ -2,7 +2,8 @@
 
 import stat
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from resmom.data.folder import files_below
@@ -19,9 +20,19 @@ def _expanded(path: str) -> str:
         return path
 
 
-def placed(file: Path, lines: list[Line]) -> tuple[list[Line], str]:
-    """The lines with paths that lead to the images, each in one way of writing it, and what was found in other places
-    than written, in a sentence.
+@dataclass(frozen=True)
+class Placed:
+    """Lines with paths that lead to the images, as far as these are there, each in one way of writing it."""
+
+    lines: list[Line]
+    found_below: str
+    """What was found in other places than written, in a sentence."""
+    called: dict[str, str]
+    """Of paths that lead nowhere, but for upper and lower case: the one file that each may mean."""
+
+
+def placed(file: Path, lines: list[Line]) -> Placed:
+    """Where the images of a list lie.
 
     A name without a folder that is not in the list's own folder may be that of a file in any folder below it. What is
     nowhere keeps its path: it is an unreadable file. The folders are gone through only where a name is missing.
@@ -30,11 +41,11 @@ def placed(file: Path, lines: list[Line]) -> tuple[list[Line], str]:
     """
     alone = {line.path for line in lines if "/" not in line.path}  # as written: not ./a.png
     lines = [replace(line, path=_expanded(line.path)) for line in lines]
-    missing = {line.path for line in lines if not _there(file, line) and line.path in alone}
-    if not missing:
-        return lines, ""
+    nowhere = [line.path for line in lines if not _there(file, line)]
+    missing = alone.intersection(nowhere)
+    below = files_below(file.parent, skip_locked=True) if missing else []
     places: dict[str, list[str]] = {}
-    for place in files_below(file.parent, skip_locked=True):
+    for place in below:
         if "/" in place and (name := PurePosixPath(place).name) in missing:
             places.setdefault(name, []).append(place)
     if several := [line for line in lines if len(places.get(line.path, [])) > 1]:
@@ -45,13 +56,63 @@ def placed(file: Path, lines: list[Line]) -> tuple[list[Line], str]:
             f"{second}{more}; write paths from the folder of the list"
         )
     found = [replace(line, path=places[line.path][0]) if line.path in places else line for line in lines]
+    called = _called(file.parent, [path for path in nowhere if path not in places], below)
     if not places:
-        return found, ""
+        return Placed(found, "", called)
     name, (place, *_) = next(iter(places.items()))
-    return found, (
+    words = (
         f"paths: {len(places)} of {len(lines)} are names without folders, found in folders below the list's, such as "
         f"{shown(name)} in {shown(str(PurePosixPath(place).parent))}/"
     )
+    return Placed(found, words, called)
+
+
+def _called(root: Path, nowhere: list[str], below: list[str]) -> dict[str, str]:
+    """See `Placed.called`. `below`: the files below the list's folder, where names alone are looked for, too."""
+    names, entries = _by_lower(below), dict[str, dict[str, list[str]]]()
+
+    def inside(folder: str, name: str) -> list[str]:
+        if name == "..":
+            return [name]
+        if folder not in entries:
+            entries[folder] = _by_lower(_entries(root / folder))
+        return entries[folder].get(name.casefold(), [])
+
+    called = {}
+    for path in nowhere:
+        start = PurePosixPath(path).anchor
+        there = [start]
+        for part in PurePosixPath(path).relative_to(start).parts:
+            there = [str(PurePosixPath(folder) / name) for folder in there for name in inside(folder, part)]
+        there = there or ([] if "/" in path else names.get(path.casefold(), []))
+        if len(there) == 1 and (root / there[0]).is_file():
+            called[path] = there[0]
+    return called
+
+
+def called_words(called: Mapping[str, str]) -> str:
+    """`Placed.called`, of one path or more, in a sentence."""
+    path, there = next(iter(called.items()))
+    lost = (
+        f"{shown(path)} is no file" if len(called) == 1 else f"{len(called)} paths are no files, such as {shown(path)}"
+    )
+    return f"{lost}, but {shown(there)} is one; write upper and lower case as the files have it"
+
+
+def _by_lower(paths: list[str]) -> dict[str, list[str]]:
+    """Paths by their names without regard to case."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(PurePosixPath(path).name.casefold(), []).append(path)
+    return found
+
+
+def _entries(folder: Path) -> list[str]:
+    """The names in a folder; none where it is no folder, or may not be listed."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return []
 
 
 def _there(file: Path, line: Line) -> bool:

@@ -1,7 +1,7 @@
 """Images named in a text file: a path on each line, or a table with columns of paths, labels and splits."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from resmom.data.byfolder import TEST_NAMES, left_out_words, preferred, source_n
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
-from resmom.data.listpaths import placed, require_once
+from resmom.data.listpaths import called_words, placed, require_once
 from resmom.data.source import Data, DataError
 from resmom.data.store import Files
 
@@ -34,9 +34,11 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
     and where there is no image for training or none is readable.
     """
     listed, unlabelled = _without_missing(file, read_list(file))
-    lines, found_below = placed(file, listed.lines)
+    there = placed(file, listed.lines)
+    lines = there.lines
     require_once(file, lines)
-    notes = tuple(filter(None, (unlabelled, found_below)))
+    lost = f"paths: {called_words(there.called)}" if there.called else ""
+    notes = tuple(filter(None, (unlabelled, there.found_below, lost)))
     parts = _parts(file, lines)
     classes = classes_among([line.label for line in parts["train"]])
     # Where no training image has a class, nothing contradicts those of the others.
@@ -50,7 +52,7 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
         try:
             return FileSource(name, store, labels, classes, ram_limit)
         except DataError as error:
-            if not (hint := _misread(file, own)):
+            if not (hint := _misread(file, own, there.called)):
                 raise
             raise DataError(f"{error}. {hint}") from error
 
@@ -88,8 +90,13 @@ def _without_missing(file: Path, listed: Listed) -> tuple[Listed, str]:
     return replace(listed, lines=lines), "; ".join(notes)
 
 
-def _misread(file: Path, lines: list[Line]) -> str:
-    """What a list looks like of which no path leads to an image, in words: as other tools write them, or not ours."""
+def _misread(file: Path, lines: list[Line], called: Mapping[str, str]) -> str:
+    """What a list looks like of which no path leads to an image, in words: as other tools write them, or not ours.
+
+    `called`: see `Placed`.
+    """
+    if own := {line.path: called[line.path] for line in lines if line.path in called}:
+        return called_words(own)
     path = lines[0].path
 
     def is_file(name: str) -> bool:

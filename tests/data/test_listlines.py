@@ -56,6 +56,22 @@ def test_separators_that_cannot_be_told_apart_are_named(photos: Path, heading: s
         open_data(photos / "t.csv")
 
 
+@pytest.mark.parametrize("name", ["File Name", "file-name", "FILE  PATH", "Image Path", "imagepath", "filePath"])
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_columns_are_known_however_their_names_are_written(photos: Path, name: str, suffix: str) -> None:
+    (photos / f"t.{suffix}").write_text(f"No.,{name},Class Name\n1,a.png,dog\n2,b.png,cat\n")
+    data = open_data(photos / f"t.{suffix}")
+    assert data.train.names() == ["a.png", "b.png"] and data.train.classes == ("cat", "dog")
+
+
+def test_a_name_as_it_is_counts_before_one_in_another_way_of_writing(photos: Path) -> None:
+    (photos / "t.csv").write_text("File Name,path,class\nx,a.png,dog\n")
+    assert open_data(photos / "t.csv").train.names() == ["a.png"]
+    (photos / "t.csv").write_text("File Name,Image Path\nx,a.png\n")
+    with pytest.raises(DataError, match="several columns that could be meant: File Name, Image Path"):
+        open_data(photos / "t.csv")
+
+
 def test_a_text_of_paths_is_no_table(photos: Path) -> None:
     """Its first line is an image, also where that is called as a column is."""
     plant(photos, "file, image.png")
@@ -101,6 +117,14 @@ def test_none_is_no_label_among_numbers_and_else_asked_about(photos: Path, word:
         open_data(listed(photos, "scratch", word, "", word))
 
 
+def test_none_is_no_label_beside_a_negative_number_too(photos: Path) -> None:
+    """That one may be a class, as any number, which is said."""
+    data = open_data(listed(photos, "0", "-1", "none", "1"))
+    assert data.train.classes == ("-1", "0", "1") and labels(data.train) == [1, 0, -1, 2]
+    (note,) = data.notes
+    assert "'none' (1) in the column label of t.tsv means no label" in note and "-1 is a class" in note
+
+
 def test_labels_that_are_all_none(photos: Path) -> None:
     data = open_data(listed(photos, "none", "NA"))
     assert data.train.labels is None and data.train.classes == () and len(data.notes) == 1
@@ -127,6 +151,27 @@ def test_names_without_folders_are_found_below(photos: Path) -> None:
     (note,) = data.notes
     assert note.startswith("paths: 2 of 4 are names without folders, found in folders below")
     assert "such as x.png in p1/" in note or "such as z.png in p2/deep/" in note
+
+
+def test_files_that_are_called_otherwise_by_case_alone_are_named(photos: Path) -> None:
+    """They are not read: on another machine they would not be there."""
+    (photos / "t.txt").write_text(f"A.png\nP1/Y.PNG\nX.PNG\nnowhere.png\n../{photos.name}/B.png\n")
+    with pytest.raises(DataError, match=r"4 paths are no files, such as A\.png, but a\.png is one; write upper and"):
+        open_data(photos / "t.txt")
+    (photos / "t.txt").write_text("b.png\nP1/Y.PNG\n")
+    data = open_data(photos / "t.txt")
+    assert data.train.names() == ["b.png"] and [name for name, _ in data.train.unreadable] == ["P1/Y.PNG"]
+    assert data.notes == (
+        "paths: P1/Y.PNG is no file, but p1/y.png is one; write upper and lower case as the files have it",
+    )
+    (photos / "t.txt").write_text(f"b.png\n{photos}/A.PNG\nZ.png\n")
+    assert f"2 paths are no files, such as {photos}/A.PNG"[:60] in open_data(photos / "t.txt").notes[0]
+
+
+def test_of_several_files_that_differ_by_case_none_is_named(photos: Path) -> None:
+    plant(photos, "A.png")
+    (photos / "t.txt").write_text("b.png\na.PNG\nP1\n")
+    assert open_data(photos / "t.txt").notes == ()
 
 
 def test_a_file_beside_the_list_counts_before_those_below(photos: Path) -> None:
