@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-_RANGE = "its pixels are {}, whose range is not known; scale them to 8 or 16 bits (docs/data.md)"
+FLOATS, WIDE, SIGNED = "floating-point numbers", "integers beyond 16 bits", "signed integers"
+"""Pixels of which nobody knows which one is white."""
 
 
 class UnreadableImage(Exception):
@@ -15,6 +16,11 @@ class UnreadableImage(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def range_unknown(pixels: str) -> str:
+    """Why such pixels are not read."""
+    return f"its pixels are {pixels}, whose range is not known; scale them to 8 or 16 bits (docs/data.md)"
 
 
 def rgb_of(image: Image.Image) -> Image.Image:
@@ -88,12 +94,12 @@ def _wide_bits(image: Image.Image) -> int:
 def _require_known_range(image: Image.Image) -> None:
     """Raise UnreadableImage for numbers of which nobody knows which one is white."""
     if image.mode == "F":
-        raise UnreadableImage(_RANGE.format("floating-point numbers"))
+        raise UnreadableImage(range_unknown(FLOATS))
     if image.mode.startswith("I") and _wide_bits(image) > 16:
-        raise UnreadableImage(_RANGE.format("integers beyond 16 bits"))
+        raise UnreadableImage(range_unknown(WIDE))
     # Also of 8 bits, which Pillow takes for unsigned ones.
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(339, (1,))[0] == 2:
-        raise UnreadableImage(_RANGE.format("signed integers"))
+        raise UnreadableImage(range_unknown(SIGNED))
 
 
 def is_map(image: Image.Image) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, TiffImagePlugin
 
-from resmom.data.rgb import UnreadableImage
+from resmom.data.rgb import FLOATS, SIGNED, WIDE, UnreadableImage, range_unknown
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The first bytes of a TIFF, and with + of a BigTIFF."""
@@ -23,7 +23,7 @@ _HEAD = 4
 _MOST_TAGS, _MOST_VALUES, _MOST_PAGES = 4096, 64, 64
 """Of a directory, of a tag, and of the pages that are looked at."""
 
-_KINDS = {2: "signed integers", 3: "floating-point numbers", 5: "complex integers", 6: "complex numbers"}
+_KINDS = {5: "complex integers", 6: "complex numbers"}
 _COMPRESSIONS = {
     **{5: "LZW", 6: "JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate"},
     **{34925: "LZMA", 50000: "Zstandard", 50001: "WebP"},
@@ -63,7 +63,19 @@ def why_not_read(file: Path | BytesIO) -> str:
     whole = all(tags.get(tag, (0,))[0] for tag in (_WIDTH, _HEIGHT)) and (_STRIPS in tags or _TILES in tags)
     if not whole:
         return "it is a TIFF that is damaged or cut short: it does not say where its pixels are, and how many"
+    if unknown := _without_range(tags):
+        return range_unknown(unknown)
     return f"it is a TIFF of a kind that is not read ({_described(tags)}); {_remedy(tags)}"
+
+
+def _without_range(tags: Tags) -> str:
+    """What its pixels are where nobody knows their range, in the words and the order of `rgb_of`; empty for others."""
+    kind, bits = max(tags.get(_KIND, (1,))), max(tags.get(_BITS, (1,)))
+    if kind == 3:
+        return FLOATS
+    if kind in (1, 2) and bits > 16:
+        return WIDE
+    return SIGNED if kind == 2 else ""
 
 
 def why_not_unpacked(file: Path | BytesIO) -> str:
@@ -155,7 +167,7 @@ def _remedy(tags: Tags) -> str:
     (samples, *_), bits = tags.get(_SAMPLES, (1,)), max(tags.get(_BITS, (1,)))
     if tags.get(_COMPRESSION, (1,))[0] not in TiffImagePlugin.COMPRESSION_INFO:
         return _REPACK
-    if max(tags.get(_KIND, (1,))) in (2, 3) or bits > 16:
+    if bits > 16:  # complex numbers
         return "scale it to unsigned integers of 8 bits, or one channel to 16 (docs/data.md)"
     if samples > 3 or samples == 2:
         return (

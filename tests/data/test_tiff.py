@@ -60,16 +60,6 @@ def why(content: bytes, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "channels", "words", "remedy"),
     [
-        (
-            "f8",
-            1,
-            "1 channel of 64-bit floating-point numbers, uncompressed",
-            "scale it to unsigned integers of 8 bits, or one channel to 16",
-        ),
-        ("f2", 1, "1 channel of 16-bit floating-point numbers", "scale it"),
-        ("f4", 3, "3 channels of 32-bit floating-point numbers", "scale it"),
-        ("u8", 1, "1 channel of 64-bit integers", "scale it"),
-        ("i8", 1, "1 channel of 64-bit signed integers", "scale it"),
         ("c8", 1, "1 channel of 64-bit complex numbers", "scale it"),
         ("u2", 2, "2 channels of 16-bit integers", "save up to three of its channels as RGB of 8 bits"),
         ("u2", 5, "5 channels of 16-bit integers", "give all of them in Python as a uint8 array N x H x W x C"),
@@ -80,6 +70,25 @@ def test_what_pillow_does_not_know_is_told_by_its_tags(
 ) -> None:
     reason = why(tiff(kind, channels, order, big), tmp_path)
     assert reason.startswith(f"it is a TIFF of a kind that is not read ({words}") and remedy in reason
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [(("f2", "f4", "f8"), "floating-point numbers"), (("i1", "i2"), "signed integers"),
+     (("u4", "i4", "u8", "i8"), "integers beyond 16 bits")],
+)  # fmt: skip
+def test_pixels_without_a_range_are_told_in_one_sentence(
+    tmp_path: Path, kinds: tuple[str, ...], words: str, channels: int
+) -> None:
+    """Whether Pillow knows their kind, as it does one channel of 32-bit numbers, or not."""
+    for kind in kinds:
+        (tmp_path / "x.tif").write_bytes(tiff(kind, channels))
+        with pytest.raises(UnreadableImage) as caught:
+            decode(tmp_path / "x.tif")
+        assert caught.value.reason == (
+            f"its pixels are {words}, whose range is not known; scale them to 8 or 16 bits (docs/data.md)"
+        )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +122,7 @@ def test_more_channels_than_pillow_counts_are_not_logged(tmp_path: Path, capfd: 
 def test_whatever_is_cut_off_a_tiff_it_is_unreadable_in_words(big: bool) -> None:
     whole = tiff("f8", big=big)
     for length in range(4, len(whole)):
-        with pytest.raises(UnreadableImage, match="it is a TIFF"):
+        with pytest.raises(UnreadableImage, match="it is a TIFF|range is not known"):
             decode(io.BytesIO(whole[:length]))
 
 
