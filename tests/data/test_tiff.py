@@ -122,7 +122,7 @@ def test_more_channels_than_pillow_counts_are_not_logged(tmp_path: Path, capfd: 
 def test_whatever_is_cut_off_a_tiff_it_is_unreadable_in_words(big: bool) -> None:
     whole = tiff("f8", big=big)
     for length in range(4, len(whole)):
-        with pytest.raises(UnreadableImage, match="it is a TIFF|range is not known"):
+        with pytest.raises(UnreadableImage, match=r"it is a TIFF|range is not known"):
             decode(io.BytesIO(whole[:length]))
 
 

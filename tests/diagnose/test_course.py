@@ -49,8 +49,8 @@ def test_a_gain_that_is_lost(best: float, now: float, told: list[str]) -> None:
 @pytest.mark.parametrize(
     ("momentum", "told"),
     [
-        (0.99, []),  # a hundredth of the start is left after 459 steps
-        (0.9, DIVERGING),  # after 44
+        (0.99, []),  # a five-hundredth of the start is left after 618 steps
+        (0.9, DIVERGING),  # after 59
         (None, DIVERGING),  # there is no teacher
     ],
 )
