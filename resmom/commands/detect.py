@@ -46,6 +46,6 @@ DETECT = Tuned(
     resume=detect_resume,
     evaluate=detect_evaluate,
     say=_say,
-    unfit=" (of which all but timm:NAME can become detectors)",
+    unfit=", of which all but timm:NAME can become detectors",
 )
 main = DETECT.main

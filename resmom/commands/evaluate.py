@@ -40,6 +40,9 @@ class Arguments:
     against: tuple[str, ...] = ()
     """Other weights to measure on the same images by the same protocols: files, or timm:NAME. They are printed; with
     --init and --out they are kept, too."""
+    against_backbone: tuple[str, ...] = ()
+    """What --against has the weights of, one name for each in the same order, where they are none of the common
+    backbones; auto for those that are."""
     data: str | None = None
     """Labelled images: a folder, an .npz file or a name; the run's own data by default."""
     network: Which = "both"
@@ -116,7 +119,7 @@ def main(arguments: list[str]) -> int:
 
 def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
     """The weights of --against, before anything is measured, with what was found or assumed of them."""
-    found = opponents(a.against, asked, a.image_size, a.device)
+    found = opponents(a.against, a.against_backbone, asked, a.image_size, a.device)
     for called, weights in found.items():
         for sentence in weights.told:
             say(f"{called}: {sentence}")

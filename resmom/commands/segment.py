@@ -36,5 +36,6 @@ SEGMENT = Tuned(
     resume=segment_resume,
     evaluate=segment_evaluate,
     say=_say,
+    unfit=", of which patch_linear takes all, the other recipes the first four",
 )
 main = SEGMENT.main

@@ -14,7 +14,7 @@ from resmom.runs.environment import threads_of
 from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.finetuned.tuning import Measured
 from resmom.runs.machine import Machine
-from resmom.runs.origin import Origin
+from resmom.runs.origin import OPTIONS, Origin
 from resmom.runs.settling.recognise import by_name, recognise
 from resmom.which import Which
 
@@ -46,7 +46,7 @@ class Tuned:
     say: Callable[[list[Measured]], None]
     """Print one result or more."""
     unfit: str = ""
-    """What the refusal of an unknown backbone says besides."""
+    """What refusals say behind a list of all backbones: which of them it can be done with."""
 
     @property
     def usage(self) -> str:
@@ -97,7 +97,9 @@ recipes: {", ".join(self.recipes)}
                 by_name(a.backbone)
         except ValueError as error:
             raise UserError(f"{error}{self.unfit}") from error
-        body = by_name(a.backbone, a.init) if a.backbone else recognise(a.init) if a.init and a.run is None else None
+        body = by_name(a.backbone, a.init) if a.backbone else None
+        if not a.backbone and a.init and a.run is None:
+            body = recognise(a.init, replace(OPTIONS, unfit=self.unfit))
         set_process(a.machine)
         warmup, steps = getattr(a.settings, "warmup_steps", 0), a.settings.steps
         if warmup >= steps and not a.machine.quiet:

@@ -19,6 +19,28 @@ TEACHERS = frozenset({"ema", "k", "key", "momentum", "target", "teacher"})
 
 
 @dataclass(frozen=True)
+class OptionNames:
+    """What the options are called by which the reader of a refusal names a file and a backbone. By default a run's."""
+
+    init: str = "init"
+    backbone: str = "--backbone"
+    stem: str = "--backbone.stem"
+    """Empty where no option chooses the stem of a ResNet."""
+    settings: bool = True
+    """Whether the settings of a backbone, and the size of a run's views, have options too."""
+    unfit: str = ""
+    """What is said of the backbones behind a list of them."""
+
+    @property
+    def choice(self) -> str:
+        """The option with the names that it takes."""
+        return f"{self.backbone} ({BACKBONES}{self.unfit})"
+
+
+OF_A_RUN = OptionNames()
+
+
+@dataclass(frozen=True)
 class Fit:
     """How a file's tensors under `prefix` compare with a backbone's: file's name by own name, and the differences."""
 
@@ -42,16 +64,23 @@ def _speaks_of(prefix: str) -> Network:
     return "student" if TEACHERS.isdisjoint(prefix.replace("_", ".").split(".")) else "teacher"
 
 
-def nothing(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+def nothing(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], options: OptionNames) -> str:
     """That nothing in a file is named like a tensor of the backbone."""
     return (
         f"{path} holds {len(weights)} tensors, none of them named like one of this backbone's. Names there: "
         f"{_some(weights)}. Names here: {_some(own)}. "
-        + (refused(weights) or f"Choose the backbone that the file was made with: --backbone ({BACKBONES})")
+        + (refused(weights) or f"Choose the backbone that the file was made with: {options.choice}")
     )
 
 
-def refusal(path: Path, fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], whose: str = "") -> str:
+def refusal(
+    path: Path,
+    fit: Fit,
+    own: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    whose: str = "",
+    options: OptionNames = OF_A_RUN,
+) -> str:
     """How a file does not fit, and what to change. `whose`: who names its tensors so, where they were renamed."""
     parts = []
     if fit.misshaped:
@@ -67,45 +96,50 @@ def refusal(path: Path, fit: Fit, own: Mapping[str, Tensor], weights: Mapping[st
     looked = [f"looked under '{fit.prefix}'"] if fit.prefix else []
     looked += [f"its names are those of {whose}, and stand here as timm has them"] if whose else []
     where = f" ({'; '.join(looked)})" if looked else ""
-    remedy = refused(weights) or _advice(fit, own, weights)
+    remedy = refused(weights) or _advice(fit, own, weights, options)
     return f"{path} does not fit this backbone{where}: " + ". ".join(parts) + ". " + remedy
 
 
-def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], options: OptionNames) -> str:
     """What to change, as far as names and shapes tell."""
     name = fit.misshaped[0] if fit.misshaped else ""
     there, here = (weights[fit.found[name]], own[name]) if name else (torch.empty(0), torch.empty(0))
     another = fit.missing or fit.unknown or there.shape[:1] != here.shape[:1]  # no stem would make it fit
-    if name == "conv1.weight" and not another and there.shape[2:] != here.shape[2:]:
+    if name == "conv1.weight" and options.stem and not another and there.shape[2:] != here.shape[2:]:
         if there.shape[-1] == 7:
-            return "The file's first convolution is 7x7: use --backbone.stem imagenet (and views of 64 pixels or more)"
+            return f"The file's first convolution is 7x7: use {options.stem} imagenet (and views of 64 pixels or more)"
         if there.shape[-1] == 3:
-            return "The file's first convolution is 3x3: use --backbone.stem small, or small_pad2 or small_pool"
+            return f"The file's first convolution is 3x3: use {options.stem} small, or small_pad2 or small_pool"
     if any(other.endswith(".ls1.gamma") for other in fit.unknown):
         return (
             "Blocks in the file scale what they add, as DINOv2's do: use timm's network of that kind, such as "
-            "--backbone timm:vit_small_patch14_dinov2 (with registers timm:vit_small_patch14_reg4_dinov2)"
+            f"{options.backbone} timm:vit_small_patch14_dinov2 (with registers timm:vit_small_patch14_reg4_dinov2)"
         )
     if name == POSITIONS and there.ndim == 3:
-        return _of_positions(there, here, weights.get(fit.found.get("patch_embed.proj.weight", "")))
+        return _of_positions(there, here, weights.get(fit.found.get("patch_embed.proj.weight", "")), options)
     if "relative_position" in name:
         return "Its relative positions are of one size of image, and are not resampled: use that of the file"
     if "patch_embed" in name and there.shape[0] == here.shape[0]:
-        return (
-            f"The file's patches have side {there.shape[-1]}, and patches are not resampled: set --backbone.patch "
-            f"{there.shape[-1]} (or the timm name that has them), and an --image-size that is a multiple of it"
-        )
+        way = f"name timm's network that has them, {options.backbone} timm:NAME"
+        if options.settings:
+            way = (
+                f"set --backbone.patch {there.shape[-1]} (or the timm name that has them), and an --image-size that is "
+                "a multiple of it"
+            )
+        return f"The file's patches have side {there.shape[-1]}, and patches are not resampled: {way}"
     if not name and all(_is_deeper(other, fit.prefix) for other in (*fit.missing, *fit.unknown)):
-        return "The two have different numbers of layers: set --backbone.depth, .blocks or .name to those of the file"
+        way = "set --backbone.depth, .blocks or .name to those of the file"
+        return f"The two have different numbers of layers: {way if options.settings else f'choose {options.choice}'}"
     if fit.unknown and not fit.missing and not name:
-        return "If these tensors are not part of the network, save the file without them; else choose its --backbone"
-    return (
-        f"Choose the backbone that the file was made with: --backbone ({BACKBONES}), and --backbone.depth, .widths, "
-        ".blocks, .size, .channels or .name"
-    )
+        return (
+            "If these tensors are not part of the network, save the file without them; else choose its "
+            f"{options.backbone}"
+        )
+    settings = ", and --backbone.depth, .widths, .blocks, .size, .channels or .name" if options.settings else ""
+    return f"Choose the backbone that the file was made with: {options.choice}{settings}"
 
 
-def _of_positions(there: Tensor, here: Tensor, patches: Tensor | None) -> str:
+def _of_positions(there: Tensor, here: Tensor, patches: Tensor | None, options: OptionNames) -> str:
     """What to do about positions that cannot be brought to the backbone's grid."""
     tokens = f"The file has positions for {there.shape[1]} tokens, this backbone for {here.shape[1]}"
     if is_sincos(here) and is_sincos(there):
@@ -115,12 +149,17 @@ def _of_positions(there: Tensor, here: Tensor, patches: Tensor | None) -> str:
     if is_sincos(here):
         return (
             f"{tokens}, MoCo-v3's, which are fixed, while those in the file were learned: use a backbone that learns "
-            "its positions, --backbone dino-vit-small or timm:NAME"
+            f"its positions, {options.backbone} dino-vit-small or timm:NAME"
+        )
+    way = f"choose the backbone that it was made with, {options.backbone} NAME"
+    if options.settings:
+        way = (
+            "set --backbone.image and the views' size (and --backbone.patch) to those of the file, or choose the "
+            "backbone that it was made with"
         )
     return (
         f"{tokens}, and one cannot be resampled to the other (squares of patches are, behind as many other tokens): "
-        "set --backbone.image and the views' size (and --backbone.patch) to those of the file, or choose the backbone "
-        "that it was made with"
+        f"{way}"
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom.nets.backbones import MOCO_VIT, Backbone
-from resmom.nets.fit import Fit, groups, nothing, refusal
+from resmom.nets.fit import OF_A_RUN, Fit, OptionNames, groups, nothing, refusal
 from resmom.nets.grids import POSITIONS, Grid, brought, grid_of, heads_of, source_of
 from resmom.nets.layouts import namings, renamed
 from resmom.nets.positions import is_sincos
@@ -56,14 +56,16 @@ class InitWeights:
         return f"{told}; not used: {groups(self.left_out, self.prefix)}" if self.left_out else told
 
 
-def load_backbone(backbone: nn.Module, path: str | Path, network: Network = "student") -> InitWeights:
+def load_backbone(
+    backbone: nn.Module, path: str | Path, network: Network = "student", options: OptionNames = OF_A_RUN
+) -> InitWeights:
     """Put a file's weights into a backbone; names are matched under the prefix where *all* of its tensors lie.
 
     Where a file holds several such networks (a momentum method's checkpoint), the one that `network` says is taken.
     Names of others (`layouts`) become timm's, and learned positions of another grid of patches are resampled (`grids`).
     Tensors of classifiers and heads may be left over, and are listed. Nothing is written unless everything fits: raises
     MisfitError, a WeightsError, if a tensor is missing, has another shape, or if the file's network has further parts,
-    and WeightsError if one is not finite.
+    and WeightsError if one is not finite. What to change is told by the names of `options`.
     """
     path = Path(path)
     raw = {uncompiled(name): value for name, value in read_weights(path).items()}
@@ -75,11 +77,11 @@ def load_backbone(backbone: nn.Module, path: str | Path, network: Network = "stu
         if found is not None and (best is None or found.rank(network) < best.rank(network)):
             weights, whose, best = other.weights, other.whose, found
     if best is None:
-        raise MisfitError(nothing(path, own, weights))
+        raise MisfitError(nothing(path, own, weights, options))
     if best.differences:
-        raise MisfitError(refusal(path, best, own, weights, whose))
+        raise MisfitError(refusal(path, best, own, weights, whose, options))
     state = {name: weights[best.found[name]] if name in best.found else value for name, value in own.items()}
-    _check_kind(path, body, own, state)
+    _check_kind(path, body, own, state, options.backbone)
     state, resampled = (state, "") if grid is None else brought(state, grid)
     _check_finite(path, state)
     body.load_state_dict(state, strict=True)
@@ -134,7 +136,9 @@ def _is_head(name: str) -> bool:
     return first != "fc_norm" and not HEADS.isdisjoint(first.split("_"))
 
 
-def _check_kind(path: Path, body: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+def _check_kind(
+    path: Path, body: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], option: str
+) -> None:
     """Refuse another kind of Vision Transformer of the same shapes: the number of heads is in none of them, but MoCo-v3
     has fixed positions, and all others learn theirs."""
     if POSITIONS not in own:
@@ -145,7 +149,7 @@ def _check_kind(path: Path, body: nn.Module, own: Mapping[str, Tensor], state: M
             raise WeightsError(
                 f"{path} has the shapes of this backbone but other positions than MoCo-v3's fixed ones, so it is "
                 "another kind of ViT, maybe with another number of heads; load it into timm's model of its "
-                "kind, for instance --backbone timm:vit_small_patch16_224"
+                f"kind, for instance {option} timm:vit_small_patch16_224"
             )
         return
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
@@ -154,7 +158,7 @@ def _check_kind(path: Path, body: nn.Module, own: Mapping[str, Tensor], state: M
     if None not in (theirs, ours) and theirs != ours and is_sincos(there):
         raise WeightsError(
             f"{path} has MoCo-v3's fixed positions, and so {theirs} heads, where this backbone has {ours}: use "
-            "--backbone vit-small or the like, which are MoCo-v3's"
+            f"{option} vit-small or the like, which are MoCo-v3's"
         )
 
 

@@ -31,8 +31,8 @@ class SimplePyramid(Pyramid):
         body = copy.deepcopy(backbone.body)
         if not isinstance(body, ViTBody):
             raise ValueError(
-                "maps of several sizes are needed, which ResNets have, and which are made here of the Vision "
-                "Transformers by the names vit-* and dino-vit-*; this backbone is neither"
+                "maps of several sizes are needed, which small, resnet18, resnet34 and resnet50 have, and which are "
+                "made here of the Vision Transformers by the names vit-* and dino-vit-*; this backbone is neither"
             )
         # A teacher's parameters come without gradients, and so may positions and the projection of patches.
         super().__init__(body.requires_grad_(True), list(STRIDES), width, retina)

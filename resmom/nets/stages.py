@@ -62,8 +62,8 @@ def _cut(body: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
     layers = _layers(body)
     if layers is None:
         raise ValueError(
-            "maps of several sizes are needed, which only ResNets have here (torchvision's and the small one, none of "
-            "timm's models); this backbone has none"
+            "maps of several sizes are needed, which only ResNets have here (small, resnet18, resnet34 and resnet50, "
+            "none of timm's); this backbone has none"
         )
     stem_layers: list[nn.Module] = []
     stages: list[list[nn.Module]] = []

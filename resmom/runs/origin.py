@@ -7,12 +7,16 @@ from pathlib import Path
 import torch
 
 from resmom.config import ConfigError
-from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone
+from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone, name_of
+from resmom.nets.fit import OptionNames
 from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
 from resmom.runs.settling.recognise import seen, start_weights
 from resmom.views.policy import IMAGENET
 from resmom.which import Which
+
+OPTIONS = OptionNames(stem="", settings=False)
+"""Of the commands that fine-tune."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def require_fit(found: Backbones, thing: str, build: Callable[[Backbone], object
         try:
             build(backbone)
         except ValueError as error:
-            raise ConfigError(f"{name} cannot become a {thing}: {error}") from error
+            raise ConfigError(f"{name} ({name_of(found.config)}) cannot become a {thing}: {error}") from error
 
 
 def _of_run(origin: Origin, seed: int) -> Backbones:
@@ -85,7 +89,7 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
     words: dict[str, str] = {}
     if origin.init:
         weights["init"] = fresh_backbone(origin.backbone, seed)
-        words["init"] = start_weights(weights["init"], origin.init, origin.backbone, sized=False).words
+        words["init"] = start_weights(weights["init"], origin.init, origin.backbone, options=OPTIONS).words
     if origin.random or not origin.init:
         weights["random"], words["random"] = fresh_backbone(origin.backbone, seed), f"random weights, seed {seed}"
     said = seen(origin.init) if origin.init else None

@@ -14,6 +14,7 @@ from resmom.evaluate.knn import Knn
 from resmom.nets.backbones import Backbone, BackboneConfig, ResNet, SmallResNet, name_of
 from resmom.nets.copies import copied
 from resmom.nets.encoder import Encoder
+from resmom.nets.fit import OptionNames
 from resmom.nets.given import given_backbone
 from resmom.recipes.side import fitted, with_image
 from resmom.recipes.words import named
@@ -30,6 +31,10 @@ from resmom.views.policy import Policy
 from resmom.which import Alone, Which
 
 Stem = Literal["imagenet", "small", "small_pad2", "small_pool"]
+
+
+OPTIONS = OptionNames(stem="--stem", settings=False)
+"""Of the commands that take weights without a run."""
 
 
 @final
@@ -134,16 +139,18 @@ def bare(
     std: Sequence[float] = (),
     seed: int = 0,
     device: str = "auto",
+    options: OptionNames = OPTIONS,
 ) -> Bare:
     """The weights of the file `init` in the backbone that is named, or recognised; random ones without a file.
 
     `backbone`: a name, a configuration or a module, which is copied, and without a file keeps the weights it has. What
     the images are seen with is what was asked for, else what the file says of itself, else what is usual for the
-    backbone; `told` says which. Raises ConfigError for what cannot be had, UserError for a size that the network does
-    not take.
+    backbone; `told` says which. Raises ConfigError for what cannot be had, which names the `options`, UserError for a
+    size that the network does not take.
     """
+    file = weights_file(init, options.init) if init else None
     module = backbone if isinstance(backbone, nn.Module) else None
-    config = _config(init, backbone, stem)
+    config = _config(init, backbone, stem, options)
     said, otherwise = seen(init) if init else None, usual(config)
     native = otherwise[0].side if said is None else said.side
     if image_size is not None:
@@ -154,18 +161,17 @@ def bare(
         # Random weights were trained on no size; of a name alone, patches are as a run's would be.
         config, native = (fitted if isinstance(backbone, str) else with_image)(config, side), side
     body = _built(config, module, (channels, side, side), seed)
-    what, told = _filled(body, init, config, seed)
-    if init and backbone is None and config is not None and own_word(weights_file(init)) is None:
-        told.append(_recognised(config))
+    what, told = _filled(body, init, config, seed, options)
+    if file is not None and backbone is None and config is not None and own_word(file) is None:
+        told.append(_recognised(config, options))
     name = module_name(body.body) if config is None else name_of(config)
     _require_size(Sized(body, config, name, channels, f"at {native} pixels"), side, native)
     place = default_device(device)
     kind: Alone = "init" if init else "given" if module is not None else "random"
-    file = weights_file(init) if init else None
     return Bare(kind, what, config, _encoder(body, place), policy, (*told, sentence), file, device=place)
 
 
-def _config(init: str, backbone: object, stem: Stem | None) -> BackboneConfig | None:
+def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames) -> BackboneConfig | None:
     """The backbone that is meant; None where it is a module."""
     if not init and backbone is None:
         raise ConfigError("name weights: --init FILE, or --backbone NAME for random ones of it, or both")
@@ -178,7 +184,7 @@ def _config(init: str, backbone: object, stem: Stem | None) -> BackboneConfig | 
             f"backbone is {backbone!r}; give a name such as 'resnet50', a configuration of resmom.nets.backbones, or a "
             "module, which turns N x C x S x S views into N x D"
         )
-    found = recognise(init) if backbone is None else by_name(backbone, init) if isinstance(backbone, str) else backbone
+    found = by_name(backbone, init) if isinstance(backbone, str) else backbone or recognise(init, options)
     if stem is None:
         return found
     if not isinstance(found, ResNet):
@@ -201,14 +207,13 @@ def _built(config: BackboneConfig | None, module: nn.Module | None, view: tuple[
         raise ConfigError(f"the backbone cannot be used: {error}") from error
 
 
-def _filled(body: Backbone, init: str, config: BackboneConfig | None, seed: int) -> tuple[str, list[str]]:
+def _filled(
+    body: Backbone, init: str, config: BackboneConfig | None, seed: int, options: OptionNames
+) -> tuple[str, list[str]]:
     """Put the file's weights, if there is one, into the backbone; what they are in a few words, and in sentences."""
     kind = module_name(body.body) if config is None else named(config)
     if init:
-        try:
-            taken = start_weights(body, init, config, sized=False)
-        except ConfigError as error:  # which names the options of a run
-            raise ConfigError(str(error).replace("--backbone.stem", "--stem")) from error
+        taken = start_weights(body, init, config, options=options)
         # Without the folder: what is printed and kept may be passed on.
         told = [replace(taken, path=Path(taken.path.name)).words]
         words = origin_words(init)
@@ -218,10 +223,12 @@ def _filled(body: Backbone, init: str, config: BackboneConfig | None, seed: int)
     return f"random weights of {kind}", [f"random weights of {kind}, seed {seed}: nothing was learned"]
 
 
-def _recognised(config: BackboneConfig) -> str:
+def _recognised(config: BackboneConfig, options: OptionNames) -> str:
     told = f"taken for a {named(config)}, the first of the common backbones that the tensors fit"
-    small = isinstance(config, ResNet) and config.stem != "imagenet"
-    return f"{told}; small, small_pad2 and small_pool have equal shapes, --stem takes another" if small else told
+    if not isinstance(config, ResNet) or config.stem == "imagenet":
+        return told
+    told += "; small, small_pad2 and small_pool have equal shapes"
+    return f"{told}, {options.stem} takes another" if options.stem else told
 
 
 def _require_size(sized: Sized, side: int, native: int) -> None:

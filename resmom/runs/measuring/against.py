@@ -6,32 +6,50 @@ from pathlib import Path
 
 from resmom.data.source import Data
 from resmom.errors import UserError
+from resmom.nets.fit import OptionNames
 from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.measuring.alone import ALONE, evaluate_alone
 from resmom.runs.measuring.asked import Asked
 from resmom.runs.measuring.evaluate import Row
 from resmom.runs.measuring.verdict import TRAINED
 
+OPTIONS = OptionNames("--against", "--against-backbone", stem="", settings=False)
+AUTO = "auto"
+"""In place of a backbone's name: as the file says, or as it is recognised."""
 
-def opponents(names: Sequence[str], asked: Asked, image_size: int | None, device: str) -> dict[str, Bare]:
+
+def opponents(
+    names: Sequence[str], backbones: Sequence[str], asked: Asked, image_size: int | None, device: str
+) -> dict[str, Bare]:
     """Weights by what they are called in the results: the name of their file, or timm:NAME.
 
-    Each sees images as its file says, or as is usual for it; at `image_size` where that is given. Raises UserError for
-    weights that cannot be had, for two of one name, and where nothing is asked for that can be measured of them.
+    `backbones`: what each has the weights of, by name or `AUTO`; of none named, each is `AUTO`. Each sees images as its
+    file says, or as is usual for it; at `image_size` where that is given. Raises UserError for weights that cannot be
+    had, for two of one name, for another number of backbones, and where nothing is asked for that can be measured of
+    them.
     """
+    if backbones and not names:
+        raise UserError("--against-backbone is of the weights of --against, and there are none")
+    if backbones and len(backbones) != len(names):
+        raise UserError(
+            f"--against names {len(names)} weights, --against-backbone {len(backbones)}; it takes a name for each, in "
+            f"the same order, {AUTO} for those whose file says it or is recognised"
+        )
     if names and not _of_weights(asked).protocols and not asked.more.measures:
         raise UserError(
             f"--against measures what needs no run ({', '.join(ALONE)}, --linear-crop, --low-shot, --finetune, "
             "--sweep), and none of it is asked for"
         )
     found: dict[str, Bare] = {}
-    for name in names:
+    for name, backbone in zip(names, backbones or [AUTO] * len(names), strict=True):
         called = Path(name).name
         if called in found:
             raise UserError(f"--against has two weights of the name '{called}'; rename one of the files")
         if called in TRAINED:
             raise UserError(f"'{called}' is what the results call a network; rename that file of --against")
-        found[called] = bare(name, image_size=image_size, device=device)
+        found[called] = bare(
+            name, None if backbone == AUTO else backbone, image_size=image_size, device=device, options=OPTIONS
+        )
     return found
 
 

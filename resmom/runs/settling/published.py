@@ -24,15 +24,24 @@ def weights_folder() -> Path:
     return download_folder("RESMOM_WEIGHTS", "weights")
 
 
-def weights_file(init: str | Path) -> Path:
+def weights_file(init: str | Path, option: str = "init") -> Path:
     """The file of weights that `init` means: a path is its own; those of `timm:NAME` are downloaded if need be.
 
     NAME is an architecture of timm's, with or without the tag of its weights: `resnet50`, `resnet50.a1_in1k`. Raises
-    ConfigError for a name without published weights, and where they are neither kept nor can be had.
+    ConfigError, which begins with the `option` that named them, for a name without published weights, and where they
+    are neither kept nor can be had.
     """
     if not str(init).startswith(PREFIX):
         return Path(init)
-    found = _published(str(init).removeprefix(PREFIX))
+    try:
+        return _kept(str(init).removeprefix(PREFIX))
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from error
+
+
+def _kept(name: str) -> Path:
+    """The file of published weights, downloaded if need be."""
+    found = _published(name)
     name = f"{found.architecture}.{found.tag}" if found.tag else found.architecture
     path = weights_folder() / f"timm-{name}.safetensors"
     if not path.exists():
@@ -63,11 +72,11 @@ def _published(name: str) -> Any:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = {full.partition(".")[0] for full in timm.list_pretrained()}
-        raise ConfigError(f"init: {no_timm_model(architecture, sorted(known), 'timm.list_pretrained()')}")
+        raise ConfigError(f"{no_timm_model(architecture, sorted(known), 'timm.list_pretrained()')}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if not tags or (tag and tag not in tags):
         what = f"of {architecture} with the tag '{tag}'; there are {', '.join(tags)}" if tags else f"of {architecture}"
-        raise ConfigError(f"init: timm has no published weights {what}")
+        raise ConfigError(f"timm has no published weights {what}")
     return timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
 
 
@@ -80,7 +89,7 @@ def _content(name: str, found: Any) -> bytes:
     except Exception as error:  # whatever the hub's client raises, which changes with its version
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"init: the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
+            f"the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
             f"({reason}). Where there is a network, `resmom export --init {PREFIX}{name} --out FOLDER` makes "
             "FOLDER/backbone-init.safetensors, to be given here by its path; or copy that machine's folder of weights"
         ) from error
@@ -91,7 +100,7 @@ def _content(name: str, found: Any) -> bytes:
         backbone.body.load_state_dict(model.state_dict(), strict=True)
     except RuntimeError as error:  # timm makes some of its models otherwise for these weights alone
         raise ConfigError(
-            f"init: the weights of {PREFIX}{name} are not those of timm's plain {found.architecture}, which is the "
+            f"the weights of {PREFIX}{name} are not those of timm's plain {found.architecture}, which is the "
             "backbone that can be had by this name; take others of timm's, or a module of your own in Python"
         ) from error
     takes_any = not found.fixed_input_size or (isinstance(config, Timm) and cut_of(config) is not None)

@@ -25,6 +25,7 @@ from resmom.nets.backbones import (
     name_of,
 )
 from resmom.nets.filed import FiledViT, filed_vit
+from resmom.nets.fit import OF_A_RUN, OptionNames
 from resmom.nets.init import InitWeights, MisfitError, load_backbone
 from resmom.nets.weightfile import WeightsError, metadata
 from resmom.recipes.facts import Seen
@@ -47,21 +48,32 @@ _SCALE = 1e-5
 """Where gains of blocks start that a file of others has (DINOv2's); its weights replace them."""
 
 
-def recognise(path: str) -> BackboneConfig:
+def recognise(path: str, options: OptionNames = OF_A_RUN) -> BackboneConfig:
     """The backbone of a file: as the file itself says if it is one of ours, else the first common one that it fits.
 
     A Vision Transformer is told by its shapes: MoCo-v3's by its positions, DINOv2's by the scales in its blocks, and
     others' by width and depth alone, with DeiT's number of heads. Raises ConfigError if the file cannot be read, or is
-    that of another backbone, which must then be named.
+    that of another backbone, which must then be named, by the option that `options` says.
     """
-    file = weights_file(path)
+    file = weights_file(path, options.init)
     said = own_word(file)
     if said is not None:
         return said
     try:
         found = filed_vit(file)
     except WeightsError as error:
-        raise ConfigError(f"init: {error}") from error
+        raise ConfigError(f"{options.init}: {error}") from error
+    if (common := _common(file, found)) is not None:
+        return common
+    what = "" if found is None else f": it holds {found}"
+    raise ConfigError(
+        f"{path} fits none of the common backbones{what}; name the one it was made with: {options.backbone} NAME "
+        f"({BACKBONES}{options.unfit})"
+    )
+
+
+def _common(file: Path, found: FiledViT | None) -> BackboneConfig | None:
+    """The first common backbone that the tensors of a file fit; `found`: the transformer that its shapes tell."""
     for candidate in CANDIDATES if found is None else _transformers(found):
         with torch.random.fork_rng(devices=[]):
             backbone = build_backbone(candidate)
@@ -70,10 +82,7 @@ def recognise(path: str) -> BackboneConfig:
         except WeightsError:
             continue
         return candidate
-    what = "" if found is None else f": it holds {found}"
-    raise ConfigError(
-        f"{path} fits none of the common backbones{what}; name the one it was made with: --backbone NAME ({BACKBONES})"
-    )
+    return None
 
 
 def _transformers(found: FiledViT) -> tuple[BackboneConfig, ...]:
@@ -102,28 +111,45 @@ def _cut(name: str, found: FiledViT) -> BackboneConfig:
 
 
 def start_weights(
-    backbone: Backbone, path: str, asked: BackboneConfig | None, derived: bool = False, sized: bool = True
+    backbone: Backbone,
+    path: str,
+    asked: BackboneConfig | None,
+    derived: bool = False,
+    options: OptionNames = OF_A_RUN,
 ) -> InitWeights:
     """Put a file's weights into a backbone built from `asked` (None: a module of the user's own).
 
-    Raises ConfigError for weights that do not fit. Where the file says what it was made with, that is told, with the
-    name that asks for it (`by_name`); a `derived` run takes it by itself if no other one is asked for. `sized`: whether
-    views of some size are made, which a transformer must fit.
+    Raises ConfigError for weights that do not fit. Where the file says what it was made with, or is recognised, that is
+    told, with the `options` that ask for it (`by_name`); a `derived` run, and what has no settings of a backbone, take
+    it by themselves if no other one is asked for.
     """
+    file = weights_file(path, options.init)
     try:
-        return load_backbone(backbone, weights_file(path))
+        return load_backbone(backbone, file, options=options)
     except MisfitError as error:
-        said = own_word(weights_file(path))
-        if said is None or asked is None or named(said) == named(asked):
-            raise ConfigError(f"init: {error}") from error
-        settings = "(--backbone.widths and the like)"
-        name = f"--backbone {name_of(said)}{_image(said) if sized else ''}"
-        remedy = f"use {name}, without settings of its own beside it {settings}"
-        if derived:
-            remedy = f"leave out --backbone, and its settings {settings}"
-        raise ConfigError(f"init: {path} is of {named(said)}, not of {named(asked)}: {remedy}") from error
+        said = own_word(file)
+        found = said or (None if asked is None else _common(file, filed_vit(file)))
+        if found is None or asked is None or named(found) == named(asked):
+            raise ConfigError(f"{options.init}: {error}") from error
+        if said is None and name_of(found) == name_of(asked) and options.stem:  # and the advice is about the stem
+            raise ConfigError(f"{options.init}: {error}") from error
+        remedy = _remedy(found, said is not None, derived, options)
+        raise ConfigError(f"{options.init}: {path} is of {named(found)}, not of {named(asked)}: {remedy}") from error
     except WeightsError as error:
-        raise ConfigError(f"init: {error}") from error
+        raise ConfigError(f"{options.init}: {error}") from error
+
+
+def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNames) -> str:
+    """How the backbone of a file is had; `ours`: the file says it itself, and its name brings the stem with it."""
+    name = f"{options.backbone} {name_of(found)}"
+    if not ours and isinstance(found, ResNet) and found.stem != "imagenet":
+        name = f"{name} {options.stem} {found.stem}" if options.stem else ""
+    settings = "(--backbone.widths and the like)"
+    if derived:
+        return f"leave out --backbone, and its settings {settings}"
+    if options.settings:
+        return f"use {name}{_image(found)}, without settings of its own beside it {settings}"
+    return f"leave {options.backbone} out" + (f", or say {name}" if name else "")
 
 
 def by_name(name: str, init: str = "") -> BackboneConfig:

@@ -246,7 +246,10 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
 
     refused("give a RUN, or --init FILE for weights", Origin())
     refused("give a RUN, or --init FILE for weights", Origin(run=tmp_path, backbone=ResNet()))
-    refused("this backbone is neither", Origin(backbone=Timm("vit_tiny_patch16_224", 32)))
+    refused(
+        r"^random \(timm:vit_tiny_patch16_224\) cannot become a detector: .* this backbone is neither",
+        Origin(backbone=Timm("vit_tiny_patch16_224", 32)),
+    )
     refused("a Vision Transformer has no stages", Origin(backbone=MoCoViT("tiny", 32)), detector=Detector("c4"))
     refused("--layer-decay is for Vision Transformers", optim="adamw", layer_decay=0.7)
     refused("below 1 it goes with --optim adamw; got 0.7 with sgd", layer_decay=0.7)

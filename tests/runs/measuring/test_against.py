@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from resmom.evaluate.score import Score
 from resmom.jsonfiles import read_lines
+from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
 from resmom.runs.measuring.evaluate import Row
@@ -59,6 +61,23 @@ def test_beside_weights_others_are_kept_too(
     assert all(row["weights"]["image_size"] == 24 for row in rows)
 
 
+def test_a_backbone_that_is_not_recognised_can_be_named(
+    trained: tuple[Path, Path], teacher: Path, tmp_path: Path, call: Call
+) -> None:
+    other = tmp_path / "other.pth"
+    torch.save(build_backbone(SmallResNet()).body.state_dict(), other)
+    line = ("evaluate", "--init", teacher, "--data", trained[1], "--protocols", "knn", "--device", "cpu")
+    student = teacher.with_name("backbone-student.safetensors")
+    status, out, err = call(*line, "--against", other, student)
+    assert status == 2 and not out
+    assert "other.pth fits none of the common backbones; name the one it was made with: --against-backbone NAME" in err
+    asked = ("--against", other, student, "--against-backbone", "small", "auto", "--image-size", "16", "--json")
+    status, out, err = call(*line, *asked)
+    assert status == 0, err
+    made = {row["network"]: row["weights"]["backbone"]["widths"] for row in json.loads(out)}
+    assert made == {"init": [4, 8], "other.pth": [32, 64, 128, 256], student.name: [4, 8]}
+
+
 def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
     trained: tuple[Path, Path], teacher: Path, tmp_path: Path, call: Call
 ) -> None:
@@ -71,12 +90,18 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
     shutil.copy(teacher.with_suffix(".safetensors"), called_student)
     for more, words in (
         ((teacher, other), "two weights of the name 'backbone-teacher.safetensors'"),
-        ((tmp_path / "none.pth",), "no file of weights at"),
+        ((tmp_path / "none.pth",), "resmom evaluate: --against: there is no file of weights at"),
+        (("timm:resnet19",), "resmom evaluate: --against: timm has no model 'resnet19'"),
+        ((teacher, "--against-backbone", "resnet19"), "there is no backbone 'resnet19'"),
+        ((teacher, "--against-backbone", "vit-micro"), "leave --against-backbone out, or say --against-backbone small"),
+        ((teacher, "--against-backbone", "auto", "small"), "--against names 1 weights, --against-backbone 2; it takes"),
+        (("--against-backbone", "small"), "--against-backbone is of the weights of --against, and there are none"),
         ((called_student,), "what the results call a network"),
         ((teacher, "--protocols", "online"), "measures what needs no run (knn, linear, --linear-crop"),
         ((teacher, "--all"), "leave --against out"),
     ):
-        status, out, err = call("evaluate", run, "--device", "cpu", "--against", *more)
+        named = () if more[0] == "--against-backbone" else ("--against",)
+        status, out, err = call("evaluate", run, "--device", "cpu", *named, *more)
         assert status == 2 and not out and words in err and err.count("\n") == 1, err
     assert not RunDir(run).evaluations.exists()
 

@@ -14,7 +14,11 @@ from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone, name_of
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
+from resmom.recipes.words import named
+from resmom.runs import origin
+from resmom.runs.alone import bare
 from resmom.runs.job import fresh_method, put_weights
+from resmom.runs.measuring import against
 from resmom.runs.options import changed
 from resmom.runs.origin import Origin, backbones
 from resmom.runs.settling.recognise import by_name, recognise, start_weights
@@ -54,7 +58,7 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     run = replace(run, recipe="automatic")
     with pytest.raises(ConfigError, match=f"^{says}leave out --backbone, and its settings"):
         put_weights(run, fresh_method(run, CPU))
-    with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
+    with pytest.raises(ConfigError, match=f"^{says}leave --backbone out, or say --backbone small$"):
         backbones(Origin(backbone=ResNet(18), init=path), 0, "detection")
     run = replace(run, backbone=recognise(path))  # the advice, followed
     assert "tensors of the backbone" in put_weights(run, fresh_method(run, CPU)).words
@@ -78,7 +82,7 @@ def test_the_options_ask_for_that_backbone(
     other, path = SmallResNet((4, 16)), export_of(tmp_path, config)
     with pytest.raises(ConfigError, match=f"use {options}, without settings of its own"):
         start_weights(build_backbone(other), path, other)
-    with pytest.raises(ConfigError, match=f"use --backbone {name_of(config)}, without settings"):
+    with pytest.raises(ConfigError, match=f"leave --backbone out, or say --backbone {name_of(config)}$"):
         backbones(Origin(backbone=other, init=path), 0, "detection")
     _, name, *side = options.split()
     size = {"image_size": int(side[1])} if side else {}
@@ -117,6 +121,51 @@ def test_dinov2_is_recognised_by_its_scales(tmp_path: Path, registers: bool) -> 
         state["pos_embed"] = torch.cat([torch.ones(1, 1, 384), state["pos_embed"]], dim=1)
     torch.save(state | {"mask_token": torch.zeros(1, 384)}, path)
     assert recognise(path) == Timm(name, 56)
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "of_a_run", "alone", "of_a_task"),
+    [
+        (ResNet(18), ResNet(50), "use --backbone resnet18, without", " --backbone resnet18", " --backbone resnet18"),
+        (
+            ResNet(18, "small"),
+            ResNet(34),
+            "use --backbone resnet18 --backbone.stem small, without",
+            " --backbone resnet18 --stem small",
+            "",
+        ),
+    ],
+)
+def test_what_a_file_of_others_holds_is_said_where_another_backbone_is_named(
+    tmp_path: Path, config: BackboneConfig, asked: BackboneConfig, of_a_run: str, alone: str, of_a_task: str
+) -> None:
+    path = str(tmp_path / "w.pth")
+    torch.save(build_backbone(config).body.state_dict(), path)
+    says = f"init: {path} is of {named(config)}, not of {named(asked)}: "
+    backbone = build_backbone(asked)
+    with pytest.raises(ConfigError, match=f"^{says}{of_a_run} settings of its own"):
+        start_weights(backbone, path, asked)
+    for options, name in ((bare.OPTIONS, alone), (origin.OPTIONS, of_a_task)):
+        said = f", or say{name}" if name else ""
+        with pytest.raises(ConfigError, match=f"^{says}leave --backbone out{said}$"):
+            start_weights(backbone, path, asked, options=options)
+
+
+def test_options_that_a_command_has_not_are_not_advised(tmp_path: Path) -> None:
+    """Commands without a run have no --backbone.depth, and those that fine-tune no stem."""
+    path = str(tmp_path / "w.pth")
+    torch.save(build_backbone(Timm("resnet10t")).body.state_dict(), path)
+    torch.save(build_backbone(ResNet(18, "small")).body.state_dict(), tmp_path / "small.pth")
+    with pytest.raises(ConfigError, match=r"--backbone\.depth"):
+        start_weights(build_backbone(ResNet(18)), path, ResNet(18))
+    for options in (bare.OPTIONS, origin.OPTIONS, against.OPTIONS):
+        with pytest.raises(ConfigError) as refused:
+            start_weights(build_backbone(ResNet(18)), path, ResNet(18), options=options)
+        told = str(refused.value)
+        assert told.startswith(f"{options.init}: ") and f"{options.backbone} (small, resnet18" in told
+        assert "--backbone." not in told
+    with pytest.raises(ConfigError, match=r"not of ResNet-18, imagenet stem: leave --backbone out$"):
+        start_weights(build_backbone(ResNet(18)), str(tmp_path / "small.pth"), ResNet(18), options=origin.OPTIONS)
 
 
 @pytest.mark.usefixtures("small_transformers")
