@@ -116,18 +116,22 @@ class Backbone(nn.Module):
         return features, self.body.forward_head(features, pre_logits=True)  # type: ignore[operator]
 
 
-def no_timm_model(name: str, known: list[str], call: str) -> str:
-    """That timm has no such model, which ones are near it, and which call of Python names all that are `known`."""
-    near = difflib.get_close_matches(name, known, n=5)
-    hint = f"; near it: {', '.join(near)}" if near else ""
-    return f"timm has no model '{name}'{hint} ({call} names all)"
+def no_timm_model(name: str, known: list[str], function: str) -> str:
+    """That timm has no such model, which of the `known` ones have its name in theirs, or are near it, and the command
+    that lists all: `function` of Python does."""
+    parts = sorted((full for full in known if len(name) > 2 and name in full), key=lambda full: (len(full), full))
+    near = ", ".join(parts[:5] or difflib.get_close_matches(name, known, n=5))
+    pattern, hint = "", f"; near it: {near}" if near else ""
+    if parts:
+        pattern, hint = f"'*{name}*'", f"; with that in their names: {near}" + (" …" if len(parts) > 5 else "")
+    return f"timm has no model '{name}'{hint} (python -c \"import timm; print({function}({pattern}))\" lists them)"
 
 
 def _timm(config: Timm) -> Backbone:
     import timm
 
     if not timm.is_model(config.name):
-        raise ValueError(no_timm_model(config.name, timm.list_models(), "timm.list_models()"))
+        raise ValueError(no_timm_model(config.name, timm.list_models(), "timm.list_models"))
     size: dict[str, Any] = {} if config.image is None else {"img_size": config.image}
     if cut_of(config) is not None:
         size["dynamic_img_size"] = True

@@ -10,6 +10,7 @@ from resmom.export.weights import About, exported, packed
 from resmom.nets.backbones import BackboneConfig, ResNet, Timm, build_backbone, cut_of, no_timm_model
 from resmom.ondisk import write_whole
 from resmom.recipes.facts import Seen
+from resmom.runs.settling import hub
 
 PREFIX = "timm:"
 USUAL = 224
@@ -72,7 +73,7 @@ def _published(name: str) -> Any:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = {full.partition(".")[0] for full in timm.list_pretrained()}
-        raise ConfigError(f"{no_timm_model(architecture, sorted(known), 'timm.list_pretrained()')}")
+        raise ConfigError(no_timm_model(architecture, sorted(known), "timm.list_pretrained"))
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if not tags or (tag and tag not in tags):
         what = f"of {architecture} with the tag '{tag}'; there are {', '.join(tags)}" if tags else f"of {architecture}"
@@ -84,10 +85,12 @@ def _content(name: str, found: Any) -> bytes:
     """The file of some published weights, which this downloads."""
     import timm
 
+    unreachable = hub.no_answer() if found.hf_hub_id else ""
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=0)
+        with hub.asked(online=not unreachable):
+            model = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the hub's client raises, which changes with its version
-        reason = str(error).strip().split("\n")[0]
+        reason = unreachable or str(error).strip().split("\n")[0]
         raise ConfigError(
             f"the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
             f"({reason}). Where there is a network, `resmom export --init {PREFIX}{name} --out FOLDER` makes "

@@ -1,9 +1,11 @@
 """Published weights by their names: out of timm, into a file of ours, with what they were made for."""
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 import timm
@@ -19,6 +21,7 @@ from resmom.nets.backbones import ResNet, Timm
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.tuned import Ended
 from resmom.runs.origin import Origin
+from resmom.runs.settling import hub as client
 from resmom.runs.settling.published import placed, weights_file, weights_folder
 from resmom.runs.settling.recognise import origin_words, own_word, recognise, seen
 from resmom.runs.start import content_of, require_content
@@ -107,6 +110,75 @@ def test_names_that_timm_does_not_have(hub: Path) -> None:
     bare = next(name for name in timm.list_models() if not timm.list_pretrained(f"{name}.*"))
     with pytest.raises(ConfigError, match=f"no published weights of {bare}$"):
         weights_file(f"timm:{bare}")
+
+
+def test_a_part_of_a_name_is_told_the_names_that_have_it(hub: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        weights_file("timm:dinov2")
+    told = str(refused.value)
+    assert told.startswith("init: timm has no model 'dinov2'; with that in their names: vit_base_patch14_dinov2, "), (
+        told
+    )
+    assert "vit_small_patch14_dinov2" in told and " … (" in told and "convnext" not in told
+    assert told.endswith("""(python -c "import timm; print(timm.list_pretrained('*dinov2*'))" lists them)""")
+    with pytest.raises(ConfigError, match=r"no model 'xyzzyq' \(python -c .*list_pretrained\(\)\)\" lists them\)$"):
+        weights_file("timm:xyzzyq")
+
+
+class Session:
+    """In place of the client's: answers from its `good`th question on, and counts these."""
+
+    def __init__(self, good: int) -> None:
+        self.good, self.asked = good, 0
+
+    def head(self, url: str, timeout: float) -> object:
+        assert url.startswith("https://") and timeout == client.PATIENCE
+        self.asked += 1
+        if self.asked < self.good:
+            raise OSError("Name or service not known")
+        return object()
+
+
+@pytest.fixture
+def online(hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A client that would use the network, and the pauses that are made."""
+    paused: list[float] = []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(client.time, "sleep", paused.append)
+    return paused
+
+
+def test_a_hub_that_does_not_answer_is_asked_three_times_and_its_client_not_at_all(
+    hub: Path, online: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(good=99)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
+    with pytest.raises(
+        ConfigError, match=r"\(https://huggingface.co does not answer: Name or service not known\)\. Wh"
+    ):
+        weights_file(f"timm:{RESNET}")
+    assert session.asked == 3 and online == [0.0, 1.0, 2.0]
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is False
+    publish(hub, RESNET)  # what its client has kept needs no network
+    assert weights_file(f"timm:{RESNET}").exists()
+
+
+def test_a_hub_that_answers_late_is_downloaded_from_by_its_client(
+    hub: Path, online: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, logger = Session(good=2), logging.getLogger("huggingface_hub")
+    level = logger.level
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
+
+    def create(*args: object, **more: object) -> None:
+        assert huggingface_hub.constants.HF_HUB_OFFLINE is False
+        assert not logging.getLogger("huggingface_hub.utils._http").isEnabledFor(logging.WARNING)
+        raise OSError("cut off")
+
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(ConfigError, match=r"nor could they be downloaded \(cut off\)"):
+        weights_file(f"timm:{RESNET}")
+    assert session.asked == 2 and logger.level == level
 
 
 def test_without_a_network_what_to_do_is_said_and_nothing_is_left(hub: Path) -> None:
