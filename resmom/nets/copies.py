@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -14,7 +15,8 @@ def copied(module: AnyModule) -> AnyModule:
     """A deep copy. What the module computed and keeps (an attention map, the weight of torch's old weight_norm) is in
     it without the graph, with which torch copies no tensor.
 
-    Raises ValueError for a module that holds what Python cannot copy, or a part that is TorchScript.
+    Raises ValueError for a module that holds what Python cannot copy, or a part that is TorchScript or has no weights
+    yet.
     """
     for name, part in module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
@@ -23,6 +25,12 @@ def copied(module: AnyModule) -> AnyModule:
             raise ValueError(
                 f"{where} is TorchScript, whose copies hold no weights that can be trained; give the module as it was "
                 "before torch.jit.script or torch.jit.trace"
+            )
+        if any(map(is_lazy, (*part.parameters(recurse=False), *part.buffers(recurse=False)))):
+            where = f"its part {name}, {type(part).__name__}," if name else "it"
+            raise ValueError(
+                f"{type(module).__name__} cannot be copied: {where} gets its weights with the first views, and has "
+                "none yet; call the module once on views, as in module(torch.zeros(2, 3, 64, 64)), and give it then"
             )
     kept = (tensor for part in module.modules() for tensor in _tensors(vars(part)))
     computed: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in kept if not tensor.is_leaf}

@@ -159,3 +159,16 @@ def test_torchscript_is_refused_before_anything_is_written(tmp_path: Path, inner
     with pytest.raises(ConfigError, match=r"is TorchScript, .*; give the module as it was before torch\.jit"):
         resmom.pretrain(DATA, tmp_path / "run", small_run(), **asked(backbone=backbone))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lazy", [nn.LazyConv2d(6, 1), nn.LazyBatchNorm2d(), nn.LazyBatchNorm2d(affine=False)])
+def test_a_lazy_part_without_weights_is_refused_before_anything_is_written(tmp_path: Path, lazy: nn.Module) -> None:
+    backbone, kind = nn.Sequential(*Body().layers, lazy), type(lazy).__name__
+    words = rf"its part \d, {kind}, gets its weights with the first views, and has none yet; call the module once"
+    with pytest.raises(ConfigError, match=words):
+        resmom.pretrain(DATA, tmp_path / "run", small_run(), **asked(backbone=backbone))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=words):
+        resmom.weights(backbone=backbone, image_size=16)
+    backbone(torch.zeros(2, 3, 16, 16))  # the advice, followed
+    assert resmom.weights(backbone=backbone, image_size=16).image_size == 16
