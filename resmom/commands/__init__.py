@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from resmom.commands.mistakes import told_in_a_sentence
+from resmom.commands.mistakes import OPTIONS, told_in_a_sentence
 from resmom.errors import UserError
 from resmom.runs.interrupt import Finished
 from resmom.runs.machine import Machine, keep_memory, silence_libtiff
@@ -27,13 +27,13 @@ Flat = Annotated[T, tyro.conf.arg(name="")]
 def parse(kind: type[T], arguments: list[str], prog: str, about: str) -> T:
     """The command's arguments as its dataclass. Exits with help; raises UserError, with a sentence, for a mistake."""
     with told_in_a_sentence(kind, arguments, prog):
-        return tyro.cli(kind, args=arguments, prog=prog, description=about)
+        return tyro.cli(kind, args=arguments, prog=prog, description=about, registry=OPTIONS)
 
 
 def parse_known(kind: type[T], arguments: list[str], prog: str) -> T:
     """The same of those options alone that `kind` has; the others are judged later."""
     with told_in_a_sentence(kind, arguments, prog):
-        return tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True)[0]
+        return tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True, registry=OPTIONS)[0]
 
 
 def take(options: list[str], name: str) -> tuple[list[str], str | None]:

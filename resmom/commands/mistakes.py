@@ -9,14 +9,20 @@ import dataclasses
 import io
 import itertools
 import re
+import types
+import typing
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, get_args
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from resmom.errors import UserError
 from resmom.nearest import nearest
+
+OPTIONS = ConstructorRegistry()
+"""How tyro is to take and to show options, beside its own ways."""
 
 events: ModuleType | None
 try:
@@ -35,6 +41,26 @@ OTHERWISE = {
     "--resume": "; a run goes on with `resmom resume DIR`",
 }
 """How a run is told what other tools have an option for, as the end of a sentence."""
+
+
+@OPTIONS.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """`PATH` for an option that may be left out, where tyro shows `{None}|PATH`; the word None is taken as before."""
+    kinds = get_args(info.type)
+    if typing.get_origin(info.type) not in (typing.Union, types.UnionType) or types.NoneType not in kinds:
+        return None
+    rest: Any = typing.Union[tuple(kind for kind in kinds if kind is not types.NoneType)]  # noqa: UP007
+    one = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(rest, info.markers))
+    if not isinstance(one, PrimitiveConstructorSpec):  # a dataclass, whose fields are options of their own
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=(1, one.nargs) if isinstance(one.nargs, int) and one.nargs > 1 else one.nargs,
+        metavar=one.metavar,
+        instance_from_str=lambda words: None if words == ["None"] else one.instance_from_str(words),
+        is_instance=lambda value: value is None or one.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else one.str_from_instance(value),
+        choices=None if one.choices is None else ("None", *one.choices),
+    )
 
 
 @contextlib.contextmanager
@@ -141,7 +167,7 @@ def _elsewhere(option: str) -> str:
 def _help(kind: Any) -> str:
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(kind, args=["--help"], prog="resmom")
+        tyro.cli(kind, args=["--help"], prog="resmom", registry=OPTIONS)
     return text.getvalue()
 
 
@@ -170,7 +196,7 @@ def _about(argument: Any) -> str:
 
 def _wanted(argument: Any) -> str:
     """What an option takes, in words."""
-    form = str(argument.lowered.metavar).removeprefix("{None}|")
+    form = str(argument.lowered.metavar)
     if form in KINDS:
         return KINDS[form][0]
     names = re.findall(r"\w+", form)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resmom.commands import mistakes
+from resmom.commands import evaluate, mistakes, parse
 from tests.conftest import Call
 
 PRETRAIN = "pretrain mocov3_digits --data x.npz --out new"
@@ -188,3 +188,23 @@ def test_a_box_is_told_in_one_line_where_its_case_is_not_known(
     assert status == 2 and err.count("\n") == 1
     assert option in err and "lists the options)" in err
     assert "---" not in err and not any(frame in err for frame in "│─╭")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "resume", "predict", "doctor", "export"])
+def test_help_shows_what_an_option_takes_and_not_that_it_may_be_nothing(verb: str, call: Call) -> None:
+    status, out, _ = call(verb, "--help")
+    assert status == 0 and "{None" not in out and "|PATH" not in out
+    if verb == "evaluate":
+        assert "[OPTIONS] [PATH]\n" in out and " --data STR " in out and " --draws INT " in out
+        assert " --stem {imagenet,small,small_pad2,small_pool}" in out
+
+
+def test_what_may_be_left_out_is_taken_as_before() -> None:
+    def of(*words: str) -> evaluate.Arguments:
+        return parse(evaluate.Arguments, list(words), "resmom evaluate", "")
+
+    given = of("run", "--draws", "3", "--protocols", "knn", "linear", "--stem", "small", "--data", "x")
+    assert (given.run, given.draws, given.protocols) == (Path("run"), 3, ("knn", "linear"))
+    assert (given.weights.stem, given.data) == ("small", "x")
+    left = of("--draws", "None", "--protocols", "None", "--stem", "None", "--data", "None")
+    assert left == of() == evaluate.Arguments()
