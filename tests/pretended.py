@@ -2,7 +2,8 @@
 
 `pretended:0` is a backend of torch's own kind for those written in Python. What lies on it can be used with what lies
 there alone, as on a GPU, so that a tensor made in the wrong place raises; the numbers are the CPU's. Whatever brings a
-number to the host raises inside `unread()`.
+number to the host raises inside `unread()`, and so does a copy to the device that is not `non_blocking`: for such a
+one, that of `torch.tensor(…, device=…)` too, torch waits until the device has done all that it was asked for before.
 """
 
 import threading
@@ -15,6 +16,9 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 from torch.utils import _pytree, backend_registration
+
+from resmom import transfer
+from tests import pretended_autocast
 
 aten = torch.ops.aten
 NAME = "pretended"
@@ -57,7 +61,7 @@ class MixedDevices(RuntimeError):
 
 
 class HostRead(RuntimeError):
-    """Something was brought to the host where nobody may wait for the device."""
+    """The host waits for the device, mostly to read something, where nobody may."""
 
 
 @final
@@ -101,6 +105,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise MixedDevices(f"{func} of {', '.join(places)}")
     if asked == "cpu" or func in _READING or _masked(func, args) or _written_to_host(func, args):
         _read(str(func))
+    if func is aten.copy_.default and not isinstance(args[1], Held):
+        _copied(kwargs.get("non_blocking", len(args) > 2 and args[2]))
     out = func(*_pytree.tree_map(_raw, args), **{**_pytree.tree_map(_raw, kwargs), **_on_cpu(kwargs)})
     here = isinstance(args[0], Held) if func is aten.copy_.default else asked in (None, NAME)
     if not here or func is aten._local_scalar_dense.default:
@@ -116,6 +122,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _read(what: str) -> None:
     if getattr(_state, "unread", False):
         raise HostRead(f"{what} waits for the device")
+
+
+def _copied(non_blocking: bool) -> None:
+    if not non_blocking:
+        _read("a copy to the device")
 
 
 def _raw(value: Any) -> Any:
@@ -164,6 +175,8 @@ def start() -> torch.device:
             operation, _, overload = name.partition(".")
             library.impl(name, partial(_made, getattr(getattr(aten, operation), overload or "default")), "PrivateUse1")
         library.impl("_copy_from", _copy_from, "PrivateUse1")
+        _MADE.extend(pretended_autocast.start(NAME))
+        transfer.AHEAD.add(NAME)
     return DEVICE
 
 
@@ -174,6 +187,8 @@ def _made(operation: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+    if isinstance(target, Held) and not isinstance(source, Held):
+        _copied(non_blocking)
     _raw(target).copy_(_raw(source))
     return target
 
@@ -189,9 +204,10 @@ def load(read: Any, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def unread() -> Iterator[None]:
-    """Inside, this thread brings nothing to the host: it would raise HostRead."""
+    """Inside, this thread never waits for the device, nor brings anything to the host: it would raise HostRead."""
+    before = getattr(_state, "unread", False)
     _state.unread = True
     try:
         yield
     finally:
-        _state.unread = False
+        _state.unread = before

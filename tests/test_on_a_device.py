@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from benchmarks.peers import ours
 from benchmarks.peers.case import Case
 from resmom.config import Run
+from resmom.data.open import open_data
 from resmom.data.source import Source
 from resmom.evaluate.detection import Detect
 from resmom.evaluate.fcn import Fcn
@@ -26,6 +29,7 @@ from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.patchlinear import PatchLinear
 from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
+from resmom.methods.mocov2 import MoCoV2
 from resmom.nets.backbones import SmallResNet
 from resmom.runs import job, loop
 from resmom.runs.finetuned.detect import detect_train
@@ -35,8 +39,8 @@ from resmom.runs.origin import Origin
 from resmom.runs.predicting.predict import predict
 from resmom.runs.pretrain import pretrain, resume
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
-from resmom.train.plan import Plan
-from resmom.train.state import State
+from resmom.train.plan import Plan, Precision
+from resmom.train.state import State, read_skips
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch, numbered
 from resmom.views.apply import views
@@ -44,6 +48,7 @@ from resmom.views.policy import Policy, mocov3_cifar, mocov3_imagenet
 from tests.conftest import Call
 from tests.methods import golden
 from tests.pretended import POSSIBLE, Held, HostRead, MixedDevices, load, start, unread
+from tests.pretended_autocast import HEADER, operations
 from tests.runs.crash import dino_run, dinov2_run, ibot_run, small_run, write_images
 from tests.runs.rectangles import tiny, write_rectangles
 from tests.runs.scenes import tiny_fcn, tiny_linear, write_scenes
@@ -96,6 +101,23 @@ class TestTheDevice:
             with unread(), pytest.raises(HostRead):
                 read()
 
+    def test_a_copy_to_it_that_waits_is_known(self, device: torch.device) -> None:
+        here, there = torch.ones(3, device=device), torch.ones(3)
+        for copy in (
+            lambda: there.to(device),
+            lambda: torch.tensor([1.0, 2.0], device=device),
+            lambda: torch.ones(3, device=device).copy_(there),
+            lambda: here[:2].copy_(there[:2]),
+        ):
+            copy()
+            with unread(), pytest.raises(HostRead, match="copy to the device"):
+                copy()
+        with unread():
+            sent = there.to(device, non_blocking=True)
+            here.copy_(2 * there, non_blocking=True)
+            here[:2] = 3.0  # a number is no tensor to be copied
+        assert sent.tolist() == [1.0, 1.0, 1.0] and here.tolist() == [3.0, 3.0, 2.0]
+
     def test_gradients_and_what_is_made_of_nothing_lie_there(self, device: torch.device) -> None:
         layer = nn.Conv2d(3, 4, 3).to(device)
         layer(torch.randn(2, 3, 8, 8, device=device)).square().mean().backward()
@@ -103,6 +125,25 @@ class TestTheDevice:
         for tensor in (layer.weight.grad, *grown, torch.tensor([1.0, 2.0], device=device)):
             assert isinstance(tensor, Held) and tensor.device == device
         assert grown[0].shape == (3,)
+
+    def test_autocast_computes_in_half_precision_what_cuda_does(self, device: torch.device) -> None:
+        assert len(operations(HEADER.read_text(), "LOWER_PRECISION_FP")) > 20
+        x = torch.randn(2, 3, 4, 4, device=device, requires_grad=True)
+        layer, norm = nn.Conv2d(3, 4, 3).to(device), nn.LayerNorm(4).to(device)
+        for kind in (torch.bfloat16, torch.float16):
+            with torch.autocast(device.type, kind):
+                half = layer(x)
+                rows = half.flatten(1)[:, :4]
+                found = {"conv": half, "product": rows @ rows.T, "relu": half.relu(), "whole": x.relu()}
+                full = {"norm": norm(rows), "sum": rows.sum(1), "softmax": rows.softmax(1), "mse": mse_loss(rows, rows)}
+            assert {name: value.dtype for name, value in found.items()} == {
+                "conv": kind, "product": kind, "relu": kind, "whole": torch.float32
+            }  # fmt: skip
+            assert {value.dtype for value in full.values()} == {torch.float32}
+            half.float().sum().backward()
+        assert x.grad is not None and layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
+        with torch.autocast(device.type, torch.bfloat16), torch.autocast(device.type, enabled=False):
+            assert layer(x).dtype == torch.float32
 
 
 def state(method: Any, config: OptimConfig, place: torch.device) -> State:
@@ -117,6 +158,8 @@ def state(method: Any, config: OptimConfig, place: torch.device) -> State:
 def steps(kind: str, config: OptimConfig, place: torch.device, rules: Rules) -> tuple[list[dict[str, float]], State]:
     """Two steps of a method, on a device that may not be read meanwhile: their metrics, and what they led to."""
     held = state(golden.start(kind, pairs=True), config, place)
+    if rules.precision == "fp16":
+        held.scaler = torch.amp.GradScaler(place.type, init_scale=2.0**8)
     policy = golden.with_local(golden.small_views()) if kind.endswith("_local") else golden.small_views()
     index = np.arange(golden.BATCH)
     made = views(golden.images()[: golden.BATCH], index, policy, golden.SEED, 0)
@@ -145,6 +188,26 @@ def test_a_step_is_that_of_the_cpu_and_reads_nothing(kind: str, config: OptimCon
         assert where is not None and all(value.device == device for value in where.state_dict().values())
 
 
+PLAINEST = [kind for kind in golden.METHODS if not kind.endswith(("predictor", "local", "plus", "symmetric"))]
+HALVES: list[tuple[str, Precision]] = [(kind, "bf16") for kind in PLAINEST]
+HALVES += [(kind, "fp16") for kind in ("mocov3", "ibot", "densecl", "msf", "barlow")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "precision"), HALVES)
+def test_a_step_in_half_precision(kind: str, precision: Precision, device: torch.device) -> None:
+    """What CUDA computes in half precision is not what a CPU does; the losses are in full precision on both."""
+    taught = bool(golden.METHODS[kind].traits.sites)
+    rules = Rules(Residual(1.5 if taught else 0.0, golden.site(kind)), precision, clip=1.0, gated=True)
+    (want, _), (found, held) = (steps(kind, Adam(), place, rules) for place in (torch.device("cpu"), device))
+    for name, value in want[0].items():
+        assert found[0][name] == pytest.approx(value, rel=0.05, abs=0.02), name
+    assert all(np.isfinite(value) for each in found for value in each.values())
+    assert sum(each["skipped"] for each in found) == 0
+    for where in (held.method, held.online):
+        assert where is not None and all(value.device == device for value in where.state_dict().values())
+
+
 BLURRED = replace(mocov3_imagenet(), views=tuple(replace(view, size=24) for view in mocov3_imagenet().views))
 
 
@@ -155,8 +218,9 @@ TURNED = replace(BLURRED, views=(replace(BLURRED.views[0], flip_vertical=0.5, qu
 def test_views_are_made_where_the_images_are(policy: Policy, device: torch.device) -> None:
     index = np.arange(16)
     images = golden.images(16)
+    placed = images.to(device)
     with unread():
-        made = views(images.to(device), index, policy, 3, 1)
+        made = views(placed, index, policy, 3, 1)
     for here, there in zip(made, views(images, index, policy, 3, 1), strict=True):
         assert isinstance(here, Held)
         torch.testing.assert_close(here.cpu(), there, rtol=0, atol=1e-3)
@@ -175,11 +239,13 @@ def test_neighbours_vote_as_on_the_cpu(classes: int, device: torch.device) -> No
 
 @pytest.fixture
 def as_on_a_gpu(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs have their images on the device, a flag there decides on each step, and no batch or step is read."""
+    """Runs have their images on the device, a flag there decides on each step, and no batch or step waits for it."""
     rules = job.Job.rules.fget
     assert rules is not None
 
-    def resident(source: Source, place: torch.device) -> Tensor:
+    def resident(source: Source, place: torch.device) -> Tensor | None:
+        if not source.stacked:
+            return None
         images = source.read(np.arange(len(source)))
         assert isinstance(images, Tensor)
         return images.to(place)
@@ -194,8 +260,67 @@ def as_on_a_gpu(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job.Job, "rules", property(lambda self: replace(rules(self), gated=True)))
     monkeypatch.setattr(job, "build_optimizer", partial(build_optimizer, gated=True))
     monkeypatch.setattr(job, "_resident", resident)
-    monkeypatch.setattr(job, "views", quietly(views))
+    monkeypatch.setattr(job.Job, "_made", quietly(job.Job._made))
     monkeypatch.setattr(loop, "train_step", quietly(train_step))
+
+
+def queue_run() -> Run:
+    run = small_run()
+    method = MoCoV2(hidden=8, out=4, queue=16, same_view=True, shuffle_bn=4)
+    return replace(run, method=method, residual=replace(run.residual, site="z"))
+
+
+def turned_run() -> Run:
+    """With everything that a view can be made of."""
+    run = small_run()
+    return replace(run, policy=replace(TURNED, views=tuple(replace(view, size=16) for view in TURNED.views * 2)))
+
+
+def as_files(folder: Path, arrays: str) -> str:
+    """The training images of an .npz file as files of two sizes, in a folder for each class."""
+    found = np.load(arrays)
+    for number, (pixels, label) in enumerate(zip(found["train_images"], found["train_labels"], strict=True)):
+        file = folder / "files" / str(label) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[: 16 - number % 2]).save(file)
+    return str(folder / "files")
+
+
+STEPS: dict[str, Callable[[], Run]] = {
+    "resident": small_run,
+    "in RAM": small_run,
+    "in files": small_run,
+    "views that grow": partial(small_run, sizes=(0.5, 1.0)),
+    "all kinds of views": turned_run,
+    "micro-batches": partial(small_run, micro_batch=4),
+    "local views": dino_run,
+    "masks": ibot_run,
+    "hidden patches in numbers": dinov2_run,
+    "a queue, keys shuffled": queue_run,
+    "fp16": partial(small_run, precision="fp16"),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_batch_and_its_step_wait_for_nothing(
+    kind: str, as_on_a_gpu: None, device: torch.device, small_transformers: None, tmp_path: Path
+) -> None:
+    """As the loop has them, in the first epoch and in the last."""
+    place = str(write_images(tmp_path / "x.npz"))
+    made = job.prepare(STEPS[kind](), open_data(as_files(tmp_path, place) if kind == "in files" else place), device)
+    assert (made.resident is None) == (kind == "in files") and made.labels is not None
+    if kind == "in RAM":
+        made.resident = None
+    made.state.method.train()
+    for step in (0, 1, made.steps - 1):
+        with unread():
+            batch = made.batch(step)
+            labels = made.labels[batch.index]
+            metrics = train_step(made.state, batch, made.plan(step), made.rules, labels, measure=True)
+        assert all(each.device == device for each in (*batch.views, *batch.masks, batch.index, *metrics.values()))
+        assert batch.masks or kind != "masks"
+    read_skips(made.state)
+    assert made.state.step == 3 and made.state.skipped == (3 if kind == "fp16" else 0)  # its scale falls first
 
 
 RUNS = {"mocov3": small_run, "dino": dino_run, "ibot": ibot_run, "dinov2": dinov2_run}

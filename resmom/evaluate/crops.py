@@ -13,6 +13,7 @@ from torch import Tensor
 from resmom.data.pieces import in_pieces
 from resmom.data.source import Source
 from resmom.evaluate.draw import Rows
+from resmom.transfer import sent
 from resmom.views.apply import views
 from resmom.views.policy import Policy, View, weak
 
@@ -92,11 +93,12 @@ class Crops:
 
         def seen(piece: NDArray[np.int64]) -> tuple[Tensor, ...]:
             images = self._source.read(piece)
-            placed = images.to(self._device) if isinstance(images, Tensor) else images
+            placed = sent(images, self._device) if isinstance(images, Tensor) else images
             return views(placed, piece, self._policy, self._seed, epoch)
 
         (view,) = in_pieces(self._source.pieces(index), seen)
         labels, failed = torch.from_numpy(self._labels[index]).long(), self._source.failed
         if len(failed):
             labels[torch.from_numpy(np.isin(index, failed))] = -1
-        return view.to(self._device).contiguous(memory_format=torch.channels_last), labels.to(self._device)
+        view = sent(view, self._device).contiguous(memory_format=torch.channels_last)
+        return view, sent(labels, self._device)

@@ -17,6 +17,7 @@ from resmom.data.annotations.masks import IGNORE, MaskData, Masked
 from resmom.data.order import Order
 from resmom.evaluate.pixels import factor, read, read_labels, shown
 from resmom.nets.segmenter import FcnNetwork, Segmenter
+from resmom.transfer import sent
 
 TRIES = 10
 """So many crops are drawn until one is not nearly all of one class."""
@@ -171,8 +172,8 @@ def loss_terms(
     left as they were.
     """
     assert isinstance(model, FcnNetwork)
-    x = model.ready([pixels.to(device).float() / 255 for pixels, _ in samples], config.crop)
-    truth = torch.stack([_filled(labels, config.crop) for _, labels in samples]).to(device).long()
+    x = model.ready([sent(pixels, device).float() / 255 for pixels, _ in samples], config.crop)
+    truth = sent(torch.stack([_filled(labels, config.crop) for _, labels in samples]), device).long()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed * 2**32 + step)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):

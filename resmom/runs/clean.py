@@ -15,6 +15,7 @@ from resmom.data.loader import prefetch, workers_here
 from resmom.data.pieces import in_pieces, together
 from resmom.data.source import Data, Images, Index, Source
 from resmom.data.split import UNSEEN, divisible, holdout
+from resmom.transfer import sent
 from resmom.views.apply import plain, views
 from resmom.views.policy import Policy
 
@@ -62,7 +63,7 @@ def _batches(
     def seen(index: Index) -> tuple[Tensor, ...]:
         images = source.read(index)
         # As bytes, a quarter of what they become, and the rest is computed where that is fast.
-        return see(images.to(device) if isinstance(images, Tensor) else images, index)
+        return see(sent(images, device) if isinstance(images, Tensor) else images, index)
 
     def made(number: int) -> tuple[Tensor, ...]:
         return in_pieces(source.pieces(parts[number]), seen)

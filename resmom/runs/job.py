@@ -35,6 +35,7 @@ from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State
 from resmom.train.step import Rules
+from resmom.transfer import sent
 from resmom.types import Batch, numbered
 from resmom.views.apply import views
 from resmom.views.policy import Policy, resized
@@ -118,9 +119,9 @@ class Job:
         placed = self._views(index, step) if self.resident is None else self._of_block(policy, step)
         with self.state.clock.part("transfer", self.device):
             masks = hidden_patches(run, policy, index, epoch)
-            hidden = tuple(numbered(mask).to(self.device) for mask in masks)  # counted before a device has them
-            masks = tuple(mask.to(self.device) for mask in masks)
-            return Batch(placed, torch.from_numpy(index).to(self.device), masks, step / self.per_epoch, hidden)
+            hidden = tuple(sent(numbered(mask), self.device) for mask in masks)  # counted before a device has them
+            masks = tuple(sent(mask, self.device) for mask in masks)
+            return Batch(placed, sent(torch.from_numpy(index), self.device), masks, step / self.per_epoch, hidden)
 
     def _of_block(self, policy: Policy, step: int) -> tuple[Tensor, ...]:
         """The views of a step, made together with those of its neighbours: each image's are the same in any company."""
@@ -159,14 +160,12 @@ class Job:
     def _images(self, index: NDArray[np.int64]) -> Images:
         """Some images; those of a resident set are on the device already."""
         if self.resident is not None:
-            return self.resident.index_select(0, torch.from_numpy(index).to(self.device))
+            return self.resident.index_select(0, sent(torch.from_numpy(index), self.device))
         images = self.data.train.read(index)
-        return images.to(self.device) if isinstance(images, Tensor) else images
+        return sent(images, self.device) if isinstance(images, Tensor) else images
 
     def _placed(self, view: Tensor) -> Tensor:
-        if self.device.type == "cuda" and not view.is_cuda:
-            view = view.pin_memory().to(self.device, non_blocking=True)
-        return view.to(self.device).contiguous(memory_format=torch.channels_last)
+        return sent(view, self.device).contiguous(memory_format=torch.channels_last)
 
 
 def fresh_method(run: Run, device: torch.device, own: Own | None = None) -> Method:

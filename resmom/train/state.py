@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from resmom.clock import Clock
 from resmom.method import Method
 from resmom.train.optim import load_optimizer
+from resmom.transfer import sent
 from resmom.which import Network
 
 
@@ -42,7 +43,7 @@ def count_skip(state: State, counts: Tensor) -> None:
     """Note whether the step counted, a boolean tensor, without asking its device."""
     unread = state.unread
     if unread is None:
-        unread = torch.tensor([0, state.in_a_row]).to(counts.device, non_blocking=True)
+        unread = sent(torch.tensor([0, state.in_a_row]), counts.device)
     bad = (~counts).long()
     state.unread = torch.stack([unread[0] + bad, (unread[1] + 1) * bad])
 

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resmom.transfer import sent
 from resmom.views import fused, ops
 from resmom.views.draw import Parameters, draw
 from resmom.views.policy import Interpolation, Policy, View
@@ -108,8 +109,8 @@ def normalise(
     images: Float32[Tensor, "n c h w"], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float32[Tensor, "n c h w"]:
     """(pixel - mean) / std per channel, in place."""
-    centre = torch.tensor(mean, device=images.device)[:, None, None]
-    return images.sub_(centre).div_(torch.tensor(std, device=images.device)[:, None, None])
+    centre, spread = (sent(torch.tensor(numbers), images.device)[:, None, None] for numbers in (mean, std))
+    return images.sub_(centre).div_(spread)
 
 
 def _compiled(images: Images, mean: tuple[float, ...]) -> bool:
@@ -142,7 +143,7 @@ def _centre_of_strip(
     rows, y = central_matrix(images.shape[2], target[0], size, resize)
     columns, x = central_matrix(images.shape[3], target[1], size, resize)
     pixels = images[:, :, rows, columns].float().div_(255.0)
-    y, x = (each.to(images.device).expand(len(images), -1, -1) for each in (y, x))
+    y, x = (sent(each, images.device).expand(len(images), -1, -1) for each in (y, x))
     with torch.autocast(images.device.type, enabled=False):  # measurements run in it, and it would round the pixels
         return between(y, pixels, x).clamp_(0.0, 1.0)
 

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, Shaped
 from torch import Tensor
 
+from resmom.transfer import sent
 from resmom.views.resample import between, blur_kernel, blur_matrix
 
 LUMA = (0.2989, 0.587, 0.114)
@@ -32,7 +33,7 @@ Factors = Float32[Tensor, " n"]
 
 
 def _column(factor: Factors, images: Images) -> Float32[Tensor, "n 1 1 1"]:
-    return factor.to(images.device)[:, None, None, None]
+    return sent(factor, images.device)[:, None, None, None]
 
 
 def _luma(images: Images) -> Float32[Tensor, "n 1 h w"]:
@@ -77,7 +78,7 @@ def hue(images: Images, shift: Factors) -> Images:
     # lerp by exactly 0 or 1 chooses without rounding, several times as fast on a CPU as `where` with its bytes.
     angle = torch.lerp(from_b, from_g, torch.eq(high, g, out=torch.empty_like(high)))
     angle = torch.lerp(angle, from_r, torch.eq(high, r, out=torch.empty_like(high)))
-    angle.add_(6.0 * shift.to(images.device)[:, None, None])
+    angle.add_(6.0 * sent(shift, images.device)[:, None, None])
     angle.sub_(angle.div(6.0).floor_().mul_(6.0))
     # Back from HSV without branches: how far each channel stands above the lowest one, as a part of the chroma, is a
     # trapezium over the angle.
@@ -96,7 +97,7 @@ def grey(images: Images) -> Images:
 def blur(images: Images, sigma: Factors) -> Images:
     """Gaussian blur with `sigma` > 0 in pixels, mirrored at the border; the kernel is `blur_kernel(H)` wide."""
     h, w = images.shape[2:]
-    sigma = sigma.to(images.device)
+    sigma = sent(sigma, images.device)
     y = blur_matrix(sigma, h, blur_kernel(h))
     x = y if h == w else blur_matrix(sigma, w, blur_kernel(h))
     return between(y, images, x)
@@ -126,7 +127,7 @@ def rotate(images: Float32[Tensor, "n c s s"], angle: Factors) -> Float32[Tensor
     last = size - 1
     away = torch.arange(size, device=images.device) - last / 2
     turn = torch.deg2rad(angle.double())
-    cosine, sine = (part.float().to(images.device)[:, None, None] for part in (turn.cos(), turn.sin()))
+    cosine, sine = (sent(part.float(), images.device)[:, None, None] for part in (turn.cos(), turn.sin()))
     x = cosine * away - sine * away[:, None] + last / 2
     y = sine * away + cosine * away[:, None] + last / 2
     x, y = (last - (last - place.abs()).abs() for place in (x, y))
@@ -154,7 +155,7 @@ def on_rows(
         return op(images, *parameters)
     if len(rows) == 0:
         return images
-    there = rows.to(images.device)
+    there = sent(rows, images.device)
     chosen = op(images.index_select(0, there), *(parameter[rows] for parameter in parameters))
     return images.index_copy_(0, there, chosen)
 

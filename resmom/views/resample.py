@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from resmom.transfer import sent
 from resmom.views.policy import Interpolation, View
 
 
@@ -106,9 +107,10 @@ def resample(
     ones by 1.15/255 where nothing is cut in between; on noise of full contrast .3 % differ by more.
     """
     h, w = images.shape[2:]
-    top, left, height, width = box.to(images.device).unbind(dim=1)
-    y = resize_matrix(top, height, h, size, interpolation, None if upended is None else upended.to(images.device))
-    x = resize_matrix(left, width, w, size, interpolation, flip.to(images.device))
+    device = images.device
+    top, left, height, width = sent(box, device).unbind(dim=1)
+    y = resize_matrix(top, height, h, size, interpolation, None if upended is None else sent(upended, device))
+    x = resize_matrix(left, width, w, size, interpolation, sent(flip, device))
     return between(y, images, x).clamp_(0.0, 1.0)
 
 
