@@ -48,6 +48,12 @@ def beside(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(device if there else "cpu") for tensor in tensors)
 
 
+def finish(device: torch.device) -> None:
+    """Wait until a GPU has done what this thread's stream was asked for."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
 @contextmanager
 def measured_kernels(device: torch.device) -> Iterator[None]:
     """On a GPU cuDNN tries its kernels on each new shape and takes the fastest, which pays where shapes stay the same.

@@ -17,7 +17,7 @@ from resmom.ondisk import flush, write_whole
 from resmom.rundir import RunDir
 from resmom.runs.clean import labelled_split
 from resmom.runs.compiling import as_written, begin_step
-from resmom.runs.device import measured_kernels
+from resmom.runs.device import finish, measured_kernels
 from resmom.runs.health import health_line
 from resmom.runs.interrupt import Interrupt
 from resmom.runs.job import Job
@@ -113,6 +113,9 @@ def train(
                 journal.write("train", state.step, {**values, **told})
             progress.update(state.step, values)
             stopping = dist.anywhere(interrupt.asked)
+            if first is not None or stopping or _saves(job) or _asks(job):
+                # What the device still does of the step is training; saving and measuring would wait for it anyway.
+                finish(job.device)
             with progress.paused(), as_written(how):
                 if first is not None:  # even where a stop was asked for: no checkpoint has these weights
                     with restored(state.method, first):

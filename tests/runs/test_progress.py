@@ -3,17 +3,24 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from resmom.config import Run
 from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.rundir import RunDir
+from resmom.runs import loop
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
 from resmom.runs.progress import Progress
 from resmom.train.plan import Train
+from resmom.train.step import train_step
+from tests.runs.crash import small_run, write_images
 from tests.runs.settling.derived import images, tiny
 
 VALUES = {"loss": 4.0521, "loss/method": 3.6341, "loss/chance": 3.8816, "loss/residual": 0.42042}
@@ -46,6 +53,36 @@ def test_numbers_of_an_earlier_step_say_so(capsys: pytest.CaptureFixture[str], m
 
 def test_a_zero_has_no_minus(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, {"loss": -1e-9, "gap/z/intra": -1e-9}).endswith("  loss 0.000  gap/z 0.0000\n")
+
+
+@pytest.mark.slow
+def test_what_a_gpu_still_does_before_a_pause_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host is ahead of it and waits where something is saved or measured; on this clock only that takes time."""
+    now, steps, waits = 0.0, 0, []
+
+    def finish(device: torch.device) -> None:
+        nonlocal now
+        now += 10.0
+        waits.append(steps)
+
+    def step(*arguments: Any) -> dict[str, Tensor]:
+        nonlocal steps
+        steps += 1
+        return train_step(*arguments)
+
+    monkeypatch.setattr("resmom.runs.progress.time", SimpleNamespace(monotonic=lambda: now, process_time=lambda: 0.0))
+    monkeypatch.setattr(loop, "finish", finish)
+    monkeypatch.setattr(loop, "train_step", step)
+    run = small_run(epochs=3, warmup_epochs=0)
+    pretrain(
+        replace(run, log=replace(run.log, line_steps=1, save_epochs=1, knn_epochs=2)),
+        str(write_images(tmp_path / "x.npz")),
+        tmp_path / "run",
+        Machine(device="cpu", workers=0, quiet=True),
+    )
+    assert waits == [1, 5, 10, 15]  # health of the start, and each epoch's end
+    lines = [line for line in read_lines(RunDir(tmp_path / "run").metrics) if line["kind"] == "train"]
+    assert [line["elapsed_seconds"] for line in lines] == [0.0, *[10.0] * 4, *[20.0] * 5, *[30.0] * 5]
 
 
 @pytest.mark.slow
