@@ -3,6 +3,7 @@
 import os
 import warnings
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -55,6 +56,7 @@ def start(device: str = "auto") -> torch.device:
 
 def stop() -> None:
     """Leave the group, if there is one."""
+    _hosts.cache_clear()
     if active():
         distributed.destroy_process_group()
 
@@ -110,14 +112,22 @@ def everywhere(flag: Tensor) -> Tensor:
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether a flag is true on any rank."""
+    """Whether a flag of the host is true on any rank. No GPU is asked, nor waited for: it may be after every step."""
     if not active():
         return flag
     count = torch.tensor(float(flag))
-    if distributed.get_backend() == "nccl":
-        count = count.cuda()
-    distributed.all_reduce(count, op=distributed.ReduceOp.MAX)
+    distributed.all_reduce(count, op=distributed.ReduceOp.MAX, group=_hosts())
     return bool(count > 0.5)
+
+
+@cache
+def _hosts() -> "distributed.ProcessGroup | None":
+    """The same processes as a group that takes tensors of the CPU, made when it is first asked for; None: their own."""
+    if distributed.get_backend() != "nccl":
+        return None
+    group = distributed.new_group(backend="gloo", timeout=TIMEOUT)
+    assert isinstance(group, distributed.ProcessGroup)  # every process is in it
+    return group
 
 
 def least(number: int) -> int:

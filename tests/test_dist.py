@@ -97,12 +97,24 @@ def _work(rank: int, folder: str) -> None:
     try:
         assert (dist.rank(), dist.world(), dist.active()) == (rank, WORLD, True)
         assert dist.anywhere(rank == 1) and not dist.anywhere(False)
+        _flagged_by_the_hosts(rank)
         assert dist.everywhere(torch.tensor(True)) and not dist.everywhere(torch.tensor(rank == 1))
         _gathered(rank)
         results = {name: trained(kind, rank, WORLD, micro, nan) for name, (kind, micro, nan) in CASES.items()}
         torch.save(results, Path(folder) / f"{rank}.pt")
     finally:
         dist.stop()
+
+
+def _flagged_by_the_hosts(rank: int) -> None:
+    """As where the group itself takes tensors of a GPU alone: flags go through another one, which is made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+        dist._hosts.cache_clear()
+        assert dist.anywhere(rank == 1) and not dist.anywhere(False)
+        hosts = dist._hosts()
+    assert hosts is not None and hosts.name() == "gloo"
+    dist._hosts.cache_clear()
 
 
 def _gathered(rank: int) -> None:
@@ -194,8 +206,9 @@ def test_a_flag_goes_where_the_group_takes_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(dist, "active", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
     seen: list[torch.device] = []
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count, op: seen.append(count.device))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count, op, group: seen.append(count.device))
     assert dist.anywhere(True) and not dist.anywhere(False)
+    dist._hosts.cache_clear()
     assert {device.type for device in seen} == {"cpu"}
 
 
