@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.harness.checkruns import KINDS, check_kind, check_run
 from benchmarks.harness.pieces import chosen, keep, time_is_up
@@ -23,12 +24,17 @@ from resmom.nets.backbones import DinoViT
 from resmom.recipes import recipe, with_residual
 from resmom.runs.device import default_device
 from resmom.runs.job import prepare
+from resmom.runs.masks import hidden_patches
 from resmom.runs.options import changed
 from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd
 from resmom.train.step import train_step
+from resmom.transfer import sent
 from resmom.views.apply import views
 from resmom.views.policy import mocov3_cifar, mocov3_imagenet
 
+COMPILED = {f"a run: {name}" for name, kind in KINDS.items() if kind.compile != "no"}
+COMPILING = 180.0
+"""Seconds that a check of these is allowed for: student and teacher, compiled once for the run and once resumed."""
 WIDTH = 64
 """Of heads and queues of the small networks that are watched."""
 
@@ -51,7 +57,7 @@ def work(results: Path, device_name: str, toy: bool, until: float = math.inf, on
     for name, one in chosen(checks, only).items():
         if (name, str(device), toy) in held:
             continue
-        if time_is_up(until, 5 if toy else 60):
+        if time_is_up(until, 5 if toy else COMPILING if name in COMPILED else 60):
             return 3
         began = time.perf_counter()
         try:
@@ -112,8 +118,8 @@ def check_losses(device: torch.device, toy: bool) -> dict[str, Any]:
 
 
 def check_synchronisation(device: torch.device) -> dict[str, Any]:
-    """The second step of the cases and of every method, the optimisers in turn, under torch's synchronisation debug
-    mode, which raises.
+    """Views and step of the cases and of every method, the optimisers in turn, each at its second time, under torch's
+    synchronisation debug mode, which raises.
     """
     read, seen = {}, 0
     for run in watched_runs():
@@ -125,21 +131,41 @@ def check_synchronisation(device: torch.device) -> dict[str, Any]:
         batch = job.batch(0)
         assert job.labels is not None
         own = job.labels[batch.index]
-        train_step(job.state, batch, PLAN, job.rules, own, measure=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            train_step(job.state, batch, PLAN, job.rules, own, measure=True)
-        except RuntimeError as error:  # the next one may read something else
-            if "synchroniz" not in str(error):
-                raise
-            read[run.recipe] = str(error).partition("\n")[0]
-        finally:
-            if device.type == "cuda":
-                torch.cuda.set_sync_debug_mode("default")
+        works: dict[str, Callable[[], Any]] = {
+            run.recipe: partial(train_step, job.state, batch, PLAN, job.rules, own, measure=True),
+            f"{run.recipe}, views": partial(_seen, run, pixels[: run.train.batch].to(device)),
+        }
+        for name, work in works.items():
+            work()
+            if (told := _waits(work, device)) is not None:
+                read[name] = told
         seen += 1
     return {"holds": not read, "watched": device.type == "cuda", "runs": seen, "read": read}
+
+
+def _seen(run: Run, images: Tensor) -> None:
+    """Make the views of the first images of a run, which lie on a device, and their masks, as its batches have them."""
+    index = np.arange(len(images))
+    views(images, index, run.policy, run.train.seed, 0)
+    for mask in hidden_patches(run, run.policy, index, 0):
+        sent(mask, images.device)
+
+
+def _waits(work: Callable[[], Any], device: torch.device) -> str | None:
+    """What torch says of work in which the host waits for the GPU; None where it does not."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        work()
+    except RuntimeError as error:  # the next one may read something else
+        if "synchroniz" not in str(error):
+            raise
+        return str(error).partition("\n")[0]
+    finally:
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    return None
 
 
 def watched_runs() -> Iterator[Run]:

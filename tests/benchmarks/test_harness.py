@@ -378,7 +378,30 @@ def test_every_method_is_watched_and_the_ones_that_read_are_named(monkeypatch: p
             raise RuntimeError("called a synchronizing CUDA operation\nat all")
         return real(*given, **named)
 
+    def seen(*given: Any) -> Any:
+        seen_.append(given)
+        if len(seen_) == 4:  # the second time of the second run
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return real_views(*given)
+
+    real_views, seen_ = check.views, list[Any]()
     monkeypatch.setattr(check, "train_step", step)
+    monkeypatch.setattr(check, "views", seen)
     found = check.check_synchronisation(torch.device("cpu"))
     assert not found["holds"] and found["runs"] == len(METHODS)
-    assert found["read"] == dict.fromkeys(["mocov3_residual", "simsiam"], "called a synchronizing CUDA operation")
+    second = [run.recipe for run in check.watched_runs()][1]
+    names = ["mocov3_residual", f"{second}, views", "simsiam"]
+    assert found["read"] == dict.fromkeys(names, "called a synchronizing CUDA operation")
+
+
+def test_a_check_that_compiles_is_begun_only_with_time_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, float] = {}
+    for name in ("CUDA graphs", "fp16"):
+
+        def up(until: float, seconds: float, name: str = name) -> bool:
+            asked.setdefault(name, seconds)
+            return True
+
+        monkeypatch.setattr(check, "time_is_up", up)
+        assert check.work(tmp_path / "check.jsonl", "cpu", False, only=name) == 3
+    assert asked == {"CUDA graphs": check.COMPILING, "fp16": 60}
