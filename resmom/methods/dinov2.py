@@ -46,11 +46,12 @@ class Dinov2:
     student_temperature: float = 0.1
     teacher_temperature: float = 0.07
     warmup_temperature: float = 0.04  # the teacher's in the first epoch
-    temperature_epochs: int = 30  # until it is teacher_temperature; 0: from the start
+    temperature_epochs: int = 30  # until it is teacher_temperature, epoch by epoch; 0: from the start
     class_weight: float = 1.0
     patch_weight: float = 1.0
     koleo: float = 0.1  # of each global view's KoLeo; 0: without
-    frozen_epochs: float = 1.0  # the prototypes stand still so long
+    frozen_epochs: float = 1.0  # the prototypes stand still so long, as DINO's: without gradients, where the authors'
+    # code has a rate of 0, at which Adam's moments go on
     patch_pairs: bool = (
         False  # same-view pairs of the patches too: their head then sees all of them, not the hidden alone
     )

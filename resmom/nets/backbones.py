@@ -78,7 +78,8 @@ class DinoViT:
     drop_path: float = 0.0
     """Chance that the last block of the student is left out of an image's way, falling to 0 at the first one."""
     even_drop: bool = False
-    """Whether that chance is the same for all blocks, as DINOv2 has it (arXiv 2304.07193, appendix B)."""
+    """Whether that chance is the same for all blocks, as DINOv2 has it (arXiv 2304.07193, appendix B); its code
+    leaves out a fixed number of a batch's images instead of each by chance."""
     layer_scale: float = 0.0
     """Where the gain of each block's two branches starts (LayerScale, arXiv 2103.17239; DINOv2: 1e-5); 0: no gains."""
 

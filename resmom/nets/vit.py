@@ -92,7 +92,10 @@ def moco_body(image: int, patch: int, width: int, depth: int, heads: int, freeze
 
 
 def dino_body(config: DinoViT, width: int, depth: int, heads: int) -> ViTBody:
-    """DINO's: learned positions; all start as normal of deviation .02, the class token too."""
+    """DINO's: learned positions; all start as normal of deviation .02, the class token too.
+
+    DINOv2's class token starts with 1e-6, but its position, which is added to it, with .02 all the same.
+    """
     gains = config.layer_scale or None
     body = ViTBody(config.image, config.patch, width, depth, heads, drop_path_rate=config.drop_path, init_values=gains)
     if config.even_drop and config.drop_path > 0:

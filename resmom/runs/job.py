@@ -67,8 +67,8 @@ class Job:
         """What is the same for every step of the run."""
         run, train = self.run, self.run.train
         gated = self.device.type == "cuda"
-        fixed = (train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema, train.clip_each)
-        return Rules(run.residual, *fixed)
+        fixed = (train.precision, train.micro_batch, train.clip, train.seed, gated, run.ema)
+        return Rules(run.residual, *fixed, train.clip_each, train.clip_parts)
 
     @property
     def in_parts(self) -> bool:

@@ -43,6 +43,9 @@ class Train:
     """Largest norm of the whole gradient; 0 leaves it alone."""
     clip_each: bool = False
     """`clip` is the largest norm of each parameter's gradient by itself, as DINO has it."""
+    clip_parts: bool = False
+    """`clip` is the largest norm of the backbone's gradient, of the heads' and, where patches have heads of their own,
+    of theirs, each by itself, as DINOv2 has it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +74,11 @@ class Train:
             raise ValueError(
                 f"train.drops are shares of the run and train.drop_factor one of the rate, all between 0 and 1; got "
                 f"{self.drops} and {self.drop_factor}"
+            )
+        if self.clip_each and self.clip_parts:
+            raise ValueError(
+                "train.clip_each clips each parameter by itself, train.clip_parts backbone and heads; "
+                "leave one of them out"
             )
         if self.drops and self.final_lr:
             raise ValueError(

@@ -21,6 +21,7 @@ from resmom.losses.residual import Residual, residual_term, target_entropy
 from resmom.method import Method
 from resmom.nets.ghosts import share_statistics
 from resmom.nets.teacher import PLAIN, Ema, move_teacher, set_mode
+from resmom.train.clip import clip_each, clip_parts
 from resmom.train.optim import gated_step, set_decay, set_rate
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, count_skip, read_skips, student_of
@@ -49,6 +50,8 @@ class Rules:
     """What of the teacher is an average; its momentum comes with each step's plan."""
     clip_each: bool = False
     """Whether `clip` goes for each parameter's gradient by itself."""
+    clip_parts: bool = False
+    """Whether it goes for the gradients of backbone, heads and heads of patches, each by itself."""
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -252,13 +255,6 @@ def _freeze(state: State, names: tuple[str, ...]) -> None:
                 parameter.grad = None
 
 
-def clip_each(gradients: list[Tensor], most: float) -> None:
-    """Shorten every gradient whose norm is above `most` to that norm."""
-    norms = torch.stack(torch._foreach_norm(gradients))
-    # As in torch's own clipping, which the authors' has too: a hair shorter, so that nothing is divided by 0.
-    torch._foreach_mul_(gradients, list((most / (norms + 1e-6)).clamp(max=1.0).unbind()))
-
-
 def _gradients(optimizer: Optimizer) -> list[Tensor]:
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
@@ -273,6 +269,8 @@ def _move(state: State, plan: Plan, rules: Rules, norm: Tensor, counts: Tensor |
     """The weights move: optimiser, then teacher. Only finite steps come here, or those that `counts` will judge."""
     if rules.clip > 0 and rules.clip_each:
         clip_each(_gradients(state.optimizer), rules.clip)
+    elif rules.clip > 0 and rules.clip_parts:
+        clip_parts(student_of(state.method), rules.clip)
     elif rules.clip > 0:
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         clip_grads_with_norm_(parameters, rules.clip, norm)

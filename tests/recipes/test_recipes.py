@@ -248,6 +248,7 @@ IBOT_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswith
 }
 DINOV2_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswith(".scale")} | {
     **{f"policy.views.{v}.scale": (0.32, 1.0) if v < 2 else (0.05, 0.32) for v in range(10)},
+    **{f"policy.views.{v}.blur": (0.0, 0.9)[v] if v < 2 else 0.5 for v in range(10)},
     "method": Dinov2(
         hidden=2048,
         out=256,
@@ -281,6 +282,7 @@ DINOV2_VIT = {path: value for path, value in DINO_VIT.items() if not path.endswi
     "train.batch": 2048,
     "train.warmup_epochs": 20,
     "train.clip_each": False,
+    "train.clip_parts": True,
 }
 COCO_MOCO = R50 | {
     "train.epochs": 800,
