@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.parity.masks import statistics
 from tests.parity.record import OUT, commit, keep, load
 from tests.parity.record_queues import alone
 from tests.parity.setting import IbotSetting, numbers, weight
@@ -138,17 +139,7 @@ def masks(root: Path, draws: int = 20_000) -> dict[str, Any]:
     data.psz, data.pred_ratio, data.pred_ratio_var = 16, [0.0, 0.3], [0.0, 0.2]
     data.log_aspect_ratio, data.pred_shape, data.pred_start_epoch = (np.log(0.3), np.log(1 / 0.3)), "block", 0
     random.seed(0)
-    drawn = np.array(data[0][-1])
-    part = drawn.mean((1, 2))
-    some = drawn[part > 0]
-    return {
-        "share": float((part > 0).mean()),
-        "part": float(part[part > 0].mean()),
-        "deciles": np.quantile(part[part > 0], np.arange(1, 10) / 10).tolist(),
-        "rows": some.mean((0, 2)).tolist(),
-        "columns": some.mean((0, 1)).tolist(),
-        "edges": float((some[:, 1:] != some[:, :-1]).sum((1, 2)).mean()),
-    }
+    return statistics(np.array(data[0][-1]))
 
 
 def main() -> None:

@@ -221,6 +221,24 @@ class IbotSetting:
         return tuple(draw_masks(Masks(), 1, step, index, v, (side, side)) for v in range(2))
 
 
+@dataclass(frozen=True)
+class Dinov2Setting(IbotSetting):
+    """A small DINOv2 run of the same views: gains in the blocks, rates by layer, a warm-up of one step."""
+
+    layer_scale: float = 1e-5  # where the authors start; the test has other values
+    warmup: int = 1
+    final_lr: float = 1e-4
+    layer_decay: float = 0.9
+    patch_rate: float = 0.2
+    koleo: float = 0.1
+    clip: float = 4.0  # small enough to act on some parts in some steps and not on others
+
+    def masks(self, step: int) -> tuple[Tensor, ...]:
+        """The masks of its global views, with blocks from four patches on; some hide nothing."""
+        side, index = self.image // self.patch, np.arange(self.images)
+        return tuple(draw_masks(Masks(smallest=4), 1, step, index, v, (side, side)) for v in range(2))
+
+
 def numbers(name: str, shape: tuple[int, ...]) -> Tensor:
     """Normal numbers in float64 that depend on the name alone."""
     size = int(np.prod(shape))

@@ -18,6 +18,7 @@ from resmom.train.state import State
 from resmom.train.step import Rules, train_step
 from resmom.types import Batch
 from resmom.views.masks import Masks, draw_masks
+from tests.parity.masks import GRID, assert_alike
 from tests.parity.setting import IbotSetting, numbers, weight
 from tests.parity.weights import assert_same, fingerprints
 
@@ -103,16 +104,4 @@ def test_five_steps(head: str, micro: int) -> None:
 
 
 def test_masks_are_distributed_as_the_authors() -> None:
-    """Bounds are five standard errors of 20,000 masks, which rows and columns of one mask make wider than alone."""
-    n, theirs = 20_000, IBOT["masks"]
-    drawn = draw_masks(Masks(), 0, 0, np.arange(n), 0, (14, 14)).numpy()
-    part = drawn.mean((1, 2))
-    some = drawn[part > 0]
-    assert (part > 0).mean() == pytest.approx(theirs["share"], abs=5 * (0.5 / n) ** 0.5)
-    assert part[part > 0].mean() == pytest.approx(theirs["part"], abs=5 * 0.12 * (4 / n) ** 0.5)
-    deciles = np.quantile(part[part > 0], np.arange(1, 10) / 10)
-    assert deciles.tolist() == pytest.approx(theirs["deciles"], abs=0.011)  # two patches of 196
-    assert some.mean((0, 2)).tolist() == pytest.approx(theirs["rows"], abs=0.02)
-    assert some.mean((0, 1)).tolist() == pytest.approx(theirs["columns"], abs=0.02)
-    edges = (some[:, 1:] != some[:, :-1]).sum((1, 2)).mean()
-    assert edges == pytest.approx(theirs["edges"], rel=0.02)
+    assert_alike(draw_masks(Masks(), 0, 0, np.arange(20_000), 0, GRID).numpy(), IBOT["masks"])
