@@ -189,7 +189,10 @@ TUNED_LONGER = {
     "w2": "+ term, weight 2",
     "w2-fall": "+ falling from 2 to 0",
     "kd": "+ distillation over relations, weight .2",
+    "kd-fall": "+ the same, falling from .2 to 0",
 }
+DISTILLED = {"w2": "the term, weight 2", "kd": "distillation over relations"}
+DISTILLED_FALLING = {"w2-fall": "the term, falling from 2", "kd-fall": "distillation over relations, falling from .2"}
 FALLEN = {name: TUNED_LONGER[name] for name in ("plain", "w2-fall")}
 FELL = {name: FALLING[name] for name in ("w2", "w2-fall")}
 WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}

@@ -21,6 +21,7 @@ from benchmarks.pages.tables import (
     costs,
     courses_of,
     floor,
+    gap_course,
     gaps,
     lead,
     lines_of,
@@ -116,6 +117,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 Row("CIFAR-100", 50, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGEST, "w2-fall"),
                 Row("CIFAR-100", 4, "control: distillation over relations", QUESTIONS, "kd_relation"),
                 Row("CIFAR-100", 20, "control: distillation over relations", LONGER, "kd_relation"),
+                Row("CIFAR-100", 20, "control: distillation over relations; both tuned*", TUNED_LONGER, "kd"),
                 Row("CIFAR-10", 4, "the term, weight 1", CIFAR10, "w1"),
                 Row("Tiny-ImageNet", 2, "the term, weight 1", TINY, "w1"),
                 Row("Imagenette at 64 pixels", 20, "the term, weight 1", PHOTOS, "w1"),
@@ -217,6 +219,12 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "tuned-longest": partial(accuracies, file=TUNED_LONGEST, names=arms.FALLEN, kinds=ALL),
         "tuned-longest-lead": partial(lead, file=TUNED_LONGEST, names=arms.FALLEN),
         "tuned-longest-gaps": partial(gaps, file=TUNED_LONGEST, names=arms.FALLEN),
+        "tuned-longer-distances": partial(accuracies, file=TUNED_LONGER, names=arms.DISTILLED, kinds=ALL),
+        "tuned-longer-distances-falling": partial(
+            accuracies, file=TUNED_LONGER, names=arms.DISTILLED_FALLING, kinds=ALL
+        ),
+        "tuned-longer-gap-course": partial(gap_course, file=TUNED_LONGER, names=arms.TUNED_LONGER),
+        "tuned-longer-gaps": partial(gaps, file=TUNED_LONGER, names=arms.TUNED_LONGER),
         "tuned-longer-falling": partial(accuracies, file=TUNED_LONGER, names=arms.FELL, kinds=ALL),
         "tuned-longer-falling-lead": partial(lead, file=TUNED_LONGER, names=arms.FELL),
         "tuned-longer-lead": partial(lead, file=TUNED_LONGER, names=arms.TUNED_LONGER),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from scipy.stats import spearmanr
@@ -169,6 +170,22 @@ def interval(found: Paired | None) -> str:
         return "–"
     bounds = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
     return f"{found.difference.mean:+.2f}{bounds}"
+
+
+def gap_course(docs: Path, file: str, names: Names, site: str = "p") -> str:
+    """The gap on the same view while training, from the first to the last: means over seeds, at the epochs kept."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for line in lines_of(docs, file, names):
+        for point in line["curves"]["train"]:
+            found.setdefault(line["arm"], {}).setdefault(point["epoch"], []).append(point[f"gap/{site}/intra"])
+    epochs = sorted({epoch for course in found.values() for epoch in course})[::2]
+    rows = [
+        f"| {names[arm]} | " + " | ".join(f"{mean(found[arm][epoch]):.4f}" for epoch in epochs) + " |"
+        for arm in names
+        if arm in found
+    ]
+    head = f"| same view, {site}, in training | " + " | ".join(f"epoch {epoch:.1f}" for epoch in epochs) + " |\n"
+    return head + "|---|" + "---|" * len(epochs) + "\n" + "\n".join(rows)
 
 
 def gaps(docs: Path, file: str, names: Names, site: str = "p") -> str:
