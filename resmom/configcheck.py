@@ -32,8 +32,8 @@ def check(run: Run) -> None:
     if run.method.traits.patches and cut_of(run.backbone) is None:
         raise ConfigError(
             f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
-            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base), "
-            "vit-small or a Vision Transformer of timm's, such as timm:vit_small_patch16_224"
+            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base, "
+            "-large), vit-small or a Vision Transformer of timm's, such as timm:vit_small_patch16_224"
         )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:

@@ -97,8 +97,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        whole = gradient.contiguous().clone()
-        distributed.all_reduce(whole)
+        whole = summed(gradient.contiguous())
         return whole[rank() * ctx.n : (rank() + 1) * ctx.n]
 
 
@@ -106,9 +105,7 @@ def everywhere(flag: Tensor) -> Tensor:
     """Whether a boolean tensor is true on every rank."""
     if not active():
         return flag
-    count = flag.to(torch.float32)
-    distributed.all_reduce(count, op=distributed.ReduceOp.MIN)
-    return count > 0.5
+    return _reduced(flag.to(torch.float32), distributed.ReduceOp.MIN) > 0.5
 
 
 def anywhere(flag: bool) -> bool:

@@ -22,6 +22,8 @@ from resmom.views.masks import Masks
 
 Taught = MoCoV3 | Byol | Dino | Ibot | Dinov2 | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
 MethodConfig = Taught | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR
+Grouped = Dino | Ibot | Dinov2
+"""Methods that assign images to prototypes."""
 Queued = MoCoV2 | ReSSL | DenseCL | MSF | NNCLR | NNCLREma
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -81,6 +83,8 @@ def sites_of(method: MethodConfig) -> tuple[Site, ...]:
     match method:
         case MoCoV3(predictor_layers=0):
             return tuple(site for site in method.traits.sites if site != "p")
+        case Dinov2(patch_pairs=True):  # of a pair of patches, only those that are hidden meet the prototypes
+            return tuple(site for site in method.traits.sites if site != "logits")
         case _:
             return method.traits.sites
 

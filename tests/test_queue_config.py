@@ -9,10 +9,11 @@ import torch
 from resmom.config import ConfigError, Run
 from resmom.configcheck import check
 from resmom.losses.residual import Residual
-from resmom.methodconfig import groups_of, pair_kinds, queue_of, with_pairs
+from resmom.methodconfig import groups_of, pair_kinds, queue_of, sites_of, with_pairs
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
@@ -78,6 +79,8 @@ def test_pairs_of_a_kind_that_the_method_does_not_have_are_refused() -> None:
     assert pair_kinds(Ibot(local_pairs=True)) == ("global", "patch", "local")
     assert pair_kinds(Ibot(patch_pairs=False, local_pairs=True)) == ("global", "local")
     assert pair_kinds(Ibot(patch_pairs=False)) == ("global",)
+    assert pair_kinds(Dinov2()) == ("global",) and pair_kinds(Dinov2(patch_pairs=True)) == ("global", "patch")
+    assert sites_of(Dinov2()) == ("h", "z", "logits") and sites_of(Dinov2(patch_pairs=True)) == ("h", "z")
 
 
 @pytest.mark.parametrize("method", [*ONE_SIDED, MoCoV2(queue=64, symmetric=True)], ids=str)

@@ -1,5 +1,6 @@
 """The smallest things that are still the real ones: networks and batches that a test can afford."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.vit import ViTBody
 from resmom.train.state import memory_of
-from resmom.types import Batch, Site
+from resmom.types import Batch, Encoding, Site
 
 
 class Flat(nn.Module):
@@ -186,3 +187,21 @@ def batch(seed: int = 0, n: int = 8) -> Batch:
     masks = tuple(torch.rand(n, 4, 4, generator=generator) < 0.4 for _ in range(2))
     masks[0][n // 2], masks[1][0] = False, False
     return Batch(views, torch.arange(n), masks)
+
+
+def masked(local: int = 0, seed: int = 0, epoch: float = 0.0) -> Batch:
+    """Two global views of 4 x 4 with masks, and so many local ones of 2 x 2."""
+    made = batch(seed)
+    generator = torch.Generator().manual_seed(seed)
+    small = tuple(torch.randn(8, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(local))
+    return replace(made, views=(*made.views, *small), epoch=epoch)
+
+
+@torch.no_grad()
+def said(made: Method, given: Batch) -> tuple[list[Encoding], list[Encoding]]:
+    """What every patch is told through the heads: the student on the masked global views and the local ones, the
+    teacher on the whole global ones."""
+    assert made.teacher is not None
+    students = [made.student(v, m) for v, m in zip(given.views[:2], given.masks, strict=True)]
+    students += [made.student(v) for v in given.views[2:]]
+    return students, [made.teacher(v, patches=True) for v in given.views[:2]]

@@ -26,6 +26,7 @@ from resmom.evaluate.instances import found_masks, mask_overlap_tables, true_mas
 from resmom.evaluate.pixels import by_factor, factor
 from resmom.nets.depth import layer_rates
 from resmom.nets.detector import Detector
+from resmom.transfer import sent
 
 _SIDE, _FLIP, _COLUMNS = 0, 1, 2
 
@@ -279,8 +280,8 @@ def loss_terms(
     """The detector's losses on a batch. What torchvision draws (which regions are learned from) depends on
     (seed, step) alone; torch's generators are left as they were.
     """
-    images = [pixels.to(device).float() / 255 for pixels, _ in samples]
-    targets = [{name: value.to(device) for name, value in target.items()} for _, target in samples]
+    images = [sent(pixels, device).float() / 255 for pixels, _ in samples]
+    targets = [{name: sent(value, device) for name, value in target.items()} for _, target in samples]
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(config.seed * 2**32 + step)

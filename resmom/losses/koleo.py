@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from resmom.losses.precision import exact
+from resmom.losses.precision import exact, full
 
 _LEAST = 1e-8
 """Added to distances, and to each coordinate's difference, before the logarithm: the authors' two `eps`."""
@@ -21,7 +21,7 @@ def koleo(h: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     if len(h) < 2:
         raise ValueError(f"KoLeo compares the images of a batch with each other, and here is {len(h)}")
     rows = F.normalize(exact(h), dim=1, eps=_LEAST)
-    with torch.no_grad():
+    with torch.no_grad(), full(rows):  # neighbours that are near are told apart by digits that half precision lacks
         similar = rows @ rows.T
         nearest = similar.fill_diagonal_(-1.0).argmax(1)
     distances = F.pairwise_distance(rows, rows[nearest], eps=_LEAST)

@@ -37,15 +37,12 @@ def sinkhorn(
     is a distribution. Without gradient. Over several ranks, of which some may have no rows, `summed` adds up a tensor
     of all of them and `largest` takes the maximum; without them the rows are all there are.
     """
-    scaled = exact(logits.detach()) / temperature
-    most = scaled.max() if len(scaled) else scaled.new_full((), -torch.inf)
-    # A factor common to all rows goes out in the first round, and without it the exponentials would overflow.
-    q = torch.exp(scaled - largest(most))
-    least = torch.finfo(q.dtype).tiny  # of sums that are 0 exactly: of prototypes that no row comes near
+    q = exact(logits.detach()) / temperature  # as logarithms: at low temperatures exponentials overflow, or are all 0
     for _ in range(rounds):
-        q = q / summed(q.sum(0)).clamp(min=least)
-        q = q / q.sum(1, keepdim=True).clamp(min=least)
-    return q
+        most = largest(q.amax(0) if len(q) else q.new_full(q.shape[1:], -torch.inf))
+        q = q - most - summed(torch.exp(q - most).sum(0)).log()
+        q = q.log_softmax(1)
+    return q.exp()
 
 
 def cross_entropies(

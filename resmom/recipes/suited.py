@@ -10,7 +10,7 @@ from dataclasses import replace
 from resmom.config import Run
 from resmom.data.order import steps_per_epoch
 from resmom.losses.residual import Residual
-from resmom.methodconfig import MethodConfig, Queued, site_for, with_pairs
+from resmom.methodconfig import Grouped, MethodConfig, Queued, site_for, with_pairs
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
@@ -51,7 +51,7 @@ def suited(
     small = small_heads(backbone)
     made = _with_heads(method, *small) if small is not None else method
     parts = ["heads for a small network" if small is not None else "its published heads"]
-    if isinstance(made, Dino | Ibot | Dinov2):
+    if isinstance(made, Grouped):
         made = _grouped(made, small is not None, images, passes)
         parts.append(f"{made.prototypes} prototypes")
     elif isinstance(made, Queued):
@@ -80,7 +80,7 @@ def _queued(method: Queued, small: bool, images: int, batch: int) -> Queued:
     return replace(method, queue=max(min(most, _power(images / 2)), min(batch, images)))
 
 
-def _grouped(method: Dino | Ibot | Dinov2, small: bool, images: int, passes: float) -> Dino | Ibot | Dinov2:
+def _grouped(method: Grouped, small: bool, images: int, passes: float) -> Grouped:
     """With prototypes by the number of images, and with what is scheduled in epochs in proportion to a short run."""
     few = max(LEAST_PROTOTYPES, _power(images / 8))
     most = min(SMALL_PROTOTYPES, few) if small else few
@@ -90,18 +90,19 @@ def _grouped(method: Dino | Ibot | Dinov2, small: bool, images: int, passes: flo
         frozen_epochs=min(method.frozen_epochs, round(passes / 8, 3)),
         temperature_epochs=min(method.temperature_epochs, int(passes / 10)),
     )
-    if isinstance(made, Dinov2):
+    if not isinstance(made, Dino):
         made = replace(made, patch_prototypes=min(made.patch_prototypes, most))
     if not small:
         return made
     # A small network with the head of the paper ends with all images at one point: docs/log.md, "DINO in two epochs".
+    made = replace(made, teacher_temperature=0.04, temperature_epochs=0)
     match made:
         case Dino():
-            return replace(made, teacher_temperature=0.04, temperature_epochs=0, batch_norm=True)
+            return replace(made, batch_norm=True)
         case Ibot():
-            return replace(made, teacher_temperature=0.04, patch_temperature=0.04, temperature_epochs=0)
+            return replace(made, patch_temperature=0.04)
         case Dinov2():
-            return replace(made, teacher_temperature=0.04, temperature_epochs=0)
+            return made
 
 
 def _power(number: float) -> int:

@@ -1,6 +1,6 @@
 """Settings in words, as they are told to people."""
 
-from resmom.methodconfig import MethodConfig, queue_of
+from resmom.methodconfig import Grouped, MethodConfig, queue_of
 from resmom.methods.barlow import BarlowTwins
 from resmom.methods.byol import Byol
 from resmom.methods.densecl import DenseCL
@@ -71,7 +71,7 @@ def method_words(method: MethodConfig) -> str:
         case _:
             pass
     parts.append(f"heads {method.hidden}/{method.out}")
-    if isinstance(method, Dino | Ibot | Dinov2):
+    if isinstance(method, Grouped):
         parts.append(f"{method.prototypes} prototypes")
     if queue := queue_of(method):
         parts.append(f"queue {queue}")

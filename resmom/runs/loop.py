@@ -113,15 +113,17 @@ def train(
                 journal.write("train", state.step, {**values, **told})
             progress.update(state.step, values)
             stopping = dist.anywhere(interrupt.asked)
-            if first is not None or stopping or _saves(job) or _asks(job):
-                # What the device still does of the step is training; saving and measuring would wait for it anyway.
-                finish(job.device)
+            saves = stopping or _saves(job)
+            if first is None and not saves and not _asks(job):
+                continue
+            # What the device still does of the step is training; saving and measuring would wait for it anyway.
+            finish(job.device)
             with progress.paused(), as_written(how):
                 if first is not None:  # even where a stop was asked for: no checkpoint has these weights
                     with restored(state.method, first):
                         _health(replace(job, state=replace(state, step=0)), journal, progress)
                     first = None
-                if stopping or _saves(job):
+                if saves:
                     save(job, folder)
                 if stopping:  # whoever sent a signal will not wait long
                     interrupt.signal = interrupt.signal or signal.SIGTERM

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.decorrelation import covariance, cross_correlation, off_diagonal, spread_hinge
+from resmom.losses.koleo import koleo
 from resmom.losses.prototypes import cross_entropies, sharpened
 from resmom.losses.residual import Residual, kd_feature, kd_relation, residual_term, target_entropy
 from resmom.types import Encoding, Pair
@@ -99,6 +100,7 @@ def test_spread_hinge_by_hand() -> None:
         lambda a, b: cross_correlation(a, b).sum(),
         lambda a, b: covariance(a).sum(),
         lambda a, b: spread_hinge(a),
+        lambda a, b: koleo(1 + 0.03 * a),  # near each other: which is the nearest hangs on the last digits
     ],
 )
 def test_an_autocast_around_a_loss_rounds_nothing_in_it(

@@ -1,7 +1,9 @@
 """DINOv2 by its numbers: its losses, targets by Sinkhorn-Knopp and by centres, KoLeo, its heads, and that it learns."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from resmom.train.optim import AdamW, Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State, memory_of
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch, Encoding, numbered
+from resmom.types import Batch, numbered
 from resmom.views.apply import views
 from tests import oracle, toy
 from tests.methods import golden
@@ -43,24 +45,9 @@ def method(config: Dinov2 = CONFIG) -> Dinov2Method:
     return made
 
 
-def batch(local: int = 0, seed: int = 0, epoch: float = 0.0) -> Batch:
-    """Two global views of 4 x 4 with masks, and so many local ones of 2 x 2."""
-    made = toy.batch(seed)
-    generator = torch.Generator().manual_seed(seed)
-    small = tuple(torch.randn(8, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(local))
-    return replace(made, views=(*made.views, *small), epoch=epoch)
-
-
-@torch.no_grad()
-def said(made: Dinov2Method, given: Batch) -> tuple[list[Encoding], list[Encoding]]:
-    """Every patch through the heads: the student on masked and local views, the teacher on the whole global ones."""
-    masked = [made.student(v, m) for v, m in zip(given.views[:2], given.masks, strict=True)]
-    return masked + [made.student(v) for v in given.views[2:]], [made.teacher(v, patches=True) for v in given.views[:2]]
-
-
 def expected(made: Dinov2Method, given: Batch) -> dict[str, float]:
     """The terms, out of loops over every image and patch."""
-    s, t = said(made, given)
+    s, t = toy.said(made, given)
     masks = [mask.flatten().numpy() for mask in given.masks]
     classes = [e.logits.numpy() for e in t]
     hidden = [e.places.logits.numpy()[mask] for e, mask in zip(t, masks, strict=True)]
@@ -98,7 +85,7 @@ def test_the_losses_are_the_papers_formulas(local: int, own: int, centring: str,
     config = replace(
         CONFIG, patch_prototypes=own, centring=centring, class_weight=0.9, patch_weight=0.6, patch_pairs=patch_pairs
     )
-    made, given = method(config), batch(local)
+    made, given = method(config), toy.masked(local)
     with torch.no_grad():
         outcome = made(given, made.teach(given), ALL)
     found = {term.name: term for term in outcome.terms}
@@ -117,7 +104,7 @@ def test_with_and_without_pairs_of_patches_it_is_the_same_method() -> None:
     """Bit for bit: pairs of patches only make the MLP see the others too."""
     results = []
     for patch_pairs in (False, True):
-        made, given = method(replace(CONFIG, patch_pairs=patch_pairs)), batch(2)
+        made, given = method(replace(CONFIG, patch_pairs=patch_pairs)), toy.masked(2)
         state = State(made, build_optimizer(Sgd(), made.student))
         metrics = train_step(state, given, PLAN, Rules(Residual()))
         results.append((metrics["loss"], torch.cat([p.flatten() for p in made.parameters()])))
@@ -134,26 +121,48 @@ def test_sinkhorn_knopp_spreads_rows_over_prototypes() -> None:
     assert sinkhorn(logits[:0], 0.3).shape == (0, 5)
 
 
-def test_sinkhorn_knopp_of_logits_that_overflow_is_finite() -> None:
-    logits = torch.tensor([[40.0, -40.0, 0.0], [39.0, -40.0, 1.0], [40.0, -39.0, 0.0]])  # / .04: beyond e^88
-    found = sinkhorn(logits, 0.04)
-    assert torch.isfinite(found).all() and torch.allclose(found.sum(1), torch.ones(3))
-    assert torch.equal(sinkhorn(logits.half() / 100, 0.04), sinkhorn((logits.half() / 100).float(), 0.04))
+def test_sinkhorn_knopp_of_logits_beyond_exponentials() -> None:
+    """Against float64 by hand; one row lies far below the others, as large gains of prototypes would have it."""
+    logits = torch.tensor([[4.0, -4.0, 0.0], [3.9, -4.0, 0.1], [-9.0, -8.0, -9.5]])  # / .04: e^100 and e^-237
+    q = torch.exp((logits.double() - 4) / 0.04)
+    for _ in range(3):
+        q = q / q.sum(0)
+        q = q / q.sum(1, keepdim=True)
+    torch.testing.assert_close(sinkhorn(logits, 0.04).double(), q, rtol=1e-4, atol=1e-6)
+    assert torch.equal(sinkhorn(logits.half(), 0.04), sinkhorn(logits.half().float(), 0.04))
 
 
-def test_sinkhorn_knopp_of_parts_is_that_of_the_whole() -> None:
-    """Two parts that add up their sums, as two ranks do, one of them with a single row."""
-    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    whole = torch.exp(logits / 0.2 - (logits / 0.2).max())
-    others: list[Tensor] = []
-    for _ in range(3):  # the sums of the other part, round by round
-        columns = whole.sum(0)
-        whole = whole / columns
-        others.append(columns)
-        whole = whole / whole.sum(1, keepdim=True)
-    given = iter(others)
-    part = sinkhorn(logits[5:], 0.2, summed=lambda mine: next(given), largest=lambda mine: (logits / 0.2).max())
-    assert torch.allclose(part, sinkhorn(logits, 0.2)[5:], rtol=1e-12)
+class Exchange:
+    """Two threads that put their tensors together, as ranks do."""
+
+    def __init__(self) -> None:
+        self.barrier, self.brought = Barrier(2), [torch.empty(0)] * 2
+
+    def together(self, rank: int, mine: Tensor) -> Tensor:
+        self.brought[rank] = mine
+        self.barrier.wait(timeout=60)
+        both = torch.stack(self.brought)
+        self.barrier.wait(timeout=60)
+        return both
+
+
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_sinkhorn_knopp_of_parts_is_that_of_the_whole(first: int) -> None:
+    """Of two parts, one of which may have no row."""
+    logits, exchange = torch.randn(6, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64), Exchange()
+
+    def part(rank: int) -> Tensor:
+        mine = logits[:first] if rank == 0 else logits[first:]
+        return sinkhorn(
+            mine,
+            0.2,
+            summed=lambda x: exchange.together(rank, x).sum(0),
+            largest=lambda x: exchange.together(rank, x).amax(0),
+        )
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(part, range(2)))
+    assert torch.allclose(torch.cat(found), sinkhorn(logits, 0.2), rtol=1e-12)
 
 
 def test_koleo_by_hand() -> None:
@@ -174,7 +183,7 @@ def test_koleo_drives_neighbours_apart() -> None:
 
 
 def test_the_mean_over_chosen_places_is_that_over_hidden_ones() -> None:
-    mask = batch().masks[0]
+    mask = toy.masked().masks[0]
     losses = torch.rand(mask.numel(), dtype=torch.float64)
     chosen = numbered(mask)
     assert torch.allclose(over_chosen(losses[chosen], chosen, mask), over_hidden(losses, mask).mean(), rtol=1e-12)
@@ -183,7 +192,7 @@ def test_the_mean_over_chosen_places_is_that_over_hidden_ones() -> None:
 
 
 def test_numbers_that_come_with_the_batch_are_used() -> None:
-    given = batch()
+    given = toy.masked()
     counted = replace(given, hidden=tuple(numbered(mask) for mask in given.masks))
     made = method()
     with torch.no_grad():
@@ -195,7 +204,7 @@ def test_numbers_that_come_with_the_batch_are_used() -> None:
 
 
 def test_only_hidden_patches_meet_the_prototypes() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     rows: list[int] = []
     made.student.patch_prototypes.register_forward_hook(lambda module, seen, out: rows.append(len(seen[0])))
     made(given, made.teach(given), ALL)
@@ -204,7 +213,7 @@ def test_only_hidden_patches_meet_the_prototypes() -> None:
 
 def test_nothing_hidden_is_no_loss_of_patches() -> None:
     for centring in ("sinkhorn", "mean"):
-        made, given = method(replace(CONFIG, centring=centring)), batch()
+        made, given = method(replace(CONFIG, centring=centring)), toy.masked()
         given = replace(given, masks=tuple(torch.zeros_like(mask) for mask in given.masks))
         before = {name: value.clone() for name, value in memory_of(made).items()}
         state = State(made, build_optimizer(Sgd(), made.student))
@@ -216,8 +225,8 @@ def test_nothing_hidden_is_no_loss_of_patches() -> None:
 
 
 def test_centres_follow_images_and_hidden_patches() -> None:
-    made, given = method(replace(CONFIG, centring="mean")), batch()
-    _, t = said(made, given)
+    made, given = method(replace(CONFIG, centring="mean")), toy.masked()
+    _, t = toy.said(made, given)
     images = torch.cat([e.logits for e in t]).mean(0)
     patches = torch.cat([e.places.logits[mask.flatten()] for e, mask in zip(t, given.masks, strict=True)]).mean(0)
     expected = [0.9 * made.centre + 0.1 * images, 0.9 * made.patch_centre + 0.1 * patches]
@@ -228,7 +237,7 @@ def test_centres_follow_images_and_hidden_patches() -> None:
 
 
 def test_it_cannot_be_learnt_from_in_parts() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     with pytest.raises(ValueError, match="of the whole batch: it cannot be learnt from in parts"):
         made(given, made.teach(given), slice(0, 4))
 
@@ -236,7 +245,7 @@ def test_it_cannot_be_learnt_from_in_parts() -> None:
 def test_its_chance_level_is_that_of_equal_logits() -> None:
     """With prototypes that are all the same the cross-entropies are their chance, whatever the class tokens do."""
     masks = replace(CONFIG.masks, share=1.0)
-    made, given = method(replace(CONFIG, masks=masks, gains=False)), batch()
+    made, given = method(replace(CONFIG, masks=masks, gains=False)), toy.masked()
     given = replace(
         given, masks=tuple(mask | (torch.arange(16).view(4, 4) == 3) for mask in given.masks)
     )  # some in all
@@ -254,7 +263,7 @@ def test_its_chance_level_is_that_of_equal_logits() -> None:
 
 @pytest.mark.parametrize("patch_pairs", [False, True])
 def test_its_pairs(patch_pairs: bool) -> None:
-    made, given = method(replace(CONFIG, patch_pairs=patch_pairs, local_pairs=True)), batch(1)
+    made, given = method(replace(CONFIG, patch_pairs=patch_pairs, local_pairs=True)), toy.masked(1)
     targets = made.teach(given)
     outcome = made(given, targets, ALL)
     names = ["global"] * 2 + ["patch"] * 2 * patch_pairs + ["local"]
@@ -274,9 +283,9 @@ def test_prototypes_stand_still_at_first() -> None:
     state = State(made, build_optimizer(AdamW(), made.student))
     heads = ("prototypes.", "patch_prototypes.")
     before = {name: p.clone() for name, p in made.student.named_parameters() if name.startswith(heads)}
-    train_step(state, batch(epoch=0.5), PLAN, Rules(Residual()))
+    train_step(state, toy.masked(epoch=0.5), PLAN, Rules(Residual()))
     assert all(torch.equal(made.student.get_parameter(name), p) for name, p in before.items()) and len(before) == 4
-    train_step(state, batch(epoch=1.0), PLAN, Rules(Residual()))
+    train_step(state, toy.masked(epoch=1.0), PLAN, Rules(Residual()))
     assert not any(torch.equal(made.student.get_parameter(name), p) for name, p in before.items())
 
 

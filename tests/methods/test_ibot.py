@@ -46,21 +46,6 @@ def method(config: Ibot = CONFIG) -> IbotMethod:
     return made
 
 
-def batch(local: int = 0, seed: int = 0, epoch: float = 0.0) -> Batch:
-    """Two global views of 4 x 4 with masks, and so many local ones of 2 x 2."""
-    made = toy.batch(seed)
-    generator = torch.Generator().manual_seed(seed)
-    small = tuple(torch.randn(8, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(local))
-    return replace(made, views=(*made.views, *small), epoch=epoch)
-
-
-@torch.no_grad()
-def said(made: IbotMethod, given: Batch) -> tuple[list[Encoding], list[Encoding]]:
-    """The student on the masked global views and the local ones, the teacher on the whole global ones."""
-    masked = [made.student(v, m) for v, m in zip(given.views[:2], given.masks, strict=True)]
-    return masked + [made.student(v) for v in given.views[2:]], [made.teacher(v, patches=True) for v in given.views[:2]]
-
-
 def patches(encodings: list[Encoding]) -> list[np.ndarray]:
     """Logits of images x places x prototypes."""
     return [e.places.logits.unflatten(0, (len(e.h), -1)).numpy() for e in encodings[:2]]
@@ -70,8 +55,8 @@ def patches(encodings: list[Encoding]) -> list[np.ndarray]:
 @pytest.mark.parametrize("own", [0, 7])
 def test_the_loss_is_the_papers_formula(local: int, own: int) -> None:
     config = replace(CONFIG, patch_prototypes=own, class_weight=0.9, patch_weight=0.6, patch_temperature=0.05)
-    made, given = method(config), batch(local)
-    s, t = said(made, given)
+    made, given = method(config), toy.masked(local)
+    s, t = toy.said(made, given)
     of_class = oracle.dino([e.logits.numpy() for e in s], [e.logits.numpy() for e in t], made.centre.numpy(), 0.1, 0.07)
     masks = [mask.flatten(1).numpy() for mask in given.masks]
     of_patches = oracle.ibot(patches(s), patches(t), masks, made.patch_centre.numpy(), 0.05)
@@ -97,11 +82,11 @@ def test_hidden_places_by_hand() -> None:
 
 @torch.no_grad()
 def test_the_student_does_not_see_what_is_hidden_and_the_teacher_does() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     hidden = given.masks[0]
     other = torch.where(hidden[:, None], torch.randn(8, 3, 4, 4).double(), given.views[0])
     changed = replace(given, views=(other, given.views[1]))
-    (before, after), (t_before, t_after) = zip(said(made, given), said(made, changed), strict=True)
+    (before, after), (t_before, t_after) = zip(toy.said(made, given), toy.said(made, changed), strict=True)
     torch.testing.assert_close(before[0].logits, after[0].logits)
     torch.testing.assert_close(before[0].places.z, after[0].places.z)
     seen = hidden.flatten(1).any(1)
@@ -111,7 +96,7 @@ def test_the_student_does_not_see_what_is_hidden_and_the_teacher_does() -> None:
 @torch.no_grad()
 def test_unmasked_the_network_is_a_plain_encoder() -> None:
     """Measurements and export see the whole view; the mask token is no part of the backbone, nor of the teacher."""
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     for network in (made.student, made.teacher):
         found = network(given.views[0])
         tokens, h = network.backbone(given.views[0])
@@ -132,13 +117,13 @@ def test_exported_weights_are_those_of_timms_transformer() -> None:
     for network in (made.student, made.teacher):
         plain = VisionTransformer(4, 1, embed_dim=12, depth=1, num_heads=2, num_classes=0).eval()
         plain.load_state_dict(exported(network.state_dict(), DinoViT("tiny", image=4, patch=1)), strict=True)
-        view = batch().views[0].float()
+        view = toy.masked().views[0].float()
         torch.testing.assert_close(plain(view), network.eval()(view).h)
 
 
 @torch.no_grad()
 def test_rows_of_an_encoding_take_their_places_along() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     whole = made.teacher(given.views[0], patches=True)
     some = made.teacher(given.views[0][2:5], patches=True)
     torch.testing.assert_close(whole.rows(slice(2, 5)).places.logits, some.places.logits)
@@ -147,9 +132,9 @@ def test_rows_of_an_encoding_take_their_places_along() -> None:
 
 @pytest.mark.parametrize("own", [0, 7])
 def test_both_centres_follow_the_teachers_means(own: int) -> None:
-    made, given = method(replace(CONFIG, patch_prototypes=own, patch_centre_momentum=0.8)), batch(1)
+    made, given = method(replace(CONFIG, patch_prototypes=own, patch_centre_momentum=0.8)), toy.masked(1)
     centre, patch_centre = made.centre.clone(), made.patch_centre.clone()
-    _, t = said(made, given)
+    _, t = toy.said(made, given)
     state = State(made, build_optimizer(Sgd(), made.student))
     train_step(state, given, PLAN, Rules(Residual(), micro_batch=3))
     torch.testing.assert_close(made.centre, 0.9 * centre + 0.1 * torch.cat([e.logits for e in t]).mean(0))
@@ -158,7 +143,7 @@ def test_both_centres_follow_the_teachers_means(own: int) -> None:
 
 
 def test_a_skipped_step_leaves_both_centres() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     before = {name: value.clone() for name, value in made.state_dict().items()}
     given.views[1][3] = math.nan
     state = State(made, build_optimizer(Sgd(), made.student))
@@ -168,8 +153,8 @@ def test_a_skipped_step_leaves_both_centres() -> None:
 
 def test_temperatures_of_class_and_patches_rise_by_whole_epochs() -> None:
     config = replace(CONFIG, temperature_epochs=4, patch_warmup_temperature=0.02, patch_temperature=0.05)
-    made, given = method(config), batch(epoch=1.5)
-    s, t = said(made, given)
+    made, given = method(config), toy.masked(epoch=1.5)
+    s, t = toy.said(made, given)
     masks = [mask.flatten(1).numpy() for mask in given.masks]
     expected = oracle.dino([e.logits.numpy() for e in s], [e.logits.numpy() for e in t], made.centre.numpy(), 0.1, 0.05)
     expected += oracle.ibot(patches(s), patches(t), masks, made.patch_centre.numpy(), 0.03)
@@ -189,7 +174,7 @@ def test_accumulation_is_exact(micro: int, distance: str) -> None:
         state = State(made, build_optimizer(Sgd(), made.student))
         for step in range(3):
             rules = Rules(Residual(1.5, "z", distance=distance), micro_batch=size)
-            metrics = train_step(state, batch(2, seed=step), PLAN, rules)
+            metrics = train_step(state, toy.masked(2, seed=step), PLAN, rules)
         results.append(torch.cat([metrics["loss"][None], *(p.flatten() for p in made.state_dict().values())]))
     assert (results[0] - results[1]).norm() <= 1e-10 * results[0].norm()
 
@@ -202,16 +187,16 @@ def test_frozen_prototypes_do_not_move_and_all_else_does(gated: bool) -> None:
     still = {name for name in start if "prototypes." in name}
     assert len(still) == 4
     for step in range(4):
-        train_step(state, batch(seed=step, epoch=step / 2), PLAN, Rules(Residual(), gated=gated))
+        train_step(state, toy.masked(seed=step, epoch=step / 2), PLAN, Rules(Residual(), gated=gated))
         moved = {name for name, p in made.student.named_parameters() if not torch.equal(p, start[name])}
         assert moved >= start.keys() - still
         assert not moved & still if step < 2 else moved >= still, step
 
 
 def test_pairs_are_the_same_view_with_a_masked_input() -> None:
-    made, given = method(), batch(1)
+    made, given = method(), toy.masked(1)
     outcome = made(given, made.teach(given), slice(2, 5))
-    s, t = said(made, given)
+    s, t = toy.said(made, given)
     assert [pair.name for pair in outcome.pairs] == ["global", "global", "patch", "patch"]
     for view in range(2):
         whole, places = outcome.pairs[view], outcome.pairs[2 + view]
@@ -221,7 +206,7 @@ def test_pairs_are_the_same_view_with_a_masked_input() -> None:
         torch.testing.assert_close(places.teacher.logits, t[view].places.logits[32:80])
         torch.testing.assert_close(places.bank.z, t[view].places.z)
     assert len(outcome.encodings) == 2
-    more, given = method(replace(CONFIG, local_pairs=True)), batch(local=2)
+    more, given = method(replace(CONFIG, local_pairs=True)), toy.masked(local=2)
     targets = more.teach(given)
     outcome = more(given, targets, ALL)
     assert [pair.name for pair in outcome.pairs] == ["global", "global", "patch", "patch", "local", "local"]
@@ -240,7 +225,7 @@ def test_pairs_are_the_same_view_with_a_masked_input() -> None:
 
 
 def test_the_term_is_the_mean_over_pairs_of_images_and_of_places() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     outcome = made(given, made.teach(given), ALL)
     each = [cosine_distance(pair.student.z, pair.teacher.z) for pair in outcome.pairs]
     term = residual_term(outcome.pairs, Residual(1.0, "z"))
@@ -252,7 +237,7 @@ def test_the_term_is_the_mean_over_pairs_of_images_and_of_places() -> None:
 
 
 def test_gaps_of_places_have_no_other_view() -> None:
-    made, given = method(), batch()
+    made, given = method(), toy.masked()
     outcome = made(given, made.teach(given), ALL)
     found = gaps(outcome.pairs[2:], "z")
     s, t = outcome.pairs[2].student.z.detach().numpy(), outcome.pairs[2].teacher.z.numpy()
@@ -267,7 +252,7 @@ def test_gaps_of_places_have_no_other_view() -> None:
 
 def test_chance_is_what_equal_logits_give() -> None:
     """On average over masks: half of the views are masked, and the others have no loss of patches."""
-    made, given = method(replace(CONFIG, patch_prototypes=7, class_weight=0.5, patch_weight=2.0)), batch(2)
+    made, given = method(replace(CONFIG, patch_prototypes=7, class_weight=0.5, patch_weight=2.0)), toy.masked(2)
     with torch.no_grad():
         for prototypes in (made.student.prototypes, made.student.patch_prototypes):
             prototypes.directions.weight.fill_(1.0)
