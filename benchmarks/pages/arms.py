@@ -182,17 +182,17 @@ BOTH = {
     "plain-t0.1-m0.9": "MoCo-v3, both",
     "w2-t0.1-m0.9": "+ term, weight 2",
     "w4-t0.1-m0.9": "+ term, weight 4",
-    "kd-t0.1-m0.9": "+ distillation over relations, weight .2",
+    "kd-t0.1-m0.9": "+ distillation over relations, weight 0.2",
 }
 TUNED_LONGER = {
     **PLAIN,
     "w2": "+ term, weight 2",
     "w2-fall": "+ falling from 2 to 0",
-    "kd": "+ distillation over relations, weight .2",
-    "kd-fall": "+ the same, falling from .2 to 0",
+    "kd": "+ distillation over relations, weight 0.2",
+    "kd-fall": "+ the same, falling from 0.2 to 0",
 }
 DISTILLED = {"w2": "the term, weight 2", "kd": "distillation over relations"}
-DISTILLED_FALLING = {"w2-fall": "the term, falling from 2", "kd-fall": "distillation over relations, falling from .2"}
+DISTILLED_FALLING = {"w2-fall": "the term, falling from 2", "kd-fall": "distillation over relations, falling from 0.2"}
 FALLEN = {name: TUNED_LONGER[name] for name in ("plain", "w2-fall")}
 FELL = {name: FALLING[name] for name in ("w2", "w2-fall")}
 WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}
