@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -85,7 +85,7 @@ def _called(root: Path, nowhere: list[str], below: list[str]) -> dict[str, str]:
         for part in PurePosixPath(path).relative_to(start).parts:
             there = [str(PurePosixPath(folder) / name) for folder in there for name in inside(folder, part)]
         there = there or ([] if "/" in path else names.get(path.casefold(), []))
-        if len(there) == 1 and (root / there[0]).is_file():
+        if len(there) == 1 and asked((root / there[0]).is_file):
             called[path] = there[0]
     return called
 
@@ -97,6 +97,14 @@ def called_words(called: Mapping[str, str]) -> str:
         f"{shown(path)} is no file" if len(called) == 1 else f"{len(called)} paths are no files, such as {shown(path)}"
     )
     return f"{lost}, but {shown(there)} is one; write upper and lower case as the files have it"
+
+
+def asked(there: Callable[[], bool]) -> bool:
+    """What a path answers; no, of a line that is too long to name a file, or in a folder that may not be entered."""
+    try:
+        return there()
+    except (OSError, ValueError):
+        return False
 
 
 def _by_lower(paths: list[str]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Images named in a text file: a path on each line, or a table with columns of paths, labels and splits."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from resmom.data.byfolder import TEST_NAMES, left_out_words, preferred, source_n
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
-from resmom.data.listpaths import called_words, placed, require_once
+from resmom.data.listpaths import asked, called_words, placed, require_once
 from resmom.data.source import Data, DataError
 from resmom.data.store import Files
 
@@ -100,7 +100,7 @@ def _misread(file: Path, lines: list[Line], called: Mapping[str, str]) -> str:
     path = lines[0].path
 
     def is_file(name: str) -> bool:
-        return _asked((file.parent / name).is_file)
+        return asked((file.parent / name).is_file)
 
     if is_file(path.strip()) and path != path.strip():
         return "Its paths have spaces before or behind them; take these away"
@@ -114,20 +114,12 @@ def _misread(file: Path, lines: list[Line], called: Mapping[str, str]) -> str:
         )
     if "\\" in path and is_file(path.strip().replace("\\", "/")):
         return "Its paths have \\ between folders; write / there"
-    if not _asked((file.parent / path).exists):
+    if not asked((file.parent / path).exists):
         return (
             f"Paths count from the folder of the list, {file.parent}, and names alone may lie in folders below it; "
             "move the list there, or write paths that begin with /"
         )
     return ""
-
-
-def _asked(there: Callable[[], bool]) -> bool:
-    """What a path answers; no, of a line that is too long to name a file."""
-    try:
-        return there()
-    except (OSError, ValueError):
-        return False
 
 
 def _parts(file: Path, lines: list[Line]) -> dict[str, list[Line]]:

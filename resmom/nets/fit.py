@@ -110,10 +110,15 @@ def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], 
             return f"The file's first convolution is 7x7: use {options.stem} imagenet (and views of 64 pixels or more)"
         if there.shape[-1] == 3:
             return f"The file's first convolution is 3x3: use {options.stem} small, or small_pad2 or small_pool"
+    if any(other.endswith(".ls1.gamma") for other in fit.missing):
+        way = "set --backbone.layer-scale 0" if options.settings else f"choose its {options.backbone}"
+        return f"Blocks of the file do not scale what they add, as those of this backbone do: {way}"
     if any(other.endswith(".ls1.gamma") for other in fit.unknown):
         return (
-            "Blocks in the file scale what they add, as DINOv2's do: use timm's network of that kind, such as "
-            f"{options.backbone} timm:vit_small_patch14_dinov2 (with registers timm:vit_small_patch14_reg4_dinov2)"
+            "Blocks in the file scale what they add, as DINOv2's do: "
+            + ("set --backbone.layer-scale 1e-5, or " if options.settings else "")
+            + f"use timm's network of that kind, such as {options.backbone} timm:vit_small_patch14_dinov2 (with "
+            "registers timm:vit_small_patch14_reg4_dinov2)"
         )
     if name == POSITIONS and there.ndim == 3:
         return _of_positions(there, here, weights.get(fit.found.get("patch_embed.proj.weight", "")), options)

@@ -54,8 +54,8 @@ def named(backbone: BackboneConfig) -> str:
             return f"ResNet-{depth}, {stem} stem"
         case MoCoViT(size=size, patch=patch, image=image):
             return f"ViT-{size}/{patch} at {image} pixels"
-        case DinoViT(size=size, patch=patch, image=image):
-            return f"DINO's ViT-{size}/{patch} at {image} pixels"
+        case DinoViT(size=size, patch=patch, image=image, layer_scale=scale):
+            return f"DINO's ViT-{size}/{patch} at {image} pixels" + (" with LayerScale" if scale else "")
         case Timm(name=name, image=image):
             return f"timm's {name}" + (f" at {image} pixels" if image else "")
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from resmom.data.decode import decode
+from resmom.data.listpaths import asked
 from resmom.data.open import open_data
 from resmom.data.packing import pack
 from resmom.data.source import DataError
@@ -166,3 +167,18 @@ def test_a_line_too_long_for_a_name_is_no_bare_error(photos: Path) -> None:
     (photos / "l.txt").write_text("a" * 300 + "\n")
     with pytest.raises(DataError, match="Paths count from the folder of the list"):
         open_data(str(photos / "l.txt"))
+
+
+def test_a_folder_that_may_not_be_entered_leaves_its_files_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a folder can be listed and not entered: that a file is called otherwise cannot be asked there."""
+
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    assert asked((tmp_path / "a.png").is_file) is False
+    (tmp_path / "a.png").touch()
+    assert asked((tmp_path / "a.png").is_file) is True
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert asked((tmp_path / "a.png").is_file) is False

@@ -269,6 +269,8 @@ def test_scaled_blocks_are_told_to_be_dinov2s(tmp_path: Path) -> None:
         WeightsError, match=r"only in the file: blocks.0.ls1.gamma.*--backbone timm:vit_small_patch14_d"
     ):
         load_backbone(build_backbone(DinoViT("tiny", 16, 4)), saved(tmp_path / "w.pth", vit(scaled=True)))
+    with pytest.raises(WeightsError, match=r"Blocks of the file do not scale what they add.*: set --backbone.layer-sc"):
+        load_backbone(build_backbone(DinoViT("tiny", 16, 4, layer_scale=1e-5)), saved(tmp_path / "w.pth", vit()))
 
 
 def test_a_giant_of_other_parts_is_refused_by_their_names(tmp_path: Path) -> None:

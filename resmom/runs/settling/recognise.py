@@ -148,7 +148,8 @@ def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNam
     if derived:
         return f"leave out --backbone, and its settings {settings}"
     if options.settings:
-        return f"use {name}{_image(found)}, without settings of its own beside it {settings}"
+        other = "other settings" if " --backbone." in name else "settings"
+        return f"use {name}{_image(found)}, without {other} of its own beside it {settings}"
     return f"leave {options.backbone} out" + (f", or say {name}" if name else "")
 
 

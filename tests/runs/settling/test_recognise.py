@@ -130,7 +130,7 @@ def test_dinov2_is_recognised_by_its_scales(tmp_path: Path, registers: bool) -> 
         (
             ResNet(18, "small"),
             ResNet(34),
-            "use --backbone resnet18 --backbone.stem small, without",
+            "use --backbone resnet18 --backbone.stem small, without other",
             " --backbone resnet18 --stem small",
             "",
         ),
