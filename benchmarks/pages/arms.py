@@ -193,7 +193,11 @@ TUNED_LONGER = {
 }
 DISTILLED = {"w2": "the term, weight 2", "kd": "distillation over relations"}
 DISTILLED_FALLING = {"w2-fall": "the term, falling from 2", "kd-fall": "distillation over relations, falling from 0.2"}
-FALLEN = {name: TUNED_LONGER[name] for name in ("plain", "w2-fall")}
+FALLEN = {
+    "plain": TUNED_LONGER["plain"],
+    "w2-fall": TUNED_LONGER["w2-fall"],
+    "kd-fall": "+ distillation over relations, falling from 0.2 to 0",
+}
 FELL = {name: FALLING[name] for name in ("w2", "w2-fall")}
 WEIGHT_2 = {**PLAIN, "w2": "+ term, weight 2"}
 BOTH_WAYS = {name: BOTH[name].removeprefix("+ ") for name in ("w2-t0.1-m0.9", "kd-t0.1-m0.9")}
