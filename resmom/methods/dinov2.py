@@ -50,11 +50,9 @@ class Dinov2:
     class_weight: float = 1.0
     patch_weight: float = 1.0
     koleo: float = 0.1  # of each global view's KoLeo; 0: without
-    frozen_epochs: float = 1.0  # the prototypes stand still so long, as DINO's: without gradients, where the authors'
-    # code has a rate of 0, at which Adam's moments go on
-    patch_pairs: bool = (
-        False  # same-view pairs of the patches too: their head then sees all of them, not the hidden alone
-    )
+    # As DINO's, frozen ones have no gradients; the authors' have a rate of 0, at which Adam's moments go on.
+    frozen_epochs: float = 1.0  # the prototypes stand still so long
+    patch_pairs: bool = False  # same-view pairs of the patches too; the MLP of their head then sees all of them
     local_pairs: bool = False  # and of the local views: a teacher forward on each
     masks: Masks = field(default_factory=lambda: Masks(smallest=4))
 
