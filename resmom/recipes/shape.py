@@ -74,7 +74,7 @@ def backbone_for(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
         case Timm():
             made = with_image(facts.backbone, side)
             return made, "the one asked for" + ("; made for the views" if made != facts.backbone else "")
-    if facts.method is not None and facts.method.traits.patches:
+    if facts.method.traits.patches:
         size: Literal["micro", "small"] = "small" if facts.gpu else "micro"
         name = METHOD_NAMES[type(facts.method)]
         return fitted(DinoViT(size), side), f"{name} hides patches of a Vision Transformer"

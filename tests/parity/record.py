@@ -42,6 +42,15 @@ def load(path: Path, name: str) -> ModuleType:
     return module
 
 
+def between(path: Path, start: str, end: str, imports: str) -> ModuleType:
+    """A module of the lines of a file from `start` to before `end`, where the whole cannot be imported; `imports` are
+    what these need."""
+    text = path.read_text()
+    module = types.ModuleType(path.stem)
+    exec(imports + text[text.index(start) : text.index(end)], module.__dict__)
+    return module
+
+
 def stand_in(name: str, inside: dict[str, Any], root: Path | None = None) -> None:
     """A module in the place of one that need not be installed, or of a package's `__init__` in the checkout `root`."""
     module = types.ModuleType(name)
@@ -99,11 +108,7 @@ def record_from(sources: Sources, about: str | None) -> None:
 
 def schedules(root: Path) -> ModuleType:
     """The two schedule functions of main_moco.py, which cannot be imported whole without a GPU stack of its time."""
-    text = (root / "main_moco.py").read_text()
-    module = types.ModuleType("schedules")
-    start, end = text.index("def adjust_learning_rate"), text.index("if __name__")
-    exec("import math\n" + text[start:end], module.__dict__)
-    return module
+    return between(root / "main_moco.py", "def adjust_learning_rate", "if __name__", "import math\n")
 
 
 def mocov3(root: Path) -> dict[str, Any]:

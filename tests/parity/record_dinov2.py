@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.masks import GRID, statistics
-from tests.parity.record import OUT, commit, importable, keep, load
+from tests.parity.record import OUT, between, commit, importable, keep, load
 from tests.parity.record_queues import alone
 from tests.parity.setting import Dinov2Setting, weight
 from tests.parity.weights import fingerprints
@@ -52,12 +52,8 @@ def in_double() -> Iterator[None]:
 
 def training(root: Path) -> types.ModuleType:
     """The two functions of train/train.py that set rates, which cannot be imported whole without its packages."""
-    text = (root / "dinov2" / "train" / "train.py").read_text()
-    module = types.ModuleType("dinov2_training")
-    start, end = text.index("def build_schedulers"), text.index("def do_test")
     imports = "import logging\nfrom dinov2.utils.utils import CosineScheduler\nlogger = logging.getLogger('dinov2')\n"
-    exec(imports + text[start:end], module.__dict__)
-    return module
+    return between(root / "dinov2" / "train" / "train.py", "def build_schedulers", "def do_test", imports)
 
 
 def schedules(root: Path) -> dict[str, list[float]]:

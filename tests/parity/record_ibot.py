@@ -10,7 +10,6 @@ import importlib
 import json
 import random
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.masks import statistics
-from tests.parity.record import OUT, commit, keep, load
+from tests.parity.record import OUT, between, commit, keep, load
 from tests.parity.record_queues import alone
 from tests.parity.setting import IbotSetting, numbers, weight
 from tests.parity.weights import fingerprints
@@ -29,12 +28,8 @@ REPOSITORY = "bytedance/ibot"
 
 def loss_class(root: Path) -> Any:
     """The loss of main_ibot.py, which cannot be imported whole without the packages of its logs."""
-    text = (root / "main_ibot.py").read_text()
-    module = types.ModuleType("ibot_loss")
-    start, end = text.index("class iBOTLoss"), text.index("class DataAugmentationiBOT")
     imports = "import numpy as np, torch, torch.nn as nn, torch.nn.functional as F, torch.distributed as dist\n"
-    exec(imports + text[start:end], module.__dict__)
-    return module.__dict__["iBOTLoss"]
+    return between(root / "main_ibot.py", "class iBOTLoss", "class DataAugmentationiBOT", imports).iBOTLoss
 
 
 def network(root: Path, student: bool, shared: bool) -> nn.Module:
