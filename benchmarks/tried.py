@@ -168,6 +168,9 @@ FURTHER: dict[str, Change] = {
 }
 """What is tried on the base and on what is derived for photos."""
 
+AS_DERIVED: dict[str, Setting] = {f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS}
+"""Every method by its name alone."""
+
 SETTINGS: dict[str, Setting] = {
     "base": derived,
     "base, seed 1": seeded(derived, 1),
@@ -209,16 +212,17 @@ SETTINGS: dict[str, Setting] = {
     ),
     "ResNet-18, for its work": for_its_work(backbone=ResNet(18, stem="small")),
     **{f"views of {size}, for its work": for_its_work(view=size) for size in (24, 32, 48, 96, 128)},
-    **{f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS},
+    **AS_DERIVED,
 }
 
-# What came out more than two standard deviations of the base above it with one seed, once more with two others, and the
-# sizes of views.
+# What came out more than two standard deviations of the base above it with one seed, once more with two others, the
+# sizes of views, and every method.
 CLOSER = (
     *(f"widths 16-32-64-128, views {what}, for its work" for what in ("of 64", "of 32", "growing to 64")),
     *("half-life 1/400 of the run", "temperature .1", "residual term, weight 1"),
     *FURTHER,
     *(f"{PHOTOS}, {name}" for name in FURTHER),
+    *AS_DERIVED,
 )
 SETTINGS |= {f"{name}, seed {seed}": seeded(SETTINGS[name], seed) for name in CLOSER for seed in (1, 2)}
 # And three more of what three seeds could not tell apart by several points.
