@@ -168,8 +168,19 @@ FURTHER: dict[str, Change] = {
 }
 """What is tried on the base and on what is derived for photos."""
 
-AS_DERIVED: dict[str, Setting] = {f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS}
-"""Every method by its name alone."""
+OTHERS: dict[str, Change] = {
+    "momentum from .9": lambda run: replace(run, ema=Ema(0.9, 1.0)),
+    "residual term, weight 1": with_residual,
+}
+"""Of what is derived for MoCo-v3 alone, what is tried on the other methods with a teacher."""
+AS_DERIVED: dict[str, Setting] = {
+    f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS
+} | {
+    f"{METHOD_NAMES[METHODS[name]]}, as derived, {what}": further(as_derived(name), change)
+    for name in METHODS
+    if name != "mocov3" and METHODS[name].traits.teacher
+    for what, change in OTHERS.items()
+}
 
 SETTINGS: dict[str, Setting] = {
     "base": derived,
