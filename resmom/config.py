@@ -11,8 +11,8 @@ import tyro
 from cattrs.strategies import configure_tagged_union
 
 from resmom.errors import UserError
-from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
+from resmom.evaluate.settings import Knn
 from resmom.losses.residual import Residual
 from resmom.methodconfig import METHODS, MethodConfig
 from resmom.methods.mocov3 import MoCoV3

@@ -17,8 +17,9 @@ from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
 from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
-from resmom.types import PairKind, Site
+from resmom.types import PairKind
 from resmom.views.masks import Masks
+from resmom.which import Site
 
 Taught = MoCoV3 | Byol | Dino | Ibot | Dinov2 | MoCoV2 | ReSSL | DenseCL | MSF | NNCLREma
 MethodConfig = Taught | SimSiam | SimCLR | BarlowTwins | VICReg | NNCLR

@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils import _pytree
 
-Site = Literal["h", "z", "p", "logits"]
-"""Where a network is read: representation (what is kept), projection, prediction (student only; its partner is z), and
-the similarities to prototypes of methods that have these."""
+from resmom.which import Site
 
 GAP_SITES = ("h", "z", "p", "logits", "dense/h", "dense/z")
 """Where a gap is measured, in the order in which it is told: those of the views, then of methods that learn places."""

@@ -316,8 +316,8 @@ class TestData:
         asked.clear()
         call("data", "check", folder)
         assert set(asked) == {None}
-        monkeypatch.setattr("resmom.commands.data.pack", lambda *given: asked.append(given[4]) or 1 / 0)
-        monkeypatch.setattr("resmom.commands.data.workers_here", lambda: 7)
+        monkeypatch.setattr("resmom.data.packing.pack", lambda *given: asked.append(given[4]) or 1 / 0)
+        monkeypatch.setattr("resmom.data.loader.workers_here", lambda: 7)
         for options, expected in (([], 7), (["--workers", "2"], 2)):
             with pytest.raises(ZeroDivisionError):
                 call("data", "pack", folder, "--out", tmp_path / "p", "--threads", "5", *options)
@@ -365,7 +365,7 @@ def test_resume_goes_on_with_the_threads_of_the_run(tmp_path: Path, monkeypatch:
 
     given = []
     monkeypatch.setattr(resume, "set_process", lambda machine: given.append(machine.threads))
-    monkeypatch.setattr(resume, "resume", lambda run, machine, data: None)
+    monkeypatch.setattr("resmom.runs.pretrain.resume", lambda run, machine, data: None)
     monkeypatch.setattr(resume, "tell_end", lambda finished, as_json: 0)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     lines = tmp_path / "environment.jsonl"

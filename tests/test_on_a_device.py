@@ -24,9 +24,10 @@ from resmom.data.open import open_data
 from resmom.data.source import Source
 from resmom.evaluate.detection import Detect
 from resmom.evaluate.fcn import Fcn
-from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.knn import knn
 from resmom.evaluate.online import OnlineClassifier
 from resmom.evaluate.patchlinear import PatchLinear
+from resmom.evaluate.settings import Knn
 from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2

@@ -25,7 +25,8 @@ from resmom.methods.vicreg import VICReg, VICRegMethod
 from resmom.nets.backbones import Backbone
 from resmom.nets.vit import ViTBody
 from resmom.train.state import memory_of
-from resmom.types import Batch, Encoding, Site
+from resmom.types import Batch, Encoding
+from resmom.which import Site
 
 
 class Flat(nn.Module):

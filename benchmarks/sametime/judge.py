@@ -12,8 +12,9 @@ import resmom
 from benchmarks.sametime.arm import SIDES, SMALL, Theirs
 from resmom.data.source import Source
 from resmom.evaluate.features import features
-from resmom.evaluate.knn import Knn, knn
-from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.knn import knn
+from resmom.evaluate.linear import linear_probe
+from resmom.evaluate.settings import Knn, Linear
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.runs.clean import Split, clean_batches

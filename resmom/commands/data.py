@@ -4,16 +4,17 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from resmom.commands import parse, print_json, say, set_threads
-from resmom.data.check import MOST_NAMES, Checked, Peculiar, check
-from resmom.data.loader import workers_here
-from resmom.data.packing import Packing, pack
-from resmom.data.peculiar import Kind
 from resmom.errors import UserError
+
+if TYPE_CHECKING:
+    from resmom.data.check import Checked, Peculiar
+    from resmom.data.packing import Packing
+    from resmom.data.peculiar import Kind
 
 USAGE = """usage: resmom data check PATH [--threads N] [--json]
        resmom data pack PATH --out DIR [--side 256] [--quality 95] [--workers N] [--threads N] [--json]
@@ -63,6 +64,8 @@ def main(arguments: list[str]) -> int:
     match arguments[0]:
         case "check":
             a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
+            from resmom.data.check import check
+
             set_threads(a.threads)
             found = check(a.path, a.threads)
             if a.json:
@@ -76,6 +79,9 @@ def main(arguments: list[str]) -> int:
             return int(any(split.damaged for split in found))
         case "pack":
             b = parse(Pack, arguments[1:], "resmom data pack", "Put the images of a folder into few large files.")
+            from resmom.data.loader import workers_here
+            from resmom.data.packing import pack
+
             set_threads(b.threads)
             try:
                 made = pack(b.path, b.out, b.side, b.quality, b.workers or workers_here(), say)
@@ -93,7 +99,7 @@ def main(arguments: list[str]) -> int:
             )
 
 
-def _words(split: Checked) -> str:
+def _words(split: "Checked") -> str:
     low, middle, high = split.sides
     lines = [f"{split.split}: {split.images} images, shorter sides {low} to {high} pixels (median {middle})"]
     if split.per_class:
@@ -113,7 +119,7 @@ def _words(split: Checked) -> str:
     return "\n".join(lines)
 
 
-_PECULIAR: dict[Kind, tuple[str, str]] = {
+_PECULIAR: dict["Kind", tuple[str, str]] = {
     "pages": ("further pages or frames, of which the first alone is read", ""),
     "channels": ("further channels, of which the first three are read, or one of grey", ""),
     "transparent": ("an alpha channel that is not opaque: what is seen through is white", ""),
@@ -129,18 +135,20 @@ _PECULIAR: dict[Kind, tuple[str, str]] = {
 """What images of each kind have, and what to do."""
 
 
-def _peculiar(found: Peculiar) -> str:
+def _peculiar(found: "Peculiar") -> str:
     what, remedy = _PECULIAR[found.kind]
     have = "1 image has" if found.images == 1 else f"{found.images} images have"
     return f"{have} {what}, such as {', '.join(map(ascii, found.names[:EXAMPLES]))}{remedy}"
 
 
-def _at_most(split: Checked) -> str:
+def _at_most(split: "Checked") -> str:
     """The end of a sentence on all names, where some are too many."""
+    from resmom.data.check import MOST_NAMES
+
     return f", of a kind {MOST_NAMES} at most" if any(each.images > MOST_NAMES for each in split.peculiar) else ""
 
 
-def _packed(made: Packing) -> str:
+def _packed(made: "Packing") -> str:
     counts = ", ".join(f"{name} {count}" for name, count in made.images.items())
     lines = [f"packed: {counts} images, {made.bytes / 2**20:.0f} MiB, in {made.path}"]
     if made.unreadable:

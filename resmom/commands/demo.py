@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resmom.commands import Flat, parse, print_json, set_process
-from resmom.runs.demo import demo, require_learning, tables
 from resmom.runs.machine import Machine
 
 ABOUT = "Pretrain on an embedded data set without and with residual momentum, and compare. A few minutes on 2 cores."
@@ -23,6 +22,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run it and print what was measured."""
     a = parse(Arguments, arguments, "resmom demo", ABOUT)
+    from resmom.runs.demo import demo, require_learning, tables
+
     set_process(a.machine)
     out = a.out or Path(tempfile.mkdtemp(prefix="resmom-demo-"))
     arms = demo(out, (lambda _: None) if a.json else print, a.machine)

@@ -1,12 +1,23 @@
 """resmom detect train|resume|evaluate"""
 
+from typing import TYPE_CHECKING
+
 from resmom.commands.tuned import Tuned
-from resmom.recipes.detection import DETECTION, detection_recipe
-from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
-from resmom.runs.finetuned.tuning import Measured
+
+if TYPE_CHECKING:
+    from resmom.runs.finetuned.tuned import Work
+    from resmom.runs.finetuned.tuning import Measured
 
 
-def _say(rows: list[Measured]) -> None:
+def _work() -> "Work":
+    from resmom.recipes.detection import detection_recipe
+    from resmom.runs.finetuned.detect import detect_evaluate, detect_resume, detect_train
+    from resmom.runs.finetuned.tuned import Work
+
+    return Work(detection_recipe, detect_train, detect_resume, detect_evaluate)
+
+
+def _say(rows: "list[Measured]") -> None:
     masks = "mask_ap" in rows[0].scores
     for row in rows:
         both = f"{_three(row, '')}  masks: {_three(row, 'mask_')}" if masks else _three(row, "")
@@ -19,11 +30,11 @@ def _say(rows: list[Measured]) -> None:
         print(protocol)
 
 
-def _three(row: Measured, kind: str) -> str:
+def _three(row: "Measured", kind: str) -> str:
     return "  ".join(f"{name} {row.scores[kind + name.lower()]:5.2f}" for name in ("AP", "AP50", "AP75"))
 
 
-def _by_class(rows: list[Measured], key: str, words: str) -> None:
+def _by_class(rows: "list[Measured]", key: str, words: str) -> None:
     if any(key not in row.scores for row in rows):  # measured by an older version, which did not keep them
         return
     print(f"  {words:<20}" + "".join(f"{row.network:>9}" for row in rows))
@@ -40,11 +51,16 @@ DETECT = Tuned(
     things="detectors",
     random="a detector on random weights",
     usual="detect_small",
-    recipes=DETECTION,
-    recipe=detection_recipe,
-    train=detect_train,
-    resume=detect_resume,
-    evaluate=detect_evaluate,
+    recipes=(
+        "coco_fpn_1x",
+        "coco_fpn_2x",
+        "coco_mask_1x",
+        "coco_mask_2x",
+        "coco_vitdet",
+        "detect_small",
+        "voc0712_c4",
+    ),
+    work=_work,
     say=_say,
     unfit=", of which all but timm:NAME can become detectors",
 )

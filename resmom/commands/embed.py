@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from resmom.commands import Flat, parse, print_json, set_threads
 from resmom.errors import UserError
-from resmom.evaluate.layers import H
 from resmom.runs.alone.instead import Instead, require_alone, require_one
-from resmom.runs.exporting.embed import Embedded, embed, embed_alone, require_fresh
-from resmom.types import Site
-from resmom.which import Which
+from resmom.which import H, Site, Which
+
+if TYPE_CHECKING:
+    from resmom.runs.exporting.embed import Embedded
 
 ABOUT = "Images to vectors: what a run's student and teacher say of every image, as arrays in one .npz file."
 
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> int:
     """Write the file, and say what is in it."""
     a = parse(Arguments, arguments, "resmom embed", ABOUT)
     require_one(a.run, a.weights)
+    from resmom.runs.exporting.embed import embed
+
     set_threads(a.threads)
     if a.run is not None:
         found = embed(a.run, a.out, a.data, a.network, a.site, a.device, image_size=a.image_size, layer=a.layer)
@@ -63,12 +66,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _alone(a: Arguments) -> Embedded:
+def _alone(a: Arguments) -> "Embedded":
     """Of weights without a run."""
+    from resmom.runs.alone.bare import asked_for
+    from resmom.runs.exporting.embed import embed_alone, require_fresh
+
     require_alone(a.network)
     if a.site != "h":
         raise UserError(f"--site {a.site} is of a RUN; of weights by themselves there is h alone, and --layer")
     if a.data is None:
         raise UserError("--data is missing: the images to embed (a RUN knows its own)")
     require_fresh(a.out)
-    return embed_alone(a.weights.found(a.image_size, a.device), a.out, a.data, a.layer)
+    return embed_alone(asked_for(a.weights, a.image_size, a.device), a.out, a.data, a.layer)

@@ -2,32 +2,24 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from resmom.commands import Flat, parse, print_json, say, set_threads
-from resmom.data.open import open_data
-from resmom.data.source import Data
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.linear import Linear
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.export.keep import DEFAULT, by_network
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import RunDir, find_run
-from resmom.runs.alone.bare import Bare
 from resmom.runs.alone.instead import Instead, require_alone, require_one
-from resmom.runs.measuring.against import evaluate_against, opponents
-from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import PROTOCOLS, Asked, Protocol, refuse_unused
+from resmom.runs.measuring.asked import ALONE, PROTOCOLS, Asked, Protocol, is_share, refuse_unused
 from resmom.runs.measuring.asked import asked as asked_of
-from resmom.runs.measuring.evaluate import Row, evaluate
-from resmom.runs.measuring.keep import keep
-from resmom.runs.measuring.labels import is_share
-from resmom.runs.measuring.verdict import standing, verdict
-from resmom.runs.own import opened_again
 from resmom.which import Which
+
+if TYPE_CHECKING:
+    from resmom.data.source import Data
+    from resmom.runs.alone.bare import Bare
+    from resmom.runs.measuring.evaluate import Row
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -107,6 +99,9 @@ def main(arguments: list[str]) -> int:
     if a.all:
         return _keep(a)
     asked = _asked(a, PROTOCOLS)
+    from resmom.runs.measuring.evaluate import evaluate
+    from resmom.runs.own import opened_again
+
     set_threads(a.threads)
     assert a.run is not None
     data: str | Data | None = a.data
@@ -117,8 +112,10 @@ def main(arguments: list[str]) -> int:
     return _told(a, rows, _against(others, data, asked, None), asked, find_run(a.run)[0].evaluations)
 
 
-def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
+def _opponents(a: Arguments, asked: Asked) -> "dict[str, Bare]":
     """The weights of --against, before anything is measured, with what was found or assumed of them."""
+    from resmom.runs.measuring.against import opponents
+
     found = opponents(a.against, a.against_backbone, asked, a.image_size, a.device)
     for called, weights in found.items():
         for sentence in weights.told:
@@ -126,7 +123,9 @@ def _opponents(a: Arguments, asked: Asked) -> dict[str, Bare]:
     return found
 
 
-def _against(others: dict[str, Bare], data: str | Data | None, asked: Asked, out: Path | None) -> list[Row]:
+def _against(others: "dict[str, Bare]", data: "str | Data | None", asked: Asked, out: Path | None) -> "list[Row]":
+    from resmom.runs.measuring.against import evaluate_against
+
     if data is None:  # the run's own, and no others to measure on them
         return []
     return [row for called, own in others.items() for row in evaluate_against(own, called, data, asked, out)]
@@ -166,16 +165,22 @@ def _alone(a: Arguments) -> int:
     if a.data is None:
         raise UserError("--data is missing: labelled images to measure these weights on (a RUN knows its own)")
     asked = _asked(a, ALONE)
+    from resmom.data.open import open_data
+    from resmom.runs.alone.bare import asked_for
+    from resmom.runs.measuring.alone import evaluate_alone
+
     set_threads(a.threads)
-    found, others = a.weights.found(a.image_size, a.device), _opponents(a, asked)
+    found, others = asked_for(a.weights, a.image_size, a.device), _opponents(a, asked)
     data = open_data(a.data)
     rows = evaluate_alone(found, data, asked, a.out)
     theirs = _against(others, data, asked, a.out)
     return _told(a, rows, theirs, asked, None if a.out is None else RunDir(a.out).evaluations)
 
 
-def _told(a: Arguments, own: list[Row], others: list[Row], asked: Asked, kept: Path | None) -> int:
+def _told(a: Arguments, own: "list[Row]", others: "list[Row]", asked: Asked, kept: Path | None) -> int:
     """Print the rows, of which `own` are also in the file `kept`."""
+    from resmom.runs.measuring.verdict import standing, verdict
+
     rows = own + others
     saved = a.save_classifier is None or a.save_classifier.exists()
     status = 0 if saved and all(row.kept for row in rows) else 1
@@ -231,6 +236,9 @@ def _keep(a: Arguments) -> int:
             "--all chooses at the side of the run's views: leave --image-size out, and measure the network that it "
             "names at another size in another call"
         )
+    from resmom.export.keep import DEFAULT, by_network
+    from resmom.runs.measuring.keep import keep
+
     set_threads(a.threads)
     assert a.run is not None
     kept = keep(a.run, a.data, a.network, a.linear, a.device, labels=a.labels, seed=a.seed)
@@ -262,7 +270,7 @@ def _shots(a: Arguments) -> list[int] | None:
         raise UserError(f"--low-shot takes numbers of images per class, such as 1,5,10; got '{a.low_shot}'") from error
 
 
-def _remarks(rows: list[Row], grid: Linear) -> list[str]:
+def _remarks(rows: "list[Row]", grid: Linear) -> list[str]:
     """What the numbers above need to be read, once for all of them."""
     said = []
     if any(row.draws for row in rows):
@@ -273,7 +281,7 @@ def _remarks(rows: list[Row], grid: Linear) -> list[str]:
     return said
 
 
-def _line(row: Row, width: int) -> str:
+def _line(row: "Row", width: int) -> str:
     spread = "" if not row.draws else f" ± {'  -  ' if row.sd is None else f'{row.sd:5.2f}'} (n={len(row.draws)})"
     top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
     own = chosen(row.score.protocol)

@@ -2,21 +2,17 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from resmom.commands import Flat, parse, print_json, set_threads
 from resmom.errors import UserError
-from resmom.export.use import Form
 from resmom.runs.alone.instead import Instead, require_alone, require_one
-from resmom.runs.exporting.alone import export_alone
-from resmom.runs.exporting.classifier import export_classifier
-from resmom.runs.exporting.export import Exported, export, require_free
-from resmom.runs.exporting.onnxfiles import checked_words
-from resmom.runs.loggers.eventfiles import export_events
-from resmom.runs.measuring.classifierfile import SUFFIX as CLASSIFIER
-from resmom.which import Which
+from resmom.which import Form, Which
+
+if TYPE_CHECKING:
+    from resmom.runs.exporting.export import Exported
 
 ABOUT = (
     "A run's backbones as files for torchvision, timm, Detectron2 or onnxruntime, with a card that says what they are; "
@@ -49,6 +45,10 @@ def main(arguments: list[str]) -> int:
     """Write the files, and print where they are."""
     a = parse(Arguments, arguments, "resmom export", ABOUT)
     require_one(a.run, a.weights)
+    from resmom.runs.exporting.export import export
+    from resmom.runs.exporting.onnxfiles import checked_words
+    from resmom.runs.measuring.classifierfile import SUFFIX as CLASSIFIER
+
     set_threads(a.threads)
     if a.to == "tensorboard":
         return _events(a)
@@ -80,6 +80,8 @@ def main(arguments: list[str]) -> int:
 
 def _events(a: Arguments) -> int:
     """The measurements of a run, which have neither networks nor sizes."""
+    from resmom.runs.loggers.eventfiles import export_events
+
     if a.run is None:
         raise UserError("--to tensorboard is of the measurements of a RUN; weights without one have none")
     if a.network != "both" or a.image_size is not None:
@@ -95,6 +97,9 @@ def _events(a: Arguments) -> int:
 
 def _classifier(file: Path, a: Arguments) -> int:
     """A classifier's file, which is one in another form already."""
+    from resmom.runs.exporting.classifier import export_classifier
+    from resmom.runs.exporting.onnxfiles import checked_words
+
     if a.to != "onnx" or a.network != "both":
         what = "--network" if a.to == "onnx" else f"--to {a.to}"
         raise UserError(
@@ -109,10 +114,14 @@ def _classifier(file: Path, a: Arguments) -> int:
     return 0
 
 
-def _alone(a: Arguments, form: Form) -> Exported:
+def _alone(a: Arguments, form: Form) -> "Exported":
     """Of weights without a run."""
+    from resmom.runs.alone.bare import asked_for
+    from resmom.runs.exporting.alone import export_alone
+    from resmom.runs.exporting.export import require_free
+
     require_alone(a.network)
     if a.out is None:
         raise UserError("--out is missing: a folder to write to (a RUN has one of its own)")
     require_free(a.out)
-    return export_alone(a.weights.found(a.image_size, "cpu"), a.out, form)
+    return export_alone(asked_for(a.weights, a.image_size, "cpu"), a.out, form)

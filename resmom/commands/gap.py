@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from resmom.commands import parse, print_json, set_threads
 from resmom.rundir import find_run
-from resmom.runs.measuring.gap import CheckpointGap, GapRow, gap, gap_by_checkpoint
+
+if TYPE_CHECKING:
+    from resmom.runs.measuring.gap import CheckpointGap, GapRow
 
 ABOUT = "The gap between a run's student and teacher, checkpoint by checkpoint: same view, other view, other image."
 
@@ -36,6 +39,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Measure, and print a table per checkpoint as soon as it is there."""
     a = parse(Arguments, arguments, "resmom gap", ABOUT)
+    from resmom.runs.measuring.gap import gap, gap_by_checkpoint
+
     set_threads(a.threads)
     if a.json:
         measured = gap(a.run, a.data, a.images, a.device, a.layers, a.accuracy).checkpoints
@@ -52,7 +57,7 @@ def main(arguments: list[str]) -> int:
     return 0 if kept else 1
 
 
-def _table(found: CheckpointGap) -> str:
+def _table(found: "CheckpointGap") -> str:
     width = max(6, *(len(row.site) for row in found.layers + found.rows))
     lines = [
         f"\nstep {found.step}, epoch {found.epoch:g} ({found.checkpoint})",
@@ -66,6 +71,6 @@ def _table(found: CheckpointGap) -> str:
     return "\n".join(lines)
 
 
-def _line(row: GapRow, width: int) -> str:
+def _line(row: "GapRow", width: int) -> str:
     inter = "-" if row.inter is None else f"{row.inter:.4f}"
     return f"  {row.site:<{width}}{row.intra:>10.4f}{inter:>10}{row.chance:>10.4f}"

@@ -152,13 +152,15 @@ def _in_one_word(word: str, arguments: Sequence[str]) -> str:
 
 def _elsewhere(option: str) -> str:
     """Which methods, optimisers or backbones have an option that the one at hand has not, as the end of a sentence."""
+    part, _, field = option.removeprefix("--").replace("-", "_").partition(".")
+    if part not in ("method", "backbone", "optim"):
+        return ""
     from resmom.methodconfig import METHODS  # imports torch, which a call without such a mistake need not wait for
     from resmom.nets.backbones import BackboneConfig
     from resmom.train.optim import OptimConfig
 
-    part, _, field = option.removeprefix("--").replace("-", "_").partition(".")
     members = {kind.__name__: kind for union in (BackboneConfig, OptimConfig) for kind in get_args(union)}
-    kinds = {"method": METHODS, "backbone": members, "optim": members}.get(part, {})
+    kinds = {"method": METHODS, "backbone": members, "optim": members}[part]
     has = [name for name, kind in kinds.items() if field in (each.name for each in dataclasses.fields(kind))]
     known = "--method " if part == "method" else "the settings of "
     return f" here; it is one of {known}{', '.join(has)}" if has else ""

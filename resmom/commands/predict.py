@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from resmom.commands import parse, print_json, say, set_threads
-from resmom.runs.predicting.predict import Predicted, predict
+
+if TYPE_CHECKING:
+    from resmom.runs.predicting.predict import Predicted
 
 ABOUT = "What was trained, on images without labels: boxes, masks, or classes, written to files."
 MOST = 10
@@ -38,6 +40,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the predictions, and say what is in them."""
     a = parse(Arguments, arguments, "resmom predict", ABOUT)
+    from resmom.runs.predicting.predict import predict
+
     set_threads(a.threads)
     found = predict(a.trained, a.data, a.out, a.network, a.threshold, a.draw, a.device, say)
     if a.json:
@@ -47,7 +51,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _words(found: Predicted) -> list[str]:
+def _words(found: "Predicted") -> list[str]:
     lines = [f"{found.path}: {found.images:,} images, {_counted(found)}"]
     if found.kind != "classes":
         lines.append(f"by the {found.info['network']} at step {found.info['step']}")
@@ -67,7 +71,7 @@ def _words(found: Predicted) -> list[str]:
     return lines
 
 
-def _counted(found: Predicted) -> str:
+def _counted(found: "Predicted") -> str:
     match found.kind:
         case "detections":
             return f"{sum(found.counts.values()):,} detections"

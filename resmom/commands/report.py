@@ -7,8 +7,6 @@ import tyro
 
 from resmom.commands import parse, print_json, say, set_threads
 from resmom.errors import UserError
-from resmom.runs.reporting.report import report
-from resmom.runs.reporting.watch import EVERY, watch
 
 ABOUT = "One page about one or more runs: what happened, health, before against after, curves, comparison, pictures."
 
@@ -25,8 +23,8 @@ class Arguments:
     watch: bool = False
     """Write the page anew while a process works in one of the folders; an open page loads itself. It has pictures when
     the runs have ended. Ctrl-C ends it."""
-    every: int = EVERY
-    """With --watch, seconds between two pages."""
+    every: int | None = None
+    """With --watch, seconds between two pages; half a minute by default."""
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
     json: bool = False
@@ -36,10 +34,16 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the page, and print where it is."""
     a = parse(Arguments, arguments, "resmom report", ABOUT)
-    set_threads(a.threads)
-    if a.every != EVERY and not a.watch:
+    if not a.runs:
+        raise UserError("no run was given; name at least one run folder")
+    if a.every is not None and not a.watch:
         raise UserError("--every has no effect without --watch")
-    written = watch(a.runs, a.out, a.every, a.images, say) if a.watch else report(a.runs, a.out, a.images, say)
+    from resmom.runs.reporting.report import report
+    from resmom.runs.reporting.watch import EVERY, watch
+
+    set_threads(a.threads)
+    every = EVERY if a.every is None else a.every
+    written = watch(a.runs, a.out, every, a.images, say) if a.watch else report(a.runs, a.out, a.images, say)
     if a.json:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:

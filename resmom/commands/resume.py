@@ -1,18 +1,20 @@
 """resmom resume RUN"""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
-from resmom.config import Run
 from resmom.errors import UserError
-from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
-from resmom.runs.pretrain import resume
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
+
+KEPT = frozenset(
+    {"time", "recipe", "init", "method", "backbone", "policy", "optim", "ema", "residual", "train", "online"}
+)
+"""What a run keeps to its end: all its fields but how it is watched, and its time."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one."""
     _refuse_changes(arguments)
     asked = parse(Arguments, arguments, "resmom resume", ABOUT)
+    from resmom.runs.environment import threads_of
+    from resmom.runs.pretrain import resume
+
     # The order in which threads add numbers up decides the last bits: the run goes on with as many as it began with.
     set_process(replace(asked.machine, threads=asked.machine.threads or threads_of(asked.run)))
     return tell_end(resume(asked.run, asked.machine, asked.data), asked.json)
@@ -37,10 +42,9 @@ def main(arguments: list[str]) -> int:
 
 def _refuse_changes(arguments: list[str]) -> None:
     """Say what to do instead to whoever wants a run to be longer, or otherwise: it keeps its settings to its end."""
-    kept = {"time", *(each.name for each in fields(Run))} - {"log", "knn"}
     for word in arguments:
         option = word.partition("=")[0]
-        if option.startswith("--") and option[2:].partition(".")[0].replace("-", "_") in kept:
+        if option.startswith("--") and option[2:].partition(".")[0].replace("-", "_") in KEPT:
             raise UserError(
                 f"a run keeps its settings and its length, which {option} would change; begin another one from its "
                 "weights: resmom pretrain --data DATA --init RUN/checkpoints/last.pt --out OTHER, with the options you "

@@ -1,13 +1,25 @@
 """resmom segment train|resume|evaluate"""
 
+from typing import TYPE_CHECKING
+
 from resmom.commands.tuned import Tuned
-from resmom.recipes.segmentation import SEGMENTATION, segmentation_recipe
-from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
-from resmom.runs.finetuned.segment_tasks import told
-from resmom.runs.finetuned.tuning import Measured
+
+if TYPE_CHECKING:
+    from resmom.runs.finetuned.tuned import Work
+    from resmom.runs.finetuned.tuning import Measured
 
 
-def _say(rows: list[Measured]) -> None:
+def _work() -> "Work":
+    from resmom.recipes.segmentation import segmentation_recipe
+    from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
+    from resmom.runs.finetuned.tuned import Work
+
+    return Work(segmentation_recipe, segment_train, segment_resume, segment_evaluate)
+
+
+def _say(rows: "list[Measured]") -> None:
+    from resmom.runs.finetuned.segment_tasks import told
+
     for row in rows:
         chosen = f"  lr {row.scores['lr']:g}" if "lr" in row.scores else ""
         print(f"{row.network:<9} {told(row.scores)}{chosen}  step {row.step}")
@@ -30,11 +42,8 @@ SEGMENT = Tuned(
     things="networks",
     random="random weights",
     usual="segment_small",
-    recipes=SEGMENTATION,
-    recipe=segmentation_recipe,
-    train=segment_train,
-    resume=segment_resume,
-    evaluate=segment_evaluate,
+    recipes=("cityscapes_fcn", "patch_linear", "segment_small", "voc12aug_fcn", "voc12aug_moco"),
+    work=_work,
     say=_say,
     unfit=", of which patch_linear takes all, the other recipes the first four",
 )

@@ -1,22 +1,21 @@
 """What `resmom detect` and `resmom segment` share: one verb each, with train, resume and evaluate. No verb itself."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from resmom.commands import Flat, parse, print_json, set_process, take
 from resmom.errors import UserError
-from resmom.runs.environment import threads_of
-from resmom.runs.finetuned.tuned import Ended
-from resmom.runs.finetuned.tuning import Measured
 from resmom.runs.machine import Machine
-from resmom.runs.origin import OPTIONS, Origin
-from resmom.runs.settling.recognise import by_name, recognise
 from resmom.which import Which
+
+if TYPE_CHECKING:
+    from resmom.runs.finetuned.tuned import Ended, Work
+    from resmom.runs.finetuned.tuning import Measured
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,11 @@ class Tuned:
     """What random weights are also made into."""
     usual: str
     """The recipe that counts where none is named."""
-    recipes: Iterable[str]
-    recipe: Callable[[str], Any]
-    train: Callable[[Any, Origin, Sequence[str], Sequence[str], Path, Machine], Ended]
-    resume: Callable[[Path, Machine], Ended]
-    evaluate: Callable[[Path, Sequence[str], Machine], list[Measured]]
-    say: Callable[[list[Measured]], None]
+    recipes: tuple[str, ...]
+    """The names of all, which importing them would wait for torch to tell."""
+    work: Callable[[], "Work"]
+    """Import what does the work."""
+    say: Callable[["list[Measured]"], None]
     """Print one result or more."""
     unfit: str = ""
     """What refusals say behind a list of all backbones: which of them it can be done with."""
@@ -74,22 +72,28 @@ recipes: {", ".join(self.recipes)}
                 return self._train(rest)
             case "resume":
                 a = parse(self._arguments(), rest, prog, f"Continue {self.things} that were stopped.")
+                from resmom.runs.environment import threads_of
+
                 # As many threads as it began with: their number decides the last bits of sums.
                 set_process(replace(a.machine, threads=a.machine.threads or threads_of(a.out)))
-                return self._ended(self.resume(a.out, a.machine), a.json)
+                return self._ended(self.work().resume(a.out, a.machine), a.json)
             case "evaluate":
                 data = f"Images with {self.labels}; the folder's own test images by default."
                 a = parse(self._arguments(_told("data", tuple[str, ...], data)), rest, prog, f"Measure {self.things}.")
                 set_process(a.machine)
-                self._rows(self.evaluate(a.out, a.data, a.machine), a.json)
+                self._rows(self.work().evaluate(a.out, a.data, a.machine), a.json)
                 return 0
             case other:
                 raise UserError(f"there is no '{other}'; it is `resmom {self.verb} train`, `resume` or `evaluate`")
 
     def _train(self, arguments: list[str]) -> int:
+        from resmom.runs.origin import OPTIONS, Origin
+        from resmom.runs.settling.recognise import by_name, recognise
+
+        work = self.work()
         options, named = take(arguments, "--recipe")
         name = named or self.usual
-        a = parse(self._settings(self.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
+        a = parse(self._settings(work.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         try:
@@ -109,7 +113,7 @@ recipes: {", ".join(self.recipes)}
                 file=sys.stderr,
             )
         origin = Origin(a.run, a.network, a.random, body, a.init)
-        return self._ended(self.train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
+        return self._ended(work.train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
 
     def _settings(self, recipe: Any) -> type[Any]:
         """The options of `train`: what a training has beside its settings, then these."""
@@ -131,7 +135,7 @@ recipes: {", ".join(self.recipes)}
         out = _help(Path, f"The folder of `resmom {self.verb} train`.", tyro.conf.Positional)
         return make_dataclass("Arguments", [("out", out), *more, *_ALWAYS], frozen=True)
 
-    def _ended(self, ended: Ended, as_json: bool) -> int:
+    def _ended(self, ended: "Ended", as_json: bool) -> int:
         """Say what came out, and how to go on if a signal stopped it; return 0, or 128 + that signal."""
         self._rows(ended.rows, as_json)
         if ended.interrupted_by is None:
@@ -145,7 +149,7 @@ recipes: {", ".join(self.recipes)}
             print(f"saved; continue with:\n  resmom {self.verb} resume {ended.path}")
         return 128 + ended.interrupted_by
 
-    def _rows(self, rows: list[Measured], as_json: bool) -> None:
+    def _rows(self, rows: "list[Measured]", as_json: bool) -> None:
         if as_json:
             print_json([row.plain() for row in rows])
         elif rows:

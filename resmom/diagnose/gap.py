@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resmom.errors import UserError
-from resmom.types import Encoding, Pair, Site
+from resmom.types import Encoding, Pair
+from resmom.which import Site
 
 Views = Tensor | Sequence[Tensor]
 """One view as a tensor of N rows, a row per image, or several views as a sequence of such tensors."""

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from resmom.errors import UserError
-from resmom.types import Encoding, Site
+from resmom.types import Encoding
+from resmom.which import Site
 
 NO_IMAGES = "there are no images to encode; give at least one batch"
 

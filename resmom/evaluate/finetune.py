@@ -1,7 +1,7 @@
 """Fine-tuning: the whole network learns to classify, starting from the pretrained weights."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -14,6 +14,7 @@ from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Classified, score
+from resmom.evaluate.settings import Finetune
 from resmom.nets.copies import copied
 from resmom.nets.depth import layer_rates
 from resmom.schedule import warmup_cosine
@@ -22,57 +23,6 @@ from resmom.views.policy import Policy
 _LEAST_STEPS = 10
 _LEAST_BATCH = 16
 """On small sets batches are made smaller for `_LEAST_STEPS` steps an epoch, but not so small that BatchNorm suffers."""
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """Optimiser and schedule. Unset values follow the network.
-
-    Convolutional networks: SGD as SimCLR fine-tunes on few labels (arXiv 2002.05709, appendix B.5): Nesterov, rate .05
-    per 256 images, no weight decay, crops and flips only, 60 epochs with 1 % of the labels and 30 with 10 %. There
-    batches are 4096 images, so the rate is .8, and there is no warm-up; here batches are 256 and the first epoch warms
-    up. Networks of tokens: AdamW as MAE fine-tunes (arXiv 2111.06377, table 9): rate 1e-3 per 256 images, decay .05,
-    layer decay .75; its 100 epochs, mixup and RandAugment are left out.
-    """
-
-    epochs: int | None = None
-    """60 with 1 % of the labels or less, otherwise 30."""
-    batch: int = 256
-    optim: Literal["auto", "sgd", "adamw"] = "auto"
-    lr: float | None = None
-    """Per 256 images."""
-    layer_decay: float | None = None
-    """Each layer (block, or stage of a ResNet) learns at this share of the rate of the next; 1: all alike."""
-    weight_decay: float | None = None
-    """On matrices alone for AdamW, on all weights for SGD."""
-    warmup_epochs: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        epochs = usual_epochs(0.0) if self.epochs is None else self.epochs  # the most that it can become
-        if epochs < 1 or self.batch < 2 or not 0 <= self.warmup_epochs <= epochs or self.seed < 0:
-            raise ValueError(
-                "finetune needs at least 1 epoch, batches of 2, a warm-up within the epochs and a seed of 0 or more; "
-                f"got {epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
-            )
-        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"finetune.layer_decay must be above 0 and at most 1; got {self.layer_decay:g}")
-        if (self.lr is not None and not self.lr > 0) or (self.weight_decay is not None and not self.weight_decay >= 0):
-            raise ValueError(
-                f"finetune.lr must be above 0 and finetune.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
-            )
-
-    def for_share(self, share: float) -> "Finetune":
-        """These settings with a number of epochs: the given one, else that for this share of the labels.
-
-        Raises ValueError if that is less than the warm-up.
-        """
-        return self if self.epochs is not None else replace(self, epochs=usual_epochs(share))
-
-
-def usual_epochs(share: float) -> int:
-    """SimCLR's number of epochs for this share of the labels (arXiv 2002.05709, appendix B.5, which has 1 and 10 %)."""
-    return 60 if share <= 0.01 else 30
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from resmom.diagnose.gap import Gap, GapSums, gap_sums
 from resmom.evaluate.features import frozen
 from resmom.nets.layers import reading
-from resmom.types import Encoding, Site
+from resmom.types import Encoding
+from resmom.which import Site
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,16 @@
 """Weighted k-nearest-neighbour classification of frozen features."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from resmom.evaluate.score import Score, score
+from resmom.evaluate.settings import Knn
 from resmom.evaluate.standard import finite_rows, in_chunks, only
 
 _CELLS = 1 << 24
 """Similarities held at once (64 MiB), whatever the size of bank and queries."""
-
-
-@dataclass(frozen=True)
-class Knn:
-    """Neighbours and temperature of the weights exp(cos / temperature): Wu et al. 2018 (arXiv 1805.01978), section 3.4,
-    with the k that the CIFAR literature uses."""
-
-    k: int = 20
-    temperature: float = 0.07
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or not self.temperature > 0:
-            raise ValueError(f"knn.k must be at least 1 and knn.temperature above 0; got {self.k}, {self.temperature}")
-
-
-@dataclass(frozen=True)
-class OtherKnn:
-    """What is to be otherwise than a run has it, for figures that stand beside those of others; None leaves it."""
-
-    k: int | None = None
-    """Neighbours that vote; by default the run's, which its recipe set."""
-    temperature: float | None = None
-    """Of their weights, exp(cos / temperature); by default the run's."""
-
-    def instead_of(self, own: Knn) -> Knn:
-        """Raises ValueError as Knn does."""
-        return Knn(
-            own.k if self.k is None else self.k, own.temperature if self.temperature is None else self.temperature
-        )
 
 
 def knn(

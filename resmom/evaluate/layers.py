@@ -16,11 +16,10 @@ from resmom.evaluate.features import NO_IMAGES, frozen
 from resmom.nearest import similar
 from resmom.nets.backbones import Backbone
 from resmom.nets.layers import layers, reading
+from resmom.which import H
 
 BLOCKS = 4
 """Blocks of a transformer whose tokens may be joined: 1 or 4, as DINOv2 (arXiv 2304.07193, appendix B.3) has it."""
-H = "h"
-"""The name of the network's own representation."""
 PATCHES = "patches"
 """The part that only networks of tokens have."""
 

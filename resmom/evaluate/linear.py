@@ -10,33 +10,12 @@ from torch import Tensor, nn
 
 from resmom.data.split import holdout
 from resmom.evaluate.score import Score, score
+from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import moments, only, require_sound, standardised
 from resmom.protocols import EDGE
 
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Grid and schedule: SGD with momentum .9, learning rate falling as half a cosine to 0, no augmentation."""
-
-    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
-    weight_decays: tuple[float, ...] = (0.0, 1e-3, 1e-2)
-    epochs: int = 30
-    batch: int = 1024
-    held_out: float = 0.1
-    """Share of the training images on which learning rate and weight decay are chosen."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.lrs or not self.weight_decays or min(self.lrs) <= 0 or min(self.weight_decays) < 0:
-            raise ValueError(
-                "linear.lrs and linear.weight_decays need at least one value each, rates above 0 and decays of 0 or "
-                f"more; got {self.lrs} and {self.weight_decays}"
-            )
-        if self.epochs < 1 or self.batch < 1:
-            raise ValueError(f"linear.epochs and linear.batch must be at least 1; got {self.epochs}, {self.batch}")
 
 
 @dataclass(frozen=True)

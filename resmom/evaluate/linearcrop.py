@@ -1,8 +1,7 @@
 """The linear probe of the published tables: one linear layer on a frozen network, trained on random crops and flips."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,51 +13,13 @@ from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
 from resmom.evaluate.score import Classified, score
-from resmom.schedule import half_cosine, warmup_drops
+from resmom.evaluate.settings import LinearCrop
 from resmom.views.policy import Policy
 
 AREAS = (0.08, 1.0)
 """Of the crops, whatever pretraining's are: torchvision's RandomResizedCrop, which all the sources leave as it is."""
-DROPS = (0.6, 0.8)
-"""Shares of the epochs after which the schedule `steps` goes on at a tenth of the rate."""
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it."""
-
-
-@dataclass(frozen=True)
-class LinearCrop:
-    """Schedule of MoCo-v3 (arXiv 2104.02057; main_lincls.py of its code): SGD with momentum .9 and no weight decay, 90
-    epochs of batches of 1024, the rate falling as half a cosine from epoch to epoch.
-
-    MoCo v1 and v2 (main_lincls.py): lr 30, schedule steps, 100 epochs, batch 256. solo-learn on ImageNet-100
-    (scripts/linear/imagenet-100): lr .3, steps, 100, 256.
-    """
-
-    epochs: int = 90
-    batch: int = 1024
-    lr: float | None = None
-    """Per 256 images; unset: .1 for convolutional networks and 3 for networks of tokens, as MoCo-v3 has it."""
-    schedule: Literal["cosine", "steps"] = "cosine"
-    """`steps`: a tenth after 60 and after 80 % of the epochs."""
-    weight_decay: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.seed < 0:
-            raise ValueError(
-                f"probe needs at least 1 epoch, batches of 1 and a seed of 0 or more; got {self.epochs}, {self.batch}, "
-                f"{self.seed}"
-            )
-        if (self.lr is not None and not self.lr > 0) or not self.weight_decay >= 0:
-            raise ValueError(
-                f"probe.lr must be above 0 and probe.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
-            )
-
-    def rate(self, lr: float, epoch: int) -> float:
-        """The learning rate in an epoch, counted from 0, if `lr` is that of the first."""
-        if self.schedule == "cosine":
-            return half_cosine(epoch, self.epochs, lr, 0.0)
-        return warmup_drops(epoch, self.epochs, 0, lr, DROPS, 0.1)
 
 
 @runtime_checkable

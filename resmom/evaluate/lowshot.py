@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,30 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resmom.evaluate.draw import shots
-from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.knn import knn
 from resmom.evaluate.score import Repeated, repeated, score
+from resmom.evaluate.settings import Knn, LowShot
 from resmom.evaluate.standard import moments, require_sound, standardised
 
 _MOST_ITERATIONS = 1000
-
-
-@dataclass(frozen=True)
-class LowShot:
-    """How many labelled images per class, and how often they are drawn."""
-
-    shots: tuple[int, ...] = (1, 5, 10)
-    draws: int = 5
-    """With one image per class a single draw says little: report the spread."""
-    seed: int = 0
-    c: float = 1.0
-    """Inverse strength of the penalty, scikit-learn's C and its default: too few images to choose it on."""
-
-    def __post_init__(self) -> None:
-        if not self.shots or min(self.shots) < 1 or self.draws < 1 or self.seed < 0 or not self.c > 0:
-            raise ValueError(
-                "low-shot needs at least one image per class, one draw or more, a seed of 0 or more and c above 0; got "
-                f"{self.shots}, {self.draws}, {self.seed}, {self.c:g}"
-            )
 
 
 def low_shot(

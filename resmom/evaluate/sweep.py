@@ -6,8 +6,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from resmom.evaluate.layers import LayerFeatures
-from resmom.evaluate.linear import Choice, Linear, choose_linear, linear_probe
+from resmom.evaluate.linear import Choice, choose_linear, linear_probe
 from resmom.evaluate.score import Score
+from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import all_finite
 
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from resmom.export.loading import RUN_LINES, onnx_preparing_lines, preparing_lines
 from resmom.views.policy import Interpolation
-
-Form = Literal["safetensors", "detectron2", "onnx"]
-"""The formats of exported files."""
+from resmom.which import Form
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
 from resmom.losses.precision import exact
 from resmom.losses.relation import relation
-from resmom.types import Pair, PairKind, Site
+from resmom.types import Pair, PairKind
+from resmom.which import Site
 
 Distance = Literal["cosine", "mse", "kd_feature", "kd_relation"]
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.which import Stem
+
 
 @dataclass(frozen=True)
 class ResNet:
@@ -18,7 +20,7 @@ class ResNet:
     """
 
     depth: Literal[18, 34, 50] = 18
-    stem: Literal["imagenet", "small", "small_pad2", "small_pool"] = "imagenet"
+    stem: Stem = "imagenet"
     zero_init_residual: bool = False
     """Start the gain of each block's last BatchNorm at 0 (Goyal et al. 2017), as moco-v3 does."""
 

@@ -12,8 +12,8 @@ There colours change before the crop, here after it, and the teacher's momentum 
 from dataclasses import replace
 
 from resmom.config import Log, Run
-from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
+from resmom.evaluate.settings import Knn
 from resmom.methodconfig import MethodConfig
 from resmom.methods.byol import Byol
 from resmom.methods.simclr import SimCLR

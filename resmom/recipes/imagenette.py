@@ -11,8 +11,8 @@ The rate follows its cosine once an epoch there, every step here; blur is Pillow
 from dataclasses import replace
 
 from resmom.config import Log, Run
-from resmom.evaluate.knn import Knn
 from resmom.evaluate.online import Online
+from resmom.evaluate.settings import Knn
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig, site_for
 from resmom.methods.barlow import BarlowTwins

@@ -11,7 +11,7 @@ from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.types import Site
+from resmom.which import Site
 
 
 def measured(method: MethodConfig, backbone: BackboneConfig, init: str) -> bool:

@@ -13,7 +13,7 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
 from resmom.data.source import Data, Source
 from resmom.errors import UserError
-from resmom.evaluate.knn import Knn
+from resmom.evaluate.settings import Knn
 from resmom.method import Method
 from resmom.nets.copies import copied
 from resmom.nets.ghosts import as_ever

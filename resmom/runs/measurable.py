@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom.data.source import Source
-from resmom.evaluate.knn import Knn
+from resmom.evaluate.settings import Knn
 from resmom.views.policy import Policy
 from resmom.which import Which
 

@@ -13,12 +13,7 @@ from resmom.config import Run
 from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.layers import H
-from resmom.evaluate.linear import Linear
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.export.use import Form
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.runs.exporting.embed import Embedded
@@ -28,16 +23,14 @@ from resmom.runs.exporting.export import export as export_run
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measuring.asked import Protocol, asked, refuse_unused
+from resmom.runs.measuring.asked import Protocol, asked, is_share, refuse_unused
 from resmom.runs.measuring.evaluate import Row, evaluate
 from resmom.runs.measuring.gap import GapResult
 from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.measuring.keep import Kept, keep
-from resmom.runs.measuring.labels import is_share
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.own import names, part_words, say_others, title_words
-from resmom.types import Site
-from resmom.which import Network, Which
+from resmom.which import Form, H, Network, Site, Which
 
 
 @dataclass(frozen=True, repr=False)

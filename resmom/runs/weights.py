@@ -8,22 +8,18 @@ from typing import get_args
 from torch import nn
 
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.layers import H
-from resmom.evaluate.linear import Linear
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.export.use import Form
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.nets.backbones import BackboneConfig
-from resmom.runs.alone.bare import Bare, Stem, bare
+from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.exporting.alone import export_alone
 from resmom.runs.exporting.embed import Embedded, embed_alone
 from resmom.runs.exporting.export import Exported
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_opened
-from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import Protocol, asked
+from resmom.runs.measuring.alone import evaluate_alone
+from resmom.runs.measuring.asked import ALONE, Protocol, asked
 from resmom.runs.measuring.evaluate import Row
+from resmom.which import Form, H, Stem
 
 
 @dataclass(frozen=True, repr=False)

@@ -193,8 +193,7 @@ def test_of_many_images_three_are_named_and_how_to_get_all(
     assert found["peculiar"] == [
         {"kind": "transparent", "images": 5, "names": [f"{number}.png" for number in range(5)]}
     ]
-    for module in ("resmom.data.check", "resmom.commands.data"):
-        monkeypatch.setattr(f"{module}.MOST_NAMES", 4)
+    monkeypatch.setattr("resmom.data.check.MOST_NAMES", 4)
     (found,) = json.loads(call("data", "check", tmp_path, "--json")[1])
     assert (found["peculiar"][0]["images"], len(found["peculiar"][0]["names"])) == (5, 4)
     assert "(--json names all of them, of a kind 4 at most)\n" in call("data", "check", tmp_path)[1]

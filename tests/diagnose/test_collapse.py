@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from resmom.diagnose.gap import gaps
-from resmom.types import Encoding, Pair, Site
+from resmom.types import Encoding, Pair
+from resmom.which import Site
 
 
 def draw(seed: int) -> torch.Tensor:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from resmom.diagnose.gap import Gap, gap, gap_sums, gaps
 from resmom.errors import UserError
-from resmom.types import Encoding, Pair, Site
+from resmom.types import Encoding, Pair
+from resmom.which import Site
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:

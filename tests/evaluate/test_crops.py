@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from resmom.data.source import ArraySource, Images, Index, Source
 from resmom.evaluate.crops import Crops, labelled_rows, light, loss
-from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.settings import Finetune
 from tests.evaluate.test_finetune import TRAIN, small, tune
 from tests.evaluate.test_linearcrop import POLICY, Kept, LinearCrop, even, probe
 

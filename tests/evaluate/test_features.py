@@ -8,7 +8,8 @@ from torch import nn
 
 from resmom.errors import UserError
 from resmom.evaluate.features import features
-from resmom.types import Encoding, Site
+from resmom.types import Encoding
+from resmom.which import Site
 
 SITES: tuple[Site, ...] = ("h", "z", "p", "logits")
 

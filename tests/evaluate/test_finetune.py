@@ -10,8 +10,9 @@ from sklearn.datasets import load_digits
 
 from resmom.data.source import ArraySource
 from resmom.evaluate.crops import light, turned
-from resmom.evaluate.finetune import Classifier, Finetune, _optimizer, _settled, finetune, parameter_groups
+from resmom.evaluate.finetune import Classifier, _optimizer, _settled, finetune, parameter_groups
 from resmom.evaluate.score import Score
+from resmom.evaluate.settings import Finetune
 from resmom.nets.backbones import Backbone, SmallResNet, build_backbone
 from resmom.views.apply import plain
 from resmom.views.policy import Policy, View

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmom.evaluate import knn as module
-from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.knn import knn
+from resmom.evaluate.settings import Knn
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:

@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from resmom.evaluate.linear import Linear, LinearScore, _at_edge, _train, linear_probe
+from resmom.evaluate.linear import LinearScore, _at_edge, _train, linear_probe
+from resmom.evaluate.settings import Linear
 
 QUICK = Linear(lrs=(0.003, 0.03), weight_decays=(0.0, 1e-3), epochs=10)
 

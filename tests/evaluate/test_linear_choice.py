@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resmom.evaluate.linear import Linear, _judge, _train, linear_probe
+from resmom.evaluate.linear import _judge, _train, linear_probe
+from resmom.evaluate.settings import Linear
 from tests.evaluate.test_linear import QUICK, clusters
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from resmom.data.source import ArraySource
-from resmom.evaluate.linearcrop import LinearCrop, Memory, linear_crop
+from resmom.evaluate.linearcrop import Memory, linear_crop
 from resmom.evaluate.score import Score
+from resmom.evaluate.settings import LinearCrop
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.views.apply import plain
 from resmom.views.policy import Policy, View

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from resmom.evaluate.draw import shots
-from resmom.evaluate.knn import Knn
-from resmom.evaluate.lowshot import LowShot, logistic_votes, low_shot
+from resmom.evaluate.lowshot import logistic_votes, low_shot
 from resmom.evaluate.score import Repeated
+from resmom.evaluate.settings import Knn, LowShot
 
 QUICK = LowShot(shots=(1, 5), draws=3)
 

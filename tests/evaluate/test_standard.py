@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from resmom.evaluate import standard
-from resmom.evaluate.knn import Knn, _of_length_1, knn
-from resmom.evaluate.linear import Linear, linear_probe
+from resmom.evaluate.knn import _of_length_1, knn
+from resmom.evaluate.linear import linear_probe
+from resmom.evaluate.settings import Knn, Linear
 from resmom.evaluate.standard import all_finite, finite_rows, in_chunks, moments, only, standardised
 from tests import forked
 

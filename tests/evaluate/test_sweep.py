@@ -6,7 +6,8 @@ from torch import Tensor
 
 from resmom.errors import UserError
 from resmom.evaluate.layers import LayerFeatures, features_of, layer_features
-from resmom.evaluate.linear import Linear, choose_linear, linear_probe
+from resmom.evaluate.linear import choose_linear, linear_probe
+from resmom.evaluate.settings import Linear
 from resmom.evaluate.sweep import sweep
 from resmom.nets.backbones import Backbone, ResNet, SmallResNet, build_backbone
 from resmom.nets.encoder import Encoder

@@ -42,10 +42,11 @@ from resmom.train.optim import Lars, Sgd, Steady, build_optimizer
 from resmom.train.plan import Train, plan, scaled
 from resmom.train.state import State, memory_of
 from resmom.train.step import Rules, train_step
-from resmom.types import Batch, Site
+from resmom.types import Batch
 from resmom.views.apply import views
 from resmom.views.masks import draw_masks
 from resmom.views.policy import Policy, mocov3_cifar
+from resmom.which import Site
 from tests.parity.setting import weight
 
 FILE = Path(__file__).parent.parent / "golden" / "losses.json"

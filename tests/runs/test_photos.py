@@ -13,9 +13,7 @@ from PIL import Image
 from resmom.config import Log
 from resmom.data.open import open_data
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.evaluate.lowshot import LowShot
+from resmom.evaluate.settings import Finetune, LinearCrop, LowShot
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.compare import can_show

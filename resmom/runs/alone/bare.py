@@ -1,16 +1,17 @@
 """Weights without a run: those of a file, random ones, or a module, as they are measured and handed on."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, final
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from resmom.config import ConfigError, backbone_to_json
 from resmom.data.source import Source
-from resmom.evaluate.knn import Knn
+from resmom.evaluate.settings import Knn
 from resmom.nets.backbones import Backbone, BackboneConfig, ResNet, SmallResNet, name_of
 from resmom.nets.copies import copied
 from resmom.nets.encoder import Encoder
@@ -19,6 +20,7 @@ from resmom.nets.given import given_backbone
 from resmom.recipes.side import fitted, with_image
 from resmom.recipes.words import named
 from resmom.rundir import RunDir
+from resmom.runs.alone.instead import Instead
 from resmom.runs.alone.shown import shown, usual
 from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
@@ -28,10 +30,7 @@ from resmom.runs.settling.published import weights_file
 from resmom.runs.settling.recognise import by_name, origin_words, own_word, recognise, seen, start_weights
 from resmom.runs.sized import Sized, refusal, require_side, require_taken
 from resmom.views.policy import Policy
-from resmom.which import Alone, Which
-
-Stem = Literal["imagenet", "small", "small_pad2", "small_pool"]
-
+from resmom.which import Alone, Stem, Which
 
 OPTIONS = OptionNames(stem="--stem", settings=False)
 """Of the commands that take weights without a run."""
@@ -169,6 +168,21 @@ def bare(
     place = default_device(device)
     kind: Alone = "init" if init else "given" if module is not None else "random"
     return Bare(kind, what, config, _encoder(body, place), policy, (*told, sentence), file, device=place)
+
+
+def asked_for(weights: Instead, image_size: int | None, device: str = "auto") -> Bare:
+    """The weights that options name; what was found or assumed of them is told on standard error. Raises as `bare`."""
+    found = bare(
+        weights.init,
+        weights.backbone or None,
+        stem=weights.stem,
+        image_size=image_size,
+        mean=weights.mean,
+        std=weights.std,
+        device=device,
+    )
+    print(*found.told, sep="\n", file=sys.stderr, flush=True)
+    return found
 
 
 def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames) -> BackboneConfig | None:

@@ -1,12 +1,10 @@
-"""The options of a command that name weights instead of a run."""
+"""The options of a command that name weights instead of a run. No torch; `asked_for` of bare.py makes them."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.errors import UserError
-from resmom.runs.alone.bare import Bare, Stem, bare
-from resmom.which import Which
+from resmom.which import Stem, Which
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,6 @@ class Instead:
     def asked(self) -> bool:
         """Whether weights are named."""
         return bool(self.init or self.backbone)
-
-    def found(self, image_size: int | None, device: str = "auto") -> Bare:
-        """The weights; all that was found or assumed of them is told on standard error. Raises as `bare`."""
-        weights = bare(
-            self.init,
-            self.backbone or None,
-            stem=self.stem,
-            image_size=image_size,
-            mean=self.mean,
-            std=self.std,
-            device=device,
-        )
-        print(*weights.told, sep="\n", file=sys.stderr, flush=True)
-        return weights
 
 
 def require_one(run: Path | None, weights: Instead) -> None:

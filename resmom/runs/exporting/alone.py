@@ -8,13 +8,13 @@ from resmom.export.alonecard import AloneCard, alone_card
 from resmom.export.detectron2 import require_detectron2, save_detectron2
 from resmom.export.loading import width_lines
 from resmom.export.onnx import ExportError, require_onnx, save_onnx
-from resmom.export.use import Form
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.copies import copied
 from resmom.nets.weightfile import metadata
 from resmom.ondisk import draft_beside, write_whole
 from resmom.runs.alone.bare import Bare
 from resmom.runs.exporting.export import CARD, Exported, file_of, file_with, publish, require_free
+from resmom.which import Form
 
 
 def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Exported:

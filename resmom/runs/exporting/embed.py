@@ -16,7 +16,7 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, Source, decoded
 from resmom.errors import UserError
 from resmom.evaluate.features import features
-from resmom.evaluate.layers import H, features_of
+from resmom.evaluate.layers import features_of
 from resmom.export.keep import read_choice
 from resmom.ondisk import replacing, require_new_file, require_writable
 from resmom.rundir import find_run
@@ -24,8 +24,7 @@ from resmom.runs.alone.bare import Bare
 from resmom.runs.loaded import load_run
 from resmom.runs.measurable import Measurable
 from resmom.runs.sized import with_image_size
-from resmom.types import Site
-from resmom.which import Network, Which
+from resmom.which import H, Network, Site, Which
 
 CHOSEN = "chosen"
 """In place of a layer: what `resmom evaluate --all` chose."""

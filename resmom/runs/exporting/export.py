@@ -15,7 +15,7 @@ from resmom.export.detectron2 import configuration_lines, require_detectron2, sa
 from resmom.export.keep import read_choice
 from resmom.export.loading import loading_lines, session_lines
 from resmom.export.onnx import Checked, parts, require_onnx
-from resmom.export.use import File, Form
+from resmom.export.use import File
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig
 from resmom.ondisk import draft_beside, write_whole
@@ -25,7 +25,7 @@ from resmom.runs.exporting.onnxfiles import checked_words, write_onnx
 from resmom.runs.loaded import no_teacher
 from resmom.runs.own import config_of, given
 from resmom.views.policy import Policy
-from resmom.which import Alone, Network, Which
+from resmom.which import Alone, Form, Network, Which
 
 CARD = "README.md"
 

@@ -29,7 +29,7 @@ from resmom.runs.finetuned.task import Labelled, Task
 from resmom.runs.finetuned.tuning import Job, Measured, Tuning, content, fresh_tuning, load_tuning, measured, tune
 from resmom.runs.interrupt import interruptible
 from resmom.runs.machine import Machine
-from resmom.runs.origin import Backbones
+from resmom.runs.origin import Backbones, Origin
 
 D = TypeVar("D", bound=Labelled)
 BEGINNING = "beginning.part"
@@ -67,6 +67,16 @@ class Ended:
     path: Path
     rows: list[Measured]
     interrupted_by: int | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What does the work of a verb: its settings by name, and its train, resume and evaluate."""
+
+    recipe: Callable[[str], Any]
+    train: Callable[[Any, Origin, Sequence[str], Sequence[str], Path, Machine], Ended]
+    resume: Callable[[Path, Machine], Ended]
+    evaluate: Callable[[Path, Sequence[str], Machine], list[Measured]]
 
 
 def require_alone(words: Words[D]) -> None:

@@ -8,8 +8,8 @@ from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.nets.fit import OptionNames
 from resmom.runs.alone.bare import Bare, bare
-from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import Asked
+from resmom.runs.measuring.alone import evaluate_alone
+from resmom.runs.measuring.asked import ALONE, Asked
 from resmom.runs.measuring.evaluate import Row
 from resmom.runs.measuring.verdict import TRAINED
 

@@ -8,11 +8,8 @@ from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import Bare
-from resmom.runs.measuring.asked import Asked, Protocol, check
+from resmom.runs.measuring.asked import Asked, check
 from resmom.runs.measuring.evaluate import Row, measured
-
-ALONE: tuple[Protocol, ...] = ("knn", "linear")
-"""The plain protocols that need no run: an online classifier was trained beside none."""
 
 
 def evaluate_alone(weights: Bare, data: str | Data, asked: Asked, out: Path | None = None) -> list[Row]:

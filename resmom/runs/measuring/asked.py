@@ -1,4 +1,7 @@
-"""What a call of `resmom evaluate`, or of its like in Python, asks for; what it would not look at is refused."""
+"""What a call of `resmom evaluate`, or of its like in Python, asks for; what it would not look at is refused.
+
+No torch.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,16 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.linear import Linear
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.evaluate.lowshot import LowShot
-from resmom.runs.measuring.labels import is_share
-from resmom.runs.measuring.repeats import Repeats
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop, LowShot, OtherKnn
 
 Protocol = Literal["knn", "linear", "online"]
 PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
+ALONE: tuple[Protocol, ...] = ("knn", "linear")
+"""The plain protocols that need no run: an online classifier was trained beside none."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +143,15 @@ def _shots(asked: int | Sequence[int], draws: int | None, seed: int) -> LowShot:
         raise UserError(str(error)) from error
 
 
+def is_share(labels: str) -> bool:
+    """Whether `labels` asks for images that are drawn, and not for those of a list, nor for all ("")."""
+    try:
+        float(labels)
+    except ValueError:
+        return False
+    return True
+
+
 def check(more: More) -> None:
     """Refuse what would be measured otherwise than asked for."""
     if more.draws < 1:
@@ -154,15 +162,4 @@ def check(more: More) -> None:
         raise UserError(
             "--linear-crop and --finetune train on random crops at the side of the run's views, and are tested there: "
             "leave --image-size out, or ask for what takes it (kNN, --protocols linear, --sweep …) in another call"
-        )
-
-
-def require_difference(asked: Asked, repeats: Repeats) -> None:
-    """Refuse repetitions of which none would differ from another."""
-    more = asked.more
-    if more.draws > 1 and not repeats.drawn and "linear" not in asked.protocols and not more.measures:
-        same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
-        raise UserError(
-            f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
-            "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
         )

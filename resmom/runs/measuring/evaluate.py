@@ -14,18 +14,18 @@ from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
-from resmom.evaluate.linear import Linear
 from resmom.evaluate.score import Score
+from resmom.evaluate.settings import Linear
 from resmom.jsonfiles import append_or_say
 from resmom.ondisk import require_writable
 from resmom.runs.clean import NOT_DIVISIBLE, Split, labelled_part, labelled_split
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measurable import Measurable
-from resmom.runs.measuring.asked import PROTOCOLS, Asked, More, Protocol, check, require_difference
+from resmom.runs.measuring.asked import PROTOCOLS, Asked, More, Protocol, check
 from resmom.runs.measuring.labels import lent_share, with_labels
 from resmom.runs.measuring.measure import Candidate, Ground, pixel_features
-from resmom.runs.measuring.repeats import Found, Repeats
+from resmom.runs.measuring.repeats import Found, Repeats, require_difference
 from resmom.runs.measuring.saving import saver
 from resmom.runs.sized import with_image_size
 from resmom.which import Which

@@ -16,8 +16,9 @@ from resmom.diagnose.rules import too_short
 from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import LayerFeatures, layer_features
-from resmom.evaluate.linear import Linear, choose_linear, linear_probe
+from resmom.evaluate.linear import choose_linear, linear_probe
 from resmom.evaluate.score import Score
+from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import all_finite
 from resmom.export import record
 from resmom.export.choice import neither

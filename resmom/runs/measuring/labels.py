@@ -8,15 +8,7 @@ import numpy as np
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows, listed, share
 from resmom.runs.clean import Split
-
-
-def is_share(labels: str) -> bool:
-    """Whether `labels` asks for images that are drawn, and not for those of a list, nor for all ("")."""
-    try:
-        float(labels)
-    except ValueError:
-        return False
-    return True
+from resmom.runs.measuring.asked import is_share
 
 
 def lent_share(split: Split, labels: str, rows: Rows) -> float:

@@ -14,14 +14,14 @@ from resmom.errors import UserError
 from resmom.evaluate import features as frozen_features
 from resmom.evaluate import finetune as finetuning
 from resmom.evaluate.crops import labelled_rows
-from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import layer_features
-from resmom.evaluate.linear import Linear, linear_probe
-from resmom.evaluate.linearcrop import LinearCrop, linear_crop
-from resmom.evaluate.lowshot import LowShot, low_shot
+from resmom.evaluate.linear import linear_probe
+from resmom.evaluate.linearcrop import linear_crop
+from resmom.evaluate.lowshot import low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Classified, Score
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop, LowShot
 from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linear import Linear
-from resmom.evaluate.linearcrop import LinearCrop
 from resmom.evaluate.score import Score, repeated
+from resmom.evaluate.settings import Finetune, Linear, LinearCrop
+from resmom.runs.measuring.asked import Asked, is_share
 
 C = TypeVar("C", Finetune, Linear, LinearCrop)
 Found = tuple[Score, dict[str, Any]]
@@ -67,3 +67,14 @@ class Repeats:
         seeds = "" if seed is None else f"training seeds {seed} to {seed + n - 1}"
         labels = f"{n} draws of the labels" if self.drawn else ""
         return f"{labels} with {seeds}" if labels and seeds else labels or f"{n} {seeds}"
+
+
+def require_difference(asked: Asked, repeats: Repeats) -> None:
+    """Refuse repetitions of which none would differ from another."""
+    more = asked.more
+    if more.draws > 1 and not repeats.drawn and "linear" not in asked.protocols and not more.measures:
+        same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
+        raise UserError(
+            f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
+            "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
+        )

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 
 from resmom.errors import RunDirError, UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.linearcrop import LinearCrop
+from resmom.evaluate.settings import Finetune, LinearCrop, OtherKnn
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.exporting.export import export
-from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import asked
+from resmom.runs.measuring.alone import evaluate_alone
+from resmom.runs.measuring.asked import ALONE, asked
 from resmom.runs.measuring.evaluate import Row, evaluate
 from tests.conftest import Call
 from tests.runs.crash import write_images
@@ -125,7 +123,7 @@ def test_the_command_measures_what_needs_no_run_by_default(
         seen.append(wanted.protocols)  # type: ignore[attr-defined]
         raise RunDirError("enough")
 
-    monkeypatch.setattr("resmom.commands.evaluate.evaluate_alone", told)
+    monkeypatch.setattr("resmom.runs.measuring.alone.evaluate_alone", told)
     for options in ((), ("--sweep",), ("--linear-crop", "--baselines")):
         assert call("evaluate", "--init", file, "--data", trained[1], *options)[0] == 2
     assert seen == [("knn", "linear"), (), ("knn",)]

@@ -20,9 +20,8 @@ from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
 from resmom.errors import UserError
 from resmom.evaluate.features import features
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import Knn, OtherKnn, knn
-from resmom.evaluate.linearcrop import LinearCrop
+from resmom.evaluate.knn import knn
+from resmom.evaluate.settings import Finetune, Knn, LinearCrop, OtherKnn
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from resmom import cli
-from resmom.commands import evaluate as evaluate_command
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.settings import Finetune
 from resmom.jsonfiles import read_lines
 from resmom.report.compare import table
 from resmom.rundir import RunDir
@@ -170,7 +169,7 @@ def test_what_is_asked_for_by_name_is_measured_alone(
         asked.append(given[3])
         raise UserError("enough")
 
-    monkeypatch.setattr(evaluate_command, "evaluate", told)
+    monkeypatch.setattr("resmom.runs.measuring.evaluate.evaluate", told)
     assert call("evaluate", "run", *options)[0] == 2
     assert set(asked[0]) == set(measured)
 

@@ -11,9 +11,9 @@ from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.draw import share
 from resmom.evaluate.features import features
-from resmom.evaluate.knn import Knn, knn
+from resmom.evaluate.knn import knn
 from resmom.evaluate.linear import linear_probe
-from resmom.evaluate.lowshot import LowShot
+from resmom.evaluate.settings import Knn, LowShot
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split

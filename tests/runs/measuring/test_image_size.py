@@ -17,10 +17,8 @@ from resmom.build import Own
 from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.evaluate.features import features
-from resmom.evaluate.finetune import Finetune
 from resmom.evaluate.knn import knn
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.evaluate.lowshot import LowShot
+from resmom.evaluate.settings import Finetune, LinearCrop, LowShot
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, Timm
 from resmom.recipes.side import with_views

@@ -190,7 +190,7 @@ def test_the_way_to_features_that_no_file_gives_is_told(
     row = Row("teacher", Score(61.0, None, "keep-v2"), 10, "images", "f")
     entries = (entry, replace(entry, features="h"))
     kept = Kept(entries, Picked(entry, True, "It is best."), 9, row, folder.choice)
-    monkeypatch.setattr("resmom.commands.evaluate.keep", lambda *_, **__: kept)
+    monkeypatch.setattr("resmom.runs.measuring.keep.keep", lambda *_, **__: kept)
     status, out, err = call("evaluate", folder.path, "--all")
     assert status == 0 and "Keep the teacher of step 10" in out
     assert (f"resmom embed {folder.path} --layer chosen" in err) == told

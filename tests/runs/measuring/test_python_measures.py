@@ -12,10 +12,7 @@ from torch import nn
 
 import resmom
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.knn import OtherKnn
-from resmom.evaluate.linearcrop import LinearCrop
-from resmom.evaluate.lowshot import LowShot
+from resmom.evaluate.settings import Finetune, LinearCrop, LowShot, OtherKnn
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs import profile as profiling

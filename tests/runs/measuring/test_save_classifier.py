@@ -13,14 +13,13 @@ from PIL import Image
 
 import resmom.runs.measuring.saving as saving
 from resmom.errors import UserError
-from resmom.evaluate.finetune import Finetune
-from resmom.evaluate.linearcrop import LinearCrop
+from resmom.evaluate.settings import Finetune, LinearCrop
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import bare
 from resmom.runs.loaded import load_run
-from resmom.runs.measuring.alone import ALONE, evaluate_alone
-from resmom.runs.measuring.asked import More, asked
+from resmom.runs.measuring.alone import evaluate_alone
+from resmom.runs.measuring.asked import ALONE, More, asked
 from resmom.runs.measuring.classifierfile import load_classifier
 from resmom.runs.measuring.evaluate import evaluate
 from tests.conftest import Call

@@ -233,7 +233,8 @@ def test_what_is_fine_tuned_may_be_named_by_its_weights_alone(hub: Path, tmp_pat
         return Ended(tmp_path, [], None)
 
     call = ["train", "--init", f"timm:{RESNET}", "--data", "x", "--out", str(tmp_path / "out"), "--quiet"]
-    assert replace(DETECT, train=train).main(call) == 0
+    detect = replace(DETECT, work=lambda: replace(DETECT.work(), train=train))
+    assert detect.main(call) == 0
     assert asked[0].backbone == ResNet(18) and asked[0].init == f"timm:{RESNET}" and asked[0].run is None
 
 
