@@ -4,8 +4,8 @@ What stands here starts without torch: `resmom doctor` must answer where torch i
 
 Nor do the files import at their top what needs torch, which takes most of two seconds: a function imports the work it
 calls, after `parse`, so that help and refusals come at once. Types of results are imported for the type checker alone.
-Only where every field of a run or of a recipe is an option, as of `pretrain`, they stand beside networks, and torch
-with them. tests/commands/test_start.py has the list.
+Only where every field of a run or of a recipe is an option, as of `pretrain`, the options need torch themselves: these
+settings stand beside networks and methods. tests/commands/test_start.py has the list.
 """
 
 import dataclasses

@@ -112,8 +112,8 @@ class Result:
 
         `linear_crop`: the linear probe of the published tables, trained on random crops. `low_shot`: so many labelled
         images per class, one number or several. `finetune`: the whole network with a classifier. `sweep`: linear probes
-        of all layers and poolings. True takes the defaults, a LinearCrop or Finetune (`resmom.evaluate.linearcrop`,
-        `resmom.evaluate.finetune`) its own.
+        of all layers and poolings. True takes the defaults, a LinearCrop or Finetune of
+        `resmom.evaluate.settings` its own.
 
         `labels`: learn from a share of every class's (0.01), or from those that a file lists. `draws`: how often to
         measure, for mean and spread; `seed`: of the images that are drawn. `save_classifier`: the new .safetensors file
