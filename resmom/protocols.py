@@ -4,9 +4,11 @@ import re
 
 EDGE = "at the edge of the grid"
 """Said where the best setting is the last one that was tried."""
+BEYOND = "after better ones that diverged on all images"
+"""Said where the best setting on held-out images could not be trained on all of them."""
 
 _LAYER = re.compile(r"^(sweep-v1 \()([^;]*); (chosen among)")
-_RATE = re.compile(rf"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( {EDGE})?")
+_RATE = re.compile(rf"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( {EDGE})?( {BEYOND})?")
 
 
 def shared_protocol(protocol: str) -> str:
@@ -19,5 +21,5 @@ def chosen(protocol: str) -> str:
     layer, rate = _LAYER.search(protocol), _RATE.search(protocol)
     found = [layer[2]] if layer is not None else []
     if rate is not None:
-        found += [rate[1] + (rate[3] or "").replace(" at", ", at")]
+        found += [rate[1] + "".join(f",{part}" for part in rate.groups()[2:] if part)]
     return "; ".join(found)

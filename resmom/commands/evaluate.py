@@ -1,6 +1,7 @@
 """resmom evaluate RUN [--data DATA], resmom evaluate --init FILE --data DATA"""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,11 @@ from resmom.which import Which
 if TYPE_CHECKING:
     from resmom.data.source import Data
     from resmom.runs.alone.bare import Bare
-    from resmom.runs.measuring.evaluate import Row
+    from resmom.runs.measuring.rows import Row
+
+    Found = tuple[list[Row], list[str]]
+    """Rows, and sentences on what of all that was asked for has none."""
+
 
 ABOUT = "kNN, linear probe, online classifier of student and teacher, or few labels, layers, fine-tuning."
 
@@ -100,6 +105,7 @@ def main(arguments: list[str]) -> int:
         return _keep(a)
     asked = _asked(a, PROTOCOLS)
     from resmom.runs.measuring.evaluate import evaluate
+    from resmom.runs.measuring.rows import in_part
     from resmom.runs.own import opened_again
 
     set_threads(a.threads)
@@ -108,8 +114,9 @@ def main(arguments: list[str]) -> int:
     if others := _opponents(a, asked):  # the same images for all of them
         folder, _ = find_run(a.run)
         data = opened_again(folder, folder.written(), a.data, "evaluate")
-    rows = evaluate(a.run, data, a.network, asked.protocols, asked.linear, asked.baselines, a.device, more=asked.more)
-    return _told(a, rows, _against(others, data, asked, None), asked, find_run(a.run)[0].evaluations)
+    how = (a.run, data, a.network, asked.protocols, asked.linear, asked.baselines, a.device)
+    own = in_part(partial(evaluate, *how, more=asked.more))
+    return _told(a, own, _against(others, data, asked, None), asked, find_run(a.run)[0].evaluations)
 
 
 def _opponents(a: Arguments, asked: Asked) -> "dict[str, Bare]":
@@ -123,12 +130,12 @@ def _opponents(a: Arguments, asked: Asked) -> "dict[str, Bare]":
     return found
 
 
-def _against(others: "dict[str, Bare]", data: "str | Data | None", asked: Asked, out: Path | None) -> "list[Row]":
-    from resmom.runs.measuring.against import evaluate_against
+def _against(others: "dict[str, Bare]", data: "str | Data | None", asked: Asked, out: Path | None) -> "Found":
+    from resmom.runs.measuring.against import all_against
 
     if data is None:  # the run's own, and no others to measure on them
-        return []
-    return [row for called, own in others.items() for row in evaluate_against(own, called, data, asked, out)]
+        return [], []
+    return all_against(others, data, asked, out)
 
 
 def _asked(a: Arguments, usual: tuple[Protocol, ...]) -> Asked:
@@ -168,26 +175,35 @@ def _alone(a: Arguments) -> int:
     from resmom.data.open import open_data
     from resmom.runs.alone.bare import asked_for
     from resmom.runs.measuring.alone import evaluate_alone
+    from resmom.runs.measuring.rows import in_part
 
     set_threads(a.threads)
     found, others = asked_for(a.weights, a.image_size, a.device), _opponents(a, asked)
     data = open_data(a.data)
-    rows = evaluate_alone(found, data, asked, a.out)
+    rows = in_part(partial(evaluate_alone, found, data, asked, a.out))
     theirs = _against(others, data, asked, a.out)
     return _told(a, rows, theirs, asked, None if a.out is None else RunDir(a.out).evaluations)
 
 
-def _told(a: Arguments, own: "list[Row]", others: "list[Row]", asked: Asked, kept: Path | None) -> int:
-    """Print the rows, of which `own` are also in the file `kept`."""
+def _told(a: Arguments, measured: "Found", against: "Found", asked: Asked, kept: Path | None) -> int:
+    """Print the rows, of which those `measured` are also in the file `kept`, and what has none.
+
+    Raises UserError, with what has none, where that is all.
+    """
     from resmom.runs.measuring.verdict import standing, verdict
 
-    rows = own + others
+    (own, lacking), (others, theirs) = measured, against
+    rows, missing = own + others, lacking + theirs
+    if not rows:
+        raise UserError("; ".join(missing))
     saved = a.save_classifier is None or a.save_classifier.exists()
-    status = 0 if saved and all(row.kept for row in rows) else 1
+    status = 0 if saved and not missing and all(row.kept for row in rows) else 1
     if a.json:
         print_json([row.plain() for row in rows])
+        for sentence in missing:
+            say(sentence)
         return status
-    for sentence in own[0].labels:
+    for sentence in rows[0].labels:
         say(sentence)
     width = max(17, *(len(row.network) for row in rows))
     protocols_of = [shared_protocol(row.score.protocol) for row in rows]
@@ -206,6 +222,10 @@ def _told(a: Arguments, own: "list[Row]", others: "list[Row]", asked: Asked, kep
         ahead += " (each at the size that it is used to; --image-size N shows N pixels to all)"
     for said in filter(None, (verdict(own), ahead, *_remarks(rows, a.linear))):
         print(said)
+    for sentence in missing:
+        print(sentence)
+    if missing and kept is not None:
+        print("what is kept, the same call would keep once more: ask for the missing alone, as with --protocols linear")
     if a.finetune and a.labels and "linear" not in asked.protocols:
         print(
             "with few labels a linear layer on the frozen features may do better than fine-tuning: "

@@ -72,7 +72,9 @@ class Crops:
         """`rows`: the labelled images of `source`. `whole`: an epoch ends with the images that fill no batch; else they
         are left out of it."""
         assert source.labels is not None
-        self._source, self._labels, self._rows, self._batch = source, source.labels, rows, batch
+        self._source, self._labels, self._rows = source, source.labels, rows
+        self.size = batch
+        """Images of a whole batch."""
         self._policy, self._seed, self._device = policy, seed, device
         self.per_epoch = -(-len(rows) // batch) if whole else len(rows) // batch
         """Steps of an epoch."""
@@ -89,7 +91,7 @@ class Crops:
         """
         epoch, at = divmod(step, self.per_epoch)
         order = self._rows[np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))]
-        index = order[at * self._batch : (at + 1) * self._batch]
+        index = order[at * self.size : (at + 1) * self.size]
 
         def seen(piece: NDArray[np.int64]) -> tuple[Tensor, ...]:
             images = self._source.read(piece)

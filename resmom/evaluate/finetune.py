@@ -13,7 +13,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
-from resmom.evaluate.score import Classified, score
+from resmom.evaluate.score import Classified, NotMeasured, score
 from resmom.evaluate.settings import Finetune
 from resmom.nets.copies import copied
 from resmom.nets.depth import layer_rates
@@ -77,7 +77,8 @@ def finetune(
     `workers` threads; `clean` gives the images of `test`. What stands in for a file that cannot be decoded is neither
     learnt from nor scored. Everything learns, also what pretraining had fixed. `shown`: whose views they are, in
     words. `half`: train under bfloat16; the test is in float32. `train` counts as all labels where the number of epochs
-    is not given. Raises ValueError for fewer than two labelled images, none to test on, and if training diverged.
+    is not given. Raises ValueError for fewer than two labelled images, and for none to test on; NotMeasured if training
+    diverged.
     """
     config = config.for_share(1.0)
     assert config.epochs is not None
@@ -132,8 +133,10 @@ def _train(
             cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if step % per_epoch == 0 and not cost.isfinite():
-                raise ValueError(
-                    f"fine-tuning diverged in epoch {step // per_epoch} at rate {lr:g}; give a lower finetune.lr"
+                own = lr * 256 / crops.size
+                raise NotMeasured(
+                    f"it diverged in epoch {step // per_epoch} at rate {lr:g}, {own:g} per 256 images; give a lower "
+                    f"one, such as --tuning.lr {own / 10:.3g}"
                 )
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from resmom.evaluate.score import Score, score
+from resmom.evaluate.score import NotMeasured, Score, score
 from resmom.evaluate.settings import Knn
 from resmom.evaluate.standard import finite_rows, in_chunks, only
 
@@ -24,7 +24,8 @@ def knn(
 
     Images with label -1 are left out on both sides. Of equally near images the earlier in the bank is the neighbour;
     equal votes go to the lower class number. Features that are not finite are left out of the bank, are wrong as a
-    query, and are counted in the protocol. Raises ValueError if a side is empty.
+    query, and are counted in the protocol. Raises ValueError if a side is empty, NotMeasured if no image of the bank
+    has finite features.
     """
     # One NaN in the bank would be the nearest neighbour of every query: topk takes it for the highest similarity.
     sound, asked = finite_rows(bank), query_labels >= 0
@@ -32,6 +33,8 @@ def knn(
     broken = int(((bank_labels >= 0) & ~sound).sum())
     bank, bank_labels = only(bank, usable), only(bank_labels, usable).long()
     queries, query_labels = only(queries, asked), only(query_labels, asked)
+    if len(bank) == 0 and broken:
+        raise NotMeasured(f"none of {broken} training images has finite features; use an earlier checkpoint")
     if len(bank) == 0 or len(queries) == 0:
         raise ValueError(
             f"kNN needs labelled images with finite features on both sides; got {len(bank)} in the bank, "

@@ -1,6 +1,7 @@
 """The offline linear probe: multinomial logistic regression on frozen features."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from resmom.data.split import holdout
-from resmom.evaluate.score import Score, score
+from resmom.evaluate.score import NotMeasured, Score, score
 from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import moments, only, require_sound, standardised
-from resmom.protocols import EDGE
+from resmom.protocols import BEYOND, EDGE
 
 _LEAST_STEPS = 10
 """Steps of an epoch on small sets, whose batches are made smaller for it: an epoch of one step learns nothing."""
@@ -43,9 +44,9 @@ def linear_probe(
 
     Features are standardised by the training set's mean and deviation. Every pair of learning rate and weight decay is
     trained on nine tenths of the training set and judged on the rest (equals: the lower cross-entropy); the best is
-    trained again on all of it and tested at its last epoch. The test set has no part in any choice. Label -1 is left
-    out. Raises ValueError for features that are not finite, for no labelled images, for no class with two images to
-    choose on, and if training diverged.
+    trained again on all of it and tested at its last epoch; where that diverges, the next best is. The test set has no
+    part in any choice. Label -1 is left out. Raises ValueError for no labelled images, and for no class with two images
+    to choose on; NotMeasured for features that are not finite, and where every learning rate diverges.
     """
     features, labels = only(features, labels >= 0), only(labels, labels >= 0).long()
     test_features, test_labels = only(test_features, test_labels >= 0), only(test_labels, test_labels >= 0).long()
@@ -53,18 +54,13 @@ def linear_probe(
     mean, deviation = moments(features)
     x = _with_ones(features, mean, deviation)
     classes = int(torch.cat([labels, test_labels]).max()) + 1
-    choice = _choose(x, labels, classes, config)
-    rows = torch.arange(len(x), device=x.device)
-    [head], _ = _train(x, labels, rows, classes, [(choice.lr, choice.weight_decay)], choice.batch, config)
-    if not head.isfinite().all():
-        raise ValueError(
-            f"the learning rate {choice.lr:g} diverged on the whole training set; give lower ones in linear.lrs"
-        )
+    choices = _ranked(x, labels, classes, config)
+    choice, head = _trained(x, labels, classes, choices, config)
+    said = f"{f' {EDGE}' if choice.at_edge else ''}{'' if choice is choices[0] else f' {BEYOND}'}"
     protocol = (
         f"linear-v1 (frozen features standardised by the training set, no augmentation, {config.epochs} epochs, batch "
         f"{choice.batch}, lr {choice.lr:g} and wd {choice.weight_decay:g} chosen on {choice.held} held-out training "
-        f"images{f' {EDGE}' if choice.at_edge else ''}, trained on {len(x)}, tested on "
-        f"{len(test_labels)}, last epoch)"
+        f"images{said}, trained on {len(x)}, tested on {len(test_labels)}, last epoch)"
     )
     tested = score(_with_ones(test_features, mean, deviation) @ head, test_labels, protocol)
     layer = _on_raw_features(head, mean, deviation)
@@ -107,10 +103,30 @@ def choose_linear(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], con
     """The best learning rate and weight decay as `linear_probe` finds them, without a test; the same errors."""
     features, labels = only(features, labels >= 0), only(labels, labels >= 0).long()
     require_sound(features, features)
-    return _choose(_with_ones(features, *moments(features)), labels, int(labels.max()) + 1, config)
+    return _ranked(_with_ones(features, *moments(features)), labels, int(labels.max()) + 1, config)[0]
 
 
-def _choose(x: Tensor, labels: Tensor, classes: int, config: Linear) -> Choice:
+def _trained(
+    x: Tensor, labels: Tensor, classes: int, choices: Sequence[Choice], config: Linear
+) -> tuple[Choice, Tensor]:
+    """The best choice that does not diverge on all images, which nine tenths of them cannot foretell, and its head."""
+    rows = torch.arange(len(x), device=x.device)
+    for choice in choices:
+        [head], _ = _train(x, labels, rows, classes, [(choice.lr, choice.weight_decay)], choice.batch, config)
+        if head.isfinite().all():
+            return choice, head
+    raise NotMeasured(f"every learning rate diverged on the whole training set: {_lower(config)}")
+
+
+def _lower(config: Linear) -> str:
+    """The rates that diverged, and what to do."""
+    rates, least = " ".join(f"{lr:g}" for lr in config.lrs), min(config.lrs)
+    lower = " ".join(f"{float(f'{lr:.1g}'):g}" for lr in (least / 10, least / 3))
+    return f"{rates}; give lower ones, such as --linear.lrs {lower}"
+
+
+def _ranked(x: Tensor, labels: Tensor, classes: int, config: Linear) -> list[Choice]:
+    """The settings of the grid that do not diverge, the best first; of equals that which stands first in the grid."""
     fit, held = (
         torch.from_numpy(part).to(x.device) for part in holdout(labels.cpu().numpy(), config.held_out, config.seed)
     )
@@ -122,11 +138,14 @@ def _choose(x: Tensor, labels: Tensor, classes: int, config: Linear) -> Choice:
     for above in (_ROUNDING, _SCATTER):
         if max(judged) == _DIVERGED:
             judged = [_judge(x[held] @ head, labels[held], loss, classes, above) for head, loss in each]
-    best = max(range(len(judged)), key=lambda i: judged[i])
-    if judged[best] == _DIVERGED:
-        raise ValueError(f"every learning rate of the grid diverged: {config.lrs}; give lower ones in linear.lrs")
-    (lr, decay), (accuracy, minus_loss) = grid[best], judged[best]
-    return Choice(100.0 * accuracy, lr, decay, -minus_loss, _at_edge(config, lr, decay), batch, len(held))
+    if max(judged) == _DIVERGED:
+        raise NotMeasured(f"every learning rate of the grid diverged: {_lower(config)}")
+    found = [
+        Choice(100.0 * accuracy, lr, decay, -minus_loss, _at_edge(config, lr, decay), batch, len(held))
+        for (lr, decay), (accuracy, minus_loss) in zip(grid, judged, strict=True)
+        if (accuracy, minus_loss) != _DIVERGED
+    ]
+    return sorted(found, key=lambda choice: choice.rank, reverse=True)
 
 
 def _with_ones(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
 from resmom.evaluate.features import frozen
-from resmom.evaluate.score import Classified, score
+from resmom.evaluate.score import Classified, NotMeasured, score
 from resmom.evaluate.settings import LinearCrop
 from resmom.views.policy import Policy
 
@@ -62,7 +62,7 @@ def linear_crop(
     are those of the policy's first view. `half`: h under bfloat16 in training; the layer and the test are in float32.
     Begins where `memory` says, on a CPU with the same result as without a stop. `clean` gives the images of `test`.
     What stands in for a file that cannot be decoded is neither learnt from nor scored. Raises ValueError for fewer than
-    two labelled images, none to test on, and if training diverged.
+    two labelled images, and for none to test on; NotMeasured if training diverged.
     """
     rows, classes = labelled_rows(train, test, "a linear probe")
     device = next(backbone.parameters()).device
@@ -132,8 +132,10 @@ def _train(
             if (step + 1) % per_epoch == 0:
                 mean, epoch = float(total) / per_epoch, (step + 1) // per_epoch
                 if not np.isfinite(mean):
-                    raise ValueError(
-                        f"the linear probe diverged in epoch {epoch} at rate {lr:g}; give a lower probe.lr"
+                    own = lr * 256 / crops.size
+                    raise NotMeasured(
+                        f"it diverged in epoch {epoch} at rate {lr:g}, {own:g} per 256 images; give a lower one, such "
+                        f"as --probe.lr {own / 10:.3g}"
                     )
                 missed = crops.missed  # an epoch has read all images
                 kept = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resmom.evaluate.draw import shots
 from resmom.evaluate.knn import knn
-from resmom.evaluate.score import Repeated, repeated, score
+from resmom.evaluate.score import NotMeasured, Repeated, repeated, score
 from resmom.evaluate.settings import Knn, LowShot
 from resmom.evaluate.standard import moments, require_sound, standardised
 
@@ -31,7 +31,8 @@ def low_shot(
     """Logistic regression, then kNN, for each number of images per class; a function of its arguments alone.
 
     The draws depend on labels and seed, not on the features: every network meets the same images. Raises ValueError for
-    features that are not finite, for no labels, fewer than two classes, or a class with too few images.
+    no labels, fewer than two classes, or a class with too few images; NotMeasured for features that are not finite, and
+    where a regression does not settle.
     """
     known, asked = labels >= 0, test_labels >= 0
     x, y, tx, ty = features[known], labels[known].long(), test_features[asked], test_labels[asked].long()
@@ -73,7 +74,7 @@ def logistic_votes(
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((x / scale).double().numpy(), labels.numpy())
     if model.n_iter_.max() >= _MOST_ITERATIONS:
-        raise ValueError(f"logistic regression did not settle in {_MOST_ITERATIONS} iterations; give a lower c")
+        raise NotMeasured(f"logistic regression did not settle in {_MOST_ITERATIONS} iterations")
     margins: NDArray[np.float64] = model.decision_function((test / scale).double().numpy())
     if margins.ndim == 1:  # of two classes, scikit-learn gives the second one's margin alone
         margins = np.stack([-margins, margins], axis=1)

@@ -9,6 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+class NotMeasured(ValueError):
+    """One network has no score by a protocol: the training of its classifier diverged, or its features are not finite.
+    Others may have one, and the same network by another protocol.
+    """
+
+
 @dataclass(frozen=True)
 class Score:
     """Accuracies in percent, in [0, 100], and the protocol they were measured by.

@@ -50,11 +50,11 @@ class Linear:
     def __post_init__(self) -> None:
         if not self.lrs or not self.weight_decays or min(self.lrs) <= 0 or min(self.weight_decays) < 0:
             raise ValueError(
-                "linear.lrs and linear.weight_decays need at least one value each, rates above 0 and decays of 0 or "
-                f"more; got {self.lrs} and {self.weight_decays}"
+                "--linear.lrs and --linear.weight-decays need at least one value each, rates above 0 and decays of 0 "
+                f"or more; got {self.lrs} and {self.weight_decays}"
             )
         if self.epochs < 1 or self.batch < 1:
-            raise ValueError(f"linear.epochs and linear.batch must be at least 1; got {self.epochs}, {self.batch}")
+            raise ValueError(f"--linear.epochs and --linear.batch must be at least 1; got {self.epochs}, {self.batch}")
 
 
 DROPS = (0.6, 0.8)
@@ -87,7 +87,7 @@ class LinearCrop:
             )
         if (self.lr is not None and not self.lr > 0) or not self.weight_decay >= 0:
             raise ValueError(
-                f"probe.lr must be above 0 and probe.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
+                f"--probe.lr must be above 0 and --probe.weight-decay 0 or more; got {self.lr}, {self.weight_decay}"
             )
 
     def rate(self, lr: float, epoch: int) -> float:
@@ -129,10 +129,10 @@ class Finetune:
                 f"got {epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
             )
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"finetune.layer_decay must be above 0 and at most 1; got {self.layer_decay:g}")
+            raise ValueError(f"--tuning.layer-decay must be above 0 and at most 1; got {self.layer_decay:g}")
         if (self.lr is not None and not self.lr > 0) or (self.weight_decay is not None and not self.weight_decay >= 0):
             raise ValueError(
-                f"finetune.lr must be above 0 and finetune.weight_decay 0 or more; got {self.lr}, {self.weight_decay}"
+                f"--tuning.lr must be above 0 and --tuning.weight-decay 0 or more; got {self.lr}, {self.weight_decay}"
             )
 
     def for_share(self, share: float) -> "Finetune":

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from resmom.evaluate.score import NotMeasured
+
 _CELLS = 1 << 22
 """Numbers that are worked on at once (16 MiB)."""
 
@@ -36,7 +38,7 @@ def only(x: Tensor, usable: Bool[Tensor, " n"]) -> Tensor:
 
 
 def require_sound(features: Float[Tensor, "n d"], test_features: Float[Tensor, "m d"]) -> None:
-    """Raise ValueError if there is nothing to learn from or to test on, or for features that are not finite."""
+    """Raise ValueError if there is nothing to learn from or to test on; NotMeasured if features are not finite."""
     if len(features) == 0 or len(test_features) == 0:
         raise ValueError(
             f"a linear probe needs labelled images to learn from and to test on; got {len(features)} and "
@@ -45,7 +47,7 @@ def require_sound(features: Float[Tensor, "n d"], test_features: Float[Tensor, "
     for name, x in (("training", features), ("test", test_features)):
         broken = int((~finite_rows(x)).sum())
         if broken:
-            raise ValueError(
+            raise NotMeasured(
                 f"{broken} of {len(x)} {name} images have features that are not finite; encode them in float32, or "
                 "use an earlier checkpoint"
             )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resmom.evaluate.layers import LayerFeatures
 from resmom.evaluate.linear import Choice, choose_linear, linear_probe
-from resmom.evaluate.score import Score
+from resmom.evaluate.score import NotMeasured, Score
 from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import all_finite
 
@@ -31,15 +31,22 @@ def sweep(
     """All heads of the grid on all kinds of features, each kind's at once, on the same batches; the best is tested.
 
     All are judged on the same stratified share of the training images, and equals by the lower cross-entropy, then the
-    earlier kind. Test images have no part in that. Features that are not finite are left out and named in the protocol.
-    Errors are those of `linear_probe`.
+    earlier kind. Test images have no part in that. Features that are not finite, or of which every learning rate
+    diverges, are left out and named in the protocol. Errors are those of `linear_probe`.
     """
-    ill = [kind for kind in features.kinds if not all_finite(features[kind], labels)]
+    ill = {kind: "not finite" for kind in features.kinds if not all_finite(features[kind], labels)}
     kinds = [kind for kind in features.kinds if kind not in ill] or list(features.kinds)  # of none, the error says so
-    choices = {kind: choose_linear(features[kind], labels, config) for kind in kinds}
+    choices: dict[str, Choice] = {}
+    for kind in kinds:
+        try:
+            choices[kind] = choose_linear(features[kind], labels, config)
+        except NotMeasured:
+            ill[kind] = "diverged"
+            if len(ill) == len(features.kinds):  # nothing is left
+                raise
     best = max(choices, key=lambda kind: choices[kind].rank)
     found = linear_probe(features[best], labels, test_features[best], test_labels, config)
     heads = len(config.lrs) * len(config.weight_decays)
-    without = "".join(f", without '{kind}' (not finite)" for kind in ill)
+    without = "".join(f", without '{kind}' ({ill[kind]})" for kind in features.kinds if kind in ill)
     protocol = f"sweep-v1 ({best}; chosen among {len(choices)} layers and poolings x {heads} settings{without}; then "
     return Sweep(replace(found.score, protocol=protocol + found.score.protocol + ")"), best, choices)

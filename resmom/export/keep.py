@@ -37,11 +37,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was no candidate, since its features are not finite: some of a network, or all of it without `features`."""
+    """What was no candidate, and why: some of a network, or all of it without `features`."""
 
     network: Network
     step: int
     features: str = ""
+    why: str = "features that are not finite"
 
     @property
     def words(self) -> str:
@@ -168,8 +169,14 @@ def sentence(
     entry = picked.entry
     start = f"Keep none of them. {refused} The best is {entry.words}" if refused else f"Keep {entry.words}"
     told = f"{start}. {picked.why} On the test images of {data}, which had no part in this: {test:.2f} %."
-    without = f"Left out, for features that are not finite: {'; '.join(e.words for e in left_out)}." if left_out else ""
-    return " ".join(filter(None, (told, short, without)))
+    return " ".join(filter(None, (told, short, *_without(left_out))))
+
+
+def _without(left_out: Sequence[LeftOut]) -> list[str]:
+    """A sentence for each reason why something is no candidate, with all that it is the reason for."""
+    reasons = dict.fromkeys(each.why for each in left_out)
+    named = {why: "; ".join(each.words for each in left_out if each.why == why) for why in reasons}
+    return [f"Left out, for {why}: {words}." for why, words in named.items()]
 
 
 def read_choice(path: Path) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ from resmom.data.digits import write_digits
 from resmom.errors import UserError
 from resmom.recipes import TWIN, recipe
 from resmom.runs.machine import Machine
-from resmom.runs.measuring.evaluate import Row, evaluate
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import GapResult, gap
+from resmom.runs.measuring.rows import Row
 from resmom.runs.pretrain import pretrain
 
 RECIPE = "mocov3_digits"

@@ -24,10 +24,11 @@ from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.asked import Protocol, asked, is_share, refuse_unused
-from resmom.runs.measuring.evaluate import Row, evaluate
+from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import GapResult
 from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.measuring.keep import Kept, keep
+from resmom.runs.measuring.rows import Row
 from resmom.runs.outcome import Change, before_after, table
 from resmom.runs.own import names, part_words, say_others, title_words
 from resmom.which import Form, H, Network, Site, Which
@@ -121,7 +122,8 @@ class Result:
         docs/evaluation.md.
 
         Raises UserError for options without effect, for a size that the network does not take, and
-        for images without labels.
+        for images without labels; when all else is measured, Incomplete for a probe that diverged or features that are
+        not finite: its `rows` are what was measured, and are in the run folder.
         """
         wanted = asked(
             protocols,

@@ -18,7 +18,7 @@ from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_opened
 from resmom.runs.measuring.alone import evaluate_alone
 from resmom.runs.measuring.asked import ALONE, Protocol, asked
-from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.rows import Row
 from resmom.which import Form, H, Stem
 
 
@@ -79,7 +79,8 @@ class Weights:
 
         `data` and `test` as for `resmom.pretrain`; the rest as for `Result.evaluate`, where k and temperature are 20
         and 0.07 if `knn` does not say otherwise. `out`: a folder to whose evaluations.jsonl every row is added when it
-        is measured. Raises UserError for images without labels, and for what needs a run.
+        is measured. Raises UserError for images without labels, and for what needs a run; Incomplete as
+        `Result.evaluate` does.
         """
         wanted = asked(
             protocols,

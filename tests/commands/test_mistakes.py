@@ -60,7 +60,7 @@ MISTAKES = {
     f"{PRETRAIN} --policy.views.0.rotation 200": "rotation is the largest angle in degrees and must be in [0, 180]",
     f"{DERIVED} --workers many": "--workers is 'many'; it takes a whole number",
     "evaluate run --protocols linaer": "--protocols is 'linaer'; it is one of knn, linear, online",
-    "evaluate run --linear.epochs 0": "linear.epochs and linear.batch must be at least 1; got 0",
+    "evaluate run --linear.epochs 0": "--linear.epochs and --linear.batch must be at least 1; got 0",
     "gap run --images 1.5": "--images is '1.5'; it takes a whole number",
     "embed run --out v.npz --site q": "--site is 'q'; it is one of h, z, p",
     "export run --to coreml": "--to is 'coreml'; it is one of safetensors, detectron2, onnx",

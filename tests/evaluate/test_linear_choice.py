@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from resmom.evaluate import linear
 from resmom.evaluate.linear import _judge, _train, linear_probe
+from resmom.evaluate.score import NotMeasured
 from resmom.evaluate.settings import Linear
+from resmom.protocols import chosen, shared_protocol
 from tests.evaluate.test_linear import QUICK, clusters
 
 
@@ -83,3 +87,29 @@ def test_the_mildest_divergence_is_told_from_scatter() -> None:
         with pytest.raises(ValueError, match="every learning rate"):
             linear_probe(x, y, x, y, Linear(lrs=(lr,)))
     assert linear_probe(x, y, x, y, Linear(lrs=(0.3, 1.0))).lr == 0.3
+
+
+def test_a_choice_that_diverges_on_all_images_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine tenths of the images cannot foretell what the rest does to a rate that is nearly too high."""
+    (x, y), (tx, ty) = clusters(600, 7, 16, 0.4, 0), clusters(300, 7, 16, 0.4, 1)
+    plain, blown = linear_probe(x, y, tx, ty, QUICK), set[float]()
+
+    def train(*given: Any) -> tuple[list[torch.Tensor], torch.Tensor]:
+        heads, losses = _train(*given)
+        grid = given[4]
+        return [head * (math.nan if len(grid) == 1 and grid[0][0] in blown else 1.0) for head in heads], losses
+
+    monkeypatch.setattr(linear, "_train", train)
+    assert linear_probe(x, y, tx, ty, QUICK).score == plain.score
+    blown.add(plain.lr)
+    found = linear_probe(x, y, tx, ty, QUICK)
+    assert found.lr != plain.lr and found.lr in QUICK.lrs and found.validation <= plain.validation
+    (other,) = (lr for lr in QUICK.lrs if lr != plain.lr)
+    without = linear_probe(x, y, tx, ty, replace(QUICK, lrs=(other,)))
+    assert found.score.top1 == without.score.top1
+    assert "after better ones that diverged on all images, trained on 600" in found.score.protocol
+    assert shared_protocol(found.score.protocol) == shared_protocol(plain.score.protocol)
+    assert chosen(found.score.protocol).endswith(", after better ones that diverged on all images")
+    blown.add(found.lr)
+    with pytest.raises(NotMeasured, match=r"whole training set: 0\.003 0\.03; .*--linear\.lrs 0\.0003 0\.001"):
+        linear_probe(x, y, tx, ty, QUICK)

@@ -7,6 +7,7 @@ from torch import Tensor
 from resmom.errors import UserError
 from resmom.evaluate.layers import LayerFeatures, features_of, layer_features
 from resmom.evaluate.linear import choose_linear, linear_probe
+from resmom.evaluate.score import NotMeasured
 from resmom.evaluate.settings import Linear
 from resmom.evaluate.sweep import sweep
 from resmom.nets.backbones import Backbone, ResNet, SmallResNet, build_backbone
@@ -145,6 +146,22 @@ def test_features_that_are_not_finite_are_left_out_and_named() -> None:
     found = sweep(train, y, test, ty, QUICK)
     assert (found.kind, found.choices, found.score.top1) == ("h", without.choices, without.score.top1)
     assert "x 4 settings, without 'deep' (not finite), without 'both' (not finite); then" in found.score.protocol
+    assert "(diverged)" not in found.score.protocol
     train.parts["0"][0, 0] = torch.inf
     with pytest.raises(ValueError, match="1 of 200 training images have features that are not finite"):
         sweep(train, y, test, ty, QUICK)
+
+
+def test_features_on_which_every_rate_diverges_are_left_out_and_named() -> None:
+    """One learning rate: far too high for features that tell the classes hardly apart, and none for those that do."""
+    (train, y), (test, ty) = halves(600, 0, (8.0, 0.1)), halves(300, 1, (8.0, 0.1))
+    wild = Linear(lrs=(3.0,), weight_decays=(0.0,), epochs=5)
+    with pytest.raises(NotMeasured, match="every learning rate"):
+        choose_linear(train["deep"], y, wild)
+    found = sweep(train, y, test, ty, wild)
+    assert found.kind == "h" and "deep" not in found.choices and found.score.top1 > 95
+    assert "layers and poolings x 1 settings, without 'deep' (diverged)" in found.score.protocol
+    noise = torch.randn(600, 8, generator=torch.Generator().manual_seed(1))
+    only = LayerFeatures({"0": noise, "1": noise}, train.kinds)
+    with pytest.raises(NotMeasured, match="every learning rate"):
+        sweep(only, y, test, ty, wild)

@@ -1,8 +1,10 @@
 """One cell of a grid: whose hands it is in, its training, and the line that is kept of it."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -25,6 +27,7 @@ from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
+from resmom.runs.measuring.rows import in_part
 from resmom.runs.pretrain import pretrain, resume
 from resmom.which import Network
 
@@ -86,7 +89,11 @@ def line_of(cell: Cell, images: Data, out: Path, linear: bool, machine: Machine)
                 f"health/{name}": found[name] for name in LABEL_FREE if math.isfinite(found.get(name, math.nan))
             }
     if linear:
-        for row in evaluate(folder.path, images, protocols=("linear",), device=machine.device, own=own):
+        probe = partial(evaluate, folder.path, images, protocols=("linear",), device=machine.device, own=own)
+        rows, missing = in_part(probe)
+        for sentence in missing:  # what is compared is compared without it
+            print(f"{cell.arm}, seed {cell.seed}: {sentence}", file=sys.stderr)
+        for row in rows:
             measures[f"linear/{row.network}"] = row.score.top1
             protocols["linear"] = shared_protocol(row.score.protocol)
     gaps = gap(folder.last, images, device=machine.device, accuracy=False, own=own)

@@ -1,7 +1,8 @@
 """`resmom evaluate … --against WEIGHTS`: other weights, measured on the same images by the same protocols."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from resmom.data.source import Data
@@ -10,7 +11,7 @@ from resmom.nets.fit import OptionNames
 from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.measuring.alone import evaluate_alone
 from resmom.runs.measuring.asked import ALONE, Asked
-from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.rows import Incomplete, Row, in_part
 from resmom.runs.measuring.verdict import TRAINED
 
 OPTIONS = OptionNames("--against", "--against-backbone", stem="", settings=False)
@@ -57,9 +58,30 @@ def evaluate_against(weights: Bare, called: str, data: str | Data, asked: Asked,
     """The rows of other weights, under their name: all that was asked for but what needs a run. See `evaluate_alone`,
     by which the lines in `out` have `init` for a name, and say in `weights` which they are of.
 
-    Baselines are those of what they are compared with, and are left out.
+    Baselines are those of what they are compared with, and are left out. Raises as that does.
     """
-    return [replace(row, network=called) for row in evaluate_alone(weights, data, _of_weights(asked), out)]
+    try:
+        return [replace(row, network=called) for row in evaluate_alone(weights, data, _of_weights(asked), out)]
+    except Incomplete as error:
+        raise error.renamed(called) from error
+
+
+def all_against(
+    others: Mapping[str, Bare], data: str | Data, asked: Asked, out: Path | None
+) -> tuple[list[Row], list[str]]:
+    """The rows of all weights of `opponents`, and sentences on what has none, as `in_part` has both. What one of them
+    cannot be measured by ends neither the others' measurements nor those that came before.
+    """
+    rows: list[Row] = []
+    missing: list[str] = []
+    for called, weights in others.items():
+        try:
+            found, without = in_part(partial(evaluate_against, weights, called, data, asked, out))
+        except UserError as error:
+            found, without = [], [f"{called}: {error}"]
+        rows += found
+        missing += without
+    return rows, missing
 
 
 def _of_weights(asked: Asked) -> Asked:

@@ -9,15 +9,16 @@ from resmom.errors import RunDirError, UserError
 from resmom.rundir import RunDir
 from resmom.runs.alone.bare import Bare
 from resmom.runs.measuring.asked import Asked, check
-from resmom.runs.measuring.evaluate import Row, measured
+from resmom.runs.measuring.evaluate import measured
+from resmom.runs.measuring.rows import Row
 
 
 def evaluate_alone(weights: Bare, data: str | Data, asked: Asked, out: Path | None = None) -> list[Row]:
     """Measure weights on labelled images. With a folder `out` every row is added to OUT/evaluations.jsonl when it is
     measured, as a run's are to its own; without one, rows are what this returns, and no more.
 
-    Raises UserError as `evaluate` does, RunDirError for an `out` that is something else; OSError where it cannot be
-    written.
+    Raises UserError and Incomplete as `evaluate` does, RunDirError for an `out` that is something else; OSError where
+    it cannot be written.
     """
     check(asked.more)
     folder = None if out is None else folder_of(out)

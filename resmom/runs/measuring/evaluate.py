@@ -1,10 +1,10 @@
 """Evaluate a run's student and teacher, or weights by themselves, beside what no learning gives."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
-from resmom.evaluate.score import Score
+from resmom.evaluate.score import NotMeasured, Score
 from resmom.evaluate.settings import Linear
 from resmom.jsonfiles import append_or_say
 from resmom.ondisk import require_writable
@@ -24,51 +24,15 @@ from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import PROTOCOLS, Asked, More, Protocol, check
 from resmom.runs.measuring.labels import lent_share, with_labels
-from resmom.runs.measuring.measure import Candidate, Ground, pixel_features
+from resmom.runs.measuring.measure import Ground, pixel_features
 from resmom.runs.measuring.repeats import Found, Repeats, require_difference
+from resmom.runs.measuring.rows import Incomplete, Missing, Row
 from resmom.runs.measuring.saving import saver
 from resmom.runs.sized import with_image_size
 from resmom.which import Which
 
-
-@dataclass(frozen=True)
-class Row:
-    """One result: what was measured, how, on which images, and at which step of the run."""
-
-    network: str
-    score: Score
-    step: int | None
-    """None of weights without a run."""
-    data: str
-    """The images in a word, see `short_name`."""
-    fingerprint: str
-    """Of all these images, training and test: it tells two sets of one name apart."""
-    sd: float | None = None
-    """Standard deviation over repetitions, where the score is a mean of several."""
-    draws: tuple[float, ...] = ()
-    """The accuracies that the score is the mean of."""
-    protocols: tuple[str, ...] = ()
-    """How each of these came about, where that differs: what was chosen, and the seed."""
-    candidates: tuple[Candidate, ...] = ()
-    """What a sweep chose among."""
-    kept: bool = True
-    """Whether it is in RUN/evaluations.jsonl, or where else it was asked for; if that could not be written, standard
-    error has had it."""
-    about: Mapping[str, Any] = field(default_factory=dict)
-    """Of weights without a run: what they are, as plain values for JSON."""
-    labels: tuple[str, ...] = ()
-    """What the classes are and where they are from, for a reader: see `labels_lines`."""
-
-    def plain(self) -> dict[str, Any]:
-        """As plain values for JSON; what only some results have is left out of others."""
-        s = self.score
-        line: dict[str, Any] = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol}
-        line |= {} if self.step is None else {"step": self.step}
-        line |= {"data": self.data, "fingerprint": self.fingerprint}
-        line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}
-        line |= {"protocols": list(self.protocols)} if self.protocols else {}
-        line |= {"candidates": [asdict(c) for c in self.candidates]} if self.candidates else {}
-        return {**line, **self.about}
+Trying = Callable[[str, str], AbstractContextManager[None]]
+"""Of a network's name and what is measured: where that has no score inside the block, what comes after goes on."""
 
 
 def evaluate(
@@ -90,6 +54,8 @@ def evaluate(
     protocols, or lets all of them learn from some of the labels; the online classifier, which learnt from all, is left
     out then. Raises UserError if there are no labels, if the images or their size do not fit the network, and for
     repetitions where nothing would differ; OSError, before anything is measured, where the rows cannot be written.
+    Raises Incomplete, which has the rows, when all else is measured, where a network has no score by a protocol: its
+    probe diverged, or its features are not finite.
     """
     more = more or More()
     check(more)
@@ -123,6 +89,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
         file.parent.mkdir(parents=True, exist_ok=True)
         require_writable(file)
     rows: list[Row] = []
+    missing: list[Missing] = []
     machine = environment()
 
     def add(name: str, found: Found) -> None:
@@ -135,11 +102,22 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
         if save is not None and classifier is not None:
             save(classifier, split.train.classes, (name, stated, row.data))
 
+    @contextmanager
+    def trying(name: str, probe: str) -> Iterator[None]:
+        try:
+            yield
+        except NotMeasured as error:
+            missing.append(Missing(name, probe, str(error)))
+
     try:
         settled = replace(asked, more=_settled(more, part))
-        _measure(Ground(subject, split, repeats), network, settled, label_sets, add)
-    except ValueError as error:  # the protocols' own words: too few labels, features that are not finite …
-        raise UserError(f"{name} cannot be evaluated on {split.train.name}: {error}") from error
+        _measure(Ground(subject, split, repeats), network, settled, label_sets, add, trying)
+    except ValueError as error:  # the protocols' own words: too few labels …
+        if not rows and not missing:
+            raise UserError(f"{name} cannot be evaluated on {split.train.name}: {error}") from error
+        missing.append(Missing("", "the rest", str(error)))
+    if missing:
+        raise Incomplete(name, split.train.name, rows, missing)
     return rows
 
 
@@ -168,34 +146,52 @@ def _settled(more: More, part: float) -> More:
     return replace(more, finetune=settled)
 
 
-def _measure(ground: Ground, network: Which, asked: Asked, label_sets: bool, add: Callable[..., None]) -> None:
+def _measure(
+    ground: Ground, network: Which, asked: Asked, label_sets: bool, add: Callable[..., None], trying: Trying
+) -> None:
     more = asked.more
     for name, net in ground.measured.each(network):
         if asked.protocols or more.low_shot is not None:
-            _plain(name, ground, net, asked, label_sets, add)
+            _plain(name, ground, net, asked, label_sets, add, trying)
         if more.linear_crop is not None:
-            add(name, ground.linear_crop(name, net, more.linear_crop))
+            with trying(name, "the linear probe on crops"):
+                add(name, ground.linear_crop(name, net, more.linear_crop))
         if more.sweep:
-            add(name, ground.sweep(net, asked.linear))
+            with trying(name, "the sweep over layers"):
+                add(name, ground.sweep(net, asked.linear))
         if more.finetune is not None:
-            add(name, ground.finetune(net, more.finetune))
+            with trying(name, "fine-tuning"):
+                add(name, ground.finetune(net, more.finetune))
     if asked.baselines and "knn" in asked.protocols:
-        for baseline, found in ground.baselines():
-            add(baseline, found)
+        with trying("random init", "kNN"):
+            for baseline, found in ground.baselines():
+                add(baseline, found)
 
 
-def _plain(name: str, ground: Ground, net: nn.Module, asked: Asked, label_sets: bool, add: Callable[..., None]) -> None:
+def _plain(
+    name: str,
+    ground: Ground,
+    net: nn.Module,
+    asked: Asked,
+    label_sets: bool,
+    add: Callable[..., None],
+    trying: Trying,
+) -> None:
     """What needs nothing but h of the clean images, to learn from and to test on."""
     bank, queries = ground.features(net)
     if "knn" in asked.protocols:
-        add(name, ground.knn(bank, queries))
+        with trying(name, "kNN"):
+            add(name, ground.knn(bank, queries))
     if "linear" in asked.protocols:
-        add(name, ground.linear(net, bank, queries, asked.linear))
+        with trying(name, "the linear probe"):
+            add(name, ground.linear(net, bank, queries, asked.linear))
     if "online" in asked.protocols and name == "student" and label_sets:
-        add(name, ground.online(queries))
+        with trying(name, "the online classifier"):
+            add(name, ground.online(queries))
     if asked.more.low_shot is not None:
-        for found in ground.low_shot(bank, queries, asked.more.low_shot):
-            add(name, found)
+        with trying(name, "few labels"):
+            for found in ground.low_shot(bank, queries, asked.more.low_shot):
+                add(name, found)
 
 
 def _no_online(loaded: Loaded, network: str, more: More) -> str:

@@ -17,7 +17,7 @@ from resmom.errors import UserError
 from resmom.evaluate.knn import knn
 from resmom.evaluate.layers import LayerFeatures, layer_features
 from resmom.evaluate.linear import choose_linear, linear_probe
-from resmom.evaluate.score import Score
+from resmom.evaluate.score import NotMeasured, Score
 from resmom.evaluate.settings import Linear
 from resmom.evaluate.standard import all_finite
 from resmom.export import record
@@ -29,9 +29,13 @@ from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
-from resmom.runs.measuring.evaluate import Row, labelled, name_and_fingerprint
+from resmom.runs.measuring.evaluate import labelled, name_and_fingerprint
 from resmom.runs.measuring.labels import with_labels
+from resmom.runs.measuring.rows import Row
 from resmom.which import Network, Which
+
+DIVERGED = "a linear probe that diverges at every learning rate"
+"""Why features are no candidate."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def keep(
 
     `path`: a run folder, or one checkpoint of it to choose within. Writes RUN/choice.json, which `resmom export` goes
     by, and a row of RUN/evaluations.jsonl; what a full disk does not take is said on standard error, and the result
-    tells it. Features that are not finite are left out and named. Raises UserError where `evaluate` would, and if none
+    tells it. Features that are not finite, or of which every learning rate of the probe diverges, are left out and
+    named. Raises UserError where `evaluate` would, and if none
     are left.
     """
     folder, given = find_run(path)
@@ -116,10 +121,16 @@ def keep(
 
 
 def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> str:
-    return (
-        f"{path} has nothing to choose from: features are not finite of {'; '.join(e.words for e in left_out)}. "
-        "Choose within a run that has not diverged, or train this one again with a lower --optim.lr"
+    blown = "; ".join(each.words for each in left_out if each.why == DIVERGED)
+    ill = "; ".join(each.words for each in left_out if each.why != DIVERGED)
+    told = [f"features are not finite of {ill}"] if ill else []
+    told += [f"at every learning rate a linear probe diverges on {blown}"] if blown else []
+    ways = (
+        "Give the probe lower rates: --linear.lrs"
+        if blown
+        else "Choose within a run that has not diverged, or train this one again with a lower --optim.lr"
     )
+    return f"{path} has nothing to choose from: {', and '.join(told)}. {ways}"
 
 
 def _refused(loaded: Loaded, taken: Network) -> str:
@@ -152,9 +163,10 @@ def _file(last: Path, given: Path, picked: Picked) -> Path:
 def _entries(
     loaded: Loaded, name: Network, network: nn.Module, split: Split, config: Linear
 ) -> tuple[list[Entry], list[LeftOut]]:
-    """A network's candidates, and what is none of them: features that are not finite, or all where `h` is among them.
+    """A network's candidates, and what is none of them: features that are not finite or that no probe learns from, or
+    all where `h` is among them.
 
-    A checkpoint of a run that has diverged must not end the search for an earlier one.
+    A checkpoint of a run that has diverged must not end the search for an earlier one, nor a layer that for others.
     """
     features = _features(loaded, network, split.train)
     known = torch.from_numpy(labels_read(split.train))
@@ -165,12 +177,16 @@ def _entries(
         if not all_finite(x, known):
             left_out.append(LeftOut(name, loaded.step, kind))
             continue
-        choice = choose_linear(x, known, config)
+        try:
+            choice = choose_linear(x, known, config)
+        except NotMeasured:
+            left_out.append(LeftOut(name, loaded.step, kind, DIVERGED))
+            continue
         near = knn(x[fit], known[fit], x[held], known[held], loaded.run.knn)
         setting = (choice.accuracy, choice.loss, choice.lr, choice.weight_decay)
         entries.append(Entry(name, loaded.step, kind, near.top1, *setting))
-    if any(e.features == DEFAULT for e in left_out):
-        return [], [LeftOut(name, loaded.step)]
+    if usual := [e for e in left_out if e.features == DEFAULT]:
+        return [], [replace(usual[0], features="")]
     return entries, left_out
 
 

@@ -20,8 +20,9 @@ from resmom.evaluate.linear import linear_probe
 from resmom.evaluate.linearcrop import linear_crop
 from resmom.evaluate.lowshot import low_shot
 from resmom.evaluate.online import OnlineClassifier, online_score
-from resmom.evaluate.score import Classified, Score
+from resmom.evaluate.score import Classified, NotMeasured, Score
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, LowShot
+from resmom.evaluate.standard import finite_rows
 from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
@@ -98,7 +99,9 @@ class Ground:
         return self._trained(once, config.seed)
 
     def online(self, queries: Tensor) -> Found:
-        """Of the classifier that was trained beside the student."""
+        """Of the classifier that was trained beside the student. Raises NotMeasured if no image has finite features."""
+        if not finite_rows(queries).any():
+            raise NotMeasured(f"none of {len(queries)} test images has finite features; use an earlier checkpoint")
         weights = self.measured.online
         assert weights is not None  # it is asked for of runs that have one
         classes, width = weights["linear.weight"].shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
-from resmom.evaluate.score import Score, repeated
+from resmom.evaluate.score import NotMeasured, Score, repeated
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop
 from resmom.runs.measuring.asked import Asked, is_share
 
@@ -50,10 +50,11 @@ class Repeats:
         """The mean of a measurement, with deviation, each one's accuracy, and each one's protocol where they differ.
 
         `seed` is that of the first training; None for a measurement that trains nothing, and so repeats itself exactly
-        where all repetitions have the same labels: it is then made once.
+        where all repetitions have the same labels: it is then made once. Raises NotMeasured where one has no score: the
+        mean of the others would be one of those that went well.
         """
         each = self.each if self.drawn or seed is not None else self.each[:1]
-        scores = [measure(once) for once in each]
+        scores = [_told_apart(measure, once, len(each)) for once in each]
         if len(scores) == 1:
             return scores[0], {}
         protocols = tuple(score.protocol for score in scores)
@@ -78,3 +79,13 @@ def require_difference(asked: Asked, repeats: Repeats) -> None:
             f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
             "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
         )
+
+
+def _told_apart(measure: Callable[[Once], Score], once: Once, of: int) -> Score:
+    """The measurement of one repetition `of` several; where it has no score, the error says which it was."""
+    try:
+        return measure(once)
+    except NotMeasured as error:
+        if of == 1:
+            raise
+        raise NotMeasured(f"repetition {once.number + 1} of {of}: {error}") from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from resmom.diagnose.noise import images_of, noise, noise_words
-from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.rows import Row
 from resmom.which import Network
 
 TRAINED = {**{name: f"the {name}" for name in get_args(Network)}, "init": "these weights", "given": "this module"}

@@ -14,8 +14,10 @@ import resmom
 import resmom.runs.comparisons.cell as cell
 import resmom.runs.comparisons.compare
 import resmom.runs.loop as loop
+import resmom.runs.measuring.measure as measure
 from resmom.data.open import open_data
 from resmom.errors import RunDirError, UserError
+from resmom.evaluate.score import NotMeasured
 from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.cell import claimed
@@ -251,6 +253,27 @@ def test_the_probe_asked_for_later_is_measured_without_training(
     assert not steps and {"linear/student", "linear/teacher"} <= found.arms[0].measures.keys()
     assert len(read_lines(tmp_path / "out" / RESULTS)) == 2 and found.arms[0].seeds == (3,)
     assert work(tmp_path / "out", data, grid).comparison == found  # and it is not lost by asking for less
+
+
+@pytest.mark.slow
+def test_a_probe_that_diverges_leaves_the_rest_to_be_compared(
+    undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe, seen = measure.linear_probe, []
+
+    def first_diverges(*given: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 1:
+            raise NotMeasured("every learning rate diverged")
+        return probe(*given)
+
+    monkeypatch.setattr(measure, "linear_probe", first_diverges)
+    grid = dataclasses.replace(small_grid(seeds=(3,)), arms={"plain": {"residual.weight": 0}})
+    found = work(tmp_path / "out", undisturbed[1], grid, linear=True).comparison
+    assert found.left == 0 and {"knn/student", "linear/teacher"} <= found.arms[0].measures.keys()
+    assert "linear/student" not in found.arms[0].measures
+    said = "plain, seed 3: the linear probe of student was not measured: every learning rate diverged\n"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import SmallResNet, build_backbone
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
-from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.rows import Row
 from resmom.runs.measuring.verdict import standing
 from tests.conftest import Call
 

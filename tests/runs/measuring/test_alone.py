@@ -15,7 +15,8 @@ from resmom.runs.alone.bare import Bare, bare
 from resmom.runs.exporting.export import export
 from resmom.runs.measuring.alone import evaluate_alone
 from resmom.runs.measuring.asked import ALONE, asked
-from resmom.runs.measuring.evaluate import Row, evaluate
+from resmom.runs.measuring.evaluate import evaluate
+from resmom.runs.measuring.rows import Row
 from tests.conftest import Call
 from tests.runs.crash import write_images
 from tests.runs.measuring.quick import QUICK

@@ -22,8 +22,8 @@ from resmom.losses.residual import Residual
 from resmom.methods.simsiam import SimSiam
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
-from resmom.runs.measuring.evaluate import Row
 from resmom.runs.measuring.keep import Kept, keep
+from resmom.runs.measuring.rows import Row
 from resmom.runs.pretrain import pretrain
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images

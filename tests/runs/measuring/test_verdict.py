@@ -3,7 +3,7 @@
 import pytest
 
 from resmom.evaluate.score import Score
-from resmom.runs.measuring.evaluate import Row
+from resmom.runs.measuring.rows import Row
 from resmom.runs.measuring.verdict import verdict
 
 
