@@ -126,7 +126,7 @@ def _opponents(a: Arguments, asked: Asked) -> "dict[str, Bare]":
     found = opponents(a.against, a.against_backbone, asked, a.image_size, a.device)
     for called, weights in found.items():
         for sentence in weights.told:
-            say(f"{called}: {sentence}")
+            say(f"{called}: {sentence.replace(f' from {called}', '', 1)}")
     return found
 
 
@@ -206,7 +206,8 @@ def _told(a: Arguments, measured: "Found", against: "Found", asked: Asked, kept:
     for sentence in rows[0].labels:
         say(sentence)
     width = max(17, *(len(row.network) for row in rows))
-    protocols_of = [shared_protocol(row.score.protocol) for row in rows]
+    # Others may see images of another side than the run's views, so that among them the run's is said as well.
+    protocols_of = [shared_protocol(row.sized if others and row.sized else row.score.protocol) for row in rows]
     for protocol in dict.fromkeys(protocols_of):
         print(protocol)
         for row in (row for row, own in zip(rows, protocols_of, strict=True) if own == protocol):

@@ -96,11 +96,8 @@ recipes: {", ".join(self.recipes)}
         a = parse(self._settings(work.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
-        try:
-            if a.backbone:
-                by_name(a.backbone)
-        except ValueError as error:
-            raise UserError(f"{error}{self.unfit}") from error
+        if a.backbone:
+            by_name(a.backbone, unfit=self.unfit)
         body = by_name(a.backbone, a.init) if a.backbone else None
         if not a.backbone and a.init and a.run is None:
             body = recognise(a.init, replace(OPTIONS, unfit=self.unfit))

@@ -38,8 +38,9 @@ MEASURES = (
         "feature_sd",
         "feature sd",
         "neither",
-        "how far the directions of different images spread: 0 is one and the same for all (collapse), healthy networks "
-        "have about 0.5 to 0.8.",
+        "how far the directions of different images spread (the standard deviation over the images of each dimension "
+        "of h scaled to length 1, its mean times the square root of the width): 0 is one direction for all (collapse), "
+        "1 the most there can be, healthy networks have about 0.5 to 0.8.",
     ),
     LabelFree(
         "alignment",

@@ -36,24 +36,37 @@ def findings(lines: Sequence[Mapping[str, Any]], steps: int) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def too_short(step: int) -> str:
-    """That a run of so many steps cannot be judged at all yet, in words; empty for one that can."""
+_BEFORE = {
+    True: "the running statistics of BatchNorm still hold what they started with",
+    False: "its weights have hardly left their start",
+    None: "weights have hardly left their start, and running statistics of BatchNorm, where there are any, still hold "
+    "what they started with",
+}
+"""Why nothing can be told before `LEAST_STEPS`, by whether the backbone has BatchNorm; None where that is not known."""
+
+
+def too_short(step: int, normed: bool | None = None) -> str:
+    """That a run of so many steps cannot be judged at all yet, in words; empty for one that can.
+
+    `normed`: whether its backbone has BatchNorm; None where that is not known, or where there are several.
+    """
     if step >= LEAST_STEPS:
         return ""
     return (
         f"After {step} steps a run is too short to be judged: collapse, and whether it learns, can be told from the "
-        f"{LEAST_STEPS}th step on; before, the running statistics of BatchNorm still hold what they started with. "
+        f"{LEAST_STEPS}th step on; before, {_BEFORE[normed]}. "
         "Train longer (--train.steps or --train.epochs, whichever the run counts in, or --time), or take a later "
         "checkpoint."
     )
 
 
-def unjudged(lines: Sequence[Mapping[str, Any]], steps: int, step: int) -> list[str]:
+def unjudged(lines: Sequence[Mapping[str, Any]], steps: int, step: int, normed: bool | None = None) -> list[str]:
     """What the rules could not look for, and why, in sentences: that nothing was found means nothing there.
 
-    `steps` is the planned length, `step` how far the run is. Empty where every rule had the numbers it needs.
+    `steps` is the planned length, `step` how far the run is, `normed` as in `too_short`. Empty where every rule had the
+    numbers it needs.
     """
-    if short := too_short(step):
+    if short := too_short(step, normed):
         return [short]
     seen = read(lines, steps)
     told = []

@@ -15,7 +15,7 @@ must not take days to show a change."""
 
 LEAST_STEPS = 50
 """Before so many steps the running statistics of BatchNorm still hold what they started with (0.9^50 = 0.5 %), and
-evaluation mode shows that, not the run."""
+evaluation mode shows that, not the run. Of networks without it so few steps say as little."""
 SETTLED = 0.2
 """Share of the run after which it must have learnt something: published warm-ups end at 1 to 13 %."""
 

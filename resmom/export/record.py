@@ -10,16 +10,24 @@ from resmom.diagnose.noise import Both, images_of
 from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Evidence
+from resmom.nets.norms import Normed
 from resmom.types import GAP_SITES
 
 Line = Mapping[str, Any]
 
 
-def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = None, resampled: str = "") -> Rows:
+def settings(
+    run: Line,
+    teacher: bool = True,
+    own: Mapping[str, str] | None = None,
+    resampled: str = "",
+    where: Normed | None = None,
+) -> Rows:
     """The settings that matter, from a run's configuration as plain values.
 
     `own` names the parts that were given from Python, which the configuration says nothing of; `resampled` says what
-    became of the positions in the file that the run started from, where they were of another grid.
+    became of the positions in the file that the run started from, where they were of another grid; `where` the teacher
+    has BatchNorm: None, not known.
     """
     given = {part: f"{name}, given from Python" for part, name in (own or {}).items()}
     train, residual, optim, policy = run["train"], run["residual"], run["optim"], run["policy"]
@@ -37,7 +45,7 @@ def settings(run: Line, teacher: bool = True, own: Mapping[str, str] | None = No
         ("started from", _start(run["init"], resampled)),
         ("length, batch", f"{length}, {train['batch']} images a step"),
         ("optimiser", f"{_fields(optim)}; the rate is per 256 images; warm-up {warmup}, then {_decline(train)}"),
-        ("teacher", _teacher(run["ema"]) if teacher else "none"),
+        ("teacher", _teacher(run["ema"], where) if teacher else "none"),
         *_views(policy),
         *_growth(train),
         ("precision, seed", f"{train['precision']}, {train['seed']}"),
@@ -116,10 +124,18 @@ def _decline(train: Line) -> str:
     return f"times {train['drop_factor']:g} from {shares} of the run on"
 
 
-def _teacher(ema: Line) -> str:
+def _teacher(ema: Line, where: Normed | None) -> str:
     way = f"to {ema['final']:g} ({ema['schedule']})" if ema["schedule"] != "constant" else "throughout"
     averaged = "backbone and projector" if ema["part"] == "all" else "projector only, the backbone is the student's"
-    return f"momentum {ema['momentum']:g} {way}; averaged: {averaged}; batch statistics: {ema['batch_norm']}"
+    return f"momentum {ema['momentum']:g} {way}; averaged: {averaged}{_statistics(ema, where)}"
+
+
+def _statistics(ema: Line, where: Normed | None) -> str:
+    """What becomes of the teacher's BatchNorm; nothing where it has none."""
+    if where is not None and not where.anywhere:
+        return ""
+    whose = "" if where is None or where.backbone else ", which its projector alone has"
+    return f"; batch statistics: {ema['batch_norm']}{whose}"
 
 
 def _fields(part: Line) -> str:
@@ -215,9 +231,9 @@ def gaps(health: Line) -> list[GapNumbers]:
     return found
 
 
-def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
+def evidence(lines: Sequence[Line], steps: int, step: int, where: Normed | None = None) -> Evidence:
     """What speaks for or against the networks at `step` of `steps` planned ones, by the lines up to there: the newest
-    kNN and health after training began, and what the rules find."""
+    kNN and health after training began, and what the rules find. `where` the network has BatchNorm: None, not known."""
     trained = [line for line in lines if line["step"] > 0]
     start = {line["kind"]: line for line in lines if line["kind"] in ("knn", "health") and line["step"] == 0}
     knn, health = newest(trained, "knn"), newest(trained, "health")
@@ -231,7 +247,7 @@ def evidence(lines: Sequence[Line], steps: int, step: int) -> Evidence:
         knn_before=start.get("knn", {}).get("student"),
         retrieval_before=start.get("health", {}).get("student/retrieval"),
         findings=findings(lines, steps),
-        short=too_short(step),
+        short=too_short(step, None if where is None else where.backbone),
     )
 
 

@@ -26,6 +26,8 @@ class OptionNames:
     backbone: str = "--backbone"
     stem: str = "--backbone.stem"
     """Empty where no option chooses the stem of a ResNet."""
+    normalisation: bool = True
+    """Whether --mean and --std go with a file that does not say what it was trained to see."""
     settings: bool = True
     """Whether the settings of a backbone, and the size of a run's views, have options too."""
     unfit: str = ""

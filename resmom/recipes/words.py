@@ -40,9 +40,10 @@ METHOD_NAMES: dict[type[MethodConfig], str] = {
 
 def passes(number: float) -> str:
     """So many times over all images."""
-    if number < 1:
-        return f"{number:.1g} of a pass over the images"
-    return f"{number:.0f} pass{'' if round(number) == 1 else 'es'} over the images"
+    whole = round(number)
+    if abs(number - whole) <= 0.05 * whole:  # batches do not divide the images
+        return f"{whole} pass{'' if whole == 1 else 'es'} over the images"
+    return f"{number:.1g} of a pass over the images" if number < 1 else f"{number:.1f} passes over the images"
 
 
 def named(backbone: BackboneConfig) -> str:

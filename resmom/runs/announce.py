@@ -11,6 +11,7 @@ from resmom.data.source import Data
 from resmom.export.record import newest
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import unseen_of, whole_sides
+from resmom.nets.norms import normed
 from resmom.recipes import is_derived, method_of
 from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
@@ -140,19 +141,24 @@ def _rate_words(run: Run) -> str:
 def _shared_words(job: Job) -> str:
     if dist.world() == 1:
         return ""
-    apart = "; BatchNorm is of each one's images, not of all" if job.device.type == "cpu" else ""
+    has = normed(networks_of(job.state.method)["student"].state_dict()).anywhere
+    apart = "; BatchNorm is of each one's images, not of all" if has and job.device.type == "cpu" else ""
     return f" in {dist.world()} processes of {job.run.train.batch // dist.world()} images each{apart}"
 
 
 def _teacher_words(job: Job) -> str:
-    if "teacher" not in networks_of(job.state.method):
+    teacher = networks_of(job.state.method).get("teacher")
+    if teacher is None:
         return "none, this method trains the student alone"
     ema = job.run.ema
     way = "" if ema.schedule == "constant" or ema.final == ema.momentum else f" to {ema.final:g} ({ema.schedule})"
     what = (
         "a moving average of the student" if ema.part == "all" else "the student's backbone, the rest a moving average"
     )
-    return f"{what}, momentum {ema.momentum:g}{way}, BatchNorm statistics {ema.batch_norm}"
+    where = normed(teacher.state_dict())
+    whose = "" if where.backbone else " (its projector's: the backbone has none)"
+    statistics = f", BatchNorm statistics {ema.batch_norm}{whose}" if where.anywhere else ""
+    return f"{what}, momentum {ema.momentum:g}{way}{statistics}"
 
 
 def _residual_words(run: Run) -> str:

@@ -17,6 +17,7 @@ from resmom.evaluate.settings import Knn
 from resmom.method import Method
 from resmom.nets.copies import copied
 from resmom.nets.ghosts import as_ever
+from resmom.nets.norms import Normed, normed
 from resmom.recipes.side import with_views
 from resmom.rundir import RunDir, find_run
 from resmom.runs.clean import CHUNK, clean_batches
@@ -186,6 +187,19 @@ def load_run(path: Path, device: str = "auto", own: Own | None = None) -> Loaded
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} does not fit its own configuration: {error}{again(written)}") from error
     return Loaded(run, folder, as_ever(method), content, place, written)
+
+
+def normed_as_kept(folder: RunDir) -> Normed | None:
+    """Where the teacher of a run has BatchNorm, or the student of one without a teacher, as the last checkpoint says;
+    None where there is none that can be read.
+    """
+    if not folder.last.is_file():
+        return None
+    try:
+        state = load_checkpoint(folder.last, mapped=True)["state"]
+    except CheckpointError:  # a page about its metrics is there all the same
+        return None
+    return normed(state["student"] if state["teacher"] is None else state["teacher"])
 
 
 def load_start(loaded: Loaded) -> nn.Module | None:

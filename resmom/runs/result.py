@@ -16,13 +16,14 @@ from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
+from resmom.rundir import run_of
 from resmom.runs.exporting.embed import Embedded
 from resmom.runs.exporting.embed import embed as embed_run
 from resmom.runs.exporting.export import Exported
 from resmom.runs.exporting.export import export as export_run
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
-from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.loaded import Loaded, load_run, normed_as_kept
 from resmom.runs.measuring.asked import Protocol, asked, is_share, refuse_unused
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import GapResult
@@ -240,7 +241,9 @@ class Result:
         measured = table(self.changes) if self.changes else "nothing was measured after its start yet"
         lines = [f"{title_words({'own': names(self.own)}, self.run)}, {self._state}, in {self.path}", measured]
         lines += [f"attention, {finding.name}: {finding.words} {finding.remedy}" for finding in self.findings]
-        lines += [f"attention, not judged: {sentence}" for sentence in unjudged(self.metrics, self.steps, self.step)]
+        where = normed_as_kept(run_of(self.path))
+        untold = unjudged(self.metrics, self.steps, self.step, None if where is None else where.backbone)
+        lines += [f"attention, not judged: {sentence}" for sentence in untold]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,7 @@ class Train:
         if self.batch < 2 or self.micro_batch == 1:
             raise ValueError(
                 f"train.batch is {self.batch}, train.micro_batch {self.micro_batch}; at least 2 images are needed at a "
-                "time, since batch normalisation has nothing to compare one with; 32 and more are usual"
+                "time, since losses and batch normalisation compare the images of a batch; 32 and more are usual"
             )
         if self.steps < 0 or self.warmup_steps < 0:
             raise ValueError("train.steps and train.warmup_steps must be 0 (count in epochs) or positive")

@@ -349,7 +349,10 @@ def test_what_cannot_be_judged_yet_is_said() -> None:
     assert unjudged(run(), STEPS, STEPS) == []
     (short,) = unjudged(run(until=40), STEPS, 40)
     assert short == too_short(40) and "After 40 steps" in short and "from the 50th step on" in short
-    assert too_short(50) == ""
+    assert too_short(50) == too_short(50, False) == ""
+    assert "before, the running statistics of BatchNorm still hold" in too_short(40, True)
+    assert "BatchNorm" not in too_short(40, False) and unjudged([], STEPS, 40, False) == [too_short(40, False)]
+    assert "where there are any" in too_short(40)
     (early,) = unjudged(run(until=190), STEPS, 190)
     assert early == "Whether it learns is judged from step 200 of 1000 on."
     assert unjudged(run(until=200), STEPS, 200) == []

@@ -15,13 +15,17 @@ from resmom.build import Own, build_method
 from resmom.checkpoint import save_checkpoint
 from resmom.config import Run, to_json
 from resmom.errors import RunDirError
+from resmom.methodconfig import MethodConfig
+from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
-from resmom.nets.backbones import SmallResNet
+from resmom.nets.backbones import DinoViT, SmallResNet
+from resmom.recipes.words import METHOD_NAMES
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.exporting.export import export
 from resmom.train.plan import Train
 
+DINO = Dino(hidden=8, out=4, prototypes=16)
 RUN = Run(recipe="toy", method=MoCoV3(hidden=8, out=4), backbone=SmallResNet((4, 8)))
 KNN = "knn-v1 k=20 T=0.07 cosine, bank 2000, queries 400"
 GAPS = {"gap/h/intra": 0.0101, "gap/h/inter": 0.0202, "gap/h/chance": 0.0303}
@@ -115,6 +119,7 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "MoCoV3 (temperature 1", "off (the method as published)", "256 images a step",
         "| view 1 | 224 pixels (bilinear) of a crop of 0.2 to 1 of the area; ", "solarised in 20%",
         "by chance 0.2 (one of 512)",
+        "- feature sd: how far the directions of different images spread (the standard deviation over the images of",
         "2.0 hours", f"commit {environment()['commit'] or 'not known'}", "Python 3",
         'load_file("backbone-student.safetensors")', 'load_file("backbone-teacher.safetensors")',
         "nn.Linear(8, classes)",
@@ -149,6 +154,39 @@ def test_a_run_too_short_to_be_judged_recommends_nothing(folder: Path) -> None:
     card = (told.folder / "README.md").read_text()
     assert "**Too early to use either network.** After 40 steps a run is too short to be judged" in card
     assert "- **not judged**: After 40 steps" in card and "None of the rules" not in card
+    assert card.count("before, the running statistics of BatchNorm still hold what they started with") == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "statistics"),
+    [(MoCoV3(hidden=8, out=4), "; batch statistics: own, which its projector alone has"), (DINO, "")],
+)
+def test_of_a_network_without_batch_norm_the_card_tells_no_statistics(
+    method: MethodConfig, statistics: str, small_transformers: None, tmp_path: Path
+) -> None:
+    folder = write_run(tmp_path / "run", replace(RUN, recipe="automatic", method=method, backbone=DinoViT("tiny", 32)))
+    content = torch.load(RunDir(folder).last, weights_only=True)
+    content["state"]["step"] = 40
+    save_checkpoint(RunDir(folder).last, {k: v for k, v in content.items() if k != "format"})
+    export(folder)
+    card = (folder / "export" / "README.md").read_text()
+    assert card.startswith(f"# {METHOD_NAMES[type(method)]}, dino-vit-tiny, derived settings\n")
+    assert f"averaged: backbone and projector{statistics} |" in card
+    assert "BatchNorm" not in card and card.count("before, its weights have hardly left their start") == 2
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weight", "title"),
+    [
+        ("toy", 0.0, "MoCo-v3, SmallResNet 4-8, settings of its own"),
+        ("mocov3_digits", 0.0, "MoCo-v3, SmallResNet 4-8, recipe mocov3_digits"),
+        ("automatic", 1.0, "MoCo-v3 with residual momentum, SmallResNet 4-8, derived settings"),
+    ],
+)
+def test_the_title_names_method_backbone_and_settings(recipe: str, weight: float, title: str, tmp_path: Path) -> None:
+    run = replace(RUN, recipe=recipe, residual=replace(RUN.residual, weight=weight))
+    export(write_run(tmp_path / "run", run))
+    assert (tmp_path / "run/export/README.md").read_text().startswith(f"# {title}\n")
 
 
 def test_without_labels_and_before_any_measurement(folder: Path) -> None:

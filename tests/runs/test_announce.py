@@ -11,6 +11,9 @@ from PIL import Image
 from resmom import dist
 from resmom.data.open import open_data
 from resmom.data.source import ArraySource, Data
+from resmom.losses.residual import Residual
+from resmom.methods.dino import Dino
+from resmom.nets.backbones import DinoViT
 from resmom.recipes.orientation import with_orientation
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
@@ -83,3 +86,19 @@ def test_several_processes_and_what_each_has_of_the_batch(tmp_path: Path, monkey
     job = prepare(tiny(small_run()), images(), CPU)
     monkeypatch.setattr(dist, "world", lambda: 4)
     assert "on cpu in 4 processes of 4 images each; BatchNorm is of each one's images" in summary(job, RunDir(tmp_path))
+
+
+def test_nothing_is_said_of_batch_norm_that_a_network_has_not(
+    small_transformers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tiny(small_run())
+    vit = replace(plain, backbone=DinoViT("tiny", 16, 8))
+    without = replace(vit, method=Dino(hidden=8, out=4, prototypes=16), residual=Residual())
+    monkeypatch.setattr(dist, "world", lambda: 4)
+    for run, said in (
+        (plain, ", BatchNorm statistics own\n"),
+        (vit, ", BatchNorm statistics own (its projector's: the backbone has none)\n"),
+        (without, ""),
+    ):
+        told = summary(prepare(run, images(), CPU), RunDir(tmp_path))
+        assert said in told and ("BatchNorm" in told) == bool(said) == ("BatchNorm is of each one's images" in told)

@@ -21,7 +21,7 @@ from resmom.recipes.side import fitted, with_image
 from resmom.recipes.words import named
 from resmom.rundir import RunDir
 from resmom.runs.alone.instead import Instead
-from resmom.runs.alone.shown import shown, usual
+from resmom.runs.alone.shown import MADE, shown, usual
 from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
 from resmom.runs.origin import fresh_backbone
@@ -154,12 +154,12 @@ def bare(
     native = otherwise[0].side if said is None else said.side
     if image_size is not None:
         require_side(image_size, f"the images have {native} pixels")
-    policy, sentence = shown(said, otherwise, image_size, tuple(mean), tuple(std))
+    policy, sentence = shown(said, otherwise, image_size, tuple(mean), tuple(std), options)
     side, channels = policy.views[0].size, len(policy.mean)
     if config is not None and not init:
         # Random weights were trained on no size; of a name alone, patches are as a run's would be.
         config, native = (fitted if isinstance(backbone, str) else with_image)(config, side), side
-    body = _built(config, module, (channels, side, side), seed)
+    body = _built(config, module, (channels, side, side), seed, options)
     what, told = _filled(body, init, config, seed, options)
     if file is not None and backbone is None and config is not None and own_word(file) is None:
         told.append(_recognised(config, options))
@@ -206,12 +206,19 @@ def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames
     return replace(found, stem=stem)
 
 
-def _built(config: BackboneConfig | None, module: nn.Module | None, view: tuple[int, int, int], seed: int) -> Backbone:
+def _built(
+    config: BackboneConfig | None,
+    module: nn.Module | None,
+    view: tuple[int, int, int],
+    seed: int,
+    options: OptionNames,
+) -> Backbone:
     if config is not None:
         if isinstance(config, SmallResNet) and config.channels != view[0]:
+            way = "give --mean and --std" if options.normalisation else f"name a file of {MADE}"
             raise ConfigError(
                 f"{named(config)} takes {config.channels} channel(s), mean and standard deviation are of {view[0]}: "
-                "give --mean and --std with one number per channel"
+                f"{way} with one number per channel"
             )
         return fresh_backbone(config, seed)
     assert module is not None

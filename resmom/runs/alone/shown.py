@@ -2,6 +2,7 @@
 
 from resmom.config import ConfigError
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
+from resmom.nets.fit import OptionNames
 from resmom.recipes.facts import Seen
 from resmom.recipes.words import numbers
 from resmom.runs.settling.published import seen_as
@@ -9,6 +10,8 @@ from resmom.views.policy import IMAGENET, Numbers, Policy, View
 
 AREAS = (0.08, 1.0)
 """Of the crops by which a classifier is trained with them: torchvision's RandomResizedCrop as it is."""
+MADE = "`resmom export --init FILE --mean … --std … --out FOLDER`"
+"""What makes a file that says its own normalisation, where no option of a command does."""
 SMALL_SIDE = 32
 """Pixels that the small stems are made for: those of CIFAR's images."""
 
@@ -41,12 +44,18 @@ def _timm(name: str, image: int | None) -> tuple[Seen, str]:
 
 
 def shown(
-    said: Seen | None, otherwise: tuple[Seen, str], side: int | None, mean: Numbers, std: Numbers
+    said: Seen | None,
+    otherwise: tuple[Seen, str],
+    side: int | None,
+    mean: Numbers,
+    std: Numbers,
+    options: OptionNames,
 ) -> tuple[Policy, str]:
     """One view to show images with, and a sentence on where each part of it comes from.
 
     `said`: by the file; `otherwise`: what is usual, and who says so; `side`, `mean` and `std`: what was asked for, None
-    and empty for nothing. Raises ConfigError for numbers that are no normalisation.
+    and empty for nothing. The sentence names what takes the place of an assumption, of the `options` there are. Raises
+    ConfigError for numbers that are no normalisation.
     """
     if bool(mean) != bool(std):
         raise ConfigError("--mean and --std go together: give both, one number per channel of pixels in [0, 1]")
@@ -66,7 +75,7 @@ def shown(
         (f"resized {resize}", resized),
         (normal, given if mean else source),
     ]
-    return policy, _by_source(parts)
+    return policy, _by_source(parts) + _instead(options, *(parts[at][1].startswith("assumed") for at in range(3)))
 
 
 def _by_source(parts: list[tuple[str, str]]) -> str:
@@ -74,6 +83,13 @@ def _by_source(parts: list[tuple[str, str]]) -> str:
     grouped: dict[str, list[str]] = {}
     for words, source in parts:
         grouped.setdefault(source, []).append(words)
-    sentence = "; ".join(f"{', '.join(words)}: {source}" for source, words in grouped.items())
-    assumed = any(source.startswith("assumed") for source in grouped)
-    return f"{sentence} (--image-size, --mean and --std say otherwise)" if assumed else sentence
+    return "; ".join(f"{', '.join(words)}: {source}" for source, words in grouped.items())
+
+
+def _instead(options: OptionNames, side: bool, resize: bool, normal: bool) -> str:
+    """How to say otherwise, in brackets, where any of the three is assumed."""
+    if options.normalisation:
+        return " (--image-size, --mean and --std say otherwise)" if side or resize or normal else ""
+    ways = ["--image-size says otherwise"] if side else []
+    ways += [f"a file of {MADE} has another normalisation"] if normal else []
+    return f" ({'; '.join(ways)})" if ways else ""

@@ -14,11 +14,14 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import width_lines
 from resmom.export.use import File
 from resmom.jsonfiles import read_lines
-from resmom.nets.backbones import BackboneConfig
+from resmom.nets.backbones import BackboneConfig, SmallResNet, name_of
+from resmom.nets.norms import normed
+from resmom.recipes import RECIPES, base_of, is_derived
+from resmom.recipes.words import METHOD_NAMES, named
 from resmom.rundir import RunDir
 from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
-from resmom.runs.own import part_words, title_words
+from resmom.runs.own import given
 from resmom.train.plan import length
 from resmom.which import Network
 
@@ -48,16 +51,17 @@ def card_of(
     health = record.newest(lines, "health")
     plain = to_json(run)
     teacher = content["state"]["teacher"] is not None
+    where = normed(content["state"]["teacher" if teacher else "student"])
     measured = [row for row in evaluations([folder])[0] if row["step"] == step]
     # What was measured again in the same way is told once, the newest.
     rows = list({(row["network"], row["data"], row["protocol"]): row for row in measured}.values())
     return Card(
-        title=f"{title_words(written, run)}, {part_words(written, run, 'backbone')}",
+        title=_title(written, run),
         made=_made(files, teacher),
         step=step,
         steps=steps,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=record.settings(plain, teacher, written.get("own", {}), written.get("resampled", "")),
+        settings=record.settings(plain, teacher, written.get("own", {}), written.get("resampled", ""), where),
         machine=record.machine(read_lines(folder.environment), lines),
         numbers=_numbers(lines),
         measured=record.when(lines),
@@ -68,9 +72,9 @@ def card_of(
             f"**{finding.name}** (step {finding.step}): {finding.words} {finding.remedy}"
             for finding in findings(lines, planned)
         ],
-        unjudged=unjudged(lines, planned, step),
+        unjudged=unjudged(lines, planned, step, where.backbone),
         teacher=teacher,
-        preference=_preference(record.evidence(lines, planned, step), choice, teacher),
+        preference=_preference(record.evidence(lines, planned, step, where), choice, teacher),
         mean=policy.mean,
         std=policy.std,
         side=first.size,
@@ -81,6 +85,20 @@ def card_of(
         earlier=choice is not None and step < choice["last_step"],
         candidates=[] if choice is None else rows_of(choice),
     )
+
+
+def _title(written: Mapping[str, Any], run: Run) -> str:
+    """What was trained, by which method, and whose settings: MoCo-v3, dino-vit-small, derived settings."""
+    own = {part: f"{name} (given from Python)" for part in ("method", "backbone") if (name := given(written, part))}
+    method = own.get("method") or METHOD_NAMES[type(run.method)]
+    term = " with residual momentum" if run.residual.weight else ""
+    small = isinstance(run.backbone, SmallResNet)  # has a name that says little without its command
+    backbone = own.get("backbone") or (named(run.backbone) if small else name_of(run.backbone))
+    if is_derived(run):
+        settings = "derived settings"
+    else:
+        settings = f"recipe {run.recipe}" if base_of(run.recipe) in RECIPES else "settings of its own"
+    return f"{method}{term}, {backbone}, {settings}"
 
 
 def _top1(row: Mapping[str, Any]) -> str:

@@ -120,12 +120,13 @@ def detect_train(
     _check(config)
     tuned.require_fresh(out, WORDS)
     found = backbones(origin, config.seed, WORDS.task)
-    if config.detector.norm == "frozen" and "random" in found.weights:
+    transformer = isinstance(found.config, (MoCoViT, DinoViT))  # has none, which is said below
+    if config.detector.norm == "frozen" and "random" in found.weights and not transformer:
         raise ConfigError(
             "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; "
             "use --detector.norm trained"
         )
-    if config.layer_decay != 1 and not isinstance(found.config, (MoCoViT, DinoViT)):
+    if config.layer_decay != 1 and not transformer:
         raise ConfigError("--layer-decay is for Vision Transformers; leave it at 1 for other backbones")
     require_fit(found, "detector", lambda one: build_detector(config.detector, one, 1, found.mean, found.std))
     settings = part_to_json(config)

@@ -96,7 +96,8 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
         score, told = found
         classifier = told.pop("classifier", None)
         stated = Score(score.top1, score.top5, f"{score.protocol}; {subject.size_words}{split.origin}")
-        row = Row(name, stated, subject.step, *named, about=subject.about, labels=labels, **told)
+        sized = f"{score.protocol}; images of {subject.policy.views[0].size} pixels; {split.origin}"
+        row = Row(name, stated, subject.step, *named, about=subject.about, sized=sized, labels=labels, **told)
         kept = file is None or append_or_say(file, {**row.plain(), "environment": machine})
         rows.append(replace(row, kept=kept))
         if save is not None and classifier is not None:

@@ -24,6 +24,7 @@ from resmom.export import record
 from resmom.export.choice import neither
 from resmom.export.keep import DEFAULT, Entry, LeftOut, Picked, content, pick, sentence
 from resmom.jsonfiles import append_or_say, read_lines, write_or_say
+from resmom.nets.norms import normed
 from resmom.ondisk import require_writable
 from resmom.rundir import find_run
 from resmom.runs.clean import Split, clean_batches
@@ -114,7 +115,8 @@ def keep(
     machine = environment()
     kept = append_or_say(folder.evaluations, {**row.plain(), "environment": machine})
     row = replace(row, kept=kept, labels=tuple(labels_lines(opened)))
-    refused, short = _refused(chosen, picked.entry.network), too_short(chosen.step)
+    where = normed(chosen.method.student.state_dict())
+    refused, short = _refused(chosen, picked.entry.network), too_short(chosen.step, where.backbone)
     told = content(picked, entries, held, row.plain(), machine, refused, short, left_out)
     written = write_or_say(folder.choice, told) and row.kept
     return Kept(tuple(entries), picked, held, row, folder.choice, refused, short, tuple(left_out), told, written)

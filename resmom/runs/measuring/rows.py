@@ -34,6 +34,9 @@ class Row:
     error has had it."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """Of weights without a run: what they are, as plain values for JSON."""
+    sized: str = ""
+    """The protocol with the side of the images, which that of a run leaves out where it is the side of its views: for
+    who sees it among others."""
     labels: tuple[str, ...] = ()
     """What the classes are and where they are from, for a reader: see `labels_lines`."""
 

@@ -14,6 +14,7 @@ from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import RunDirError, UserError
 from resmom.export import record
 from resmom.jsonfiles import read_lines
+from resmom.nets.norms import Normed
 from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
@@ -23,7 +24,7 @@ from resmom.runs.comparisons.base import per_epoch_of
 from resmom.runs.environment import last_part, prose_without_folders, without_folders
 from resmom.runs.finetuned.detection_record import detection_record, is_detection
 from resmom.runs.finetuned.segmentation_record import is_segmentation, segmentation_record
-from resmom.runs.loaded import Loaded, load_run
+from resmom.runs.loaded import Loaded, load_run, normed_as_kept
 from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
 from resmom.runs.reporting.passedon import names_of, without_places
@@ -113,6 +114,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
     steps = None if per_epoch is None else length(run.train, per_epoch)
     options = flat(config)
     own = {f"own.{part}": value for part, value in written.get("own", {}).items()}
+    where = normed_as_kept(folder)
     places = _places(folder, written)
     tested = {"test images": written["test"]} if written.get("test") else {}  # by others, runs are no repetitions
     return RunRecord(
@@ -120,7 +122,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         config={"data": written["data"], "images": written.get("images"), **tested, **own, **options},
         seed=run.train.seed,
         data=record.data(written, per_epoch, run.train.batch),
-        settings=_settings(config, written, run.method.traits.teacher),
+        settings=_settings(config, written, run.method.traits.teacher, where),
         choices=[
             Choice(*(prose_without_folders(str(choice[part]), *places) for part in ("option", "value", "reason")))
             for choice in written.get("choices", ())
@@ -133,7 +135,7 @@ def _record(folder: RunDir, name: str, measured: Sequence[Line]) -> RunRecord:
         evaluations=measured,
         measures=_measures(lines),
         findings=findings(lines, steps or step),
-        unjudged=unjudged(lines, steps or step, step),
+        unjudged=unjudged(lines, steps or step, step, None if where is None else where.backbone),
         short=bool(too_short(step)),
     )
 
@@ -145,11 +147,12 @@ def _places(folder: RunDir, written: Mapping[str, Any] | None = None) -> list[st
     return [str(folder.path), data, data.partition(":")[2], str(written["run"].get("init") or "")]
 
 
-def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bool) -> Rows:
+def _settings(config: Mapping[str, Any], written: Mapping[str, Any], teacher: bool, where: Normed | None) -> Rows:
     """The settings in words; the seed, which tells runs apart, stands elsewhere."""
     own = written.get("own", {})
     rows = []
-    for name, value in record.settings(config, teacher or "method" in own, own, written.get("resampled", "")):
+    has = teacher or "method" in own
+    for name, value in record.settings(config, has, own, written.get("resampled", ""), where):
         if name == "precision, seed":
             rows.append(("precision", config["train"]["precision"]))
         else:

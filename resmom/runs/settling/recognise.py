@@ -9,6 +9,7 @@ import torch
 
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
+from resmom.nearest import similar
 from resmom.nets.backbones import (
     BACKBONES,
     MOCO_VIT,
@@ -153,16 +154,16 @@ def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNam
     return f"leave {options.backbone} out" + (f", or say {name}" if name else "")
 
 
-def by_name(name: str, init: str = "") -> BackboneConfig:
+def by_name(name: str, init: str = "", unfit: str = "") -> BackboneConfig:
     """The backbone that a short name asks for; as the file of weights `init` says, if it says that it is of that name.
 
     Of a Vision Transformer of others the file's shapes say for which image and patches it was made. Raises ConfigError
-    with the names there are.
+    with the names there are, what `unfit` says behind them, and the one that may be meant.
     """
     try:
         asked = backbone_named(name)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}{unfit}{_meant(name, timms=not unfit)}") from error
     if not init:
         return asked
     said = own_word(weights_file(init))
@@ -175,6 +176,15 @@ def by_name(name: str, init: str = "") -> BackboneConfig:
     except WeightsError:  # told where the weights are put into the backbone
         return asked
     return asked if found is None else _cut(name, found)
+
+
+def _meant(name: str, timms: bool) -> str:
+    """Which backbone somebody may mean by a name that is none, as the end of a sentence; `timms`: all of timm's too."""
+    import timm  # takes seconds, which a good name need not wait for
+
+    if timms and timm.is_model(name):
+        return f"; did you mean timm:{name}?"
+    return similar(name, BACKBONES.split(", "), 1)
 
 
 def _image(backbone: BackboneConfig) -> str:

@@ -48,6 +48,36 @@ def test_beside_a_run_others_have_the_numbers_that_they_have_alone(
     assert "whether that is better than no training" in out
 
 
+def test_in_one_table_the_same_protocol_has_the_same_words(
+    trained: tuple[Path, Path], teacher: Path, tmp_path: Path, call: Call
+) -> None:
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    how = ("--protocols", "knn", "--device", "cpu")
+    _, out, _ = call("evaluate", run, "--against", teacher, *how)
+    heads = [line for line in out.splitlines() if line.startswith("knn-v1")]
+    assert len(heads) == 1 and "; images of 16 pixels; " in heads[0]
+    _, out, _ = call("evaluate", run, *how)
+    assert "images of" not in out.partition("\n")[0]
+    assert all("images of" not in line["protocol"] for line in read_lines(RunDir(run).evaluations)[-4:])
+
+
+def test_an_assumption_names_options_that_go_with_against(
+    trained: tuple[Path, Path], tmp_path: Path, call: Call
+) -> None:
+    """--mean and --std go with --init alone; what makes a file that says its own is named in whole."""
+    other = tmp_path / "other.pth"
+    torch.save(build_backbone(SmallResNet()).body.state_dict(), other)
+    line = ("evaluate", trained[0], "--against", other, "--against-backbone", "small", "--protocols", "knn")
+    _, _, err = call(*line, "--device", "cpu")
+    said = next(words for words in err.splitlines() if "assumed" in words)
+    assert said.startswith("other.pth: images of 32 pixels") and "--image-size says otherwise; a file of" in said
+    assert "`resmom export --init FILE --mean … --std … --out FOLDER` has another normalisation)" in said
+    # Each line is about the file, and names it once.
+    assert "tensors of the backbone under 'layers.'\n" in err and err.count("other.pth") == err.count("other.pth: ")
+    _, _, err = call(*line, "--device", "cpu", "--image-size", 16)
+    assert "--image-size says" not in err and "has another normalisation" in err
+
+
 def test_beside_weights_others_are_kept_too(
     trained: tuple[Path, Path], teacher: Path, tmp_path: Path, call: Call
 ) -> None:
@@ -92,7 +122,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
         ((teacher, other), "two weights of the name 'backbone-teacher.safetensors'"),
         ((tmp_path / "none.pth",), "resmom evaluate: --against: there is no file of weights at"),
         (("timm:resnet19",), "resmom evaluate: --against: timm has no model 'resnet19'"),
-        ((teacher, "--against-backbone", "resnet19"), "there is no backbone 'resnet19'"),
+        ((teacher, "--against-backbone", "resnet19"), "timm:NAME; did you mean resnet18?"),
         ((teacher, "--against-backbone", "vit-micro"), "leave --against-backbone out, or say --against-backbone small"),
         ((teacher, "--against-backbone", "auto", "small"), "--against names 1 weights, --against-backbone 2; it takes"),
         (("--against-backbone", "small"), "--against-backbone is of the weights of --against, and there are none"),

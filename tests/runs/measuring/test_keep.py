@@ -73,7 +73,7 @@ def choose(folder: RunDir, **values: object) -> None:
 
 
 def test_export_goes_by_the_choice(folder: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resmom.export.record.too_short", lambda step: "")
+    monkeypatch.setattr("resmom.export.record.too_short", lambda step, normed=None: "")
     choose(folder, step=10, last_step=20, network="student", decided=True, sentence="Keep the student of step 10.")
     found = export(folder.path, tmp_path / "out")
     assert (found.step, found.chosen) == (10, "Keep the student of step 10.")

@@ -225,3 +225,19 @@ def test_what_is_fine_tuned_sees_pixels_as_its_file_says(tmp_path: Path, file: t
     torch.save(build_backbone(SMALL).state_dict(), path)
     assert (found := backbones(Origin(backbone=SMALL, init=str(path)), 0, "detection")).mean == IMAGENET[0]
     assert found.std == IMAGENET[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "unfit", "meant"),
+    [
+        ("resnet81", "", "resnet18"), ("dino-vit-smal", "", "dino-vit-small"), ("resnet101", "", "timm:resnet101"),
+        ("resnet101", ", of which all but timm:NAME fit", "resnet50"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_none_has_a_suggestion(name: str, unfit: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as end:
+        by_name(name, unfit=unfit)
+    assert str(end.value).startswith(f"there is no backbone '{name}'; backbones are small, ")
+    assert str(end.value).endswith(f"timm:NAME{unfit}; did you mean {meant}?")
+    with pytest.raises(ConfigError, match=r"timm:NAME$"):
+        by_name("transformer-xyz")

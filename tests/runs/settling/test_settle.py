@@ -96,7 +96,8 @@ class TestAsked:
         assert half_life(found.ema.momentum) == pytest.approx(500)
 
     @pytest.mark.parametrize(
-        ("steps", "told"), [(2, "0.05 of a pass"), (30, "0.8 of a pass"), (40, "1 pass"), (100, "3 passes")]
+        ("steps", "told"),
+        [(2, "0.05 of a pass"), (30, "0.8 of a pass"), (40, "1 pass"), (52, "1.3 passes"), (100, "2.6 passes")],
     )
     def test_a_length_is_told_in_passes(self, settled: Settle, steps: int, told: str) -> None:
         (length,) = (c.value for c in settled(train_with(steps=steps)).choices if c.option == "train.steps")
