@@ -83,7 +83,9 @@ def _named(
 ) -> Int64[np.ndarray, "h w"]:
     said = most_votes(votes, pixels, image.size, device)
     if said is None:
-        raise ValueError(f"the votes on {image.path.name} are not finite; the training has diverged: lower --lr")
+        raise ValueError(
+            f"the votes on {image.path.name} are not finite; the training has diverged: lower its learning rate"
+        )
     return said
 
 

@@ -178,6 +178,11 @@ class PatchLinearTask(Task[MaskData]):
     def settle(self, model: nn.Module, device: torch.device, workers: int) -> str:
         return ""
 
+    def remedy(self, rate: float) -> str:
+        """Rates are tried together, and one whose loss is not finite ends the steps of all."""
+        rates = " ".join(f"{lr:g}" for lr in self.config.lrs)
+        return f"leave the highest of --lrs out, or give lower ones; it was --lrs {rates}"
+
     def losses(
         self, model: nn.Module, batch: list[int], device: torch.device, step: int
     ) -> Iterator[dict[str, torch.Tensor]]:

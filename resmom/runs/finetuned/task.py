@@ -130,6 +130,10 @@ class Task(ABC, Generic[D]):
         before that of the next is made. They leave torch's generators as they were.
         """
 
+    def remedy(self, rate: float) -> str:
+        """What to change where the loss does not stay finite at the learning rate `rate`, by the options there are."""
+        return f"lower --lr (now {rate:g}), lengthen the warm-up where there is one, or set --clip 10"
+
     @abstractmethod
     def scores(self, model: nn.Module, data: D, device: torch.device) -> dict[str, Any]:
         """The measurement as plain values. Raises ValueError for outputs that are not finite."""

@@ -205,10 +205,7 @@ def _step(job: Job[D], tuning: Tuning, batch: Any) -> dict[str, Any]:
             for name, value in model.named_buffers():
                 value.copy_(statistics[name])
         if tuning.in_a_row >= SKIPS:
-            raise Diverged(
-                f"{tuning.name}: the loss has not been finite for {SKIPS} steps; lower --lr (now {rate:g}), "
-                "lengthen the warm-up where there is one, or set --clip 10"
-            )
+            raise Diverged(f"{tuning.name}: the loss has not been finite for {SKIPS} steps; {task.remedy(rate)}")
     return {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}, "lr": rate}
 
 

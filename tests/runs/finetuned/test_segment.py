@@ -21,6 +21,7 @@ from resmom.nets.segmenter import Segmenter
 from resmom.runs.finetuned.segment import segment_evaluate, segment_resume, segment_train
 from resmom.runs.finetuned.segment_tasks import told
 from resmom.runs.finetuned.tuned import Ended
+from resmom.runs.finetuned.tuning import Diverged
 from resmom.runs.origin import Origin
 from resmom.runs.pretrain import pretrain
 from tests.runs.crash import QUIET, small_run, write_images
@@ -259,3 +260,11 @@ def test_the_choice_is_that_of_the_best_rate(place: Path, tmp_path: Path) -> Non
         row = train(tiny_linear(lrs=lrs, steps=8), place, out).rows[0]
         assert row.scores["lr"] == 0.3
     assert told(row.scores).startswith("mIoU ")
+
+
+@pytest.mark.slow
+def test_a_rate_that_is_not_finite_names_the_option_of_the_probe(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        Diverged, match=r"not been finite for 20 steps; leave the highest of --lrs out, .*--lrs 1e\+38 "
+    ):
+        train(tiny_linear(lrs=(1e38, 0.1), steps=40), place, tmp_path / "out")
