@@ -82,8 +82,7 @@ def main() -> None:
     # times slower and more as soon as another program wants a core (docs/log.md); sleeping costs a tenth or so alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        command = importlib.import_module(f"resmom.commands.{verb}")
-        sys.exit(command.main(arguments[1:]))
+        sys.exit(_run(verb, arguments[1:]))
     except UserError as error:
         print(f"resmom {verb}{_who()}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -98,6 +97,17 @@ def main() -> None:
     except KeyboardInterrupt:  # outside of training, which saves and says how to go on; or twice, and not waited for
         print(f"resmom {verb}: interrupted; what is written is whole, the rest is not done", file=sys.stderr)
         sys.exit(130)
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    """Do it. The forms of a call are told without the command, which may import torch first."""
+    if arguments in (["-h"], ["--help"]):
+        usages: dict[str, str] = importlib.import_module("resmom.commands.usages").USAGES
+        if verb in usages:
+            print(usages[verb], end="")
+            return 0
+    status: int = importlib.import_module(f"resmom.commands.{verb}").main(arguments)
+    return status
 
 
 def _who() -> str:

@@ -20,5 +20,16 @@ Stem = Literal["imagenet", "small", "small_pad2", "small_pool"]
 Form = Literal["safetensors", "detectron2", "onnx"]
 """The formats of exported files."""
 
+METHODS = (
+    *("mocov3", "byol", "simsiam", "simclr", "barlow", "vicreg", "nnclr", "dino", "ibot", "dinov2"),
+    *("mocov2", "ressl", "densecl", "msf", "nnclr_ema"),
+)
+"""The names of the methods, of which `resmom.methodconfig` knows the classes."""
+BACKBONES = (
+    "small, resnet18, resnet34, resnet50, vit-micro, vit-tiny, vit-small, vit-base, dino-vit-micro, dino-vit-tiny, "
+    "dino-vit-small, dino-vit-base, dino-vit-large, timm:NAME"
+)
+"""The names by which `resmom.nets.backbones.backbone_named` knows backbones."""
+
 UNLEARNED = ("raw pixels", "normalised pixels", "random init", "before training")
 """What stands in the place of a network where features that cost nothing are measured, as a floor."""

@@ -18,6 +18,7 @@ from resmom.commands import (
     set_process,
     take,
 )
+from resmom.commands.usages import COMPARE
 from resmom.config import Run
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
@@ -41,15 +42,6 @@ from resmom.runs.options import IMAGE_SIZE, ORIENTATION, PARTS, changed, option_
 from resmom.runs.ready import device_for
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
-USAGE = f"""usage: resmom compare RECIPE --data DATA --out DIR --vary OPTION=A,B [--vary ...] [--seeds 0,1,2] [OPTIONS]
-       resmom compare RUN --out DIR --vary OPTION=A,B [OPTIONS]   with the settings and images of a run on disk
-       resmom compare GRID.json --data DATA --out DIR [OPTIONS]
-       resmom compare show DIR|FILE ... [--against ARM] [--together] [--format markdown|latex|csv]   finished cells
-       resmom compare merge FILE ... --out FILE           result files of several machines as one
-
-The same call goes on where the last one ended. Every finished cell is a line of DIR/{RESULTS}.
-`resmom compare RECIPE --help` tells the options; docs/compare.md the form of a grid file.
-"""
 
 
 @dataclass(frozen=True)
@@ -84,8 +76,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case [] | ["-h" | "--help", *_]:
             if not arguments:
-                raise UserError(f"name a recipe, a run or a grid file.\n{USAGE}")
-            print(USAGE, end="")
+                raise UserError(f"name a recipe, a run or a grid file.\n{COMPARE}")
+            print(COMPARE, end="")
             return 0
         case ["show", *rest]:
             shown = parse(Show, rest, "resmom compare show", "The table of the cells that are finished.")

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import textwrap
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from resmom.commands import (
     take,
     tell_end,
 )
+from resmom.commands.usages import EVERY_FIELD, PRETRAIN
 from resmom.config import Run, method_named
 from resmom.errors import UserError
-from resmom.methodconfig import METHODS
-from resmom.nets.backbones import BACKBONES
-from resmom.recipes import RECIPES, names
+from resmom.recipes import names
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.environment import threads_of
@@ -38,57 +36,6 @@ from resmom.runs.reporting.viewsheet import Sheet, view_sheet
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-
-ABOUT = (
-    "Pretrain an encoder. Every field of the run is an option. --backbone NAME takes another backbone "
-    f"({BACKBONES}), --method NAME another method ({', '.join(METHODS)}), "
-    "--image-size N views of so many pixels, local ones apart, --orientation any views of images that have no up."
-)
-
-
-def _recipes() -> str:
-    return textwrap.fill(", ".join(RECIPES), 100, initial_indent="  ", subsequent_indent="  ")
-
-
-USAGE = f"""usage: resmom pretrain --data DATA --out DIR [--time 6h] [--init WEIGHTS] [OPTIONS]
-       resmom pretrain RECIPE --data DATA --out DIR [OPTIONS]
-       resmom pretrain RUN --out DIR [OPTIONS]
-       resmom pretrain FILE.json --data DATA --out DIR [OPTIONS]
-
-Without a recipe all settings are derived from the images and the machine, and printed with their reasons. RUN is the
-folder of another run: a new one with its settings, on its images unless --data names others. FILE.json has settings as
-`resmom recipes show NAME` prints them, or is a run.json.
-
-The settings that are most often given, with or without a recipe (docs/automatic.md has the rules):
-  --init WEIGHTS             start from weights: a file, or timm:NAME (as in timm:resnet50.a1_in1k), published ones
-                             that are downloaded once
-  --backbone NAME            {BACKBONES}
-  --method NAME              {", ".join(METHODS)}
-  --image-size N             side of the views in pixels, and of the image that a transformer is made for
-  --orientation any          the images have no up (from above, through a microscope): views are turned by quarter
-                             turns and flipped top to bottom too
-  --train.batch N            images per step; --train.micro-batch N: as many at once
-  --train.epochs N           passes over the images; or --train.steps N: steps instead
-  --train.seed N             another seed is another run of the same
-  --train.precision NAME     fp32, bf16 or fp16
-  --optim.lr X               learning rate per 256 images
-  --ema.momentum X           the teacher's momentum at the start
-  --residual.weight X        the residual term, 0 is off; --residual.site, .pairing, .distance
-  --device NAME              cpu, cuda, ...; --workers N (-1: resmom's choice), --threads N (0: torch's choice);
-                             --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
-  --log-to NAME              the measurements for tensorboard, wandb (nothing is sent) or wandb-online, too
-  --or-resume                continue the run where --out holds it already; for job scripts (docs/cluster.md)
-  --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
-  --views FILE.png           draw some images and their views, as the run would have them, and start nothing; without
-                             --out too
-  --json                     print the result as JSON
-
-`resmom pretrain RECIPE --help` tells every option of a recipe; a run without one has the same.
-`resmom recipes` lists the recipes; every one with a teacher has a twin NAME_residual, with the residual term.
-
-recipes:
-{_recipes()}
-"""
 
 
 @dataclass(frozen=True)
@@ -170,7 +117,7 @@ class _Call:
         """The arguments, with a run as all options make it."""
         run = self.named(run)
         data = "" if self.begun is None else self.begun.data
-        found = parse(_arguments(run, data), self.options, self.called, ABOUT)
+        found = parse(_arguments(run, data), self.options, self.called, EVERY_FIELD)
         require_values(self.options, option_values(run))
         require_one_length(self.options, 0 if self.base is None else self.base.train.steps)
         require_warmup(self.options, found.run.train.steps > 0, derived=self.base is None)
@@ -204,14 +151,14 @@ def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one (the state is saved, and the resume line printed)."""
     if not arguments or arguments[0] in ("-h", "--help"):
         if not arguments:
-            raise UserError(f"name at least --data and --out.\n{USAGE}")
-        print(USAGE, end="")
+            raise UserError(f"name at least --data and --out.\n{PRETRAIN}")
+        print(PRETRAIN, end="")
         return 0
     call = _Call.of(arguments)
     if call.begun is not None and call.begun.note:
         print(call.begun.note, file=sys.stderr)
     if call.begun is None and not {"-h", "--help"}.isdisjoint(call.options):
-        print(USAGE, end="")
+        print(PRETRAIN, end="")
         return 0
     first = call.judged()
     there = first.or_resume and RunDir(first.out).config.exists()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from resmom.which import Stem
+from resmom.which import BACKBONES, Stem
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,6 @@ def _timm(config: Timm) -> Backbone:
     width = body.head_hidden_size  # of what forward_head gives; num_features, the map's, is another in MobileNets
     assert isinstance(width, int)
     return Backbone(body, width)
-
-
-BACKBONES = (
-    "small, resnet18, resnet34, resnet50, vit-micro, vit-tiny, vit-small, vit-base, dino-vit-micro, dino-vit-tiny, "
-    "dino-vit-small, dino-vit-base, dino-vit-large, timm:NAME"
-)
-"""The names by which `backbone_named` knows backbones."""
 
 
 def backbone_named(name: str) -> BackboneConfig:

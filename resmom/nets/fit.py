@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from resmom.nets.backbones import BACKBONES
 from resmom.nets.grids import POSITIONS
 from resmom.nets.layouts import refused
 from resmom.nets.positions import is_sincos, square_side
-from resmom.which import Network
+from resmom.which import BACKBONES, Network
 
 TEACHERS = frozenset({"ema", "k", "key", "momentum", "target", "teacher"})
 """Words in a prefix that tell a momentum network's tensors: MoCo's encoder_k, solo-learn's momentum_backbone …"""

@@ -8,11 +8,14 @@ import sys
 import pytest
 from beartype.roar import BeartypeCallHintViolation
 
-from resmom import cli
-from resmom.commands import detect, resume, segment
+from resmom import cli, which
+from resmom.commands import detect, resume, segment, usages
 from resmom.config import Run
+from resmom.methodconfig import METHODS
+from resmom.nets.backbones import backbone_named
 from resmom.recipes.detection import DETECTION
 from resmom.recipes.segmentation import SEGMENTATION
+from resmom.runs.comparisons.results import RESULTS
 
 LIGHT = (
     *("evaluate run", "gap run", "embed run --out v.npz", "export run", "report run", "resume run", "demo", "doctor"),
@@ -29,6 +32,8 @@ HEAVY = (
 
 OTHERS = {
     **{f"{verb} --help": "" for verb in ("data", "detect", "segment", "recipes", "recipes show")},
+    "pretrain --help": "",
+    "compare --help": "",
     "data chek": "there is no 'chek'",
     "detect trian": "there is no 'trian'",
     "segment trian": "there is no 'trian'",
@@ -40,7 +45,7 @@ OTHERS = {
     "gap": "RUN is missing",
     "gap run --images 1.5": "--images is '1.5'; it takes a whole number",
     "evaluate": "RUN is missing",
-    "evaluate run --linear.epochs 0": "linear.epochs and linear.batch must be at least 1; got 0",
+    "evaluate run --linear.epochs 0": "--linear.epochs and --linear.batch must be at least 1; got 0",
     "evaluate run --probe.epochs 3": "--probe has no effect on what this call measures; it goes with --linear-crop",
     "evaluate run --sweep --baselines --protocols linear": "it goes with --protocols knn",
     "evaluate --init x.pt --data x --labels 0.1 --network student": "is one of a RUN's",
@@ -69,6 +74,10 @@ def test_only_where_settings_of_a_run_are_options_help_and_refusals_wait_for_tor
 
 
 def test_what_is_told_without_importing_it_is_right() -> None:
+    assert tuple(METHODS) == which.METHODS
+    assert f"DIR/{RESULTS}." in usages.COMPARE
+    for name in which.BACKBONES.removesuffix(", timm:NAME").split(", "):
+        backbone_named(name)
     assert detect.DETECT.recipes == tuple(DETECTION) and segment.SEGMENT.recipes == tuple(SEGMENTATION)
     assert {field.name for field in dataclasses.fields(Run)} - resume.KEPT == {"knn", "log"}
     assert resume.KEPT - {field.name for field in dataclasses.fields(Run)} == {"time"}

@@ -11,7 +11,6 @@ from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
 from resmom.nearest import similar
 from resmom.nets.backbones import (
-    BACKBONES,
     MOCO_VIT,
     VIT,
     Backbone,
@@ -33,6 +32,7 @@ from resmom.recipes.facts import Seen
 from resmom.recipes.side import with_image
 from resmom.recipes.words import named
 from resmom.runs.settling.published import weights_file
+from resmom.which import BACKBONES
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
     ResNet(18),
