@@ -18,7 +18,7 @@ from resmom.commands import say, tell_end
 from resmom.config import from_json
 from resmom.errors import UserError
 from resmom.nets.backbones import MoCoViT
-from resmom.recipes import RECIPES, names
+from resmom.recipes import names
 from resmom.runs.interrupt import Finished
 from resmom.version import VERSION
 from tests.conftest import Call
@@ -152,7 +152,7 @@ def test_help_of_a_recipe_lists_its_fields_with_their_values(call: Call) -> None
 def test_pretrain_without_anything_tells_both_ways(call: Call) -> None:
     status, out, err = call("pretrain")
     assert (status, out) == (2, "")
-    assert "name at least --data and --out" in err and all(name in err for name in RECIPES)
+    assert "name at least --data and --out" in err and "`resmom recipes` lists the recipes" in err
 
 
 def test_every_option_in_the_usage_of_pretrain_exists(call: Call) -> None:
