@@ -413,6 +413,36 @@ def test_ctrl_c_outside_of_training_is_one_line(call: Call, monkeypatch: pytest.
     assert status == 130 and err == "resmom pretrain: interrupted; what is written is whole, the rest is not done\n"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_process_ends_at_once_when_its_work_is_done(fails: bool) -> None:
+    """Not by looking for cycles in all that torch has made, but after its threads, its handlers and its last words."""
+    script = (
+        "import atexit, os, sys, threading, time, types\n"
+        "from resmom.__main__ import run\n"
+        "class Cycle:\n"
+        "    def __del__(self, write=os.write):\n"
+        "        write(2, b'looked for\\n')\n"
+        "def late():\n"
+        "    time.sleep(0.1)\n"
+        "    print('thread')\n"
+        "def verb(arguments):\n"
+        "    cycle = Cycle()\n"
+        "    cycle.itself = cycle\n"
+        "    atexit.register(print, 'handler')\n"
+        "    threading.Thread(target=late).start()\n"
+        f"    return 1 / 0 if {fails} else 3\n"
+        "sys.modules['resmom.commands.gap'] = types.SimpleNamespace(main=verb)\n"
+        "sys.argv = ['resmom', 'gap', 'run']\n"
+        "run()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stdout == "thread\nhandler\n"
+    if fails:
+        assert ended.returncode == 1 and "ZeroDivisionError" in ended.stderr
+    else:
+        assert (ended.returncode, ended.stderr) == (3, "")
+
+
 def test_views_of_two_sizes_are_a_mistake(call: Call, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train_images=np.zeros((600, 28, 28, 1), dtype=np.uint8))
     status, _, err = call(

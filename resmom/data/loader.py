@@ -113,8 +113,14 @@ def _pool(workers: int) -> ThreadPoolExecutor:
         ready.wait()
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
-    for _ in range(workers):  # each waits for all the others, so that every one gets a thread of its own
-        pool.submit(one_core)
-    ready.wait()
-    torch.set_num_threads(usual)
+    try:
+        for _ in range(workers):  # each waits for all the others, so that every one gets a thread of its own
+            pool.submit(one_core)
+        ready.wait()
+    except BaseException:  # Ctrl-C, say: threads that wait for this one would keep the process from ever ending
+        ready.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        torch.set_num_threads(usual)
     return pool

@@ -4,7 +4,9 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -125,6 +127,30 @@ def test_only_the_workers_are_held_to_one_core() -> None:
         assert torch.get_num_threads() == 2 and later == [2]
     finally:
         torch.set_num_threads(usual)
+
+
+@pytest.mark.parametrize("begun", [1, 2])
+def test_a_stop_while_threads_begin_leaves_none_that_waits(monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    """Ctrl-C before the second thread, or when all are there: a process waits for its threads before it ends."""
+
+    class Stopped(threading.Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **more: Any) -> Any:
+            if begun == 1 and ours():
+                raise KeyboardInterrupt
+            return super().submit(*arguments, **more)
+
+    monkeypatch.setattr(loader, "Barrier", Stopped)
+    monkeypatch.setattr(loader, "ThreadPoolExecutor", Pool)
+    usual = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        prefetch(lambda step: step, 0, 4, workers=2)
+    assert until(lambda: not ours()) and torch.get_num_threads() == usual
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(-1, None), (1, 0)])
