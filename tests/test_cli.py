@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -298,6 +299,73 @@ class TestData:
         status, _, err = call("data", "check", "")
         assert status == 2 and "the name of the data is empty" in err
 
+    @pytest.mark.parametrize("form", ["folder", "list", "archive"])
+    def test_of_data_of_which_nothing_can_be_read_every_file_is_named(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    ) -> None:
+        """The call is right, and its status is that of data which is not all readable."""
+        monkeypatch.chdir(tmp_path)
+        names = ["a.jpg", "b.jpg", "c.jpg"]
+        for name in names:
+            Path("photos", name).parent.mkdir(exist_ok=True)
+            Path("photos", name).write_text("" if name == "c.jpg" else "no image")
+        Path("list.csv").write_text("path;split\n" + "".join(f"photos/{name};train\n" for name in names))
+        with tarfile.open("photos.tar", "w") as tar:
+            for name in names:
+                tar.add(f"photos/{name}")
+        data, where = {
+            "folder": ("photos", tmp_path / "photos"),
+            "list": ("list.csv", tmp_path),
+            "archive": ("photos.tar", tmp_path / "photos.tar"),
+        }[form]
+        named = names if form == "folder" else [f"photos/{name}" for name in names]
+        status, out, err = call("data", "check", data)
+        assert (status, err) == (1, "")
+        first, *files, advice, rest = out.splitlines()
+        assert first == "train: none of 3 images can be read:"
+        assert [line.partition(": ")[0] for line in files] == [f"    '{name}'" for name in named]
+        assert "not an image of the formats JPEG" in files[0] and files[2].endswith("': the file is empty")
+        assert advice == (
+            f"Check that these images are there and whole, and that you may read them; they are looked for in {where}"
+        )
+        assert rest == "nothing else was looked at, neither another split nor classes"
+        status, out, _ = call("data", "check", data, "--json")
+        (found,) = json.loads(out)
+        assert (status, found["split"], found["images"], found["sides"]) == (1, "train", 0, None)
+        assert [name for name, _ in found["damaged"]] == named and found["notes"] == [advice, rest]
+
+        status, _, err = call("pretrain", "--data", data, "--out", "run")
+        assert status == 2 and err.count("\n") == 1 and not Path("run").exists()
+        assert err.startswith(
+            f"resmom pretrain: none of the 3 images of {data} can be read, such as {named[0]}: not an"
+        )
+        assert f"; {named[2]}: the file is empty. {advice}; `resmom data check` names all of them\n" in err
+        assert named[1] not in err, "which has the same reason as the first"
+
+    def test_a_test_split_alone_of_which_nothing_can_be_read(self, call: Call, folder: Path) -> None:
+        for split in ("train", "val"):
+            (folder / split).mkdir()
+        (folder / "a").rename(folder / "train/a")
+        (folder / "b").rename(folder / "train/b")
+        (folder / "val/x.jpg").write_text("no image")
+        status, out, _ = call("data", "check", folder)
+        assert status == 1 and out.startswith("test: none of 1 images can be read:\n    'x.jpg': not an image")
+        assert f"looked for in {folder / 'val'}\n" in out
+        (folder / "val/y.jpg").write_text("no image")  # a folder that is only called so
+        assert call("data", "check", folder / "val")[1].startswith("train: none of 2 images can be read:\n")
+
+    @pytest.mark.parametrize("name", ["x.tar", "x.npz", "pack"])
+    def test_data_that_is_damaged_as_a_whole(self, call: Call, tmp_path: Path, name: str) -> None:
+        if name == "pack":
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "pack.json").write_text("{")
+        else:
+            (tmp_path / name).write_bytes(b"x" * 700)
+        status, out, err = call("data", "check", tmp_path / name)
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith(f"resmom data check: {tmp_path / name}") and "cannot be read" in err
+        assert call("data", "check", tmp_path / "nowhere.tar")[0] == 2
+
     def test_threads_are_as_many_as_are_asked_for(
         self, call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -312,7 +380,7 @@ class TestData:
         monkeypatch.setattr("resmom.data.files.ThreadPoolExecutor", Pool)
         monkeypatch.setattr("torch.set_num_threads", lambda number: asked.append(-number))
         assert call("data", "check", folder, "--threads", "3")[0] == 1
-        assert asked[0] == -3 and asked[-1] == 3
+        assert asked == [-3, 3, 3], "torch's, those that read the headers, those that decode"
         asked.clear()
         call("data", "check", folder)
         assert set(asked) == {None}

@@ -33,7 +33,7 @@ class Check:
     path: tyro.conf.Positional[str]
     """A folder of images, a pack, an .npz file, or cifar10, cifar100, stl10."""
     threads: int = 0
-    """Threads that decode; 0: as many as pay."""
+    """Threads that read and decode the images; 0: as many as pay."""
     json: bool = False
     """Print the result as JSON, with the names of all images that something is said of."""
 
@@ -65,9 +65,14 @@ def main(arguments: list[str]) -> int:
         case "check":
             a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
             from resmom.data.check import check
+            from resmom.data.source import UnreadableData
 
             set_threads(a.threads)
-            found = check(a.path, a.threads)
+            try:
+                found = check(a.path, a.threads)
+            except UnreadableData as error:  # what was asked is answered
+                print(f"resmom data check: {error}", file=sys.stderr)
+                return 1
             if a.json:
                 print_json([dataclasses.asdict(split) for split in found])
             else:
@@ -100,6 +105,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _words(split: "Checked") -> str:
+    if split.sides is None:
+        lines = [f"{split.split}: none of {len(split.damaged)} images can be read:"]
+        return "\n".join([*lines, *_damaged(split)])
     low, middle, high = split.sides
     lines = [f"{split.split}: {split.images} images, shorter sides {low} to {high} pixels (median {middle})"]
     if split.per_class:
@@ -115,8 +123,11 @@ def _words(split: "Checked") -> str:
     if any(each.images > EXAMPLES for each in split.peculiar):
         lines.append(f"  (--json names all of them{_at_most(split)})")
     lines.append(f"  {len(split.damaged)} cannot be read" + (":" if split.damaged else ""))
-    lines += [f"    {name!a}: {reason}" for name, reason in split.damaged]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_damaged(split)])
+
+
+def _damaged(split: "Checked") -> list[str]:
+    return [f"    {name!a}: {reason}" for name, reason in split.damaged]
 
 
 _PECULIAR: dict["Kind", tuple[str, str]] = {

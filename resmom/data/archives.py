@@ -29,15 +29,17 @@ COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z")
 _BRACES = re.compile(r"\{(?:(?P<first>[0-9]+)\.\.(?P<last>[0-9]+)|(?P<each>[^{}]*,[^{}]*))\}")
 
 
-def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+def open_archives(
+    root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0, threads: int = 0
+) -> Data:
     """The images in tar archives, given by their paths below `root`, in the order of these and of their members.
 
     WebDataset's samples, files of one name up to the first dot, have their class in a `.cls` file: a number or a word.
     Where no archive has any, the first folders in the archives are the classes, as in `open_folder`, below those that
     all images lie in. Archives whose names have the word test, val, valid or validation are the test split of the
     others (of several kinds, the first of these that has labels where training has, else the first); if no archive has,
-    folders called so in the archives. Hidden members are passed over, and so are symbolic links. `ram_limit` is
-    as in `FileSource`, `shorter_side` as in `decode`.
+    folders called so in the archives. Hidden members are passed over, and so are symbolic links. `ram_limit`
+    and `threads` are as in `FileSource`, `shorter_side` is as in `decode`.
 
     Raises `DataError` for an archive that is compressed, damaged or cut short, if there is no image, none is readable,
     or a class of the test split is not one of training's.
@@ -53,7 +55,7 @@ def open_archives(root: Path, archives: list[str], ram_limit: int = RAM_LIMIT, s
 
     def source_of(part: _Part, labels: Index | None) -> FileSource:
         store = Archives(root, archives, part.images, shorter_side)
-        return FileSource(_name(root, archives, part.name, shorter_side), store, labels, classes, ram_limit)
+        return FileSource(_name(root, archives, part.name, shorter_side), store, labels, classes, ram_limit, threads)
 
     def labels(part: _Part, tested: bool) -> Index | None:
         if by_files:

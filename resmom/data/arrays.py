@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import ArraySource, Data, DataError, Index, require_known_classes
+from resmom.data.source import ArraySource, Data, DataError, Index, UnreadableData, require_known_classes
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels", "label_names")
 _SPLITS = ("train", "test")
@@ -66,12 +66,12 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         # What numpy says of a file that is no archive advises to unpickle it.
         reason = error if zipfile.is_zipfile(path) else "it is damaged, or of another format"
-        raise DataError(
-            f"{path} cannot be read as an .npz file ({reason}); write it with numpy.savez, without arrays of objects"
-        ) from error
+        what = f"{path} cannot be read as an .npz file ({reason})"
+        raise UnreadableData(what, "Write it with numpy.savez, without arrays of objects") from error
     # numpy hands out the bytes of a member that is no array.
     if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise DataError(f"{odd[0]} in {path} is not an array, or its beginning is damaged; write it with numpy.savez")
+        what = f"{odd[0]} in {path} is not an array, or its beginning is damaged"
+        raise UnreadableData(what, "Write it with numpy.savez")
     return arrays
 
 

@@ -49,6 +49,12 @@ def source_name(base: str, split: str, shorter_side: int) -> str:
     return f"{base}/{split}{reduced}" if split else f"{base}{reduced}"
 
 
+def split_of(name: str) -> str:
+    """The split of images with a name of `source_name`, as `Data` has it."""
+    base, _, split = name.partition("@")[0].rpartition("/")
+    return "test" if base and split in TEST_NAMES else "train"
+
+
 def below(images: list[str], split: str) -> list[str]:
     """Those of a split, named from its folder on."""
     start = f"{split}/" if split else ""

@@ -11,13 +11,14 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from resmom.data.byfolder import split_of
 from resmom.data.decode import Look
 from resmom.data.files import FileSource, in_threads
 from resmom.data.labelwords import first_classes
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
 from resmom.data.peculiar import KINDS, Kind, has_few_levels, is_wide, left_out
-from resmom.data.source import Source, Subset, decoded
+from resmom.data.source import Source, Subset, UnreadableData, decoded
 
 MOST_NAMES = 10_000
 """Of one kind that are named: all, but where every image of a large data set is of it."""
@@ -45,9 +46,9 @@ class Checked:
     """What was found in a split. `damaged` are the names of what cannot be read, each with the reason;
     `images`, `per_class` and `unlabelled` count the others.
 
-    `sides`: shortest, median and longest shorter side of all whose header tells it, in pixels. `per_class`: fewest
-    and most images of a class that has any, None without labels. `unlabelled`: images without a label beside labelled
-    ones.
+    `sides`: shortest, median and longest shorter side of all whose header tells it, in pixels; None where none does.
+    `per_class`: fewest and most images of a class that has any, None without labels. `unlabelled`: images without a
+    label beside labelled ones.
     """
 
     split: str
@@ -55,7 +56,7 @@ class Checked:
     classes: int
     unlabelled: int
     per_class: tuple[int, int] | None
-    sides: tuple[int, int, int]
+    sides: tuple[int, int, int] | None
     damaged: list[tuple[str, str]]
     passed_over: str = ""
     """Pictures that lie beside the splits and are not used, in words; told with the first split."""
@@ -70,12 +71,18 @@ class Checked:
 
 
 def check(spec: str | Path, threads: int = 0) -> list[Checked]:
-    """Decode every image that a run would read, by so many threads (0: as many as pay), and compare all checksums of
-    the packs that they lie in.
+    """Read the headers of all images that a run would read, and decode them, by so many threads (0: as many as pay);
+    and compare all checksums of the packs that they lie in.
 
-    Raises DataError where the data cannot be opened.
+    Where none of the images of a split can be read, that is all that is found: the other split is not looked at. Raises
+    DataError where the data cannot be opened, UnreadableData where that is so because it is damaged.
     """
-    data = open_data(spec, ram_limit=0)
+    try:
+        data = open_data(spec, ram_limit=0, threads=threads)
+    except UnreadableData as error:
+        if not error.images:
+            raise
+        return [_nothing(error)]
     place = Path(taken_apart(str(spec))[0]).expanduser()
     splits = data.splits
     seen = {name: _decode_all(source, threads) for name, source in splits.items()}
@@ -90,6 +97,12 @@ def check(spec: str | Path, threads: int = 0) -> list[Checked]:
         listed = source.unreadable + damaged + bytes_of
         found.append(_checked(name, source, listed, seen[name], data.labels_from))
     return [replace(found[0], passed_over=data.passed_over, notes=data.notes), *found[1:]]
+
+
+def _nothing(error: UnreadableData) -> Checked:
+    """A split of which no image can be read, as `open_data` found it."""
+    notes = error.advice, "nothing else was looked at, neither another split nor classes"
+    return Checked(split_of(error.name), 0, 0, 0, None, None, error.images, notes=notes)
 
 
 def _checked(name: str, source: Source, damaged: list[tuple[str, str]], seen: _Seen, labels_from: str) -> Checked:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resmom.data.decode import Look
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import DataError, Images, Index, Source, digest
+from resmom.data.source import Images, Index, Source, UnreadableData, digest
 from resmom.data.store import Store
 
 RAM_LIMIT = 2 * 2**30
@@ -23,6 +23,8 @@ DECODED = 2**28
 256 and more images of ImageNet."""
 
 _CHUNK = 64
+_REASONS = 3
+"""Most reasons that are named of images of which none can be read, each with an example."""
 
 
 @final
@@ -44,10 +46,12 @@ class FileSource(Source):
         labels: Index | None = None,
         classes: tuple[str, ...] = (),
         ram_limit: int = RAM_LIMIT,
+        threads: int = 0,
     ) -> None:
-        """`labels`: one for each image; `ram_limit`: bytes of decoded pixels.
+        """`labels`: one for each image; `ram_limit`: bytes of decoded pixels; `threads`: those that read the headers,
+        and decode what is held in RAM (0: as many as pay).
 
-        Raises `DataError` if none of the images is readable.
+        Raises `UnreadableData` if none of the images is readable.
         """
         self.name, self.classes, self._store = name, classes, store
         self._broken: dict[str, str] = {}
@@ -57,6 +61,7 @@ class FileSource(Source):
         self._rows: Index = np.arange(len(store.names))
         """Numbers in the store of the images that are left."""
         self.labels = labels
+        self._threads = threads
         self.sizes = self._headers() if store.sizes is None else store.sizes
         self._fingerprint = ""
         total = self._bytes(ram_limit)
@@ -73,7 +78,7 @@ class FileSource(Source):
         next one that can (after the last comes the first). A run that takes weeks must not end for one bad file, the
         batch must stay full, and what stands in must depend on the files alone for a resumed run to see the same.
 
-        Raises `DataError` if no image can be decoded any more.
+        Raises `UnreadableData` if no image can be decoded any more.
         """
         self._checked(index)
         if self._pixels is None:
@@ -158,7 +163,7 @@ class FileSource(Source):
         def look(at: int) -> None:
             sizes[at] = self._store.header(at)
 
-        return sizes[self._keep(in_threads(look, len(self)))]
+        return sizes[self._keep(in_threads(look, len(self), self._threads))]
 
     def _hold(self, total: int) -> None:
         pixels = torch.empty(total, dtype=torch.uint8)
@@ -170,7 +175,7 @@ class FileSource(Source):
             image = self.decode(at).permute(1, 2, 0).numpy().reshape(-1)  # channels last, as decoded
             flat[starts[at] : starts[at] + image.size] = image
 
-        keep = self._keep(in_threads(fill, len(self)))
+        keep = self._keep(in_threads(fill, len(self), self._threads))
         lengths = ends - starts
         if len(keep) < len(starts):  # no holes where a file failed: images of one size are rows of one tensor
             at = 0
@@ -189,7 +194,7 @@ class FileSource(Source):
         keep[list(failed)] = False
         if not keep.any():
             images = len(self) + len(self._broken) - len(failed)  # with those that were dropped earlier
-            raise DataError(self._hopeless(f"none of the {images} images of {self.name} can be read"))
+            raise self._hopeless(f"none of the {images} images of {self.name} can be read")
         left = np.flatnonzero(keep)
         if failed:
             self._rows = self._rows[left]
@@ -216,7 +221,7 @@ class FileSource(Source):
                 with self._lock:
                     self._broken.setdefault(self.name_of(at), error.reason)
                     self._failed.add(at)
-        raise DataError(self._hopeless(f"none of {len(among)} images of {self.name} can be read any more"))
+        raise self._hopeless(f"none of {len(among)} images of {self.name} can be read any more")
 
     def _held(self, at: int) -> UInt8[Tensor, "3 h w"]:
         assert self._pixels is not None
@@ -224,9 +229,15 @@ class FileSource(Source):
         start = int(self._starts[at])
         return self._pixels[start : start + 3 * height * width].view(height, width, 3).permute(2, 0, 1)
 
-    def _hopeless(self, what: str) -> str:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in self.unreadable[:3])
-        return f"{what} ({shown}). Check that {self._store.where} is complete and that you may read it"
+    def _hopeless(self, what: str) -> UnreadableData:
+        broken = self.unreadable
+        examples: dict[str, str] = {}  # by reason: a thousand files may have one in common
+        for name, reason in broken:
+            examples.setdefault(reason, name)
+        shown = "; ".join(f"{name}: {reason}" for reason, name in list(examples.items())[:_REASONS])
+        where = self._store.place_words(broken[0][0])
+        advice = f"Check that these images are there and whole, and that you may read them{where}"
+        return UnreadableData(f"{what}, such as {shown}", advice, self.name, broken)
 
 
 def in_threads(task: Callable[[int], None], n: int, threads: int = 0) -> dict[int, str]:

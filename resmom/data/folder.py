@@ -28,7 +28,13 @@ OTHER_SUFFIXES = (
 where they are."""
 
 
-def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, found: list[str] | None = None) -> Data:
+def open_folder(
+    root: Path,
+    ram_limit: int = RAM_LIMIT,
+    shorter_side: int = 0,
+    found: list[str] | None = None,
+    threads: int = 0,
+) -> Data:
     """The images in a folder, nested at any depth, sorted by their relative path.
 
     `train/` is the training split if it has a `test/`, `val/` or `validation/` beside it (of several, the first in this
@@ -38,8 +44,8 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, f
 
     The first folders below a split are the classes, if there are at least two and no image lies outside of them; a test
     split has labels if training has and every image lies in such a folder. Hidden files and `__MACOSX` are passed over;
-    links are followed, except back into a folder that they lie in. `ram_limit` is as in `FileSource`, `shorter_side` as
-    in `decode`; `found` are the `files_below` the folder, where they are known.
+    links are followed, except back into a folder that they lie in. `ram_limit` and `threads` are as in `FileSource`,
+    `shorter_side` is as in `decode`; `found` are the `files_below` the folder, where they are known.
 
     Raises `DataError` if there is no image, none is readable, or a class of the test split is not one of training's.
     """
@@ -53,7 +59,7 @@ def open_folder(root: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, f
 
     def source_of(split: str, names: list[str], labels: Index | None) -> FileSource:
         store = Files(root / split, names, shorter_side)
-        return FileSource(_name(root, split, shorter_side), store, labels, classes, ram_limit)
+        return FileSource(_name(root, split, shorter_side), store, labels, classes, ram_limit, threads)
 
     source = source_of(train, names, labels_of(names, classes))
     if test is None:

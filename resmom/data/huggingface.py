@@ -15,7 +15,7 @@ from resmom.data.byfolder import TEST_NAMES, kind_of, left_out_words, preferred,
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, number_alike
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, Index, digest, require_known_classes
+from resmom.data.source import Data, DataError, Index, UnreadableData, digest, require_known_classes
 from resmom.data.store import Names, Numbers, Store
 from resmom.extras import importable, lacking
 
@@ -37,19 +37,20 @@ def is_saved(path: Path) -> bool:
     return any((path / name).is_file() for name in _SAVED)
 
 
-def open_saved(path: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+def open_saved(path: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, threads: int = 0) -> Data:
     """The Dataset that `save_to_disk` wrote to a folder; see `open_dataset`. Raises `DataError`."""
     module = _package(f"{path} was written by save_to_disk of Hugging Face's datasets; reading it")
     try:
         found = module.load_from_disk(str(path))
     except Exception as error:
-        raise DataError(
-            f"{path} cannot be read by the package datasets ({_first_line(error)}); save it again"
-        ) from error
-    return open_dataset(found, path.resolve().name, path, ram_limit, shorter_side)
+        what = f"{path} cannot be read by the package datasets ({_first_line(error)})"
+        raise UnreadableData(what, "Save it again") from error
+    return open_dataset(found, path.resolve().name, path, ram_limit, shorter_side, threads=threads)
 
 
-def open_parquet(root: Path, files: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+def open_parquet(
+    root: Path, files: list[str], ram_limit: int = RAM_LIMIT, shorter_side: int = 0, threads: int = 0
+) -> Data:
     """The images in parquet files, given by their paths below `root`; see `open_dataset`.
 
     Files whose path has the word test, val, valid or validation are the test split of the others, as of archives. The
@@ -65,23 +66,29 @@ def open_parquet(root: Path, files: list[str], ram_limit: int = RAM_LIMIT, short
     try:  # not by load_dataset, which counts its calls on a server
         found = {kind: module.Dataset.from_parquet(names, split=kind) for kind, names in parts.items()}
     except Exception as error:
-        raise DataError(
-            f"the parquet files in {root} cannot be read by the package datasets: {_first_line(error)}; copy them "
-            "again, and see that all of a split have the same columns"
-        ) from error
-    return open_dataset(found, files[0] if len(files) == 1 else root.resolve().name, root, ram_limit, shorter_side)
+        what = f"the parquet files in {root} cannot be read by the package datasets: {_first_line(error)}"
+        advice = "Copy them again, and see that all of a split have the same columns"
+        raise UnreadableData(what, advice) from error
+    name = files[0] if len(files) == 1 else root.resolve().name
+    return open_dataset(found, name, root, ram_limit, shorter_side, threads=threads)
 
 
 def open_dataset(
-    found: Any, name: str, where: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, whose: str = ""
+    found: Any,
+    name: str,
+    where: Path,
+    ram_limit: int = RAM_LIMIT,
+    shorter_side: int = 0,
+    whose: str = "",
+    threads: int = 0,
 ) -> Data:
     """A `datasets.Dataset`, or a `DatasetDict` of splits: train, and of test, val and validation the first with labels.
 
     The images are in the one column of the feature Image, of several in `image` or `img`; the labels in the one of the
     feature ClassLabel, of several in `label` or `fine_label`, or where there is none in one of `VALUES`. Labels of -1,
     and missing ones, are none; those of a test split are numbered as training's, by their names. `where` is the folder
-    that a user would look at, `whose` what messages call it, if not by its name. `ram_limit` is as in `FileSource`,
-    `shorter_side` as in `decode`.
+    that a user would look at, `whose` what messages call it, if not by its name. `ram_limit` and `threads` are
+    as in `FileSource`, `shorter_side` is as in `decode`.
 
     Raises `DataError` where there is no such column, or which one is meant cannot be told, and as `FileSource` does.
     """
@@ -102,7 +109,7 @@ def open_dataset(
     def source(split: str) -> FileSource:
         named = source_name(name, split if several else "", shorter_side)
         store = _rows(splits[split], named, where, shorter_side, whose)
-        return FileSource(named, store, *labels(split), ram_limit)
+        return FileSource(named, store, *labels(split), ram_limit, threads)
 
     # What is not chosen is not opened: that reads every header, and may hold all pixels.
     train, tests = source("train"), [split for split in TEST_NAMES if split in splits]
@@ -143,6 +150,9 @@ class Rows(Store):
                 return file.read(most)
         except OSError as error:
             raise UnreadableImage(f"{path} cannot be opened: {error.strerror}") from error
+
+    def place_words(self, name: str) -> str:
+        return "" if self.where == Path() else super().place_words(name)  # handed over in Python
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """How many rows there are, and the bytes of up to 64 of them, from the first to the last."""

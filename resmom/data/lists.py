@@ -10,14 +10,14 @@ from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
 from resmom.data.listpaths import asked, called_words, placed, require_once
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data, DataError, UnreadableData
 from resmom.data.store import Files
 
 SUFFIXES = (".txt", ".csv", ".tsv")
 _TRAINING = ("", "train", "training")
 
 
-def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> Data:
+def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0, threads: int = 0) -> Data:
     """The images that a file names, in its order.
 
     `.txt`: a path on each line, and behind a tab its class if it has one. `.csv`, `.tsv`, and a `.txt` that begins as
@@ -26,8 +26,8 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
     its words are train, test, val, valid and validation, nothing is train). Paths count from the folder of the file,
     and may begin with `/` or `~`; what they name is told by its content, whatever its suffix. Names alone may lie
     further below, see `placed`. An image without a class has no label, nor has one whose class is NA or the like, see
-    `missing_among`. Of several test splits the first of test, val, validation that has labels counts. `ram_limit` is as
-    in `FileSource`, `shorter_side` as in `decode`.
+    `missing_among`. Of several test splits the first of test, val, validation that has labels counts. `ram_limit` and
+    `threads` are as in `FileSource`, `shorter_side` is as in `decode`.
 
     Raises `DataError` for a file that is no such text, a table without paths, a path that is named twice, a name that
     may be one of several files, words that are no split, a class that may be none, a test class that training has not,
@@ -50,11 +50,11 @@ def open_list(file: Path, ram_limit: int = RAM_LIMIT, shorter_side: int = 0) -> 
         labels = labels_among([line.label for line in own], classes, f"images of {file} in its split {split}")
         store = Files(file.parent, [line.path for line in own], shorter_side)
         try:
-            return FileSource(name, store, labels, classes, ram_limit)
-        except DataError as error:
+            return FileSource(name, store, labels, classes, ram_limit, threads)
+        except UnreadableData as error:
             if not (hint := _misread(file, own, there.called)):
                 raise
-            raise DataError(f"{error}. {hint}") from error
+            raise error.advised(hint) from error
 
     others = [split for split in TEST_NAMES if split in parts]
     test = preferred({split: any(line.label for line in parts[split]) for split in others})
@@ -102,7 +102,9 @@ def _misread(file: Path, lines: list[Line], called: Mapping[str, str]) -> str:
     def is_file(name: str) -> bool:
         return asked((file.parent / name).is_file)
 
-    if is_file(path.strip()) and path != path.strip():
+    if is_file(path):  # it leads there, and what is wrong is inside
+        return ""
+    if is_file(path.strip()):
         return "Its paths have spaces before or behind them; take these away"
     if is_file(path.strip().strip("\"'")):
         return "Its paths stand in quotes; take these away, or make it a .csv file with a first line that says path"
@@ -114,7 +116,7 @@ def _misread(file: Path, lines: list[Line], called: Mapping[str, str]) -> str:
         )
     if "\\" in path and is_file(path.strip().replace("\\", "/")):
         return "Its paths have \\ between folders; write / there"
-    if not asked((file.parent / path).exists):
+    if not Path(path).is_absolute() and not asked((file.parent / path).exists):
         return (
             f"Paths count from the folder of the list, {file.parent}, and names alone may lie in folders below it; "
             "move the list there, or write paths that begin with /"

@@ -23,7 +23,7 @@ _MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value
 """What may stand behind the images, as often as one likes: another split, smaller photos."""
 
 
-def open_data(spec: str | Path | Data, ram_limit: int = RAM_LIMIT, download: bool = True) -> Data:
+def open_data(spec: str | Path | Data, ram_limit: int = RAM_LIMIT, download: bool = True, threads: int = 0) -> Data:
     """What `spec` stands for: a folder of images, a pack of one, tar archives (one, a folder of them, or a row such as
     `train-{000..127}.tar`), a list of images (`.txt`, `.csv`, `.tsv`), Hugging Face's parquet files or a Dataset that
     it saved, an `.npz` file, or `cifar10`, `cifar100`, `stl10`. Images that are open already
@@ -34,7 +34,7 @@ def open_data(spec: str | Path | Data, ram_limit: int = RAM_LIMIT, download: boo
     is tested on and not trained on, and the test split is left alone. With `@shorter-side=448`, JPEGs in
     files are decoded at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps 448 pixels, see `decode`.
     `ram_limit`: decoded bytes up to which a split of files is held in RAM. `download`: whether a public data set that
-    is not there is fetched.
+    is not there is fetched. `threads`: those that read what there is of files, see `FileSource`; 0: as many as pay.
 
     Raises `DataError` if there is no such thing or it cannot be used; see `open_folder`, `open_pack`, `open_archives`,
     `open_list`, `open_parquet`, `open_saved`, `open_arrays`, `open_named`, `held_out`.
@@ -53,13 +53,13 @@ def open_data(spec: str | Path | Data, ram_limit: int = RAM_LIMIT, download: boo
     sides = [_side(value) for name, value in modifiers if name == "shorter-side"]
     if len(sides) > 1:
         raise DataError(f"{spec} has @shorter-side {len(sides)} times; give it once")
-    data = _opened(place if isinstance(spec, str) else Path(place), ram_limit, sum(sides), download)
+    data = _opened(place if isinstance(spec, str) else Path(place), ram_limit, sum(sides), download, threads)
     for fraction in fractions:
         data = held_out(data, fraction)
     return replace(data, spec=again)
 
 
-def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool) -> Data:
+def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool, threads: int) -> Data:
     if isinstance(place, str):
         name, colon, root = place.partition(":")
         if name in NAMES:
@@ -69,26 +69,26 @@ def _opened(place: str | Path, ram_limit: int, shorter_side: int, download: bool
     path = Path(place).expanduser()
     if path.is_dir() and is_pack(path):
         _require_whole(str(place), shorter_side, packed=True)
-        return open_pack(path, ram_limit)
+        return open_pack(path, ram_limit, threads)
     if path.is_dir() and is_saved(path):
-        return open_saved(path, ram_limit, shorter_side)
+        return open_saved(path, ram_limit, shorter_side, threads)
     if path.is_dir():
         found = files_below(path)
         archives = archives_among(found)
         if not images_among(found):
             if archives:
-                return open_archives(path, archives, ram_limit, shorter_side)
+                return open_archives(path, archives, ram_limit, shorter_side, threads)
             if tables := [name for name in found if suffix_of(name) == PARQUET]:
-                return open_parquet(path, tables, ram_limit, shorter_side)
-        data = open_folder(path, ram_limit, shorter_side, found)
+                return open_parquet(path, tables, ram_limit, shorter_side, threads)
+        data = open_folder(path, ram_limit, shorter_side, found, threads)
         beside = f"{len(archives)} tar archives (they are read where no image file lies beside them)"
         return replace(data, not_read="; ".join(filter(None, (data.not_read, beside if archives else ""))))
     if archives := archives_named(path):
-        return open_archives(path.parent, archives, ram_limit, shorter_side)
+        return open_archives(path.parent, archives, ram_limit, shorter_side, threads)
     if path.is_file() and path.suffix.lower() == PARQUET:
-        return open_parquet(path.parent, [path.name], ram_limit, shorter_side)
+        return open_parquet(path.parent, [path.name], ram_limit, shorter_side, threads)
     if path.is_file() and path.suffix.lower() in LISTS:
-        return open_list(path, ram_limit, shorter_side)
+        return open_list(path, ram_limit, shorter_side, threads)
     if path.is_file() and path.suffix.lower() == ".npz":
         _require_whole(str(place), shorter_side)
         return open_arrays(path)

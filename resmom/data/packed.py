@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data, DataError, UnreadableData
 from resmom.data.store import Names, Numbers, Store
 
 SIDE_FILES = ("index", "names", "ends")
@@ -61,14 +61,14 @@ def about(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / MARK).read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path / MARK} cannot be read ({error}); pack the images again") from error
+        raise UnreadableData(f"{path / MARK} cannot be read ({error})", "Pack the images again") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError(f"{path} is not a pack of format {FORMAT}, the one this version reads; pack the images again")
     splits = found.get("splits")
     if not isinstance(splits, dict) or "train" not in splits or not all(map(_is_whole, splits.values())):
-        raise DataError(
-            f"{path / MARK} is damaged: it must have a split train, and of each split {', '.join(_PARTS)}; restore it, "
-            "or pack the images again"
+        raise UnreadableData(
+            f"{path / MARK} is damaged: it must have a split train, and of each split {', '.join(_PARTS)}",
+            "Restore it, or pack the images again",
         )
     return found
 
@@ -82,17 +82,17 @@ def _is_whole(split: object) -> bool:
     )
 
 
-def open_pack(path: Path, ram_limit: int = RAM_LIMIT) -> Data:
+def open_pack(path: Path, ram_limit: int = RAM_LIMIT, threads: int = 0) -> Data:
     """The splits of a pack. Raises DataError if a part of it is missing or of another length than it should be."""
     found = about(path)
-    splits = {name: _source(path, name, split, found, ram_limit) for name, split in found["splits"].items()}
+    splits = {name: _source(path, name, split, ram_limit, threads) for name, split in found["splits"].items()}
     return Data(splits["train"], splits.get("test"), f"packed: {found.get('origin', path.name)}")
 
 
-def _source(path: Path, name: str, split: dict[str, Any], found: dict[str, Any], ram_limit: int) -> FileSource:
+def _source(path: Path, name: str, split: dict[str, Any], ram_limit: int, threads: int) -> FileSource:
     store = Packed(path, name, split)
     labels = store.index["label"] if split["labelled"] else None
-    return FileSource(split["name"], store, labels, tuple(split["classes"]), ram_limit)
+    return FileSource(split["name"], store, labels, tuple(split["classes"]), ram_limit, threads)
 
 
 @final
@@ -139,9 +139,10 @@ class Packed(Store):
         possible = ((sizes > 0) & (sizes <= _LONGEST)).all(axis=1)
         if not possible.all():
             at = int(possible.argmin())
-            raise DataError(
+            raise UnreadableData(
                 f"{self.where / f'{self._name}.index'} is damaged: image {at} is said to have {sizes[at, 0]} x "
-                f"{sizes[at, 1]} pixels; copy it once more, or pack the images again"
+                f"{sizes[at, 1]} pixels",
+                "Copy it once more, or pack the images again",
             )
 
     def _shard(self, number: int) -> NDArray[np.uint8]:
@@ -169,8 +170,9 @@ def require_length(path: Path, length: int) -> None:
     try:
         found = path.stat().st_size
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); restore it, or pack the images again") from error
+        what = f"{path} cannot be read ({error.strerror})"
+        raise UnreadableData(what, "Restore it, or pack the images again") from error
     if found != length:
-        raise DataError(
-            f"{path} has {found} bytes where pack.json says {length}; copy it once more, or pack the images again"
+        raise UnreadableData(
+            f"{path} has {found} bytes where pack.json says {length}", "Copy it once more, or pack the images again"
         )

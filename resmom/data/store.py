@@ -85,6 +85,11 @@ class Store(ABC):
         """The decoded image, see `decode`, also for `look`. Raises `UnreadableImage`."""
         return decode(BytesIO(self.content(at)), self.shorter_side, look)
 
+    def place_words(self, name: str) -> str:
+        """Where images are looked for, of which one is called `name`, as the end of a sentence; empty where that name
+        says it."""
+        return f"; they are looked for in {self.where.absolute()}"
+
     @abstractmethod
     def fingerprint(self, rows: Numbers) -> bytes:
         """What tells some of the images from others, sizes and labels apart. Cheap."""
@@ -112,6 +117,9 @@ class Files(Store):
 
     def pixels(self, at: int, look: Look | None = None) -> UInt8[Tensor, "3 h w"]:
         return decode(self._path(at), self.shorter_side, look)
+
+    def place_words(self, name: str) -> str:
+        return "" if Path(name).is_absolute() else super().place_words(name)
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The names; files changed under the same name are not seen."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from resmom.data.folder import SUFFIXES, suffix_of
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import DataError
+from resmom.data.source import UnreadableData
 from resmom.data.store import Names, Numbers, Store
 
 _LONGEST_CLASS = 1024
@@ -69,7 +69,7 @@ def _of_samples(images: list[Image], classes: dict[str, str], samples: set[str])
 def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """The files of an archive that are not hidden, further names of these, and of those with a class what they hold.
 
-    Raises `DataError`.
+    Raises `UnreadableData`.
     """
     end = 0
     try:
@@ -86,23 +86,24 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
                     content = b"" if file is None else file.read()
                 yield member, content
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(_damaged(path, str(error))) from error
+        raise _damaged(path, str(error)) from error
     # A header that is none ends the archive for tarfile, without a word.
     with path.open("rb") as file:
         file.seek(end)
         while block := file.read(2**20):
             if block.strip(b"\0"):
-                raise DataError(_damaged(path, f"something lies behind its end, at byte {end} or later"))
+                raise _damaged(path, f"something lies behind its end, at byte {end} or later")
 
 
 def _hidden(name: str) -> bool:
     return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in name.split("/"))
 
 
-def _damaged(path: Path, reason: str) -> str:
-    return (
+def _damaged(path: Path, reason: str) -> UnreadableData:
+    return UnreadableData(
         f"{path} cannot be read as a tar archive ({reason}): it is compressed, damaged, cut short, or several in one "
-        "file; unpack a compressed one (gunzip), copy a damaged one again, or take it away"
+        "file",
+        "Unpack a compressed one (gunzip), copy a damaged one again, or take it away",
     )
 
 
@@ -138,6 +139,11 @@ class Archives(Store):
         if len(content) < length:
             raise UnreadableImage("its archive has become shorter")
         return content
+
+    def place_words(self, name: str) -> str:
+        if len(self._archives) > 1:  # names begin with that of their archive
+            return super().place_words(name)
+        return f"; they are looked for in {self.where.absolute() / self._archives[0]}"
 
     def fingerprint(self, rows: Numbers) -> bytes:
         """The names, and how long the images are."""

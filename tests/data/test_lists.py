@@ -10,7 +10,7 @@ from resmom.data.decode import decode
 from resmom.data.listpaths import asked
 from resmom.data.open import open_data
 from resmom.data.packing import pack
-from resmom.data.source import DataError
+from resmom.data.source import DataError, UnreadableData
 from tests.data.test_folder import LIMITS, draw, every, labels
 
 
@@ -141,6 +141,18 @@ def test_a_wave_that_is_no_users_home(photos: Path) -> None:
 def test_lists_as_other_tools_write_them_are_known(photos: Path, line: str, words: str) -> None:
     (photos / "list.txt").write_text(f"{line}\n")
     with pytest.raises(DataError, match=f"none of the 1 images .*{words}"):
+        open_data(photos / "list.txt")
+
+
+def test_of_a_list_that_leads_to_files_its_form_is_not_blamed(photos: Path) -> None:
+    for name in ("x.png", "y.png"):
+        (photos / name).write_text("no image")
+    (photos / "list.txt").write_text("x.png\ny.png\n")
+    with pytest.raises(UnreadableData, match=rf"such as x.png: not an image.*looked for in {photos}; ") as told:
+        open_data(photos / "list.txt")
+    assert "quotes" not in str(told.value) and [name for name, _ in told.value.images] == ["x.png", "y.png"]
+    (photos / "list.txt").write_text("/nowhere/at/all.png\n")
+    with pytest.raises(UnreadableData, match=r"No such file or directory\. .* that you may read them$"):
         open_data(photos / "list.txt")
 
 
