@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
 from resmom.methodconfig import METHODS
+from resmom.methodnames import METHOD_NAMES
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
@@ -21,7 +22,6 @@ from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts
 from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import momentum_of
-from resmom.recipes.words import METHOD_NAMES
 from resmom.runs.growth import policies
 from resmom.train.optim import AdamW
 from resmom.views.policy import IMAGENET
@@ -174,9 +174,9 @@ OTHERS: dict[str, Change] = {
 }
 """Of what is derived for MoCo-v3 alone, what is tried on the other methods with a teacher."""
 AS_DERIVED: dict[str, Setting] = {
-    f"{METHOD_NAMES[METHODS[name]]}, as derived": as_derived(name) for name in METHODS
+    f"{METHOD_NAMES[METHODS[name].__name__]}, as derived": as_derived(name) for name in METHODS
 } | {
-    f"{METHOD_NAMES[METHODS[name]]}, as derived, {what}": further(as_derived(name), change)
+    f"{METHOD_NAMES[METHODS[name].__name__]}, as derived, {what}": further(as_derived(name), change)
     for name in METHODS
     if name != "mocov3" and METHODS[name].traits.teacher
     for what, change in OTHERS.items()

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from io import TextIOWrapper
 
 from resmom import torchrun
+from resmom.called import called_by
 from resmom.errors import UserError
 from resmom.version import VERSION
 
@@ -82,7 +83,8 @@ def main() -> None:
     # times slower and more as soon as another program wants a core (docs/log.md); sleeping costs a tenth or so alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(_run(verb, arguments[1:]))
+        with called_by("options"):
+            sys.exit(_run(verb, arguments[1:]))
     except UserError as error:
         print(f"resmom {verb}{_who()}: {error}", file=sys.stderr)
         sys.exit(2)

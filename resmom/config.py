@@ -10,6 +10,7 @@ import cattrs
 import tyro
 from cattrs.strategies import configure_tagged_union
 
+from resmom.called import called, called_by
 from resmom.errors import UserError
 from resmom.evaluate.online import Online
 from resmom.evaluate.settings import Knn
@@ -48,9 +49,12 @@ class Log:
 
     def __post_init__(self) -> None:
         if min(self.line_steps, self.save_epochs, self.keep_epochs, self.knn_epochs) < 0:
-            raise ConfigError("log.line_steps, .save_epochs, .keep_epochs and .knn_epochs must be 0 (never) or more")
+            *names, last = (
+                called(f"log.{name}") for name in ("line_steps", "save_epochs", "keep_epochs", "knn_epochs")
+            )
+            raise ConfigError(f"{', '.join(names)} and {last} must be 0 (never) or more")
         if self.knn_images < 1:
-            raise ConfigError(f"log.knn_images must be at least 1; got {self.knn_images}")
+            raise ConfigError(f"{called('log.knn_images')} must be at least 1; got {self.knn_images}")
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ def from_json(plain: Any) -> Run:
     if not isinstance(plain, dict):
         raise ConfigError(f"the configuration cannot be used: expected an object with a run's fields, got {plain!r}")
     try:
-        return _converter().structure(plain, Run)
+        with called_by("fields"):  # as they stand there, whoever reads it
+            return _converter().structure(plain, Run)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
         problems = cattrs.transform_error(error, path="run", format_exception=_plain_words)
         raise ConfigError("the configuration cannot be used: " + "; ".join(problems)) from error
@@ -125,7 +130,8 @@ def from_json(plain: Any) -> Run:
 def backbone_from_json(plain: dict[str, Any]) -> BackboneConfig:
     """The backbone that a run's JSON describes. Raises ConfigError where it describes none."""
     try:
-        backbone: BackboneConfig = _converter().structure(plain, BackboneConfig)  # type: ignore[arg-type]
+        with called_by("fields"):
+            backbone: BackboneConfig = _converter().structure(plain, BackboneConfig)  # type: ignore[arg-type]
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
         problems = cattrs.transform_error(error, path="backbone", format_exception=_plain_words)
         raise ConfigError("the backbone cannot be used: " + "; ".join(problems)) from error
@@ -146,7 +152,8 @@ def part_to_json(part: Any) -> dict[str, Any]:
 def part_from_json(plain: Any, kind: type[T]) -> T:
     """The settings that `part_to_json` wrote. Raises ConfigError naming every wrong or unknown field."""
     try:
-        return _converter().structure(plain, kind)
+        with called_by("fields"):
+            return _converter().structure(plain, kind)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, ValueError, KeyError) as error:
         problems = cattrs.transform_error(error, path="settings", format_exception=_plain_words)
         raise ConfigError("the settings cannot be used: " + "; ".join(problems)) from error

@@ -1,13 +1,20 @@
 """Which runs can train: what numbers may be, and which parts go together, each refusal with what to set instead."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from resmom import dist
+from resmom.called import called
 from resmom.config import ConfigError, Run
+from resmom.losses.residual import Residual
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
+from resmom.methodnames import method_name
+from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
+from resmom.methods.ibot import Ibot
+from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, MoCoViT, SmallResNet, Timm, cut_of, patch_of, whole_sides
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd
 from resmom.views.policy import SMALLEST, resized
@@ -21,23 +28,23 @@ def check(run: Run) -> None:
     """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError."""
     for path, value in _numbers(run):
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{path} is {value}; it must be a finite number")
+            raise ConfigError(f"{called(path)} is {value}; it must be a finite number")
         most = MOST[float if isinstance(value, float) else int]  # numpy's are of kinds of their own
         if not -most <= value <= most and path != "train.seed":  # which has its own range
-            raise ConfigError(f"{path} is beyond any use: its size must be at most {most:.10g}")
+            raise ConfigError(f"{called(path)} is beyond any use: its size must be at most {most:.10g}")
     if run.optim.lr <= 0:
-        raise ConfigError(f"optim.lr is {run.optim.lr}; it must be above 0")
+        raise ConfigError(f"{called('optim.lr')} is {run.optim.lr}; it must be above 0")
     _check_averages(run.optim)
     _check_method(run)
     if run.method.traits.patches and cut_of(run.backbone) is None:
         raise ConfigError(
-            f"{type(run.method).__name__} hides patches of the views, so it needs a Vision Transformer, and the "
+            f"{method_name(run.method)} hides patches of the views, so it needs a Vision Transformer, and the "
             f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base, "
             "-large), vit-small or a Vision Transformer of timm's, such as timm:vit_small_patch16_224"
         )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
-            raise ConfigError(f"backbone.widths is {widths}; give at least one width, each at least 1")
+            raise ConfigError(f"{called('backbone.widths')} is {widths}; give at least one width, each at least 1")
         case MoCoViT(image=image, patch=patch) | DinoViT(image=image, patch=patch):
             _check_patches(run, image, patch)
         case Timm(name=name) if patch_of(run.backbone) > 1:
@@ -52,11 +59,13 @@ def _check_averages(optim: OptimConfig) -> None:
     match optim:
         case Sgd(momentum=momentum) | Lars(momentum=momentum):
             if not 0 <= momentum < 1:
-                raise ConfigError(f"optim.momentum is {momentum}; it must be at least 0 and below 1, and 0.9 is usual")
+                raise ConfigError(
+                    f"{called('optim.momentum')} is {momentum}; it must be at least 0 and below 1, and 0.9 is usual"
+                )
         case AdamW(betas=betas) | Adam(betas=betas):
             if not all(0 <= beta < 1 for beta in betas):
                 raise ConfigError(
-                    f"optim.betas are {betas}; they must be at least 0 and below 1, and 0.9 0.999 is usual"
+                    f"{called('optim.betas')} are {betas}; they must be at least 0 and below 1, and 0.9 0.999 is usual"
                 )
 
 
@@ -67,33 +76,33 @@ def _check_sizes(run: Run) -> None:
         small = resized(run.policy, share, patch).views[0].size
         if small < min(SMALLEST, side):
             raise ConfigError(
-                f"train.sizes has {share:g}, of views of {side} pixels that is {small}; it must be at least {SMALLEST} "
-                f"pixels: set it to {SMALLEST / side:.2g} or more"
+                f"{called('train.sizes')} has {share:g}, of views of {side} pixels that is {small}; it must be at "
+                f"least {SMALLEST} pixels: set it to {SMALLEST / side:.2g} or more"
             )
         if run.method.traits.patches and small < 2 * patch:
             raise ConfigError(
-                f"train.sizes has {share:g}, of views of {side} pixels that is a single patch of {patch}, and "
-                f"{type(run.method).__name__} hides some patches and shows others: set it to {2 * patch / side:.2g} or "
-                "more"
+                f"{called('train.sizes')} has {share:g}, of views of {side} pixels that is a single patch of {patch}, "
+                f"and {method_name(run.method)} hides some patches and shows others: set it to "
+                f"{2 * patch / side:.2g} or more"
             )
 
 
 def _check_patches(run: Run, image: int, patch: int) -> None:
     """Refuse views that a transformer does not take: the first have its size, local ones a whole number of patches."""
     if patch < 1:
-        raise ConfigError(f"backbone.patch is {patch}; it must be at least 1 pixel, and 16 is usual")
+        raise ConfigError(f"{called('backbone.patch')} is {patch}; it must be at least 1 pixel, and 16 is usual")
     if image < patch or image % patch:
         raise ConfigError(
-            f"backbone.image {image} is not a multiple of backbone.patch {patch}; set --image-size to "
-            f"{whole_sides(image, patch)}, or another backbone.patch"
+            f"{called('backbone.image')} {image} is not a multiple of {called('backbone.patch')} {patch}; set "
+            f"--image-size to {whole_sides(image, patch)}, or another {called('backbone.patch')}"
         )
     for number, view in enumerate(run.policy.views):
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
-                f"backbone.image is {image}, but view {number} has side {view.size}; "
-                "set both with --image-size, or --backbone.image and --policy.views.N.size so that they agree"
+                f"{called('backbone.image')} is {image}, but view {number} has side {view.size}; set both with "
+                f"--image-size, or {called('backbone.image')} and {called('View.size')} so that they agree"
             )
-    _check_whole(run, patch, f"backbone.patch {patch}")
+    _check_whole(run, patch, f"{called('backbone.patch')} {patch}")
 
 
 def _check_whole(run: Run, patch: int, named: str) -> None:
@@ -101,7 +110,7 @@ def _check_whole(run: Run, patch: int, named: str) -> None:
     for number, view in enumerate(run.policy.views):
         if view.size % patch:
             whole = number < run.method.traits.views
-            remedy = "--image-size" if whole else f"--policy.views.{number}.size"
+            remedy = "--image-size" if whole else called(f"policy.views.{number}.size")
             alike = "" if whole or number == len(run.policy.views) - 1 else ", and the views after it alike"
             raise ConfigError(
                 f"view {number} has side {view.size}, which is not a multiple of {named}; set {remedy} to "
@@ -111,7 +120,7 @@ def _check_whole(run: Run, patch: int, named: str) -> None:
 
 def _check_method(run: Run) -> None:
     """Refuse views, parts of batches and queues that a method does not take, and a term that it cannot have."""
-    name, traits, views = type(run.method).__name__, run.method.traits, len(run.policy.views)
+    name, traits, views = method_name(run.method), run.method.traits, len(run.policy.views)
     if views < traits.views or (views > traits.views and not traits.more):
         few = f"at least {traits.views}" if traits.more else f"{traits.views}"
         raise ConfigError(f"{name} takes {few} views, policy.views has {views}")
@@ -119,18 +128,18 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            f"set it for all with --image-size, or --policy.views.0.size to .{views - 1}.size alike"
+            f"set it for all with --image-size, or {called('policy.views.0.size')} to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
             f"the loss of {name} is one of the whole batch, whose images it sets against each other as the student "
-            "sees them now, so it cannot be computed in parts: set train.micro_batch to 0, and lower train.batch if "
-            "the memory is too small"
+            f"sees them now, so it cannot be computed in parts: set {called('train.micro_batch')} to 0, and lower "
+            f"{called('train.batch')} if the memory is too small"
         )
     if 0 < queue_of(run.method) < run.train.batch:
         raise ConfigError(
-            f"method.queue is {queue_of(run.method)}, train.batch {run.train.batch}: it must hold a batch at least; "
-            "raise method.queue or lower train.batch"
+            f"{called('method.queue')} is {queue_of(run.method)}, {called('train.batch')} {run.train.batch}: it must "
+            f"hold a batch at least; raise {called('method.queue')} or lower {called('train.batch')}"
         )
     if groups_of(run.method):
         _check_groups(run, groups_of(run.method))
@@ -151,50 +160,113 @@ def _check_method(run: Run) -> None:
 def _check_groups(run: Run, images: int) -> None:
     """Refuse groups of BatchNorm that the batch, its part on each device or a micro-batch is not made of."""
     batch, devices, micro = run.train.batch, dist.announced(), run.train.micro_batch
-    off = "; or set method.shuffle_bn to 0, for BatchNorm over the whole batch"
+    off = f"; or set {called('method.shuffle_bn')} to 0, for BatchNorm over the whole batch"
     if images < 2:
-        raise ConfigError(f"method.shuffle_bn is {images}; it must be 0 (off) or the images of a group, at least 2")
+        raise ConfigError(
+            f"{called('method.shuffle_bn')} is {images}; it must be 0 (off) or the images of a group, at least 2"
+        )
     if batch < 2 * images or batch // devices % images:
         share = f", {batch // devices} on each of {devices} devices" if devices > 1 else ""
         raise ConfigError(
-            f"method.shuffle_bn is {images}, train.batch {batch}{share}: BatchNorm needs whole groups of {images} "
-            "images, and two of them at least, to shuffle keys among them; set method.shuffle_bn to a part that "
-            f"goes into the batch, or train.batch to a multiple of {max(2, devices) * images}" + off
+            f"{called('method.shuffle_bn')} is {images}, {called('train.batch')} {batch}{share}: BatchNorm needs whole "
+            f"groups of {images} images, and two of them at least, to shuffle keys among them; set "
+            f"{called('method.shuffle_bn')} to a part that goes into the batch, or {called('train.batch')} to a "
+            f"multiple of {max(2, devices) * images}" + off
         )
     if micro % images:
         raise ConfigError(
-            f"method.shuffle_bn is {images}, train.micro_batch {micro}: a part of the batch must be whole groups of "
-            f"{images} images; set train.micro_batch to a multiple of {images}" + off
+            f"{called('method.shuffle_bn')} is {images}, {called('train.micro_batch')} {micro}: a part of the batch "
+            f"must be whole groups of {images} images; set {called('train.micro_batch')} to a multiple of {images}"
+            + off
         )
+
+
+def check_term(run: Run, given: Collection[str] = ()) -> None:
+    """Refuse what the residual term can never be with the method, also while its weight is 0: else it would be found
+    only when somebody turns the weight on.
+
+    A default says nothing, and may have no place in a method: refused is what has another value, or was `given`, by
+    names such as `residual.site`. Raises ConfigError.
+    """
+    stated = [
+        name
+        for name, default in (("site", Residual.site), ("pairs", Residual.pairs), ("pairing", Residual.pairing))
+        if f"residual.{name}" in given or (run.method.traits.teacher and getattr(run.residual, name) != default)
+    ]
+    if stated and not run.method.traits.teacher:
+        raise ConfigError(_no_teacher(run, f"leave {called(f'residual.{stated[0]}')} out"))
+    if "site" in stated:
+        _check_site(run)
+    if "pairs" in stated:
+        _check_pairs(run)
+    if "pairing" in stated:
+        _check_pairing(run)
 
 
 def _check_residual(run: Run) -> None:
     """Refuse a residual term where student and teacher never meet on what it compares."""
-    name, sites, kinds = type(run.method).__name__, sites_of(run.method), ("all", *pair_kinds(run.method))
     if not run.method.traits.teacher:
-        raise ConfigError(
-            f"{name} has no teacher, so there is no gap to close: set residual.weight to 0, or choose a method "
-            "with a teacher"
-        )
-    if run.residual.site not in sites:
-        raise ConfigError(
-            f"{name} as it is set has no site {run.residual.site}; residual.site is one of {', '.join(sites)} for it"
-        )
-    if run.residual.pairs not in kinds:
-        raise ConfigError(
-            f"{name} as it is set hands out no same-view pairs '{run.residual.pairs}'; residual.pairs is one of "
-            f"{', '.join(kinds)} for it"
-        )
-    if one_sided(run.method) is None:
-        return
+        raise ConfigError(_no_teacher(run, f"set {called('residual.weight')} to 0"))
+    _check_site(run)
+    _check_pairs(run)
     if run.method != with_pairs(run.method):
         raise ConfigError(
-            f"in {name} the teacher does not see the student's view, so the residual term has nothing to compare: set "
-            "method.same_view (one more teacher forward a step), or residual.weight to 0"
+            f"in {method_name(run.method)} the teacher does not see the student's view, so the residual term has "
+            f"nothing to compare: set {called('method.same_view')} (one more teacher forward a step), or "
+            f"{called('residual.weight')} to 0"
         )
-    if run.residual.pairing == "cross":
+    _check_pairing(run)
+
+
+def _no_teacher(run: Run, remedy: str) -> str:
+    return (
+        f"{method_name(run.method)} has no teacher, so there is no gap to close: {remedy}, or choose a method with a "
+        "teacher"
+    )
+
+
+def _check_site(run: Run) -> None:
+    site, sites = run.residual.site, sites_of(run.method)
+    if site in sites:
+        return
+    told = (
+        f"{method_name(run.method)} as it is set has no site {site}; {called('residual.site')} is one of "
+        f"{', '.join(sites)} for it"
+    )
+    match run.method, site:
+        case MoCoV3(predictor_layers=0), "p":
+            told += f"; p needs a predictor, {called('method.predictor_layers')} of 1 or more"
+        case Dinov2(patch_pairs=True), "logits":
+            told += (
+                f"; for logits leave {called('method.patch_pairs')} out: of a pair of patches only those that are "
+                "hidden meet the prototypes"
+            )
+        case _:
+            pass
+    raise ConfigError(told)
+
+
+def _check_pairs(run: Run) -> None:
+    pairs, kinds = run.residual.pairs, ("all", *pair_kinds(run.method))
+    if pairs in kinds:
+        return
+    told = (
+        f"{method_name(run.method)} as it is set hands out no same-view pairs '{pairs}'; {called('residual.pairs')} is "
+        f"one of {', '.join(kinds)} for it"
+    )
+    match run.method, pairs:
+        case (Dino() | Ibot() | Dinov2(), "local") | (Ibot() | Dinov2(), "patch"):
+            told += f"; '{pairs}' needs {called(f'method.{pairs}_pairs')}"
+        case _:
+            pass
+    raise ConfigError(told)
+
+
+def _check_pairing(run: Run) -> None:
+    if run.residual.pairing == "cross" and one_sided(run.method) is not None:
         raise ConfigError(
-            f"residual.pairing 'cross' needs the student on both views, but in {name} it sees one; leave it at 'same'"
+            f"{called('residual.pairing')} 'cross' needs the student on both views, but in {method_name(run.method)} "
+            "it sees one; leave it at 'same'"
         )
 
 

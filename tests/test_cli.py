@@ -518,7 +518,7 @@ def test_views_of_two_sizes_are_a_mistake(call: Call, tmp_path: Path) -> None:
         "--policy.views.0.size", "64",
     )  # fmt: skip
     assert status == 2 and err.count("\n") == 1
-    assert "sides of 64 and 32 pixels, and MoCoV3 compares views of one size; set it for all with" in err
+    assert "sides of 64 and 32 pixels, and MoCo-v3 compares views of one size; set it for all with" in err
     assert "--image-size" in err
 
 

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resmom.called import called_by
 from resmom.config import ConfigError, Run, field_names, from_json, to_json
-from resmom.configcheck import check
+from resmom.configcheck import check, check_term
 from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.methods.dino import Dino
+from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov3 import MoCoV3
+from resmom.methods.ressl import ReSSL
+from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
-from resmom.recipes import recipe, with_residual
+from resmom.recipes import names, recipe, with_residual
 from resmom.train.optim import Adam, AdamW, Lars, Sgd
 from resmom.types import Traits
 
@@ -171,7 +175,7 @@ def test_a_good_run_passes() -> None:
 @pytest.mark.parametrize("views", [1, 3])
 def test_check_wants_two_views(views: int) -> None:
     run = Run()
-    with pytest.raises(UserError, match=f"MoCoV3 takes 2 views, policy.views has {views}"):
+    with pytest.raises(UserError, match=f"MoCo-v3 takes 2 views, policy.views has {views}"):
         check(replace(run, policy=replace(run.policy, views=run.policy.views[:1] * views)))
 
 
@@ -246,9 +250,9 @@ def multicrop(run: Run, *sides: int) -> Run:
 @pytest.mark.parametrize(
     ("sides", "words"),
     [
-        ((224,), "Dino takes at least 2 views, policy.views has 1"),
-        ((224, 192), r"the global views of Dino .* have the sides 192, 224"),
-        ((224, 224, 96, 64), r"the local views of Dino .* have the sides 64, 96"),
+        ((224,), "DINO takes at least 2 views, policy.views has 1"),
+        ((224, 192), r"the global views of DINO .* have the sides 192, 224"),
+        ((224, 224, 96, 64), r"the local views of DINO .* have the sides 64, 96"),
         ((192, 192, 96), "backbone.image is 224, but view 0 has side 192"),
         ((224, 224, 90), "view 2 has side 90, which is not a multiple of backbone.patch 16"),
     ],
@@ -268,13 +272,13 @@ def test_check_refuses_to_hide_patches_of_what_has_none() -> None:
     check(replace(run, method=Ibot()))
     check(replace(run, method=Ibot(), backbone=Timm("vit_tiny_patch16_224")))
     for backbone in (ResNet(), Timm("resnet10t")):
-        with pytest.raises(UserError, match=f"Ibot hides patches .* the backbone is {type(backbone).__name__}"):
+        with pytest.raises(UserError, match=f"iBOT hides patches .* the backbone is {type(backbone).__name__}"):
             check(replace(run, method=Ibot(), backbone=backbone))
 
 
 def test_a_run_without_a_predictor_has_no_site_p() -> None:
     run = replace(recipe("mocov3_digits"), method=MoCoV3(predictor_layers=0), residual=Residual(1.0, "p"))
-    with pytest.raises(UserError, match=r"MoCoV3 as it is set has no site p; residual\.site is one of h, z for it"):
+    with pytest.raises(UserError, match=r"MoCo-v3 as it is set has no site p; residual\.site is one of h, z for it"):
         check(run)
     check(replace(run, residual=Residual(1.0, "z")))
     check(replace(run, residual=Residual(0.0, "p")))
@@ -285,12 +289,52 @@ def test_check_refuses_a_residual_term_where_the_method_has_no_such_site(monkeyp
     """Before anything is built, and with the sites there are."""
     run = replace(recipe("mocov3_digits"), residual=Residual(1.0, "p"))
     monkeypatch.setattr(MoCoV3, "traits", Traits(sites=("h", "z")))
-    with pytest.raises(UserError, match="MoCoV3 as it is set has no site p"):
+    with pytest.raises(UserError, match="MoCo-v3 as it is set has no site p"):
         check(run)
     monkeypatch.setattr(MoCoV3, "traits", Traits(sites=()))
-    with pytest.raises(UserError, match="MoCoV3 has no teacher, so there is no gap to close"):
+    with pytest.raises(UserError, match="MoCo-v3 has no teacher, so there is no gap to close"):
         check(run)
     check(replace(run, residual=Residual(0.0, "p")))
+
+
+@pytest.mark.parametrize(
+    ("method", "site"), [(ReSSL(), "p"), (Byol(), "logits"), (MoCoV3(predictor_layers=0), "p"), (SimCLR(), "z")]
+)
+def test_a_term_that_can_never_be_is_refused_while_it_is_off_where_it_was_asked_for(method: Any, site: Any) -> None:
+    """A default says nothing: recipes of methods without a predictor, or without a teacher, may keep it."""
+    run = replace(recipe("mocov3_digits"), method=method, residual=Residual(0.0, site))
+    check(run)
+    check_term(replace(run, residual=Residual()))
+    with pytest.raises(
+        ConfigError, match=rf"has no site {site}; residual\.site is one of|SimCLR has no teacher.*leave"
+    ):
+        check_term(run, ["residual.site"])
+    if method.traits.teacher and site != Residual.site:  # nobody has set that by leaving it out
+        with pytest.raises(ConfigError, match="has no site"):
+            check_term(run)
+    else:
+        check_term(run)
+
+
+def test_what_the_term_lacks_is_named() -> None:
+    def refused(method: Any, **term: Any) -> str:
+        run = replace(recipe("mocov3_digits"), method=method, residual=Residual(0.0, **term))
+        with called_by("options"), pytest.raises(ConfigError) as error:
+            check_term(run, [f"residual.{name}" for name in term])
+        return str(error.value)
+
+    assert "; for logits leave --method.patch-pairs out" in refused(Dinov2(patch_pairs=True), site="logits")
+    assert "patch_pairs" not in refused(Dinov2(patch_pairs=True), site="p")
+    assert refused(Dinov2(), site="z", pairs="patch").endswith("; 'patch' needs --method.patch-pairs")
+    assert refused(Ibot(), site="z", pairs="local").endswith("; 'local' needs --method.local-pairs")
+    assert refused(Byol(), pairs="dense").endswith("is one of all, global for it")
+    assert "'cross' needs the student on both views" in refused(ReSSL(), site="z", pairing="cross")
+    check_term(replace(recipe("mocov3_digits"), method=Dinov2(), residual=Residual(0.0, "logits")), ["residual.site"])
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_recipe_asks_for_what_its_term_can_never_be(name: str) -> None:
+    check_term(recipe(name))
 
 
 def test_a_choice_that_does_not_exist_is_told_with_those_that_do() -> None:

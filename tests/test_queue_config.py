@@ -69,7 +69,7 @@ def test_pairs_of_a_kind_that_the_method_does_not_have_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"no same-view pairs 'local'; residual.pairs is one of all, global, dense"):
         check(replace(run, residual=replace(run.residual, pairs="local")))
     run = replace(recipe("mocov3_digits"), residual=Residual(1.0, "p", pairs="dense"))
-    with pytest.raises(ConfigError, match="MoCoV3 as it is set hands out no same-view pairs 'dense'"):
+    with pytest.raises(ConfigError, match="MoCo-v3 as it is set hands out no same-view pairs 'dense'"):
         check(run)
     check(replace(run, residual=replace(run.residual, weight=0.0)))
     local = Residual(1.0, "z", pairs="local")

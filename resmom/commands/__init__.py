@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
@@ -22,6 +22,9 @@ from resmom.commands.mistakes import OPTIONS, told_in_a_sentence
 from resmom.errors import UserError
 from resmom.runs.interrupt import Finished
 from resmom.runs.machine import Machine, keep_memory, silence_libtiff
+
+if TYPE_CHECKING:
+    from resmom.config import Run
 
 T = TypeVar("T")
 
@@ -86,6 +89,14 @@ def require_warmup(options: list[str], in_steps: bool, derived: bool = False) ->
             f"--train.warmup-{unit} {warmup} has no effect in {why} counts in {length}; give --train.warmup-{length}, "
             f"or the length in {unit} ({way})"
         )
+
+
+def require_term(options: list[str], run: "Run") -> None:
+    """Refuse options of the residual term that the run's method can never have, also while the weight is 0."""
+    from resmom.configcheck import check_term  # imports torch, which a command has when it has a run
+
+    given = {option.partition("=")[0].removeprefix("--").replace("-", "_") for option in options}
+    check_term(run, given)
 
 
 def require_values(options: list[str], known: Mapping[str, Any]) -> None:

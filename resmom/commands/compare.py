@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import tyro
 
+from resmom.called import called, called_by
 from resmom.commands import (
     Flat,
     parse,
     print_json,
     require_one_length,
+    require_term,
     require_values,
     require_warmup,
     say,
@@ -148,6 +150,7 @@ def _compare(first: str, rest: list[str]) -> int:
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
     require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
+    require_term(rest, a.run)
     if told := _of_other_length(named.run, a.run):
         say(told)
     if a.run.train.seed != base.train.seed:
@@ -157,7 +160,8 @@ def _compare(first: str, rest: list[str]) -> int:
     elif a.vary:
         raise UserError(f"{first} has its own arms; leave --vary out, or name a recipe or a run")
     grid = replace(grid, base=a.run, seeds=seeds_of(a.seeds), held_out=a.held_out)
-    cells = grid.cells()
+    with called_by("options" if a.vary else "fields"):  # as the arms have them
+        cells = grid.cells()
     if len(units := {cell.run.train.steps > 0 for cell in cells}) == 1:
         require_warmup(rest, units.pop())
     _tell_patches(cells[: len(grid.arms)], body)
@@ -210,10 +214,11 @@ def _of_other_length(derived: Run, run: Run) -> str:
         return ""
     if (run.train.warmup_steps, run.ema) != (derived.train.warmup_steps, derived.ema):
         return ""
-    stays, other = f"train.warmup_steps {run.train.warmup_steps}", f"--train.warmup-steps {warmup(steps)}"
+    length = called("train.warmup_steps")
+    stays, other = f"{length} {run.train.warmup_steps}", f"{length} {warmup(steps)}"
     if derived.ema == ema_by_length(derived.train.steps)[0]:
-        stays += f" and ema.momentum {run.ema.momentum:.4g}"
-        other += f" --ema.momentum {ema_by_length(steps)[0].momentum:.4g}"
+        stays += f" and {called('ema.momentum')} {run.ema.momentum:.4g}"
+        other += f" {called('ema.momentum')} {ema_by_length(steps)[0].momentum:.4g}"
     return (
         f"{steps} steps instead of {derived.train.steps}: what was derived from the length stays, {stays}; for {steps} "
         f"steps there would be {other}"

@@ -15,6 +15,7 @@ from resmom.commands import (
     parse_known,
     print_json,
     require_one_length,
+    require_term,
     require_values,
     require_warmup,
     set_process,
@@ -121,6 +122,7 @@ class _Call:
         require_values(self.options, option_values(run))
         require_one_length(self.options, 0 if self.base is None else self.base.train.steps)
         require_warmup(self.options, found.run.train.steps > 0, derived=self.base is None)
+        require_term(self.options, found.run)
         return found
 
     def judged(self) -> Shared:

@@ -5,7 +5,7 @@ from typing import Any
 
 import tyro
 
-from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, say, set_process
+from resmom.commands import Flat, parse, parse_known, print_json, require_one_length, require_term, say, set_process
 from resmom.config import Run
 from resmom.data.open import open_data
 from resmom.recipes.automatic import automatic
@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     kind: Any = make_dataclass("Arguments", options, bases=(Shared,), frozen=True, kw_only=True)
     a = parse(kind, rest, f"resmom profile {name or ''}".strip(), ABOUT)
     require_one_length(rest)
+    require_term(rest, a.run)
     set_process(a.machine)
     data = open_data(a.data)
     device = default_device(a.machine.device)

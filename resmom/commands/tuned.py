@@ -96,11 +96,12 @@ recipes: {", ".join(self.recipes)}
         a = parse(self._settings(work.recipe(name)), options, f"resmom {self.verb} train --recipe {name}", self.about)
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
+        names = replace(OPTIONS, unfit=self.unfit)
         if a.backbone:
-            by_name(a.backbone, unfit=self.unfit)
-        body = by_name(a.backbone, a.init) if a.backbone else None
+            by_name(a.backbone, options=names)
+        body = by_name(a.backbone, a.init, names) if a.backbone else None
         if not a.backbone and a.init and a.run is None:
-            body = recognise(a.init, replace(OPTIONS, unfit=self.unfit))
+            body = recognise(a.init, names)
         set_process(a.machine)
         warmup, steps = getattr(a.settings, "warmup_steps", 0), a.settings.steps
         if warmup >= steps and not a.machine.quiet:
@@ -109,7 +110,7 @@ recipes: {", ".join(self.recipes)}
                 f"learning rate is never reached; a tenth is usual: --warmup-steps {max(1, steps // 10)}",
                 file=sys.stderr,
             )
-        origin = Origin(a.run, a.network, a.random, body, a.init)
+        origin = Origin(a.run, a.network, a.random, body, a.init, names)
         return self._ended(work.train(a.settings, origin, a.data, a.test, a.out, a.machine), a.json)
 
     def _settings(self, recipe: Any) -> type[Any]:

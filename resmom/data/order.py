@@ -3,19 +3,23 @@
 from threading import Lock
 from typing import final
 
+from resmom.called import called
 from resmom.counter import permutation
 from resmom.data.source import DataError, Index
 
 
-def steps_per_epoch(n: int, batch: int) -> int:
+def steps_per_epoch(n: int, batch: int, field: str = "train.batch") -> int:
     """Steps until every image was due once. The n % batch images left over at the end wait for the next epoch's order.
 
-    Raises `DataError` unless 1 <= batch <= n.
+    Raises `DataError`, which names the `field` that says the batch, unless 1 <= batch <= n.
     """
     if batch < 1:
-        raise DataError(f"the batch must hold at least one image; got {batch}")
+        raise DataError(f"the batch ({called(field)}) must hold at least one image; got {batch}")
     if n < batch:
-        raise DataError(f"{n} images cannot fill a batch of {batch}; give at least {batch} images or a smaller batch")
+        raise DataError(
+            f"{n} images cannot fill a batch of {batch}; give at least {batch} images or a smaller batch "
+            f"({called(field)})"
+        )
     return n // batch
 
 
@@ -32,11 +36,17 @@ def batch_index(n: int, batch: int, seed: int, step: int, rank: int = 0, world: 
 class Order:
     """`batch_index` for many steps: the same numbers, with the orders of the last two epochs kept."""
 
-    def __init__(self, n: int, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        """Raises `DataError` unless 1 <= batch <= n, world divides batch, and 0 <= rank < world."""
-        self.steps = steps_per_epoch(n, batch)
+    def __init__(
+        self, n: int, batch: int, seed: int, rank: int = 0, world: int = 1, field: str = "train.batch"
+    ) -> None:
+        """Raises `DataError`, which names the `field` that says the batch, unless 1 <= batch <= n, world divides batch,
+        and 0 <= rank < world."""
+        self.steps = steps_per_epoch(n, batch, field)
         if world < 1 or batch % world:
-            raise DataError(f"a batch of {batch} cannot be split evenly over {world} processes; make it a multiple")
+            raise DataError(
+                f"a batch of {batch} cannot be split evenly over {world} processes; make {called(field)} a multiple of "
+                f"{world}"
+            )
         if not 0 <= rank < world:
             raise DataError(f"the rank must be in 0 … {world - 1}; got {rank}")
         self._n, self._batch, self._seed = n, batch, seed

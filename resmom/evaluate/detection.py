@@ -92,7 +92,7 @@ class Samples:
     def __init__(self, data: BoxData, config: Detect) -> None:
         """Images without an object to learn from are left out, as are crowds. Raises DataError if too few are left."""
         self._images = [image for image in data.images if _learned(image).any()]
-        self._order = Order(len(self._images), config.batch, config.seed)
+        self._order = Order(len(self._images), config.batch, config.seed, field="batch")
         self._config = config
 
     def __len__(self) -> int:

@@ -87,7 +87,7 @@ class Crops:
     def __init__(self, data: MaskData, config: Fcn) -> None:
         """Raises DataError if the images do not fill a batch."""
         self._images, self._config = data.images, config
-        self._order = Order(len(self._images), config.batch, config.seed)
+        self._order = Order(len(self._images), config.batch, config.seed, field="batch")
 
     def __len__(self) -> int:
         return len(self._images)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from resmom.called import called
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
@@ -136,7 +137,7 @@ def _train(
                 own = lr * 256 / crops.size
                 raise NotMeasured(
                     f"it diverged in epoch {step // per_epoch} at rate {lr:g}, {own:g} per 256 images; give a lower "
-                    f"one, such as --tuning.lr {own / 10:.3g}"
+                    f"one, such as {called('finetune.lr')} {own / 10:.3g}"
                 )
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.data.split import holdout
 from resmom.evaluate.score import NotMeasured, Score, score
 from resmom.evaluate.settings import Linear
@@ -122,7 +123,7 @@ def _lower(config: Linear) -> str:
     """The rates that diverged, and what to do."""
     rates, least = " ".join(f"{lr:g}" for lr in config.lrs), min(config.lrs)
     lower = " ".join(f"{float(f'{lr:.1g}'):g}" for lr in (least / 10, least / 3))
-    return f"{rates}; give lower ones, such as --linear.lrs {lower}"
+    return f"{rates}; give lower ones, such as {called('linear.lrs')} {lower}"
 
 
 def _ranked(x: Tensor, labels: Tensor, classes: int, config: Linear) -> list[Choice]:

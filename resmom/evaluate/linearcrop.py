@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
@@ -135,7 +136,7 @@ def _train(
                     own = lr * 256 / crops.size
                     raise NotMeasured(
                         f"it diverged in epoch {epoch} at rate {lr:g}, {own:g} per 256 images; give a lower one, such "
-                        f"as --probe.lr {own / 10:.3g}"
+                        f"as {called('linear_crop.lr')} {own / 10:.3g}"
                     )
                 missed = crops.missed  # an epoch has read all images
                 kept = {

@@ -60,8 +60,8 @@ class Images:
             self.fit, self.held = holdout(np.zeros(n, dtype=np.int64), config.held_out, config.seed)
         except ValueError as error:
             raise DataError(str(error)) from error
-        self._first = Order(len(self.fit), config.batch, config.seed)
-        self._second = Order(n, config.batch, config.seed)
+        self._first = Order(len(self.fit), config.batch, config.seed, field="batch")
+        self._second = Order(n, config.batch, config.seed, field="batch")
         self._n, self._steps = n, config.steps
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from resmom.called import called
 from resmom.schedule import half_cosine, warmup_drops
 
 
@@ -16,7 +17,10 @@ class Knn:
 
     def __post_init__(self) -> None:
         if self.k < 1 or not self.temperature > 0:
-            raise ValueError(f"knn.k must be at least 1 and knn.temperature above 0; got {self.k}, {self.temperature}")
+            raise ValueError(
+                f"{called('knn.k')} must be at least 1 and {called('knn.temperature')} above 0; got {self.k}, "
+                f"{self.temperature}"
+            )
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,14 @@ class Linear:
     def __post_init__(self) -> None:
         if not self.lrs or not self.weight_decays or min(self.lrs) <= 0 or min(self.weight_decays) < 0:
             raise ValueError(
-                "--linear.lrs and --linear.weight-decays need at least one value each, rates above 0 and decays of 0 "
-                f"or more; got {self.lrs} and {self.weight_decays}"
+                f"{called('linear.lrs')} and {called('linear.weight_decays')} need at least one value each, rates "
+                f"above 0 and decays of 0 or more; got {self.lrs} and {self.weight_decays}"
             )
         if self.epochs < 1 or self.batch < 1:
-            raise ValueError(f"--linear.epochs and --linear.batch must be at least 1; got {self.epochs}, {self.batch}")
+            raise ValueError(
+                f"{called('linear.epochs')} and {called('linear.batch')} must be at least 1; got {self.epochs}, "
+                f"{self.batch}"
+            )
 
 
 DROPS = (0.6, 0.8)
@@ -82,12 +89,13 @@ class LinearCrop:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.seed < 0:
             raise ValueError(
-                f"probe needs at least 1 epoch, batches of 1 and a seed of 0 or more; got {self.epochs}, {self.batch}, "
-                f"{self.seed}"
+                f"{called('linear_crop')} needs at least 1 epoch, batches of 1 and a seed of 0 or more; got "
+                f"{self.epochs}, {self.batch}, {self.seed}"
             )
         if (self.lr is not None and not self.lr > 0) or not self.weight_decay >= 0:
             raise ValueError(
-                f"--probe.lr must be above 0 and --probe.weight-decay 0 or more; got {self.lr}, {self.weight_decay}"
+                f"{called('linear_crop.lr')} must be above 0 and {called('linear_crop.weight_decay')} 0 or more; got "
+                f"{self.lr}, {self.weight_decay}"
             )
 
     def rate(self, lr: float, epoch: int) -> float:
@@ -125,14 +133,17 @@ class Finetune:
         epochs = usual_epochs(0.0) if self.epochs is None else self.epochs  # the most that it can become
         if epochs < 1 or self.batch < 2 or not 0 <= self.warmup_epochs <= epochs or self.seed < 0:
             raise ValueError(
-                "finetune needs at least 1 epoch, batches of 2, a warm-up within the epochs and a seed of 0 or more; "
-                f"got {epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
+                f"{called('finetune')} needs at least 1 epoch, batches of 2, a warm-up within the epochs and a seed of "
+                f"0 or more; got {epochs}, {self.batch}, {self.warmup_epochs:g}, {self.seed}"
             )
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"--tuning.layer-decay must be above 0 and at most 1; got {self.layer_decay:g}")
+            raise ValueError(
+                f"{called('finetune.layer_decay')} must be above 0 and at most 1; got {self.layer_decay:g}"
+            )
         if (self.lr is not None and not self.lr > 0) or (self.weight_decay is not None and not self.weight_decay >= 0):
             raise ValueError(
-                f"--tuning.lr must be above 0 and --tuning.weight-decay 0 or more; got {self.lr}, {self.weight_decay}"
+                f"{called('finetune.lr')} must be above 0 and {called('finetune.weight_decay')} 0 or more; got "
+                f"{self.lr}, {self.weight_decay}"
             )
 
     def for_share(self, share: float) -> "Finetune":

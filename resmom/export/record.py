@@ -10,6 +10,7 @@ from resmom.diagnose.noise import Both, images_of
 from resmom.diagnose.rules import findings, too_short
 from resmom.export.card import GapNumbers, Rows
 from resmom.export.choice import Evidence
+from resmom.methodnames import METHOD_NAMES
 from resmom.nets.norms import Normed
 from resmom.types import GAP_SITES
 
@@ -140,7 +141,8 @@ def _statistics(ema: Line, where: Normed | None) -> str:
 
 def _fields(part: Line) -> str:
     values = ", ".join(f"{name} {_plain(value)}" for name, value in part.items() if name != "kind")
-    return f"{part['kind']} ({values})" if values else str(part["kind"])
+    kind = METHOD_NAMES.get(part["kind"], str(part["kind"]))
+    return f"{kind} ({values})" if values else kind
 
 
 def _plain(value: Any) -> str:

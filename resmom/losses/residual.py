@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from resmom.called import called
 from resmom.diagnose.gap import Views, same_views
 from resmom.errors import UserError
 from resmom.losses.cosine import cosine_distance
@@ -57,10 +58,12 @@ class Residual:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf:
-            raise ValueError(f"residual.weight is {self.weight}; it must be 0 (off) or positive, and finite")
+            raise ValueError(
+                f"{called('residual.weight')} is {self.weight}; it must be 0 (off) or positive, and finite"
+            )
         for name in ("student_temperature", "teacher_temperature"):
             if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"residual.{name} is {value}; it must be a finite number above 0")
+                raise ValueError(f"{called(f'residual.{name}')} is {value}; it must be a finite number above 0")
 
 
 def kd_feature(
@@ -87,12 +90,16 @@ def _paired(pairs: Sequence[Pair], config: Residual) -> list[tuple[Pair, Pair]]:
     counted = [pair for pair in pairs if config.pairs in ("all", pair.name)]
     if not counted:
         kinds = ", ".join(dict.fromkeys(pair.name for pair in pairs)) or "none"
-        raise ValueError(f"there are no same-view pairs '{config.pairs}' here (residual.pairs); there are: {kinds}")
+        raise ValueError(
+            f"there are no same-view pairs '{config.pairs}' here ({called('residual.pairs')}); there are: {kinds}"
+        )
     if config.pairing == "same":
         return [(pair, pair) for pair in counted]
     counted = [pair for pair in counted if pair.per_image == 1]  # a place has no partner in the other view
     if len(counted) < 2:
-        raise ValueError("residual.pairing 'cross' needs student and teacher on two views; this method gives one pair")
+        raise ValueError(
+            f"{called('residual.pairing')} 'cross' needs student and teacher on two views; this method gives one pair"
+        )
     return [(a, b) for i, a in enumerate(counted) for j, b in enumerate(counted) if i != j]
 
 
@@ -103,7 +110,7 @@ def residual_term(pairs: Sequence[Pair], config: Residual) -> Float[Tensor, ""]:
     Raises ValueError where the site, the pairing or the kind of pairs is not to be had from these pairs.
     """
     if config.site == "p" and any(pair.student.p is None for pair in pairs):
-        raise ValueError("residual.site is 'p', but this method has no predictor; use 'z' or 'h'")
+        raise ValueError(f"{called('residual.site')} is 'p', but this method has no predictor; use 'z' or 'h'")
     summands = []
     for a, b in _paired(pairs, config):
         student, teacher, bank = a.student.at(config.site), b.teacher.at(config.site), b.bank.at(config.site)

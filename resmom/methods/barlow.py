@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.decorrelation import cross_correlation, off_diagonal
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -34,12 +35,12 @@ class BarlowTwins:
     def __post_init__(self) -> None:
         if self.redundancy < 0 or not self.scale > 0:
             raise ValueError(
-                f"method.redundancy is {self.redundancy} and method.scale {self.scale}; they must be at least 0 and "
-                "above 0"
+                f"{called('method.redundancy')} is {self.redundancy} and {called('method.scale')} {self.scale}; they "
+                "must be at least 0 and above 0"
             )
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class BarlowTwinsMethod(Method):

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.losses.cosine import cosine_distance
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -31,7 +32,7 @@ class Byol:
     def __post_init__(self) -> None:
         for name in ("hidden", "out", "predictor_hidden"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class ByolMethod(Method):

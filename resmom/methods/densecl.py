@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.losses.contrastive import queue_nce
 from resmom.losses.dense import dense_nce, nearest_places
 from resmom.losses.precision import exact
@@ -40,12 +41,12 @@ class DenseCL:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         if not 0 <= self.dense_weight <= 1:
-            raise ValueError(f"method.dense_weight is {self.dense_weight}; it must be in [0, 1]")
+            raise ValueError(f"{called('method.dense_weight')} is {self.dense_weight}; it must be in [0, 1]")
         for name in ("hidden", "out", "queue"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class DenseCLMethod(Method):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.precision import exact
 from resmom.losses.prototypes import cross_entropies, sharpened
 from resmom.method import Method
@@ -48,16 +49,19 @@ class Dino:
     def __post_init__(self) -> None:
         for name in ("hidden", "out", "prototypes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         for name in ("student_temperature", "teacher_temperature", "warmup_temperature"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be above 0")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be above 0")
         if not self.deviation > 0:
-            raise ValueError(f"method.deviation is {self.deviation}; it must be above 0")
+            raise ValueError(f"{called('method.deviation')} is {self.deviation}; it must be above 0")
         if not 0 <= self.centre_momentum <= 1:
-            raise ValueError(f"method.centre_momentum is {self.centre_momentum}; it must be in [0, 1]")
+            raise ValueError(f"{called('method.centre_momentum')} is {self.centre_momentum}; it must be in [0, 1]")
         if self.temperature_epochs < 0 or self.frozen_epochs < 0:
-            raise ValueError("method.temperature_epochs and method.frozen_epochs must be 0 (none) or positive")
+            raise ValueError(
+                f"{called('method.temperature_epochs')} and {called('method.frozen_epochs')} must be 0 (none) or "
+                "positive"
+            )
 
 
 class DinoMethod(Method):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.koleo import koleo
 from resmom.losses.precision import exact
 from resmom.losses.prototypes import cross_entropies, over_chosen, sharpened, sinkhorn
@@ -59,12 +60,14 @@ class Dinov2:
     def __post_init__(self) -> None:
         for name in ("hidden", "out", "prototypes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         for name in ("student", "teacher", "warmup"):
             if not getattr(self, f"{name}_temperature") > 0:
-                raise ValueError(f"method.{name}_temperature is {getattr(self, f'{name}_temperature')}; set it above 0")
+                raise ValueError(
+                    f"{called(f'method.{name}_temperature')} is {getattr(self, f'{name}_temperature')}; set it above 0"
+                )
         if not 0 <= self.centre_momentum <= 1:
-            raise ValueError(f"method.centre_momentum is {self.centre_momentum}; it must be in [0, 1]")
+            raise ValueError(f"{called('method.centre_momentum')} is {self.centre_momentum}; it must be in [0, 1]")
         for name in (
             "patch_prototypes",
             "temperature_epochs",
@@ -74,7 +77,9 @@ class Dinov2:
             "frozen_epochs",
         ):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be 0 (none) or positive")
+                raise ValueError(
+                    f"{called(f'method.{name}')} is {getattr(self, name)}; it must be 0 (none) or positive"
+                )
 
 
 class Dinov2Method(Method):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.precision import exact
 from resmom.losses.prototypes import cross_entropies, over_hidden, sharpened
 from resmom.method import Method
@@ -56,16 +57,20 @@ class Ibot:
     def __post_init__(self) -> None:
         for name in ("hidden", "out", "prototypes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         for name in ("student", "teacher", "warmup", "patch", "patch_warmup"):
             if not getattr(self, f"{name}_temperature") > 0:
-                raise ValueError(f"method.{name}_temperature is {getattr(self, f'{name}_temperature')}; set it above 0")
+                raise ValueError(
+                    f"{called(f'method.{name}_temperature')} is {getattr(self, f'{name}_temperature')}; set it above 0"
+                )
         for name in ("centre_momentum", "patch_centre_momentum"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be in [0, 1]")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be in [0, 1]")
         for name in ("patch_prototypes", "temperature_epochs", "class_weight", "patch_weight", "frozen_epochs"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be 0 (none) or positive")
+                raise ValueError(
+                    f"{called(f'method.{name}')} is {getattr(self, name)}; it must be 0 (none) or positive"
+                )
 
 
 class IbotMethod(Method):

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.losses.contrastive import queue_nce
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -37,14 +38,14 @@ class MoCoV2:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         for name in ("hidden", "out", "queue"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         if self.symmetric and self.same_view:
             raise ValueError(
-                "method.same_view is for the asymmetric form; with method.symmetric both networks see both views "
-                "anyway: leave same_view off"
+                f"{called('method.same_view')} is for the asymmetric form; with {called('method.symmetric')} both "
+                f"networks see both views anyway: leave {called('method.same_view')} off"
             )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.contrastive import info_nce
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -35,12 +36,14 @@ class MoCoV3:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         for name in ("hidden", "out", "projector_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         if self.predictor_layers < 0:
-            raise ValueError(f"method.predictor_layers is {self.predictor_layers}; it must be 0 (no predictor) or more")
+            raise ValueError(
+                f"{called('method.predictor_layers')} is {self.predictor_layers}; it must be 0 (no predictor) or more"
+            )
 
 
 class MoCoV3Method(Method):

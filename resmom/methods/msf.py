@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.neighbours import mean_shift
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -41,13 +42,16 @@ class MSF:
     def __post_init__(self) -> None:
         for name in ("topk", "queue", "hidden", "out", "predictor_hidden"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
         if self.topk > self.queue:
-            raise ValueError(f"method.topk is {self.topk}, but method.queue only {self.queue}; lower method.topk")
+            raise ValueError(
+                f"{called('method.topk')} is {self.topk}, but {called('method.queue')} only {self.queue}; lower "
+                f"{called('method.topk')}"
+            )
         if self.symmetric and self.same_view:
             raise ValueError(
-                "method.same_view is for the asymmetric form; with method.symmetric both networks see both views "
-                "anyway: leave same_view off"
+                f"{called('method.same_view')} is for the asymmetric form; with {called('method.symmetric')} both "
+                f"networks see both views anyway: leave {called('method.same_view')} off"
             )
 
 

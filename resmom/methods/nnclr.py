@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.contrastive import info_nce, nt_xent
 from resmom.losses.neighbours import nearest
 from resmom.losses.precision import exact
@@ -42,10 +43,10 @@ class NNCLR:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         for name in ("queue", "hidden", "out", "predictor_hidden"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class NNCLRMethod(Method):

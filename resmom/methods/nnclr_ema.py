@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.contrastive import info_nce
 from resmom.losses.neighbours import nearest
 from resmom.method import Method
@@ -40,10 +41,10 @@ class NNCLREma:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         for name in ("queue", "hidden", "out", "predictor_hidden"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class NNCLREmaMethod(Method):

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.losses.relation import relation
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -38,10 +39,10 @@ class ReSSL:
     def __post_init__(self) -> None:
         for name in ("student_temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be above 0")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be above 0")
         for name in ("hidden", "out", "queue"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class ReSSLMethod(Method):

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.contrastive import nt_xent
 from resmom.method import Method
 from resmom.nets.backbones import Backbone
@@ -32,10 +33,10 @@ class SimCLR:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"method.temperature is {self.temperature}; it must be above 0")
+            raise ValueError(f"{called('method.temperature')} is {self.temperature}; it must be above 0")
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class SimCLRMethod(Method):

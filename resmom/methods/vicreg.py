@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 from resmom.losses.decorrelation import covariance, off_diagonal, spread_hinge
 from resmom.losses.precision import exact
 from resmom.method import Method
@@ -35,10 +36,10 @@ class VICReg:
     def __post_init__(self) -> None:
         for name in ("invariance", "variance", "covariance"):
             if getattr(self, name) < 0:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 0")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 0")
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ValueError(f"{called(f'method.{name}')} is {getattr(self, name)}; it must be at least 1")
 
 
 class VICRegMethod(Method):

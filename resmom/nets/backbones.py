@@ -7,6 +7,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.which import BACKBONES, Stem
 
 
@@ -87,9 +88,9 @@ class DinoViT:
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop_path < 1:
-            raise ValueError(f"backbone.drop_path is {self.drop_path}; it must be in [0, 1)")
+            raise ValueError(f"{called('backbone.drop_path')} is {self.drop_path}; it must be in [0, 1)")
         if self.layer_scale < 0:
-            raise ValueError(f"backbone.layer_scale is {self.layer_scale}; it must be 0 (none) or positive")
+            raise ValueError(f"{called('backbone.layer_scale')} is {self.layer_scale}; it must be 0 (none) or positive")
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def _timm(config: Timm) -> Backbone:
         if config.image is None:
             raise
         raise ValueError(
-            f"timm's {config.name} cannot be made for images of {config.image} pixels ({error}); leave backbone.image "
-            "out, which most convolutional models do not have, or give another size"
+            f"timm's {config.name} cannot be made for images of {config.image} pixels ({error}); leave "
+            f"{called('backbone.image')} out, which most convolutional models do not have, or give another size"
         ) from error
     width = body.head_hidden_size  # of what forward_head gives; num_features, the map's, is another in MobileNets
     assert isinstance(width, int)

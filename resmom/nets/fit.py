@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from resmom.called import called
 from resmom.nets.grids import POSITIONS
 from resmom.nets.layouts import refused
 from resmom.nets.positions import is_sincos, square_side
@@ -22,6 +23,7 @@ class OptionNames:
     """What the options are called by which the reader of a refusal names a file and a backbone. By default a run's."""
 
     init: str = "init"
+    """The field of the file."""
     backbone: str = "--backbone"
     stem: str = "--backbone.stem"
     """Empty where no option chooses the stem of a ResNet."""
@@ -31,6 +33,11 @@ class OptionNames:
     """Whether the settings of a backbone, and the size of a run's views, have options too."""
     unfit: str = ""
     """What is said of the backbones behind a list of them."""
+
+    @property
+    def file(self) -> str:
+        """What names the file, as its reader knows it."""
+        return called(self.init)
 
     @property
     def choice(self) -> str:

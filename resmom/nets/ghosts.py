@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree
 
 from resmom import dist
+from resmom.called import called
 from resmom.types import Encoding
 
 
@@ -94,15 +95,19 @@ def in_groups(network: Network, images: int) -> Network:
     if images == 0:
         return network
     if images < 2:
-        raise ValueError(f"method.shuffle_bn is {images}; it must be 0 (off) or the images of a group, at least 2")
+        raise ValueError(
+            f"{called('method.shuffle_bn')} is {images}; it must be 0 (off) or the images of a group, at least 2"
+        )
     norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     if not norms:
-        raise ValueError("the network has no BatchNorm whose statistics could be shuffled; set method.shuffle_bn to 0")
+        raise ValueError(
+            f"the network has no BatchNorm whose statistics could be shuffled; set {called('method.shuffle_bn')} to 0"
+        )
     for norm in norms:
         if type(norm) not in _GHOSTS:
             raise ValueError(
                 f"the network has a {type(norm).__name__}, which cannot be split into groups: only BatchNorm1d and "
-                "BatchNorm2d can; set method.shuffle_bn to 0"
+                f"BatchNorm2d can; set {called('method.shuffle_bn')} to 0"
             )
     for norm in norms:
         norm.__class__ = _GHOSTS[type(norm)]

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from resmom import dist
+from resmom.called import called
 
 
 class Queue(nn.Module):
@@ -36,7 +37,9 @@ class Queue(nn.Module):
 
     def _places(self, n: int) -> Int[Tensor, " n"]:
         if n > len(self.rows):
-            raise ValueError(f"{n} keys do not fit into a queue of {len(self.rows)}; set method.queue to at least {n}")
+            raise ValueError(
+                f"{n} keys do not fit into a queue of {len(self.rows)}; set {called('method.queue')} to at least {n}"
+            )
         return (self.pointer + torch.arange(n, device=self.pointer.device)) % len(self.rows)
 
     def _unit(self, keys: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

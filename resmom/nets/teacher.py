@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from resmom.called import called
 from resmom.nets.copies import copied
 from resmom.nets.encoder import Encoder, PatchEncoder
 
@@ -36,7 +37,10 @@ class Ema:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.momentum <= 1.0 and 0.0 <= self.final <= 1.0):
-            raise ValueError(f"ema.momentum and ema.final must be in [0, 1]; got {self.momentum} and {self.final}")
+            raise ValueError(
+                f"{called('ema.momentum')} and {called('ema.final')} must be in [0, 1]; got {self.momentum} and "
+                f"{self.final}"
+            )
 
 
 PLAIN = Ema()

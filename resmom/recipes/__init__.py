@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import site_for, with_pairs
+from resmom.methodnames import method_name
 from resmom.nearest import similar
 from resmom.recipes.baselines import (
     barlow_cifar10_r18,
@@ -191,15 +192,15 @@ def is_derived(run: Run) -> bool:
 
 
 def method_of(run: Run) -> str | None:
-    """The kind of method that the recipe of a run has, where the run has another one; None where it has that one."""
+    """The method that the recipe of a run has, where the run has another one; None where it has that one."""
     base = base_of(run.recipe)
-    kind = type(RECIPES[base]().method) if base in RECIPES else type(run.method)
-    return None if kind is type(run.method) else kind.__name__
+    own = RECIPES[base]().method if base in RECIPES else run.method
+    return None if type(own) is type(run.method) else method_name(own)
 
 
 def title_of(run: Run) -> str:
-    """The name of a run, with the kind of its method where that is not the recipe's."""
-    return run.recipe if method_of(run) is None else f"{run.recipe} with {type(run.method).__name__}"
+    """The name of a run, with its method where that is not the recipe's."""
+    return run.recipe if method_of(run) is None else f"{run.recipe} with {method_name(run.method)}"
 
 
 def with_residual(run: Run, weight: float = 1.0) -> Run:
@@ -233,6 +234,7 @@ def recipe(name: str) -> Run:
     if not name.endswith(TWIN):
         return run
     if not run.method.traits.teacher:
-        kind = type(run.method).__name__
-        raise ConfigError(f"{kind} has no teacher, so '{base}' has no twin with the residual term; use '{base}'")
+        raise ConfigError(
+            f"{method_name(run.method)} has no teacher, so '{base}' has no twin with the residual term; use '{base}'"
+        )
     return with_residual(run)

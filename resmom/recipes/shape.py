@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from resmom.config import ConfigError
+from resmom.methodnames import method_name
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.recipes.facts import Facts
 from resmom.recipes.side import LEAST_PATCHES, fitted, side_in_patches, with_image
-from resmom.recipes.words import METHOD_NAMES
 from resmom.views.policy import IMAGENET, Numbers, View
 
 SMALL = 64
@@ -76,7 +76,7 @@ def backbone_for(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
             return made, "the one asked for" + ("; made for the views" if made != facts.backbone else "")
     if facts.method.traits.patches:
         size: Literal["micro", "small"] = "small" if facts.gpu else "micro"
-        name = METHOD_NAMES[type(facts.method)]
+        name = method_name(facts.method)
         return fitted(DinoViT(size), side), f"{name} hides patches of a Vision Transformer"
     if not facts.gpu:
         return SmallResNet((16, 32, 64, 128), channels=channels), "no GPU: a small ResNet sees many more images"

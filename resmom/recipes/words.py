@@ -1,41 +1,19 @@
 """Settings in words, as they are told to people."""
 
 from resmom.methodconfig import Grouped, MethodConfig, queue_of
-from resmom.methods.barlow import BarlowTwins
-from resmom.methods.byol import Byol
+from resmom.methodnames import method_name
 from resmom.methods.densecl import DenseCL
 from resmom.methods.dino import Dino
 from resmom.methods.dinov2 import Dinov2
 from resmom.methods.ibot import Ibot
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
-from resmom.methods.msf import MSF
 from resmom.methods.nnclr import NNCLR
 from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.methods.simclr import SimCLR
-from resmom.methods.simsiam import SimSiam
-from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.views.policy import Numbers
-
-METHOD_NAMES: dict[type[MethodConfig], str] = {
-    MoCoV3: "MoCo-v3",
-    Byol: "BYOL",
-    SimSiam: "SimSiam",
-    SimCLR: "SimCLR",
-    BarlowTwins: "Barlow Twins",
-    VICReg: "VICReg",
-    NNCLR: "NNCLR",
-    Dino: "DINO",
-    Ibot: "iBOT",
-    Dinov2: "DINOv2",
-    MoCoV2: "MoCo-v2",
-    ReSSL: "ReSSL",
-    DenseCL: "DenseCL",
-    MSF: "MSF",
-    NNCLREma: "NNCLR with a teacher",
-}
 
 
 def passes(number: float) -> str:
@@ -63,7 +41,7 @@ def named(backbone: BackboneConfig) -> str:
 
 def method_words(method: MethodConfig) -> str:
     """A method in words, for people: its name, what its loss is scaled by, its heads, and what it compares with."""
-    parts = [METHOD_NAMES[type(method)]]
+    parts = [method_name(method)]
     match method:
         case MoCoV3() | SimCLR() | NNCLR() | NNCLREma() | MoCoV2() | DenseCL():
             parts.append(f"temperature {method.temperature:g}")

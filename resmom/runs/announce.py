@@ -10,6 +10,7 @@ from resmom.data.packed import is_pack
 from resmom.data.source import Data
 from resmom.export.record import newest
 from resmom.jsonfiles import read_lines
+from resmom.methodnames import method_name
 from resmom.nets.backbones import unseen_of, whole_sides
 from resmom.nets.norms import normed
 from resmom.recipes import is_derived, method_of
@@ -76,7 +77,7 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
     ]
     if (other := method_of(run)) is not None and job.own.method is None:
         lines.append(
-            f"method: {type(run.method).__name__} in place of the recipe's {other}, with heads and settings of its own "
+            f"method: {method_name(run.method)} in place of the recipe's {other}, with heads and settings of its own "
             "(--method.NAME sets them)"
         )
     derived = is_derived(run)  # by the length, of a few steps no warm-up

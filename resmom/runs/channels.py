@@ -1,6 +1,7 @@
 """Images, views and backbone have one number of channels, which is told before anything is built or written."""
 
 from resmom.build import Own
+from resmom.called import called
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 
@@ -14,12 +15,12 @@ def require_channels(run: Run, own: Own | None, images: int | None = None) -> No
     channels = mean if images is None else images
     found = f"the views have {mean} channel(s)"
     if images is not None:
-        found = f"the images have {images} channel(s), policy.mean {mean}"
+        found = f"the images have {images} channel(s), {called('policy.mean')} {mean}"
     match backbone:
         case SmallResNet(channels=takes) if not channels == mean == takes:
             raise ConfigError(
-                f"{found}, backbone.channels is {takes}, and these must agree; give {_settings(channels)} (in Python: "
-                f"channels of run.backbone, mean and std of run.policy){_unusual(channels)}"
+                f"{found}, {called('backbone.channels')} is {takes}, and these must agree; give {_settings(channels)}"
+                f"{_unusual(channels)}"
             )
         case ResNet() | MoCoViT() | DinoViT() | Timm() if channels != 3:
             raise ConfigError(
@@ -28,15 +29,18 @@ def require_channels(run: Run, own: Own | None, images: int | None = None) -> No
             )
         case _ if channels != mean:
             raise ConfigError(
-                f"{found}; give --policy.mean and --policy.std one number per channel (in Python: mean and std of "
-                f"run.policy){_unusual(channels)}"
+                f"{found}; give {called('policy.mean')} and {called('policy.std')} one number per channel"
+                f"{_unusual(channels)}"
             )
 
 
 def _settings(channels: int) -> str:
     """The options with which a run takes images of so many channels; the numbers are those of no data set."""
     mean, std = (" ".join([number] * min(channels, 4)) + " …" * (channels > 4) for number in ("0.5", "0.25"))
-    return f"--backbone.channels {channels}, and one number per channel: --policy.mean {mean} and --policy.std {std}"
+    return (
+        f"{called('backbone.channels')} {channels}, and one number per channel: {called('policy.mean')} {mean} and "
+        f"{called('policy.std')} {std}"
+    )
 
 
 def _unusual(channels: int) -> str:

@@ -15,6 +15,7 @@ import torch
 from resmom.config import ConfigError
 from resmom.method import Method
 from resmom.methodconfig import MethodConfig, masks_of
+from resmom.methodnames import method_name
 from resmom.runs.job import backbone_of
 from resmom.runs.machine import Compile, Machine, Trainer
 from resmom.train.state import networks_of
@@ -44,7 +45,7 @@ def require_compilable(method: MethodConfig, how: Compile) -> None:
     """Raise ConfigError for a method of which nothing would be compiled."""
     if how != "no" and masks_of(method) is not None:
         raise ConfigError(
-            f"{type(method).__name__} goes through its transformer part by part, which --compile does not reach; leave "
+            f"{method_name(method)} goes through its transformer part by part, which --compile does not reach; leave "
             "it out"
         )
 

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from resmom.called import called
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import Timm, cut_of, unseen_of, whole_sides
 from resmom.nets.given import GivenBackbone
@@ -47,14 +48,18 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
     """
     side, width = run.policy.views[0].size, cast(int, backbone.width)
     local = {view.size: "beside them" for view in run.policy.views}
-    grown = {view.size: "which train.sizes asks for" for policy in policies(run, multiple) for view in policy.views}
+    grown = {
+        view.size: f"which {called('train.sizes')} asks for"
+        for policy in policies(run, multiple)
+        for view in policy.views
+    }
     modes = {part: part.training for part in backbone.modules()}
     timms = run.backbone if isinstance(run.backbone, Timm) and not isinstance(backbone, GivenBackbone) else None
     cut = None if timms is None else cut_of(timms)
     if timms is not None and (wrong := _unmade(cut, side) or _wrong(backbone, channels, side, width)) is not None:
         remedy = (
             "give views of the size that it is made for, often --image-size 224, or have it made for these by "
-            f"--backbone.image {side}, which transformers have"
+            f"{called('backbone.image')} {side}, which transformers have"
         )
         if (unseen := unseen_of(timms)) is not None:
             remedy = f"give views of whole patches, --image-size {whole_sides(side, unseen[1])}"
@@ -63,8 +68,8 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
         if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:
             raise ConfigError(
                 f"the backbone takes views of side {side}, but not of side {other}, {why}: {wrong}; give all views one "
-                "size and leave train.sizes out, or take a backbone that does, such as --backbone dino-vit-small or "
-                "timm:vit_small_patch16_224"
+                f"size and leave {called('train.sizes')} out, or take a backbone that does, such as --backbone "
+                "dino-vit-small or timm:vit_small_patch16_224"
             )
     for part, training in modes.items():
         part.training = training

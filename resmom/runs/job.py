@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resmom import dist
 from resmom.build import Own, build_method, build_online
+from resmom.called import called
 from resmom.config import ConfigError, Run
 from resmom.configcheck import check
 from resmom.data.loader import Prefetch, prefetch
@@ -220,7 +221,9 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
     method = fresh_method(run, device, own)
     taken = put_weights(run, method, own) if run.init and start else None
     if method.teacher is None and run.residual.weight > 0:  # of the user's own: the others are refused above
-        raise ConfigError("this method has no teacher, so there is no gap to close: set residual.weight to 0")
+        raise ConfigError(
+            f"this method has no teacher, so there is no gap to close: set {called('residual.weight')} to 0"
+        )
     names = () if own is not None and own.method is not None else steady_of(run.method)
     steady = Steady(names, scaled(run.optim.lr, run.train.batch))
     state = State(method, build_optimizer(run.optim, method.student, steady=steady))
@@ -275,8 +278,8 @@ def require_batch(run: Run, data: Data) -> None:
     """Raise DataError if the images do not fill one batch, or are fewer than the keys that the method remembers."""
     if len(data.train) < run.train.batch:
         raise DataError(
-            f"{data.train.name} has {len(data.train)} images, train.batch is {run.train.batch}: "
-            "no batch can be filled; lower train.batch (--train.batch, or change= in Python), and mind that "
+            f"{data.train.name} has {len(data.train)} images, {called('train.batch')} is {run.train.batch}: no batch "
+            f"can be filled; lower {called('train.batch')}, and mind that "
             "contrastive methods need many negatives"
         )
     require_queue(run, data)

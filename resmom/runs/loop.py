@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from resmom import dist
+from resmom.called import called
 from resmom.checkpoint import save_checkpoint
 from resmom.config import to_json
 from resmom.errors import UserError
@@ -272,9 +273,10 @@ def _accuracy_words(epoch: float, line: dict[str, Any]) -> str:
 
 def _diverged(job: Job, folder: RunDir) -> str:
     rate, unit = job.run.optim.lr, "steps" if job.run.train.steps else "epochs"
-    advice = f"lower --optim.lr (now {rate:g}), lengthen --train.warmup-{unit}, or set --train.clip 1"
+    advice = f"lower {called('optim.lr')} (now {rate:g}), lengthen {called(f'train.warmup_{unit}')}"
+    advice += f", or set {called('train.clip')} 1"
     if job.run.train.precision == "fp16":
-        advice += ", or use --train.precision bf16 or fp32"
+        advice += f", or use {called('train.precision')} bf16 or fp32"
     return (
         f"the loss or its gradient has not been finite for many steps, or for all of them; {advice}. "
         f"The last checkpoint is {folder.last}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from resmom.called import called
 from resmom.errors import UserError
 
 Compile = Literal["no", "kernels", "graphs"]
@@ -44,9 +45,13 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.workers < -1:
-            raise UserError(f"workers is {self.workers}; it is a number of threads, or -1 to let resmom choose")
+            raise UserError(
+                f"{called('workers')} is {self.workers}; it is a number of threads, or -1 to let resmom choose"
+            )
         if self.threads < 0:
-            raise UserError(f"threads is {self.threads}; it is a number of threads, or 0 for torch's choice")
+            raise UserError(
+                f"{called('threads')} is {self.threads}; it is a number of threads, or 0 for torch's choice"
+            )
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Trainer(Machine):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.compile is not None and self.compile not in get_args(Compile):
-            raise UserError(f"compile is {self.compile!r}; it is one of {', '.join(get_args(Compile))}")
+            raise UserError(f"{called('compile')} is {self.compile!r}; it is one of {', '.join(get_args(Compile))}")
         if self.log_to is not None:
             _require_loggers(self.log_to)
 
@@ -76,14 +81,16 @@ def _require_loggers(log_to: Sequence[Any]) -> None:
     """Raise UserError for names that are none, or that do not go together."""
     names = ", ".join(get_args(Logger))
     if not log_to:
-        raise UserError(f"log_to needs at least one of {names}, several as words of their own")
+        raise UserError(f"{called('log_to')} needs at least one of {names}, several as words of their own")
     for name in log_to:
         if name not in get_args(Logger):
-            raise UserError(f"log_to is {name!r}; it is one of {names}, in Python also a function of one line")
+            raise UserError(
+                f"{called('log_to')} is {name!r}; it is one of {names}, in Python also a function of one line"
+            )
     if "none" in log_to and len(log_to) > 1:
-        raise UserError("log_to none ends all others; leave it out beside them")
+        raise UserError(f"{called('log_to')} none ends all others; leave it out beside them")
     if {"wandb", "wandb-online"} <= set(log_to):
-        raise UserError("log_to wandb sends nothing, and wandb-online everything; leave one of them out")
+        raise UserError(f"{called('log_to')} wandb sends nothing, and wandb-online everything; leave one of them out")
 
 
 LogTo = Logger | Call | Sequence[Logger | Call]

@@ -29,6 +29,8 @@ class Origin:
     """Also the same backbone with random weights."""
     backbone: BackboneConfig | None = None
     init: str = ""
+    options: OptionNames = OPTIONS
+    """What names the file and its backbone, and which backbones the task cannot have."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _of_file(origin: Origin, seed: int) -> Backbones:
     words: dict[str, str] = {}
     if origin.init:
         weights["init"] = fresh_backbone(origin.backbone, seed)
-        words["init"] = start_weights(weights["init"], origin.init, origin.backbone, options=OPTIONS).words
+        words["init"] = start_weights(weights["init"], origin.init, origin.backbone, options=origin.options).words
     if origin.random or not origin.init:
         weights["random"], words["random"] = fresh_backbone(origin.backbone, seed), f"random weights, seed {seed}"
     said = seen(origin.init) if origin.init else None

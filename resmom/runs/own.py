@@ -14,6 +14,7 @@ from resmom.config import ConfigError, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.method import Method
+from resmom.methodnames import method_name
 from resmom.nets.backbones import Backbone, BackboneConfig
 from resmom.recipes import title_of
 from resmom.rundir import GIVEN, RunDir, given_again
@@ -60,7 +61,14 @@ def config_of(written: Mapping[str, Any], run: Run) -> BackboneConfig | None:
 
 
 def part_words(written: Mapping[str, Any], run: Run, part: Part) -> str:
-    """A run's method or backbone in a word: what was given from Python, else the kind of its setting."""
+    """A run's method or backbone in a word, for people: what was given from Python, else what it is called."""
+    if part == "method" and not given(written, part):
+        return method_name(run.method)
+    return part_kind(written, run, part)
+
+
+def part_kind(written: Mapping[str, Any], run: Run, part: Part) -> str:
+    """The same for files: what was given from Python, else the kind of its setting."""
     name = given(written, part)
     return f"{name}, given from Python" if name else type(getattr(run, part)).__name__
 

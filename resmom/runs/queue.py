@@ -1,5 +1,6 @@
 """A method's queue of keys and the number of images of a run."""
 
+from resmom.called import called
 from resmom.config import Run
 from resmom.data.source import Data, DataError
 from resmom.methodconfig import queue_of
@@ -10,9 +11,9 @@ def require_queue(run: Run, data: Data) -> None:
     """Raise DataError if the queue is longer than the data set, unless the run's recipe states that length."""
     if queue_of(run.method) > len(data.train) and not stale_keys(run, data):
         raise DataError(
-            f"method.queue is {queue_of(run.method)}, but {data.train.name} has {len(data.train)} images: the queue "
-            f"would hold old keys of the very images that are compared with it; set --method.queue to at most "
-            f"{len(data.train)}"
+            f"{called('method.queue')} is {queue_of(run.method)}, but {data.train.name} has {len(data.train)} images: "
+            f"the queue would hold old keys of the very images that are compared with it; set {called('method.queue')} "
+            f"to at most {len(data.train)}"
         )
 
 

@@ -47,7 +47,7 @@ def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own:
 
     Raises ConfigError, DataError or RunDirError for what cannot be done.
     """
-    require_sound(asked)  # before the folder: who has to name another one shall not meet the next mistake then
+    require_sound(asked, own)  # before the folder: who has to name another one shall not meet the next mistake then
     RunDir(out).refuse_if_used()
     device = device_for(machine)
     dist.wait()  # or the first process might write into the folder before another has looked at it

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from resmom.called import called
 from resmom.nets.depth import layer_rates
 from resmom.nets.encoder import Encoder, PatchEncoder
 
@@ -62,13 +63,17 @@ class AdamW:
 
     def __post_init__(self) -> None:
         if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"optim.layer_decay is {self.layer_decay}; it must be above 0 and at most 1 (none)")
+            raise ValueError(
+                f"{called('optim.layer_decay')} is {self.layer_decay}; it must be above 0 and at most 1 (none)"
+            )
         if self.patch_rate < 0:
-            raise ValueError(f"optim.patch_rate is {self.patch_rate}; it must be 0 (patches stand still) or positive")
+            raise ValueError(
+                f"{called('optim.patch_rate')} is {self.patch_rate}; it must be 0 (patches stand still) or positive"
+            )
         if self.final_decay is not None and (self.weight_decay <= 0 or self.final_decay < 0):
             raise ValueError(
-                f"optim.final_decay is {self.final_decay}, optim.weight_decay {self.weight_decay}; a decay that "
-                "changes must begin above 0, and not end below it"
+                f"{called('optim.final_decay')} is {self.final_decay}, {called('optim.weight_decay')} "
+                f"{self.weight_decay}; a decay that changes must begin above 0, and not end below it"
             )
 
 

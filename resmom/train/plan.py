@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from resmom.called import called
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import Ema
 from resmom.schedule import half_cosine, linear, warmup_cosine, warmup_drops
@@ -22,8 +23,10 @@ class Train:
     batch: int = 256
     """Images per optimiser step, over all processes together."""
     micro_batch: int = 0
-    """Images whose graph is held at once, per process; 0 is all of them. Gradients are exact either way (the teacher
-    speaks of the whole batch first), but BatchNorm of the student then sees micro-batches, unless it has its groups."""
+    """Images whose graph is held at once, per process; 0 is all of them. The gradient is that of the whole batch where
+    the student has no BatchNorm (DINO, iBOT, MoCo-v2 and ReSSL on transformers), or one over whole groups
+    (--method.shuffle-bn). Any other BatchNorm, that of heads too, normalises the parts by themselves. DINOv2, SimCLR,
+    NNCLR, Barlow Twins and VICReg refuse it. docs/path-of-a-batch.md has a table."""
     warmup_epochs: float = 10.0
     """Length of the warm-up of a run measured in epochs."""
     warmup_steps: int = 0
@@ -50,48 +53,51 @@ class Train:
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise ValueError(f"train.epochs must be at least 1; got {self.epochs}")
+            raise ValueError(f"{called('train.epochs')} must be at least 1; got {self.epochs}")
         if self.batch < 2 or self.micro_batch == 1:
             raise ValueError(
-                f"train.batch is {self.batch}, train.micro_batch {self.micro_batch}; at least 2 images are needed at a "
-                "time, since losses and batch normalisation compare the images of a batch; 32 and more are usual"
+                f"{called('train.batch')} is {self.batch}, {called('train.micro_batch')} {self.micro_batch}; at least "
+                "2 images are needed at a time, since losses and batch normalisation compare the images of a batch; 32 "
+                "and more are usual"
             )
         if self.steps < 0 or self.warmup_steps < 0:
-            raise ValueError("train.steps and train.warmup_steps must be 0 (count in epochs) or positive")
+            raise ValueError(
+                f"{called('train.steps')} and {called('train.warmup_steps')} must be 0 (count in epochs) or positive"
+            )
         if self.steps and self.warmup_steps >= self.steps:
             raise ValueError(
-                f"train.warmup_steps is {self.warmup_steps}, train.steps {self.steps}: "
-                "the warm-up must be shorter than the run; lower train.warmup_steps"
+                f"{called('train.warmup_steps')} is {self.warmup_steps}, {called('train.steps')} {self.steps}: the "
+                f"warm-up must be shorter than the run; lower {called('train.warmup_steps')}"
             )
         if not self.steps and not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
-                f"train.warmup_epochs is {self.warmup_epochs}, train.epochs {self.epochs}: "
-                "the warm-up must be shorter than the run; lower train.warmup_epochs"
+                f"{called('train.warmup_epochs')} is {self.warmup_epochs}, {called('train.epochs')} {self.epochs}: the "
+                f"warm-up must be shorter than the run; lower {called('train.warmup_epochs')}"
             )
         if self.micro_batch < 0 or self.clip < 0:
-            raise ValueError("train.micro_batch and train.clip must be 0 (off) or positive")
+            raise ValueError(f"{called('train.micro_batch')} and {called('train.clip')} must be 0 (off) or positive")
         if not all(0 < share < 1 for share in self.drops) or not 0 < self.drop_factor < 1:
             raise ValueError(
-                f"train.drops are shares of the run and train.drop_factor one of the rate, all between 0 and 1; got "
-                f"{self.drops} and {self.drop_factor}"
+                f"{called('train.drops')} are shares of the run and {called('train.drop_factor')} one of the rate, all "
+                f"between 0 and 1; got {self.drops} and {self.drop_factor}"
             )
         if self.clip_each and self.clip_parts:
             raise ValueError(
-                "train.clip_each clips each parameter by itself, train.clip_parts backbone and heads; "
-                "leave one of them out"
+                f"{called('train.clip_each')} clips each parameter by itself, {called('train.clip_parts')} backbone "
+                "and heads; leave one of them out"
             )
         if self.drops and self.final_lr:
             raise ValueError(
-                f"train.final_lr is {self.final_lr}, where the cosine ends, and train.drops replace the cosine; leave "
-                "one of them out"
+                f"{called('train.final_lr')} is {self.final_lr}, where the cosine ends, and {called('train.drops')} "
+                "replace the cosine; leave one of them out"
             )
         if not all(0 < share <= 1 for share in self.sizes):
             raise ValueError(
-                f"train.sizes are shares of the views' sides, above 0 and at most 1; got {self.sizes}; the views' full "
-                "size is the policy's (--image-size)"
+                f"{called('train.sizes')} are shares of the views' sides, above 0 and at most 1; got {self.sizes}; the "
+                "views' full size is the policy's (--image-size)"
             )
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"train.seed must be in [0, 2^32); got {self.seed}")
+            raise ValueError(f"{called('train.seed')} must be in [0, 2^32); got {self.seed}")
 
 
 @dataclass(frozen=True)

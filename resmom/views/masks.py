@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resmom.called import called
 from resmom.counter import uniforms
 
 ATTEMPTS = 10
@@ -42,16 +43,20 @@ class Masks:
 
     def __post_init__(self) -> None:
         if self.smallest < 0:
-            raise ValueError(f"Masks.smallest is {self.smallest}; give a number of patches, or 0 for iBOT's")
+            raise ValueError(
+                f"{called('Masks.smallest')} is {self.smallest}; give a number of patches, or 0 for iBOT's"
+            )
         if not (0 <= self.spread <= self.ratio and self.ratio + self.spread <= 1):
             raise ValueError(
-                f"Masks.ratio is {self.ratio} ± {self.spread} (Masks.spread); both ends must be parts of the patches, "
-                "in [0, 1]"
+                f"{called('Masks.ratio')} is {self.ratio} ± {self.spread} ({called('Masks.spread')}); both ends must "
+                "be parts of the patches, in [0, 1]"
             )
         if not 0 <= self.share <= 1:
-            raise ValueError(f"Masks.share is {self.share}; it is a part of the views and must be in [0, 1]")
+            raise ValueError(
+                f"{called('Masks.share')} is {self.share}; it is a part of the views and must be in [0, 1]"
+            )
         if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1] < float("inf"):
-            raise ValueError(f"Masks.aspect must be (low, high) with 0 < low <= high, got {self.aspect}")
+            raise ValueError(f"{called('Masks.aspect')} must be (low, high) with 0 < low <= high, got {self.aspect}")
 
 
 def draw_masks(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal, get_args
 
+from resmom.called import called
+
 Interpolation = Literal["bilinear", "bicubic"]
 Numbers = tuple[float, ...]
 
@@ -58,10 +60,14 @@ class View:
 
     def __post_init__(self) -> None:
         if self.size < self.least:
-            raise ValueError(f"View.size must be at least {self.least} pixel(s), got {self.size}; set the view's side")
+            raise ValueError(
+                f"{called('View.size')} must be at least {self.least} pixel(s), got {self.size}; set the view's side"
+            )
         if self.interpolation not in get_args(Interpolation):
             allowed = " or ".join(repr(name) for name in get_args(Interpolation))
-            raise ValueError(f"View.interpolation must be {allowed}, got {self.interpolation!r}; choose one of them")
+            raise ValueError(
+                f"{called('View.interpolation')} must be {allowed}, got {self.interpolation!r}; choose one of them"
+            )
         _check_range("scale", self.scale, highest=1.0)
         _check_range("ratio", self.ratio)
         _check_range("sigma", self.sigma)
@@ -91,14 +97,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not self.views:
-            raise ValueError("Policy.views is empty; give at least one View (most methods need two)")
+            raise ValueError(f"{called('Policy.views')} is empty; give at least one View (most methods need two)")
         if not self.mean or len(self.mean) != len(self.std):
             raise ValueError(
-                f"Policy.mean and Policy.std must hold one number per channel each, got {len(self.mean)} and "
-                f"{len(self.std)}; give both the length of the images' channels"
+                f"{called('Policy.mean')} and {called('Policy.std')} must hold one number per channel each, got "
+                f"{len(self.mean)} and {len(self.std)}; give both the length of the images' channels"
             )
         if not all(0 < s < float("inf") for s in self.std):
-            raise ValueError(f"Policy.std must be positive and finite, got {self.std}; pixels are divided by it")
+            raise ValueError(
+                f"{called('Policy.std')} must be positive and finite, got {self.std}; pixels are divided by it"
+            )
 
     @property
     def leading(self) -> "Policy":
@@ -131,13 +139,15 @@ def weak(view: View) -> View:
 def _check_range(name: str, value: Numbers, highest: float = float("inf")) -> None:
     if len(value) != 2 or not 0 < value[0] <= value[1] <= highest or value[1] == float("inf"):
         bound = "" if highest == float("inf") else f" <= {highest:g}"
-        raise ValueError(f"View.{name} must be (low, high) with 0 < low <= high{bound}, got {value}; mend the range")
+        raise ValueError(
+            f"{called(f'View.{name}')} must be (low, high) with 0 < low <= high{bound}, got {value}; mend the range"
+        )
 
 
 def _check_number(name: str, value: float, highest: float, what: str) -> None:
     if not 0 <= value <= highest or value == float("inf"):
         bound = "at least 0 and finite" if highest == float("inf") else f"in [0, {highest:g}]"
-        raise ValueError(f"View.{name} is {what} and must be {bound}, got {value}; 0 turns it off")
+        raise ValueError(f"{called(f'View.{name}')} is {what} and must be {bound}, got {value}; 0 turns it off")
 
 
 def mocov2_imagenet() -> Policy:

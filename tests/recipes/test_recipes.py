@@ -466,6 +466,6 @@ def test_a_run_with_another_method_than_its_recipe_says_so() -> None:
     run = recipe("mocov3_digits_residual")
     assert (method_of(run), title_of(run)) == (None, "mocov3_digits_residual")
     other = replace(run, method=Byol())
-    assert (method_of(other), title_of(other)) == ("MoCoV3", "mocov3_digits_residual with Byol")
+    assert (method_of(other), title_of(other)) == ("MoCo-v3", "mocov3_digits_residual with BYOL")
     own = replace(other, recipe="custom")
     assert (method_of(own), title_of(own)) == (None, "custom")

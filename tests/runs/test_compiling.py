@@ -105,7 +105,7 @@ def test_every_size_of_batches_has_a_form_of_its_own(tmp_path: Path) -> None:
 def test_a_method_of_which_nothing_would_be_compiled_is_refused(tmp_path: Path) -> None:
     require_compilable(Ibot(), "no")
     require_compilable(MoCoV3(), "kernels")
-    with pytest.raises(ConfigError, match="Ibot goes through its transformer part by part, which --compile does not"):
+    with pytest.raises(ConfigError, match="iBOT goes through its transformer part by part, which --compile does not"):
         require_compilable(Ibot(), "kernels")
     run = replace(recipe("ibot_imagenet_vits"), train=replace(small_run().train, batch=8))
     data = write_images(tmp_path / "images.npz")
@@ -120,14 +120,14 @@ def test_nor_is_it_resumed_or_compared_compiled(call: Call, tmp_path: Path) -> N
     run.path.mkdir()
     write_json(run.config, {"run": to_json(ibot_run()), "data": str(tmp_path)})
     status, _, err = call("resume", run.path, "--compile", "kernels")
-    assert status == 2 and "Ibot goes through its transformer part by part" in err
+    assert status == 2 and "iBOT goes through its transformer part by part" in err
     grid, data = tmp_path / "grid.json", write_images(tmp_path / "images.npz", n=48, classes=3)
     arms = {"first": {}, "second": {"method": "ibot", "backbone": "dino-vit-tiny"}}
     write_json(grid, {"recipe": "mocov3_digits", "set": OPTIONS, "arms": arms})
     asked = ["compare", grid, "--data", data, "--out", tmp_path / "cells", "--device", "cpu", "--compile", "kernels"]
     for more in ([], ["--dry-run"]):
         status, _, err = call(*asked, *more)
-        assert status == 2 and "arm second: Ibot goes through its transformer" in err
+        assert status == 2 and "arm second: iBOT goes through its transformer" in err
     assert not (tmp_path / "cells").exists()
 
 

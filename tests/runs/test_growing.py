@@ -193,7 +193,7 @@ def test_too_small_a_start_is_refused_with_the_least_that_works() -> None:
         check(growing(small_run(), 0.4, 1.0))
     wide = replace(ibot_run(), backbone=DinoViT("tiny", image=16, patch=8))
     check(growing(wide, 1.0))
-    with pytest.raises(ConfigError, match=r"0\.5, .* a single patch of 8, and Ibot hides some .*: set it to 1 or more"):
+    with pytest.raises(ConfigError, match=r"0\.5, .* a single patch of 8, and iBOT hides some .*: set it to 1 or more"):
         check(growing(wide, 0.5, 1.0))
 
 
@@ -229,7 +229,7 @@ def test_every_arm_of_a_grid_is_checked_at_its_sizes(images: Data) -> None:
 
 def test_a_model_of_timms_that_is_made_for_another_size_is_told() -> None:
     run = replace(small_run(), backbone=Timm("vit_tiny_patch16_224"))
-    told = r"timm's vit_tiny_patch16_224 does not take views of side 16: .*224.*--image-size 224.*--backbone\.image 16"
+    told = r"timm's vit_tiny_patch16_224 does not take views of side 16: .*224.*--image-size 224.*backbone\.image 16"
     with pytest.raises(ConfigError, match=told):
         fresh_method(run, CPU)
     fresh_method(replace(run, backbone=Timm("vit_tiny_patch16_224", image=16)), CPU)

@@ -29,7 +29,7 @@ def forty(tmp_path: Path) -> Data:
 
 def test_a_queue_longer_than_the_data_set_is_refused_before_anything_is_written(tmp_path: Path, forty: Data) -> None:
     require_batch(queued(40), forty)
-    with pytest.raises(DataError, match=r"method.queue is 41, but .* has 40 images.*set --method.queue to at most 40"):
+    with pytest.raises(DataError, match=r"method.queue is 41, but .* has 40 images.*set method.queue to at most 40"):
         require_batch(queued(41), forty)
     with pytest.raises(DataError, match=r"method.queue is 41"):
         pretrain(queued(41), str(tmp_path / "images.npz"), tmp_path / "run", QUIET)

@@ -78,8 +78,8 @@ def test_local_views_take_part_in_the_loss(images: Data) -> None:
     ("run", "words"),
     [
         (sized(dino_run(), 32, 24, Timm("test_vit", 32)), r"view 2 has side 24, .* the patch of timm's test_vit, 16; "
-         r"set --policy\.views\.2\.size to 16 or 32, and the views after it alike$"),
-        (sized(ibot_run(), 32, 16, Timm("resnet10t")), "Ibot hides patches .* timm:vit_small_patch16_224$"),
+         r"set policy\.views\.2\.size to 16 or 32, and the views after it alike$"),
+        (sized(ibot_run(), 32, 16, Timm("resnet10t")), "iBOT hides patches .* timm:vit_small_patch16_224$"),
     ],
 )  # fmt: skip
 def test_views_that_are_no_whole_patches_are_refused(run: Run, words: str) -> None:

@@ -198,7 +198,7 @@ def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames
             f"backbone is {backbone!r}; give a name such as 'resnet50', a configuration of resmom.nets.backbones, or a "
             "module, which turns N x C x S x S views into N x D"
         )
-    found = by_name(backbone, init) if isinstance(backbone, str) else backbone or recognise(init, options)
+    found = by_name(backbone, init, options) if isinstance(backbone, str) else backbone or recognise(init, options)
     if stem is None:
         return found
     if not isinstance(found, ResNet):

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from resmom.called import called, called_by
 from resmom.config import ConfigError, Run, from_json, to_json
-from resmom.configcheck import check
+from resmom.configcheck import check, check_term
 from resmom.data.source import digest
 from resmom.recipes import FROM
 from resmom.rundir import RunDir
@@ -98,17 +99,19 @@ class Grid:
 
     def _run(self, arm: str, settings: Settings, seed: int) -> Run:
         if "train.seed" in settings:
-            raise ConfigError(f"arm {arm} sets train.seed; every arm has the grid's seeds, set them there")
+            raise ConfigError(f"arm {arm} sets {called('train.seed')}; every arm has the grid's seeds, set them there")
         for option in settings:
             if (part := option.partition(".")[0]) in self.own.names:
                 raise ConfigError(
-                    f"arm {arm} sets {option}, but the {part} is given from Python; leave one of the two out"
+                    f"arm {arm} sets {called(option)}, but the {part} is given from Python; leave one of the two out"
                 )
         try:
             run = changed(self.base, {**settings, "train.seed": seed}, self.origin.images if self.origin else 0)
             if told := _no_effect(run, settings):
                 raise ConfigError(told)
             check(run)
+            if "method" not in self.own.names:
+                check_term(run, settings)
         except ValueError as error:
             raise ConfigError(f"arm {arm}: {error}") from error
         # The weights as the run folder will have them.
@@ -121,8 +124,9 @@ def _no_effect(run: Run, settings: Settings) -> str:
     for option in ("train.epochs", "train.warmup_epochs") if run.train.steps else ("train.warmup_steps",):
         if settings.get(option):
             return (
-                f"{option} has no effect in a run whose length counts in {length}; set {option.replace(other, length)}"
-                f", or {'train.steps to 0 beside it' if run.train.steps else 'train.steps'}"
+                f"{called(option)} has no effect in a run whose length counts in {length}; set "
+                f"{called(option.replace(other, length))}"
+                f", or {called('train.steps')}{' to 0 beside it' if run.train.steps else ''}"
             )
     return ""
 
@@ -146,7 +150,9 @@ def _require_term(arms: Sequence[Cell]) -> None:
     }
     for option, runs in setting.items():
         if of_term(option) and not any(run.residual.weight for run in runs):
-            raise ConfigError(f"{option} changes nothing while residual.weight is 0; set or vary that too")
+            raise ConfigError(
+                f"{called(option)} changes nothing while {called('residual.weight')} is 0; set or vary that too"
+            )
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -168,7 +174,8 @@ def read_grid(path: Path) -> Grid:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
-        return grid_of(content, path.stem)
+        with called_by("fields"):  # as the file has them
+            return grid_of(content, path.stem)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -14,10 +14,11 @@ from resmom.export.keep import rows as rows_of
 from resmom.export.loading import width_lines
 from resmom.export.use import File
 from resmom.jsonfiles import read_lines
+from resmom.methodnames import method_name
 from resmom.nets.backbones import BackboneConfig, SmallResNet, name_of
 from resmom.nets.norms import normed
 from resmom.recipes import RECIPES, base_of, is_derived
-from resmom.recipes.words import METHOD_NAMES, named
+from resmom.recipes.words import named
 from resmom.rundir import RunDir
 from resmom.runs.measuring.evaluations import evaluations
 from resmom.runs.outcome import before_after
@@ -90,7 +91,7 @@ def card_of(
 def _title(written: Mapping[str, Any], run: Run) -> str:
     """What was trained, by which method, and whose settings: MoCo-v3, dino-vit-small, derived settings."""
     own = {part: f"{name} (given from Python)" for part in ("method", "backbone") if (name := given(written, part))}
-    method = own.get("method") or METHOD_NAMES[type(run.method)]
+    method = own.get("method") or method_name(run.method)
     term = " with residual momentum" if run.residual.weight else ""
     small = isinstance(run.backbone, SmallResNet)  # has a name that says little without its command
     backbone = own.get("backbone") or (named(run.backbone) if small else name_of(run.backbone))

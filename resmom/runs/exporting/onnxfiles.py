@@ -16,7 +16,7 @@ from resmom.nets.backbones import Backbone, build_backbone
 from resmom.nets.copies import copied
 from resmom.nets.given import given_backbone
 from resmom.nets.weightfile import uncompiled
-from resmom.runs.own import again, part_words, require
+from resmom.runs.own import again, part_kind, part_words, require
 from resmom.train.state import load_network
 
 
@@ -31,7 +31,7 @@ def write_onnx(
     backbone = backbone_with(run, written, own, state, about.network)
     name = part_words(written, run, "backbone")
     try:
-        return save_onnx(path, backbone, about, {"method": part_words(written, run, "method"), "backbone": name})
+        return save_onnx(path, backbone, about, {"method": part_kind(written, run, "method"), "backbone": name})
     except ExportError as error:
         raise UserError(
             f"the {about.network}'s backbone, {name}, cannot be exported as ONNX: {error}. Its weights can: "

@@ -13,7 +13,7 @@ from resmom.runs.loaded import Loaded
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import Asked
 from resmom.runs.measuring.classifierfile import require_savable, save_classifier
-from resmom.runs.own import given, part_words
+from resmom.runs.own import given, part_kind
 from resmom.which import Which
 
 TRAINED = ("linear", "--linear-crop", "--finetune")
@@ -71,7 +71,7 @@ def save_or_say(
     name, score, data = row
     run = loaded.run
     about = About.of(name, to_json(run)["backbone"], loaded.step, loaded.policy)
-    more = {"method": part_words(loaded.written, run, "method"), "protocol": score.protocol, "data": data}
+    more = {"method": part_kind(loaded.written, run, "method"), "protocol": score.protocol, "data": data}
     try:
         save_classifier(path, found, run.backbone, about, classes, more)
     except OSError as error:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from resmom import dist
+from resmom.called import called
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
 from resmom.nets.backbones import MoCoViT
@@ -172,9 +173,9 @@ def _halved(batch: int, kept: Kept, weight_bytes: int, device: torch.device, gro
     while batch and kept.of(batch) * TRANSIENT > room:
         if groups and batch <= groups:
             raise ConfigError(
-                f"memory does not hold the graph of {groups} images, which method.shuffle_bn has normalised together: "
-                f"{kept.words}, {weight_bytes / 2**30:.1f} GiB for weights, of "
-                f"{free_memory(device) / 2**30:.1f} GiB free; set method.shuffle_bn lower, or to 0"
+                f"memory does not hold the graph of {groups} images, which {called('method.shuffle_bn')} has "
+                f"normalised together: {kept.words}, {weight_bytes / 2**30:.1f} GiB for weights, of "
+                f"{free_memory(device) / 2**30:.1f} GiB free; set {called('method.shuffle_bn')} lower, or to 0"
             )
         batch //= 2
         if groups:

@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from resmom.called import called
 from resmom.config import ConfigError, backbone_to_json
 from resmom.downloads import download_folder
 from resmom.export.weights import About, exported, packed
@@ -25,11 +26,11 @@ def weights_folder() -> Path:
     return download_folder("RESMOM_WEIGHTS", "weights")
 
 
-def weights_file(init: str | Path, option: str = "init") -> Path:
+def weights_file(init: str | Path, field: str = "init") -> Path:
     """The file of weights that `init` means: a path is its own; those of `timm:NAME` are downloaded if need be.
 
     NAME is an architecture of timm's, with or without the tag of its weights: `resnet50`, `resnet50.a1_in1k`. Raises
-    ConfigError, which begins with the `option` that named them, for a name without published weights, and where they
+    ConfigError, which begins with the `field` that named them, for a name without published weights, and where they
     are neither kept nor can be had.
     """
     if not str(init).startswith(PREFIX):
@@ -37,7 +38,7 @@ def weights_file(init: str | Path, option: str = "init") -> Path:
     try:
         return _kept(str(init).removeprefix(PREFIX))
     except ConfigError as error:
-        raise ConfigError(f"{option}: {error}") from error
+        raise ConfigError(f"{called(field)}: {error}") from error
 
 
 def _kept(name: str) -> Path:

@@ -63,7 +63,7 @@ def recognise(path: str, options: OptionNames = OF_A_RUN) -> BackboneConfig:
     try:
         found = filed_vit(file)
     except WeightsError as error:
-        raise ConfigError(f"{options.init}: {error}") from error
+        raise ConfigError(f"{options.file}: {error}") from error
     if (common := _common(file, found)) is not None:
         return common
     what = "" if found is None else f": it holds {found}"
@@ -131,13 +131,13 @@ def start_weights(
         said = own_word(file)
         found = said or (None if asked is None else _common(file, filed_vit(file)))
         if found is None or asked is None or named(found) == named(asked):
-            raise ConfigError(f"{options.init}: {error}") from error
+            raise ConfigError(f"{options.file}: {error}") from error
         if said is None and name_of(found) == name_of(asked) and options.stem:  # and the advice is about the stem
-            raise ConfigError(f"{options.init}: {error}") from error
+            raise ConfigError(f"{options.file}: {error}") from error
         remedy = _remedy(found, said is not None, derived, options)
-        raise ConfigError(f"{options.init}: {path} is of {named(found)}, not of {named(asked)}: {remedy}") from error
+        raise ConfigError(f"{options.file}: {path} is of {named(found)}, not of {named(asked)}: {remedy}") from error
     except WeightsError as error:
-        raise ConfigError(f"{options.init}: {error}") from error
+        raise ConfigError(f"{options.file}: {error}") from error
 
 
 def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNames) -> str:
@@ -154,25 +154,26 @@ def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNam
     return f"leave {options.backbone} out" + (f", or say {name}" if name else "")
 
 
-def by_name(name: str, init: str = "", unfit: str = "") -> BackboneConfig:
+def by_name(name: str, init: str = "", options: OptionNames = OF_A_RUN) -> BackboneConfig:
     """The backbone that a short name asks for; as the file of weights `init` says, if it says that it is of that name.
 
     Of a Vision Transformer of others the file's shapes say for which image and patches it was made. Raises ConfigError
-    with the names there are, what `unfit` says behind them, and the one that may be meant.
+    with the names there are, what `options` say of them, and the one that may be meant.
     """
     try:
         asked = backbone_named(name)
     except ValueError as error:
-        raise ConfigError(f"{error}{unfit}{_meant(name, timms=not unfit)}") from error
+        raise ConfigError(f"{error}{options.unfit}{_meant(name, timms=not options.unfit)}") from error
     if not init:
         return asked
-    said = own_word(weights_file(init))
+    file = weights_file(init, options.init)
+    said = own_word(file)
     if said is not None:
         return asked if name_of(said) != name_of(asked) else said
     if not isinstance(asked, MoCoViT | DinoViT | Timm):
         return asked
     try:
-        found = filed_vit(weights_file(init))
+        found = filed_vit(file)
     except WeightsError:  # told where the weights are put into the backbone
         return asked
     return asked if found is None else _cut(name, found)

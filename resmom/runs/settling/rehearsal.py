@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from resmom.called import called
 from resmom.clock import Clock
 from resmom.config import ConfigError
 from resmom.errors import UserError
@@ -170,7 +171,7 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
     if job.run.residual.weight > 0 and not said.pairs:
         raise ConfigError(
             f"{who} hands out no pairs, so the residual term has nothing to compare; give a Pair for every view that "
-            "both networks saw, or set residual.weight to 0"
+            f"both networks saw, or set {called('residual.weight')} to 0"
         )
 
 

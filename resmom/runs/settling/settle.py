@@ -10,12 +10,14 @@ import torch
 from resmom import dist
 from resmom.build import Own
 from resmom.config import Run
-from resmom.configcheck import check
+from resmom.configcheck import check, check_term
 from resmom.data.order import steps_per_epoch
 from resmom.data.source import Data
 from resmom.recipes.automatic import LEAST_IMAGES, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
 from resmom.recipes.pace import MEASURES
+from resmom.runs.job import require_batch
+from resmom.runs.options import differing
 from resmom.runs.settling.budget import (
     LEAST_STEPS,
     fit_kept,
@@ -73,7 +75,8 @@ def settle(
     trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
     if base is not None:
         run = ask(base)
-        check(run)
+        _check(run, base, own)
+        require_batch(run, data)
         if budget is None and not asked.priced:
             return Settled(run, ())
         say(trying)
@@ -87,7 +90,8 @@ def settle(
         return Settled(fitted, told, estimate(fitted, cost, data, out, cut), pack_side(fitted, cost, data))
     facts = _facts(asked, data, device, own)
     offer, run = offered(facts, Limits(), ask)
-    check(run)
+    _check(run, offer.run, own)
+    require_batch(run, data)
     say(trying)
     slowest = _slowest(run, data, budget)
     cost = trial(run, data, device, workers, own, seconds, slowest)
@@ -95,7 +99,7 @@ def settle(
     if fits < held(run):
         limits = Limits(batch=fits * dist.world())
         _, run = offered(facts, limits, ask)
-        # The user's own batch, or the least: the graph is cut, the gradient stays exact.
+        # The user's own batch, or the least: the graph is cut. docs/path-of-a-batch.md tells what that changes.
         if cost.in_parts and share_of(run.train.batch) > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
         cost = trial(run, data, device, workers, own, seconds, slowest)
@@ -130,12 +134,24 @@ def untried(asked: Asked, data: Data, device: torch.device, own: Own) -> Run:
     base = base_of(asked)
     if base is not None:
         run = asked.change(base)
+        _check(run, base, own)
     else:
         facts = _facts(asked, data, device, own)
         enough = replace(facts, images=max(facts.images, LEAST_IMAGES))
-        run = offered(enough, Limits(), asked.change)[1]
-    check(run)
+        offer, run = offered(enough, Limits(), asked.change)
+        _check(run, offer.run, own)
     return run
+
+
+def _check(run: Run, unchanged: Run, own: Own) -> None:
+    """Raise ConfigError for a run that cannot train, or whose residual term was set to what it can never be.
+
+    `unchanged`: what the user was offered, whose own settings are not asked for. Of a method of the user's own nothing
+    is known here.
+    """
+    check(run)
+    if own.method is None:
+        check_term(run, differing(unchanged, run))
 
 
 def _facts(asked: Asked, data: Data, device: torch.device, own: Own) -> Facts:
@@ -149,12 +165,12 @@ def _facts(asked: Asked, data: Data, device: torch.device, own: Own) -> Facts:
     return replace(seen, own=brought, method=method, processes=dist.world())
 
 
-def require_sound(asked: Asked) -> None:
+def require_sound(asked: Asked, own: Own) -> None:
     """Raise ConfigError for a recipe that cannot train as it was asked for. What is derived can be judged only when it
     is: by `settle`."""
     base = base_of(asked)
     if base is not None:
-        check(asked.change(base))
+        _check(asked.change(base), base, own)
 
 
 def _slowest(run: Run, data: Data, budget: float | None) -> float:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import resmom
+from resmom.called import called_by
 from resmom.commands.compare import _of_other_length
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.data.open import open_data
@@ -214,14 +215,15 @@ def test_what_was_derived_from_the_length_is_told(call: Call, tmp_path: Path) ->
     asked = ["compare", tmp_path / "run", "--data", write_images(tmp_path / "images.npz"), "--out", tmp_path / "out"]
     asked += ["--vary", "residual.weight=0,1", "--dry-run", "--device", "cpu"]
     told = call(*asked, "--train.steps", 60)[2]
-    assert f"60 steps instead of {made.train.steps}: what was derived from the length stays, train.warmup" in told
+    assert f"60 steps instead of {made.train.steps}: what was derived from the length stays, --train.warmup" in told
     assert f"for 60 steps there would be --train.warmup-steps {warmup(60)}\n" in told
     assert "derived" not in call(*asked)[2] + call(*asked, "--train.steps", 60, "--ema.momentum", 0.8)[2]
 
 
 def test_a_teacher_that_was_derived_from_the_length_is_told_too() -> None:
     made = automatic(Facts(images=5_000, side=300, mean=(0.5,) * 3, std=(0.2,) * 3, backbone=ResNet(18))).run
-    told = _of_other_length(made, replace(made, train=replace(made.train, steps=600)))
-    assert f"train.warmup_steps {made.train.warmup_steps} and ema.momentum {made.ema.momentum:.4g}; for 600" in told
+    with called_by("options"):
+        told = _of_other_length(made, replace(made, train=replace(made.train, steps=600)))
+    assert f"--train.warmup-steps {made.train.warmup_steps} and --ema.momentum {made.ema.momentum:.4g}; for 600" in told
     momentum = ema_by_length(600)[0].momentum
     assert told.endswith(f"there would be --train.warmup-steps {warmup(600)} --ema.momentum {momentum:.4g}")

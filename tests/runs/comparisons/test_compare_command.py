@@ -103,7 +103,7 @@ def test_a_grid_from_a_file(call: Call, data: Path, tmp_path: Path) -> None:
     [
         (["--vary", "residul.weight=0,1"], "did you mean residual.weight?"),
         (["--vary", "residual.weight=0,-1"], "arm weight=-1: the configuration cannot be used"),
-        (["--vary", "residual.weight=0,1", "--train.batch", "64"], "has 48 images, train.batch is 64"),
+        (["--vary", "residual.weight=0,1", "--train.batch", "64"], "has 48 images, --train.batch is 64"),
         (["--vary", "residual.weight=0,1", "--seeds", "a"], "--seeds is 'a'"),
         (["--vary", "residual.weight=0,1", "--part", "3/2"], "--part is '3/2'"),
         (["--vary", "residual.weight=0,1", "--held-out", "2"], "above 0 and below 1"),

@@ -9,7 +9,9 @@ import pytest
 
 from resmom.config import ConfigError, from_json, to_json
 from resmom.errors import RunDirError
+from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
+from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
 from resmom.runs.comparisons.agree import require_same
@@ -275,3 +277,15 @@ def test_a_cell_of_other_test_images_is_refused(tmp_path: Path) -> None:
     for other in ({"test": "u"}, {"test": None}, {"fingerprint": "g"}):
         with pytest.raises(RunDirError, match="was measured on other images"):
             require_same(cell, tmp_path, line, {**images, **other})
+
+
+def test_an_arm_whose_term_can_never_be_is_refused_while_it_is_off() -> None:
+    base = replace(BASE, method=MoCoV3(predictor_layers=0), residual=Residual())
+    arms: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "p": {"residual.site": "p"},
+        "z": {"residual.site": "z", "residual.weight": 1},
+    }
+    with pytest.raises(ConfigError, match=r"arm p: MoCo-v3 as it is set has no site p; residual.site is one of h, z"):
+        Grid("g", base, arms).cells()
+    assert len(Grid("g", base, {name: arms[name] for name in ("plain", "z")}).cells()) == 6

@@ -1,0 +1,42 @@
+"""What a setting is called by who reads of it: a field in Python and in files, an option where the call was typed.
+
+Whoever refuses a setting knows its field alone, `train.micro_batch`, and neither who gave it nor how. No torch.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+_READER: ContextVar[Literal["fields", "options"]] = ContextVar("reader", default="fields")
+
+TYPED = {
+    "View": "policy.views.N",
+    "Policy": "policy",
+    "Masks": "method.masks",
+    "finetune": "tuning",
+    "linear_crop": "probe",
+}
+"""Parts that the command line calls otherwise than Python does."""
+
+
+@contextmanager
+def called_by(names: Literal["fields", "options"]) -> Iterator[None]:
+    """Inside the block settings are called by the names of fields, or of options of the command line."""
+    before = _READER.set(names)
+    try:
+        yield
+    finally:
+        _READER.reset(before)
+
+
+def called(field: str) -> str:
+    """A setting as its reader knows it: `train.micro_batch` as it is, or `--train.micro-batch`.
+
+    An option has all numbers of a field that has several: `policy.mean.1` is one of those of `--policy.mean`.
+    """
+    if _READER.get() == "fields":
+        return field
+    part, dot, rest = re.sub(r"\.\d+$", "", field).partition(".")
+    return "--" + f"{TYPED.get(part, part) if dot else part}{dot}{rest}".replace("_", "-")

@@ -1,0 +1,174 @@
+"""Settings are called by their fields in Python and in files, and by their options where a call was typed."""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import resmom
+from resmom.called import called, called_by
+from resmom.config import ConfigError, Run, from_json, to_json
+from resmom.configcheck import check
+from resmom.evaluate.finetune import Finetune
+from resmom.evaluate.linear import Linear
+from resmom.evaluate.linearcrop import LinearCrop
+from resmom.nets.backbones import SmallResNet
+from resmom.recipes import RECIPES, recipe
+from resmom.runs.options import option_values
+from resmom.runs.origin import OPTIONS, Origin, backbones
+from resmom.train.optim import Sgd
+from resmom.train.plan import Train
+from resmom.views.masks import Masks
+from resmom.views.policy import View
+from tests.conftest import Call
+
+
+@pytest.mark.parametrize(
+    ("field", "option"),
+    [
+        ("train.micro_batch", "--train.micro-batch"),
+        ("image_size", "--image-size"),
+        ("workers", "--workers"),
+        ("policy.views.0.flip_vertical", "--policy.views.0.flip-vertical"),
+        ("policy.mean.1", "--policy.mean"),
+        ("View.blur", "--policy.views.N.blur"),
+        ("Policy.std", "--policy.std"),
+        ("Masks.ratio", "--method.masks.ratio"),
+        ("finetune.layer_decay", "--tuning.layer-decay"),
+        ("finetune", "--finetune"),
+        ("linear_crop.lr", "--probe.lr"),
+        ("linear_crop", "--linear-crop"),
+    ],
+)
+def test_a_field_is_an_option_where_the_call_was_typed(field: str, option: str) -> None:
+    assert called(field) == field
+    with called_by("options"):
+        assert called(field) == option
+        with called_by("fields"):
+            assert called(field) == field
+        assert called(field) == option
+    assert called(field) == field
+
+
+def test_the_command_line_leaves_nothing_behind(call: Call) -> None:
+    status, _, err = call("pretrain", "mocov3_digits", "--data", "x", "--out", "new", "--train.seed", "-1")
+    assert status == 2 and "--train.seed must be in [0, 2^32)" in err
+    with pytest.raises(ValueError, match=r"^train\.seed must be in"):
+        Train(seed=-1)
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "train.batch is 1, train.micro_batch 0; ": (lambda: Train(batch=1), "--train.batch is 1, --train.micro-batch 0"),
+    "linear.lrs and linear.weight_decays need": (lambda: Linear(lrs=()), "--linear.lrs and --linear.weight-decays"),
+    "finetune.layer_decay must be": (lambda: Finetune(layer_decay=2.0), "--tuning.layer-decay must be"),
+    "linear_crop.lr must be": (lambda: LinearCrop(lr=0.0), "--probe.lr must be"),
+    "View.blur is a probability": (lambda: View(blur=2.0), "--policy.views.N.blur is a probability"),
+    "Masks.share is": (lambda: Masks(share=2.0), "--method.masks.share is"),
+    "optim.lr is 0.0": (lambda: check(replace(Run(), optim=Sgd(lr=0.0))), "--optim.lr is 0.0"),
+    "policy.mean.1 is nan": (
+        lambda: check(replace(Run(), policy=replace(Run().policy, mean=(0.5, float("nan"), 0.5)))),
+        "--policy.mean is nan",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_refusal_names_what_its_reader_can_set(words: str) -> None:
+    refuse, typed = REFUSED[words]
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        refuse()
+    with called_by("options"), pytest.raises(ValueError, match=f"^{re.escape(typed)}"):
+        refuse()
+
+
+def test_what_is_wrong_in_a_file_is_called_as_it_stands_there(call: Call, tmp_path: Path) -> None:
+    plain = to_json(recipe("mocov3_digits"))
+    plain["train"]["epochs"] = 0
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(plain))
+    status, _, err = call("pretrain", file, "--data", "x", "--out", tmp_path / "new")
+    assert status == 2 and " train.epochs must be at least 1; got 0 @ run.train" in err and "--train" not in err
+
+
+def test_arms_of_a_file_have_fields_and_those_that_are_typed_options(call: Call, tmp_path: Path) -> None:
+    images = np.zeros((70, 16, 16, 1), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images)
+    grid = tmp_path / "grid.json"
+    grid.write_text(json.dumps({"recipe": "mocov3_digits", "arms": {"a": {}, "b": {"train.warmup_steps": 3}}}))
+    there = ["--data", tmp_path / "x.npz", "--out", tmp_path / "new", "--dry-run"]
+    status, _, err = call("compare", grid, *there)
+    assert status == 2 and "arm b: train.warmup_steps has no effect in a run" in err and "--train" not in err
+    status, _, err = call("compare", "mocov3_digits", *there, "--vary", "train.warmup_steps=0,3")
+    assert status == 2 and ": --train.warmup-steps has no effect in a run" in err
+    status, _, err = call("compare", "mocov3_digits", *there, "--vary", "residual.site=p,z")
+    assert status == 2 and "--residual.site changes nothing while --residual.weight is 0; set or vary that too" in err
+
+
+def test_a_batch_that_cannot_be_filled_is_refused_before_anything_is_tried(call: Call, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((70, 16, 16, 1), np.uint8))
+    there = ["--data", tmp_path / "x.npz", "--out", tmp_path / "new", "--train.batch", "100", "--dry-run"]
+    for name, words in (
+        (["mocov3_digits"], "--train.batch is 100: no batch can be filled; lower --train.batch, and mind that"),
+        ([], "70 images cannot fill a batch of 100; give at least 100 images or a smaller batch (--train.batch)"),
+    ):
+        status, _, err = call("pretrain", *name, *there)
+        assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_every_list_of_backbones_says_which_the_task_can_have(call: Call, tmp_path: Path) -> None:
+    torch.save({"other.weight": torch.zeros(2)}, tmp_path / "w.pth")
+    which = ", of which all but timm:NAME can become detectors"
+    origin = Origin(backbone=SmallResNet(), init=str(tmp_path / "w.pth"), options=replace(OPTIONS, unfit=which))
+    with pytest.raises(ConfigError, match=re.escape(which)):  # a backbone that the file is not of
+        backbones(origin, 0, "a detector")
+    there = ["--data", tmp_path, "--out", tmp_path / "new"]
+    status, _, err = call("detect", "train", *there, "--backbone", "resnet19")
+    assert status == 2 and "there is no backbone 'resnet19'; backbones are " in err
+    assert err.endswith(f"{which}\n")
+    status, _, err = call("detect", "train", *there, "--init", tmp_path / "w.pth")
+    assert status == 2 and "fits none of the common backbones" in err and which in err
+
+
+SETTINGS = {name for made in RECIPES.values() for name in option_values(made())}
+FIELDS = re.compile(
+    r"(?<![\w./'\"=-])(?:method|backbone|policy|optim|ema|residual|train|online|knn|log|linear|finetune|linear_crop)"
+    r"\.[a-z_]+(?![\w=(/])"
+)
+
+
+def sentences(tree: ast.AST) -> Iterator[str]:
+    """The literal words of all errors that are raised."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            yield from (
+                part.value
+                for part in ast.walk(node.exc)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and " " in part.value
+            )
+
+
+def test_no_error_names_a_field_by_itself() -> None:
+    """`called` names it. What a part of a run is made of is no option."""
+    package = Path(resmom.__file__).parent
+    known = SETTINGS | {f"linear.{name}" for name in vars(Linear())} | {f"finetune.{name}" for name in vars(Finetune())}
+    bare = [
+        (str(file.relative_to(package)), found)
+        for file in sorted(package.rglob("*.py"))
+        for words in sentences(ast.parse(file.read_text(encoding="utf-8")))
+        for found in FIELDS.findall(words)
+        if found in known
+    ]
+    assert bare == []
+
+
+def test_a_run_read_from_a_file_is_refused_by_its_fields() -> None:
+    plain = to_json(Run())
+    plain["train"]["batch"] = 1
+    with called_by("options"), pytest.raises(ValueError, match=r": train\.batch is 1, train\.micro_batch 0"):
+        from_json(plain)
