@@ -5,7 +5,6 @@ it alone: where it is absent, or a case is unknown here, the words of the box ar
 """
 
 import contextlib
-import dataclasses
 import io
 import itertools
 import re
@@ -34,11 +33,23 @@ KINDS = {"INT": ("a whole number", "whole numbers"), "FLOAT": ("a number", "numb
 """tyro's names of what an option takes: one, and several."""
 
 _FIRST = "; a recipe is named by the first word after the command (`resmom recipes` lists them)"
+_LOG = "; --log-to wandb, wandb-online or tensorboard writes the measurements for other tools"
+_SEVERAL = "; --device names one GPU, and `torchrun --nproc-per-node N -m resmom pretrain ...` trains on several"
+_PRECISION = "; --train.precision is fp32, bf16 or fp16"
+_OPTIMISER = "; the optimiser comes with the recipe, or is derived, and --optim.lr and the like are its settings"
+_NAME = "; a run is called by its folder, --out"
+_VIEWS = "; the number of views is that of the recipe"
 OTHERWISE = {
     "--recipe": _FIRST,
     "--config": _FIRST,
     "--cfg": _FIRST,
     "--resume": "; a run goes on with `resmom resume DIR`",
+    **dict.fromkeys(("--wandb", "--use-wandb", "--wandb-project", "--tensorboard", "--logger"), _LOG),
+    **dict.fromkeys(("--gpus", "--num-gpus", "--ngpus", "--nproc-per-node", "--world-size"), _SEVERAL),
+    **dict.fromkeys(("--amp", "--use-amp", "--fp16", "--use-fp16", "--bf16", "--mixed-precision"), _PRECISION),
+    **dict.fromkeys(("--name", "--run-name", "--exp-name", "--project"), _NAME),
+    **dict.fromkeys(("--local-crops-number", "--num-crops", "--num-small-crops"), _VIEWS),
+    **dict.fromkeys(("--optimizer", "--optimiser", "--opt", "--optim"), _OPTIMISER),
 }
 """How a run is told what other tools have an option for, as the end of a sentence."""
 
@@ -119,11 +130,15 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     if not options:
         return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
     name = _name(options[0])
-    known, elsewhere = _options(kind), _elsewhere(name)
-    if "--train.batch" in known:  # of a run: its command takes these three out before the others are read
-        known += ["--backbone", "--method", "--image-size", "--orientation"]
-        elsewhere = OTHERWISE.get(name, elsewhere)
-    return f"there is no option {name}{elsewhere or nearest(name, known)}"
+    known = _options(kind)
+    if "--train.batch" not in known:
+        return f"there is no option {name}{nearest(name, known)}"
+    # Of a run: its command takes these out before the others are read.
+    known += ["--backbone", "--method", "--image-size", "--orientation", "--init"]
+    from resmom.runs.elsewhere import elsewhere  # imports torch, which a call without such a mistake need not wait for
+
+    plain = name.replace("_", "-")
+    return f"there is no option {name}{OTHERWISE.get(plain) or nearest(name, known, elsewhere(known))}"
 
 
 def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:
@@ -148,22 +163,6 @@ def _in_one_word(word: str, arguments: Sequence[str]) -> str:
             many = varied if option == "--vary" else ",".join(values)
             return f": several values are one word, with commas: {option} {many}"
     return ""
-
-
-def _elsewhere(option: str) -> str:
-    """Which methods, optimisers or backbones have an option that the one at hand has not, as the end of a sentence."""
-    part, _, field = option.removeprefix("--").replace("-", "_").partition(".")
-    if part not in ("method", "backbone", "optim"):
-        return ""
-    from resmom.methodconfig import METHODS  # imports torch, which a call without such a mistake need not wait for
-    from resmom.nets.backbones import BackboneConfig
-    from resmom.train.optim import OptimConfig
-
-    members = {kind.__name__: kind for union in (BackboneConfig, OptimConfig) for kind in get_args(union)}
-    kinds = {"method": METHODS, "backbone": members, "optim": members}[part]
-    has = [name for name, kind in kinds.items() if field in (each.name for each in dataclasses.fields(kind))]
-    known = "--method " if part == "method" else "the settings of "
-    return f" here; it is one of {known}{', '.join(has)}" if has else ""
 
 
 def _help(kind: Any) -> str:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+from resmom.called import called
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest, similar
 from resmom.nets.backbones import backbone_named, patch_of
@@ -12,6 +13,7 @@ from resmom.recipes.orientation import Orientation, with_orientation
 from resmom.recipes.side import fitted, with_side
 from resmom.recipes.suited import with_method
 from resmom.recipes.words import named
+from resmom.runs.elsewhere import elsewhere
 from resmom.runs.settling.recognise import by_name
 from resmom.views.policy import SMALLEST
 
@@ -70,9 +72,9 @@ def parsed(run: Run, option: str, text: str) -> Any:
     if isinstance(here, str):
         return text
     example = json.dumps(here) if here != [] else "[0.5, 1]"
-    wrong = f"{option} cannot be '{text}'; it is {example} in this run, write it in this form"
+    wrong = f"{called(option)} cannot be '{text}'; it is {example} in this run, write it in this form"
     if here == []:
-        wrong = f"{option} cannot be '{text}'; it takes a list, such as {example}"
+        wrong = f"{called(option)} cannot be '{text}'; it takes a list, such as {example}"
     try:
         value = json.loads({"True": "true", "False": "false"}.get(text, text))
     except json.JSONDecodeError as error:
@@ -106,7 +108,10 @@ def difference_words(
     def word(values: Mapping[str, Any], name: str) -> str:
         return json.dumps(values[name]) if name in values else absent
 
-    words = ", ".join(f"{name} was {word(then, name)} and is {word(now, name)}" for name in names[:3])
+    def option(name: str) -> str:  # the kind of a part is chosen by its own name
+        return called(name.removesuffix(".kind"))
+
+    words = ", ".join(f"{option(name)} was {word(then, name)} and is {word(now, name)}" for name in names[:3])
     return words + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -169,23 +174,23 @@ def _named(run: Run, part: str, name: str, init: str) -> Run:
 
 def _sized(run: Run, side: Any) -> Run:
     if type(side) is not int:
-        raise ConfigError(f"{IMAGE_SIZE} is {side!r}; it takes a whole number of pixels, such as {_side(run)}")
+        raise ConfigError(f"{called(IMAGE_SIZE)} is {side!r}; it takes a whole number of pixels, such as {_side(run)}")
     if side < SMALLEST:
         raise ConfigError(
-            f"{IMAGE_SIZE} is {side}; it must be at least {SMALLEST} pixels, and 32 is usual for small images"
+            f"{called(IMAGE_SIZE)} is {side}; it must be at least {SMALLEST} pixels, and 32 is usual for small images"
         )
     try:
         return with_side(run, side)
     except ValueError as error:
-        raise ConfigError(f"{IMAGE_SIZE}: {error}") from error
+        raise ConfigError(f"{called(IMAGE_SIZE)}: {error}") from error
 
 
 def _oriented(run: Run, orientation: Any) -> Run:
     allowed = get_args(Orientation)
     if orientation not in allowed:
         raise ConfigError(
-            f"{ORIENTATION} is {orientation!r}; it is upright, for images that have an up, or any, for those that have "
-            f"none{similar(str(orientation), allowed, 1)}"
+            f"{called(ORIENTATION)} is {orientation!r}; it is upright, for images that have an up, or any, for those "
+            f"that have none{similar(str(orientation), allowed, 1)}"
         )
     return with_orientation(run, orientation)
 
@@ -222,7 +227,7 @@ def _key(place: Any, name: str) -> str | int | None:
 
 def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
     known = [name for name, _ in _walk(plain, "") if name != "recipe" and not name.endswith("kind")]
-    hint = nearest(option, known)
+    hint = nearest(option, known, elsewhere(known))
     return ConfigError(f"this run has no option '{option}'{hint} (`resmom recipes show NAME` lists a recipe's)")
 
 
