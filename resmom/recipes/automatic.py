@@ -52,6 +52,32 @@ class Choice:
         return value
 
 
+def settled_by(option: str) -> tuple[str, ...]:
+    """The beginnings of the options that a choice tells together, where it tells more than one."""
+    match option:
+        case "method" | "backbone" | "policy.views":
+            return (f"{option}.",)
+        case "policy.mean":
+            return ("policy.std",)
+        case _:
+            return ()
+
+
+def choice_words(option: str, run: Run) -> str:
+    """What a run has there in the words of such a choice; empty for any other."""
+    match option:
+        case "method":
+            return method_words(run.method)
+        case "backbone":
+            return named(run.backbone)
+        case "policy.views":
+            return f"crops from {run.policy.views[0].scale[0]:g} of the area"
+        case "policy.mean":
+            return f"{numbers(run.policy.mean)}, std {numbers(run.policy.std)}"
+        case _:
+            return ""
+
+
 @dataclass(frozen=True)
 class Automatic:
     """The derived run and the reasons for its settings."""

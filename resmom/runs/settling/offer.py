@@ -1,6 +1,6 @@
 """What a user asks of a run, and what is derived, as they want it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from resmom.build import Own
@@ -8,7 +8,7 @@ from resmom.config import Run, to_json
 from resmom.data.order import steps_per_epoch
 from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig
-from resmom.recipes.automatic import Automatic, Choice, automatic
+from resmom.recipes.automatic import Automatic, Choice, automatic, choice_words, settled_by
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.orientation import orientation_of
 from resmom.recipes.side import with_views
@@ -103,23 +103,37 @@ def asks_for_length(base: Run, ask: Ask) -> bool:
 def told_choices(offer: Automatic, run: Run, own: Own) -> tuple[Choice, ...]:
     """The choices as they came out, then every option that the user set to something else, with what was derived.
 
-    How often is measured and saved, and the seed, are not listed: they are no settings of the training.
+    A part of which the user set something is told as it is then, with what was asked for as its reason. How often is
+    measured and saved, and the seed, are not listed: they are no settings of the training.
     """
     module = own.backbone is not None
     given = {"backbone": module, "init": module and not run.init, "method": own.method is not None}
+    derived, asked = flat(to_json(offer.run)), flat(to_json(run))
+    changed = [name for name in differences([derived, asked]) if name in asked]
     told, whole = [], []
     for choice in offer.choices:
-        if given.get(choice.option, False):
-            told.append(Choice(choice.option, "your own", "given from Python"))
-            whole.append(choice.option)
+        option, words = choice.option, choice_words(choice.option, run)
+        changes = [f"{name} {setting(asked[name])}" for name in changed if name.startswith(settled_by(option))]
+        if given.get(option, False):
+            told.append(Choice(option, "your own", "given from Python"))
+            whole.append(option)
+        elif option in given and type(choice.part(offer.run)) is not type(choice.part(run)):
+            told.append(Choice(option, words, f"asked for; derived: {choice.value}"))
+            whole.append(option)
+        elif changes and option not in changed:
+            told.append(Choice(option, words, f"with {_listed(changes)} as asked for"))
         elif choice.part(offer.run) == choice.part(run):
             told.append(choice)
-        elif choice.option in given and type(choice.part(offer.run)) is not type(choice.part(run)):
-            told.append(Choice(choice.option, type(choice.part(run)).__name__, f"asked for; derived: {choice.value}"))
-            whole.append(choice.option)
-    derived, asked = flat(to_json(offer.run)), flat(to_json(run))
-    for name in differences([derived, asked]):
-        if name.split(".")[0] in whole or name not in asked:
-            continue
-        told.append(Choice(name, setting(asked.get(name)), f"asked for; derived: {setting(derived.get(name))}"))
+    told += [
+        Choice(name, setting(asked[name]), f"asked for; derived: {setting(derived.get(name))}")
+        for name in changed
+        if name.split(".")[0] not in whole
+    ]
     return tuple(told)
+
+
+def _listed(words: Sequence[str], most: int = 3) -> str:
+    """The first of some words, and how many more there are."""
+    rest = len(words) - most
+    *first, last = words if rest <= 0 else (*words[:most], f"{rest} more")
+    return f"{', '.join(first)} and {last}" if first else last

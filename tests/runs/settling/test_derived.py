@@ -15,8 +15,8 @@ from resmom.config import ConfigError, from_json
 from resmom.errors import RunDirError, UserError
 from resmom.jsonfiles import read_lines
 from resmom.methodconfig import METHODS
+from resmom.methodnames import METHOD_NAMES
 from resmom.nets.backbones import SmallResNet
-from resmom.recipes.words import METHOD_NAMES
 from resmom.rundir import RunDir
 from resmom.runs.measuring.gap import gap
 from resmom.runs.pretrain import pretrain, resume
@@ -66,10 +66,11 @@ def test_on_the_command_line(
     assert (run.train.batch, run.train.steps, run.train.warmup_steps) == (16, 24, 1)
     options = {choice["option"]: choice for choice in written["choices"]}
     derived = {"train.batch", "train.steps", "ema.momentum", "policy.mean", "train.precision", "residual.weight"}
-    derived |= {"image_size", "init", "policy.views", "orientation"}
+    derived |= {"image_size", "init", "policy.views", "orientation", "backbone", "method"}
     asked = {"backbone.widths", "method.hidden", "method.out", "optim.lr"}
     assert set(options) == derived | asked
     assert options["optim.lr"]["value"] == "0.2" and options["optim.lr"]["reason"] == "asked for; derived: 0.3"
+    assert options["method"]["reason"] == "with method.hidden 8 and method.out 4 as asked for"
     for choice in options.values():
         line = next(line for line in told.err.splitlines() if line.strip().startswith(choice["option"] + " "))
         assert choice["value"] in line and line.endswith(choice["reason"])
@@ -156,7 +157,7 @@ def test_every_method_trains_with_what_is_derived_for_it(
     assert main(["--data", str(file), "--out", str(out), "--method", name, *short]) == 0
     err = capsys.readouterr().err
     run = from_json(json.loads(RunDir(out).config.read_text())["run"])
-    assert type(run.method) is METHODS[name] and METHOD_NAMES[METHODS[name]] in err
+    assert type(run.method) is METHODS[name] and METHOD_NAMES[METHODS[name].__name__] in err
     lines = [line for line in read_lines(RunDir(out).metrics) if line["kind"] == "train"]
     assert lines[-1]["step"] == 3 and all(math.isfinite(line["loss"]) for line in lines)
     assert (run.residual.weight, run.ema.momentum) == (2.0, 0.9) if name == "mocov3" else run.residual.weight == 0

@@ -1,5 +1,6 @@
 """From what was asked to a complete run, with made-up costs: what is derived, what the user gives, what is told."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +12,25 @@ from resmom.build import Own
 from resmom.config import ConfigError, Run
 from resmom.data.packing import pack
 from resmom.errors import RunDirError
+from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.byol import Byol
+from resmom.methods.ressl import ReSSL
 from resmom.methods.simsiam import SimSiam
 from resmom.nets.backbones import MoCoViT, ResNet
+from resmom.recipes import recipe
 from resmom.recipes.automatic import Choice
 from resmom.recipes.pace import MEASURES
 from resmom.runs.announce import settings_words
 from resmom.runs.machine import Machine
+from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import budget, estimate, settle
 from resmom.runs.settling.budget import MEASURING
 from resmom.runs.settling.offer import Asked
 from resmom.train.optim import AdamW, Sgd
 from resmom.train.plan import Train
+from resmom.types import Site
 from tests.data.test_folder import draw
 from tests.halflife import half_life
 from tests.runs.settling.derived import COST, MIB, Settle, reasons, tiny, train_with
@@ -194,7 +200,58 @@ class TestAsked:
         found = settled(lambda run: replace(run, method=Byol(8, 4, 8)))
         assert found.run.method == Byol(8, 4, 8)
         (told,) = [choice for choice in found.choices if choice.option.startswith("method")]
-        assert told == Choice("method", "Byol", "asked for; derived: MoCo-v3, temperature 0.2, heads 512/128")
+        assert told == Choice(
+            "method", "BYOL, heads 8/4", "asked for; derived: MoCo-v3, temperature 0.2, heads 512/128"
+        )
+
+    def test_a_part_of_which_something_is_asked_for_says_so(self, settled: Settle) -> None:
+        wish = {
+            "method.temperature": 0.3,
+            "backbone.blocks": 2,
+            "policy.views.0.flip": 0,
+            "policy.std": [0.5, 0.5, 0.5],
+        }
+        found = settled(lambda run: changed(run, wish))
+        told = {choice.option: (choice.value, choice.reason) for choice in found.choices}
+        assert told["method"] == (
+            "MoCo-v3, temperature 0.3, heads 512/128",
+            "with method.temperature 0.3 as asked for",
+        )
+        assert told["backbone"] == (
+            "SmallResNet 16-32-64-128, 2 blocks a stage",
+            "with backbone.blocks 2 as asked for",
+        )
+        assert told["policy.views"][1] == "with policy.views.0.flip 0 as asked for"
+        assert told["policy.mean"][0].endswith(", std (0.500, 0.500, 0.500)")
+        assert told["policy.mean"][1] == "with policy.std [0.5, 0.5, 0.5] as asked for"
+        assert told["method.temperature"] == ("0.3", "asked for; derived: 0.1")
+        assert [*told][-4:] == [*wish] and len(told) == len(found.choices)
+        heads = {"method.temperature": 0.3, "method.hidden": 8, "method.out": 4, "method.predictor_layers": 3}
+        assert reasons(settled(lambda run: changed(run, heads)))["method"] == (
+            "with method.temperature 0.3, method.hidden 8, method.out 4 and 1 more as asked for"
+        )
+
+    def test_a_term_that_can_never_be_is_refused_where_it_is_asked_for(self, settled: Settle, tried: list[Run]) -> None:
+        def at(site: Site) -> Callable[[Run], Run]:
+            return lambda run: replace(run, residual=replace(run.residual, weight=0.0, site=site))
+
+        for base, method in ((None, ReSSL()), (replace(recipe("mocov3_digits"), method=ReSSL(queue=64)), None)):
+            with pytest.raises(
+                ConfigError, match=r"ReSSL as it is set has no site logits; residual.site is one of h, z"
+            ):
+                settled(at("logits"), base=base, method=method)
+            assert settled(at("h"), base=base, method=method).run.residual.site == "h"
+        tried.clear()
+        with pytest.raises(ConfigError, match="ReSSL as it is set has no site p"):
+            settled(at("p"), method=ReSSL())
+        stated = replace(recipe("mocov3_digits"), method=Byol(), residual=Residual(0.0, "logits"))
+        with pytest.raises(ConfigError, match="BYOL as it is set has no site logits"):
+            settled(base=stated)
+        assert not tried
+        silent = replace(
+            recipe("mocov3_digits"), method=ReSSL(queue=64), residual=Residual()
+        )  # as published: p is nobody's word
+        assert settled(base=silent).run.residual == Residual()
 
     def test_what_cannot_be_used_is_refused_before_a_trial(self, settled: Settle, tried: list[Run]) -> None:
         with pytest.raises(ConfigError, match=r"optim\.lr is -1"):
