@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from resmom.evaluate.online import OnlineClassifier
 from resmom.losses.residual import Residual
 from resmom.method import Method
+from resmom.methodconfig import METHODS
 from resmom.nets.teacher import make_teacher, move_teacher, weight_pairs
 from resmom.train.optim import Lars, Sgd, build_optimizer, set_rate
 from resmom.train.plan import Plan
@@ -72,6 +75,40 @@ def test_micro_batches_with_batch_norm_are_refused_to_be_the_same() -> None:
         made = state(toy.method(batch_norm=True))
         losses.append(train_step(made, toy.batch(), PLAN, Rules(Residual(), micro_batch=micro))["loss"])
     assert losses[0] != losses[1]
+
+
+def said_of_micro_batches() -> dict[str, str]:
+    """What docs/path-of-a-batch.md says of each method on a backbone without BatchNorm."""
+    page = (Path(__file__).parents[2] / "docs/path-of-a-batch.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.partition("### Micro-batches")[2].splitlines() if line.startswith("| `")]
+    return {name: row[2].strip() for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+
+
+def apart(kind: str) -> float:
+    """How far the gradient of two micro-batches is from that of the whole batch, as a share of it."""
+    gradients = []
+    for micro in (0, 4):
+        made = state(toy.method(kind))
+        train_step(made, toy.batch(), PLAN, Rules(Residual(), micro_batch=micro))
+        gradients.append(torch.cat([p.grad.flatten() for p in made.method.student.parameters() if p.grad is not None]))
+    return ((gradients[0] - gradients[1]).norm() / gradients[0].norm()).item()
+
+
+def test_the_page_says_of_every_method_what_micro_batches_do() -> None:
+    assert set(said_of_micro_batches()) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_micro_batches_are_exact_where_the_page_says_so(name: str) -> None:
+    """Bodies here have no BatchNorm, heads have that of the method."""
+    said = said_of_micro_batches()[name]
+    assert said.startswith("refused") == (not METHODS[name].traits.micro_batches)
+    if said.startswith("exact"):
+        assert apart(name) < 1e-10
+    elif said.startswith("not exact"):
+        assert apart(name) > 1e-2
+    if "With `--method.shuffle-bn` exact" in said:
+        assert apart(f"{name}_groups") < 1e-10
 
 
 @pytest.mark.slow
