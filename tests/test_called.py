@@ -130,7 +130,7 @@ def test_every_list_of_backbones_says_which_the_task_can_have(call: Call, tmp_pa
     there = ["--data", tmp_path, "--out", tmp_path / "new"]
     status, _, err = call("detect", "train", *there, "--backbone", "resnet19")
     assert status == 2 and "there is no backbone 'resnet19'; backbones are " in err
-    assert err.endswith(f"{which}\n")
+    assert err.endswith(f"{which}; did you mean resnet18?\n")
     status, _, err = call("detect", "train", *there, "--init", tmp_path / "w.pth")
     assert status == 2 and "fits none of the common backbones" in err and which in err
 

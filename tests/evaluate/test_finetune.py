@@ -138,7 +138,7 @@ def test_refusals() -> None:
     nothing = ArraySource("none", TEST.read(np.arange(4)), np.full(4, -1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 800 and 0"):
         tune(small(), Finetune(), test=nothing)
-    with pytest.raises(ValueError, match=r"in epoch 1 at .* 1e\+30 per 256 .*, such as --tuning\.lr 1e\+29"):
+    with pytest.raises(ValueError, match=r"in epoch 1 at .* 1e\+30 per 256 .*, such as finetune\.lr 1e\+29"):
         tune(tokens(), Finetune(epochs=1, optim="sgd", lr=1e30))
     with pytest.raises(ValueError, match=r"a warm-up within the epochs .*; got 30, 256, 40, 0"):
         tune(small(), Finetune(warmup_epochs=40))  # within the 60 of few labels, but these are all

@@ -162,9 +162,9 @@ def test_networks_of_tokens_learn_at_thirty_times_the_rate() -> None:
 
 def test_what_is_refused() -> None:
     for wrong in ({"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"weight_decay": -1.0}, {"seed": -1}):
-        with pytest.raises(ValueError, match="probe"):
+        with pytest.raises(ValueError, match="linear_crop"):
             LinearCrop(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"in epoch 1 at rate .*1e\+20 per .*, such as --probe\.lr 1e\+19"):
+    with pytest.raises(ValueError, match=r"in epoch 1 at rate .*1e\+20 per .*, such as linear_crop\.lr 1e\+19"):
         probe(LinearCrop(epochs=2, lr=1e20, weight_decay=1.0))
     unknown = without_labels(even(30, 0))
     with pytest.raises(ValueError, match="two labelled images to learn from and one to test on; got 0 and 30"):

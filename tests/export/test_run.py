@@ -16,10 +16,10 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import Run, to_json
 from resmom.errors import RunDirError
 from resmom.methodconfig import MethodConfig
+from resmom.methodnames import method_name
 from resmom.methods.dino import Dino
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import DinoViT, SmallResNet
-from resmom.recipes.words import METHOD_NAMES
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.exporting.export import export
@@ -170,7 +170,7 @@ def test_of_a_network_without_batch_norm_the_card_tells_no_statistics(
     save_checkpoint(RunDir(folder).last, {k: v for k, v in content.items() if k != "format"})
     export(folder)
     card = (folder / "export" / "README.md").read_text()
-    assert card.startswith(f"# {METHOD_NAMES[type(method)]}, dino-vit-tiny, derived settings\n")
+    assert card.startswith(f"# {method_name(method)}, dino-vit-tiny, derived settings\n")
     assert f"averaged: backbone and projector{statistics} |" in card
     assert "BatchNorm" not in card and card.count("before, its weights have hardly left their start") == 2
 

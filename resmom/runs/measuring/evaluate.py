@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from resmom.build import Own
+from resmom.called import called
 from resmom.config import ConfigError
 from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
@@ -141,7 +142,7 @@ def _settled(more: More, part: float) -> More:
     if more.finetune.epochs is None and more.labels:
         print(
             f"fine-tuning for {settled.epochs} epochs: 60 is the default with 1 % of the labels or less, 30 with more; "
-            "--tuning.epochs N takes another number",
+            f"{called('finetune.epochs')} N takes another number",
             file=sys.stderr,
         )
     return replace(more, finetune=settled)

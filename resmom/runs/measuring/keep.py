@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from resmom.build import Own
+from resmom.called import called
 from resmom.data.labelwords import labels_lines
 from resmom.data.source import Data, Source, labels_read
 from resmom.data.split import holdout
@@ -128,7 +129,7 @@ def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> str:
     told = [f"features are not finite of {ill}"] if ill else []
     told += [f"at every learning rate a linear probe diverges on {blown}"] if blown else []
     ways = (
-        "Give the probe lower rates: --linear.lrs"
+        f"Give the probe lower rates: {called('linear.lrs')}"
         if blown
         else "Choose within a run that has not diverged, or train this one again with a lower --optim.lr"
     )

@@ -12,6 +12,7 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.export.weights import About, exported, save_weights
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone, name_of
+from resmom.nets.fit import OptionNames
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError
 from resmom.recipes.words import named
@@ -236,7 +237,7 @@ def test_what_is_fine_tuned_sees_pixels_as_its_file_says(tmp_path: Path, file: t
 )  # fmt: skip
 def test_a_name_that_is_none_has_a_suggestion(name: str, unfit: str, meant: str) -> None:
     with pytest.raises(ConfigError) as end:
-        by_name(name, unfit=unfit)
+        by_name(name, options=OptionNames(unfit=unfit))
     assert str(end.value).startswith(f"there is no backbone '{name}'; backbones are small, ")
     assert str(end.value).endswith(f"timm:NAME{unfit}; did you mean {meant}?")
     with pytest.raises(ConfigError, match=r"timm:NAME$"):
