@@ -48,7 +48,7 @@ class Shared:
     FOLDER@shorter-side=448, large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, see docs/data.md.
     """
     out: Path
-    """The run folder: new, or empty."""
+    """The run folder: new, or empty; --dry-run and --views do without."""
     time: str = ""
     """Fit the run into this time, as in 45m, 6h or 1h30m: its steps are set after a trial of up to a minute."""
     machine: Flat[Trainer] = field(default_factory=Trainer)
@@ -85,6 +85,8 @@ class _Call:
     size: str | None
     orientation: str | None
     init: str
+    placed: bool
+    """Whether a run folder is named, or has to be: what writes none needs none."""
 
     @staticmethod
     def of(arguments: list[str]) -> "_Call":
@@ -95,11 +97,13 @@ class _Call:
         options, size = take(options, "--image-size")
         options, orientation = take(options, "--orientation")
         init = take(options, "--init")[1] or ""
-        if take(options, "--views")[1] and not take(options, "--out")[1] and "--dry-run" not in options:
-            options = [*options, "--out", os.curdir]  # a picture needs no run folder
+        pictured, dry = take(options, "--views")[1], any(o.replace("_", "-") == "--dry-run" for o in options)
+        placed = not (pictured or dry) or take(options, "--out")[1] is not None
+        if not placed:
+            options = [*options, "--out", os.curdir]  # for the parser alone
         parts = {"--backbone": backbone, "--method": method}
         called = " ".join(["resmom pretrain", name or "", *(f"{o} {value}" for o, value in parts.items() if value)])
-        return _Call(begun, options, " ".join(called.split()), backbone, method, size, orientation, init)
+        return _Call(begun, options, " ".join(called.split()), backbone, method, size, orientation, init, placed)
 
     @property
     def base(self) -> Run | None:
@@ -163,25 +167,27 @@ def main(arguments: list[str]) -> int:
         print(PRETRAIN, end="")
         return 0
     first = call.judged()
-    there = first.or_resume and RunDir(first.out).config.exists()
+    if not call.placed and first.views is None and not first.dry_run:  # --dry-run was taken back
+        raise UserError("--out is missing: the run folder: new, or empty (`resmom pretrain --help` lists the options)")
+    there = first.or_resume and call.placed and RunDir(first.out).config.exists()
     if there and first.dry_run:
         raise UserError(f"--dry-run says what a new run would be, and {first.out} holds one; leave --dry-run out")
     # As `resume`: with as many threads as it began with.
     set_process(replace(first.machine, threads=first.machine.threads or (threads_of(first.out) if there else 0)))
     wish = call.wish(seconds_of(first.time) if first.time else None)
     if first.views is not None or first.dry_run:
-        return _look(wish, first)
+        return _look(wish, first, first.out if call.placed else None)
     work = pretrain_or_resume if first.or_resume else pretrain
     return tell_end(work(wish, first.data, first.out, first.machine), first.json)
 
 
-def _look(wish: Asked, call: Shared) -> int:
-    """Draw the views, tell of the run, or both, and start nothing."""
+def _look(wish: Asked, call: Shared, out: Path | None) -> int:
+    """Draw the views, tell of the run, or both, and start nothing. `out`: the run folder, where one was named."""
     told: list[Sheet | Preview] = []
     if call.views is not None:
         told.append(view_sheet(wish, call.data, call.views, call.machine))
     if call.dry_run:
-        told.append(preview(wish, call.data, call.out, call.machine))
+        told.append(preview(wish, call.data, out, call.machine))
     if dist.rank() != 0:
         return 0
     if call.json:

@@ -47,7 +47,8 @@ The settings that are most often given, with or without a recipe (docs/automatic
                              --deterministic: repeatable on a GPU; --compile graphs: backbones by torch's inductor
   --log-to NAME              the measurements for tensorboard, wandb (nothing is sent) or wandb-online, too
   --or-resume                continue the run where --out holds it already; for job scripts (docs/cluster.md)
-  --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing
+  --dry-run                  say what the run would be and cost (time, disk, memory), and write nothing; without
+                             --out too
   --views FILE.png           draw some images and their views, as the run would have them, and start nothing; without
                              --out too
   --json                     print the result as JSON

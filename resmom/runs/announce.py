@@ -60,10 +60,10 @@ def _reducing(spec: str, side: int) -> str:
     )
 
 
-def summary(job: Job, folder: RunDir, written: bool = True) -> str:
+def summary(job: Job, folder: RunDir | None, written: bool = True) -> str:
     """What is about to be trained, on what, into which folder, and what somebody should know before.
 
-    `written`: it is, or will be; else nothing lies in that folder.
+    `folder`: None where nobody has named one. `written`: it is, or will be; else nothing lies in that folder.
     """
     run, train_images, given = job.run, job.data.train, {"own": names(job.own)}
     lines = [
@@ -72,9 +72,10 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
         f"{_shared_words(job)}",
         f"teacher: {_teacher_words(job)}",
         f"residual momentum: {_residual_words(run)}",
-        f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""),
-        *labels_lines(job.data),
     ]
+    if folder is not None:
+        lines.append(f"into {folder.path}" + (f", from step {job.state.step}" if job.state.step else ""))
+    lines += labels_lines(job.data)
     if (other := method_of(run)) is not None and job.own.method is None:
         lines.append(
             f"method: {method_name(run.method)} in place of the recipe's {other}, with heads and settings of its own "
@@ -118,7 +119,7 @@ def summary(job: Job, folder: RunDir, written: bool = True) -> str:
     if job.data.not_read:  # what lies outside of the splits is told with their origin
         lines.append(f"passed over: {job.data.not_read}")
     if train_images.unreadable:
-        where = f"reasons in {folder.unreadable}" if written else "`resmom data check` tells why"
+        where = f"reasons in {folder.unreadable}" if folder is not None and written else "`resmom data check` tells why"
         lines.append(f"{len(train_images.unreadable)} files could not be read and are left out; {where}")
     return "\n".join(lines)
 

@@ -42,13 +42,14 @@ class Ready:
         return settings_words(self.settled, self.spec)
 
 
-def make_ready(asked: Asked, data: str | Data, out: Path, machine: Machine, own: Own) -> Ready:
-    """Complete the run and build it.
+def make_ready(asked: Asked, data: str | Data, out: Path | None, machine: Machine, own: Own) -> Ready:
+    """Complete the run and build it. `out`: its folder; None where it shall not be started.
 
     Raises ConfigError, DataError or RunDirError for what cannot be done.
     """
     require_sound(asked, own)  # before the folder: who has to name another one shall not meet the next mistake then
-    RunDir(out).refuse_if_used()
+    if out is not None:
+        RunDir(out).refuse_if_used()
     device = device_for(machine)
     dist.wait()  # or the first process might write into the folder before another has looked at it
     opened = open_data(data)
@@ -94,11 +95,15 @@ class Preview:
     """What a run would be and cost, had it been started."""
 
     ready: Ready
-    out: Path
+    out: Path | None
 
     def __str__(self) -> str:
-        what = summary(self.ready.job, RunDir(self.out), written=False)
-        return f"{self.ready.settings}\n{what}\nnothing was written; the same without --dry-run starts it"
+        same = "without --dry-run" if self.out is not None else "with --out DIR in place of --dry-run"
+        return f"{self.ready.settings}\n{self._what}\nnothing was written; the same {same} starts it"
+
+    @property
+    def _what(self) -> str:
+        return summary(self.ready.job, None if self.out is None else RunDir(self.out), written=False)
 
     def plain(self) -> dict[str, Any]:
         """The same for machines: the resolved configuration, why it is so, seconds and bytes."""
@@ -113,12 +118,14 @@ class Preview:
             "device": str(job.device),
             "choices": [asdict(choice) for choice in settled.choices],
             "estimate": asdict(settled.estimate),
-            "said": summary(job, RunDir(self.out), written=False).splitlines(),
+            "said": self._what.splitlines(),
         }
 
 
-def preview(asked: Asked, data: str | Data, out: Path, machine: Machine) -> Preview:
+def preview(asked: Asked, data: str | Data, out: Path | None, machine: Machine) -> Preview:
     """Everything that comes before the first step of `pretrain`, and no step; a recipe's cost is estimated too.
+
+    Without a folder `out`, whatever depends on it is left out: whether it is free, and has room for the run.
 
     Raises as `pretrain` does.
     """

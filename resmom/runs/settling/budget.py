@@ -152,8 +152,10 @@ def with_steps(run: Run, steps: int, per_epoch: int) -> Run:
     return replace(run, train=train, log=log)
 
 
-def fit_kept(cost: Trial, out: Path, most: int) -> int:
-    """Checkpoints to keep beside the last: at most `most`, and no more than `KEEPING` of the disk of `out`."""
+def fit_kept(cost: Trial, out: Path | None, most: int) -> int:
+    """Checkpoints to keep beside the last: at most `most`, and no more than `KEEPING` of the disk of `out`, if any."""
+    if out is None:
+        return most
     return min(most, int(KEEPING * free_disk(out) / cost.checkpoint_bytes))
 
 

@@ -40,12 +40,12 @@ class Estimate:
         )
 
 
-def estimate(run: Run, cost: Trial, data: Data, out: Path, cut: str = "") -> Estimate:
-    """The cost of a whole run. Raises RunDirError where the disk of `out` does not have room for it."""
+def estimate(run: Run, cost: Trial, data: Data, out: Path | None, cut: str = "") -> Estimate:
+    """The cost of a whole run. Raises RunDirError where the disk of a folder `out` does not have room for it."""
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
     steps = length(run.train, per_epoch)
     disk = disk_of(run, cost, steps, per_epoch)
-    if dist.rank() == 0:  # the others write nothing
+    if out is not None and dist.rank() == 0:  # the others write nothing
         require_disk(out, disk + cost.checkpoint_bytes)
     return Estimate(
         seconds=steps * cost.step_seconds + measuring_of(run, cost, steps, per_epoch) + 2 * cost.measure_seconds,

@@ -58,7 +58,7 @@ class Settled:
 def settle(
     asked: Asked,
     data: Data,
-    out: Path,
+    out: Path | None,
     device: torch.device,
     workers: int,
     own: Own,
@@ -67,8 +67,9 @@ def settle(
     """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
 
     Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
-    it is, unless its cost is asked for. `say` is told of a trial before it begins. Raises ConfigError, DataError or
-    RunDirError with the rule that cannot be kept.
+    it is, unless its cost is asked for. `out`: the folder of the run, which its disk must have room for; None leaves
+    that out. `say` is told of a trial before it begins. Raises ConfigError, DataError or RunDirError with the rule that
+    cannot be kept.
     """
     base, ask, budget = base_of(asked), asked.change, asked.seconds
     seconds = GLANCE if budget is None else seconds_to_try(budget)

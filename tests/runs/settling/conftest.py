@@ -47,9 +47,10 @@ def settled(tried: list[Run], tmp_path: Path) -> Settle:
         own: Own | None = None,
         init: str = "",
         priced: bool = False,
+        placed: bool = True,
     ) -> Settled:
         data = images(n, side=32 if n < 5_000 else 16)
         asked = Asked(base, ask, init, time, backbone, method, priced)
-        return settle.settle(asked, data, tmp_path / "run", CPU, 1, own or Own())
+        return settle.settle(asked, data, tmp_path / "run" if placed else None, CPU, 1, own or Own())
 
     return call

@@ -123,6 +123,19 @@ def test_a_dry_run_tells_everything_and_writes_nothing(
     assert estimate["disk_bytes"] > 0 and estimate["memory_bytes"] > 0
     assert not out.exists()
 
+    monkeypatch.chdir(tmp_path)
+    bare = [word for word in arguments if word not in ("--out", str(out))]
+    assert main(bare) == 0
+    without = capsys.readouterr().out
+    assert without.splitlines()[-1] == "nothing was written; the same with --out DIR in place of --dry-run starts it"
+    assert [line for line in told.splitlines() if line.startswith("into ")] == [f"into {out}"]
+    assert "into " not in without and "estimate: about " in without
+    assert main([*bare, "--or-resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["train"] == found["run"]["train"]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="--out is missing: the run folder: new, or empty"):
+        main([*bare, "--no-dry-run"])
+
     out.mkdir()
     (out / "run.json").write_text("{}")
     with pytest.raises(RunDirError, match="already holds a run"):

@@ -33,6 +33,7 @@ from resmom.train.plan import Train
 from resmom.types import Site
 from tests.data.test_folder import draw
 from tests.halflife import half_life
+from tests.runs.settling import priced
 from tests.runs.settling.derived import COST, MIB, Settle, reasons, tiny, train_with
 
 
@@ -73,6 +74,14 @@ class TestDerived:
         with pytest.raises(RunDirError, match="GiB free; free some"):
             settled()
         assert list(tmp_path.iterdir()) == []
+
+    def test_without_a_folder_no_disk_is_asked(self, settled: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budget, "free_disk", lambda place: 0)
+        for base in (None, priced.RUN):
+            with pytest.raises(RunDirError, match="has 0 MiB free"):
+                settled(base=base, priced=True)
+            assert settled(base=base, priced=True, placed=False).estimate is not None
+        assert "with six kept checkpoints" in settled(placed=False).estimate.words
 
     def test_a_crowded_machine_is_told_beside_the_estimate(
         self, settled: Settle, monkeypatch: pytest.MonkeyPatch
