@@ -127,6 +127,23 @@ def from_json(plain: Any) -> Run:
         raise ConfigError("the configuration cannot be used: " + "; ".join(problems)) from error
 
 
+def as_kept(run: Run) -> Run:
+    """The run as its file will say, for one that was put together in Python, where nothing has checked its values.
+
+    Raises ConfigError naming every field whose value a file cannot have, and every part that is of another kind.
+    """
+    for part in fields(Run):
+        value, kind = getattr(run, part.name), part.type
+        members = _members(kind) or ([kind.__name__] if isinstance(kind, type) and is_dataclass(kind) else [])
+        if members and type(value).__name__ not in members:
+            raise ConfigError(f"{part.name} is {value!r}; it takes the settings of one kind: {', '.join(members)}")
+    try:
+        plain = to_json(run)
+    except (AttributeError, KeyError, TypeError) as error:  # a part of a part
+        raise ConfigError(f"the configuration cannot be used: a part of it is of another kind ({error})") from error
+    return from_json(plain)
+
+
 def backbone_from_json(plain: dict[str, Any]) -> BackboneConfig:
     """The backbone that a run's JSON describes. Raises ConfigError where it describes none."""
     try:

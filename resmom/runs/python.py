@@ -11,7 +11,7 @@ from torch import nn
 
 from resmom import dist
 from resmom.build import Own
-from resmom.config import Run, method_named
+from resmom.config import Run, as_kept, method_named
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
@@ -159,7 +159,7 @@ def _run_of(run: Run | str | Path) -> Run:
 
 
 def checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
-    """A user's change, refused if it returns no run."""
+    """A user's change, refused if it returns no run, or one that could not be read again."""
 
     def ask(run: Run) -> Run:
         changed = change(run)
@@ -167,7 +167,7 @@ def checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
             raise UserError(
                 f"change returned {changed!r}; it must return the run, as dataclasses.replace(run, ...) makes it"
             )
-        return changed
+        return as_kept(changed)
 
     return ask
 

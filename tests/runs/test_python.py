@@ -292,6 +292,7 @@ def test_another_module_at_the_resume_is_told_in_one_sentence(tmp_path: Path) ->
 
 def told(out: Path, option: str) -> str:
     """What is said to a wrong argument, without the checks that tests have."""
+    recipe = resmom.recipe("mocov3_digits")
     options: dict[str, dict[str, Any]] = {
         "class": {"backbone": Body},
         "function": {"backbone": str.lower},
@@ -301,6 +302,11 @@ def told(out: Path, option: str) -> str:
         "run": {"run": 3},
         "name": {"run": "mocov3_digit"},
         "change": {"run": "mocov3_digits", "change": lambda run: None},
+        "union": {"run": replace(recipe, method="byol")},
+        "part": {"run": replace(recipe, ema=0.99)},
+        "within": {"run": replace(recipe, policy=replace(recipe.policy, views=(32, 32)))},
+        "choice": {"run": recipe, "change": lambda run: replace(run, residual=replace(run.residual, pairing="other"))},
+        "type": {"run": replace(recipe, train=replace(recipe.train, batch=64.0))},
     }
     try:
         resmom.pretrain(pixels(), out, device="cpu", quiet=True, **options[option])
@@ -321,6 +327,11 @@ def told(out: Path, option: str) -> str:
         ("run", "3 is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it"),
         ("name", "there is no recipe 'mocov3_digit'; did you mean mocov3_digits"),
         ("change", "change returned None; it must return the run"),
+        ("union", "method is 'byol'; it takes the settings of one kind: MoCoV3, Byol"),
+        ("part", "ema is 0.99; it takes the settings of one kind: Ema"),
+        ("within", "the configuration cannot be used: a part of it is of another kind"),
+        ("choice", "it is one of same, cross; got other @ run.residual.pairing"),
+        ("type", "expected int, got 64.0 @ run.train.batch"),
     ],
 )
 def test_an_argument_of_another_kind_is_told(tmp_path: Path, option: str, words: str) -> None:

@@ -196,7 +196,7 @@ def can_show(images: Data, began: float | None = None) -> str:
     least = least_rise(100 / classes if began is None else began, queries)
     if least is None:
         return f"{measured}, on which no arm can be shown to learn; give more labelled images"
-    start = f"at most: from chance, {100 / classes:.1f} %" if began is None else f"from {began:.1f} %"
+    start = f"if it begins at chance, {100 / classes:.1f} %" if began is None else f"from {began:.1f} %"
     return f"{measured}: an arm counts only if its kNN rises by more than {least:.1f} points ({start})"
 
 

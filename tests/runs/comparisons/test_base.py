@@ -199,7 +199,7 @@ def test_a_comparison_of_a_run_as_one_types_it(call: Call, finished: Path, tmp_p
 
 def test_what_the_test_images_can_show(finished: Path) -> None:
     data = open_data(str(finished.parent / "images.npz"))  # ten test images of two classes
-    assert "rises by more than 48.7 points (at most: from chance, 50.0 %)" in can_show(data)
+    assert "rises by more than 48.7 points (if it begins at chance, 50.0 %)" in can_show(data)
     assert "rises by more than 52.7 points (from 40.0 %)" in can_show(data, 40.0)
 
 
