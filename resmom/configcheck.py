@@ -183,7 +183,7 @@ def _check_groups(run: Run, images: int) -> None:
 
 def check_term(run: Run, given: Collection[str] = ()) -> None:
     """Refuse what the residual term can never be with the method, also while its weight is 0: else it would be found
-    only when somebody turns the weight on.
+    only when somebody turns the weight on. Likewise settings of a teacher where there is none.
 
     A default says nothing, and may have no place in a method: refused is what has another value, or was `given`, by
     names such as `residual.site`. Raises ConfigError.
@@ -195,6 +195,11 @@ def check_term(run: Run, given: Collection[str] = ()) -> None:
     ]
     if stated and not run.method.traits.teacher:
         raise ConfigError(_no_teacher(run, f"leave {called(f'residual.{stated[0]}')} out"))
+    if not run.method.traits.teacher and (moved := sorted(name for name in given if name.startswith("ema."))):
+        raise ConfigError(
+            f"{method_name(run.method)} has no teacher, which {called(moved[0])} would move: leave it out, or choose a "
+            "method with a teacher"
+        )
     if "site" in stated:
         _check_site(run)
     if "pairs" in stated:

@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _words(split: "Checked") -> str:
-    if split.sides is None:
+    if split.sides is None or not split.images:
         lines = [f"{split.split}: none of {len(split.damaged)} images can be read:"]
         return "\n".join([*lines, *_damaged(split)])
     low, middle, high = split.sides

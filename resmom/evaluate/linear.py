@@ -121,9 +121,10 @@ def _trained(
 
 def _lower(config: Linear) -> str:
     """The rates that diverged, and what to do."""
-    rates, least = " ".join(f"{lr:g}" for lr in config.lrs), min(config.lrs)
-    lower = " ".join(f"{float(f'{lr:.1g}'):g}" for lr in (least / 10, least / 3))
-    return f"{rates}; give lower ones, such as {called('linear.lrs')} {lower}"
+    least, usual = min(config.lrs), Linear().lrs
+    lower = usual if least > max(usual) else [float(f"{lr:.1g}") for lr in (least / 10, least / 3)]
+    rates, others = (" ".join(f"{lr:g}" for lr in lrs) for lrs in (config.lrs, lower))
+    return f"{rates}; give lower ones, such as {called('linear.lrs')} {others}"
 
 
 def _ranked(x: Tensor, labels: Tensor, classes: int, config: Linear) -> list[Choice]:

@@ -93,8 +93,8 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     """
     if facts.images < LEAST_IMAGES:
         raise ConfigError(
-            f"{facts.images} images are too few: a contrastive method compares each image with the others of its "
-            f"batch, which needs at least {LEAST_IMAGES}; add images, or start from an encoder trained on other ones"
+            f"{facts.images} images are too few: a run without a recipe needs at least {LEAST_IMAGES}, whatever the "
+            "method; add images, or use an encoder trained on other ones as it is"
         )
     if facts.side < LEAST_SIDE:
         raise ConfigError(

@@ -129,6 +129,7 @@ MISTAKES = {
     f"{DERIVED} --method ressl --residual.site p": "ReSSL as it is set has no site p; --residual.site is one of h, z",
     f"{PRETRAIN} --method.predictor-layers 0 --residual.site p": "; p needs a predictor, --method.predictor-layers of",
     f"{DERIVED} --method dinov2 --method.patch-pairs --residual.site=logits": "; for logits leave --method.patch-pairs",
+    f"{DERIVED} --method simclr --ema.momentum 0.9": "SimCLR has no teacher, which --ema.momentum would move: leave ",
     f"{DERIVED} --method simclr --residual.site z": "SimCLR has no teacher, so there is no gap to close: leave "
     "--residual.site out, or choose a method with a teacher",
     f"{PRETRAIN} --residual.pairs local": "MoCo-v3 as it is set hands out no same-view pairs 'local'; --residual.pairs",

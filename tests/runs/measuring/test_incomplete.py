@@ -30,7 +30,7 @@ from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK
 
 WILD = ("--linear.lrs", "1e5", "--linear.weight-decays", "0", "--linear.epochs", "3", "--device", "cpu")
-SAID = "every learning rate of the grid diverged: 100000; give lower ones, such as --linear.lrs 10000 30000"
+SAID = "every learning rate of the grid diverged: 100000; give lower ones, such as --linear.lrs 0.003 0.01 0.03 0.1 0.3"
 
 
 @pytest.fixture(scope="module")
