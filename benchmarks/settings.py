@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.ended import ended
-from benchmarks.tried import BASE, SETTINGS
+from benchmarks.tried import AS_DERIVED, BASE, SETTINGS
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.diagnose.paired import paired, spread
@@ -102,7 +102,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
     Where the base was not run, against the first of them. Where they were recorded, the processor's seconds of a cell
     stand beside it as a multiple of the base's. Settings with several seeds stand below, paired by seed with the first
-    of these.
+    of these, and changes of a method as derived with that method.
     """
     for images, of, seen in sorted({(line["images"], images_of(line), line["seen"]) for line in lines}):
         own: dict[str, list[Mapping[str, Any]]] = {}
@@ -123,11 +123,17 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             spent = _mean(own[name], "cpu_seconds") / time_of_base
             yield f"| {name} | {told} | {found.mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
         several = {name: by_seed for name in SETTINGS if len(by_seed := _by_seed(own.get(name, []))) > 1}
-        others = list(several)[1:]
-        if others:
-            first = next(iter(several))
-            told = "; ".join(f"{name} {_difference(several[name], several[first])}" for name in others)
-            yield f"\nAgainst {first}, paired by seed, with 95 % intervals: {told}."
+        first = next(iter(several), "")
+        beside: dict[str, dict[str, str]] = {}
+        for name in list(several)[1:]:
+            own_base = next((base for base in AS_DERIVED if name.startswith(f"{base}, ") and base in several), first)
+            beside.setdefault(own_base, {})[name] = _difference(several[name], several[own_base])
+        for base, found_of in beside.items():
+            shown = {
+                name.removeprefix(f"{base}, ") if base in AS_DERIVED else name: found_of[name] for name in found_of
+            }
+            told = "; ".join(f"{name} {found}" for name, found in shown.items())
+            yield f"\nAgainst {base}, paired by seed, with 95 % intervals: {told}."
 
 
 def _by_seed(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:

@@ -21,7 +21,7 @@ from resmom.recipes import with_residual
 from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts
 from resmom.recipes.pace import warmup
-from resmom.recipes.teaching import momentum_of
+from resmom.recipes.teaching import ema_by_length, momentum_of
 from resmom.runs.growth import policies
 from resmom.train.optim import AdamW
 from resmom.views.policy import IMAGENET
@@ -145,6 +145,15 @@ def _tuned(run: Run) -> Run:
     return replace(run, method=replace(_mocov3(run), temperature=0.1), ema=Ema(0.9, 1.0))
 
 
+def _untuned(run: Run) -> Run:
+    """As it was derived before MoCo-v3 was tuned."""
+    return replace(run, method=replace(_mocov3(run), temperature=0.2), ema=ema_by_length(run.train.steps)[0])
+
+
+def _no_term(run: Run) -> Run:
+    return replace(run, residual=replace(run.residual, weight=0.0))
+
+
 def _term(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, weight=2.0))
 
@@ -180,6 +189,12 @@ AS_DERIVED: dict[str, Setting] = {
     for name in METHODS
     if name != "mocov3" and METHODS[name].traits.teacher
     for what, change in OTHERS.items()
+}
+AS_DERIVED |= {
+    "MoCo-v3, as derived, no term": further(as_derived("mocov3"), _no_term),
+    "MoCo-v3, as derived, temperature .2, momentum by the length, no term": further(
+        as_derived("mocov3"), lambda run: _no_term(_untuned(run))
+    ),
 }
 
 SETTINGS: dict[str, Setting] = {
