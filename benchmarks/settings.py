@@ -122,18 +122,19 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             told = f"{found.mean:.2f}{'' if found.sd is None else f' ± {found.sd:.2f}'} ({found.n})"
             spent = _mean(own[name], "cpu_seconds") / time_of_base
             yield f"| {name} | {told} | {found.mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
-        several = {name: by_seed for name in SETTINGS if len(by_seed := _by_seed(own.get(name, []))) > 1}
-        first = next(iter(several), "")
-        beside: dict[str, dict[str, str]] = {}
-        for name in list(several)[1:]:
-            own_base = next((base for base in AS_DERIVED if name.startswith(f"{base}, ") and base in several), first)
-            beside.setdefault(own_base, {})[name] = _difference(several[name], several[own_base])
-        for base, found_of in beside.items():
-            shown = {
-                name.removeprefix(f"{base}, ") if base in AS_DERIVED else name: found_of[name] for name in found_of
-            }
-            told = "; ".join(f"{name} {found}" for name, found in shown.items())
-            yield f"\nAgainst {base}, paired by seed, with 95 % intervals: {told}."
+        yield from _paired({name: found for name in SETTINGS if len(found := _by_seed(own.get(name, []))) > 1})
+
+
+def _paired(several: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
+    """A paragraph for each setting that others are changes of: how each of these differs from it over its seeds."""
+    first = next(iter(several), "")
+    found: dict[str, list[str]] = {}
+    for name in list(several)[1:]:
+        than = next((method for method in AS_DERIVED if name.startswith(f"{method}, ") and method in several), first)
+        short = name.removeprefix(f"{than}, ") if than in AS_DERIVED else name
+        found.setdefault(than, []).append(f"{short} {_difference(several[name], several[than])}")
+    for than, told in found.items():
+        yield f"\nAgainst {than}, paired by seed, with 95 % intervals: {'; '.join(told)}."
 
 
 def _by_seed(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:
