@@ -122,7 +122,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             told = f"{found.mean:.2f}{'' if found.sd is None else f' ± {found.sd:.2f}'} ({found.n})"
             spent = _mean(own[name], "cpu_seconds") / time_of_base
             yield f"| {name} | {told} | {found.mean - base:+.2f} |" + (f" x {spent:.2f} |" if timed else "")
-        yield from _paired({name: found for name in SETTINGS if len(found := _by_seed(own.get(name, []))) > 1})
+        yield from _paired({name: seeds for name in SETTINGS if len(seeds := _by_seed(own.get(name, []))) > 1})
 
 
 def _paired(several: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
