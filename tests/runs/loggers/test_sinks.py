@@ -184,7 +184,7 @@ def test_a_logger_that_is_named_twice_is_one() -> None:
 def test_what_is_no_logger_is_told(tmp_path: Path) -> None:
     number, none, name, other = forked.answer(refused, tmp_path / "run")
     assert number.startswith("log_to is 5; it is one of tensorboard, wandb, wandb-online, none, in Python also a func")
-    assert none.startswith("--log-to needs at least one of tensorboard")
+    assert none.startswith("log_to needs at least one of tensorboard")
     assert name.startswith("log_to is 'x'") and other.startswith("log_to is {}")
 
 

@@ -134,7 +134,7 @@ def test_a_probe_on_crops_that_diverges_names_its_option(run: RunDir, noise: Pat
     (row,), (missing,) = end.value.rows, end.value.missing
     assert row.score.protocol.startswith("knn-v1")
     assert missing.words.startswith("the linear probe on crops of teacher was not measured: it diverged in epoch ")
-    assert "1e+40 per 256 images; give a lower one, such as --probe.lr 1e+39" in missing.words
+    assert "1e+40 per 256 images; give a lower one, such as linear_crop.lr 1e+39" in missing.words
 
 
 def test_a_repetition_that_diverges_is_named(run: RunDir, noise: Path) -> None:
