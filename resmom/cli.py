@@ -96,8 +96,11 @@ def main() -> None:
             raise
         print(f"resmom {verb}{_who()}: {_refused(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:  # outside of training, which saves and says how to go on; or twice, and not waited for
-        print(f"resmom {verb}: interrupted; what is written is whole, the rest is not done", file=sys.stderr)
+    except (
+        KeyboardInterrupt
+    ) as stop:  # outside of training, which saves and says how to go on; or twice, and not waited for
+        words = str(stop) or "interrupted; what is written is whole, the rest is not done"
+        print(f"resmom {verb}: {words}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -28,16 +28,16 @@ CHUNK = 128
 """Images whose views are made and encoded at once."""
 
 
-def health_line(job: Job) -> dict[str, Any]:
+def health_line(job: Job, most: int = IMAGES) -> dict[str, Any]:
     """The measures of `diagnose/health.py` and the eval-mode gaps as a line of metrics.jsonl; see docs/health.md.
 
-    Measured on at most `IMAGES` training images, the same ones each time, each in the recipe's views of epoch 0, at the
+    Measured on at most so many training images, the same ones each time, each in the recipe's views of epoch 0, at the
     precision of training. Measures of a single view are means over the views. Nothing is written into the networks.
     Only the first process of a group measures; the others get an empty line.
     """
     if dist.rank() != 0:
         return {}
-    networks, at_places = _encoded(job)
+    networks, at_places = _encoded(job, most)
     student = networks["student"]
     images = len(student[0].h)
     line: dict[str, Any] = {"kind": "health", "images": images, "width": student[0].h.shape[1]}
@@ -76,22 +76,22 @@ Said = tuple[dict[Network, list[Encoding]], dict[str, GapSums]]
 these would say of the gap place by place: of them only sums are kept, since all maps together would be gigabytes."""
 
 
-def _encoded(job: Job) -> Said:
+def _encoded(job: Job, most: int) -> Said:
     networks = networks_of(job.state.method)
     if "teacher" in networks and twins(networks["teacher"], networks["student"]):
-        found, at_places = _said(job, {"student": networks["student"]})
+        found, at_places = _said(job, {"student": networks["student"]}, most)
         said = found["student"]
         return {"student": said, "teacher": [Encoding(e.h, e.z) for e in said]}, at_places  # it does not predict
-    return _said(job, networks)
+    return _said(job, networks, most)
 
 
-def _said(job: Job, networks: dict[Network, nn.Module]) -> Said:
+def _said(job: Job, networks: dict[Network, nn.Module], most: int) -> Said:
     said: dict[Network, list[list[Encoding]]] = {name: [] for name in networks}
     at_places: dict[str, GapSums] = {}
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(frozen(network))
-        source = thinned(job.data.train, IMAGES)
+        source = thinned(job.data.train, most)
         # Made outside of autocast, which would round the pixels.
         for made in leading_batches(source, job.run, job.device, CHUNK):
             with autocast(job.device, job.run.train.precision):

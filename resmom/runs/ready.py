@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.published import placed
 from resmom.runs.settling.rehearsal import rehearse
 from resmom.runs.settling.settle import Settled, require_sound, settle
+from resmom.runs.underway import Underway
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,16 @@ def make_ready(asked: Asked, data: str | Data, out: Path | None, machine: Machin
     require_alike(opened)
     spec = opened.spec or f"{GIVEN}{opened.train.name}"
 
-    settled = settle(asked, opened, out, device, workers_for(machine, opened), own, partial(tell, machine))
+    quiet = machine.quiet or dist.rank() != 0
+    with Underway(quiet) as work:
+        settled = settle(asked, opened, out, device, workers_for(machine, opened), own, work)
     settled = replace(settled, run=replace(settled.run, init=placed(settled.run.init)))
     if own.method is None:
         require_compilable(settled.run.method, how_asked(machine) or "no")
     require_batch(settled.run, opened)
-    job = prepare(settled.run, opened, device, own)
+    with Underway(quiet) as work:
+        work.now("building the networks")
+        job = prepare(settled.run, opened, device, own)
     if notice := rehearse(job):
         tell(machine, notice)
     return Ready(job, settled, spec)

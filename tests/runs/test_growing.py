@@ -281,7 +281,7 @@ def test_the_pace_of_a_run_is_the_mean_over_its_parts(images: Data, monkeypatch:
     """By a clock on which a step at half the size takes 2 seconds and one at full size 8."""
     tried: list[float] = []
 
-    def pace(job: Any, rules: Any, workers: int, seconds: float, slowest: float) -> tuple[float, float]:
+    def pace(job: Any, rules: Any, workers: int, seconds: float, slowest: float, *_: object) -> tuple[float, float]:
         (share,) = job.run.train.sizes
         assert job.batch(0).views[0].shape[-1] == 16 * share
         tried.append(seconds)

@@ -26,6 +26,8 @@ class Estimate:
     memory_bytes: int
     """What a step holds at its most, weights and the optimiser's state with it; in each of several processes."""
     kept_checkpoints: int
+    tried_images: int = 0
+    """See `Trial.tried_images`."""
     cut: str = ""
     """The end of a sentence where the run became shorter than it was planned."""
     crowd: str = ""
@@ -33,8 +35,9 @@ class Estimate:
 
     @property
     def words(self) -> str:
+        part = f", judged by {small(self.tried_images, 'image')} of it" if self.tried_images else ""
         return (
-            f"about {words_of_time(self.seconds)} ({self.step_seconds:.2g} s a step on this machine now), "
+            f"about {words_of_time(self.seconds)} ({self.step_seconds:.2g} s a step on this machine now{part}), "
             f"{self.disk_bytes / 2**20:.0f} MiB of disk with {small(self.kept_checkpoints, 'kept checkpoint')}, "
             f"{self.memory_bytes / 2**20:.0f} MiB of memory for a step{self.cut}"
         )
@@ -53,6 +56,7 @@ def estimate(run: Run, cost: Trial, data: Data, out: Path | None, cut: str = "")
         disk_bytes=round(disk),
         memory_bytes=round(cost.kept.of(held(run)) * TRANSIENT + cost.weight_bytes),
         kept_checkpoints=kept_of(run, steps, per_epoch),
+        tried_images=cost.tried_images,
         cut=cut,
         crowd=cost.crowd,
     )

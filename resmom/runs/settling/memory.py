@@ -1,7 +1,8 @@
 """What of a run must fit into memory, and what follows where it does not."""
 
 import math
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class Kept:
 
     per_image: int
     fixed: int = 0
+    image_seconds: float = field(default=0.0, compare=False)
+    """What the pass that told it took, for each image: student and teacher, forward alone."""
 
     def of(self, images: int) -> int:
         """Those of the graph of so many images."""
@@ -88,16 +91,19 @@ def kept_bytes_of(job: Job, images: int = 8) -> Kept:
     many = few_images(job, images)
     few = few_images(job, many // 2)
     buffers = [buffer.clone() for buffer in job.state.method.buffers()]
+    began = time.perf_counter()
     saved = _saved_bytes(job, batch, many)
-    slope = saved / many
+    slope, seconds = saved / many, (time.perf_counter() - began) / many
     if few > 1:  # one image alone is nothing that BatchNorm could normalise
+        began = time.perf_counter()
         slope = (saved - _saved_bytes(job, batch, few)) / (many - few)
+        seconds = (time.perf_counter() - began) / few  # what is only done once, the first pass did
     with torch.no_grad():
         for buffer, value in zip(job.state.method.buffers(), buffers, strict=True):
             buffer.copy_(value)
     each = math.ceil(slope)
     fixed = max(0, saved - many * each) + bytes_of(buffers)
-    return Kept(each + sum(view[0].numel() * 4 for view in batch.views), fixed)
+    return Kept(each + sum(view[0].numel() * 4 for view in batch.views), fixed, seconds)
 
 
 def _saved_bytes(job: Job, batch: Batch, images: int) -> int:

@@ -1,7 +1,6 @@
 """From what was asked to a complete run: derived settings, fitted to memory and time, with an estimate of the cost."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from resmom.runs.settling.memory import fit_batch, share_of
 from resmom.runs.settling.offer import Asked, asks_for_length, base_of, offered, question, told_choices
 from resmom.runs.settling.recognise import recognise
 from resmom.runs.settling.trial import Trial, trial
+from resmom.runs.underway import Underway
 from resmom.train.plan import length
 
 GLANCE = 3.0
@@ -62,27 +62,31 @@ def settle(
     device: torch.device,
     workers: int,
     own: Own,
-    say: Callable[[str], None] = lambda words: None,
+    work: Underway | None = None,
 ) -> Settled:
     """Complete a run: the one that was asked for, or where there is none one derived from data and machine.
 
     Derived runs and those with a budget of time are tried for some seconds first; a recipe without a budget is taken as
     it is, unless its cost is asked for. `out`: the folder of the run, which its disk must have room for; None leaves
-    that out. `say` is told of a trial before it begins. Raises ConfigError, DataError or RunDirError with the rule that
-    cannot be kept.
+    that out. `work` is told of a trial, and what is being done in it. Raises ConfigError, DataError or RunDirError with
+    the rule that cannot be kept.
     """
     base, ask, budget = base_of(asked), asked.change, asked.seconds
     seconds = GLANCE if budget is None else seconds_to_try(budget)
-    trying = f"trying the run on this machine, {seconds:.2g} seconds and what loading takes ..."
+    work = Underway(quiet=True) if work is None else work
+    often = "" if device.type == "cuda" else " (one at least)"
+    trying = (
+        f"trying the run on this machine, {seconds:.2g} seconds of steps{often}, and what loading and measuring take"
+    )
     if base is not None:
         run = ask(base)
         _check(run, base, own)
         require_batch(run, data)
         if budget is None and not asked.priced:
             return Settled(run, ())
-        say(trying)
+        work.say(trying)
         slowest = _slowest(run, data, budget)
-        cost = trial(run, data, device, workers, own, seconds, slowest)
+        cost = _tried(run, data, device, workers, own, seconds, slowest, work)
         _require_pace(run, cost, data, budget)
         if budget is None:
             return Settled(run, (), estimate(run, cost, data, out), pack_side(run, cost, data))
@@ -93,9 +97,9 @@ def settle(
     offer, run = offered(facts, Limits(), ask)
     _check(run, offer.run, own)
     require_batch(run, data)
-    say(trying)
+    work.say(trying)
     slowest = _slowest(run, data, budget)
-    cost = trial(run, data, device, workers, own, seconds, slowest)
+    cost = _tried(run, data, device, workers, own, seconds, slowest, work)
     fits, limits = fit_batch(run, cost.kept, cost.weight_bytes, device), Limits()
     if fits < held(run):
         limits = Limits(batch=fits * dist.world())
@@ -103,7 +107,7 @@ def settle(
         # The user's own batch, or the least: the graph is cut. docs/path-of-a-batch.md tells what that changes.
         if cost.in_parts and share_of(run.train.batch) > fits:
             run = replace(run, train=replace(run.train, micro_batch=fits))
-        cost = trial(run, data, device, workers, own, seconds, slowest)
+        cost = _tried(run, data, device, workers, own, seconds, slowest, work)
     _require_pace(run, cost, data, budget)
     micro = run.train.micro_batch
     per_epoch = steps_per_epoch(len(data.train), run.train.batch)
@@ -125,6 +129,16 @@ def settle(
     check(run)
     first = question(automatic(facts, Limits()))
     return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data), first)
+
+
+def _tried(
+    run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float, work: Underway
+) -> Trial:
+    """As `trial`. Raises KeyboardInterrupt with what was being done."""
+    try:
+        return trial(run, data, device, workers, own, seconds, slowest, work)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"interrupted while {work.words}; nothing of the run is written") from stop
 
 
 def untried(asked: Asked, data: Data, device: torch.device, own: Own) -> Run:

@@ -24,7 +24,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
 
     def made_up(
-        run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float
+        run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float, *_: object
     ) -> Trial:
         runs.append(run)
         return replace(COST, in_parts=own.method is None and run.method.traits.micro_batches)

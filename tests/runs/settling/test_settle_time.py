@@ -118,7 +118,14 @@ class TestTime:
         """Though there the trial is longer too, and more measurements are planned."""
 
         def made_up(
-            run: Run, data: Data, device: torch.device, workers: int, own: Own, seconds: float, slowest: float
+            run: Run,
+            data: Data,
+            device: torch.device,
+            workers: int,
+            own: Own,
+            seconds: float,
+            slowest: float,
+            *_: object,
         ) -> Trial:
             spent = 3 + seconds + 0.9 * step
             return replace(COST, step_seconds=step, knn_seconds=knn, health_seconds=0.3, spent_seconds=spent)

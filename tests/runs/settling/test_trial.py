@@ -1,35 +1,44 @@
 """The costs of one tiny run that is really tried."""
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from resmom import clock
 from resmom.build import Own
 from resmom.config import ConfigError, Log, Run
 from resmom.data.source import DataError
+from resmom.methodconfig import MethodConfig
+from resmom.methods.byol import Byol
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import SmallResNet
 from resmom.runs import limits
 from resmom.runs.job import fresh_method
 from resmom.runs.pretrain import pretrain
-from resmom.runs.settling import memory
+from resmom.runs.settling import expected, memory
 from resmom.runs.settling import trial as trials
 from resmom.runs.settling.budget import (
     disk_of,
     fit_time,
     kept_of,
 )
+from resmom.runs.settling.estimate import estimate
 from resmom.runs.settling.memory import MEMORY, TRANSIENT
 from resmom.runs.settling.trial import trial
+from resmom.runs.underway import Underway
 from resmom.train.optim import AdamW
 from resmom.train.plan import Plan
 from resmom.train.state import State
 from resmom.train.step import Rules
 from resmom.types import Batch
+from tests.conftest import Call
 from tests.runs.settling.derived import QUIET
 from tests.runs.settling.priced import CPU, RUN, TINY, VIEW, images
 
@@ -151,3 +160,107 @@ def test_a_step_that_is_too_slow_by_itself_is_told_before_anything_is_measured(m
     assert found.measure_seconds == 0.0 and found.spent_seconds < 50  # two steps, and not a minute of them
     with pytest.raises(ConfigError, match=r"4-8\), so \d+ steps fit, .* of more than \d+m"):
         fit_time(TINY, replace(found, step_seconds=5.0), 100.0, 0.0)
+
+
+class Slow:
+    """Steps that take seconds for each image, and to move the weights, on a clock on which nothing else does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, image: float, moving: float = 0.0, hoped: float = 0.0) -> None:
+        """`hoped`: what the pass of a few images has taken, for each."""
+        self.image, self.moving, self.now = image, moving, 0.0
+        self.steps: list[int] = []
+        kept = trials.kept_bytes_of
+        monkeypatch.setattr(trials, "kept_bytes_of", lambda job: replace(kept(job), image_seconds=hoped))
+        monkeypatch.setattr(trials, "train_step", self.step)
+        for module in (trials, clock, expected):
+            monkeypatch.setattr(module, "time", self)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def step(self, state: State, batch: Batch, *_: object, **__: object) -> None:
+        self.steps.append(len(batch.index))
+        self.now += self.image * len(batch.index)
+        with state.clock.part("update"):
+            self.now += self.moving
+        state.step += 1
+
+
+class TestSlow:
+    """Steps that take longer than the trial may."""
+
+    @pytest.mark.parametrize(("image", "steps"), [(0.5, 1), (0.37, 4), (0.1, 5)])
+    def test_one_step_that_takes_longer_than_the_trial_is_the_only_one(
+        self, monkeypatch: pytest.MonkeyPatch, image: float, steps: int
+    ) -> None:
+        """Of 8 images, and 3 seconds; a shorter one is taken until all together take three times that, or are five."""
+        slow = Slow(monkeypatch, image)
+        found = trial(TINY, images(), CPU, 0, Own(), 3.0)
+        assert slow.steps == [8] * steps and found.step_seconds == pytest.approx(8 * image)
+        assert found.tried_images == 0
+
+    def test_of_a_step_that_will_be_slow_a_part_is_tried_and_counted_in_proportion(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """But for the weights, which move once for however many images."""
+        slow = Slow(monkeypatch, image=2.0, moving=5.0, hoped=1.5)  # a step of 8 images: 2.5 passes of 1.5 s
+        said: list[str] = []
+        work = Underway(quiet=True)
+        monkeypatch.setattr(work, "say", said.append)
+        found = trial(TINY, images(), CPU, 0, Own(), 3.0, work=work)
+        assert slow.steps == [4] and (found.tried_images, found.step_seconds) == (4, 8 * 2.0 + 5.0)
+        (words,) = said
+        assert "a step of 8 images will take about 30 seconds here, and the rest of the trial about 35 seconds" in words
+        words = estimate(TINY, found, images(), None).words
+        assert "21 s a step on this machine now, judged by four images of it" in words
+
+    def test_where_it_is_faster_than_was_to_be_expected_the_whole_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = Slow(monkeypatch, image=0.5, hoped=1.5)
+        found = trial(TINY, images(), CPU, 0, Own(), 1.9)
+        assert slow.steps == [4, 8] and (found.tried_images, found.step_seconds) == (0, 4.0)
+
+    def test_with_a_budget_its_pace_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A step that takes a hundredth of the time is tried whole: by it the number of steps is set."""
+        slow = Slow(monkeypatch, image=2.0, hoped=1.5)
+        assert trial(TINY, images(), CPU, 0, Own(), 3.0, slowest=16.0).step_seconds == 16.0
+        assert slow.steps == [8]
+        slow.steps.clear()
+        found = trial(TINY, images(), CPU, 0, Own(), 3.0, slowest=5.0)  # 30 s are expected: too slow either way
+        assert slow.steps == [4] and found.step_seconds == 16.0 and found.measure_seconds == 0.0
+
+    @pytest.mark.parametrize("method", [MoCoV2(hidden=8, out=4, queue=64, shuffle_bn=8), Byol(hidden=8, out=4), None])
+    def test_a_part_of_a_batch_is_really_trained_on(
+        self, monkeypatch: pytest.MonkeyPatch, method: MethodConfig | None
+    ) -> None:
+        kept = trials.kept_bytes_of
+        monkeypatch.setattr(trials, "kept_bytes_of", lambda job: replace(kept(job), image_seconds=100.0))
+        monkeypatch.setattr(trials, "PATIENCE", 0.0)  # or the whole would be tried next
+        run = replace(TINY, method=method or TINY.method, train=replace(TINY.train, batch=16))
+        found = trial(run, images(), CPU, 1, Own(), seconds=0.0)
+        assert found.tried_images == 4 and 0 < found.step_seconds < 60
+
+    def test_views_that_grow_are_tried_in_part_at_each_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        slow = Slow(monkeypatch, image=2.0, hoped=1.5)
+        run = replace(TINY, train=replace(TINY.train, sizes=(0.5, 0.5, 1.0)))
+        assert trial(run, images(), CPU, 0, Own(), 3.0).step_seconds == 16.0 and slow.steps == [4, 4]
+
+
+def test_ctrl_c_ends_it_with_one_sentence(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trials, "train_step", stopped)
+    path = tmp_path / "images.npz"
+    np.savez(path, train_images=np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8))
+    small = "--backbone.widths 4 8 --method.hidden 8 --method.out 4 --image-size 16 --train.batch 16 --device cpu"
+    status, out, err = call("pretrain", "--data", path, "--dry-run", *small.split())
+    *_, last = err.splitlines()
+    assert (status, out) == (130, "")
+    assert last == (
+        "resmom pretrain: interrupted while trying the run: step 1 (16 images), 0 s so far; nothing of the run is "
+        "written"
+    )
+    assert sorted(tmp_path.iterdir()) == [path]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("underway", "prefetch"))]
