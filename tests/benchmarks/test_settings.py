@@ -138,7 +138,7 @@ def test_without_the_base_the_table_compares_with_the_first_setting_there() -> N
     assert "| batch 256 | 12.00 (1) | -1.00 |\n" in text
 
 
-@pytest.mark.parametrize("file", ["cells.jsonl", "work.jsonl"])
+@pytest.mark.parametrize("file", ["cells.jsonl", "work.jsonl", "methods.jsonl"])
 def test_the_committed_cells_are_those_of_the_page(file: str) -> None:
     """Every row of the tables in docs/automatic.md, and the differences below them, are what the script says."""
     page = Path("docs/automatic.md").read_text()
