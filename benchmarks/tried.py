@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
 from resmom.methodconfig import METHODS
-from resmom.methodnames import METHOD_NAMES
+from resmom.methodnames import method_name
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import ResNet, SmallResNet, build_backbone
@@ -122,6 +122,10 @@ def _rate(run: Run, factor: float) -> Run:
     return replace(run, optim=replace(run.optim, lr=run.optim.lr * factor))
 
 
+def _lowered(part: int) -> Change:
+    return lambda run: _rate(run, 1 / part)
+
+
 def _crops(run: Run, smallest: float) -> Run:
     views = tuple(replace(view, scale=(smallest, 1.0)) for view in run.policy.views)
     return replace(run, policy=replace(run.policy, views=views))
@@ -183,12 +187,18 @@ OTHERS: dict[str, Change] = {
 }
 """Of what is derived for MoCo-v3 alone, what is tried on the other methods with a teacher."""
 AS_DERIVED: dict[str, Setting] = {
-    f"{METHOD_NAMES[METHODS[name].__name__]}, as derived": as_derived(name) for name in METHODS
-} | {
-    f"{METHOD_NAMES[METHODS[name].__name__]}, as derived, {what}": further(as_derived(name), change)
-    for name in METHODS
-    if name != "mocov3" and METHODS[name].traits.teacher
+    f"{method_name(kind())}, as derived": as_derived(name) for name, kind in METHODS.items()
+}
+AS_DERIVED |= {
+    f"{method_name(kind())}, as derived, {what}": further(as_derived(name), change)
+    for name, kind in METHODS.items()
+    if name != "mocov3" and kind.traits.teacher
     for what, change in OTHERS.items()
+}
+AS_DERIVED |= {
+    f"{name}, as derived, learning rate / {part}": further(AS_DERIVED[f"{name}, as derived"], _lowered(part))
+    for name in ("MoCo-v2", "DenseCL", "BYOL")
+    for part in (3, 10)
 }
 AS_DERIVED |= {
     "MoCo-v3, as derived, no term": further(as_derived("mocov3"), _no_term),
