@@ -96,9 +96,8 @@ def main() -> None:
             raise
         print(f"resmom {verb}{_who()}: {_refused(error)}", file=sys.stderr)
         sys.exit(2)
-    except (
-        KeyboardInterrupt
-    ) as stop:  # outside of training, which saves and says how to go on; or twice, and not waited for
+    except KeyboardInterrupt as stop:
+        # Outside of training, which saves and says how to go on; or twice, and not waited for.
         words = str(stop) or "interrupted; what is written is whole, the rest is not done"
         print(f"resmom {verb}: {words}", file=sys.stderr)
         sys.exit(130)
@@ -106,7 +105,7 @@ def main() -> None:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Do it. The forms of a call are told without the command, which may import torch first."""
-    if arguments in (["-h"], ["--help"]):
+    if arguments[:1] in (["-h"], ["--help"]):
         usages: dict[str, str] = importlib.import_module("resmom.commands.usages").USAGES
         if verb in usages:
             print(usages[verb], end="")

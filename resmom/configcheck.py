@@ -193,13 +193,15 @@ def check_term(run: Run, given: Collection[str] = ()) -> None:
         for name, default in (("site", Residual.site), ("pairs", Residual.pairs), ("pairing", Residual.pairing))
         if f"residual.{name}" in given or (run.method.traits.teacher and getattr(run.residual, name) != default)
     ]
-    if stated and not run.method.traits.teacher:
-        raise ConfigError(_no_teacher(run, f"leave {called(f'residual.{stated[0]}')} out"))
-    if not run.method.traits.teacher and (moved := sorted(name for name in given if name.startswith("ema."))):
-        raise ConfigError(
-            f"{method_name(run.method)} has no teacher, which {called(moved[0])} would move: leave it out, or choose a "
-            "method with a teacher"
-        )
+    if not run.method.traits.teacher:
+        if stated:
+            raise ConfigError(_no_teacher(run, f"leave {called(f'residual.{stated[0]}')} out"))
+        if moved := sorted(name for name in given if name.startswith("ema.")):
+            raise ConfigError(
+                f"{method_name(run.method)} has no teacher, which {called(moved[0])} would move: leave it out, or "
+                "choose a method with a teacher"
+            )
+        return
     if "site" in stated:
         _check_site(run)
     if "pairs" in stated:

@@ -85,7 +85,7 @@ def nearest(option: str, known: Iterable[str], others: Mapping[str, str] = Mappi
     `epochs` finds `train.epochs` and not `log.keep-epochs`, then those of the same part that are like it, then any.
     `others` exist elsewhere alone, each with the words that say where.
     """
-    given, known = _plain(option), list(dict.fromkeys(known))
+    given, known = _plain(option), list(known)
     if (where := next((where for name, where in others.items() if _plain(name) == given), "")) != "":
         return f" here; it belongs to {where}"
     for near in _ways(given):

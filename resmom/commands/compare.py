@@ -76,11 +76,8 @@ class Shared:
 def main(arguments: list[str]) -> int:
     """Do it and print the table: 0 when all is done, 3 if other processes hold some cells, 128 + signal if stopped."""
     match arguments:
-        case [] | ["-h" | "--help", *_]:
-            if not arguments:
-                raise UserError(f"name a recipe, a run or a grid file.\n{COMPARE}")
-            print(COMPARE, end="")
-            return 0
+        case []:
+            raise UserError(f"name a recipe, a run or a grid file.\n{COMPARE}")
         case ["show", *rest]:
             shown = parse(Show, rest, "resmom compare show", "The table of the cells that are finished.")
             found = comparison(read_results(shown.files), shown.against, shown.together)

@@ -134,7 +134,7 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     if "--train.batch" not in known:
         return f"there is no option {name}{nearest(name, known)}"
     # Of a run: its command takes these out before the others are read.
-    known += ["--backbone", "--method", "--image-size", "--orientation", "--init"]
+    known += ["--backbone", "--method", "--image-size", "--orientation"]
     from resmom.runs.elsewhere import elsewhere  # imports torch, which a call without such a mistake need not wait for
 
     plain = name.replace("_", "-")
@@ -175,7 +175,8 @@ def _help(kind: Any) -> str:
 def _options(kind: Any) -> list[str]:
     """All options of a command, from its help: tyro has no other way of telling them."""
     # The help may have columns, and speaks of options in sentences too; behind its own stands what they take.
-    found = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", _help(kind), flags=re.MULTILINE)
+    told = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", _help(kind), flags=re.MULTILINE)
+    found = list(dict.fromkeys(told))  # a sentence may end with one
     return [name for name in found if name.replace("--no-", "--") not in found or not name.startswith("--no-")]
 
 

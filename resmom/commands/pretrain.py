@@ -155,11 +155,8 @@ class _Call:
 
 def main(arguments: list[str]) -> int:
     """Run it; 0 when finished, 128 + signal when stopped by one (the state is saved, and the resume line printed)."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        if not arguments:
-            raise UserError(f"name at least --data and --out.\n{PRETRAIN}")
-        print(PRETRAIN, end="")
-        return 0
+    if not arguments:
+        raise UserError(f"name at least --data and --out.\n{PRETRAIN}")
     call = _Call.of(arguments)
     if call.begun is not None and call.begun.note:
         print(call.begun.note, file=sys.stderr)

@@ -97,8 +97,6 @@ recipes: {", ".join(self.recipes)}
         if lacking := [option for option, given in (("--data", a.data), ("--out", a.out)) if not given]:
             raise UserError(f"name {' and '.join(lacking)} (`resmom {self.verb} --help` lists the forms)")
         names = replace(OPTIONS, unfit=self.unfit)
-        if a.backbone:
-            by_name(a.backbone, options=names)
         body = by_name(a.backbone, a.init, names) if a.backbone else None
         if not a.backbone and a.init and a.run is None:
             body = recognise(a.init, names)

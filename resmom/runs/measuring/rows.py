@@ -77,12 +77,9 @@ class Incomplete(UserError):
         """`name`: of what was measured; `data`: of the images."""
         self.name, self.data, self.rows, self.missing = name, data, tuple(rows), tuple(missing)
         reasons = list(dict.fromkeys(each.why for each in missing))
-        if not rows and len(reasons) == 1:
-            super().__init__(f"{name} cannot be evaluated on {data}: {reasons[0]}")
-            return
         told = "; ".join(each.words for each in missing)
         if not rows:
-            super().__init__(f"{name} cannot be evaluated on {data}: {told}")
+            super().__init__(f"{name} cannot be evaluated on {data}: {reasons[0] if len(reasons) == 1 else told}")
             return
         rest = f"what was measured, {len(rows)} result{'s' * (len(rows) > 1)}, is `rows` of this error"
         super().__init__(f"{name} was evaluated in part on {data}: {told}; {rest}")
