@@ -31,6 +31,23 @@ VERBS = {
     "demo": "the whole story on an embedded data set, in minutes",
 }
 
+OTHERWISE = {
+    **dict.fromkeys(("train", "pretraining", "run", "fit", "ssl"), "pretrain"),
+    **dict.fromkeys(("continue", "restart"), "resume"),
+    **dict.fromkeys(("eval", "test", "validate", "benchmark", "knn"), "evaluate"),
+    **dict.fromkeys(("linear", "linprobe", "linear-probe", "probe"), "evaluate RUN --protocols linear"),
+    **dict.fromkeys(("finetune", "fine-tune"), "evaluate RUN --finetune"),
+    **dict.fromkeys(("features", "extract", "encode", "embeddings"), "embed"),
+    "convert": "export",
+    "infer": "predict",
+    "check": "data check",
+    "pack": "data pack",
+    "sweep": "compare",
+    "version": "--version",
+    "help": "--help",
+}
+"""What may be meant by verbs that other tools have, or that are parts of one of ours."""
+
 TOGETHER = ("pretrain", "resume")
 """What several processes that torchrun has started share their work of."""
 
@@ -67,8 +84,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     verb = arguments[0]
     if verb not in VERBS:
-        near = get_close_matches(verb, VERBS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        near = OTHERWISE.get(verb) or next(iter(get_close_matches(verb, VERBS, n=1)), None)
+        hint = f" Did you mean '{near}'?" if near else ""
         print(f"resmom: there is no verb '{verb}'.{hint} Verbs: {', '.join(VERBS)}.", file=sys.stderr)
         sys.exit(2)
     if torchrun.processes() > 1 and verb not in TOGETHER:

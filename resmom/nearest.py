@@ -28,6 +28,7 @@ WORDS = {
     "ema.decay": "ema.momentum",
     "ema.tau": "ema.momentum",
     "encoder": "backbone",
+    "format": "to",
     "freeze-last-layer": "method.frozen-epochs",
     "gpu": "device",
     "gpus": "device",
@@ -88,6 +89,10 @@ def nearest(option: str, known: Iterable[str], others: Mapping[str, str] = Mappi
     given, known = _plain(option), list(known)
     if (where := next((where for name, where in others.items() if _plain(name) == given), "")) != "":
         return f" here; it belongs to {where}"
+    beginning = [name for name in known if _plain(name).startswith(f"{given}.")]
+    if beginning and given not in WORDS:
+        more = " and others" if len(beginning) > MOST else ""
+        return f"; settings that begin so are {', '.join(beginning[:MOST])}{more}"
     for near in _ways(given):
         here, there = ([name for name in names if near(_plain(name))] for names in (known, others))
         if here:
@@ -101,8 +106,10 @@ def nearest(option: str, known: Iterable[str], others: Mapping[str, str] = Mappi
 def _ways(given: str) -> Iterator[Callable[[str], bool]]:
     """In which ways a known name may be the one that is meant, the surest first."""
     part, end = _split(given)
-    yield lambda name: name == WORDS.get(given)
-    yield lambda name: _split(name)[1] == end
+    meant = WORDS.get(given, "")
+    yield lambda name: name == meant
+    yield lambda name: _split(name)[1] in (end, f"{end}s")
+    yield lambda name: _split(name)[1] == _split(meant)[1]  # as `linear.batch`, where there is no `train.batch`
     yield lambda name: _split(name)[0] == part and (_abbreviates(end, _split(name)[1]) or _like(end, name, 0.75))
     yield lambda name: name == WORDS.get(end)
     yield lambda name: _like(end, name, 0.8)

@@ -94,6 +94,19 @@ def test_an_unknown_verb_gets_a_suggestion(call: Call) -> None:
     assert "there is no verb 'pretrian'" in err and "Did you mean 'pretrain'?" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "meant"), [("train", "pretrain"), ("finetune", "evaluate RUN --finetune"), ("version", "--version")]
+)
+def test_verbs_of_other_tools_lead_to_ours(call: Call, verb: str, meant: str) -> None:
+    status, _, err = call(verb)
+    assert status == 2 and f"Did you mean '{meant}'?" in err
+
+
+def test_what_a_verb_may_mean_begins_with_one_of_ours() -> None:
+    assert {meant.split()[0] for meant in cli.OTHERWISE.values()} <= {*cli.VERBS, "--version", "--help"}
+    assert not set(cli.OTHERWISE) & set(cli.VERBS)
+
+
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the second of three that torchrun has started."""

@@ -25,10 +25,38 @@ OPTIONS = ("train.epochs", "log.keep-epochs", "train.batch", "ema.batch-norm", "
         ("--recipe", ""),
         ("--wd", ""),  # what it is called here is no option of this command
         ("--zzz", ""),
+        ("--format", ""),
+        ("--ema", "; settings that begin so are ema.batch-norm"),
+        ("--train", "; settings that begin so are train.epochs, train.batch, train.clip"),
     ],
 )
 def test_nearest(option: str, said: str) -> None:
     assert nearest(option, OPTIONS) == said
+
+
+EVALUATE = (
+    "--linear.lrs",
+    "--linear.batch",
+    "--probe.lr",
+    "--probe.batch",
+    "--tuning.lr",
+    "--tuning.batch",
+    "--labels",
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--lr", "; did you mean --probe.lr or --tuning.lr or --linear.lrs?"),
+        ("--learning-rate", "; did you mean --probe.lr or --tuning.lr?"),
+        ("--batch-size", "; did you mean --linear.batch or --probe.batch or --tuning.batch?"),
+        ("--linear", "; settings that begin so are --linear.lrs, --linear.batch"),
+        ("--label", "; did you mean --labels?"),
+    ],
+)
+def test_where_the_options_are_those_of_measuring(option: str, said: str) -> None:
+    assert nearest(option, EVALUATE) == said
 
 
 OTHERS = {"--method.queue": "--method mocov2, ressl", "--method.teacher-temperature": "--method dino"}
@@ -70,7 +98,7 @@ def test_words_of_other_tools_lead_to_options_of_a_run() -> None:
         pretrain.main(["mocov3_digits", "--help"])
     known = {*re.findall(r"--([a-z][\w.-]*)", text.getvalue()), "backbone", "image-size"}
     known |= {name.replace("_", "-") for name in elsewhere(known)}
-    assert set(WORDS.values()) <= known
+    assert set(WORDS.values()) <= {*known, "to"}  # of resmom export
 
 
 def test_options_elsewhere_are_those_of_other_methods_backbones_and_optimisers() -> None:

@@ -44,7 +44,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Write the files, and print where they are."""
     a = parse(Arguments, arguments, "resmom export", ABOUT)
-    require_one(a.run, a.weights)
+    require_one(a.run, a.weights, classifiers=True)
     from resmom.runs.exporting.export import export
     from resmom.runs.exporting.onnxfiles import checked_words
     from resmom.runs.measuring.classifierfile import SUFFIX as CLASSIFIER
@@ -103,8 +103,8 @@ def _classifier(file: Path, a: Arguments) -> int:
     if a.to != "onnx" or a.network != "both":
         what = "--network" if a.to == "onnx" else f"--to {a.to}"
         raise UserError(
-            f"{what} is for runs, and {file} is a file by itself: a classifier is exported with --to onnx alone, and a "
-            "run is named by its folder"
+            f"{what} is for runs, and {file} is a file by itself: a classifier is exported with --to onnx alone, a run "
+            f"is named by its folder, and weights without a run by --init {file}"
         )
     made = export_classifier(file, a.out)
     if a.json:

@@ -102,9 +102,12 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
     match type(event).__name__:
         case "MissingArgs":
             missing = {_shown(each.arg): each.arg for each in event.missing_arguments}
-            for token in event.unrecognized_tokens:
+            unknown = [token for token in event.unrecognized_tokens if token.startswith("-")]
+            for token in unknown:
                 if found := nearest(_name(token), missing):
                     return f"there is no option {_name(token)}{found}"
+            if unknown:
+                return _unknown(unknown, kind, arguments)
             if len(missing) == 1:
                 return "".join(f"{name} is missing: {_about(argument)}" for name, argument in missing.items())
             return f"{' and '.join(missing)} are missing"

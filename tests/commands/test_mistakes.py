@@ -174,6 +174,12 @@ MISTAKES = {
     "compare mocov3_digits --data x.npz --out file --vary residual.weight=0,1": "file is a file; --out must be",
     "pretrain --data x.npz --out /proc/new": "/proc/new cannot be written: the system says",
     "resume file": "file is not a run folder",
+    "evaluate weights.pt --data x.npz": "weights without a run are named by --init weights.pt",
+    "evaluate exported --data x.npz": "exported is no run folder; weights without a run are named by --init, such as "
+    "exported/model.safetensors",
+    "embed exported/model.safetensors --out new.npz": "named by --init exported/model.safetensors",
+    "export exported/model.safetensors": "weights without a run by --init exported/model.safetensors",
+    "embed run --batch-size 3": "there is no option --batch-size (",  # before --out, which is missing
     "evaluate file": "file does not lie in the checkpoints/ folder of a run",
     "gap nowhere": "nowhere does not exist; name a run folder",
     "compare show file": "file holds no cells of a comparison",
@@ -187,7 +193,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 1)).astype(np.uint8)
     np.savez(tmp_path / "x.npz", train_images=images)
     (tmp_path / "broken.npz").write_text("no archive")
-    for name in ("file", "other.png"):
+    (tmp_path / "exported").mkdir()
+    for name in ("file", "other.png", "weights.pt", "exported/model.safetensors"):
         (tmp_path / name).write_text("hello")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -30,8 +30,15 @@ class Instead:
         return bool(self.init or self.backbone)
 
 
-def require_one(run: Path | None, weights: Instead) -> None:
-    """Raise UserError unless exactly one of the two is named."""
+FORMS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
+"""Ends of files that weights are kept in."""
+
+
+def require_one(run: Path | None, weights: Instead, *, classifiers: bool = False) -> None:
+    """Raise UserError unless exactly one of the two is named, and where weights without a run are given as a RUN.
+
+    `classifiers`: a file of `resmom evaluate --save-classifier` stands for a RUN, too.
+    """
     if run is not None and weights.asked:
         raise UserError("give a RUN, or --init FILE and --backbone NAME for weights without a run, and not both")
     if not weights.asked and weights != Instead():
@@ -41,6 +48,18 @@ def require_one(run: Path | None, weights: Instead) -> None:
             "RUN is missing: a run folder, or one checkpoint of it; or name weights without a run, --init FILE, or "
             "--backbone NAME for random ones"
         )
+    if run is not None:
+        _require_no_weights(run, FORMS[1:] if classifiers else FORMS)
+
+
+def _require_no_weights(run: Path, forms: tuple[str, ...]) -> None:
+    """Raise UserError where what is named as a RUN is a file of weights, or a folder of such files and of no run."""
+    if run.is_file() and run.suffix in forms and run.parent.name != "checkpoints":
+        raise UserError(f"{run} is no run, and no checkpoint in one; weights without a run are named by --init {run}")
+    if run.is_dir() and not (run / "run.json").exists():
+        found = sorted(path for path in run.iterdir() if path.is_file() and path.suffix in FORMS)
+        if found:
+            raise UserError(f"{run} is no run folder; weights without a run are named by --init, such as {found[0]}")
 
 
 def require_alone(network: Which) -> None:
