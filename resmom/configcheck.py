@@ -24,8 +24,11 @@ MOST: dict[type, float] = {int: 2**31 - 1, float: 1e30}
 64 bits, rates and factors as float32."""
 
 
-def check(run: Run) -> None:
-    """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError."""
+def check(run: Run, own_method: bool = False) -> None:
+    """Refuse numbers that cannot train, and parts that do not go together. Raises ConfigError.
+
+    `own_method`: the method is given from Python. Which views, sites and pairs it has only a step with it can tell.
+    """
     for path, value in _numbers(run):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{called(path)} is {value}; it must be a finite number")
@@ -35,8 +38,9 @@ def check(run: Run) -> None:
     if run.optim.lr <= 0:
         raise ConfigError(f"{called('optim.lr')} is {run.optim.lr}; it must be above 0")
     _check_averages(run.optim)
-    _check_method(run)
-    if run.method.traits.patches and cut_of(run.backbone) is None:
+    if not own_method:
+        _check_method(run)
+    if run.method.traits.patches and not own_method and cut_of(run.backbone) is None:
         raise ConfigError(
             f"{method_name(run.method)} hides patches of the views, so it needs a Vision Transformer, and the "
             f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base, "

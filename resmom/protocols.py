@@ -8,7 +8,17 @@ BEYOND = "after better ones that diverged on all images"
 """Said where the best setting on held-out images could not be trained on all of them."""
 
 _LAYER = re.compile(r"^(sweep-v1 \()([^;]*); (chosen among)")
+_FEW = re.compile(r"^low-shot-v1 (\d+) per class, (logistic regression|kNN)")
 _RATE = re.compile(rf"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( {EDGE})?( {BEYOND})?")
+
+
+def fields(protocol: str) -> dict[str, str | int]:
+    """What a protocol is by name, for who filters results: `probe`, its first word; of few labels also `shots`, images
+    per class, and `learner`."""
+    found: dict[str, str | int] = {"probe": protocol.split(maxsplit=1)[0].rstrip(":,;")}
+    if few := _FEW.match(protocol):
+        found |= {"shots": int(few[1]), "learner": few[2]}
+    return found
 
 
 def shared_protocol(protocol: str) -> str:

@@ -64,7 +64,8 @@ def test_the_command_line_leaves_nothing_behind(call: Call) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
-    "train.batch is 1, train.micro_batch 0; ": (lambda: Train(batch=1), "--train.batch is 1, --train.micro-batch 0"),
+    "train.batch is 1; ": (lambda: Train(batch=1), "--train.batch is 1; "),
+    "train.micro_batch is 1; ": (lambda: Train(micro_batch=1), "--train.micro-batch is 1; "),
     "linear.lrs and linear.weight_decays need": (lambda: Linear(lrs=()), "--linear.lrs and --linear.weight-decays"),
     "finetune.layer_decay must be": (lambda: Finetune(layer_decay=2.0), "--tuning.layer-decay must be"),
     "linear_crop.lr must be": (lambda: LinearCrop(lr=0.0), "--probe.lr must be"),
@@ -170,5 +171,5 @@ def test_no_error_names_a_field_by_itself() -> None:
 def test_a_run_read_from_a_file_is_refused_by_its_fields() -> None:
     plain = to_json(Run())
     plain["train"]["batch"] = 1
-    with called_by("options"), pytest.raises(ValueError, match=r": train\.batch is 1, train\.micro_batch 0"):
+    with called_by("options"), pytest.raises(ValueError, match=r": train\.batch is 1; "):
         from_json(plain)

@@ -215,7 +215,8 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
 
     Raises ConfigError or DataError for what cannot go together, before anything is written.
     """
-    check(run)
+    given = own is not None and own.method is not None
+    check(run, given)
     require_channels(run, own, data.train.channels)
     order = Order(len(data.train), run.train.batch, run.train.seed, dist.rank(), dist.world())
     method = fresh_method(run, device, own)
@@ -224,7 +225,12 @@ def prepare(run: Run, data: Data, device: torch.device, own: Own | None = None, 
         raise ConfigError(
             f"this method has no teacher, so there is no gap to close: set {called('residual.weight')} to 0"
         )
-    names = () if own is not None and own.method is not None else steady_of(run.method)
+    if given and not method.micro_batches and 0 < run.train.micro_batch < run.train.batch:
+        raise ConfigError(
+            f"this method does not say that a part of the batch can be learnt from alone (micro_batches = True in its "
+            f"class): say so, or set {called('train.micro_batch')} to 0"
+        )
+    names = () if given else steady_of(run.method)
     steady = Steady(names, scaled(run.optim.lr, run.train.batch))
     state = State(method, build_optimizer(run.optim, method.student, steady=steady))
     if run.train.precision == "fp16":

@@ -268,7 +268,8 @@ def _list_unreadable(job: Job, folder: RunDir) -> None:
 
 def _accuracy_words(epoch: float, line: dict[str, Any]) -> str:
     parts = [f"{network} {line[network]:.2f}" for network in ("student", "teacher") if network in line]
-    return f"epoch {epoch:.0f}: {line['protocol']}: " + ", ".join(parts)
+    at = f"{epoch:.0f}" if float(epoch).is_integer() else f"{epoch:.1f}"
+    return f"epoch {at}: {line['protocol']}: " + ", ".join(parts)
 
 
 def _diverged(job: Job, folder: RunDir) -> str:

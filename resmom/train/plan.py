@@ -55,10 +55,10 @@ class Train:
         if self.epochs < 1:
             raise ValueError(f"{called('train.epochs')} must be at least 1; got {self.epochs}")
         if self.batch < 2 or self.micro_batch == 1:
+            field, images = ("batch", self.batch) if self.batch < 2 else ("micro_batch", self.micro_batch)
             raise ValueError(
-                f"{called('train.batch')} is {self.batch}, {called('train.micro_batch')} {self.micro_batch}; at least "
-                "2 images are needed at a time, since losses and batch normalisation compare the images of a batch; 32 "
-                "and more are usual"
+                f"{called(f'train.{field}')} is {images}; at least 2 images are needed at a time, since losses and "
+                "batch normalisation compare the images of a batch; 32 and more are usual"
             )
         if self.steps < 0 or self.warmup_steps < 0:
             raise ValueError(

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import resmom
-from resmom.config import ConfigError, Log
+from resmom.config import ConfigError, Log, Run
 from resmom.errors import RunDirError, UserError
 from resmom.jsonfiles import read_lines
 from resmom.losses.cosine import cosine_distance
@@ -231,6 +231,65 @@ def test_arms_are_compared_with_ones_own_parts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"arm weight=1: a step with the method .* residual.site is 'p'"):
         resmom.compare(wrong, DATA, tmp_path / "c", method=Own, **asked)
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+
+
+class Crops(Own):
+    """One with two whole views and small ones of its student alone, and same-view pairs that MoCo-v3 does not have."""
+
+    @torch.no_grad()
+    def teach(self, batch: Batch) -> Targets:
+        assert self.teacher is not None
+        return Targets(tuple(self.teacher(view) for view in batch.views[:2]))
+
+    def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
+        said = tuple(self.student(view[rows]) for view in batch.views)
+        taught = [views.rows(rows) for views in targets.views]
+        far = [cosine_distance(student.z, taught[0].z) for student in said[1:]]
+        pairs = (Pair("global", said[0], taught[0], bank=targets.views[0]),)
+        pairs += (Pair("local", said[1], taught[1], bank=targets.views[1]),)
+        return Outcome((Term("own", torch.stack(far).mean()),), said[:2], pairs)
+
+
+def crops_run(weight: float = 1.0, pairs: str = "local") -> Run:
+    """For `Crops`: four views of two sizes, and a kind of pairs that MoCo-v3 does not have."""
+    run = small_run(epochs=2)
+    view = run.policy.views[0]
+    small = replace(view, size=view.size // 2)
+    policy = replace(run.policy, views=(view, view, small, small))
+    return replace(run, policy=policy, residual=Residual(weight, "z", pairs=pairs))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_views_and_pairs_of_ones_own_method_are_its_own(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"method": Crops, "device": "cpu", "quiet": True}
+    result = resmom.pretrain(DATA, tmp_path / "run", crops_run(), test=TEST, **given)
+    whole, local, term = (
+        result.series("train", name)[1] for name in ("gap/z/intra", "gap/local/z/intra", "loss/residual")
+    )
+    assert result.finished and term == pytest.approx(local, abs=1e-6) != pytest.approx(whole, abs=1e-6)
+    assert {row.site for row in result.gap(images=8).rows} == {"h", "z"}
+    (again,) = resmom.result(tmp_path / "run", data=DATA, test=TEST, method=Crops).evaluate("knn", network="student")
+    assert again.step == result.series("train", "loss")[0][-1]
+    compared = resmom.compare(
+        crops_run(), DATA, tmp_path / "compared", test=TEST, vary={"residual.pairs": ["global", "local"]}, **given
+    )
+    assert compared.left == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (crops_run(pairs="dense"), r"no same-view pairs 'dense' here \(residual.pairs\); there are: global, local"),
+        (crops_run(), r"micro_batches = True in its class\): say so, or set train.micro_batch to 0"),
+    ],
+)
+def test_what_ones_own_method_does_not_have_is_told(tmp_path: Path, run: Run, words: str) -> None:
+    if "micro" in words:
+        run = replace(run, train=replace(run.train, micro_batch=4))
+    with pytest.raises(ConfigError, match=words):
+        resmom.pretrain(DATA, tmp_path / "run", run, method=Crops, device="cpu", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

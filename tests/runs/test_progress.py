@@ -102,3 +102,11 @@ def test_it_is_what_metrics_say(
         assert words[step] == f"{line['loss']:.3f}"
         own, residual = line["loss/method"], line.get("loss/residual", 0.0)
         assert line["loss"] == pytest.approx(own + weight * residual)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "said"), [(0, "epoch 0: "), (0.5, "epoch 0.5: "), (1.9999, "epoch 2.0: "), (2.0, "epoch 2: ")]
+)
+def test_a_part_of_an_epoch_is_not_called_a_whole_one(epoch: float, said: str) -> None:
+    line = {"protocol": "knn-v1", "student": 8.594, "teacher": 8.6}
+    assert loop._accuracy_words(epoch, line) == f"{said}knn-v1: student 8.59, teacher 8.60"

@@ -109,7 +109,7 @@ class Grid:
             run = changed(self.base, {**settings, "train.seed": seed}, self.origin.images if self.origin else 0)
             if told := _no_effect(run, settings):
                 raise ConfigError(told)
-            check(run)
+            check(run, "method" in self.own.names)
             if "method" not in self.own.names:
                 check_term(run, settings)
         except ValueError as error:

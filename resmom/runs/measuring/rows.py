@@ -6,6 +6,7 @@ from typing import Any
 
 from resmom.errors import UserError
 from resmom.evaluate.score import Score
+from resmom.protocols import fields
 from resmom.runs.measuring.measure import Candidate
 
 
@@ -44,6 +45,7 @@ class Row:
         """As plain values for JSON; what only some results have is left out of others."""
         s = self.score
         line: dict[str, Any] = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol}
+        line |= fields(s.protocol)
         line |= {} if self.step is None else {"step": self.step}
         line |= {"data": self.data, "fingerprint": self.fingerprint}
         line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}

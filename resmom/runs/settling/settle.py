@@ -126,7 +126,7 @@ def settle(
     if micro and not run.train.micro_batch:
         told += (_parts(micro),)
         run = replace(run, train=replace(run.train, micro_batch=micro))
-    check(run)
+    check(run, own.method is not None)
     first = question(automatic(facts, Limits()))
     return Settled(run, told, estimate(run, cost, data, out), pack_side(run, cost, data), first)
 
@@ -164,7 +164,7 @@ def _check(run: Run, unchanged: Run, own: Own) -> None:
     `unchanged`: what the user was offered, whose own settings are not asked for. Of a method of the user's own nothing
     is known here.
     """
-    check(run)
+    check(run, own.method is not None)
     if own.method is None:
         check_term(run, differing(unchanged, run))
 

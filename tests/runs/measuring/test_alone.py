@@ -91,6 +91,7 @@ def test_rows_are_kept_where_it_is_asked_for(
     (row,) = json.loads(out)
     written = read_lines(tmp_path / "out" / "evaluations.jsonl")[0]
     assert written.pop("environment")["resmom"] and written == row and "step" not in row
+    assert row["probe"] == "knn-v1" and "shots" not in row
     about = row["weights"]
     assert about["init"] == file.name and about["backbone"]["kind"] == "SmallResNet" and about["image_size"] == 16
     assert about["resize"] == "bicubic" and len(about["mean"]) == 3 and "as the file says" in about["told"][-1]

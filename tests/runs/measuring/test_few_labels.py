@@ -34,6 +34,10 @@ def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
     assert all(len(row.draws) == 2 and row.sd is not None for row in rows)
     line = read_lines(RunDir(path).evaluations)[-1]
     assert line["draws"] == list(rows[-1].draws) and line["sd"] == rows[-1].sd
+    kinds = [{key: row.plain()[key] for key in ("probe", "shots", "learner")} for row in rows[:4]]
+    assert kinds == [
+        {"probe": "low-shot-v1", "shots": n, "learner": by} for n in (1, 3) for by in ("logistic regression", "kNN")
+    ]
     with pytest.raises(UserError, match=r"cannot be evaluated on .*2 of 2 classes have fewer than 31 .*: a \(30\)"):
         evaluate(path, protocols=(), more=More(LowShot((31,))))
 
