@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resmom.diagnose.gap import gap as gap
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
+    from resmom.runs.look import comparison as comparison
     from resmom.runs.look import profile as profile
     from resmom.runs.look import report as report
     from resmom.runs.measuring.classifierfile import load_classifier as load_classifier
@@ -35,6 +36,7 @@ _HOME = {
     "Result": "resmom.runs.result",
     "Weights": "resmom.runs.weights",
     "compare": "resmom.runs.python",
+    "comparison": "resmom.runs.look",
     "draw_views": "resmom.runs.python",
     "load": "resmom.runs.result",
     "load_classifier": "resmom.runs.measuring.classifierfile",
@@ -55,6 +57,7 @@ __all__ = [
     "Weights",
     "__version__",
     "compare",
+    "comparison",
     "draw_views",
     "gap",
     "load",

@@ -102,7 +102,8 @@ class Show:
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Result files, or folders of comparisons."""
     against: str = ""
-    """The arm that the others are compared with, in place of the first one."""
+    """The arm that the others are compared with, in place of the first one; or an option and a value, such as weight=0:
+    each arm is compared with the one that has it and is the same otherwise."""
     together: bool = False
     """Intervals that hold together for all arms of a table (Bonferroni), and not each for itself."""
     format: Format = "text"

@@ -1,4 +1,4 @@
-"""What Python users call to look at runs: where their time goes, and all of them on one page."""
+"""What Python users call to look at runs: where their time goes, all of them on one page, a comparison's table."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,10 @@ from resmom.method import Method
 from resmom.nets.backbones import Backbone
 from resmom.recipes.automatic import automatic
 from resmom.rundir import find_run
+from resmom.runs.comparisons.arms import comparison as comparison_of
 from resmom.runs.comparisons.base import base_named
+from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.results import read_results
 from resmom.runs.device import default_device
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_opened
@@ -85,3 +88,15 @@ def report(
     folders = [run.path if isinstance(run, Result) else run for run in several]
 
     return write_report(folders, out, images, saying(quiet))
+
+
+def comparison(files: str | Path | Sequence[str | Path], against: str = "", *, together: bool = False) -> Comparison:
+    """What the finished cells of comparisons say, as `resmom compare show` does; `print` it for the tables.
+
+    `files`: folders of comparisons, or result files (cells.jsonl). `against`: the arm that the others are compared with
+    in place of the first one, by name; or an option and a value, such as "residual.weight=0": each arm is compared with
+    the one that has it and is the same otherwise. `together`: the intervals of a table hold together. Raises UserError
+    for files that hold no cells, or cells that do not go into one table, and for an `against` that there is not.
+    """
+    several = [files] if isinstance(files, str | Path) else files
+    return comparison_of(read_results([Path(file) for file in several]), against, together)

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 from resmom.config import ConfigError, Run
 from resmom.diagnose.paired import paired, spread
@@ -14,6 +13,7 @@ from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.comparisons.comparison import PERCENTAGES, Arm, Comparison
+from resmom.runs.comparisons.counterparts import bases, in_groups, own_of
 from resmom.runs.comparisons.results import Line, as_begun, in_order, newest
 from resmom.runs.options import differing
 
@@ -21,31 +21,34 @@ from resmom.runs.options import differing
 def comparison(
     lines: Sequence[Line], against: str = "", together: bool = False, first: Sequence[str] = ()
 ) -> Comparison:
-    """The arms, and what each differs from the first by, or from the arm `against`, which is put first.
+    """The arms, and what each differs from the first by, or from the arm `against`, which is put first. `against` may
+    also be an option and its value, such as weight=0: then each arm is compared with the one that has that value and is
+    the same otherwise, and stands below it.
 
     The arms `first` stand first, in their order, the others as `in_order` has them. `together`: the intervals of a
-    measure hold together, for all arms (`paired.together`). Raises UserError as `require_one_table` does, and for an
-    arm that there is not.
+    measure hold together, for all arms (`paired.together`). Raises UserError as `require_one_table` and `bases` do.
     """
     require_one_table(lines)
     order = in_order(lines, first)
     ordered = sorted(newest(lines).values(), key=lambda line: order.index(line["arm"]))
     members = _by_arm(ordered)
-    if against:
-        if against not in members:
-            raise UserError(f"there is no arm {against} to compare with; there are {', '.join(members) or 'none'}")
-        members = {against: members.pop(against), **members}
-    base = next(iter(members.values()), [])
-    arms = tuple(_arm(name, own, base) for name, own in members.items())
+    found = bases(members, against)
+    members = {name: members[name] for name in in_groups(members, found)}
+
+    def of(intervals: Mapping[str, int]) -> tuple[Arm, ...]:
+        return tuple(_arm(name, own, found.of.get(name, ""), members, intervals) for name, own in members.items())
+
+    arms = of({})
     if together:
-        intervals = Counter(name for arm in arms for name, pair in arm.against.items() if pair.low is not None)
-        arms = tuple(_arm(name, own, base, intervals) for name, own in members.items())
+        arms = of(Counter(name for arm in arms for name, pair in arm.against.items() if pair.low is not None))
     return Comparison(
         arms,
         _protocols(ordered),
         short=too_short(min((line["steps"] for line in ordered if line["failed"] is None), default=LEAST_STEPS)),
         with_term=tuple(name for name, own in members.items() if own[0]["run"].get("residual", {}).get("weight")),
         together=together,
+        shared=found.shared,
+        own="" if against else own_of(members),
     )
 
 
@@ -117,9 +120,11 @@ def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
 
 
 def _arm(
-    name: str, own: Sequence[Line], base: Sequence[Line], intervals: Mapping[str, int] = MappingProxyType({})
+    name: str, own: Sequence[Line], base_name: str, members: Mapping[str, Sequence[Line]], intervals: Mapping[str, int]
 ) -> Arm:
-    """`intervals`: of each measure, how many hold together; of each by itself, if it is not there."""
+    """`base_name`: the one among `members` that it is compared with, empty for none. `intervals`: of each measure, how
+    many hold together; of each by itself, if it is not there."""
+    base = members.get(base_name, own)
     diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
     knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
     rise = None
@@ -162,4 +167,5 @@ def _arm(
         against=against,
         protocols=protocols,
         otherwise=otherwise,
+        base=base_name,
     )

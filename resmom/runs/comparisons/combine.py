@@ -45,7 +45,7 @@ def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Sett
         settings = dict(zip(lists, values, strict=True))
         if settings.get("residual.weight") == 0 and any(lists["residual.weight"]):
             settings = {option: value for option, value in settings.items() if not of_term(option)}
-        name = ",".join(f"{short[option]}={_word(value)}" for option, value in settings.items())
+        name = ",".join(f"{short[option]}={word(value)}" for option, value in settings.items())
         if arms.setdefault(name, settings) != settings:
             raise ConfigError(f"two arms would be called {name}; give them names of your own in a grid file")
     return arms
@@ -62,7 +62,8 @@ def _short(options: Sequence[str]) -> dict[str, str]:
     return {option: end if ends.count(end) == 1 else option for option, end in zip(options, ends, strict=True)}
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value of an option as the names of arms have it."""
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, dict):

@@ -29,6 +29,8 @@ class Arm:
     """By which its own runs were measured, by kind: more than one, or others than the first arm's, do not compare."""
     otherwise: tuple[str, ...] = ()
     """The kinds that were measured otherwise than in the first arm."""
+    base: str = ""
+    """The arm that it is compared with; empty for one that others are compared with, and where there is none."""
 
     @property
     def counts(self) -> bool:
@@ -52,11 +54,27 @@ class Comparison:
     """The arms that were trained with the residual term."""
     together: bool = False
     """Whether the intervals of each measure hold together, for all arms, or each for itself."""
+    shared: str = ""
+    """The option and value, such as weight=0, of the arms that each other arm is compared with one of; empty where all
+    are compared with the first."""
+    own: str = ""
+    """What `shared` could be, where all are compared with the first."""
+
+    @property
+    def against(self) -> str:
+        """What the arms are compared with, in words."""
+        return f"the same with {self.shared}" if self.shared else self.arms[0].name
+
+    @property
+    def firsts(self) -> tuple[Arm, ...]:
+        """The arms that others are compared with."""
+        others = {arm.base for arm in self.arms}
+        return tuple(arm for arm in self.arms if arm.name in others or (arm is self.arms[0] and not self.shared))
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return {
-            "against": self.arms[0].name if self.arms else None,
+            "against": self.shared or (self.arms[0].name if self.arms else None),
             "arms": [_plain_arm(arm) for arm in self.arms],
             "protocols": {kind: list(found) for kind, found in self.protocols.items()},
             "left": self.left,
@@ -104,24 +122,29 @@ def _words(found: Comparison) -> Iterator[str]:
     known = {name for arm in found.arms for name in arm.measures}
     if found.short:
         yield f"{found.short}\n"
-    if not found.arms[0].counts:
-        remedy = "" if found.arms[0].diverged else "; train longer, or measure on more labelled images"
+    for first in (arm for arm in found.firsts if not arm.counts):
+        remedy = "" if first.diverged else "; train longer, or measure on more labelled images"
         yield (
-            f"{found.arms[0].name}, which the others are compared with, "
-            f"{'diverged' if found.arms[0].diverged else 'is not shown to have learned'}: do not read on (why stands "
-            f"below{remedy})\n"
+            f"{first.name}, which {'others' if found.shared else 'the others'} are compared with, "
+            f"{'diverged' if first.diverged else 'is not shown to have learned'}: do not read "
+            f"{'what is against it' if found.shared else 'on'} (why stands below{remedy})\n"
         )
     yield about(found)
     for table in tables_of(found):
         yield f"\n{table.title} ({table.protocol})"
         gap = table.name.startswith("gap/")
         head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}" if gap else f"{'mean ± sd':<14}"
-        yield f"  {'arm':<{width}}  {'n':>2}  {head}  {'intra ' if gap else ''}against {found.arms[0].name}"
+        yield f"  {'arm':<{width}}  {'n':>2}  {head}  {'intra ' if gap else ''}against {found.against}"
         yield from (_row(arm, table.name, width, table.digits) for arm in found.arms)
     if found.with_term and len(found.with_term) < len(found.arms) and any(name.startswith("gap/") for name in known):
         yield (
             f"\na smaller gap is what the residual term trains for ({', '.join(found.with_term)}): there it tells that "
             "the term works, and nothing about the features"
+        )
+    if found.own:
+        yield (
+            f"\n`resmom compare show ... --against {found.own}` (in Python `resmom.comparison`) compares each arm with "
+            "the one that is the same but for that"
         )
     yield from _notes(found, known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS))
 
@@ -132,7 +155,7 @@ def about(found: Comparison) -> str:
     if not found.together:
         each = ", each for itself (of twenty intervals about one misses)"
     return (
-        f"last epoch, mean ± sd over seeds; differences are against {found.arms[0].name} on the same seeds, with\n"
+        f"last epoch, mean ± sd over seeds; differences are against {found.against} on the same seeds, with\n"
         f"95 % Student-t intervals{each}"
     )
 
@@ -218,6 +241,9 @@ def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
             "numbers tell how an encoder treats views and images, each arm's on views of its own kind, so that arms "
             "with other views do not compare; with some labelled images (docs/data.md) kNN would"
         )
+    alone = [arm.name for arm in found.arms if found.shared and not arm.base and arm not in found.firsts]
+    if alone:
+        yield f"\nno arm is the same with {found.shared}, so there is nothing to compare with: {', '.join(alone)}"
     for arm in found.arms:
         if arm.diverged:
             yield f"\n{arm.name} diverged: {diverged_words(arm)}; nothing is concluded from it"

@@ -33,9 +33,12 @@ def written(found: Comparison, how: Format) -> str:
     return "\n\n".join([*tables, *remarks])
 
 
-def markdown_rows(arms: Sequence[Arm], name: str, title: str, digits: int, names: Names = OWN_NAMES) -> str:
-    """A Markdown table of one measure: mean ± sd of each arm, its difference from the first one, and the verdict."""
-    first = names.get(arms[0].name, arms[0].name)
+def markdown_rows(
+    arms: Sequence[Arm], name: str, title: str, digits: int, names: Names = OWN_NAMES, against: str = ""
+) -> str:
+    """A Markdown table of one measure: mean ± sd of each arm, its difference from the first one, or from its own as
+    `against` says in words, and the verdict."""
+    first = against or names.get(arms[0].name, arms[0].name)
     rows = [
         f"| {names.get(arm.name, arm.name)} | {_n(arm, name)} | {told(arm.measures.get(name), digits)} | "
         f"{verdict(arm, name, digits)} |"
@@ -50,12 +53,13 @@ def _n(arm: Arm, name: str) -> int:
 
 
 def _markdown(found: Comparison, table: Table) -> str:
-    return f"{markdown_rows(found.arms, table.name, table.title, table.digits)}\n\nProtocol: {table.protocol}"
+    rows = markdown_rows(found.arms, table.name, table.title, table.digits, against=found.against)
+    return f"{rows}\n\nProtocol: {table.protocol}"
 
 
 def _latex(found: Comparison, table: Table) -> str:
     rows = [" & ".join(cells) + r" \\" for cells in _latex_rows(found, table)]
-    head = rf"arm & $n$ & mean $\pm$ sd & against {_plain(found.arms[0].name)} & resolved \\"
+    head = rf"arm & $n$ & mean $\pm$ sd & against {_plain(found.against)} & resolved \\"
     return "\n".join(
         [
             f"% {table.title} ({table.protocol})",
@@ -125,9 +129,9 @@ def _csv(found: Comparison) -> str:
 def _csv_difference(found: Comparison, arm: Arm, name: str) -> list[object]:
     pair = arm.against.get(name)
     if pair is None:
-        remark = "" if arm is found.arms[0] and arm.counts else verdict(arm, name, 2)
+        remark = "" if arm in found.firsts and arm.counts else verdict(arm, name, 2)
         return ["", "", "", "", "", "", "", "", remark]
-    own = [found.arms[0].name, pair.difference.n, pair.difference.mean, pair.difference.sd]
+    own = [arm.base, pair.difference.n, pair.difference.mean, pair.difference.sd]
     if pair.low is None:
         return [*own, "", "", "", "", "no interval"]
     return [*own, pair.low, pair.high, pair.confidence, pair.resolved, ""]
