@@ -201,6 +201,12 @@ AS_DERIVED |= {
     for part in (3, 10)
 }
 AS_DERIVED |= {
+    f"{name}, as derived, residual term, weight 2": further(
+        AS_DERIVED[f"{name}, as derived"], lambda run: _term(with_residual(run))
+    )
+    for name in ("MoCo-v2", "DenseCL")
+}
+AS_DERIVED |= {
     "MoCo-v3, as derived, no term": further(as_derived("mocov3"), _no_term),
     "MoCo-v3, as derived, temperature .2, momentum by the length, no term": further(
         as_derived("mocov3"), lambda run: _no_term(_untuned(run))
