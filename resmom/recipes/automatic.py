@@ -19,7 +19,7 @@ from resmom.recipes.pace import batch_for, log_for, optim_of, precision_for, ste
 from resmom.recipes.shape import backbone_for, normalisation_for, orientation_words, side_of, start_words, view_for
 from resmom.recipes.suited import suited, views_for
 from resmom.recipes.teaching import ema_for, measured, term_for
-from resmom.recipes.words import method_words, named, numbers, passes
+from resmom.recipes.words import OPTIMISERS, method_words, named, numbers, passes
 from resmom.train.plan import Train
 from resmom.views.policy import Policy
 
@@ -120,7 +120,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("train.batch", batch, batch_why)
     chosen("train.steps", f"{steps} ({passes(over)})", steps_why)
     optim, why = optim_of(facts, backbone, method)
-    chosen("optim.lr", f"{optim.lr:g} per 256 images ({type(optim).__name__})", why)
+    chosen("optim.lr", f"{optim.lr:g} per 256 images ({OPTIMISERS[type(optim).__name__]})", why)
     ema, why = ema_for(known, steps)
     if method.traits.teacher:
         chosen("ema.momentum", f"{ema.momentum:.5g} rising to 1", why)

@@ -15,6 +15,9 @@ from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.views.policy import Numbers
 
+OPTIMISERS = {"Sgd": "SGD", "Lars": "LARS", "AdamW": "AdamW", "Adam": "Adam"}
+"""What optimisers are called by people, by the `kind` that a configuration has for them."""
+
 
 def passes(number: float) -> str:
     """So many times over all images."""

@@ -1,6 +1,7 @@
 """A method that was asked for by its name in a derived run: every one can be trained as it is derived."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -28,9 +29,9 @@ from resmom.nets.teacher import Ema
 from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.suited import suited, with_method
-from resmom.recipes.words import method_words
+from resmom.recipes.words import OPTIMISERS, method_words
 from resmom.runs.options import changed
-from resmom.train.optim import AdamW, Lars, Sgd
+from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd
 
 PHOTOS = Facts(images=5_000, side=300, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
 NARROW = SmallResNet((16, 32, 64, 128))
@@ -138,7 +139,7 @@ def test_losses_of_another_size_have_lars(method: MethodConfig) -> None:
     run = derived(PHOTOS, method)
     assert run.optim == Lars(lr=0.3, weight_decay=1e-4, trust=0.02, form="clipped")
     told = next(c for c in automatic(replace(PHOTOS, method=method)).choices if c.option == "optim.lr")
-    assert "LARS" in told.reason and "(Lars)" in told.value
+    assert "LARS" in told.reason and "(LARS)" in told.value
     assert isinstance(derived(PHOTOS, SimCLR()).optim, Sgd)
 
 
@@ -185,3 +186,7 @@ def test_what_an_arm_sets_beside_a_method_is_of_that_method() -> None:
     first = derived(PHOTOS)
     arm = changed(first, {"method.hidden": 64, "method": "byol", "residual.weight": 0}, images=PHOTOS.images)
     assert arm.method == Byol(64, 128, 512) and arm.residual.weight == 0
+
+
+def test_every_optimiser_has_a_name_for_people() -> None:
+    assert set(OPTIMISERS) == {kind.__name__ for kind in get_args(OptimConfig)}
