@@ -22,6 +22,7 @@ from resmom.called import called, called_by
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check, check_term
 from resmom.data.source import digest
+from resmom.methodconfig import site_for, with_pairs
 from resmom.recipes import FROM
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
@@ -107,6 +108,7 @@ class Grid:
                 )
         try:
             run = changed(self.base, {**settings, "train.seed": seed}, self.origin.images if self.origin else 0)
+            run = _with_term(run, settings)
             if told := _no_effect(run, settings):
                 raise ConfigError(told)
             check(run, "method" in self.own.names)
@@ -116,6 +118,16 @@ class Grid:
             raise ConfigError(f"arm {arm}: {error}") from error
         # The weights as the run folder will have them.
         return replace(run, recipe=f"{self.name}: {arm}{FROM}{self.base.recipe}", init=placed(run.init))
+
+
+def _with_term(run: Run, settings: Settings) -> Run:
+    """An arm whose method is named has the term where that method can have it, as in twins, unless it says otherwise:
+    one site may be none of another method's."""
+    if not isinstance(settings.get("method"), str) or not run.residual.weight or not run.method.traits.teacher:
+        return run
+    if "residual.site" not in settings:
+        run = replace(run, residual=replace(run.residual, site=site_for(run.method, run.residual.site)))
+    return run if "method.same_view" in settings else replace(run, method=with_pairs(run.method))
 
 
 def _no_effect(run: Run, settings: Settings) -> str:

@@ -45,7 +45,9 @@ def require_trainable(cells: Sequence[Cell], images: Data, how: Compile = "no") 
                 require_channels(run, own, images.train.channels)
                 fresh_method(run, torch.device("cpu"), own)
         except UserError as error:
-            raise ConfigError(f"arm {cell.arm}: {error}") from error
+            named = isinstance(cell.settings.get("method"), str) and "method." in str(error)
+            remedy = "; an arm of a grid file may have options of its own method (docs/compare.md)" if named else ""
+            raise ConfigError(f"arm {cell.arm}: {error}{remedy}") from error
         built.add(networks)
 
 

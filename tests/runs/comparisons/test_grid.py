@@ -11,6 +11,8 @@ from resmom.config import ConfigError, from_json, to_json
 from resmom.errors import RunDirError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
+from resmom.methods.densecl import DenseCL
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import MoCoViT, SmallResNet
 from resmom.recipes import recipe
@@ -289,3 +291,23 @@ def test_an_arm_whose_term_can_never_be_is_refused_while_it_is_off() -> None:
     with pytest.raises(ConfigError, match=r"arm p: MoCo-v3 as it is set has no site p; residual.site is one of h, z"):
         Grid("g", base, arms).cells()
     assert len(Grid("g", base, {name: arms[name] for name in ("plain", "z")}).cells()) == 6
+
+
+def test_an_arm_whose_method_is_named_has_the_term_where_it_can() -> None:
+    """As twins do: MoCo-v3's site p is none of MoCo-v2's, whose teacher does not see the student's view by itself."""
+    arms = varied(BASE, ["method=mocov3,byol,mocov2,densecl", "residual.weight=0,1"])
+    runs = {cell.arm: cell.run for cell in Grid("g", BASE, arms, (0,)).cells()}
+    sites = {name: run.residual.site for name, run in runs.items() if run.residual.weight}
+    assert sites == {
+        "method=mocov3,weight=1": "p",
+        "method=byol,weight=1": "p",
+        "method=mocov2,weight=1": "z",
+        "method=densecl,weight=1": "z",
+    }
+    seen = {name: run.method.same_view for name, run in runs.items() if isinstance(run.method, MoCoV2 | DenseCL)}
+    assert seen == {name: name.endswith("weight=1") for name in seen} and len(seen) == 4
+    own = {"method": "mocov2", "residual.weight": 1, "residual.site": "p"}
+    with pytest.raises(ConfigError, match="arm a: MoCo-v2 as it is set has no site p"):
+        Grid("g", BASE, {"a": own}, (0,)).cells()
+    with pytest.raises(ConfigError, match="arm a: SimSiam has no teacher"):
+        Grid("g", BASE, {"a": {"method": "simsiam", "residual.weight": 1}}, (0,)).cells()
