@@ -158,6 +158,12 @@ def _no_term(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, weight=0.0))
 
 
+def _no_predictor(run: Run) -> Run:
+    """With the term at z, the only place that is left for it."""
+    method = replace(_mocov3(run), predictor_layers=0)
+    return replace(run, method=method, residual=replace(run.residual, site="z"))
+
+
 def _term(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, weight=2.0))
 
@@ -205,6 +211,14 @@ AS_DERIVED |= {
         AS_DERIVED[f"{name}, as derived"], lambda run: _term(with_residual(run))
     )
     for name in ("MoCo-v2", "DenseCL")
+}
+AS_DERIVED |= {
+    f"MoCo-v3, as derived, no predictor{what}": further(as_derived("mocov3"), change)
+    for what, change in {
+        "": _no_predictor,
+        ", weight 1": lambda run: with_residual(_no_predictor(run)),
+        ", no term": lambda run: _no_term(_no_predictor(run)),
+    }.items()
 }
 AS_DERIVED |= {
     "MoCo-v3, as derived, no term": further(as_derived("mocov3"), _no_term),
