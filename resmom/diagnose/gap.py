@@ -89,7 +89,12 @@ def same_views(student: Views, teacher: Views) -> list[tuple[Tensor, Tensor]]:
     shapes that differ, or rows without a number.
     """
     s, t = (list(side) if isinstance(side, Sequence) else [side] for side in (student, teacher))
-    if len(s) != len(t) or not s:
+    if not s and not t:
+        raise UserError(
+            "student and teacher have no views, both lists are empty; give one N x D tensor for each side, a row per "
+            "image, or a list of these, one per view"
+        )
+    if len(s) != len(t):
         raise UserError(
             f"student and teacher are compared on the same views; got {len(s)} view(s) of the student and {len(t)} of "
             "the teacher; give one tensor for each side, or as many for one side as for the other, in the same order"

@@ -117,6 +117,10 @@ def test_tensors_that_do_not_fit_together_are_refused() -> None:
         gap(draw(0, 1, 4), draw(1, 1, 4))
     with pytest.raises(UserError, match=r"1 view\(s\) of the student and 2 of the teacher"):
         gap(draw(0, 3, 4), [draw(1, 3, 4), draw(2, 3, 4)])
+    with pytest.raises(UserError, match=r"^student and teacher have no views, both lists are empty; give one N x D"):
+        gap([], [])
+    with pytest.raises(UserError, match=r"0 view\(s\) of the student and 1 of the teacher"):
+        gap([], [draw(1, 3, 4)])
     with pytest.raises(UserError, match=r"\(3, 4\) and \(3, 5\)"):
         gap(draw(0, 3, 4), draw(1, 3, 5))
     with pytest.raises(UserError, match="same images"):
