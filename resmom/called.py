@@ -40,3 +40,28 @@ def called(field: str) -> str:
         return field
     part, dot, rest = re.sub(r"\.\d+$", "", field).partition(".")
     return "--" + f"{TYPED.get(part, part) if dot else part}{dot}{rest}".replace("_", "-")
+
+
+def setting(field: str, value: object = True) -> str:
+    """A setting with its value as its reader writes it: `network='student'`, or `--network student`.
+
+    A switch, whose value is a bool, is typed without one: `sweep=True` is `--sweep`, `accuracy=False` `--no-accuracy`.
+    """
+    if _READER.get() == "fields":
+        return f"{field}={value!r}"
+    name = called(field)
+    if isinstance(value, bool):
+        part, dot, switch = name.removeprefix("--").rpartition(".")
+        return name if value else f"--{part}{dot}no-{switch}"
+    return f"{name} {value}"
+
+
+def either(typed: str, written: str) -> str:
+    """Words for who typed a call on the command line, or for who wrote it in Python or in a file: where the two reach
+    the same by different ways, so that `called` alone does not do."""
+    return typed if _READER.get() == "options" else written
+
+
+def side_called() -> str:
+    """What sets the side of a run's views, and of what is made for them."""
+    return either("--image-size", "the side (with_side of resmom.recipes.side)")

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jaxtyping
 
@@ -21,6 +21,7 @@ import pytest  # noqa: E402
 import threadpoolctl  # noqa: E402
 import torch  # noqa: E402  (the hook must stand before anything imports resmom)
 
+from resmom.called import called_by  # noqa: E402
 from resmom.nets.backbones import MOCO_VIT, VIT  # noqa: E402
 from tests import pretended  # noqa: E402
 
@@ -57,3 +58,10 @@ def small_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vision Transformers of size "tiny" have two blocks of width 24, which a test can afford."""
     for sizes in (MOCO_VIT, VIT):
         monkeypatch.setitem(sizes, "tiny", (24, 2, 2))
+
+
+@pytest.fixture
+def typed() -> Iterator[None]:
+    """As where the call was typed: settings are called by their options."""
+    with called_by("options"):
+        yield
