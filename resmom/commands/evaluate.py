@@ -13,7 +13,7 @@ from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import RunDir, find_run
 from resmom.runs.alone.instead import Instead, require_alone, require_one
-from resmom.runs.measuring.asked import ALONE, PROTOCOLS, Asked, Protocol, is_share, refuse_unused
+from resmom.runs.measuring.asked import ALONE, PROTOCOLS, Asked, Protocol, changed, is_share, refuse_unused
 from resmom.runs.measuring.asked import asked as asked_of
 from resmom.which import Which
 
@@ -91,8 +91,8 @@ def main(arguments: list[str]) -> int:
     require_one(a.run, a.weights)
     refuse_unused(
         {
-            "--probe": a.probe == LinearCrop() or a.linear_crop,
-            "--tuning": a.tuning == Finetune() or a.finetune,
+            changed("linear_crop", a.probe): a.probe == LinearCrop() or a.linear_crop,
+            changed("finetune", a.tuning): a.tuning == Finetune() or a.finetune,
         }
     )
     if a.against and a.all:
@@ -251,7 +251,7 @@ def _keep(a: Arguments) -> int:
         raise UserError(
             "--all is a measurement of its own; ask for the others in another call, of the network it names"
         )
-    refuse_unused({"--seed": a.seed == 0 or is_share(a.labels), "--knn": a.knn == OtherKnn()})
+    refuse_unused({"seed": a.seed == 0 or is_share(a.labels), changed("knn", a.knn): a.knn == OtherKnn()})
     if a.image_size is not None:
         raise UserError(
             "--all chooses at the side of the run's views: leave --image-size out, and measure the network that it "

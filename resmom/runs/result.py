@@ -161,7 +161,7 @@ class Result:
 
         RUN/choice.json has it then, by which `export` and `embed(layer="chosen")` go. Arguments as for `evaluate`.
         """
-        refuse_unused({"--seed": seed == 0 or is_share(str(labels))})
+        refuse_unused({"seed": seed == 0 or is_share(str(labels))})
         place = self._images(data, test)
         return keep(self.path, place, _which(network), linear, device, self.own, str(labels), seed)
 

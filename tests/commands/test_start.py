@@ -46,7 +46,7 @@ OTHERS = {
     "gap run --images 1.5": "--images is '1.5'; it takes a whole number",
     "evaluate": "RUN is missing",
     "evaluate run --linear.epochs 0": "--linear.epochs and --linear.batch must be at least 1; got 0",
-    "evaluate run --probe.epochs 3": "--probe has no effect on what this call measures; it goes with --linear-crop",
+    "evaluate run --probe.epochs 3": "--probe.epochs has no effect on what this call measures; it goes with",
     "evaluate run --sweep --baselines --protocols linear": "it goes with --protocols knn",
     "evaluate --init x.pt --data x --labels 0.1 --network student": "is one of a RUN's",
     "embed --out v.npz --stem small": "--stem, --mean and --std go with --init or --backbone",

@@ -4,10 +4,11 @@ No torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from resmom.called import called, either, setting
 from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, LowShot, OtherKnn
 
@@ -82,15 +83,15 @@ def asked(
     else:
         chosen = _known(protocols, usual)
         if not chosen and not others:
-            raise UserError(f"--protocols needs at least one of {', '.join(usual)}, or leave it out for all")
+            raise UserError(f"{called('protocols')} needs at least one of {', '.join(usual)}, or leave it out for all")
     knn, linear, labels = knn or OtherKnn(), linear or Linear(), str(labels)
     shots = None if low_shot is None else _shots(low_shot, draws, seed)
     refuse_unused(
         {
-            "--seed": seed == 0 or is_share(labels) or shots is not None,
-            "--baselines": not baselines or "knn" in chosen,
-            "--knn": knn == OtherKnn() or "knn" in chosen or shots is not None,
-            "--linear": linear == Linear() or sweep or "linear" in chosen,
+            "seed": seed == 0 or is_share(labels) or shots is not None,
+            "baselines": not baselines or "knn" in chosen,
+            changed("knn", knn): knn == OtherKnn() or "knn" in chosen or shots is not None,
+            changed("linear", linear): linear == Linear() or sweep or "linear" in chosen,
         }
     )
     more = More(
@@ -108,21 +109,35 @@ def asked(
     return Asked(chosen, linear, baselines, more)
 
 
-_NEEDS = {
-    "--seed": "--low-shot or --labels SHARE, whose images it draws (trainings have --linear.seed and so on)",
-    "--baselines": "--protocols knn, by which the baselines are measured",
-    "--knn": "--protocols knn or --low-shot (--all compares by the run's own)",
-    "--linear": "--protocols linear, --sweep or --all",
-    "--probe": "--linear-crop",
-    "--tuning": "--finetune",
-}
+def changed(part: str, given: OtherKnn | Linear | LinearCrop | Finetune) -> str:
+    """The field of the first setting of a part that is not its default; the part's own where all are."""
+    return next((f"{part}.{f.name}" for f in fields(given) if getattr(given, f.name) != f.default), part)
 
 
 def refuse_unused(used: Mapping[str, bool]) -> None:
-    """Raise UserError for the first option that is not `used` by anything of what was asked for."""
-    for option, there in used.items():
+    """Raise UserError for the first field that is not `used` by anything of what was asked for."""
+    for name, there in used.items():
         if not there:
-            raise UserError(f"{option} has no effect on what this call measures; it goes with {_NEEDS[option]}")
+            needs = _needed(name.partition(".")[0])
+            raise UserError(f"{called(name)} has no effect on what this call measures; it goes with {needs}")
+
+
+def _needed(part: str) -> str:
+    """What a setting goes with."""
+    match part:
+        case "seed":
+            share = either("--labels SHARE", "a share as labels")
+            drawn = f"{called('low_shot')} or {share}, whose images it draws"
+            return f"{drawn} (trainings have {called('linear.seed')} and so on)"
+        case "baselines":
+            return f"{setting('protocols', 'knn')}, by which the baselines are measured"
+        case "knn":
+            all_ = either("--all", "keep")
+            return f"{setting('protocols', 'knn')} or {called('low_shot')} ({all_} compares by the run's own)"
+        case "linear":
+            return f"{setting('protocols', 'linear')}, {called('sweep')} or {either('--all', 'keep')}"
+        case _:
+            return called(part)
 
 
 def _known(protocols: str | Sequence[str], usual: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
@@ -155,11 +170,13 @@ def is_share(labels: str) -> bool:
 def check(more: More) -> None:
     """Refuse what would be measured otherwise than asked for."""
     if more.draws < 1:
-        raise UserError(f"--draws must be 1 or more; got {more.draws}")
+        raise UserError(f"{called('draws')} must be 1 or more; got {more.draws}")
     if more.low_shot is not None and is_share(more.labels):
-        raise UserError("--low-shot and --labels SHARE both draw images; ask for them in two calls")
+        share = either("--labels SHARE", "labels, where they are a share,")
+        raise UserError(f"{called('low_shot')} and {share} both draw images; ask for them in two calls")
     if more.image_size is not None and (more.linear_crop is not None or more.finetune is not None):
         raise UserError(
-            "--linear-crop and --finetune train on random crops at the side of the run's views, and are tested there: "
-            "leave --image-size out, or ask for what takes it (kNN, --protocols linear, --sweep …) in another call"
+            f"{called('linear_crop')} and {called('finetune')} train on random crops at the side of the run's views, "
+            f"and are tested there: leave {called('image_size')} out, or ask for what takes it (kNN, "
+            f"{setting('protocols', 'linear')}, {called('sweep')} …) in another call"
         )

@@ -98,6 +98,7 @@ def test_rows_are_kept_where_it_is_asked_for(
     assert sorted(RunDir(trained[0]).path.rglob("*")) == before  # the run it came from is left alone
 
 
+@pytest.mark.usefixtures("typed")
 def test_folders_that_are_something_else_are_left_alone(trained: tuple[Path, Path], file: Path, tmp_path: Path) -> None:
     weights, wanted = bare(str(file)), asked(("knn",), usual=ALONE)
     with pytest.raises(RunDirError, match=r"holds other files \(.*\); --out must be a new or empty folder"):
@@ -159,7 +160,7 @@ def test_what_needs_a_run_is_refused_in_a_sentence(trained: tuple[Path, Path], f
             (*init, *data, "--protocols", "online"),
             "online is a protocol of runs alone; weights without a run have knn and linear",
         ),
-        ((*init, *data, "--probe.lr", "1"), "--probe has no effect on what this call measures"),
+        ((*init, *data, "--probe.lr", "1"), "--probe.lr has no effect on what this call measures"),
         ((*init, *data, "--seed", "1"), "--seed has no effect on what this call measures"),
         ((*init, *data, "--mean", "0.5"), "--mean and --std go together"),
         ((*init, *data, "--image-size", "4"), "--image-size is 4; it must be a whole number of 8 to 1024 pixels"),
