@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from resmom import dist
-from resmom.called import called
+from resmom.called import called, either, side_called
 from resmom.config import ConfigError, Run
 from resmom.losses.residual import Residual
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
@@ -43,8 +43,13 @@ def check(run: Run, own_method: bool = False) -> None:
     if run.method.traits.patches and not own_method and cut_of(run.backbone) is None:
         raise ConfigError(
             f"{method_name(run.method)} hides patches of the views, so it needs a Vision Transformer, and the "
-            f"backbone is {type(run.backbone).__name__}; set --backbone dino-vit-small (or -micro, -tiny, -base, "
-            "-large), vit-small or a Vision Transformer of timm's, such as timm:vit_small_patch16_224"
+            f"backbone is {type(run.backbone).__name__}; set "
+            + either(
+                "--backbone dino-vit-small (or -micro, -tiny, -base, -large), vit-small or a Vision Transformer of "
+                "timm's, such as timm:vit_small_patch16_224",
+                "backbone to a DinoViT, a MoCoViT or a Vision Transformer of timm's, such as "
+                "Timm('vit_small_patch16_224')",
+            )
         )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
@@ -98,13 +103,14 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
     if image < patch or image % patch:
         raise ConfigError(
             f"{called('backbone.image')} {image} is not a multiple of {called('backbone.patch')} {patch}; set "
-            f"--image-size to {whole_sides(image, patch)}, or another {called('backbone.patch')}"
+            f"{side_called()} to {whole_sides(image, patch)}, or another {called('backbone.patch')}"
         )
     for number, view in enumerate(run.policy.views):
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
                 f"{called('backbone.image')} is {image}, but view {number} has side {view.size}; set both with "
-                f"--image-size, or {called('backbone.image')} and {called('View.size')} so that they agree"
+                f"{either('--image-size', 'with_side of resmom.recipes.side')}, or {called('backbone.image')} and "
+                f"{called('View.size')} so that they agree"
             )
     _check_whole(run, patch, f"{called('backbone.patch')} {patch}")
 
@@ -114,7 +120,7 @@ def _check_whole(run: Run, patch: int, named: str) -> None:
     for number, view in enumerate(run.policy.views):
         if view.size % patch:
             whole = number < run.method.traits.views
-            remedy = "--image-size" if whole else called(f"policy.views.{number}.size")
+            remedy = side_called() if whole else called(f"policy.views.{number}.size")
             alike = "" if whole or number == len(run.policy.views) - 1 else ", and the views after it alike"
             raise ConfigError(
                 f"view {number} has side {view.size}, which is not a multiple of {named}; set {remedy} to "
@@ -132,7 +138,8 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            f"set it for all with --image-size, or {called('policy.views.0.size')} to .{views - 1}.size alike"
+            f"set it for all with {either('--image-size', 'with_side of resmom.recipes.side')}, or "
+            f"{called('policy.views.0.size')} to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
@@ -155,7 +162,7 @@ def _check_method(run: Run) -> None:
             raise ConfigError(
                 f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
-                + (", with --image-size" if what == "global" else "")
+                + (either(", with --image-size", ", with with_side of resmom.recipes.side") if what == "global" else "")
             )
     if run.residual.weight > 0:
         _check_residual(run)

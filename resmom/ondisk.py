@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from resmom.called import called
 from resmom.errors import RunDirError
 
 NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
@@ -109,18 +110,18 @@ def require_new_file(path: Path, suffix: str = "") -> None:
     if suffix and path.suffix != suffix:
         raise RunDirError(f"{path} must end in {suffix}, the form it is written in")
     if path.exists():
-        raise RunDirError(f"{path} is there already; give another --out, or take it away")
+        raise RunDirError(f"{path} is there already; give another {called('out')}, or take it away")
 
 
 def require_new_folder(path: Path) -> None:
     """Raise RunDirError unless `path` is not there yet, or an empty folder."""
     if path.exists() and not path.is_dir():
-        raise RunDirError(f"{path} is a file; give a folder (--out) that does not exist yet or is empty")
+        raise RunDirError(f"{path} is a file; give a folder ({called('out')}) that does not exist yet or is empty")
     if path.is_dir() and any(path.iterdir()):
-        raise RunDirError(f"{path} holds something already, which is never written over; give another --out")
+        raise RunDirError(f"{path} holds something already, which is never written over; give another {called('out')}")
     if path.is_dir() and path.samefile(Path.cwd()):
         raise RunDirError(
-            f"{path} is the folder that you work in, and --out is put in place whole; name a folder in it"
+            f"{path} is the folder that you work in, and {called('out')} is put in place whole; name a folder in it"
         )
 
 

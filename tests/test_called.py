@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import resmom
-from resmom.called import called, called_by
+from resmom.called import called, called_by, either, setting
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.evaluate.finetune import Finetune
@@ -54,6 +54,25 @@ def test_a_field_is_an_option_where_the_call_was_typed(field: str, option: str) 
             assert called(field) == field
         assert called(field) == option
     assert called(field) == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "written", "option"),
+    [
+        ("network", "student", "network='student'", "--network student"),
+        ("train.clip", 1, "train.clip=1", "--train.clip 1"),
+        ("backbone.layer_scale", 0.5, "backbone.layer_scale=0.5", "--backbone.layer-scale 0.5"),
+        ("linear_crop", True, "linear_crop=True", "--linear-crop"),
+        ("accuracy", False, "accuracy=False", "--no-accuracy"),
+        ("ema.batch_norm", False, "ema.batch_norm=False", "--ema.no-batch-norm"),
+    ],
+)
+def test_a_setting_has_its_value_as_it_is_written_or_typed(
+    field: str, value: object, written: str, option: str
+) -> None:
+    assert setting(field, value) == written and either("typed", "written") == "written"
+    with called_by("options"):
+        assert setting(field, value) == option and either("typed", "written") == "typed"
 
 
 def test_the_command_line_leaves_nothing_behind(call: Call) -> None:
@@ -173,3 +192,47 @@ def test_a_run_read_from_a_file_is_refused_by_its_fields() -> None:
     plain["train"]["batch"] = 1
     with called_by("options"), pytest.raises(ValueError, match=r": train\.batch is 1; "):
         from_json(plain)
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND = re.compile(r"`[^`]+`|^…?  resmom .*$", re.M)
+"""A command that is named whole, which is for everybody."""
+TYPED_ALONE = (
+    "__main__.py", "cli.py", "commands/",  # the command line itself
+    "nearest.py", "runs/options.py",  # what a word that was typed may mean, or has changed
+    "runs/alone/instead.py", "runs/measuring/against.py",  # options that Python has no like of
+    "runs/demo.py", "runs/doctor/", "runs/reporting/watch.py", "runs/ready.py",  # demo, doctor, --every, --dry-run
+    "runs/environment.py",  # arguments of git
+    "rundir.py", "data/", "report/", "runs/comparisons/",  # not yet
+)  # fmt: skip
+"""Where words with options are allowed."""
+
+
+def words_of(node: ast.AST) -> Iterator[str]:
+    """All literal words below a node: no docstrings, nor what `either` has for the command line."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        below: list[ast.AST] = [part for part in node.values if not isinstance(part, ast.Constant)]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "either":
+        below = [*node.args[1:]]
+    else:
+        below = [*ast.iter_child_nodes(node)]
+    for part in below:
+        yield from words_of(part)
+
+
+def test_no_words_name_an_option_by_itself() -> None:
+    """`called`, `setting` and `either` name it. Whoever reads them may never have typed a call."""
+    package = Path(resmom.__file__).parent
+    bare = [
+        (name, words)
+        for file in sorted(package.rglob("*.py"))
+        if not (name := file.relative_to(package).as_posix()).startswith(TYPED_ALONE)
+        for words in words_of(ast.parse(file.read_text(encoding="utf-8")))
+        if OPTION.search(COMMAND.sub("", words))
+    ]
+    assert bare == []

@@ -228,8 +228,16 @@ def test_check_refuses_averages_that_are_none(optim: Any) -> None:
     [
         ("backbone", SmallResNet(()), "backbone.widths"),
         ("backbone", SmallResNet((0, 8)), "backbone.widths"),
-        ("backbone", MoCoViT(image=30, patch=16), "patch 16; set --image-size to 16 or 32, or another backbone.patch"),
-        ("backbone", MoCoViT(image=8, patch=16), "backbone.image 8 is not a multiple .* set --image-size to 16, or"),
+        (
+            "backbone",
+            MoCoViT(image=30, patch=16),
+            r"patch 16; set the side \(with_side of resmom.recipes.side\) to 16 or 32, or another backbone.patch",
+        ),
+        (
+            "backbone",
+            MoCoViT(image=8, patch=16),
+            r"backbone.image 8 is not a multiple .* set the side \(with_side .*\) to 16, or",
+        ),
         ("backbone", MoCoViT(image=32, patch=0), "backbone.patch is 0; it must be at least 1"),
         ("backbone", MoCoViT(image=32, patch=16), "backbone.image is 32, but view 0"),
         ("optim", Sgd(lr=0.0), "optim.lr"),

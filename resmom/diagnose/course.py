@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+from resmom.called import called, either, setting
 from resmom.diagnose.finding import Finding
 from resmom.diagnose.series import LEAST_STEPS, SETTLED, Line, Lines, broken, known, number, recent_count, step_of
 
@@ -81,9 +82,11 @@ def stuck(seen: Lines) -> Finding | None:
         words = (
             f"the loss is {loss:.4g} after {seen.step} steps and was {level:.4g} in the first: nothing is being learnt."
         )
-    remedy = "Raise --optim.lr if it is very low, else lower it or lengthen --train.warmup-epochs"
-    remedy += "; try --residual.weight 0" if seen.recent("loss/residual") is not None else ""
-    remedy += "; for a contrastive loss --method.temperature 0.2 is usual" if chance is not None else ""
+    lengthen = f"lower it or lengthen {called('train.warmup_epochs')}"
+    remedy = f"Raise {called('optim.lr')} if it is very low, else {lengthen}"
+    remedy += f"; try {setting('residual.weight', 0)}" if seen.recent("loss/residual") is not None else ""
+    if chance is not None:
+        remedy += f"; for a contrastive loss {setting('method.temperature', 0.2)} is usual"
     return Finding("stuck at chance", seen.step, words, remedy + ". Look whether the images are what you think.")
 
 
@@ -118,8 +121,8 @@ def frozen(seen: Lines) -> Finding | None:
     else:
         return None
     remedy = (
-        "Lower --ema.momentum (0.99 suits some thousand steps, 0.9 a few hundred), or train longer, by --train.steps "
-        "or --train.epochs, whichever the run counts in."
+        f"Lower {called('ema.momentum')} (0.99 suits some thousand steps, 0.9 a few hundred), or train longer, by "
+        f"{called('train.steps')} or {called('train.epochs')}, whichever the run counts in."
     )
     return Finding("teacher frozen", seen.step, words, remedy)
 
@@ -130,10 +133,12 @@ def diverging(seen: Lines) -> Finding | None:
         words = _loss_rose(seen) or _gradient_grew(seen) or _torn_apart(seen)
     if words is None:
         return None
-    remedy = "Lower --optim.lr, lengthen --train.warmup-epochs, or set --train.clip 1"
+    slower = f"Lower {called('optim.lr')}, lengthen {called('train.warmup_epochs')}"
+    remedy = f"{slower}, or set {setting('train.clip', 1)}"
     if seen.recent("loss/residual") is not None:
-        remedy += "; set --residual.weight lower"
-    return Finding("diverging", seen.step, words, remedy + "; with --train.precision fp16, use bf16 or fp32.")
+        remedy += f"; set {called('residual.weight')} lower"
+    remedy += f"; with {setting('train.precision', 'fp16')}, use bf16 or fp32."
+    return Finding("diverging", seen.step, words, remedy)
 
 
 def _not_finite(seen: Lines) -> str | None:
@@ -230,10 +235,11 @@ def loader_bound(seen: Lines) -> Finding | None:
     words = (
         f"training waits for images: {waited:.0f} of the last {elapsed:.0f} seconds ({100 * waited / elapsed:.0f} %)."
     )
+    smaller = either("--data DATA@shorter-side=448", "data='DATA@shorter-side=448'")
     remedy = (
-        "Raise --workers towards the number of cores; put the images on a faster disk, have large JPEGs decoded "
-        "smaller (--data DATA@shorter-side=448), or reduce large images once with `resmom data pack`. If all cores are "
-        "busy, a larger --backbone would cost little."
+        f"Raise {called('workers')} towards the number of cores; put the images on a faster disk, have large JPEGs "
+        f"decoded smaller ({smaller}), or reduce large images once with `resmom data pack`. If all cores are busy, a "
+        f"larger {called('backbone')} would cost little."
     )
     return Finding("loader-bound", seen.step, words, remedy)
 

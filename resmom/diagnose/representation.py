@@ -1,5 +1,6 @@
 """Rules on the representation: is it constant, or does it live in few dimensions?"""
 
+from resmom.called import called
 from resmom.diagnose.finding import Finding
 from resmom.diagnose.series import LEAST_STEPS, SETTLED, Line, Lines, number, step_of
 
@@ -19,11 +20,11 @@ LOW_RANK_OF_START = 0.5
 def collapsed(seen: Lines) -> Finding | None:
     newest = seen.newest
     sd, start = number(newest, "student/feature_sd"), number(seen.start, "student/feature_sd")
-    remedy = "Lower --optim.weight-decay and --optim.lr"
+    remedy = f"Lower {called('optim.weight_decay')} and {called('optim.lr')}"
     if seen.teacher:
         remedy += (
-            "; set --residual.weight lower or 0 (the kd_ distances collapse easily); keep --ema.momentum at 0.99 or "
-            "more in a long run"
+            f"; set {called('residual.weight')} lower or 0 (the kd_ distances collapse easily); keep "
+            f"{called('ema.momentum')} at 0.99 or more in a long run"
         )
     remedy += ". Such a run rarely recovers: start it anew."
     if sd is not None and step_of(newest) >= LEAST_STEPS and sd < COLLAPSED_SD:
@@ -77,9 +78,9 @@ def few_dimensions(seen: Lines) -> Finding | None:
         f"the student's representation lives in few of its dimensions: its effective rank (RankMe) is {rank:.1f} of "
         f"{room:.0f} possible, and was {start:.1f} at the start, so little can be told apart by it."
     )
-    term = "Set --residual.weight lower or 0, above all with a kd_ distance; lower" if seen.teacher else "Lower"
+    weight = f"Set {called('residual.weight')} lower or 0, above all with a kd_ distance; lower"
     remedy = (
-        f"{term} --optim.lr or --optim.weight-decay; "
-        "for a contrastive loss lower --method.temperature (0.2 is usual) and raise --train.batch."
+        f"{weight if seen.teacher else 'Lower'} {called('optim.lr')} or {called('optim.weight_decay')}; for a "
+        f"contrastive loss lower {called('method.temperature')} (0.2 is usual) and raise {called('train.batch')}."
     )
     return Finding("dimensional collapse", step_of(newest), words, remedy)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resmom.called import called
 from resmom.diagnose.course import diverging, frozen, loader_bound, settled, stuck
 from resmom.diagnose.finding import Finding
 from resmom.diagnose.representation import collapsed, few_dimensions
@@ -55,8 +56,8 @@ def too_short(step: int, normed: bool | None = None) -> str:
     return (
         f"After {step} steps a run is too short to be judged: collapse, and whether it learns, can be told from the "
         f"{LEAST_STEPS}th step on; before, {_BEFORE[normed]}. "
-        "Train longer (--train.steps or --train.epochs, whichever the run counts in, or --time), or take a later "
-        "checkpoint."
+        f"Train longer ({called('train.steps')} or {called('train.epochs')}, whichever the run counts in, or "
+        f"{called('time')}), or take a later checkpoint."
     )
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from resmom.called import called, either
 from resmom.diagnose.finding import SPOILT, Finding
 from resmom.diagnose.noise import Both, noise, noise_words
 from resmom.which import Network
@@ -133,7 +134,8 @@ def advice(preference: Preference, exported: Collection[Network], teacher: bool)
         return f"{alone}.", f"Beside the other network: {preference.evidence}"
     if preference.network == own:
         return f"{alone}, the one to take.", preference.evidence
-    other = f"`resmom export RUN --network {preference.network}` writes the other one."
+    name = preference.network
+    other = f"{either(f'`resmom export RUN --network {name}`', f'export(network={name!r})')} writes the other one."
     return f"{alone}; the {preference.network} is better.", f"{preference.evidence} {other}"
 
 
@@ -146,7 +148,7 @@ def _worse(evidence: Evidence) -> Preference | None:
     if before - best <= noise((before, best), queries):
         return None
     worse = f"The network that the run started from had {before:.2f} %, more by more than noise"
-    told = f"{_knn_words(knn)}. {worse}: training has made it worse. Lower --optim.lr, or train longer."
+    told = f"{_knn_words(knn)}. {worse}: training has made it worse. Lower {called('optim.lr')}, or train longer."
     return Preference(None, True, told)
 
 
@@ -213,8 +215,9 @@ def _since_the_start(before: float | None, best: float, images: int) -> str:
     if best - before > points:
         return f" The better one gained {best - before:.2f} points, more than noise ({points:.2f})."
     if before - best > points:
-        return " By this measure training has made it worse: lower --optim.lr, or train longer."
-    return f" These {images} images tell no gain from training: train longer (--train.steps, or --time)."
+        return f" By this measure training has made it worse: lower {called('optim.lr')}, or train longer."
+    longer = f"train longer ({called('train.steps')}, or {called('time')})"
+    return f" These {images} images tell no gain from training: {longer}."
 
 
 def _better(both: Both) -> Network:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from resmom.called import setting
 from resmom.errors import UserError
 from resmom.export.weights import About
 from resmom.nets.backbones import BackboneConfig, ResNet
@@ -34,7 +35,8 @@ def require_detectron2(config: BackboneConfig | None, whose: str = "this run's")
         what = f"{name} with the stem {config.stem}" if isinstance(config, ResNet) else name
         raise UserError(
             f"Detectron2's ResNet takes the weights of ResNet-18, -34 and -50 with the stem imagenet, and {whose} "
-            f"backbone is {what}; export it with --to safetensors, or fine-tune it with `resmom detect train`"
+            f"backbone is {what}; export it with {setting('to', 'safetensors')}, or fine-tune it with `resmom detect "
+            "train`"
         )
     return config
 

@@ -17,6 +17,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import initLevelMapper
 
+from resmom.called import called, setting
 from resmom.nets.backbones import Backbone
 from resmom.nets.pyramid import Pyramid, StagePyramid
 from resmom.nets.stages import Stages, has_stages
@@ -152,7 +153,9 @@ def _built(config: Detector, backbone: Backbone, ready: _Ready, classes: int, lo
         _freeze(body)
     if config.form == "c4":
         if len(body.strides) < 2:
-            raise ValueError("the form c4 needs two stages or more; this backbone has one: take --detector.form fpn")
+            raise ValueError(
+                f"the form c4 needs two stages or more; this backbone has one: take {setting('detector.form', 'fpn')}"
+            )
         c4: nn.Module = _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
         return c4
     pyramid = StagePyramid(body, config.width, config.form == "retina", config.norm == "trained")
@@ -166,10 +169,12 @@ def _of_transformer(config: Detector, backbone: Backbone, longest: int) -> Pyram
     if config.form == "c4":
         raise ValueError(
             "the head of the form c4 is the last stage of a ResNet, and a Vision Transformer has no stages: take "
-            "--detector.form fpn, retina or mask"
+            f"{setting('detector.form', 'fpn')}, retina or mask"
         )
     if config.norm == "frozen":
-        raise ValueError("a Vision Transformer has no BatchNorm that could stay frozen: leave --detector.norm out")
+        raise ValueError(
+            f"a Vision Transformer has no BatchNorm that could stay frozen: leave {called('detector.norm')} out"
+        )
     return pyramid
 
 

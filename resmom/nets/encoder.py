@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from resmom.called import setting
 from resmom.nets.backbones import Backbone
 from resmom.nets.given import GivenBackbone
 from resmom.types import Encoding
@@ -76,8 +77,9 @@ class PatchEncoder(Encoder):
             raise ValueError(
                 f"patches are hidden and compared in a Vision Transformer alone, and {type(backbone.body).__name__} is "
                 "none of ours, nor, as it is here, one of timm's that takes views of several sizes and has its class "
-                "token as h; choose --backbone dino-vit-small (or -micro, -tiny, -base, -large), vit-small or "
-                "timm:vit_small_patch16_224"
+                "token as h; choose "
+                + setting("backbone", "dino-vit-small")
+                + " (or -micro, -tiny, -base, -large), vit-small or timm:vit_small_patch16_224"
             )
         self.mask_token: nn.Parameter | None = nn.Parameter(torch.zeros(1, backbone.width))
         self.patch_prototypes = patch_prototypes

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from resmom.called import called
+from resmom.called import called, either, setting
 from resmom.nets.grids import POSITIONS
 from resmom.nets.layouts import refused
 from resmom.nets.positions import is_sincos, square_side
@@ -20,15 +20,15 @@ TEACHERS = frozenset({"ema", "k", "key", "momentum", "target", "teacher"})
 
 @dataclass(frozen=True)
 class OptionNames:
-    """What the options are called by which the reader of a refusal names a file and a backbone. By default a run's."""
+    """The fields that a refusal says name a file and a backbone, by default those of a run."""
 
     init: str = "init"
     """The field of the file."""
-    backbone: str = "--backbone"
-    stem: str = "--backbone.stem"
-    """Empty where no option chooses the stem of a ResNet."""
+    backbone: str = "backbone"
+    """The field of the backbone, and below that of the stem of a ResNet, which is empty where none chooses it."""
+    stem: str = "backbone.stem"
     normalisation: bool = True
-    """Whether --mean and --std go with a file that does not say what it was trained to see."""
+    """Whether mean and std go with a file that does not say what it was trained to see."""
     settings: bool = True
     """Whether the settings of a backbone, and the size of a run's views, have options too."""
     unfit: str = ""
@@ -41,8 +41,12 @@ class OptionNames:
 
     @property
     def choice(self) -> str:
-        """The option with the names that it takes."""
-        return f"{self.backbone} ({BACKBONES}{self.unfit})"
+        """What names the backbone, with the names that it takes."""
+        return f"{called(self.backbone)} ({BACKBONES}{self.unfit})"
+
+    def named(self, name: str) -> str:
+        """The backbone set to a name."""
+        return setting(self.backbone, name)
 
 
 OF_A_RUN = OptionNames()
@@ -115,17 +119,27 @@ def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], 
     another = fit.missing or fit.unknown or there.shape[:1] != here.shape[:1]  # no stem would make it fit
     if name == "conv1.weight" and options.stem and not another and there.shape[2:] != here.shape[2:]:
         if there.shape[-1] == 7:
-            return f"The file's first convolution is 7x7: use {options.stem} imagenet (and views of 64 pixels or more)"
+            stem = setting(options.stem, "imagenet")
+            return f"The file's first convolution is 7x7: use {stem} (and views of 64 pixels or more)"
         if there.shape[-1] == 3:
-            return f"The file's first convolution is 3x3: use {options.stem} small, or small_pad2 or small_pool"
+            stem = setting(options.stem, "small")
+            return f"The file's first convolution is 3x3: use {stem}, or small_pad2 or small_pool"
     if any(other.endswith(".ls1.gamma") for other in fit.missing):
-        way = "set --backbone.layer-scale 0" if options.settings else f"choose its {options.backbone}"
+        way = (
+            f"set {setting('backbone.layer_scale', 0)}"
+            if options.settings
+            else f"choose its {called(options.backbone)}"
+        )
         return f"Blocks of the file do not scale what they add, as those of this backbone do: {way}"
     if any(other.endswith(".ls1.gamma") for other in fit.unknown):
         return (
             "Blocks in the file scale what they add, as DINOv2's do: "
-            + ("set --backbone.layer-scale 1e-5, or " if options.settings else "")
-            + f"use timm's network of that kind, such as {options.backbone} timm:vit_small_patch14_dinov2 (with "
+            + (
+                f"set {either('--backbone.layer-scale 1e-5', 'backbone.layer_scale=1e-5')}, or "
+                if options.settings
+                else ""
+            )
+            + f"use timm's network of that kind, such as {options.named('timm:vit_small_patch14_dinov2')} (with "
             "registers timm:vit_small_patch14_reg4_dinov2)"
         )
     if name == POSITIONS and there.ndim == 3:
@@ -133,22 +147,25 @@ def _advice(fit: Fit, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], 
     if "relative_position" in name:
         return "Its relative positions are of one size of image, and are not resampled: use that of the file"
     if "patch_embed" in name and there.shape[0] == here.shape[0]:
-        way = f"name timm's network that has them, {options.backbone} timm:NAME"
+        way = f"name timm's network that has them, {options.named('timm:NAME')}"
         if options.settings:
             way = (
-                f"set --backbone.patch {there.shape[-1]} (or the timm name that has them), and an --image-size that is "
-                "a multiple of it"
+                f"set {setting('backbone.patch', there.shape[-1])} (or the timm name that has them), and "
+                + either("an --image-size", "a side of the views (with_side of resmom.recipes.side)")
+                + " that is a multiple of it"
             )
         return f"The file's patches have side {there.shape[-1]}, and patches are not resampled: {way}"
     if not name and all(_is_deeper(other, fit.prefix) for other in (*fit.missing, *fit.unknown)):
-        way = "set --backbone.depth, .blocks or .name to those of the file"
+        way = f"set {called('backbone.depth')}, .blocks or .name to those of the file"
         return f"The two have different numbers of layers: {way if options.settings else f'choose {options.choice}'}"
     if fit.unknown and not fit.missing and not name:
         return (
             "If these tensors are not part of the network, save the file without them; else choose its "
-            f"{options.backbone}"
+            f"{called(options.backbone)}"
         )
-    settings = ", and --backbone.depth, .widths, .blocks, .size, .channels or .name" if options.settings else ""
+    settings = ""
+    if options.settings:
+        settings = f", and {called('backbone.depth')}, .widths, .blocks, .size, .channels or .name"
     return f"Choose the backbone that the file was made with: {options.choice}{settings}"
 
 
@@ -157,18 +174,23 @@ def _of_positions(there: Tensor, here: Tensor, patches: Tensor | None, options: 
     tokens = f"The file has positions for {there.shape[1]} tokens, this backbone for {here.shape[1]}"
     if is_sincos(here) and is_sincos(there):
         side = square_side(there.shape[1] - 1)
-        size = f"--image-size {side * patches.shape[-1]}" if patches is not None else "the image size of the file"
+        size = "the image size of the file"
+        if patches is not None and options.settings:
+            pixels = side * patches.shape[-1]
+            size = either(f"--image-size {pixels}", f"with_side(run, {pixels}) of resmom.recipes.side")
+        elif patches is not None:
+            size = setting("image_size", side * patches.shape[-1])
         return f"{tokens}: MoCo-v3's are fixed, computed for their grid and never resampled: use {size}"
     if is_sincos(here):
         return (
             f"{tokens}, MoCo-v3's, which are fixed, while those in the file were learned: use a backbone that learns "
-            f"its positions, {options.backbone} dino-vit-small or timm:NAME"
+            f"its positions, {options.named('dino-vit-small')} or timm:NAME"
         )
-    way = f"choose the backbone that it was made with, {options.backbone} NAME"
+    way = f"choose the backbone that it was made with, {options.named('NAME')}"
     if options.settings:
         way = (
-            "set --backbone.image and the views' size (and --backbone.patch) to those of the file, or choose the "
-            "backbone that it was made with"
+            f"set {called('backbone.image')} and the views' size (and {called('backbone.patch')}) to those of the "
+            "file, or choose the backbone that it was made with"
         )
     return (
         f"{tokens}, and one cannot be resampled to the other (squares of patches are, behind as many other tokens): "

@@ -81,7 +81,7 @@ def load_backbone(
     if best.differences:
         raise MisfitError(refusal(path, best, own, weights, whose, options))
     state = {name: weights[best.found[name]] if name in best.found else value for name, value in own.items()}
-    _check_kind(path, body, own, state, options.backbone)
+    _check_kind(path, body, own, state, options)
     state, resampled = (state, "") if grid is None else brought(state, grid)
     _check_finite(path, state)
     body.load_state_dict(state, strict=True)
@@ -137,7 +137,7 @@ def _is_head(name: str) -> bool:
 
 
 def _check_kind(
-    path: Path, body: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], option: str
+    path: Path, body: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], options: OptionNames
 ) -> None:
     """Refuse another kind of Vision Transformer of the same shapes: the number of heads is in none of them, but MoCo-v3
     has fixed positions, and all others learn theirs."""
@@ -149,7 +149,7 @@ def _check_kind(
             raise WeightsError(
                 f"{path} has the shapes of this backbone but other positions than MoCo-v3's fixed ones, so it is "
                 "another kind of ViT, maybe with another number of heads; load it into timm's model of its "
-                f"kind, for instance {option} timm:vit_small_patch16_224"
+                f"kind, for instance {options.named('timm:vit_small_patch16_224')}"
             )
         return
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
@@ -158,7 +158,7 @@ def _check_kind(
     if None not in (theirs, ours) and theirs != ours and is_sincos(there):
         raise WeightsError(
             f"{path} has MoCo-v3's fixed positions, and so {theirs} heads, where this backbone has {ours}: use "
-            f"{option} vit-small or the like, which are MoCo-v3's"
+            f"{options.named('vit-small')} or the like, which are MoCo-v3's"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from resmom.called import either, setting
 from resmom.nets.weightfile import uncompiled
 
 _START = r"(?:(?<=\.)|^)"
@@ -74,20 +75,12 @@ _LAYOUTS = (
 )
 
 _OF_TIMM = (
-    "which are not taken: save timm's file of the same weights (timm.create_model(NAME, pretrained=True).state_dict(), "
-    "on a machine with network access), and use --backbone timm:NAME, such as timm:"
+    (r"resblocks\.\d+\.", "CLIP's", "vit_base_patch16_clip_224"),
+    (r"(?:storage_tokens$|rope_embed\.periods$)", "DINOv3's", "vit_small_patch16_dinov3"),
+    (r"layers\.\d+\.ffn\.layers\.", "OpenMMLab's", "vit_base_patch16_224"),
 )
-_REFUSED = (
-    (r"resblocks\.\d+\.", f"CLIP's, {_OF_TIMM}vit_base_patch16_clip_224"),
-    (r"(?:storage_tokens$|rope_embed\.periods$)", f"DINOv3's, {_OF_TIMM}vit_small_patch16_dinov3"),
-    (r"layers\.\d+\.ffn\.layers\.", f"OpenMMLab's, {_OF_TIMM}vit_base_patch16_224"),
-    (
-        r"stem\.conv1\.norm\.",
-        "Detectron2's, which are not taken: give the .safetensors of the same network, which resmom export writes, or "
-        "the file that it was made from",
-    ),
-)
-"""Names of others that are known and not taken: a pattern, whose they are and what to do."""
+"""Names of others that are known and not taken, and whose weights timm has: a pattern, whose they are, and which."""
+_OF_DETECTRON2 = r"stem\.conv1\.norm\."
 
 
 @dataclass(frozen=True)
@@ -115,9 +108,18 @@ def renamed(weights: Mapping[str, Tensor]) -> Renamed | None:
 
 def refused(weights: Mapping[str, Tensor]) -> str:
     """Whose names they are, and what to do, where they are known and not taken; empty for others."""
-    for pattern, words in _REFUSED:
+    for pattern, whose, like in _OF_TIMM:
         if any(re.search(_START + pattern, name) for name in weights):
-            return f"The names there are {words}"
+            return (
+                f"The names there are {whose}, which are not taken: save timm's file of the same weights "
+                "(timm.create_model(NAME, pretrained=True).state_dict(), on a machine with network access), and use "
+                f"{setting('backbone', 'timm:NAME')}, such as timm:{like}"
+            )
+    if any(re.search(_START + _OF_DETECTRON2, name) for name in weights):
+        return (
+            "The names there are Detectron2's, which are not taken: give the .safetensors of the same network, which "
+            f"{either('resmom export', 'export')} writes, or the file that it was made from"
+        )
     return ""
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet
 
+from resmom.called import called, either, setting
 from resmom.nets.backbones import Backbone
 from resmom.nets.stages import Stages
 
@@ -44,7 +45,8 @@ def dilate(body: Stages, count: int) -> None:
     """
     if not 0 <= count < len(body.stages):
         raise ValueError(
-            f"it has {len(body.stages)} stages, so --segmenter.dilated can be 0 to {len(body.stages) - 1}; got {count}"
+            f"it has {len(body.stages)} stages, so {called('segmenter.dilated')} can be 0 to {len(body.stages) - 1}; "
+            f"got {count}"
         )
     rate = 1
     for number in range(len(body.stages) - count, len(body.stages)):
@@ -112,13 +114,17 @@ class FcnNetwork(nn.Module):
         try:
             self.body = Stages(backbone)
         except ValueError as error:
-            raise ValueError(f"{error}. Any backbone can be measured with --recipe patch_linear") from error
+            raise ValueError(
+                f"{error}. Any backbone can be measured with {either('--recipe patch_linear', 'PatchLinear()')}"
+            ) from error
         dilate(self.body, config.dilated)
         self.head = _Head(self.body.widths[-1], config.width, classes, 2, config)
         self.second: nn.Module | None = None
         if config.auxiliary > 0:
             if len(self.body.widths) < 2:
-                raise ValueError("it has one stage, so there is no other for a second head; --segmenter.auxiliary 0")
+                raise ValueError(
+                    f"it has one stage, so there is no other for a second head; {setting('segmenter.auxiliary', 0)}"
+                )
             self.second = _Head(self.body.widths[-2], max(1, config.width // 2), classes, 1, config)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)

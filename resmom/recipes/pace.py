@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+from resmom.called import called
 from resmom.config import Log
 from resmom.methodconfig import MethodConfig
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
@@ -73,7 +74,7 @@ def steps_for(facts: Facts, limits: Limits, batch: int) -> tuple[int, str]:
         less = "; a pass leaves out those that fill no batch" if facts.images % batch else ""
         often = f"each image is seen {MOST_TIMES:.0f} times on average, and no more{less}"
         return steps, f"{often}: beyond that a small set is only learnt by heart"
-    return steps, f"about {seen // 1_000_000} million images seen; --time fits the run to a budget instead"
+    return steps, f"about {seen // 1_000_000} million images seen; {called('time')} fits the run to a budget instead"
 
 
 def optim_of(facts: Facts, backbone: BackboneConfig, method: MethodConfig) -> tuple[OptimConfig, str]:

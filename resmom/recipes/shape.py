@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from resmom.called import either, setting
 from resmom.config import ConfigError
 from resmom.methodnames import method_name
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
@@ -83,7 +84,7 @@ def backbone_for(facts: Facts, side: int) -> tuple[BackboneConfig, str]:
     if channels != 3:
         raise ConfigError(
             f"the images have {channels} channel(s), and only SmallResNet takes other numbers than 3; convert the "
-            "images to RGB, or use --device cpu"
+            f"images to RGB, or use {setting('device', 'cpu')}"
         )
     if side <= SMALL:
         return ResNet(18, stem="small"), "small images: ResNet-18 with a stem that keeps their size"
@@ -98,7 +99,9 @@ def start_words(facts: Facts) -> tuple[str, str]:
         return Path(facts.init).name, "the weights asked for"
     return (
         "random weights",
-        "none were named; --init FILE or --init timm:NAME starts from trained ones (docs/export.md)",
+        "none were named; "
+        + either("--init FILE or --init timm:NAME", "init=FILE or init='timm:NAME'")
+        + " starts from trained ones (docs/export.md)",
     )
 
 
@@ -125,7 +128,8 @@ def orientation_words(facts: Facts) -> str:
     """Why the views are flipped and turned as they are."""
     if facts.orientation == "any":
         return "asked for; derived: upright"
-    return "most images have an up; --orientation any is for those that have none (from above, through a microscope)"
+    other = either("--orientation any", "with_orientation(run, 'any') of resmom.recipes.orientation")
+    return f"most images have an up; {other} is for those that have none (from above, through a microscope)"
 
 
 def normalisation_for(facts: Facts) -> tuple[Numbers, Numbers, str]:

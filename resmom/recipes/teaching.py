@@ -6,6 +6,7 @@ Everything else has what the literature has, and a teacher that follows by the l
 
 import math
 
+from resmom.called import setting
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov3 import MoCoV3
@@ -76,8 +77,8 @@ def term_for(known: bool, site: Site = "p") -> tuple[Residual, str]:
     if known:
         reason = (
             "short runs reached a higher kNN with it, temperature 0.1 and a teacher from momentum 0.9, on photos too "
-            "(docs/automatic.md); --residual.weight 0 leaves it out"
+            f"(docs/automatic.md); {setting('residual.weight', 0)} leaves it out"
         )
         return Residual(weight=2.0), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"
-    return Residual(site=site), f"{reason}; --residual.weight 1 turns it on"
+    return Residual(site=site), f"{reason}; {setting('residual.weight', 1)} turns it on"

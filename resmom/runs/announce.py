@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from resmom import dist
+from resmom.called import called, either, setting
 from resmom.config import Run
 from resmom.data.labelwords import labels_lines
 from resmom.data.open import taken_apart
@@ -50,13 +51,14 @@ def settings_words(settled: Settled, spec: str) -> str:
 def _reducing(spec: str, side: int) -> str:
     """How to spare the machine the decoding of large images."""
     place, _ = taken_apart(spec)
-    smaller = f"  --data {place}@shorter-side={side}\nto have JPEGs decoded smaller, or\n"
+    smaller = f"  {setting('data', f'{place}@shorter-side={side}')}\nto have JPEGs decoded smaller, or\n"
     if is_pack(Path(place)):
         smaller = ""
     return (
         f"much of this machine's time goes into decoding large images; stop here and use\n{smaller}"
         f"  resmom data pack {place} --out {place}.pack --side {side}\n"
-        f"to reduce all images once, and then --data {place}.pack (views are then cut from reduced images)"
+        f"to reduce all images once, and then {setting('data', f'{place}.pack')} (views are then cut from reduced "
+        "images)"
     )
 
 
@@ -79,19 +81,21 @@ def summary(job: Job, folder: RunDir | None, written: bool = True) -> str:
     if (other := method_of(run)) is not None and job.own.method is None:
         lines.append(
             f"method: {method_name(run.method)} in place of the recipe's {other}, with heads and settings of its own "
-            "(--method.NAME sets them)"
+            f"({called('method.NAME')} sets them)"
         )
     derived = is_derived(run)  # by the length, of a few steps no warm-up
     if run.train.steps and run.train.warmup_epochs and not run.train.warmup_steps and not derived:
         lines.append(
             f"no warm-up: the recipe's, {run.train.warmup_epochs:g} epochs, is for a length in epochs, and this one "
-            "counts in steps; --train.warmup-steps N gives one"
+            f"counts in steps; {either('--train.warmup-steps N', 'train.warmup_steps')} gives one"
         )
     if (unseen := None if job.own.backbone else unseen_of(run.backbone)) is not None:
         rest, patch = unseen
+        near = whole_sides(run.policy.views[0].size, patch)
+        whole = either(f"--image-size {near}", f"sides of {near} (with_side of resmom.recipes.side)")
         lines.append(
             f"the network does not see the last {rest} pixels of each side of a view, which make no whole patch of "
-            f"{patch}; --image-size {whole_sides(run.policy.views[0].size, patch)} have whole ones"
+            f"{patch}; {whole} have whole ones"
         )
     if run.train.sizes:
         sides = (policy.views[0].size for policy in policies(run, job.multiple))
@@ -105,7 +109,7 @@ def summary(job: Job, folder: RunDir | None, written: bool = True) -> str:
     if run.train.precision == "bf16" and emulates_bf16(job.device):
         lines.append(
             "this processor emulates bf16, which takes several times as long as fp32; stop here and add "
-            "--train.precision fp32, unless this run shall be compared with others in bf16"
+            f"{setting('train.precision', 'fp32')}, unless this run shall be compared with others in bf16"
         )
     if stale := stale_keys(run, job.data):
         lines.append(stale)
@@ -136,7 +140,7 @@ def _rate_words(run: Run) -> str:
         return ""
     return (
         f"\nthe learning rate, {run.optim.lr:g}, is what you or the recipe set; trained weights usually want a "
-        "tenth of what random ones do (--optim.lr)"
+        f"tenth of what random ones do ({called('optim.lr')})"
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from resmom.called import called
 from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
 from resmom.methodconfig import METHODS
@@ -37,7 +38,7 @@ def require_asked(folder: RunDir, asked: Asked) -> None:
     if words := _difference(folder.written(), asked):
         raise RunDirError(
             f"{folder.path} holds another run than the one asked for: {words}; ask for the same to continue it, or "
-            "give another folder (--out)"
+            f"give another folder ({called('out')})"
         )
 
 

@@ -1,7 +1,7 @@
 """Images, views and backbone have one number of channels, which is told before anything is built or written."""
 
 from resmom.build import Own
-from resmom.called import called
+from resmom.called import called, either
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 
@@ -25,7 +25,7 @@ def require_channels(run: Run, own: Own | None, images: int | None = None) -> No
         case ResNet() | MoCoViT() | DinoViT() | Timm() if channels != 3:
             raise ConfigError(
                 f"{found}, and of the backbones only SmallResNet takes other numbers than 3: convert the images to "
-                f"RGB, or take --backbone small with {_settings(channels)}{_unusual(channels)}"
+                f"RGB, or take {either('--backbone small', 'it')} with {_settings(channels)}{_unusual(channels)}"
             )
         case _ if channels != mean:
             raise ConfigError(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from resmom.called import called, setting
 from resmom.config import ConfigError
 from resmom.method import Method
 from resmom.methodconfig import MethodConfig, masks_of
@@ -32,12 +33,14 @@ def require_compiler(how: Compile, device: torch.device) -> None:
     """Raise ConfigError where the device cannot be compiled for in this way."""
     if how == "graphs" and device.type != "cuda":
         raise ConfigError(
-            f"--compile graphs records CUDA graphs, and the device is {device}; take kernels, or leave it out"
+            f"{setting('compile', 'graphs')} records CUDA graphs, and the device is {device}; take kernels, or leave "
+            "it out"
         )
     compiler = os.environ.get("CXX", "g++")  # as inductor looks for it
     if how != "no" and device.type == "cpu" and shutil.which(compiler) is None:
         raise ConfigError(
-            f"--compile needs a C++ compiler on a CPU, and there is no {compiler}; install one, or leave it out"
+            f"{called('compile')} needs a C++ compiler on a CPU, and there is no {compiler}; install one, or leave it "
+            "out"
         )
 
 
@@ -45,8 +48,8 @@ def require_compilable(method: MethodConfig, how: Compile) -> None:
     """Raise ConfigError for a method of which nothing would be compiled."""
     if how != "no" and masks_of(method) is not None:
         raise ConfigError(
-            f"{method_name(method)} goes through its transformer part by part, which --compile does not reach; leave "
-            "it out"
+            f"{method_name(method)} goes through its transformer part by part, which {called('compile')} does not "
+            "reach; leave it out"
         )
 
 
@@ -107,7 +110,8 @@ def compiled(how: Compile) -> Iterator[None]:
     except (TorchDynamoException, InductorError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"the backbone cannot be compiled here ({reason}); what was trained is saved: go on with --compile no"
+            f"the backbone cannot be compiled here ({reason}); what was trained is saved: go on with "
+            f"{setting('compile', 'no')}"
         ) from error
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from resmom import dist
+from resmom.called import either
 from resmom.config import ConfigError
 
 _THREAD = threading.local()
@@ -34,7 +35,8 @@ def _named(name: str) -> torch.device:
         reason = str(error).split("\n")[0].split(". ")[0]
         if "device string" in reason:  # torch lists every kind of device that it has heard of
             reason = "devices are called cpu, cuda, cuda:1 …"
-        raise ConfigError(f"there is no device '{name}' here: {reason}; use --device cpu or auto") from error
+        others = either("--device cpu or auto", "device='cpu' or 'auto'")
+        raise ConfigError(f"there is no device '{name}' here: {reason}; use {others}") from error
 
 
 def has_room(device: torch.device, needed: int) -> bool:

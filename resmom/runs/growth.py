@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from resmom.called import called
+from resmom.called import called, either, setting
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import Timm, cut_of, unseen_of, whole_sides
 from resmom.nets.given import GivenBackbone
@@ -58,18 +58,22 @@ def require_sizes(backbone: nn.Module, run: Run, channels: int, multiple: int) -
     cut = None if timms is None else cut_of(timms)
     if timms is not None and (wrong := _unmade(cut, side) or _wrong(backbone, channels, side, width)) is not None:
         remedy = (
-            "give views of the size that it is made for, often --image-size 224, or have it made for these by "
+            "give views of the size that it is made for, often "
+            f"{either('--image-size 224', 'with_side(run, 224) of resmom.recipes.side')}, or have it made for these by "
             f"{called('backbone.image')} {side}, which transformers have"
         )
         if (unseen := unseen_of(timms)) is not None:
-            remedy = f"give views of whole patches, --image-size {whole_sides(side, unseen[1])}"
+            whole = whole_sides(side, unseen[1])
+            remedy = "give views of whole patches, " + either(
+                f"--image-size {whole}", f"with a side of {whole} (with_side of resmom.recipes.side)"
+            )
         raise ConfigError(f"timm's {timms.name} does not take views of side {side}: {wrong}; {remedy}")
     for other, why in (grown | local).items():
         if other != side and (wrong := _wrong(backbone, channels, other, width)) is not None:
             raise ConfigError(
                 f"the backbone takes views of side {side}, but not of side {other}, {why}: {wrong}; give all views one "
-                f"size and leave {called('train.sizes')} out, or take a backbone that does, such as --backbone "
-                "dino-vit-small or timm:vit_small_patch16_224"
+                f"size and leave {called('train.sizes')} out, or take a backbone that does, such as "
+                f"{setting('backbone', 'dino-vit-small')} or timm:vit_small_patch16_224"
             )
     for part, training in modes.items():
         part.training = training

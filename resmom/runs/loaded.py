@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom.build import Own
+from resmom.called import setting
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json
 from resmom.data.source import Data, Source
@@ -34,7 +35,7 @@ from resmom.which import Network, Which
 def no_teacher(run: Run, written: Mapping[str, Any]) -> UserError:
     """What to tell who asks for the teacher of a run that has none. `written`: what its run.json says."""
     name = part_words(written, run, "method")
-    return UserError(f"a run of {name} has no teacher, there is its student only; use --network student")
+    return UserError(f"a run of {name} has no teacher, there is its student only; use {setting('network', 'student')}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from resmom.called import called, either
 from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone, name_of
 from resmom.nets.fit import OptionNames
@@ -53,9 +54,17 @@ def backbones(origin: Origin, seed: int, task: str) -> Backbones:
     `task` is what they are for, in a word that begins the sentence about grey images.
     """
     if (origin.run is None) == (origin.backbone is None):
-        raise ConfigError("give a RUN, or --init FILE for weights or --backbone NAME for random ones, and not both")
+        raise ConfigError(
+            either(
+                "give a RUN, or --init FILE for weights or --backbone NAME for random ones, and not both",
+                "give a run, or a backbone with init for weights or without for random ones, and not both",
+            )
+        )
     if origin.run is not None and origin.init:
-        raise ConfigError("--init is instead of a RUN, of which the run's own weights are taken; leave one of them out")
+        raise ConfigError(
+            f"{called('init')} is instead of a {either('RUN', 'run')}, of which the run's own weights are taken; leave "
+            "one of them out"
+        )
     found = _of_file(origin, seed) if origin.backbone is not None else _of_run(origin, seed)
     if len(found.mean) != 3:
         raise ConfigError(f"{task} reads colour images, but the network was trained on {len(found.mean)} channel(s)")

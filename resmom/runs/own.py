@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from resmom.build import Own
+from resmom.called import either
 from resmom.config import ConfigError, Run
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
@@ -122,7 +123,14 @@ def written_data(written: Mapping[str, Any], call: str = "resume") -> str:
     """
     data = str(written["data"])
     if data.startswith(GIVEN):
-        others = "" if call == "resume" else "; `resmom evaluate`, `gap` and `embed` take others with --data"
+        others = (
+            ""
+            if call == "resume"
+            else either(
+                "; `resmom evaluate`, `gap` and `embed` take others with --data",
+                "; evaluate, gap and embed of a result take others as data",
+            )
+        )
         raise DataError(
             f"the images of this run were {data}; give them again from Python, as in resmom.{call}(RUN, "
             f"{given_again(written)}){others}"
@@ -142,8 +150,8 @@ def opened_again(folder: RunDir, written: Mapping[str, Any], place: str | Data |
     try:
         return open_data(where)
     except DataError as error:
-        keep = f"resmom resume {folder.path} --data PLACE"
-        how = keep if call == "resume" else f"--data PLACE (`{keep}` has it kept)"
+        keep = either(f"resmom resume {folder.path} --data PLACE", f"resmom.resume({str(folder.path)!r}, data=PLACE)")
+        how = keep if call == "resume" else either(f"--data PLACE (`{keep}` has it kept)", f"data ({keep} has it kept)")
         words = str(error) + ("" if str(error).endswith((".", "?")) else ".")
         raise DataError(f"{words} If the images of this run have moved, name their place: {how}") from error
 

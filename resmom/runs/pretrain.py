@@ -7,6 +7,7 @@ from typing import Any
 
 from resmom import dist
 from resmom.build import Own
+from resmom.called import called, setting
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data, DataError
@@ -138,8 +139,8 @@ def _require_train(job: Job, folder: RunDir, known: str | None) -> None:
             what = f"there were {before} of them, and there are {now} now"
         raise DataError(
             f"the images are not those of the run in {folder.path}: {what} (in Python also where an array or a tensor "
-            "became a Dataset, or the reverse); put them back to continue it, name the place where they are (--data), "
-            f"or start a new run from what it has learned (--init {folder.last})"
+            "became a Dataset, or the reverse); put them back to continue it, name the place where they are "
+            f"({called('data')}), or start a new run from what it has learned ({setting('init', str(folder.last))})"
         )
 
 

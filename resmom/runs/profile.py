@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.build import Own
+from resmom.called import called, setting
 from resmom.config import ConfigError, Run
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
@@ -115,7 +116,7 @@ def profile(
     Raises ConfigError for seconds that are no time, and as `prepare` and `require_batch` do.
     """
     if not seconds > 0:
-        raise ConfigError(f"--seconds is {seconds:g}; it must be above 0; 40 is usual")
+        raise ConfigError(f"{called('seconds')} is {seconds:g}; it must be above 0; 40 is usual")
     require_batch(run, data)
     say(f"steps are taken for {seconds:g} seconds, beside loading and warming up ...")
     job = at_size(prepare(run, data, device, own or Own()), max(run.train.sizes, default=1.0))
@@ -188,25 +189,30 @@ def _judge(job: Job, spent: dict[str, float], each: float, workers: int, share: 
             side = 2 * max(view.size for view in job.run.policy.views)
             return what, (
                 f"reduce the images once (`resmom data pack DATA --out PACK --side {side}`), have a folder's JPEGs "
-                f"decoded smaller (--data DATA@shorter-side={side}), or give more --workers and cores"
+                f"decoded smaller ({setting('data', f'DATA@shorter-side={side}')}), or give more {called('workers')} "
+                "and cores"
             )
         if largest == "views" and not fused.available() and job.device.type == "cpu":
             return what, "compile the views, which takes a fifth of the time: pip install numba"
         if job.device.type == "cpu":
             return what, "the views compete with training for the cores: smaller views, or more cores"
         if job.resident is not None:  # one thread makes them for all
-            return what, "the views are made on the device beside training: smaller views, or a larger --train.batch"
-        return what, f"give more --workers (now {workers}) and cores"
+            larger = f"a larger {called('train.batch')}"
+            return what, f"the views are made on the device beside training: smaller views, or {larger}"
+        return what, f"give more {called('workers')} (now {workers}) and cores"
     run = job.run
     what = f"the networks: they compute at {share:.0%} of the most this machine was seen to do"
     if run.train.precision == "bf16" and emulates_bf16(job.device):
-        return what, "--train.precision fp32: this processor emulates bf16, which takes several times as long"
+        slow = "this processor emulates bf16, which takes several times as long"
+        return what, f"{setting('train.precision', 'fp32')}: {slow}"
     if run.train.precision == "fp32" and fast_bf16(job.device):
-        return what, "--train.precision bf16, which this machine computes about twice as fast"
+        return what, f"{setting('train.precision', 'bf16')}, which this machine computes about twice as fast"
     if spent.get("update", 0.0) > 0.2 * each:
-        return "moving the weights (optimiser and teacher)", "a larger --train.batch: they move once per step"
+        larger = f"a larger {called('train.batch')}: they move once per step"
+        return "moving the weights (optimiser and teacher)", larger
     if share < 0.4:
-        return what, "small networks and batches leave it idle: a larger --train.batch or a wider backbone is cheap"
+        larger = f"a larger {called('train.batch')} or a wider backbone is cheap"
+        return what, f"small networks and batches leave it idle: {larger}"
     return what, "nothing is wasted: only a smaller backbone, smaller views or fewer steps would be faster"
 
 

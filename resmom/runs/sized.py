@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from resmom.called import called, setting
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of, whole_sides
@@ -38,8 +39,8 @@ def require_side(side: object, otherwise: str) -> None:
     """Raise UserError for what is no side of an image. `otherwise`: what there is without the option."""
     if type(side) is not int or not SMALLEST <= side <= LARGEST:
         raise UserError(
-            f"--image-size is {side!r}; it must be a whole number of {SMALLEST} to {LARGEST} pixels, and without it "
-            f"{otherwise}"
+            f"{called('image_size')} is {side!r}; it must be a whole number of {SMALLEST} to {LARGEST} pixels, and "
+            f"without it {otherwise}"
         )
 
 
@@ -62,15 +63,15 @@ def require_taken(sized: Sized, side: int) -> None:
     cut = None if config is None or isinstance(config, MoCoViT) else cut_of(config)
     if cut is not None and side % cut[1]:
         raise UserError(
-            f"--image-size is {side}, and {name} cuts images into patches of {cut[1]} pixels: give a multiple of "
-            f"that, {whole_sides(side, cut[1], SMALLEST, LARGEST)}"
+            f"{called('image_size')} is {side}, and {name} cuts images into patches of {cut[1]} pixels: give a "
+            f"multiple of that, {whole_sides(side, cut[1], SMALLEST, LARGEST)}"
         )
     why = refusal(sized, side, fixed=config is not None and cut is None)
     if why:
         raise UserError(
-            f"{name} cannot be measured at --image-size {side}: {why}. Leave --image-size out, which measures "
-            f"{sized.usual}; convolutional networks take other sizes, and dino-vit-… and timm's Vision Transformers, "
-            "whose positions are interpolated"
+            f"{name} cannot be measured at {setting('image_size', side)}: {why}. Leave {called('image_size')} out, "
+            f"which measures {sized.usual}; convolutional networks take other sizes, and dino-vit-… and timm's Vision "
+            "Transformers, whose positions are interpolated"
         )
 
 

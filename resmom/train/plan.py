@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from resmom.called import called
+from resmom.called import called, either
 from resmom.losses.residual import Residual
 from resmom.nets.teacher import Ema
 from resmom.schedule import half_cosine, linear, warmup_cosine, warmup_drops
@@ -94,7 +94,7 @@ class Train:
         if not all(0 < share <= 1 for share in self.sizes):
             raise ValueError(
                 f"{called('train.sizes')} are shares of the views' sides, above 0 and at most 1; got {self.sizes}; the "
-                "views' full size is the policy's (--image-size)"
+                f"views' full size is the policy's ({either('--image-size', 'size of each view')})"
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"{called('train.seed')} must be in [0, 2^32); got {self.seed}")

@@ -53,6 +53,7 @@ def test_what_was_not_counted_is_not_told() -> None:
         assert found.words.endswith("a healthy network has 0.5 or so.")
 
 
+@pytest.mark.usefixtures("typed")
 def test_remedies_speak_of_the_teacher_where_there_is_one() -> None:
     for ill in (flat, lambda s: {"student/rankme": 1.0} if s else {}):
         (alone,) = findings(run(health=ill), STEPS)

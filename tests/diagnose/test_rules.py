@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resmom.called import called_by
 from resmom.config import Run, field_names
 from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.runs.machine import Machine
@@ -161,6 +162,7 @@ def at_chance(step: int) -> Line:
     return {"loss/method": 4.45, "gap/p/inter": 0.99}
 
 
+@pytest.mark.usefixtures("typed")
 def test_stuck_at_chance() -> None:
     found = findings(run(train=at_chance), STEPS)
     assert [f.name for f in found] == ["stuck at chance"]
@@ -303,6 +305,7 @@ def test_a_queue_that_fills_is_no_loss_of_gains() -> None:
     assert names(lost) == ["diverging"]
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_loss_that_loses_what_it_had_gained() -> None:
     def back(step: int) -> Line:
         return {"loss/method": 4.5 if step < 50 else 3.4 if step < 700 else 4.1, "loss/residual": 0.1}
@@ -321,6 +324,7 @@ def test_gradients_that_grow_by_orders_of_magnitude() -> None:
     assert names(run(train=lambda s: {"grad_norm": 0.0 if s < 850 else 1.0})) == []
 
 
+@pytest.mark.usefixtures("typed")
 def test_waiting_for_images() -> None:
     found = findings(run(train=lambda s: {"waited_seconds": 0.04 * s}), STEPS)
     assert [f.name for f in found] == ["loader-bound"]
@@ -388,8 +392,12 @@ def test_every_option_that_a_remedy_names_exists() -> None:
         run(train=lambda s: {"skipped": 1.0, "loss/residual": 0.1}),
         run(train=lambda s: {"waited_seconds": 0.09 * s}),
     ]
-    told = [finding for lines in ill for finding in findings(lines, STEPS)]
+    with called_by("options"):
+        told = [finding for lines in ill for finding in findings(lines, STEPS)]
     assert len({finding.name for finding in told}) == 6
+    written = [finding for lines in ill for finding in findings(lines, STEPS)]
+    assert [one.words for one in written] == [one.words for one in told]
+    assert not any("--" in finding.remedy for finding in written)
     for finding in told:
         options = [word.strip(".,;:") for word in finding.remedy.split() if word.startswith("--")]
         assert options

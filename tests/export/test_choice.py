@@ -33,6 +33,7 @@ def test_knn_decides_where_it_can(
     assert re.search(words, found.why), found.why
 
 
+@pytest.mark.usefixtures("typed")
 def test_knn_is_held_against_that_before_training() -> None:
     def of(before: float) -> Preference:
         return prefer(Evidence((50.0, 80.0), 100, knn_before=before))
@@ -43,6 +44,7 @@ def test_knn_is_held_against_that_before_training() -> None:
     assert lost.headline == "Use neither network." and "training has made it worse. Lower --optim.lr" in lost.why
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("before", "words"),
     [
@@ -118,6 +120,7 @@ def test_other_findings_are_minded() -> None:
     )
 
 
+@pytest.mark.usefixtures("typed")
 def test_beside_one_file_the_advice_is_about_that_file() -> None:
     better, same = prefer(BETTER), prefer(Evidence((50.0, 51.0), 100))
     neither, early = prefer(replace(BETTER, findings=[finding("collapsed")])), prefer(Evidence(short="Short."))

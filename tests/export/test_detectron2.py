@@ -154,6 +154,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert not (folder / "export").exists()
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("config", "words"),
     [

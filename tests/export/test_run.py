@@ -302,6 +302,7 @@ def choice(network: str) -> dict[str, Any]:
     return {"format": 1, "features": "h", "candidates": [], **told}
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("form", ["a choice", "none"])
 def test_what_is_wrong_with_a_run_goes_before_any_choice(folder: Path, form: str) -> None:
     def advised(network: str, *lines: dict[str, Any]) -> str:

@@ -107,6 +107,7 @@ def test_half_precision_stays_what_it_is_until_it_is_written(tmp_path: Path) -> 
     assert backbone.body.pos_embed.dtype == torch.float32
 
 
+@pytest.mark.usefixtures("typed")
 def test_fixed_positions_are_computed_and_not_resampled(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", build_backbone(MoCoViT("tiny", 32, 4)).body.state_dict())
     backbone = build_backbone(MoCoViT("tiny", 16, 4))
@@ -126,6 +127,7 @@ def test_learned_positions_are_not_taken_for_fixed_ones(tmp_path: Path) -> None:
         load_backbone(build_backbone(MoCoViT("tiny", 16, 4)), path)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("side", [16, 32])
 def test_fixed_positions_tell_a_number_of_heads_that_no_shape_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
@@ -139,6 +141,7 @@ def test_fixed_positions_tell_a_number_of_heads_that_no_shape_does(
         load_backbone(build_backbone(DinoViT("tiny", side, 4)), path)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -187,6 +187,7 @@ def test_old_files_without_batch_counters_and_half_precision(tmp_path: Path) -> 
     assert all(own[name].dtype == torch.float32 and torch.equal(own[name], v.float()) for name, v in state.items())
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "state", "words"),

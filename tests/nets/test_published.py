@@ -264,6 +264,7 @@ def test_whose_names_are_not_taken_is_said(tmp_path: Path, names: list[str], wor
         load_backbone(backbone, saved(tmp_path / "w.pth", {name: torch.ones(2) for name in names}))
 
 
+@pytest.mark.usefixtures("typed")
 def test_scaled_blocks_are_told_to_be_dinov2s(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"only in the file: blocks.0.ls1.gamma.*--backbone timm:vit_small_patch14_d"

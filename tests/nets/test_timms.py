@@ -87,6 +87,7 @@ def test_patches_are_hidden_in_timms_transformer_as_in_ours() -> None:
     assert takes_hidden(body) and takes_hidden(ours)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("name", ["test_vit2", "gmlp_ti16_224", "eva02_tiny_patch14_224", "resnet10t"])
 def test_ibot_refuses_what_has_no_class_token_of_its_own(name: str) -> None:
     with pytest.raises(ValueError, match=r"patches are hidden .* alone, and .* choose --backbone dino-vit-small"):

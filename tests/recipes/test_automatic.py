@@ -360,6 +360,7 @@ def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: floa
     assert told.endswith(share.get(steps, "steps: a hundredth of the run"))
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("facts", [PHOTOS, DIGITS, replace(PHOTOS, gpu=True, backbone=SmallResNet())])
 def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
     """Temperature, teacher and term of docs/automatic.md, whatever the length of the run."""
@@ -372,6 +373,7 @@ def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
     assert term.value == "2" and "--residual.weight 0 leaves it out" in term.reason
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     "facts",
     [
@@ -398,6 +400,7 @@ def test_grey_images_get_no_operations_on_colour(facts: Facts) -> None:
     assert "the images are grey" in choice(facts, "policy.views").reason
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("facts", [PHOTOS, DIGITS])
 def test_images_without_an_up_are_flipped_and_turned_every_way(facts: Facts) -> None:
     assert [(v.flip, v.flip_vertical, v.quarter_turns) for v in derived(facts).policy.views] == [(0.5, 0.0, 0.0)] * 2
@@ -465,6 +468,7 @@ class TestRefusals:
             automatic(replace(PHOTOS, side=15))
         automatic(replace(PHOTOS, side=16))
 
+    @pytest.mark.usefixtures("typed")
     def test_one_channel_on_a_gpu(self) -> None:
         with pytest.raises(ConfigError, match=r"1 channel\(s\).*convert the images to RGB, or use --device cpu"):
             automatic(replace(DIGITS, gpu=True))
@@ -532,6 +536,7 @@ class TestAskedFor:
         assert choice(facts, "train.steps").reason == f"asked for; derived: {derived(PHOTOS).train.steps}"
 
 
+@pytest.mark.usefixtures("typed")
 def test_what_it_starts_from_is_told_and_how_to_start_from_trained_weights() -> None:
     facts = KINDS[next(iter(KINDS))]
     without = choice(replace(facts, init="", seen=None), "init")

@@ -76,7 +76,7 @@ def test_four_channels_from_python(backbone: int, policy: int) -> None:
 def test_what_a_backbone_cannot_take_is_told_with_one_that_can() -> None:
     for policy in (3, 1):
         run = replace(with_channels(1, policy), backbone=ResNet(18))
-        with pytest.raises(ConfigError, match=rf"only SmallResNet takes .*--backbone small with {ADVICE}$"):
+        with pytest.raises(ConfigError, match=rf"only SmallResNet takes .*, or take it with {ADVICE}$"):
             require_channels(run, None, 1)
     with pytest.raises(ConfigError, match=r"^the images have 3 channel\(s\), policy\.mean 1; give policy\.mean and"):
         require_channels(replace(with_channels(1, 1), backbone=ResNet(18)), None, 3)

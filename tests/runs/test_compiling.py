@@ -102,6 +102,7 @@ def test_every_size_of_batches_has_a_form_of_its_own(tmp_path: Path) -> None:
     assert said.stdout.strip() == "[(0, 4), (0, 8)] 8"
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_method_of_which_nothing_would_be_compiled_is_refused(tmp_path: Path) -> None:
     require_compilable(Ibot(), "no")
     require_compilable(MoCoV3(), "kernels")
@@ -164,6 +165,7 @@ def test_a_resumed_run_is_compiled_as_before(tmp_path: Path, monkeypatch: pytest
     assert (compile_asked(out), compile_used(out)) == ("no", "kernels, then no")
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_run_that_another_machine_cannot_compile_goes_on_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_run_that_another_machine_cannot_compile_goes_on_without(
     assert how_to_compile(Machine(), "no", torch.device("cpu")) == ("no", "no", "")
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_compiler_that_fails_is_told_in_a_sentence() -> None:
     from torch._dynamo.exc import InternalTorchDynamoError
 

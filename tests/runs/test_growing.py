@@ -227,6 +227,7 @@ def test_every_arm_of_a_grid_is_checked_at_its_sizes(images: Data) -> None:
         require_trainable(cells, images)
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_model_of_timms_that_is_made_for_another_size_is_told() -> None:
     run = replace(small_run(), backbone=Timm("vit_tiny_patch16_224"))
     told = r"timm's vit_tiny_patch16_224 does not take views of side 16: .*224.*--image-size 224.*backbone\.image 16"

@@ -29,6 +29,7 @@ def killed_at_the_start(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) 
     return RunDir(out)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_run_without_a_checkpoint_is_not_begun_with_other_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -94,6 +94,7 @@ def test_a_slow_disk_is_named(tmp_path: Path) -> None:
     assert "data pack" in found.remedy and "@shorter-side=32" in found.remedy
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "fast_bf16", lambda device: True)
@@ -102,6 +103,7 @@ def test_fp32_where_bf16_is_fast_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert "--train.precision bf16" in profile(small_run(), data, CPU, 0, 0.1).remedy
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "emulated"), [("bf16", True), ("bf16", False), ("fp32", True)])
 def test_emulated_bf16_is_named(
@@ -118,6 +120,7 @@ def test_emulated_bf16_is_named(
     assert ("emulates bf16" in announce.summary(prepare(run, data, CPU), RunDir(tmp_path / "run"))) is warned
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("there", "words"), [(True, "made on the device beside"), (False, "give more --workers (now 3)")]
 )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
+from resmom.called import called, either
 from resmom.config import ConfigError, backbone_to_json
 from resmom.data.source import Source
 from resmom.evaluate.settings import Knn
@@ -32,7 +33,7 @@ from resmom.runs.sized import Sized, refusal, require_side, require_taken
 from resmom.views.policy import Policy
 from resmom.which import Alone, Stem, Which
 
-OPTIONS = OptionNames(stem="--stem", settings=False)
+OPTIONS = OptionNames(stem="stem", settings=False)
 """Of the commands that take weights without a run."""
 
 
@@ -188,10 +189,14 @@ def asked_for(weights: Instead, image_size: int | None, device: str = "auto") ->
 def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames) -> BackboneConfig | None:
     """The backbone that is meant; None where it is a module."""
     if not init and backbone is None:
-        raise ConfigError("name weights: --init FILE, or --backbone NAME for random ones of it, or both")
+        raise ConfigError(
+            "name weights: "
+            + either("--init FILE, or --backbone NAME", "init='w.pth', or backbone='resnet18'")
+            + " for random ones of it, or both"
+        )
     if isinstance(backbone, nn.Module):
         if stem is not None:
-            raise ConfigError("--stem is of the backbones that have a name; a module has its own")
+            raise ConfigError(f"{called('stem')} is of the backbones that have a name; a module has its own")
         return None
     if not isinstance(backbone, str | BackboneConfig | None):
         raise ConfigError(
@@ -202,7 +207,7 @@ def _config(init: str, backbone: object, stem: Stem | None, options: OptionNames
     if stem is None:
         return found
     if not isinstance(found, ResNet):
-        raise ConfigError(f"--stem goes with resnet18, -34 and -50; {named(found)} has none of these stems")
+        raise ConfigError(f"{called('stem')} goes with resnet18, -34 and -50; {named(found)} has none of these stems")
     return replace(found, stem=stem)
 
 
@@ -215,7 +220,7 @@ def _built(
 ) -> Backbone:
     if config is not None:
         if isinstance(config, SmallResNet) and config.channels != view[0]:
-            way = "give --mean and --std" if options.normalisation else f"name a file of {MADE}"
+            way = f"give {called('mean')} and {called('std')}" if options.normalisation else f"name a file of {MADE}"
             raise ConfigError(
                 f"{named(config)} takes {config.channels} channel(s), mean and standard deviation are of {view[0]}: "
                 f"{way} with one number per channel"
@@ -249,7 +254,7 @@ def _recognised(config: BackboneConfig, options: OptionNames) -> str:
     if not isinstance(config, ResNet) or config.stem == "imagenet":
         return told
     told += "; small, small_pad2 and small_pool have equal shapes"
-    return f"{told}, {options.stem} takes another" if options.stem else told
+    return f"{told}, {called(options.stem)} takes another" if options.stem else told
 
 
 def _require_size(sized: Sized, side: int, native: int) -> None:

@@ -1,5 +1,6 @@
 """What images are shown to weights without a run: as asked for, as their file says, or as is usual."""
 
+from resmom.called import called
 from resmom.config import ConfigError
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm
 from resmom.nets.fit import OptionNames
@@ -58,7 +59,9 @@ def shown(
     ConfigError for numbers that are no normalisation.
     """
     if bool(mean) != bool(std):
-        raise ConfigError("--mean and --std go together: give both, one number per channel of pixels in [0, 1]")
+        raise ConfigError(
+            f"{called('mean')} and {called('std')} go together: give both, one number per channel of pixels in [0, 1]"
+        )
     usually, whose = otherwise
     own, source = (usually, f"assumed, {whose}") if said is None else (said, "as the file says")
     resize, resized = (usually.resize, f"assumed, {whose}") if own.resize is None else (own.resize, source)
@@ -68,7 +71,7 @@ def shown(
         view = View(side or own.side, AREAS, interpolation=resize)
         policy = Policy((view,), mean or own.mean, std or own.std)
     except ValueError as error:
-        raise ConfigError(f"--mean and --std: {error}") from error
+        raise ConfigError(f"{called('mean')} and {called('std')}: {error}") from error
     normal = f"normalised by mean {numbers(policy.mean)} and standard deviation {numbers(policy.std)}"
     parts = [
         (f"images of {policy.views[0].size} pixels", given if side else source),
@@ -89,7 +92,9 @@ def _by_source(parts: list[tuple[str, str]]) -> str:
 def _instead(options: OptionNames, side: bool, resize: bool, normal: bool) -> str:
     """How to say otherwise, in brackets, where any of the three is assumed."""
     if options.normalisation:
-        return " (--image-size, --mean and --std say otherwise)" if side or resize or normal else ""
-    ways = ["--image-size says otherwise"] if side else []
+        if not (side or resize or normal):
+            return ""
+        return f" ({called('image_size')}, {called('mean')} and {called('std')} say otherwise)"
+    ways = [f"{called('image_size')} says otherwise"] if side else []
     ways += [f"a file of {MADE} has another normalisation"] if normal else []
     return f" ({'; '.join(ways)})" if ways else ""

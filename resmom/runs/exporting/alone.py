@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from resmom.called import called, setting
 from resmom.errors import RunDirError, UserError
 from resmom.export.alonecard import AloneCard, alone_card
 from resmom.export.detectron2 import require_detectron2, save_detectron2
@@ -24,7 +25,9 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
     """
     require_free(out)
     if weights.file is not None and weights.file.resolve().parent == out.resolve():
-        raise RunDirError(f"{weights.file} lies in {out}, whose files an export replaces; --out must be another folder")
+        raise RunDirError(
+            f"{weights.file} lies in {out}, whose files an export replaces; {called('out')} must be another folder"
+        )
     if form == "detectron2":
         require_detectron2(weights.config, "the")
     if form == "onnx":
@@ -41,7 +44,8 @@ def export_alone(weights: Bare, out: Path, form: Form = "safetensors") -> Export
                 found = save_onnx(draft / name, copied(weights.backbone).cpu(), about, {"backbone": weights.what})
             except ExportError as error:
                 raise UserError(
-                    f"{weights.what} cannot be exported as ONNX: {error}. The weights can: --to safetensors"
+                    f"{weights.what} cannot be exported as ONNX: {error}. The weights can: "
+                    f"{setting('to', 'safetensors')}"
                 ) from error
         else:
             save = save_weights if form == "safetensors" else save_detectron2

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from resmom.called import called
 from resmom.errors import RunDirError, UserError
 from resmom.export.loading import classifying_lines, onnx_preparing_lines, session_lines
 from resmom.export.onnx import Checked, ExportError, parts, require_onnx, save_onnx
@@ -36,7 +37,7 @@ def export_classifier(file: Path, out: Path | None = None) -> ExportedClassifier
     if out.suffix != SUFFIX:
         raise RunDirError(f"{out} must end in {SUFFIX}: of a classifier one file is made, and no folder")
     if taken := [path for path in parts(out) if path.exists()]:
-        raise RunDirError(f"{taken[0]} is there already; give another --out, or take it away")
+        raise RunDirError(f"{taken[0]} is there already; give another {called('out')}, or take it away")
     require_onnx()
     made = load_classifier(file)
     said = made.said

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from resmom.build import Own
+from resmom.called import called, either, setting
 from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError
 from resmom.data.open import open_data
@@ -70,7 +71,8 @@ def embed(
     require_fresh(out)
     if layer != H and site != H:
         raise UserError(
-            f"--layer is of the backbone, and --site {site} of what stands behind it; leave one of them out"
+            f"{called('layer')} is of the backbone, and {setting('site', site)} of what stands behind it; leave one "
+            "of them out"
         )
     if layer == CHOSEN:
         path, network, layer = chosen(path, network)
@@ -78,7 +80,8 @@ def embed(
     opened = loaded.opened(data)
     networks = loaded.each(network)
     if site == "p" and [name for name, _ in networks] != ["student"]:
-        raise UserError("only the student has a predictor: give --network student with --site p, or --site z or h")
+        ways = either("--network student with --site p, or --site z or h", "network='student', or site 'z' or 'h'")
+        raise UserError(f"only the student has a predictor: give {ways}")
     return written(loaded, networks, opened, out, site, layer)
 
 
@@ -126,7 +129,7 @@ def chosen(path: Path, network: Which) -> tuple[Path, Network, str]:
     was named; RunDirError for no run.
     """
     folder, given = find_run(path)
-    again = f"`resmom evaluate {path} --all`"
+    again = either(f"`resmom evaluate {path} --all`", f"resmom.result({str(path)!r}).keep()")
     choice = read_choice(folder.choice)
     if choice is None:
         raise UserError(f"nothing was chosen in {folder.path} yet: {again} chooses network, checkpoint and layer")
@@ -139,7 +142,7 @@ def chosen(path: Path, network: Which) -> tuple[Path, Network, str]:
             f"{again} chooses anew"
         )
     if network not in ("both", name):
-        raise UserError(f"the {name} of step {step} was chosen, not the {network}; leave --network out")
+        raise UserError(f"the {name} of step {step} was chosen, not the {network}; leave {called('network')} out")
     taken = given if here == step else folder.kept(step)
     if not taken.exists():
         raise UserError(f"{taken}, which was chosen, is gone; {again} chooses among those that are there")
@@ -155,8 +158,13 @@ def embed_alone(weights: Bare, out: Path, data: str | Data, layer: str = H) -> E
     require_fresh(out)
     if layer == CHOSEN:
         raise UserError(
-            "--layer chosen is what `resmom evaluate RUN --all` chose of a run; of other weights `resmom evaluate "
-            "--sweep` prints the layers, and which is best"
+            f"{setting('layer', CHOSEN)} is what "
+            + either(
+                "`resmom evaluate RUN --all` chose of a run; of other weights `resmom evaluate --sweep` prints the "
+                "layers, and which is best",
+                "keep() of a result chose of a run; of other weights evaluate(data, sweep=True) has the layers, and "
+                "which is best",
+            )
         )
     opened = open_data(data)
     return written(weights, weights.each("both"), opened, out, layer=layer)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from resmom.build import Own
+from resmom.called import called, either
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
@@ -121,13 +122,14 @@ def file_of(network: str, form: Form = "safetensors") -> str:
 def require_free(out: Path, own: Path | None = None) -> None:
     """Raise RunDirError for a file, a run, and a folder of other files, unless it is the `own` one of a run."""
     if out.exists() and not out.is_dir():
-        raise RunDirError(f"{out} is a file; --out must be a folder: a new one, or that of an earlier export")
+        raise RunDirError(f"{out} is a file; {called('out')} must be a folder: a new one, or that of an earlier export")
     if RunDir(out).config.exists():
-        raise RunDirError(f"{out} is a run folder (`resmom resume` continues it); give another --out")
+        resume = either("`resmom resume`", "resmom.resume")
+        raise RunDirError(f"{out} is a run folder ({resume} continues it); give another {called('out')}")
     if out != own and out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in _ours()):
         raise RunDirError(
-            f"{out} holds other files, and an export would replace a {CARD} there; --out must be a new or empty "
-            "folder, or that of an earlier export"
+            f"{out} holds other files, and an export would replace a {CARD} there; {called('out')} must be a new or "
+            "empty folder, or that of an earlier export"
         )
 
 

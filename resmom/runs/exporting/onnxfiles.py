@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from resmom.build import Own
+from resmom.called import setting
 from resmom.checkpoint import CheckpointError
 from resmom.config import ConfigError, Run
 from resmom.errors import UserError
@@ -35,7 +36,7 @@ def write_onnx(
     except ExportError as error:
         raise UserError(
             f"the {about.network}'s backbone, {name}, cannot be exported as ONNX: {error}. Its weights can: "
-            "--to safetensors"
+            f"{setting('to', 'safetensors')}"
         ) from error
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from resmom.called import called, setting
 from resmom.config import ConfigError, part_from_json, part_to_json
 from resmom.data.annotations.boxes import BoxData, is_place, open_boxes
 from resmom.evaluate.detection import (
@@ -124,10 +125,10 @@ def detect_train(
     if config.detector.norm == "frozen" and "random" in found.weights and not transformer:
         raise ConfigError(
             "random weights have no batch statistics to keep, so BatchNorm cannot stay frozen; "
-            "use --detector.norm trained"
+            f"use {setting('detector.norm', 'trained')}"
         )
     if config.layer_decay != 1 and not transformer:
-        raise ConfigError("--layer-decay is for Vision Transformers; leave it at 1 for other backbones")
+        raise ConfigError(f"{called('layer_decay')} is for Vision Transformers; leave it at 1 for other backbones")
     require_fit(found, "detector", lambda one: build_detector(config.detector, one, 1, found.mean, found.std))
     settings = part_to_json(config)
     data = _opened(train, (), settings)
@@ -155,31 +156,35 @@ def _check(config: Detect) -> None:
         or min(config.warmup_steps, config.save_steps, config.measure_steps, config.precise_bn) < 0
     ):
         raise ConfigError(
-            "--steps, --batch and --line-steps must be 1 or more, --warmup-steps, --save-steps, --measure-steps and "
-            "--precise-bn 0 or more"
+            f"{called('steps')}, {called('batch')} and {called('line_steps')} must be 1 or more, "
+            f"{called('warmup_steps')}, {called('save_steps')}, {called('measure_steps')} and {called('precise_bn')} 0 "
+            "or more"
         )
     require_seed(config.seed)
     if not (config.weight_decay >= 0 and config.clip >= 0 and 0 <= config.flip <= 1):
         raise ConfigError(
-            f"--weight-decay and --clip must be 0 or more, --flip in [0, 1]; got {config.weight_decay:g}, "
-            f"{config.clip:g}, {config.flip:g}"
+            f"{called('weight_decay')} and {called('clip')} must be 0 or more, {called('flip')} in [0, 1]; got "
+            f"{config.weight_decay:g}, {config.clip:g}, {config.flip:g}"
         )
     d = config.detector
     if min(d.width, d.hidden, d.proposals, d.samples) < 1 or not d.anchor > 0:
         raise ConfigError(
-            "--detector.width, --detector.hidden, --detector.proposals and --detector.samples must be 1 or more, "
-            f"--detector.anchor above 0; got {d.width}, {d.hidden}, {d.proposals}, {d.samples}, {d.anchor:g}"
+            f"{called('detector.width')}, {called('detector.hidden')}, {called('detector.proposals')} and "
+            f"{called('detector.samples')} must be 1 or more, {called('detector.anchor')} above 0; got {d.width}, "
+            f"{d.hidden}, {d.proposals}, {d.samples}, {d.anchor:g}"
         )
     if not config.lr > 0 or not all(0 < drop <= 1 for drop in config.drops):
         raise ConfigError(
-            f"--lr must be above 0, --drops shares of the steps in (0, 1]; got {config.lr}, {config.drops}"
+            f"{called('lr')} must be above 0, {called('drops')} shares of the steps in (0, 1]; got {config.lr}, "
+            f"{config.drops}"
         )
     if not 0 < config.layer_decay <= 1 or (config.layer_decay < 1 and config.optim == "sgd"):
         raise ConfigError(
-            f"--layer-decay must be in (0, 1], and below 1 it goes with --optim adamw; got {config.layer_decay:g} with "
-            f"{config.optim}"
+            f"{called('layer_decay')} must be in (0, 1], and below 1 it goes with {setting('optim', 'adamw')}; got "
+            f"{config.layer_decay:g} with {config.optim}"
         )
     if not config.sides or min(*config.sides, config.test_side) < 32 or config.longest < max(config.sides):
         raise ConfigError(
-            "--sides and --test-side must be 32 pixels or more, and --longest no less than any of --sides"
+            f"{called('sides')} and {called('test_side')} must be 32 pixels or more, and {called('longest')} no less "
+            f"than any of {called('sides')}"
         )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resmom.called import called
 from resmom.config import ConfigError, part_from_json
 from resmom.data.annotations.maskfiles import is_place
 from resmom.data.annotations.masks import IGNORE, MaskData, open_masks, require_two_classes
@@ -85,39 +86,47 @@ def segment_evaluate(out: Path, test: Sequence[str] = (), machine: Machine | Non
 def _check(config: Fcn | PatchLinear) -> None:
     """Refuse numbers that cannot train."""
     if min(config.steps, config.batch, config.line_steps) < 1 or config.save_steps < 0:
-        raise ConfigError("--steps, --batch and --line-steps must be 1 or more, --save-steps 0 or more")
+        raise ConfigError(
+            f"{called('steps')}, {called('batch')} and {called('line_steps')} must be 1 or more, "
+            f"{called('save_steps')} 0 or more"
+        )
     require_seed(config.seed)
     if config.side and (config.side < 32 or config.longest < config.side):
         raise ConfigError(
-            "--side must be 32 pixels or more, or 0 for the images' own size, and --longest no less; got "
+            f"{called('side')} must be 32 pixels or more, or 0 for the images' own size, and {called('longest')} no "
+            "less; got "
             f"{config.side} and {config.longest}"
         )
     if isinstance(config, PatchLinear):
         if not config.lrs or min(config.lrs) <= 0 or not 0 < config.held_out < 1:
             raise ConfigError(
-                f"--lrs must be one or more rates above 0, --held-out in (0, 1); got {config.lrs}, {config.held_out}"
+                f"{called('lrs')} must be one or more rates above 0, {called('held_out')} in (0, 1); got {config.lrs}, "
+                f"{config.held_out}"
             )
         return
     if not config.lr > 0 or not all(0 < drop <= 1 for drop in config.drops) or not 0 <= config.min_lr <= config.lr:
         raise ConfigError(
-            f"--lr must be above 0, --min-lr in 0 … lr, --drops shares of the steps in (0, 1]; got {config.lr}, "
-            f"{config.min_lr}, {config.drops}"
+            f"{called('lr')} must be above 0, {called('min_lr')} in 0 … lr, {called('drops')} shares of the steps in "
+            f"(0, 1]; got {config.lr}, {config.min_lr}, {config.drops}"
         )
     if not (config.weight_decay >= 0 and config.clip >= 0 and config.measure_steps >= 0):
         raise ConfigError(
-            "--weight-decay, --clip and --measure-steps must be 0 or more; got "
+            f"{called('weight_decay')}, {called('clip')} and {called('measure_steps')} must be 0 or more; got "
             f"{config.weight_decay:g}, {config.clip:g}, {config.measure_steps}"
         )
     if not (0 <= config.flip <= 1 and 0 <= config.distort <= 1):
-        raise ConfigError(f"--flip and --distort must be in [0, 1]; got {config.flip:g}, {config.distort:g}")
+        raise ConfigError(
+            f"{called('flip')} and {called('distort')} must be in [0, 1]; got {config.flip:g}, {config.distort:g}"
+        )
     if config.crop < 32 or not 0 < config.scales[0] <= config.scales[1] or not config.most > 0:
         raise ConfigError(
-            "--crop must be 32 pixels or more, --scales two rising numbers above 0, --most above 0; got "
-            f"{config.crop}, {config.scales}, {config.most}"
+            f"{called('crop')} must be 32 pixels or more, {called('scales')} two rising numbers above 0, "
+            f"{called('most')} above 0; got {config.crop}, {config.scales}, {config.most}"
         )
     s = config.segmenter
     if min(s.width, s.rate) < 1 or not 0 <= s.dropout < 1 or s.auxiliary < 0:
         raise ConfigError(
-            "--segmenter.width and --segmenter.rate must be 1 or more, --segmenter.dropout in [0, 1), "
-            f"--segmenter.auxiliary 0 or more; got {s.width}, {s.rate}, {s.dropout}, {s.auxiliary}"
+            f"{called('segmenter.width')} and {called('segmenter.rate')} must be 1 or more, "
+            f"{called('segmenter.dropout')} in [0, 1), {called('segmenter.auxiliary')} 0 or more; got {s.width}, "
+            f"{s.rate}, {s.dropout}, {s.auxiliary}"
         )

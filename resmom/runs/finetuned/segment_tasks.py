@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 
+from resmom.called import called
 from resmom.config import part_to_json
 from resmom.data.annotations.masks import MaskData
 from resmom.evaluate import fcn, patchlinear
@@ -44,7 +45,8 @@ class FcnTask(Task[MaskData]):
         if batch == 1 and crop <= stride:
             raise ValueError(
                 f"of a crop of {crop} pixels its last map has one place, and BatchNorm needs two or more in a batch; "
-                f"take --crop above {stride}, --batch above 1, or a larger --segmenter.dilated"
+                f"take {called('crop')} above {stride}, {called('batch')} above 1, or a larger "
+                f"{called('segmenter.dilated')}"
             )
         return network
 
@@ -181,7 +183,7 @@ class PatchLinearTask(Task[MaskData]):
     def remedy(self, rate: float) -> str:
         """Rates are tried together, and one whose loss is not finite ends the steps of all."""
         rates = " ".join(f"{lr:g}" for lr in self.config.lrs)
-        return f"leave the highest of --lrs out, or give lower ones; it was --lrs {rates}"
+        return f"leave the highest of {called('lrs')} out, or give lower ones; it was {called('lrs')} {rates}"
 
     def losses(
         self, model: nn.Module, batch: list[int], device: torch.device, step: int

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from resmom.called import called, setting
 from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone
 
@@ -36,7 +37,7 @@ class Pace(Protocol):
 def require_seed(seed: int) -> None:
     """Raise ConfigError for a seed that the draws of a training cannot count with."""
     if not 0 <= seed < 2**32:
-        raise ConfigError(f"--seed must be in [0, 2^32); got {seed}")
+        raise ConfigError(f"{called('seed')} must be in [0, 2^32); got {seed}")
 
 
 @runtime_checkable
@@ -132,7 +133,8 @@ class Task(ABC, Generic[D]):
 
     def remedy(self, rate: float) -> str:
         """What to change where the loss does not stay finite at the learning rate `rate`, by the options there are."""
-        return f"lower --lr (now {rate:g}), lengthen the warm-up where there is one, or set --clip 10"
+        lower = f"lower {called('lr')} (now {rate:g})"
+        return f"{lower}, lengthen the warm-up where there is one, or set {setting('clip', 10)}"
 
     @abstractmethod
     def scores(self, model: nn.Module, data: D, device: torch.device) -> dict[str, Any]:

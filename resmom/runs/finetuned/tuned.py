@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from resmom import dist
+from resmom.called import called, either, setting
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, backbone_to_json
 from resmom.data.annotations.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
@@ -84,7 +85,7 @@ def require_alone(words: Words[D]) -> None:
     if dist.announced() > 1:
         raise ConfigError(
             f"{words.task} runs in one process, and torchrun has started {dist.announced()}; start it without "
-            "torchrun, on one device (--device cuda:1 chooses which)"
+            f"torchrun, on one device ({setting('device', 'cuda:1')} chooses which)"
         )
 
 
@@ -93,7 +94,8 @@ def require_fresh(out: Path, words: Words[D]) -> None:
     require_alone(words)
     if words.file(out).exists():
         raise RunDirError(
-            f"{out} already holds {words.things}; continue with `resmom {words.verb} resume {out}`, or another --out"
+            f"{out} already holds {words.things}; continue with `resmom {words.verb} resume {out}`, or another "
+            f"{called('out')}"
         )
     if not (out / BEGINNING).exists():
         RunDir(out).refuse_if_used()
@@ -158,7 +160,8 @@ def evaluate(words: Words[D], out: Path, test: Sequence[str], machine: Machine) 
     written = described(out, words)
     data = words.open(_places(out, written, test), tuple(written["classes"]), written["settings"])
     if not test:
-        _require_same(out, written, data, words, "put them back, or say that these are meant: --data DATA")
+        meant = either("--data DATA", "name them as test")
+        _require_same(out, written, data, words, f"put them back, or say that these are meant: {meant}")
     task = words.restore(written["settings"], data, data)
     found = backbones_of(written)
     job = Job(task, out, default_device(machine.device), machine)
@@ -184,7 +187,8 @@ def described(out: Path, words: Words[D]) -> dict[str, Any]:
 def _places(out: Path, written: dict[str, Any], test: Sequence[str]) -> list[str]:
     specs = list(test) or list(written["test"])
     if not specs:
-        raise DataError(f"{out} was trained without test images; say which to measure on: --data DATA")
+        which = either("--data DATA", "name them as test")
+        raise DataError(f"{out} was trained without test images; say which to measure on: {which}")
     return specs
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
 
+from resmom.called import called
 from resmom.errors import RunDirError
 from resmom.export.record import Trained
 from resmom.jsonfiles import read_lines
@@ -86,10 +87,10 @@ def export_events(path: Path, out: Path | None = None) -> Path:
     Raises RunDirError for what is no run folder, and where a process is at work in it that may be writing that file;
     UserError where TensorBoard's package is not here.
     """
-    require_package("tensorboard", "--to")
+    require_package("tensorboard", "to")
     run = run_of(path)
     if out is not None and out.exists() and not out.is_dir():
-        raise RunDirError(f"{out} is a file; --out must be a folder")
+        raise RunDirError(f"{out} is a file; {called('out')} must be a folder")
     with run.locked() if out is None else nullcontext():
         file = EventFile.of(run, out)
         file.close()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from resmom import dist
+from resmom.called import setting
 from resmom.errors import UserError
 from resmom.rundir import RunDir
 from resmom.runs.loggers.eventfiles import EventFile
@@ -106,7 +107,7 @@ def opened(folder: RunDir, names: Sequence[Logger], machine: Machine) -> Iterato
     sinks = Sinks()
     if dist.rank() == 0:
         for name in names:
-            sinks.add(f"--log-to {name}", partial(_made, folder, name))
+            sinks.add(setting("log_to", name), partial(_made, folder, name))
         for call in machine.calls if isinstance(machine, Trainer) else ():
             called = getattr(call, "__qualname__", type(call).__qualname__)
             sinks.add(f"the function {called} of log_to", partial(_Function, call))

@@ -14,7 +14,7 @@ from resmom.runs.measuring.asked import ALONE, Asked
 from resmom.runs.measuring.rows import Incomplete, Row, in_part
 from resmom.runs.measuring.verdict import TRAINED
 
-OPTIONS = OptionNames("against", "--against-backbone", stem="", settings=False, normalisation=False)
+OPTIONS = OptionNames("against", "against_backbone", stem="", settings=False, normalisation=False)
 AUTO = "auto"
 """In place of a backbone's name: as the file says, or as it is recognised."""
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from resmom.called import called
 from resmom.data.open import open_data
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
@@ -34,11 +35,12 @@ def folder_of(out: Path) -> RunDir:
     """The folder for rows of weights: new, empty, or that of an earlier call. Raises RunDirError for another."""
     folder = RunDir(out)
     if out.exists() and not out.is_dir():
-        raise RunDirError(f"{out} is a file; --out must be a folder: a new one, or that of an earlier call")
+        raise RunDirError(f"{out} is a file; {called('out')} must be a folder: a new one, or that of an earlier call")
     ours = {folder.evaluations.name, folder.probes.name}
     others = sorted(entry.name for entry in out.iterdir() if entry.name not in ours) if out.exists() else []
     if others:
         raise RunDirError(
-            f"{out} holds other files ({others[0]}); --out must be a new or empty folder, or that of an earlier call"
+            f"{out} holds other files ({others[0]}); {called('out')} must be a new or empty folder, or that of an "
+            "earlier call"
         )
     return folder

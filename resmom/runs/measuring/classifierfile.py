@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from resmom.called import called, either
 from resmom.config import ConfigError, backbone_from_json
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.classifier import TrainedClassifier
@@ -31,9 +32,9 @@ def require_savable(path: Path) -> None:
     Raises OSError, which names the file, where the system refuses.
     """
     if path.suffix != SUFFIX:
-        raise UserError(f"--save-classifier {path} must end in {SUFFIX}, the form it is written in")
+        raise UserError(f"{called('save_classifier')} {path} must end in {SUFFIX}, the form it is written in")
     if path.exists():
-        raise RunDirError(f"{path} is there already; give --save-classifier another name, or take it away")
+        raise RunDirError(f"{path} is there already; give {called('save_classifier')} another name, or take it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     require_writable(path)
 
@@ -75,8 +76,13 @@ def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     if said.get("kind") != KIND:
         what = "it holds a backbone alone" if "resmom_format" in said else "it is of another program"
         raise WeightsError(
-            f"{path} is no classifier: {what}, and names no classes; train one with `resmom evaluate RUN --network "
-            "student --protocols linear --save-classifier FILE`, or --finetune in place of --protocols linear"
+            f"{path} is no classifier: {what}, and names no classes; train one with "
+            + either(
+                "`resmom evaluate RUN --network student --protocols linear --save-classifier FILE`, or --finetune in "
+                "place of --protocols linear",
+                "evaluate('linear', network='student', save_classifier=FILE) of a result, or finetune=True in place of "
+                "'linear'",
+            )
         )
     try:
         config = backbone_from_json(json.loads(said["architecture"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from resmom.build import Own
-from resmom.called import called
+from resmom.called import called, either
 from resmom.config import ConfigError
 from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
@@ -203,7 +203,7 @@ def _no_online(loaded: Loaded, network: str, more: More) -> str:
     if loaded.online is None:
         return "the run trained no online classifier, which needs labels"
     if more.labels:
-        return "the online classifier learnt from all labels, and --labels asks for some"
+        return f"the online classifier learnt from all labels, and {called('labels')} asks for some"
     return "the online classifier names the classes of its training images, and these have others"
 
 
@@ -223,9 +223,10 @@ def labelled(subject: Measurable, opened: Data) -> tuple[Split, bool]:
         )
     if split is None:
         raise UserError(
-            f"{opened.train.name} has no labels, and these protocols need them: name labelled images with --data "
-            "LABELLED, a folder with one sub-folder per class or an .npz with train_labels; in Python give images with "
-            "labels as a pair, or a Dataset that has them as `targets` or `labels`"
+            f"{opened.train.name} has no labels, and these protocols need them: name labelled images with "
+            f"{either('--data LABELLED', 'data')}, a folder with one sub-folder per class or an .npz with "
+            "train_labels; in Python give images with labels as a pair, or a Dataset that has them as `targets` or "
+            "`labels`"
         )
     channels = len(subject.policy.mean)
     if split.train.channels != channels:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from resmom.build import Own
+from resmom.called import called, setting
 from resmom.config import ConfigError
 from resmom.data.source import Data, Source, labels_read
 from resmom.diagnose.gap import Gap
@@ -121,7 +122,7 @@ def gap_by_checkpoint(
     the user's own that the run was made with.
     """
     if images < 2:
-        raise UserError(f"--images is {images}; the chance gap compares different images, so give at least 2")
+        raise UserError(f"{called('images')} is {images}; the chance gap compares different images, so give at least 2")
     folder, named = find_run(path)
     require_writable(folder.gaps)
     opened: Data | None = None
@@ -139,7 +140,7 @@ def gap_by_checkpoint(
         source = thinned(opened.train, images)
         found = network_gap(student, teacher, leading_batches(source, loaded.run, loaded.device), layers)
         if layers and not found.layers:
-            raise UserError("no layer of this backbone could be read; leave --layers out")
+            raise UserError(f"no layer of this backbone could be read; leave {called('layers')} out")
         result = CheckpointGap(
             loaded.step,
             float(loaded.content["epoch"]),
@@ -160,7 +161,7 @@ def _open(loaded: Loaded, data: str | Data | None) -> Data:
     if opened.train.channels != channels:
         raise ConfigError(
             f"the images have {opened.train.channels} channel(s), the network was trained on {channels}; "
-            "give --data of the same kind"
+            f"give {called('data')} of the same kind"
         )
     if len(opened.train) < 2:
         raise UserError(
@@ -189,7 +190,7 @@ def _accuracy(loaded: Loaded, opened: Data, checkpoint: Path) -> AccuracyGap | N
         try:
             score = knn(h[0], known, h[1], asked, loaded.run.knn)
         except ValueError as error:
-            raise UserError(f"{checkpoint}: {error}; --no-accuracy leaves kNN out") from error
+            raise UserError(f"{checkpoint}: {error}; {setting('accuracy', False)} leaves kNN out") from error
         top1[name], protocol = score.top1, f"{score.protocol}; {split.origin}"
     return AccuracyGap(top1["student"], top1["teacher"], protocol)
 

@@ -131,7 +131,7 @@ def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> str:
     ways = (
         f"Give the probe lower rates: {called('linear.lrs')}"
         if blown
-        else "Choose within a run that has not diverged, or train this one again with a lower --optim.lr"
+        else f"Choose within a run that has not diverged, or train this one again with a lower {called('optim.lr')}"
     )
     return f"{path} has nothing to choose from: {', and '.join(told)}. {ways}"
 

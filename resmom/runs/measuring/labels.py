@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resmom.called import called
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows, listed, share
 from resmom.runs.clean import Split
@@ -46,7 +47,7 @@ def _drawn(split: Split, fraction: float, seed: int, draws: int) -> tuple[tuple[
     try:
         each = tuple(share(split.train.labels, fraction, seed, draw) for draw in range(draws))
     except ValueError as error:
-        raise UserError(f"--labels: {error}") from error
+        raise UserError(f"{called('labels')}: {error}") from error
     which = "" if draws == 1 else f", draws 0 to {draws - 1}"
     fewest = min(np.unique(split.train.labels[split.train.labels >= 0], return_counts=True)[1])
     least = ", at least one" if fraction * fewest < 1 else ""
@@ -58,15 +59,15 @@ def _named(split: Split, path: Path) -> Rows:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"--labels must be a share such as 0.01, or a text file with a file name per line; '{path}' cannot be read "
-            f"as either: {error}"
+            f"{called('labels')} must be a share such as 0.01, or a text file with a file name per line; '{path}' "
+            f"cannot be read as either: {error}"
         ) from error
     names = split.train.names()
     if names is None:
         raise UserError(
-            f"{split.train.name} has no file names for {path} to name; give --labels as a share such as 0.01"
+            f"{split.train.name} has no file names for {path} to name; give {called('labels')} as a share such as 0.01"
         )
     try:
         return listed(names, [line.strip() for line in lines if line.strip()])
     except ValueError as error:
-        raise UserError(f"--labels {path}: {error}") from error
+        raise UserError(f"{called('labels')} {path}: {error}") from error

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmom.called import called
 from resmom.data.loader import workers_here
 from resmom.data.source import Source, labels_read
 from resmom.errors import UserError
@@ -230,7 +231,8 @@ def pixel_features(split: Split, policy: Policy) -> Pixels:
     if needed > free:
         raise UserError(
             f"the pixels of {images:,} images, {width:,} numbers each, take {needed / 2**30:.1f} GiB of memory to "
-            f"compare, and {free / 2**30:.1f} GiB are free; leave --baselines out, or name fewer images with --data"
+            f"compare, and {free / 2**30:.1f} GiB are free; leave {called('baselines')} out, or name fewer images with "
+            f"{called('data')}"
         )
     return Pixels(split, policy)
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from resmom.called import called, either, setting
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
 from resmom.evaluate.score import NotMeasured, Score, repeated
@@ -75,9 +76,11 @@ def require_difference(asked: Asked, repeats: Repeats) -> None:
     more = asked.more
     if more.draws > 1 and not repeats.drawn and "linear" not in asked.protocols and not more.measures:
         same = "every draw has the same images" if is_share(more.labels) else "nothing is drawn"
+        share = either("--labels SHARE", "share as labels")
         raise UserError(
-            f"--draws {more.draws} would give one number {more.draws} times: {same} and nothing is trained; draw "
-            "labelled images with a smaller --labels SHARE or --low-shot, or measure a probe or fine-tuning"
+            f"{setting('draws', more.draws)} would give one number {more.draws} times: {same} and nothing is trained; "
+            f"draw labelled images with a smaller {share} or {called('low_shot')}, or "
+            "measure a probe or fine-tuning"
         )
 
 

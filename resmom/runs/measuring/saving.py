@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from resmom.called import called, setting
 from resmom.config import to_json
 from resmom.errors import UserError
 from resmom.evaluate.score import Classified, Score
@@ -16,8 +17,6 @@ from resmom.runs.measuring.classifierfile import require_savable, save_classifie
 from resmom.runs.own import given, part_kind
 from resmom.which import Which
 
-TRAINED = ("linear", "--linear-crop", "--finetune")
-"""What trains a classifier that can be kept."""
 Save = Callable[[Classified, tuple[str, ...], tuple[str, Score, str]], None]
 """Keeps a classifier: itself, the classes of the data, and `row` as in `save_or_say`."""
 
@@ -32,11 +31,13 @@ def saver(subject: Measurable, network: Which, asked: Asked) -> Save | None:
         return None
     if not isinstance(subject, Loaded):
         raise UserError(
-            f"--save-classifier keeps what is trained on a network of a RUN, and {subject.what} is without one; leave "
-            "--save-classifier out"
+            f"{called('save_classifier')} keeps what is trained on a network of a RUN, and {subject.what} is without "
+            f"one; leave {called('save_classifier')} out"
         )
     wanted = ("linear" in asked.protocols, more.linear_crop is not None, more.finetune is not None)
-    kinds = [kind for kind, there in zip(TRAINED, wanted, strict=True) if there]
+    kinds = [
+        kind for kind, there in zip(("linear", called("linear_crop"), called("finetune")), wanted, strict=True) if there
+    ]
     require_one_classifier(path, subject, network, kinds, more.draws)
     return partial(save_or_say, path, subject)
 
@@ -50,13 +51,14 @@ def require_one_classifier(path: Path, loaded: Loaded, network: Which, kinds: Se
     if len(trained) != 1 or draws > 1:
         several = f"{len(trained) * draws} ({', '.join(trained)}{f', {draws} times each' if draws > 1 else ''})"
         raise UserError(
-            f"--save-classifier keeps one classifier, and this call trains {several if trained else 'none'}; ask for "
-            "one: --network student or teacher, one of --protocols linear, --linear-crop and --finetune, and no --draws"
+            f"{called('save_classifier')} keeps one classifier, and this call trains {several if trained else 'none'}; "
+            f"ask for one: {setting('network', 'student')} or teacher, one of {setting('protocols', 'linear')}, "
+            f"{called('linear_crop')} and {called('finetune')}, and no {called('draws')}"
         )
     if name := given(loaded.written, "backbone"):
         raise UserError(
             f"the backbone of this run, {name}, was given from Python, and no file could say how it is built again; "
-            "leave --save-classifier out"
+            f"leave {called('save_classifier')} out"
         )
     require_savable(path)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import get_args
 
+from resmom.called import called
 from resmom.diagnose.noise import images_of, noise, noise_words
 from resmom.runs.measuring.rows import Row
 from resmom.which import Network
@@ -23,7 +24,7 @@ def verdict(rows: Sequence[Row]) -> str:
         return ""
     floor = max(knn.values(), key=lambda row: row.score.top1, default=None)
     if floor is None:
-        return "whether that is better than no training: add --baselines"
+        return f"whether that is better than no training: add {called('baselines')}"
     said, gain, points = _ahead(own, floor, images)
     if abs(gain) <= points:
         return f"{said}: these images tell no gain from training"

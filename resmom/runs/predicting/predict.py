@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from resmom.called import called, either
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.export.record import newest
@@ -71,17 +72,17 @@ def predict(
     for what is no such thing, for options that it has no use for, and for an `out` that is in use.
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise UserError(f"--threshold is {threshold:g}; a score lies in 0 to 1")
+        raise UserError(f"{called('threshold')} is {threshold:g}; a score lies in 0 to 1")
     if draw is not None and draw < 0:
-        raise UserError(f"--draw is {draw}; it is a number of pictures, 0 or more")
+        raise UserError(f"{called('draw')} is {draw}; it is a number of pictures, 0 or more")
     if detect.WORDS.file(trained).is_file():
         return _detections(trained, data, out, network, threshold, draw or 0, device, say)
     if segment.WORDS.file(trained).is_file():
-        _require_unused("a segmentation network", {"--threshold": threshold})
+        _require_unused("a segmentation network", {"threshold": threshold})
         return _masks(trained, data, out, network, draw or 0, device, say)
     if trained.suffix != SUFFIX or trained.is_dir():
         raise RunDirError(_nothing_trained(trained))
-    _require_unused("a classifier", {"--network": network, "--threshold": threshold, "--draw": draw})
+    _require_unused("a classifier", {"network": network, "threshold": threshold, "draw": draw})
     return _classes(trained, data, out, device, say)
 
 
@@ -162,31 +163,36 @@ def _say_which(info: Mapping[str, Any], words: Words[Any], say: Callable[[str], 
     name = SCORES[words.task]
     if info["others"]:
         others = ", ".join(f"{other}{_scored(line, name)}" for other, line in info["others"].items())
-        say(f"the {info['network']}{_scored(info, name)} is asked; --network also takes {others}")
+        say(f"the {info['network']}{_scored(info, name)} is asked; {called('network')} also takes {others}")
 
 
 def _scored(line: Mapping[str, Any], name: str) -> str:
     return f" ({WORDS[name]} {line[name]:.2f})" if name in line else ""
 
 
-def _require_unused(what: str, options: Mapping[str, object]) -> None:
-    for name, value in options.items():
+def _require_unused(what: str, fields: Mapping[str, object]) -> None:
+    for field, value in fields.items():
         if value is not None:
-            raise UserError(f"{name} has no effect on {what}; leave it out")
+            raise UserError(f"{called(field)} has no effect on {what}; leave it out")
 
 
 def _nothing_trained(path: Path) -> str:
     """Why there is nothing to predict with, and what to do."""
     takes = (
         "`resmom predict` takes a folder of `resmom detect train` or `resmom segment train`, or a classifier's file "
-        f"({SUFFIX}) of `resmom evaluate RUN --save-classifier`"
+        f"({SUFFIX}) of {either('`resmom evaluate RUN --save-classifier`', 'evaluate(save_classifier=FILE)')}"
     )
     if not path.exists():
         return f"{path} does not exist; {takes}"
     if RunDir(path).config.exists():
         return (
-            f"{path} is a run, which names no classes: train a classifier on it first, with `resmom evaluate {path} "
-            "--data LABELLED --network student --protocols linear --save-classifier FILE.safetensors`, or a detector "
-            f"or a segmentation network; {takes}"
+            f"{path} is a run, which names no classes: train a classifier on it first, with "
+            + either(
+                f"`resmom evaluate {path} --data LABELLED --network student --protocols linear --save-classifier "
+                "FILE.safetensors`",
+                "evaluate('linear', data=LABELLED, network='student', save_classifier='FILE.safetensors') of its "
+                "result",
+            )
+            + f", or a detector or a segmentation network; {takes}"
         )
     return f"{path} holds nothing that names classes; {takes}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resmom.called import called, either, setting
 from resmom.config import ConfigError, Run
 from resmom.data.files import FileSource
 from resmom.data.source import Data
@@ -43,13 +44,17 @@ def seconds_of(text: str) -> float:
         raise ConfigError(f"the time is {text!r}; write it as text: '90s', '45m', '6h', '1h30m' or '2d'")
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise ConfigError(f"the time (--time) is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
+        raise ConfigError(f"{_named()} is '{text}'; write it as 90s, 45m, 6h, 1h30m or 2d")
     if not text.strip():
-        raise ConfigError("the time (--time) is empty; write it as 90s, 45m, 6h, 1h30m or 2d")
+        raise ConfigError(f"{_named()} is empty; write it as 90s, 45m, 6h, 1h30m or 2d")
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total <= 0:
-        raise ConfigError(f"the time (--time) is '{text}'; it must be more than nothing")
+        raise ConfigError(f"{_named()} is '{text}'; it must be more than nothing")
     return total
+
+
+def _named() -> str:
+    return either("the time (--time)", "the time")
 
 
 def seconds_to_try(budget: float) -> float:
@@ -77,9 +82,10 @@ def fit_time(run: Run, cost: Trial, budget: float, measuring: float, least: int 
     if steps < least:
         minutes = math.ceil(_budget_for(cost, budget, measuring, least) / 60)
         measured = cost.measure_seconds > 0  # a step alone may be too slow
+        time = either("a time (--time)", "a time")
         *remedies, last = (
-            f"a time (--time) of {f'{minutes}m or more' if measured else f'more than {minutes}m'}",
-            "a smaller --train.batch",
+            f"{time} of {f'{minutes}m or more' if measured else f'more than {minutes}m'}",
+            f"a smaller {called('train.batch')}",
             *lighter(run),
         )
         largest = " at their largest" if run.train.sizes else ""
@@ -197,7 +203,7 @@ def require_disk(out: Path, needed: int) -> None:
     if free < needed:
         raise RunDirError(
             f"{out} will need about {size(needed)}, and its disk has {size(free)} free; free "
-            "some, give another --out, or keep fewer checkpoints with --log.keep-epochs 0"
+            f"some, give another {called('out')}, or keep fewer checkpoints with {setting('log.keep_epochs', 0)}"
         )
 
 

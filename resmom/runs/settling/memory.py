@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from resmom import dist
-from resmom.called import called
+from resmom.called import called, either
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
 from resmom.nets.backbones import MoCoViT
@@ -155,9 +155,10 @@ def share_of(batch: int) -> int:
 def lighter(run: Run) -> list[str]:
     """What makes a step cheaper at the same batch: not another backbone than that of the file that a run starts from,
     nor other views than those that MoCo-v3's transformer has its fixed positions for."""
+    views = f"smaller views ({either('--image-size', 'with_side of resmom.recipes.side')})"
     if not run.init:
-        return ["smaller views (--image-size)", "a smaller --backbone"]
-    return [] if isinstance(run.backbone, MoCoViT) else ["smaller views (--image-size)"]
+        return [views, f"a smaller {called('backbone')}"]
+    return [] if isinstance(run.backbone, MoCoViT) else [views]
 
 
 def bytes_of(content: Any) -> int:

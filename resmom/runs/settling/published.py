@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from resmom.called import called
+from resmom.called import called, either
 from resmom.config import ConfigError, backbone_to_json
 from resmom.downloads import download_folder
 from resmom.export.weights import About, exported, packed
@@ -94,7 +94,12 @@ def _content(name: str, found: Any) -> bytes:
         reason = unreachable or str(error).strip().split("\n")[0]
         raise ConfigError(
             f"the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
-            f"({reason}). Where there is a network, `resmom export --init {PREFIX}{name} --out FOLDER` makes "
+            f"({reason}). Where there is a network, "
+            + either(
+                f"`resmom export --init {PREFIX}{name} --out FOLDER`",
+                f"resmom.weights('{PREFIX}{name}').export(FOLDER)",
+            )
+            + " makes "
             "FOLDER/backbone-init.safetensors, to be given here by its path; or copy that machine's folder of weights"
         ) from error
     native = int(found.input_size[-1])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from resmom.called import called, either, setting
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, backbone_from_json, from_json
 from resmom.nearest import similar
@@ -68,7 +69,7 @@ def recognise(path: str, options: OptionNames = OF_A_RUN) -> BackboneConfig:
         return common
     what = "" if found is None else f": it holds {found}"
     raise ConfigError(
-        f"{path} fits none of the common backbones{what}; name the one it was made with: {options.backbone} NAME "
+        f"{path} fits none of the common backbones{what}; name the one it was made with: {options.named('NAME')} "
         f"({BACKBONES}{options.unfit})"
     )
 
@@ -142,16 +143,16 @@ def start_weights(
 
 def _remedy(found: BackboneConfig, ours: bool, derived: bool, options: OptionNames) -> str:
     """How the backbone of a file is had; `ours`: the file says it itself, and its name brings the stem with it."""
-    name = f"{options.backbone} {name_of(found)}"
+    name, other = options.named(name_of(found)), "settings"
     if not ours and isinstance(found, ResNet) and found.stem != "imagenet":
-        name = f"{name} {options.stem} {found.stem}" if options.stem else ""
-    settings = "(--backbone.widths and the like)"
+        name = f"{name}{either(' ', ' and ')}{setting(options.stem, found.stem)}" if options.stem else ""
+        other = "other settings"
+    settings = f"({called('backbone.widths')} and the like)"
     if derived:
-        return f"leave out --backbone, and its settings {settings}"
+        return f"leave out {called('backbone')}, and its settings {settings}"
     if options.settings:
-        other = "other settings" if " --backbone." in name else "settings"
         return f"use {name}{_image(found)}, without {other} of its own beside it {settings}"
-    return f"leave {options.backbone} out" + (f", or say {name}" if name else "")
+    return f"leave {called(options.backbone)} out" + (f", or say {name}" if name else "")
 
 
 def by_name(name: str, init: str = "", options: OptionNames = OF_A_RUN) -> BackboneConfig:
@@ -189,8 +190,10 @@ def _meant(name: str, timms: bool) -> str:
 
 
 def _image(backbone: BackboneConfig) -> str:
-    """The option for the views that a transformer was made for, where those of a run are others."""
-    return f" --image-size {backbone.image}" if isinstance(backbone, MoCoViT | DinoViT) else ""
+    """What sets the views that a transformer was made for, where those of a run are others."""
+    if not isinstance(backbone, MoCoViT | DinoViT):
+        return ""
+    return either(f" --image-size {backbone.image}", f" and with_side(run, {backbone.image}) of resmom.recipes.side")
 
 
 def seen(path: str) -> Seen | None:

@@ -12,6 +12,7 @@ import torch
 
 from resmom import dist
 from resmom.build import Own
+from resmom.called import either
 from resmom.config import Run
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
@@ -144,7 +145,8 @@ def _crowd(device: torch.device) -> str:
         return ""
     return (
         f"other programs want this machine's cores, too ({wanted:.1f} threads in the last minute, on average), and a "
-        f"run with {threads} threads can then be many times slower than one with --threads 1"
+        f"run with {threads} threads can then be many times slower than one with "
+        f"{either('--threads 1', 'torch.set_num_threads(1)')}"
     )
 
 

@@ -24,6 +24,7 @@ def file_of(folder: Path, config: BackboneConfig) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("config", "seen"),
     [
@@ -83,6 +84,7 @@ def test_how_an_exported_file_resizes_and_whose_it_is_are_in_it(tmp_path: Path) 
         assert words in found.told
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_common_backbone_is_recognised_and_its_stem_can_be_told(tmp_path: Path) -> None:
     path = file_of(tmp_path, ResNet(18, stem="small"))
@@ -143,6 +145,7 @@ def test_a_module_is_taken_as_it_is_and_left_alone(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_what_cannot_be_is_refused(small_transformers: None, tmp_path: Path) -> None:
     plain = file_of(tmp_path, SMALL)

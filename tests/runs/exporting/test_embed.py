@@ -160,6 +160,7 @@ def test_a_file_that_cannot_be_read_counts_once(run: Path, tmp_path: Path) -> No
     assert embed(run, tmp_path / "w.npz", str(tmp_path / "photos"), "student").unreadable == 2  # two of one name
 
 
+@pytest.mark.usefixtures("typed")
 def test_the_features_of_a_layer_are_those_that_the_sweep_measures(run: Path, tmp_path: Path) -> None:
     found = embed(run, tmp_path / "v.npz", device="cpu", layer="stage1, mean")
     assert found.protocol.startswith("embed-v1 (stage1, mean, eval mode, float32, clean images at 16 pixels, step")

@@ -133,6 +133,7 @@ def test_a_vision_transformer_learns_the_boxes_that_it_is_shown(
     assert row.scores["ap50"] > 50
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_step_that_is_not_finite_moves_nothing(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tiny(steps=1), place, tmp_path / "one")
@@ -235,6 +236,7 @@ def test_weights_of_a_file(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/random/checkpoints/last.pt").exists()
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_refusals(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -268,6 +270,7 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         detect_evaluate(place)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
@@ -402,6 +405,7 @@ def test_a_part_stays_a_name_where_a_folder_is_called_so(
     assert detect_evaluate(out, [], MACHINE)[0].scores == first[0].scores
 
 
+@pytest.mark.usefixtures("typed")
 def test_changed_test_photos_are_noticed(place: Path, tmp_path: Path) -> None:
     """The same names and boxes, but another file: what is finished is not mixed with what is measured now."""
     test = write_rectangles(tmp_path / "test", 4, 1)

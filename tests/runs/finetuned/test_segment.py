@@ -148,6 +148,7 @@ def run_cli(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_refusals(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -173,6 +174,7 @@ def test_refusals(place: Path, tmp_path: Path) -> None:
         segment_evaluate(place)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("words", "config"),
     [
@@ -191,6 +193,7 @@ def test_numbers_that_cannot_train(words: str, config: Fcn | PatchLinear, place:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("typed")
 def test_one_place_of_one_image_is_too_little_for_batch_norm(place: Path, tmp_path: Path) -> None:
     deep = Origin(backbone=SmallResNet((4,) * 5))  # stride 32
     config = tiny_fcn(steps=1, batch=1, crop=32, segmenter=Segmenter(dilated=0, width=8))
@@ -220,6 +223,7 @@ def test_changed_masks_are_noticed(tmp_path: Path) -> None:
         segment_resume(tmp_path / "out", MACHINE)
 
 
+@pytest.mark.usefixtures("typed")
 def test_changed_test_masks_are_noticed(place: Path, tmp_path: Path) -> None:
     test = write_scenes(tmp_path, "test", 4, 1)
     segment_train(tiny_fcn(steps=1), RANDOM, [f"{place}:train"], [test], tmp_path / "out", MACHINE)
@@ -262,6 +266,7 @@ def test_the_choice_is_that_of_the_best_rate(place: Path, tmp_path: Path) -> Non
     assert told(row.scores).startswith("mIoU ")
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_rate_that_is_not_finite_names_the_option_of_the_probe(place: Path, tmp_path: Path) -> None:
     with pytest.raises(

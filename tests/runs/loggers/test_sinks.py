@@ -77,6 +77,7 @@ def test_a_run_is_the_same_bit_for_bit_whatever_loggers_do(
     assert "the function Broken of log_to failed (OSError: no space left); it is given no more lines" in told
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_logger_that_cannot_begin_or_end_stops_nothing(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -101,6 +102,7 @@ def test_a_logger_that_cannot_begin_or_end_stops_nothing(
     assert "--log-to wandb failed (RuntimeError: not sent)" in told[1]
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_a_resumed_run_logs_as_before_unless_it_is_told_otherwise(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -192,6 +192,7 @@ def test_pixels_are_compared_one_kind_at_a_time(trained: tuple[Path, Path], monk
     assert 0 <= made(pixels, "raw pixels")[1].min() <= made(pixels, "raw pixels")[1].max() <= 1
 
 
+@pytest.mark.usefixtures("typed")
 def test_pixels_without_room_are_refused_before_anything_is_measured(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_share_of_the_labels(trained: tuple[Path, Path]) -> None:
     assert rows[0].score.protocol.endswith("learned from the labels of 6 of 60 images, 10 % of each class, seed 0")
 
 
+@pytest.mark.usefixtures("typed")
 def test_the_labels_that_a_list_names(trained: tuple[Path, Path], tmp_path: Path) -> None:
     names = tmp_path / "few.txt"
     names.write_text("020.png\na/022.png\n\n021.png\n023.png\n")
@@ -96,6 +97,7 @@ def test_draws_of_a_share_are_those_of_single_calls(trained: tuple[Path, Path]) 
     assert "last epoch); mean of 3 draws of the labels with training seeds 0 to 2" in probe
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_repetitions_that_would_not_differ_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--draws 3 would give one number 3 times"):
@@ -112,6 +114,7 @@ def test_repetitions_that_would_not_differ_are_refused(trained: tuple[Path, Path
         evaluate(trained[0], more=More(LowShot((1,)), labels="0.5"))
 
 
+@pytest.mark.usefixtures("typed")
 def test_draws_of_all_the_labels_are_one(trained: tuple[Path, Path]) -> None:
     words = "--draws 4 would give one number 4 times: every draw has the same images and nothing is trained"
     for labels in ("1.0", "0.999"):  # rounded to all of either class
@@ -121,6 +124,7 @@ def test_draws_of_all_the_labels_are_one(trained: tuple[Path, Path]) -> None:
     assert near.sd is None and len(probe.draws) == 2 and "mean of 2 training seeds 0 to 1" in probe.score.protocol
 
 
+@pytest.mark.usefixtures("typed")
 def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--labels must be a share such as 0\.01, or a text file"):
         evaluate(trained[0], more=More(labels=str(tmp_path / "nowhere.txt")))

@@ -137,6 +137,7 @@ def test_a_stale_choice_and_another_checkpoint_are_left_alone(folder: RunDir, tm
     assert export(folder.kept(10), tmp_path / "c").chosen == "Another choice."
 
 
+@pytest.mark.usefixtures("typed")
 def test_of_a_run_that_diverged_none_is_kept_whatever_the_labels_say(folder: RunDir, tmp_path: Path) -> None:
     ill = RunDir(tmp_path / "run")
     shutil.copytree(folder.path, ill.path)
@@ -150,6 +151,7 @@ def test_of_a_run_that_diverged_none_is_kept_whatever_the_labels_say(folder: Run
     assert "**Use neither network.** This run diverges" in (tmp_path / "out/README.md").read_text()
 
 
+@pytest.mark.usefixtures("typed")
 def test_refusals(folder: RunDir, tmp_path: Path) -> None:
     arrays = np.load(write_images(tmp_path / "images.npz"))
     np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])

@@ -71,6 +71,7 @@ def test_the_classifier_that_is_kept_has_the_score_that_was_told(
     assert 100 * np.mean(right) == pytest.approx(line["top1"]) and 30 < line["top1"] < 100
 
 
+@pytest.mark.usefixtures("typed")
 def test_one_is_kept_or_the_call_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     file, before = tmp_path / "c.safetensors", len(read_lines(RunDir(trained[0]).evaluations))
     tuned = More(save_classifier=file, finetune=Finetune(epochs=1))

@@ -35,6 +35,7 @@ def test_weights_without_a_run_are_held_against_it_too(name: str, words: str) ->
     assert verdict([row("random", 40.0), row("raw pixels", 10.0)]) == ""  # a floor itself
 
 
+@pytest.mark.usefixtures("typed")
 def test_without_baselines_the_way_to_have_them_is_told() -> None:
     assert verdict(BOTH) == "whether that is better than no training: add --baselines"
 

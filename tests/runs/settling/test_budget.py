@@ -69,6 +69,7 @@ def test_seconds_of(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("text", ["", "6", "h", "6 hours", "-6h", "6h and more", "1h 30m", "1:30", "6H", "nan", "1e3s"])
 def test_a_time_that_is_none_is_told_with_examples(text: str) -> None:
     with pytest.raises(UserError, match=r"write it as 90s, 45m, 6h, 1h30m or 2d") as error:
@@ -113,11 +114,13 @@ class TestTime:
         ):
             fit_time(RUN, cost, seconds, measuring=4 * 0.95)
 
+    @pytest.mark.usefixtures("typed")
     def test_of_a_crowded_machine_too_short_a_time_says_what_to_try_first(self) -> None:
         """Torch's threads wait for each other, and the same run with one may take a twentieth of the time."""
         with pytest.raises(ConfigError, match=r"smaller --backbone\. But others are here: try that first$"):
             fit_time(RUN, replace(COST, crowd="others are here"), 10.0, measuring=0.0)
 
+    @pytest.mark.usefixtures("typed")
     @pytest.mark.parametrize(
         ("run", "remedy"),
         [
@@ -206,6 +209,7 @@ class TestDisk:
         none = replace(RUN, log=Log(keep_epochs=0, save_epochs=0, line_steps=0))
         assert disk_of(none, COST, 1_000, per_epoch=10) == 56 * MIB + 2 * TRAIN_LINE + 2 * MEASURED_LINES
 
+    @pytest.mark.usefixtures("typed")
     def test_a_full_disk_is_told_before_anything_is_written(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

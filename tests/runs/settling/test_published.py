@@ -181,6 +181,7 @@ def test_a_hub_that_answers_late_is_downloaded_from_by_its_client(
     assert session.asked == 2 and logger.level == level
 
 
+@pytest.mark.usefixtures("typed")
 def test_without_a_network_what_to_do_is_said_and_nothing_is_left(hub: Path) -> None:
     with pytest.raises(ConfigError, match=r"neither in .*kept nor could they be downloaded .*--out FOLDER"):
         weights_file(f"timm:{RESNET}")

@@ -8,6 +8,7 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from resmom.called import called
 from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, Run, part_to_json, to_json
 from resmom.export.weights import About, exported, save_weights
@@ -48,12 +49,13 @@ def checkpoint_of(folder: Path, config: BackboneConfig) -> str:
     return str(folder / "last.pt")
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [export_of, checkpoint_of])
 def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     path = file(tmp_path, SMALL)
     run = replace(tiny(Run()), backbone=ResNet(18), init=path)
-    says = rf"init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
+    says = rf"--init: {path} is of SmallResNet 4-8, not of ResNet-18, imagenet stem: "
     with pytest.raises(ConfigError, match=f"^{says}use --backbone small, without settings of its own"):
         put_weights(run, fresh_method(run, CPU))
     run = replace(run, recipe="automatic")
@@ -65,6 +67,7 @@ def test_a_run_is_told_what_the_file_is(tmp_path: Path, file: type) -> None:
     assert "tensors of the backbone" in put_weights(run, fresh_method(run, CPU)).words
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "options"),
@@ -124,6 +127,7 @@ def test_dinov2_is_recognised_by_its_scales(tmp_path: Path, registers: bool) -> 
     assert recognise(path) == Timm(name, 56)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize(
     ("config", "asked", "of_a_run", "alone", "of_a_task"),
     [
@@ -142,7 +146,7 @@ def test_what_a_file_of_others_holds_is_said_where_another_backbone_is_named(
 ) -> None:
     path = str(tmp_path / "w.pth")
     torch.save(build_backbone(config).body.state_dict(), path)
-    says = f"init: {path} is of {named(config)}, not of {named(asked)}: "
+    says = f"--init: {path} is of {named(config)}, not of {named(asked)}: "
     backbone = build_backbone(asked)
     with pytest.raises(ConfigError, match=f"^{says}{of_a_run} settings of its own"):
         start_weights(backbone, path, asked)
@@ -152,6 +156,7 @@ def test_what_a_file_of_others_holds_is_said_where_another_backbone_is_named(
             start_weights(backbone, path, asked, options=options)
 
 
+@pytest.mark.usefixtures("typed")
 def test_options_that_a_command_has_not_are_not_advised(tmp_path: Path) -> None:
     """Commands without a run have no --backbone.depth, and those that fine-tune no stem."""
     path = str(tmp_path / "w.pth")
@@ -163,7 +168,7 @@ def test_options_that_a_command_has_not_are_not_advised(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as refused:
             start_weights(build_backbone(ResNet(18)), path, ResNet(18), options=options)
         told = str(refused.value)
-        assert told.startswith(f"{options.init}: ") and f"{options.backbone} (small, resnet18" in told
+        assert told.startswith(f"--{options.init}: ") and f" {called(options.backbone)} (small, resnet18" in told
         assert "--backbone." not in told
     with pytest.raises(ConfigError, match=r"not of ResNet-18, imagenet stem: leave --backbone out$"):
         start_weights(build_backbone(ResNet(18)), str(tmp_path / "small.pth"), ResNet(18), options=origin.OPTIONS)
@@ -208,6 +213,7 @@ def test_a_file_of_the_same_backbone_or_for_a_module_of_ones_own_keeps_the_words
         start_weights(build_backbone(SmallResNet((4, 16))), path, SMALL)
 
 
+@pytest.mark.usefixtures("typed")
 def test_a_small_stem_is_advised_only_where_it_would_do(tmp_path: Path) -> None:
     """SmallResNet's first convolution is 3x3 too, but no ResNet's."""
     state = {f"backbone.{name}": value for name, value in build_backbone(SMALL).state_dict().items()}

@@ -279,6 +279,7 @@ def test_a_file_of_another_backbone_is_recognised(settled: Settle, tmp_path: Pat
     assert found.run.backbone == ResNet(18) and found.run.optim == Sgd(lr=0.03)
 
 
+@pytest.mark.usefixtures("typed")
 @pytest.mark.slow
 def test_packing_is_told_where_it_pays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

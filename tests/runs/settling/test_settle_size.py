@@ -52,6 +52,7 @@ class TestSize:
         found = settled(lambda run: with_side(run, 3 * run.policy.views[0].size), n=100)
         assert [view.size for view in found.run.policy.views] == [96, 96]
 
+    @pytest.mark.usefixtures("typed")
     def test_of_one_view_alone_is_refused(self, settled: Settle) -> None:
         with pytest.raises(ConfigError, match=r"sides of 24 and 32 pixels.*--image-size"):
             settled(lambda run: changed(run, {"policy.views.0.size": 24}), n=100)
@@ -98,6 +99,7 @@ class TestSize:
 class TestOrientation:
     """Whether images have an up is the user's to say."""
 
+    @pytest.mark.usefixtures("typed")
     def test_is_upright_unless_asked(self, settled: Settle) -> None:
         found = settled(n=100)
         assert orientation_of(found.run.policy) == "upright"

@@ -39,6 +39,7 @@ class TestTime:
         assert half_life(found.run.ema.momentum) == pytest.approx(max(20, train.steps / 100))
         assert "what fits into the given time" in reasons(found)["train.steps"]
 
+    @pytest.mark.usefixtures("typed")
     def test_too_short(self, settled: Settle) -> None:
         with pytest.raises(
             ConfigError, match=r"the time is too short.*at least 100 are needed; give a time \(--time\) of 1m"
@@ -108,6 +109,7 @@ class TestTime:
         taken = budget.measuring_of(found, COST, 300, per_epoch)
         assert found.train.steps == 300 and taken <= MEASURING * 300 * COST.step_seconds
 
+    @pytest.mark.usefixtures("typed")
     @pytest.mark.parametrize("steps", [0, 30])
     @pytest.mark.parametrize("base", [None, replace(tiny(Run()), train=Train(epochs=20, batch=50, warmup_epochs=0))])
     @pytest.mark.parametrize("knn", [0.0, 0.5, 30.0])

@@ -96,6 +96,7 @@ class TestTrial:
         monkeypatch.setattr(trials, "_pace", lambda *_: (1.0, 0.2))  # seconds of a step, and of decoding its batch
         assert trial(TINY, images(), CPU, 1, Own(), seconds=0.0).decode_share == pytest.approx(0.4)
 
+    @pytest.mark.usefixtures("typed")
     @pytest.mark.parametrize(
         ("wanted", "threads", "told"), [(7.6, 4, True), (7.6, 1, False), (6.4, 4, True), (6.3, 4, False)]
     )
