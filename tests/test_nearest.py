@@ -53,6 +53,7 @@ EVALUATE = (
         ("--batch-size", "; did you mean --linear.batch or --probe.batch or --tuning.batch?"),
         ("--linear", "; settings that begin so are --linear.lrs, --linear.batch"),
         ("--label", "; did you mean --labels?"),
+        ("--zzz", ""),
     ],
 )
 def test_where_the_options_are_those_of_measuring(option: str, said: str) -> None:

@@ -178,7 +178,7 @@ def _help(kind: Any) -> str:
 def _options(kind: Any) -> list[str]:
     """All options of a command, from its help: tyro has no other way of telling them."""
     # The help may have columns, and speaks of options in sentences too; behind its own stands what they take.
-    told = re.findall(r"(--[a-z][\w.-]*)(?= [A-Z{\[]|, -|  |$)", _help(kind), flags=re.MULTILINE)
+    told = re.findall(r"(--[a-z][\w.-]*\w)(?= [A-Z{\[]|, -|  |$)", _help(kind), flags=re.MULTILINE)
     found = list(dict.fromkeys(told))  # a sentence may end with one
     return [name for name in found if name.replace("--no-", "--") not in found or not name.startswith("--no-")]
 
