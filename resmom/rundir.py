@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resmom.called import called
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines, read_object
 from resmom.ondisk import lock
@@ -194,15 +195,16 @@ class RunDir:
         if self.config.exists():
             raise RunDirError(
                 f"{self.path} already holds a run; continue it with {self.continued_by()}, or give another folder "
-                "(--out)"
+                f"({called('out')})"
             )
+        another = f"another folder ({called('out')})"
         if self.path.exists() and not self.path.is_dir():
-            raise RunDirError(f"{self.path} is a file; give a folder (--out) that does not exist yet or is empty")
+            raise RunDirError(f"{self.path} is a file; give {another} that does not exist yet or is empty")
         above = next(folder for folder in self.path.absolute().parents if folder.exists())
         if not above.is_dir():
-            raise RunDirError(f"{above} is a file, so there can be no folder below it; give another folder (--out)")
+            raise RunDirError(f"{above} is a file, so there can be no folder below it; give {another}")
         if self.path.is_dir() and any(not _leftover(entry) for entry in self.path.iterdir()):
-            raise RunDirError(f"{self.path} is not empty and not a run; give another folder (--out), or an empty one")
+            raise RunDirError(f"{self.path} is not empty and not a run; give {another}, or an empty one")
         self._require_writable(above)
 
     def _require_writable(self, above: Path) -> None:
@@ -214,7 +216,8 @@ class RunDir:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return  # how much is needed, and how much there is, is told where the run's size is known
             raise RunDirError(
-                f"{self.path} cannot be written: the system says '{error.strerror}'; give another folder (--out)"
+                f"{self.path} cannot be written: the system says '{error.strerror}'; give another folder "
+                f"({called('out')})"
             ) from error
 
 

@@ -203,7 +203,8 @@ TYPED_ALONE = (
     "runs/alone/instead.py", "runs/measuring/against.py",  # options that Python has no like of
     "runs/demo.py", "runs/doctor/", "runs/reporting/watch.py", "runs/ready.py",  # demo, doctor, --every, --dry-run
     "runs/environment.py",  # arguments of git
-    "rundir.py", "data/", "report/", "runs/comparisons/",  # not yet
+    "data/packing.py", "data/open.py", "data/heif.py",  # packs, which the command line alone makes; pip
+    "runs/comparisons/grid.py", "runs/comparisons/combine.py",  # seeds, parts and what is varied as they are typed
 )  # fmt: skip
 """Where words with options are allowed."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from resmom.called import called
 from resmom.diagnose.labelfree import meanings
 from resmom.errors import UserError
 from resmom.ondisk import encoded, write_whole
@@ -46,11 +47,13 @@ def write_page(out: Path, page: str) -> None:
 def require_ours(out: Path) -> None:
     """Raise ReportError where something else than an earlier report would be overwritten."""
     if out.is_dir():
-        raise ReportError(f"{out} is a folder; --out must be a file, such as {out / 'report.html'}")
+        raise ReportError(f"{out} is a folder; {called('out')} must be a file, such as {out / 'report.html'}")
     if out.exists():
         with out.open("rb") as file:
             if f'content="{MARKER.rpartition(" ")[0]}'.encode() not in file.read(2000):
-                raise ReportError(f"{out} exists and is no report of resmom; give another --out, or move it away")
+                raise ReportError(
+                    f"{out} exists and is no report of resmom; give another {called('out')}, or move it away"
+                )
 
 
 def page(contents: Contents) -> str:

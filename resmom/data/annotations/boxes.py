@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
+from resmom.called import setting
 from resmom.data.annotations.coco import coco
 from resmom.data.annotations.labelled import cut, needed, short, text_of
 from resmom.data.annotations.object import Listed, Object
@@ -110,7 +111,8 @@ def _open(spec: str, masks: bool) -> tuple[list[str], list[Listed]]:
     if (voc or yolo) and masks:
         raise DataError(
             f"{path} has boxes in the form of {'VOC' if voc else 'YOLO'}, which holds no instance masks; give COCO's "
-            ".json, whose annotations have a segmentation, or train on boxes alone with --detector.form fpn"
+            ".json, whose annotations have a segmentation, or train on boxes alone with "
+            f"{setting('detector.form', 'fpn')}"
         )
     if voc:
         return _voc(path, part)

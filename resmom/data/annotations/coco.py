@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from resmom.called import setting
 from resmom.data.annotations.labelled import needed
 from resmom.data.annotations.object import Listed, Object
 from resmom.data.annotations.runlength import from_segmentation
@@ -103,7 +104,7 @@ def _masked(path: Path, one: Object, annotation: dict[str, Any], size: tuple[int
             f"{path}: annotation {annotation.get('id', '(without id)')} of '{one.name}' on image "
             f"{annotation['image_id']} {words}. For instance masks every annotation needs a `segmentation`: a list of "
             "polygons x1, y1, x2, y2, …, or run lengths (size, counts). Mend it or take it out of the file, or train "
-            "on boxes alone with --detector.form fpn"
+            f"on boxes alone with {setting('detector.form', 'fpn')}"
         ) from error
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from resmom.called import called
 from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
 from resmom.rundir import RunDir
@@ -85,7 +86,8 @@ def _same_images(line: Line, images: Mapping[str, Any], out: Path) -> None:
     if other_images(line["data"], images):
         raise RunDirError(
             f"{out / RESULTS}: arm {line['arm']}, seed {line['seed']} was measured on other images ("
-            f"{line['data']['name']}, {line['data']['origin']}); give the same --data and --held-out, or another --out"
+            f"{line['data']['name']}, {line['data']['origin']}); give the same {called('data')} and "
+            f"{called('held_out')}, or another {called('out')}"
         )
 
 
@@ -95,7 +97,7 @@ def _same_own(cell: Cell, line: Line, where: str) -> None:
         then, now = (", ".join(given.values()) or "nothing" for given in (before, own))
         raise RunDirError(
             f"{where} holds arm {cell.arm}, seed {line['seed']} with {then} given from Python, and now it is {now}; "
-            "give the same backbone= and method=, or another folder (--out)"
+            f"give the same backbone= and method=, or another folder ({called('out')})"
         )
 
 
@@ -106,5 +108,5 @@ def _same_run(cell: Cell, run: Run, line: Line, before: Run, where: str) -> None
     words = difference_words(option_values(before), option_values(run), names)
     raise RunDirError(
         f"{where} holds arm {cell.arm}, seed {line['seed']} with another configuration: {words}; ask for the same, "
-        "call the arm otherwise, or give another --out"
+        f"call the arm otherwise, or give another {called('out')}"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resmom.called import setting
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
@@ -55,7 +56,7 @@ def base_named(name: str) -> Base:
     folder = RunDir(path)
     if not folder.config.is_file():
         plain = path.is_dir() and not any(path.glob("*.json*"))
-        hint = f"; images are named with --data {name}" if plain else ""
+        hint = f"; images are named with {setting('data', name)}" if plain else ""
         raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}{hint}")
     written = folder.written()
     if own := written.get("own"):

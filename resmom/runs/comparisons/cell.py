@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from resmom.called import called
 from resmom.checkpoint import load_checkpoint
 from resmom.config import to_json
 from resmom.data.source import Data
@@ -52,7 +53,7 @@ def claimed(cell: Cell, out: Path) -> Iterator[bool]:
         if unlocked:
             raise RunDirError(
                 f"files in {out} cannot be locked ({unlocked}), and by locks the processes of a comparison keep off "
-                "each other's cells; give an --out on a local disk, or mount this one with locks (flock)"
+                f"each other's cells; give an {called('out')} on a local disk, or mount this one with locks (flock)"
             )
         yield True
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from resmom.called import either
 from resmom.config import ConfigError, Run
 from resmom.runs.options import parsed, require_option
 
@@ -33,7 +34,8 @@ def combinations(run: Run, lists: Mapping[str, Sequence[Any]]) -> dict[str, Sett
     may yet become another.
     """
     if not lists or not all(lists.values()):
-        raise ConfigError("nothing is varied; write --vary residual.weight=0,1, or name a grid file")
+        vary = either("--vary residual.weight=0,1", "vary={'residual.weight': [0, 1]}")
+        raise ConfigError(f"nothing is varied; give {vary}, or name a grid file")
     for option, values in lists.items():
         if any(one == other for one, other in itertools.combinations(values, 2)):
             raise ConfigError(f"{option} has the same value twice; give each once")

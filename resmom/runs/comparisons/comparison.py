@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from resmom.called import called
 from resmom.diagnose.paired import Paired, Spread
 from resmom.diagnose.rise import LEARNED, Rise
 from resmom.types import GAP_SITES
@@ -231,7 +232,8 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
 
 def diverged_words(arm: Arm) -> str:
     """That the loss of some of an arm's runs did not stay finite."""
-    return f"of seed {', '.join(map(str, arm.diverged))} the loss did not stay finite (lower --optim.lr, for instance)"
+    seeds, rate = ", ".join(map(str, arm.diverged)), called("optim.lr")
+    return f"of seed {seeds} the loss did not stay finite (lower {rate}, for instance)"
 
 
 def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from resmom.called import called
 from resmom.config import ConfigError
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
@@ -20,12 +21,14 @@ from resmom.runs.settling.rehearsal import rehearse
 def require_own(out: Path) -> None:
     """Raise RunDirError for a folder that holds something, and no comparison."""
     if (out / "run.json").exists():
-        raise RunDirError(f"{out} is a run; give another --out, for a comparison has a folder of its own")
+        raise RunDirError(f"{out} is a run; give another {called('out')}, for a comparison has a folder of its own")
     if out.exists() and not out.is_dir():
-        raise RunDirError(f"{out} is a file; --out must be a folder that does not exist yet, or that of a comparison")
+        raise RunDirError(
+            f"{out} is a file; {called('out')} must be a folder that does not exist yet, or that of a comparison"
+        )
     held = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.exists() else []
     if held and not (out / RESULTS).exists() and not any(out.glob("*/seed-*")):
-        raise RunDirError(f"{out} is not empty and no comparison (it holds {held[0]}); give another --out")
+        raise RunDirError(f"{out} is not empty and no comparison (it holds {held[0]}); give another {called('out')}")
 
 
 def require_trainable(cells: Sequence[Cell], images: Data, how: Compile = "no") -> None:
