@@ -58,8 +58,8 @@ def counterparts(ones: Mapping[str, Line], option: str, value: str) -> dict[str,
 
 def own_of(members: Mapping[str, Sequence[Line]]) -> str:
     """What to ask for where several arms without the residual term have their own with it; else empty."""
-    set_by_all = bool(members) and all(WEIGHT in own[0]["settings"] for own in members.values())
-    found = counterparts({name: own[0] for name, own in members.items()}, WEIGHT, "0") if set_by_all else {}
+    varied = any(WEIGHT in own[0]["settings"] for own in members.values())
+    found = counterparts({name: own[0] for name, own in members.items()}, WEIGHT, "0") if varied else {}
     return f"{WEIGHT}=0" if len(set(found.values())) > 1 else ""
 
 
@@ -91,9 +91,16 @@ def _value(line: Line, option: str) -> Any:
 
 
 def _rest(line: Line, option: str, value: str) -> dict[str, Any]:
-    """What an arm sets beside the option; of the term, where it is compared with none, nothing else counts."""
+    """What an arm sets beside the option, but for what is written down of a run. Where it is compared with the same
+    without the term, neither the term's other options count nor the pairs that it alone needs."""
     without = option == WEIGHT and value == "0"
-    return {name: own for name, own in line["settings"].items() if name != option and not (without and of_term(name))}
+    return {
+        name: own
+        for name, own in line["settings"].items()
+        if name != option
+        and not name.startswith("log.")
+        and not (without and (of_term(name) or name == "method.same_view"))
+    }
 
 
 def in_groups(names: Collection[str], found: Bases) -> list[str]:

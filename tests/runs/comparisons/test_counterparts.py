@@ -86,6 +86,20 @@ def test_an_option_that_an_arm_leaves_at_its_default() -> None:
     assert [(arm.name, arm.base) for arm in found.arms if arm.base] == [("term", "plain"), ("warm, term", "warm")]
 
 
+def test_what_is_no_difference_of_training() -> None:
+    """How often a run is measured, and the pairs that the term needs in a method whose teacher sees other views."""
+    grid = {
+        "plain": ({"method": "mocov2", "log.knn_epochs": 0.5}, 40.0),
+        "term": ({"method": "mocov2", "residual.weight": 1, "residual.site": "z", "method.same_view": True}, 42.0),
+        "pairs": ({"method": "mocov2", "method.queue": 64, "method.same_view": True}, 41.0),
+    }
+    lines = cells(grid)
+    for each in lines:
+        each["run"]["residual"]["weight"] = each["settings"].get("residual.weight", 0)
+    found = comparison(lines, "weight=0")
+    assert [(arm.name, arm.base) for arm in found.arms if arm.base] == [("term", "plain")]
+
+
 def test_all_of_a_table_together() -> None:
     alone, both = (comparison(cells(), "weight=0", together) for together in (False, True))
     assert {arm.against["knn/student"].confidence for arm in alone.arms if arm.base} == {0.95}
