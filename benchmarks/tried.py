@@ -184,8 +184,8 @@ FURTHER: dict[str, Change] = {
     "temperature .1, momentum from .9": _tuned,
     "temperature .1, momentum from .9, residual term, weight 2": _tuned_term,
     "temperature .1, momentum from .9, residual term, weight 2 falling": _tuned_falling,
-    "temperature .1, momentum from .9, no predictor, residual term at z, weight 2": lambda run: _no_predictor(
-        _tuned_term(run)
+    "temperature .1, momentum from .9, no predictor, residual term at z, weight 1": lambda run: with_residual(
+        _no_predictor(_tuned(run))
     ),
 }
 """What is tried on the base and on what is derived for photos."""
