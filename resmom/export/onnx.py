@@ -92,14 +92,30 @@ def save_onnx(
     """
     network = Whole(backbone, about.mean, about.std, layer).eval().requires_grad_(False)
     images = drawn(len(about.mean), about.side)
-    # Modules that torch.compile wraps are traced as what they wrap.
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    # Modules that torch.compile wraps are traced as what they wrap, and those that compile themselves as they are.
+    with torch.no_grad(), _unwrapped(network), torch.compiler.set_stance("force_eager"):
         if _takes_any_size(backbone, images):
             try:
                 return _tried(path, network, images, others(images, network), about, more)
             except ExportError:
                 pass  # of one size then: what it raises is told
         return _tried(path, network, images, [], about, more)
+
+
+@contextmanager
+def _unwrapped(network: nn.Module) -> Iterator[None]:
+    """Inside the block modules are themselves, and not in the hands of torch.compile, which torch 2.8 cannot trace."""
+    from torch._dynamo.eval_frame import OptimizedModule  # a second to import
+
+    parents = list(network.modules())
+    wrapped = [(p, name, m) for p in parents for name, m in p.named_children() if isinstance(m, OptimizedModule)]
+    for parent, name, module in wrapped:
+        setattr(parent, name, module._orig_mod)
+    try:
+        yield
+    finally:
+        for parent, name, module in wrapped:
+            setattr(parent, name, module)
 
 
 def _takes_any_size(backbone: Backbone, images: Float32[Tensor, "n c side side"]) -> bool:

@@ -173,7 +173,9 @@ def _apart(
             return cosine_distance(_directed(student), teacher)
         case "mse":
             # On the raw vectors: between unit vectors it would be twice the cosine distance over the dimension.
-            return F.mse_loss(exact(student), exact(teacher))
+            one, other = exact(student), exact(teacher)
+            common = torch.promote_types(one.dtype, other.dtype)  # torch 2.8 does not find it for the gradient
+            return F.mse_loss(one.to(common), other.to(common))
         case "kd_feature":
             return kd_feature(student, teacher, t_s, t_t)
         case "kd_relation":

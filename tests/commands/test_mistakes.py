@@ -162,7 +162,7 @@ MISTAKES = {
     "detect trian run": "there is no 'trian'; it is `resmom detect train`",
     "segment train run --recipe nothing --data x --out new": "there is no segmentation recipe 'nothing'",
     # places
-    "pretrain mocov3_digits --data x.npz --out file": "file is a file; give a folder (--out)",
+    "pretrain mocov3_digits --data x.npz --out file": "file is a file; give another folder (--out)",
     "pretrain mocov3_digits --data x.npz --out file/new": "file is a file, so there can be no folder below it",
     "pretrain mocov3_digits --data broken.npz --out new": "broken.npz cannot be read as an .npz file (it is damaged",
     f"{DERIVED} --views views.jpg": "views.jpg is no .png file, and views are drawn into one: name it as in views.png",
@@ -236,7 +236,7 @@ def test_help_shows_what_an_option_takes_and_not_that_it_may_be_nothing(verb: st
     status, out, _ = call(verb, "--help")
     assert status == 0 and "{None" not in out and "|PATH" not in out
     if verb == "evaluate":
-        assert "[OPTIONS] [PATH]\n" in out and " --data STR " in out and " --draws INT " in out
+        assert "[PATH]" in out and " --data STR " in out and " --draws INT " in out
         assert " --stem {imagenet,small,small_pad2,small_pool}" in out
 
 

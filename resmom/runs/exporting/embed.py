@@ -117,7 +117,7 @@ def written(
     protocol = f"embed-v1 ({what}, eval mode, float32, clean images at {side} pixels, {subject.what})"
     arrays |= {"classes": np.array(list(opened.train.classes), dtype=str), "protocol": np.array(protocol)}
     with replacing(out) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy 2.0 takes allow_pickle for one of the arrays
     shapes = {name: array.shape for name, array in arrays.items()}
     return Embedded(out, shapes, protocol, _unreadable(list(splits.values())))
 

@@ -44,7 +44,7 @@ def test_the_command_prints_mean_spread_and_number(
         assert all(line.split()[0] == name and " ± " in line and "(n=2)" in line for line in lines[number:12:3])
     status, out, _ = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 2, "--seed", 4, "--json")
     (first, *_) = json.loads(out)
-    about = {"network", "top1", "top5", "protocol", "step", "data", "fingerprint"}
+    about = {"network", "top1", "top5", "protocol", "probe", "shots", "learner", "step", "data", "fingerprint"}
     assert status == 0 and set(first) == about | {"sd", "draws"}
     assert "(seed 4)" in first["protocol"]
     status, _, err = command(monkeypatch, capsys, path, "--low-shot", "one")
