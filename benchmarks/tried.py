@@ -37,8 +37,8 @@ Change = Callable[[Run], Run]
 def derived(facts: Facts) -> Run:
     """The run that was derived from the facts when most of this was measured, without measurements on its way.
 
-    What is derived now, for a small ResNet from random weights, is "temperature .1, momentum from .9, residual term,
-    weight 2".
+    What is derived now, for a small ResNet from random weights, is "temperature .1, momentum from .9, no predictor,
+    residual term at z, weight 1".
     """
     log = Log(line_steps=50, save_epochs=0, knn_epochs=0)
     return replace(automatic(replace(facts, own=True)).run, log=log)
@@ -158,6 +158,11 @@ def _no_term(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, weight=0.0))
 
 
+def _with_predictor(run: Run) -> Run:
+    """As it was derived before: with the term at p."""
+    return replace(run, method=replace(_mocov3(run), predictor_layers=2), residual=replace(run.residual, site="p"))
+
+
 def _no_predictor(run: Run) -> Run:
     """With the term at z, the only place that is left for it."""
     method = replace(_mocov3(run), predictor_layers=0)
@@ -216,18 +221,16 @@ AS_DERIVED |= {
     for name in ("MoCo-v2", "DenseCL")
 }
 AS_DERIVED |= {
-    f"MoCo-v3, as derived, no predictor{what}": further(as_derived("mocov3"), change)
+    f"MoCo-v3, as derived, {what}": further(as_derived("mocov3"), change)
     for what, change in {
-        "": _no_predictor,
-        ", weight 1": lambda run: with_residual(_no_predictor(run)),
-        ", no term": lambda run: _no_term(_no_predictor(run)),
+        "weight 2": _term,
+        "no term": _no_term,
+        "with its predictor, weight 2": lambda run: _term(_with_predictor(run)),
+        "with its predictor, no term": lambda run: _no_term(_with_predictor(run)),
+        "with its predictor, temperature .2, momentum by the length, no term": lambda run: _no_term(
+            _untuned(_with_predictor(run))
+        ),
     }.items()
-}
-AS_DERIVED |= {
-    "MoCo-v3, as derived, no term": further(as_derived("mocov3"), _no_term),
-    "MoCo-v3, as derived, temperature .2, momentum by the length, no term": further(
-        as_derived("mocov3"), lambda run: _no_term(_untuned(run))
-    ),
 }
 
 SETTINGS: dict[str, Setting] = {

@@ -47,6 +47,7 @@ def suited(
         reason = (
             "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
         )
+        reason += "; without its predictor short runs reached a higher kNN (docs/automatic.md)" if known else ""
         return mocov3_for(backbone, known), reason
     small = small_heads(backbone)
     made = _with_heads(method, *small) if small is not None else method
@@ -136,7 +137,8 @@ def with_method(run: Run, method: MethodConfig, images: int) -> Run:
     steps = length(run.train, per_epoch)
     known = measured(method, run.backbone, run.init)
     made, _ = suited(method, run.backbone, images, run.train.batch, steps / per_epoch, known)
-    term = replace(run.residual, site=site_for(made, run.residual.site))
+    own = run.residual.site == site_for(run.method)  # not a choice of somebody's, but the method's
+    term = replace(run.residual, site=site_for(made) if own else site_for(made, run.residual.site))
     if not made.traits.teacher:
         term = Residual()
     elif term.weight > 0:

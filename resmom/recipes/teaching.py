@@ -1,6 +1,6 @@
 """Of a run that is derived: the method, how fast its teacher follows, and whether the residual term draws to it.
 
-On a CPU, with the small ResNet that is derived there, these three were measured together (docs/automatic.md).
+On a CPU, with the small ResNet that is derived there, these were measured together (docs/automatic.md).
 Everything else has what the literature has, and a teacher that follows by the length of the run.
 """
 
@@ -16,8 +16,8 @@ from resmom.which import Site
 
 
 def measured(method: MethodConfig, backbone: BackboneConfig, init: str) -> bool:
-    """Whether temperature, momentum and the term were measured for such a run: MoCo-v3 with a small ResNet from random
-    weights."""
+    """Whether temperature, predictor, momentum and the term were measured for such a run: MoCo-v3 with a small ResNet
+    from random weights."""
     return isinstance(method, MoCoV3) and isinstance(backbone, SmallResNet) and not init
 
 
@@ -33,8 +33,8 @@ def small_heads(backbone: BackboneConfig) -> tuple[int, int] | None:
 
 
 def mocov3_for(backbone: BackboneConfig, known: bool) -> MoCoV3:
-    """MoCo-v3 with heads that suit the backbone, and with the temperature of what was measured, where it was (`known`:
-    see `measured`)."""
+    """MoCo-v3 with heads that suit the backbone; where it was measured (`known`: see `measured`), with the temperature
+    that was best, and without a predictor."""
     small = small_heads(backbone)
     match backbone:
         case MoCoViT() | DinoViT():
@@ -42,7 +42,7 @@ def mocov3_for(backbone: BackboneConfig, known: bool) -> MoCoV3:
             return MoCoV3(0.2, hidden, out, projector_layers=3, predictor_norm="plain")
         case _:
             hidden, out = small or (2048, 256)
-            return MoCoV3(0.1 if known else 0.2, hidden, out)
+            return MoCoV3(0.1, hidden, out, predictor_layers=0) if known else MoCoV3(0.2, hidden, out)
 
 
 def ema_for(known: bool, steps: int) -> tuple[Ema, str]:
@@ -76,9 +76,9 @@ def term_for(known: bool, site: Site = "p") -> tuple[Residual, str]:
     """Whether the student is drawn to the teacher on the same view, at which site if it is, and why."""
     if known:
         reason = (
-            "short runs reached a higher kNN with it, temperature 0.1 and a teacher from momentum 0.9, on photos too "
-            f"(docs/automatic.md); {setting('residual.weight', 0)} leaves it out"
+            "short runs reached a higher kNN with it, temperature 0.1, a teacher from momentum 0.9 and no predictor, "
+            f"on photos too (docs/automatic.md); {setting('residual.weight', 0)} leaves it out"
         )
-        return Residual(weight=2.0), reason
+        return Residual(weight=1.0, site=site), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"
     return Residual(site=site), f"{reason}; {setting('residual.weight', 1)} turns it on"

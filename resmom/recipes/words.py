@@ -53,6 +53,8 @@ def method_words(method: MethodConfig) -> str:
         case _:
             pass
     parts.append(f"heads {method.hidden}/{method.out}")
+    if isinstance(method, MoCoV3) and not method.predictor_layers:
+        parts.append("no predictor")
     if isinstance(method, Grouped):
         parts.append(f"{method.prototypes} prototypes")
     if queue := queue_of(method):

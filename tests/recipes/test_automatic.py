@@ -245,8 +245,8 @@ def test_the_backbone_says_where_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("backbone", "method"),
     [
-        (None, MoCoV3(temperature=0.1, hidden=512, out=128)),
-        (SmallResNet((8, 16)), MoCoV3(temperature=0.1, hidden=64, out=128)),
+        (None, MoCoV3(temperature=0.1, hidden=512, out=128, predictor_layers=0)),
+        (SmallResNet((8, 16)), MoCoV3(temperature=0.1, hidden=64, out=128, predictor_layers=0)),
         (ResNet(18), MoCoV3(temperature=0.2, hidden=2048, out=256)),
         (MoCoViT("micro"), MoCoV3(0.2, hidden=512, out=128, projector_layers=3, predictor_norm="plain")),
         (MoCoViT("small"), MoCoV3(temperature=0.2, projector_layers=3, predictor_norm="plain")),
@@ -363,14 +363,14 @@ def test_the_teachers_half_life_is_a_hundredth_of_the_run(steps: int, life: floa
 @pytest.mark.usefixtures("typed")
 @pytest.mark.parametrize("facts", [PHOTOS, DIGITS, replace(PHOTOS, gpu=True, backbone=SmallResNet())])
 def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
-    """Temperature, teacher and term of docs/automatic.md, whatever the length of the run."""
+    """Temperature, teacher, term and no predictor, of docs/automatic.md, whatever the length of the run."""
     for steps in (200, 50_000):
         run = derived(facts, Limits(steps=steps))
-        assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.1
-        assert (run.ema, run.residual) == (Ema(0.9, 1.0), Residual(weight=2.0))
+        assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.1 and not run.method.predictor_layers
+        assert (run.ema, run.residual) == (Ema(0.9, 1.0), Residual(weight=1.0, site="z"))
     assert "measured" in choice(facts, "ema.momentum").reason
     term = choice(facts, "residual.weight")
-    assert term.value == "2" and "--residual.weight 0 leaves it out" in term.reason
+    assert term.value == "1" and "--residual.weight 0 leaves it out" in term.reason
 
 
 @pytest.mark.usefixtures("typed")
@@ -387,7 +387,7 @@ def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
 def test_all_others_have_the_published_method(facts: Facts) -> None:
     """From trained weights, and with a method or a module of the user's own, a small ResNet has it too."""
     run = derived(facts)
-    assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.2
+    assert isinstance(run.method, MoCoV3) and run.method.temperature == 0.2 and run.method.predictor_layers == 2
     assert run.residual == Residual() and run.ema == ema_by_length(run.train.steps)[0]
     assert choice(facts, "residual.weight").reason.endswith("--residual.weight 1 turns it on")
 

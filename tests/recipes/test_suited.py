@@ -154,7 +154,9 @@ def test_ressl_has_its_weak_view_and_msf_both_views_in_turn() -> None:
 
 def test_every_method_has_a_name_for_people() -> None:
     assert set(METHOD_NAMES) == {kind.__name__ for kind in METHODS.values()}
-    assert method_words(derived(PHOTOS).method) == "MoCo-v3, temperature 0.1, heads 512/128"
+    assert method_words(derived(PHOTOS).method) == "MoCo-v3, temperature 0.1, heads 512/128, no predictor"
+    with_one = derived(replace(PHOTOS, backbone=ResNet(18))).method
+    assert method_words(with_one) == "MoCo-v3, temperature 0.2, heads 2048/256"
     assert method_words(derived(PHOTOS, Dino()).method) == "DINO, temperatures 0.1/0.04, heads 512/128, 512 prototypes"
 
 
@@ -174,7 +176,7 @@ def test_an_arm_of_a_derived_run_is_what_would_be_derived_with_that_method(name:
         return
     expected = derived(PHOTOS, METHODS[name](), steps=first.train.steps)
     teacher = expected.method.traits.teacher
-    assert arm.residual == (Residual(weight=2.0, site=expected.residual.site) if teacher else Residual())
+    assert arm.residual == (Residual(weight=1.0, site=expected.residual.site) if teacher else Residual())
     assert arm.method == (with_pairs(expected.method) if teacher else expected.method)
     assert (arm.ema, arm.optim, arm.policy) == (expected.ema, expected.optim, expected.policy)
     back = with_method(expected, MoCoV3(), PHOTOS.images)

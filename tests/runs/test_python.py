@@ -451,7 +451,7 @@ def test_another_kind_of_object_with_the_same_images_is_told(tmp_path: Path) -> 
 def test_messages_fit_python_and_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes").touch()
-    with pytest.raises(RunDirError, match=r"give another folder \(--out\), or an empty one"):
+    with pytest.raises(RunDirError, match=r"give another folder \(out\), or an empty one"):
         train(pixels(), tmp_path / "full")
     with pytest.raises(ConfigError, match=r"^the time is 'soon'; write it as"):
         train(pixels(), tmp_path / "run", time="soon")

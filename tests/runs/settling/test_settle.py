@@ -96,12 +96,12 @@ class TestAsked:
 
     def test_single_settings(self, settled: Settle) -> None:
         derived = settled()
-        found = settled(lambda run: replace(run, optim=Sgd(lr=1.5), residual=replace(run.residual, weight=1.0)))
-        assert (found.run.optim.lr, found.run.residual.weight) == (1.5, 1.0)
+        found = settled(lambda run: replace(run, optim=Sgd(lr=1.5), residual=replace(run.residual, weight=2.0)))
+        assert (found.run.optim.lr, found.run.residual.weight) == (1.5, 2.0)
         assert replace(found.run, optim=derived.run.optim, residual=derived.run.residual) == derived.run
         told = {choice.option: choice for choice in found.choices}
         assert told["optim.lr"] == Choice("optim.lr", "1.5", "asked for; derived: 0.3")
-        assert told["residual.weight"] == Choice("residual.weight", "1", "asked for; derived: 2")
+        assert told["residual.weight"] == Choice("residual.weight", "2", "asked for; derived: 1")
         kept = set(reasons(derived)) - {"optim.lr", "residual.weight"}
         assert all(reasons(found)[option] == reasons(derived)[option] for option in kept)
 
@@ -180,7 +180,7 @@ class TestAsked:
         assert found.run.residual.weight == 0
         assert half_life(found.run.ema.momentum) == pytest.approx(20)
         assert "the published method" in reasons(found)["residual.weight"]
-        assert settled().run.residual.weight == 2
+        assert settled().run.residual.weight == 1
 
     def test_a_module_of_ones_own_has_not_either(self, settled: Settle) -> None:
         assert settled(own=Own(backbone=nn.Identity())).run.residual.weight == 0
@@ -189,7 +189,7 @@ class TestAsked:
     def test_the_term_can_be_left_out(self, settled: Settle) -> None:
         found = settled(lambda run: replace(run, residual=replace(run.residual, weight=0.0)))
         assert found.run.residual.weight == 0 and found.run.ema.momentum == 0.9
-        assert reasons(found)["residual.weight"] == "asked for; derived: 2"
+        assert reasons(found)["residual.weight"] == "asked for; derived: 1"
 
     def test_a_backbone_brings_its_heads_and_optimiser(self, settled: Settle) -> None:
         found = settled(backbone=MoCoViT("tiny", image=32, patch=8))
@@ -223,7 +223,7 @@ class TestAsked:
         found = settled(lambda run: changed(run, wish))
         told = {choice.option: (choice.value, choice.reason) for choice in found.choices}
         assert told["method"] == (
-            "MoCo-v3, temperature 0.3, heads 512/128",
+            "MoCo-v3, temperature 0.3, heads 512/128, no predictor",
             "with method.temperature 0.3 as asked for",
         )
         assert told["backbone"] == (
