@@ -290,6 +290,11 @@ SETTINGS |= {f"{name}, seed {seed}": seeded(SETTINGS[name], seed) for name in CL
 # And three more of what three seeds could not tell apart by several points.
 SETTINGS |= {
     f"{name}, seed {seed}": seeded(SETTINGS[name], seed)
-    for name in (PHOTOS, f"{PHOTOS}, temperature .1, momentum from .9, residual term, weight 2")
+    for name in (
+        PHOTOS,
+        f"{PHOTOS}, temperature .1, momentum from .9, residual term, weight 2",
+        "MoCo-v3, as derived",
+        "MoCo-v3, as derived, with its predictor, weight 2",
+    )
     for seed in (3, 4, 5)
 }
