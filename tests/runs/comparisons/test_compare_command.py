@@ -30,6 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("typed")
 def test_a_grid_from_options_step_by_step(call: Call, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     grid = ["mocov3_digits", "--data", data, "--out", out, *TINY, "--vary", "residual.weight=0,1", "--seeds", "0,5"]
