@@ -191,6 +191,19 @@ TUNED_LONGER = {
     "kd": "+ distillation over relations, weight 0.2",
     "kd-fall": "+ the same, falling from 0.2 to 0",
 }
+PREDICTED = {
+    **PLAIN,
+    "nopredictor": "without its predictor",
+    "w2": "with the term at p, weight 2",
+    "nopredictor-w2": "without its predictor, with the term at z, weight 2",
+}
+"""MoCo-v3 with and without its predictor and the term."""
+UNPREDICTED = {"nopredictor": "MoCo-v3 without its predictor", "nopredictor-w2": "with the term at z, weight 2"}
+INSTEAD = {
+    "w2": "MoCo-v3 with its predictor, with the term at p",
+    "nopredictor": "without its predictor, without the term",
+    "nopredictor-w2": "without its predictor, with the term at z",
+}
 DISTILLED = {"w2": "the term, weight 2", "kd": "distillation over relations"}
 DISTILLED_FALLING = {"w2-fall": "the term, falling from 2", "kd-fall": "distillation over relations, falling from 0.2"}
 FALLEN = {
