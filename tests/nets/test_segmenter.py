@@ -76,7 +76,7 @@ def test_heads() -> None:
 
 
 def test_who_cannot_become_one() -> None:
-    with pytest.raises(ValueError, match=r"only ResNets have here.*patch_linear"):
+    with pytest.raises(ValueError, match=r"only ResNets have here.*PatchLinear"):
         FcnNetwork(Segmenter(), build_backbone(MoCoViT("tiny", 32)), 2, HALF, HALF)
     with pytest.raises(ValueError, match="can be 0 to 1; got 2"):
         FcnNetwork(Segmenter(dilated=2), build_backbone(SmallResNet((4, 8))), 2, HALF, HALF)
