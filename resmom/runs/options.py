@@ -204,15 +204,19 @@ def _value(run: Run, option: str) -> Any:
     return place[last]
 
 
+def value_in(plain: Mapping[str, Any], option: str) -> Any:
+    """What the plain values of a run have for an option, or for a part by its name; None where there is no such one."""
+    value: Any = plain
+    for name in option.split("."):
+        key = _key(value, name)
+        value = None if key is None else value[key]
+    return value
+
+
 def _place(plain: dict[str, Any], option: str) -> tuple[Any, Any]:
     """The object or list that an option lies in, and its name or number there."""
-    place: Any = plain
-    *above, last = option.split(".")
-    for name in above:
-        key = _key(place, name)
-        if key is None:
-            raise _unknown(plain, option)
-        place = place[key]
+    above, _, last = option.rpartition(".")
+    place = value_in(plain, above) if above else plain
     key = _key(place, last)
     if key is None or key in ("kind", "recipe"):
         raise _unknown(plain, option)

@@ -243,7 +243,8 @@ def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
             "numbers tell how an encoder treats views and images, each arm's on views of its own kind, so that arms "
             "with other views do not compare; with some labelled images (docs/data.md) kNN would"
         )
-    alone = [arm.name for arm in found.arms if found.shared and not arm.base and arm not in found.firsts]
+    others = {arm.base for arm in found.arms}
+    alone = [arm.name for arm in found.arms if found.shared and not arm.base and arm.name not in others]
     if alone:
         yield f"\nno arm is the same with {found.shared}, so there is nothing to compare with: {', '.join(alone)}"
     for arm in found.arms:

@@ -119,18 +119,17 @@ def _csv(found: Comparison) -> str:
             if (value := arm.measures.get(name)) is not None:
                 protocol = " / ".join(arm.protocols.get(name.partition("/")[0], ()))
                 head = [name, protocol, arm.name, value.n, value.mean, value.sd]
-                writer.writerow([*head, *_csv_difference(found, arm, name)])
+                writer.writerow([*head, *_csv_difference(arm, name)])
     for arm in found.arms:
         if not arm.measures:  # all its runs diverged
             writer.writerow(["", "", arm.name, 0, *[""] * (len(COLUMNS) - 5), verdict(arm, "", 2)])
     return file.getvalue().removesuffix("\n")
 
 
-def _csv_difference(found: Comparison, arm: Arm, name: str) -> list[object]:
+def _csv_difference(arm: Arm, name: str) -> list[object]:
     pair = arm.against.get(name)
     if pair is None:
-        remark = "" if arm in found.firsts and arm.counts else verdict(arm, name, 2)
-        return ["", "", "", "", "", "", "", "", remark]
+        return ["", "", "", "", "", "", "", "", verdict(arm, name, 2)]
     own = [arm.base, pair.difference.n, pair.difference.mean, pair.difference.sd]
     if pair.low is None:
         return [*own, "", "", "", "", "no interval"]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from resmom.errors import UserError
 from resmom.runs.comparisons.combine import of_term, word
 from resmom.runs.comparisons.results import Line
+from resmom.runs.options import value_in
 
 WEIGHT = "residual.weight"
 
@@ -82,12 +83,7 @@ def _option(asked: str, settings: Mapping[str, Mapping[str, Any]], names: str) -
 
 def _value(line: Line, option: str) -> Any:
     """What an arm has for an option, whether it sets it or not."""
-    if option in line["settings"]:
-        return line["settings"][option]
-    value: Any = line["run"]
-    for part in option.split("."):
-        value = value[int(part)] if isinstance(value, list) else value.get(part)
-    return value
+    return line["settings"][option] if option in line["settings"] else value_in(line["run"], option)
 
 
 def _rest(line: Line, option: str, value: str) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from resmom.called import called, called_by
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check, check_term
 from resmom.data.source import digest
-from resmom.methodconfig import site_for, with_pairs
-from resmom.recipes import FROM
+from resmom.recipes import FROM, with_residual
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.combine import Settings, combinations, of_term
@@ -125,9 +124,9 @@ def _with_term(run: Run, settings: Settings) -> Run:
     one site may be none of another method's."""
     if not isinstance(settings.get("method"), str) or not run.residual.weight or not run.method.traits.teacher:
         return run
-    if "residual.site" not in settings:
-        run = replace(run, residual=replace(run.residual, site=site_for(run.method, run.residual.site)))
-    return run if "method.same_view" in settings else replace(run, method=with_pairs(run.method))
+    twin = with_residual(run, run.residual.weight)
+    residual = run.residual if "residual.site" in settings else twin.residual
+    return replace(run, residual=residual, method=run.method if "method.same_view" in settings else twin.method)
 
 
 def _no_effect(run: Run, settings: Settings) -> str:
