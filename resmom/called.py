@@ -62,6 +62,11 @@ def either(typed: str, written: str) -> str:
     return typed if _READER.get() == "options" else written
 
 
+def side_setter() -> str:
+    """What sets the side of a run's views, and of what is made for them, at once."""
+    return either("--image-size", "with_side of resmom.recipes.side")
+
+
 def side_called() -> str:
-    """What sets the side of a run's views, and of what is made for them."""
-    return either("--image-size", "the side (with_side of resmom.recipes.side)")
+    """That side, with what sets it."""
+    return either("--image-size", f"the side ({side_setter()})")

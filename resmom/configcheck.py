@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from resmom import dist
-from resmom.called import called, either, side_called
+from resmom.called import called, either, side_called, side_setter
 from resmom.config import ConfigError, Run
 from resmom.losses.residual import Residual
 from resmom.methodconfig import groups_of, one_sided, pair_kinds, queue_of, sites_of, with_pairs
@@ -40,17 +40,6 @@ def check(run: Run, own_method: bool = False) -> None:
     _check_averages(run.optim)
     if not own_method:
         _check_method(run)
-    if run.method.traits.patches and not own_method and cut_of(run.backbone) is None:
-        raise ConfigError(
-            f"{method_name(run.method)} hides patches of the views, so it needs a Vision Transformer, and the "
-            f"backbone is {type(run.backbone).__name__}; set "
-            + either(
-                "--backbone dino-vit-small (or -micro, -tiny, -base, -large), vit-small or a Vision Transformer of "
-                "timm's, such as timm:vit_small_patch16_224",
-                "backbone to a DinoViT, a MoCoViT or a Vision Transformer of timm's, such as "
-                "Timm('vit_small_patch16_224')",
-            )
-        )
     match run.backbone:
         case SmallResNet(widths=widths) if not widths or min(widths) < 1:
             raise ConfigError(f"{called('backbone.widths')} is {widths}; give at least one width, each at least 1")
@@ -109,8 +98,7 @@ def _check_patches(run: Run, image: int, patch: int) -> None:
         if number < run.method.traits.views and view.size != image:
             raise ConfigError(
                 f"{called('backbone.image')} is {image}, but view {number} has side {view.size}; set both with "
-                f"{either('--image-size', 'with_side of resmom.recipes.side')}, or {called('backbone.image')} and "
-                f"{called('View.size')} so that they agree"
+                f"{side_setter()}, or {called('backbone.image')} and {called('View.size')} so that they agree"
             )
     _check_whole(run, patch, f"{called('backbone.patch')} {patch}")
 
@@ -129,7 +117,7 @@ def _check_whole(run: Run, patch: int, named: str) -> None:
 
 
 def _check_method(run: Run) -> None:
-    """Refuse views, parts of batches and queues that a method does not take, and a term that it cannot have."""
+    """Refuse views, parts of batches, queues and backbones that a method does not take, and a term it cannot have."""
     name, traits, views = method_name(run.method), run.method.traits, len(run.policy.views)
     if views < traits.views or (views > traits.views and not traits.more):
         few = f"at least {traits.views}" if traits.more else f"{traits.views}"
@@ -138,8 +126,7 @@ def _check_method(run: Run) -> None:
     if not traits.more and len(set(sides)) > 1:
         raise ConfigError(
             f"the views have sides of {' and '.join(map(str, sides))} pixels, and {name} compares views of one size; "
-            f"set it for all with {either('--image-size', 'with_side of resmom.recipes.side')}, or "
-            f"{called('policy.views.0.size')} to .{views - 1}.size alike"
+            f"set it for all with {side_setter()}, or {called('policy.views.0.size')} to .{views - 1}.size alike"
         )
     if not traits.micro_batches and 0 < run.train.micro_batch < run.train.batch:
         raise ConfigError(
@@ -162,10 +149,21 @@ def _check_method(run: Run) -> None:
             raise ConfigError(
                 f"the {what} views of {name} (the first {traits.views} are the global ones) have the sides "
                 f"{', '.join(map(str, sorted(sizes)))}; give them all one"
-                + (either(", with --image-size", ", with with_side of resmom.recipes.side") if what == "global" else "")
+                + (f", with {side_setter()}" if what == "global" else "")
             )
     if run.residual.weight > 0:
         _check_residual(run)
+    if traits.patches and cut_of(run.backbone) is None:
+        raise ConfigError(
+            f"{name} hides patches of the views, so it needs a Vision Transformer, and the backbone is "
+            f"{type(run.backbone).__name__}; set "
+            + either(
+                "--backbone dino-vit-small (or -micro, -tiny, -base, -large), vit-small or a Vision Transformer of "
+                "timm's, such as timm:vit_small_patch16_224",
+                "backbone to a DinoViT, a MoCoViT or a Vision Transformer of timm's, such as "
+                "Timm('vit_small_patch16_224')",
+            )
+        )
 
 
 def _check_groups(run: Run, images: int) -> None:

@@ -109,9 +109,8 @@ def _ways(given: str) -> Iterator[Callable[[str], bool]]:
     meant = WORDS.get(given, "")
     yield lambda name: name == meant
     yield lambda name: _split(name)[1] in (end, f"{end}s")
-    yield (
-        lambda name: bool(meant) and _split(name)[1] == _split(meant)[1]
-    )  # as `linear.batch`, where there is no `train.batch`
+    # As `linear.batch`, where there is no `train.batch`.
+    yield lambda name: meant != "" and _split(name)[1] == _split(meant)[1]
     yield lambda name: _split(name)[0] == part and (_abbreviates(end, _split(name)[1]) or _like(end, name, 0.75))
     yield lambda name: name == WORDS.get(end)
     yield lambda name: _like(end, name, 0.8)

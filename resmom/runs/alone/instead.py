@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.errors import UserError
+from resmom.rundir import RunDir
 from resmom.which import Stem, Which
 
 
@@ -56,7 +57,7 @@ def _require_no_weights(run: Path, forms: tuple[str, ...]) -> None:
     """Raise UserError where what is named as a RUN is a file of weights, or a folder of such files and of no run."""
     if run.is_file() and run.suffix in forms and run.parent.name != "checkpoints":
         raise UserError(f"{run} is no run, and no checkpoint in one; weights without a run are named by --init {run}")
-    if run.is_dir() and not (run / "run.json").exists():
+    if run.is_dir() and not RunDir(run).config.exists():
         found = sorted(path for path in run.iterdir() if path.is_file() and path.suffix in FORMS)
         if found:
             raise UserError(f"{run} is no run folder; weights without a run are named by --init, such as {found[0]}")
