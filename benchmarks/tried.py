@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
-from resmom.methodconfig import METHODS
+from resmom.methodconfig import METHODS, site_for
 from resmom.methodnames import method_name
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
@@ -158,15 +158,19 @@ def _no_term(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, weight=0.0))
 
 
+def _predictor(run: Run, layers: int) -> Run:
+    """With a predictor of so many layers, and the term behind it; at z, the only place that is left, without one."""
+    method = replace(_mocov3(run), predictor_layers=layers)
+    return replace(run, method=method, residual=replace(run.residual, site=site_for(method)))
+
+
 def _with_predictor(run: Run) -> Run:
-    """As it was derived before: with the term at p."""
-    return replace(run, method=replace(_mocov3(run), predictor_layers=2), residual=replace(run.residual, site="p"))
+    """As it was derived before."""
+    return _predictor(run, 2)
 
 
 def _no_predictor(run: Run) -> Run:
-    """With the term at z, the only place that is left for it."""
-    method = replace(_mocov3(run), predictor_layers=0)
-    return replace(run, method=method, residual=replace(run.residual, site="z"))
+    return _predictor(run, 0)
 
 
 def _term(run: Run) -> Run:

@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 
 import pytest
-import torch
 
 from resmom.build import Own
 from resmom.config import ConfigError, Run
@@ -119,16 +118,7 @@ class TestTime:
     ) -> None:
         """Though there the trial is longer too, and more measurements are planned."""
 
-        def made_up(
-            run: Run,
-            data: Data,
-            device: torch.device,
-            workers: int,
-            own: Own,
-            seconds: float,
-            slowest: float,
-            *_: object,
-        ) -> Trial:
+        def made_up(run: Run, data: Data, device: object, workers: int, own: Own, seconds: float, *_: object) -> Trial:
             spent = 3 + seconds + 0.9 * step
             return replace(COST, step_seconds=step, knn_seconds=knn, health_seconds=0.3, spent_seconds=spent)
 
