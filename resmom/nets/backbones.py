@@ -268,10 +268,10 @@ def build_backbone(config: BackboneConfig) -> Backbone:
 
             body = moco_body(config.image, config.patch, *MOCO_VIT[config.size], config.freeze_patch)
             return Backbone(body, body.embed_dim)
-        case DinoViT():
+        case DinoViT(image=image, patch=patch, drop_path=drop, even_drop=even_drop, layer_scale=gains):
             from resmom.nets.vit import dino_body
 
-            body = dino_body(config, *VIT[config.size])
+            body = dino_body(image, patch, *VIT[config.size], drop, even_drop, gains)
             return Backbone(body, body.embed_dim)
         case Timm():
             return _timm(config)

@@ -10,7 +10,6 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from resmom.nets.backbones import DinoViT
 from resmom.nets.positions import sincos_positions
 
 
@@ -91,16 +90,18 @@ def moco_body(image: int, patch: int, width: int, depth: int, heads: int, freeze
     return body
 
 
-def dino_body(config: DinoViT, width: int, depth: int, heads: int) -> ViTBody:
+def dino_body(
+    image: int, patch: int, width: int, depth: int, heads: int, drop: float, even_drop: bool, gains: float
+) -> ViTBody:
     """DINO's: learned positions; all start as normal of deviation .02, the class token too.
 
-    DINOv2's class token starts with 1e-6, but its position, which is added to it, with .02 all the same.
+    DINOv2's class token starts with 1e-6, but its position, which is added to it, with .02 all the same. `drop`,
+    `even_drop` and `gains` are `drop_path`, `even_drop` and `layer_scale` of a DinoViT.
     """
-    gains = config.layer_scale or None
-    body = ViTBody(config.image, config.patch, width, depth, heads, drop_path_rate=config.drop_path, init_values=gains)
-    if config.even_drop and config.drop_path > 0:
+    body = ViTBody(image, patch, width, depth, heads, drop_path_rate=drop, init_values=gains or None)
+    if even_drop and drop > 0:
         for block in body.blocks:
-            block.drop_path1, block.drop_path2 = DropPath(config.drop_path), DropPath(config.drop_path)
+            block.drop_path1, block.drop_path2 = DropPath(drop), DropPath(drop)
     assert body.cls_token is not None
     torch.nn.init.normal_(body.cls_token, std=0.02)
     return body
