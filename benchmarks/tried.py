@@ -187,6 +187,81 @@ def _tuned_falling(run: Run) -> Run:
     return replace(run, residual=replace(run.residual, schedule="fall"))
 
 
+def _heads(run: Run, hidden: int, out: int) -> Run:
+    return replace(run, method=replace(_mocov3(run), hidden=hidden, out=out))
+
+
+def _projector(run: Run, layers: int) -> Run:
+    return replace(run, method=replace(_mocov3(run), projector_layers=layers))
+
+
+def _temperature(run: Run, temperature: float) -> Run:
+    return replace(run, method=replace(_mocov3(run), temperature=temperature))
+
+
+def _jitter(run: Run, share: float) -> Run:
+    """So much of the strength of the colour jitter."""
+    views = tuple(
+        replace(
+            view,
+            brightness=share * view.brightness,
+            contrast=share * view.contrast,
+            saturation=share * view.saturation,
+            hue=share * view.hue,
+        )
+        for view in run.policy.views
+    )
+    return replace(run, policy=replace(run.policy, views=views))
+
+
+def _decay(run: Run, factor: float) -> Run:
+    return replace(run, optim=replace(run.optim, weight_decay=factor * run.optim.weight_decay))
+
+
+def _warm(run: Run, share: float) -> Run:
+    return replace(run, train=replace(run.train, warmup_steps=round(share * run.train.steps)))
+
+
+def _widths(run: Run, *widths: int, blocks: int = 1) -> Run:
+    """Another network with the same heads, for as many steps: the work differs, and stands in the column of times."""
+    return replace(run, backbone=SmallResNet(widths, blocks))
+
+
+def _weight(run: Run, weight: float) -> Run:
+    return replace(run, residual=replace(run.residual, weight=weight))
+
+
+ONCE_MORE: dict[str, Change] = {
+    "learning rate x 2": lambda run: _rate(run, 2.0),
+    "learning rate / 2": lambda run: _rate(run, 0.5),
+    "batch 64": lambda run: _batch(run, 64),
+    "batch 256": lambda run: _batch(run, 256),
+    "AdamW .002": lambda run: replace(run, optim=AdamW(lr=2e-3, weight_decay=0.05)),
+    "temperature .07": lambda run: _temperature(run, 0.07),
+    "temperature .15": lambda run: _temperature(run, 0.15),
+    "crops from .08": lambda run: _crops(run, 0.08),
+    "crops from .4": lambda run: _crops(run, 0.4),
+    "half the jitter": lambda run: _jitter(run, 0.5),
+    "heads 256/128": lambda run: _heads(run, 256, 128),
+    "heads 1024/128": lambda run: _heads(run, 1024, 128),
+    "heads 512/64": lambda run: _heads(run, 512, 64),
+    "heads 512/256": lambda run: _heads(run, 512, 256),
+    "projector of one layer": lambda run: _projector(run, 1),
+    "projector of three layers": lambda run: _projector(run, 3),
+    "momentum from .8": lambda run: replace(run, ema=Ema(0.8, 1.0)),
+    "momentum from .97": lambda run: replace(run, ema=Ema(0.97, 1.0)),
+    "weight decay x 5": lambda run: _decay(run, 5.0),
+    "weight decay x 0": lambda run: _decay(run, 0.0),
+    "warm-up of a fifth": lambda run: _warm(run, 0.2),
+    "weight .5": lambda run: _weight(run, 0.5),
+    "widths 16-32-64-256": lambda run: _widths(run, 16, 32, 64, 256),
+    "widths 16-32-96-192": lambda run: _widths(run, 16, 32, 96, 192),
+    "widths 24-48-96-192": lambda run: _widths(run, 24, 48, 96, 192),
+    "widths 12-24-48-96": lambda run: _widths(run, 12, 24, 48, 96),
+    "two blocks a stage": lambda run: _widths(run, 16, 32, 64, 128, blocks=2),
+}
+"""What is tried on MoCo-v3 as it is derived now, most of it a second time: the first was with its predictor."""
+
 PHOTOS = "widths 16-32-64-128, views of 64, for its work"
 FURTHER: dict[str, Change] = {
     "residual term, weight 2": _term,
@@ -234,6 +309,7 @@ AS_DERIVED |= {
         "with its predictor, temperature .2, momentum by the length, no term": lambda run: _no_term(
             _untuned(_with_predictor(run))
         ),
+        **ONCE_MORE,
     }.items()
 }
 
