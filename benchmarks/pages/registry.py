@@ -31,6 +31,8 @@ from benchmarks.pages.tables import (
     tuning,
     twins,
 )
+from benchmarks.settings import table as settings_table
+from resmom.jsonfiles import read_lines
 
 CHAIN = "chain/voc_tiny.jsonl"
 QUESTIONS = "questions/questions.jsonl"
@@ -66,6 +68,10 @@ def _elsewhere(name: str, file: str, names: Mapping[str, str], pixels: str) -> d
         f"{name}-floor": partial(floor, file=file, pixels=pixels),
         f"{name}-gaps": partial(gaps, file=file, names=names),
     }
+
+
+def _tried(docs: Path, file: str) -> str:
+    return "\n".join(settings_table(read_lines(docs / "results" / file))).strip()
 
 
 def _formats(docs: Path, file: str) -> str:
@@ -148,13 +154,14 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
         "gaps": partial(gaps, file=QUESTIONS, names=arms.HEADLINE),
     },
-    "automatic.md": {
+    "results/settings.md": {
+        **{name: partial(_tried, file=f"settings/{name}.jsonl") for name in ("cells", "work", "methods")},
         "growing": partial(
             tuning,
             file="questions/growing.jsonl",
             names=arms.GROWING,
             parts=[("gap at p, in training", "gap/p/intra", "{:.4f}")],
-        )
+        ),
     },
     "results/questions.md": {
         "cost": partial(

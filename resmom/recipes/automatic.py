@@ -1,9 +1,9 @@
 """Settings derived from the data and the machine, each with its reason: what `resmom pretrain` runs without a recipe.
 
-The table of the rules, and the measurements behind each, stand in docs/automatic.md; `benchmarks/settings.py` repeats
-the measurements. The rules are in `shape` (what the networks are and see), `pace` (how the run goes), `teaching`
-(method, teacher and term) and `suited` (another method than the derived one). Change one there, and in the table,
-together.
+The table of the rules stands in docs/automatic.md, the measurements behind them in docs/results/settings.md;
+`benchmarks/settings.py` repeats these. The rules are in `shape` (what the networks are and see), `pace` (how the run
+goes), `teaching` (method, teacher and term) and `suited` (another method than the derived one). Change one there, and
+in the table, together.
 """
 
 from dataclasses import dataclass

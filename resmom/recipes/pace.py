@@ -1,6 +1,6 @@
 """How a derived run goes: batch, length, optimiser, precision, and how often it is measured.
 
-Each with its reason; docs/automatic.md has the rules and what they rest on.
+Each with its reason; docs/automatic.md has the rules, docs/results/settings.md what they rest on.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What a derived run's networks are and see: the side of the views, the backbone, the crops, the normalisation.
 
-Each with its reason; docs/automatic.md has the rules and what they rest on.
+Each with its reason; docs/automatic.md has the rules, docs/results/settings.md what they rest on.
 """
 
 from dataclasses import replace

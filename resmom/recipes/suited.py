@@ -47,7 +47,7 @@ def suited(
         reason = (
             "contrastive, needs no large batch at this temperature, and its loss has a chance level to be judged by"
         )
-        reason += "; without its predictor short runs reached a higher kNN (docs/automatic.md)" if known else ""
+        reason += "; without its predictor short runs reached a higher kNN (docs/results/settings.md)" if known else ""
         return mocov3_for(backbone, known), reason
     small = small_heads(backbone)
     made = _with_heads(method, *small) if small is not None else method

@@ -1,6 +1,6 @@
 """Of a run that is derived: the method, how fast its teacher follows, and whether the residual term draws to it.
 
-On a CPU, with the small ResNet that is derived there, these were measured together (docs/automatic.md).
+On a CPU, with the small ResNet that is derived there, these were measured together (docs/results/settings.md).
 Everything else has what the literature has, and a teacher that follows by the length of the run.
 """
 
@@ -77,7 +77,7 @@ def term_for(known: bool, site: Site = "p") -> tuple[Residual, str]:
     if known:
         reason = (
             "short runs reached a higher kNN with it, temperature 0.1, a teacher from momentum 0.9 and no predictor, "
-            f"on photos too (docs/automatic.md); {setting('residual.weight', 0)} leaves it out"
+            f"on photos too (docs/results/settings.md); {setting('residual.weight', 0)} leaves it out"
         )
         return Residual(weight=1.0, site=site), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"
