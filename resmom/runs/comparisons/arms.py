@@ -8,7 +8,7 @@ from dataclasses import replace
 from resmom.config import ConfigError, Run
 from resmom.diagnose.paired import paired, spread
 from resmom.diagnose.paired import together as together_of
-from resmom.diagnose.rise import risen
+from resmom.diagnose.rise import Rise, risen
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
@@ -125,13 +125,9 @@ def _arm(
     """`base_name`: the one among `members` that it is compared with, empty for none. `intervals`: of each measure, how
     many hold together; of each by itself, if it is not there."""
     base = members.get(base_name, own)
-    diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
-    knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
-    rise = None
-    if knn:
-        after = [line["measures"]["knn/student"] for line in knn]
-        rise = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
+    diverged, rise, before = _diverged(own), _rise(own), _before(own)
     learned = False if diverged else None if rise is None else rise.clear
+    unsound = "" if own is base else _unsound(base)
     measures, first = _by_seed(own), _by_seed(base)
     protocols, others = _protocols(own), _protocols(base)
     otherwise = tuple(
@@ -140,7 +136,7 @@ def _arm(
         if own is not base and len(_bare((*protocols[kind], *others[kind]), (*own, *base))) > 1
     )
     against = {}
-    if own is not base and learned is not False:
+    if own is not base and learned is not False and not unsound:
         asked = [line["queries"] for line in (*own, *base) if line["queries"]]
         step = 100 / min(asked) if asked else 0.0
         pairs = {
@@ -161,11 +157,41 @@ def _arm(
         seeds=tuple(sorted(line["seed"] for line in own)),
         diverged=diverged,
         learned=learned,
-        before=spread([line["before"] for line in knn]) if knn else None,
+        before=spread(before) if before else None,
         rise=rise,
         measures={name: spread(list(values.values())) for name, values in measures.items()},
         against=against,
         protocols=protocols,
         otherwise=otherwise,
         base=base_name,
+        unsound=unsound and f"{base_name} {unsound}",
     )
+
+
+def _diverged(own: Sequence[Line]) -> tuple[int, ...]:
+    return tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
+
+
+def _with_rise(own: Sequence[Line]) -> list[Line]:
+    return [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
+
+
+def _before(own: Sequence[Line]) -> list[float]:
+    return [line["before"] for line in _with_rise(own)]
+
+
+def _rise(own: Sequence[Line]) -> Rise | None:
+    """How far kNN has risen; None where there is none."""
+    knn = _with_rise(own)
+    if not knn:
+        return None
+    after = [line["measures"]["knn/student"] for line in knn]
+    return risen(_before(own), after, min(line["queries"] for line in knn))
+
+
+def _unsound(own: Sequence[Line]) -> str:
+    """Why nothing may be concluded from an arm, in words; empty where something may."""
+    if _diverged(own):
+        return "diverged"
+    rise = _rise(own)
+    return "" if rise is None or rise.clear else "is not shown to have learned"

@@ -14,7 +14,7 @@ from resmom.types import GAP_SITES
 class Arm:
     """One arm. `learned`: whether kNN has risen clearly; None where there is no kNN. `before` is the student's kNN at
     step 0, `rise` what came since. `against` is empty for the first
-    arm, and for arms that did not learn.
+    arm, and for arms that did not learn or are compared with one that did not.
     """
 
     name: str
@@ -32,6 +32,8 @@ class Arm:
     """The kinds that were measured otherwise than in the first arm."""
     base: str = ""
     """The arm that it is compared with; empty for one that others are compared with, and where there is none."""
+    unsound: str = ""
+    """Why nothing is concluded from the comparison with that arm, in words; empty where something may be."""
 
     @property
     def counts(self) -> bool:
@@ -127,14 +129,17 @@ def _words(found: Comparison) -> Iterator[str]:
         remedy = "" if first.diverged else "; train longer, or measure on more labelled images"
         yield (
             f"{first.name}, which {'others' if found.shared else 'the others'} are compared with, "
-            f"{'diverged' if first.diverged else 'is not shown to have learned'}: do not read "
-            f"{'what is against it' if found.shared else 'on'} (why stands below{remedy})\n"
+            f"{'diverged' if first.diverged else 'is not shown to have learned'}: nothing is concluded against it "
+            f"(why stands below{remedy})\n"
         )
     yield about(found)
     for table in tables_of(found):
         yield f"\n{table.title} ({table.protocol})"
         gap = table.name.startswith("gap/")
-        head = f"{'inter':>7}  {'chance':>7}  {'intra, mean ± sd':<17}" if gap else f"{'mean ± sd':<14}"
+        head = (
+            "".join(f"{around:>7}  " for around in around_of(table.name))
+            + f"{mean_of(table.name):<{WIDTHS[table.digits]}}"
+        )
         yield f"  {'arm':<{width}}  {'n':>2}  {head}  {'intra ' if gap else ''}against {found.against}"
         yield from (_row(arm, table.name, width, table.digits) for arm in found.arms)
     if found.with_term and len(found.with_term) < len(found.arms) and any(name.startswith("gap/") for name in known):
@@ -192,13 +197,27 @@ def _protocol(found: Comparison, kind: str) -> str:
 def _row(arm: Arm, name: str, width: int, digits: int) -> str:
     value = arm.measures.get(name)
     start = f"  {arm.name:<{width}}  {0 if value is None else value.n:>2}  "
-    if name.startswith("gap/"):
-        around = (arm.measures.get(name.replace("intra", other)) for other in ("inter", "chance"))
-        start += "".join(f"{'-' if one is None else f'{one.mean:.{digits}f}':>7}  " for one in around)
+    start += "".join(f"{one:>7}  " for one in around(arm, name, digits, "-"))
     if value is None:
         # Diverged is diverged everywhere; otherwise a method without this site has nothing here that could be judged.
         return f"{start}{'-':<{WIDTHS[digits]}}  {verdict(arm, name, digits) if arm.diverged else ''}".rstrip()
     return f"{start}{told(value, digits):<{WIDTHS[digits]}}  {verdict(arm, name, digits)}".rstrip()
+
+
+def around_of(name: str) -> tuple[str, ...]:
+    """What a gap is read beside, the gap of other views and that by chance; nothing for another measure."""
+    return ("inter", "chance") if name.startswith("gap/") else ()
+
+
+def mean_of(name: str) -> str:
+    """What stands over the column of means."""
+    return "intra, mean ± sd" if name.startswith("gap/") else "mean ± sd"
+
+
+def around(arm: Arm, name: str, digits: int, none: str) -> tuple[str, ...]:
+    """An arm's means of what `around_of` names, or `none`."""
+    found = (arm.measures.get(name.replace("intra", other)) for other in around_of(name))
+    return tuple(none if one is None else f"{one.mean:.{digits}f}" for one in found)
 
 
 def told(value: Spread | None, digits: int = 2) -> str:
@@ -214,6 +233,8 @@ def verdict(arm: Arm, name: str, digits: int) -> str:
         return f"diverged (seed {', '.join(map(str, arm.diverged))})"
     if not arm.counts:
         return "not shown to have learned"
+    if arm.unsound:
+        return arm.unsound
     if name.partition("/")[0] in arm.otherwise:
         return "measured otherwise: not comparable"
     pair = arm.against.get(name)

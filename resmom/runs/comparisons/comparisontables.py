@@ -7,7 +7,19 @@ from types import MappingProxyType
 from typing import Literal
 
 from resmom.diagnose.paired import Paired
-from resmom.runs.comparisons.comparison import Arm, Comparison, Table, about, diverged_words, tables_of, told, verdict
+from resmom.runs.comparisons.comparison import (
+    Arm,
+    Comparison,
+    Table,
+    about,
+    around,
+    around_of,
+    diverged_words,
+    mean_of,
+    tables_of,
+    told,
+    verdict,
+)
 
 Format = Literal["text", "markdown", "latex", "csv"]
 Names = Mapping[str, str]
@@ -37,14 +49,21 @@ def markdown_rows(
     arms: Sequence[Arm], name: str, title: str, digits: int, names: Names = OWN_NAMES, against: str = ""
 ) -> str:
     """A Markdown table of one measure: mean ± sd of each arm, its difference from the first one, or from its own as
-    `against` says in words, and the verdict."""
+    `against` says in words, and the verdict. Of a gap also what it is read beside."""
     first = against or names.get(arms[0].name, arms[0].name)
     rows = [
-        f"| {names.get(arm.name, arm.name)} | {_n(arm, name)} | {told(arm.measures.get(name), digits)} | "
-        f"{verdict(arm, name, digits)} |"
+        (
+            *(names.get(arm.name, arm.name), str(_n(arm, name)), *around(arm, name, digits, "–")),
+            *(told(arm.measures.get(name), digits), verdict(arm, name, digits)),
+        )
         for arm in arms
     ]
-    return "\n".join([f"| {title} | n | mean ± sd | against {first}, same seeds |", "|---|---|---|---|", *rows])
+    head = (title, "n", *around_of(name), mean_of(name), f"against {first}, same seeds")
+    return "\n".join([_markdown_row(head), "|" + "---|" * len(head), *map(_markdown_row, rows)])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _n(arm: Arm, name: str) -> int:
@@ -59,11 +78,12 @@ def _markdown(found: Comparison, table: Table) -> str:
 
 def _latex(found: Comparison, table: Table) -> str:
     rows = [" & ".join(cells) + r" \\" for cells in _latex_rows(found, table)]
-    head = rf"arm & $n$ & mean $\pm$ sd & against {_plain(found.against)} & resolved \\"
+    columns = ("arm", "$n$", *around_of(table.name), mean_of(table.name).replace("±", r"$\pm$"))
+    head = rf"{' & '.join(columns)} & against {_plain(found.against)} & resolved \\"
     return "\n".join(
         [
             f"% {table.title} ({table.protocol})",
-            r"\begin{tabular}{lrlll}",
+            rf"\begin{{tabular}}{{lr{'r' * len(around_of(table.name))}lll}}",
             r"\toprule",
             head,
             r"\midrule",
@@ -78,7 +98,8 @@ def _latex_rows(found: Comparison, table: Table) -> Iterator[tuple[str, ...]]:
     for arm in found.arms:
         value, pair = arm.measures.get(table.name), arm.against.get(table.name)
         mean = "--" if value is None else f"${told(value, table.digits)}$".replace("±", r"\pm")
-        yield _plain(arm.name), str(_n(arm, table.name)), mean, *_latex_difference(arm, pair, table)
+        beside = around(arm, table.name, table.digits, "--")
+        yield _plain(arm.name), str(_n(arm, table.name)), *beside, mean, *_latex_difference(arm, pair, table)
 
 
 def _latex_difference(arm: Arm, pair: Paired | None, table: Table) -> tuple[str, str]:

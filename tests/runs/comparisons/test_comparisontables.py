@@ -34,7 +34,10 @@ def test_markdown() -> None:
     assert lines[2] == "| plain | 3 | 50.00 ± 10.00 |  |"
     assert lines[3] == "| 50%_better | 3 | 54.17 ± 10.00 | +4.17 [+3.45, +4.88], n = 3: resolved |"
     assert lines[4].endswith("| not shown to have learned |")
-    assert "| gap at p, 1 - cos | n | mean ± sd | against plain, same seeds |" in lines
+    gap = lines.index("| gap at p, 1 - cos | n | inter | chance | intra, mean ± sd | against plain, same seeds |")
+    assert lines[gap + 1] == "|---|---|---|---|---|---|"
+    assert lines[gap + 2] == "| plain | 3 | 0.2000 | 1.0000 | 0.0123 ± 0.0000 |  |"
+    assert lines[gap + 4] == "| lost | 0 | – | – | – | not shown to have learned |"
     assert "Protocol: knn-v1" in lines and "each for itself" in lines[-3]
     assert lines[-1] == "not shown to have learned, so that nothing is concluded from it: lost"
     renamed = markdown_rows(found().arms, "knn/student", "kNN", 1, {"plain": "MoCo-v3"})
@@ -45,8 +48,10 @@ def test_latex() -> None:
     text = written(found(), "latex")
     assert r"50\%\_better & 3 & $54.17 \pm 10.00$ & $+4.17$ $[+3.45, +4.88]$ & yes \\" in text
     assert r"lost & 3 & $10.50 \pm 0.00$ & not shown to have learned &  \\" in text
-    assert r"lost & 0 & -- & not shown to have learned &  \\" in text  # it has no gap
-    assert text.count(r"\begin{tabular}{lrlll}") == text.count(r"\end{tabular}") == 2
+    assert r"lost & 0 & -- & -- & -- & not shown to have learned &  \\" in text  # it has no gap
+    assert r"arm & $n$ & inter & chance & intra, mean $\pm$ sd & against plain & resolved \\" in text
+    assert text.count(r"\begin{tabular}{lrlll}") == text.count(r"\begin{tabular}{lrrrlll}") == 1
+    assert text.count(r"\end{tabular}") == 2
     outside = [row for row in text.splitlines() if row and not row.startswith(("%", "\\")) and "&" not in row]
     assert outside == []
 
@@ -71,6 +76,24 @@ def test_arms_that_diverged_have_a_line() -> None:
     rows = list(csv.DictReader(io.StringIO(written(comparison(lines), "csv"))))
     assert (rows[-1]["arm"], rows[-1]["n"], rows[-1]["remark"]) == ("w1", "0", "diverged (seed 0)")
     assert "w1: of seed 0 the loss did not stay finite" in written(comparison(lines), "markdown")
+
+
+@pytest.mark.parametrize(
+    ("first", "why"), [({"before": 10.0}, "plain is not shown to have learned"), ({"failed": "x"}, "plain diverged")]
+)
+def test_no_form_calls_a_difference_from_an_arm_that_did_not_learn_resolved(first: dict[str, object], why: str) -> None:
+    plain = [line("plain", seed, 0, knn__student=10.0 + seed / 9, **GAPS) | first for seed in range(3)]
+    better = [line("better", seed, 1, knn__student=50.0 + seed / 9, **GAPS) for seed in range(3)]
+    for lines, against in (([*plain, *better], ""), ([*better, *plain], "plain")):
+        found = comparison(lines, against)
+        arm = found.arms[1]
+        assert (arm.name, arm.base, arm.against, arm.counts) == ("better", "plain", {}, True)
+        assert f"{why}" in written(found, "latex") and "& yes" not in written(found, "latex")
+        assert written(found, "markdown").count(f"| {why} |") == 2 and "resolved" not in written(found, "markdown")
+        rows = [row for row in csv.DictReader(io.StringIO(written(found, "csv"))) if row["arm"] == "better"]
+        assert {(row["resolved"], row["difference"], row["remark"]) for row in rows} == {("", "", why)}
+        assert found.plain()["arms"][1]["against"] == {} and found.plain()["arms"][1]["unsound"] == why
+        assert "resolved" not in str(found)
 
 
 def test_csv_has_each_arms_own_protocol() -> None:

@@ -30,7 +30,7 @@ GRID: dict[str, tuple[dict[str, Any], float]] = {
 def cells(grid: dict[str, tuple[dict[str, Any], float]] = GRID) -> list[dict[str, Any]]:
     """Three seeds of each arm; of the second method's the term's gain varies more."""
     return [
-        {**line(arm, seed, place, knn__student=value + 10 * seed + seed * 0.1 * place), "settings": settings}
+        {**line(arm, seed, place, knn__student=value + seed + seed * 0.1 * place), "settings": settings}
         for place, (arm, (settings, value)) in enumerate(grid.items())
         for seed in range(3)
     ]
@@ -114,7 +114,9 @@ def test_what_did_not_learn_is_said_of_its_own_arms_alone() -> None:
             one["measures"] = {"knn/student": 10.0 + one["seed"] / 9}
     told = str(comparison(lines, "weight=0"))
     assert told.startswith("method=byol,weight=0, which others are compared with, is not shown to have learned: ")
-    assert "do not read what is against it" in told.splitlines()[0]
+    assert "nothing is concluded against it" in told.splitlines()[0]
+    against = {arm.name: arm.against for arm in comparison(lines, "weight=0").arms if arm.base}
+    assert [name for name, found in against.items() if not found] == ["method=byol,weight=1,site=p"]
     assert not str(comparison(lines)).startswith("method=byol")
 
 
