@@ -4,6 +4,7 @@ Whoever refuses a setting knows its field alone, `train.micro_batch`, and neithe
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,6 +61,13 @@ def either(typed: str, written: str) -> str:
     """Words for who typed a call on the command line, or for who wrote it in Python or in a file: where the two reach
     the same by different ways, so that `called` alone does not do."""
     return typed if _READER.get() == "options" else written
+
+
+def verb(name: str, *arguments: object) -> str:
+    """A verb that both have, as its reader calls it: `resmom resume runs/a`, or `resmom.resume('runs/a')`."""
+    typed = " ".join(("resmom", name, *map(shlex.quote, map(str, arguments))))
+    written = f"resmom.{name}" + (f"({', '.join(repr(str(one)) for one in arguments)})" if arguments else "")
+    return f"`{either(typed, written)}`"
 
 
 def side_setter() -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.called import called
+from resmom.called import called, either, verb
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines, read_object
 from resmom.ondisk import lock
@@ -188,7 +188,7 @@ class RunDir:
         except (OSError, RunDirError):
             written = {}
         again = given_again(written)
-        return f"`resmom.resume({str(self.path)!r}, {again})` in Python" if again else f"`resmom resume {self.path}`"
+        return f"`resmom.resume({str(self.path)!r}, {again})` in Python" if again else verb("resume", self.path)
 
     def refuse_if_used(self) -> None:
         """Raise RunDirError if the folder already holds something, or cannot be written in."""
@@ -231,26 +231,28 @@ def way_back(kept: Sequence[Path | str], last: Path | str) -> str:
     if not kept:
         return "a copy of the folder from elsewhere; without one, start anew in another folder"
     copy = f"cp {shlex.quote(str(kept[-1]))} {shlex.quote(str(last))}"
-    return f"{copy}, then `resmom resume`: the run goes on from that checkpoint"
+    return f"{copy}, then {verb('resume')}: the run goes on from that checkpoint"
 
 
 def no_run(path: Path) -> str:
     """Why `path` is no run folder, and what to do."""
     if not path.exists():
-        return f"{path} does not exist; name a run folder (start a run with `resmom pretrain`)"
+        return f"{path} does not exist; name a run folder (start a run with {verb('pretrain')})"
     tuned = (("detect", "detectors", "load_detector"), ("segment", "segmentation networks", "load_segmenter"))
-    for verb, things, load in tuned:
-        if (path / f"{verb}.json").is_file():
+    for task, things, load in tuned:
+        if (path / f"{task}.json").is_file():
             return (
-                f"{path} holds {things}, not a run; it is for `resmom {verb} resume` or `evaluate`, `resmom predict`, "
-                f"`resmom report`, and in Python for `resmom.{load}`"
+                f"{path} holds {things}, not a run; it is for `resmom {task} resume` or `evaluate`, `resmom predict`, "
+                f"{verb('report')}, and in Python for `resmom.{load}`"
             )
     if (path / "cells.jsonl").is_file():
+        table = either(f"`resmom compare show {path}`", f"`resmom.comparison({str(path)!r})`")
+        page = either(f"`resmom report {path}/*/*`", "`resmom.report` of a list of them")
         return (
-            f"{path} holds a comparison, not a run; its runs are {path}/ARM/seed-S, and `resmom compare show {path}` "
-            f"is its table (all runs on one page: `resmom report {path}/*/*`)"
+            f"{path} holds a comparison, not a run; its runs are {path}/ARM/seed-S, and {table} is its table (all runs "
+            f"on one page: {page})"
         )
-    return f"{path} is not a run folder: it has no run.json (start a run with `resmom pretrain`)"
+    return f"{path} is not a run folder: it has no run.json (start a run with {verb('pretrain')})"
 
 
 def run_of(path: Path) -> RunDir:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import resmom
-from resmom.called import called, called_by, either, setting
+from resmom.called import called, called_by, either, setting, verb
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.evaluate.finetune import Finetune
@@ -73,6 +73,12 @@ def test_a_setting_has_its_value_as_it_is_written_or_typed(
     assert setting(field, value) == written and either("typed", "written") == "written"
     with called_by("options"):
         assert setting(field, value) == option and either("typed", "written") == "typed"
+
+
+def test_a_verb_is_called_as_it_is_typed_or_written() -> None:
+    assert verb("resume") == "`resmom.resume`" and verb("resume", Path("a b")) == "`resmom.resume('a b')`"
+    with called_by("options"):
+        assert verb("resume") == "`resmom resume`" and verb("resume", Path("a b")) == "`resmom resume 'a b'`"
 
 
 def test_the_command_line_leaves_nothing_behind(call: Call) -> None:

@@ -96,7 +96,7 @@ def test_used_folders_are_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="not empty and not a run"):
         run.refuse_if_used()
     write_json(run.config, {})
-    with pytest.raises(RunDirError, match="resmom resume"):
+    with pytest.raises(RunDirError, match=r"`resmom\.resume\("):
         run.refuse_if_used()
     file = tmp_path / "file"
     file.write_text("x")
@@ -243,7 +243,7 @@ def test_a_last_checkpoint_that_is_gone_is_not_taken_for_none_yet(tmp_path: Path
         find_run(run.path)
     for step in (5, 10):
         run.kept(step).touch()
-    with pytest.raises(RunDirError, match=r"cp '.*a run/checkpoints/step-00000010.pt' '.*/last.pt', then `resmom res"):
+    with pytest.raises(RunDirError, match=r"cp '.*a run/checkpoints/step-00000010.pt' '.*/last.pt', then `resmom\.re"):
         run.require_not_lost()
     run.metrics.unlink()
     with pytest.raises(RunDirError, match="has kept others"):

@@ -8,6 +8,7 @@ named NAME_residual.
 from collections.abc import Callable
 from dataclasses import replace
 
+from resmom.arguments import arguments_checked
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import site_for, with_pairs
 from resmom.methodnames import method_name
@@ -222,6 +223,7 @@ def _endings(run: Run) -> tuple[str, ...]:
     return ("", TWIN) if run.method.traits.teacher else ("",)
 
 
+@arguments_checked()
 def recipe(name: str) -> Run:
     """The configuration of that name. Raises ConfigError with the nearest names for an unknown one."""
     base = name.removesuffix(TWIN)

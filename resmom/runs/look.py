@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from resmom.arguments import arguments_checked
 from resmom.build import Own
 from resmom.config import Run
 from resmom.errors import UserError
@@ -30,6 +31,7 @@ from resmom.runs.result import Result
 from resmom.runs.settling.facts import gather
 
 
+@arguments_checked("backbone")
 @generators_kept()
 def profile(
     data: object = None,
@@ -71,6 +73,7 @@ def profile(
     return profile_run(base, opened, place, threads, seconds, own, saying(quiet))
 
 
+@arguments_checked()
 def report(
     runs: str | Path | Result | Sequence[str | Path | Result],
     out: str | Path = "report.html",
@@ -90,6 +93,7 @@ def report(
     return write_report(folders, out, images, saying(quiet))
 
 
+@arguments_checked()
 def comparison(files: str | Path | Sequence[str | Path], against: str = "", *, together: bool = False) -> Comparison:
     """What the finished cells of comparisons say, as `resmom compare show` does; `print` it for the tables.
 

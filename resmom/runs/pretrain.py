@@ -177,7 +177,7 @@ def _work(job: Job, folder: RunDir, machine: Machine, manner: _Manner, written: 
                 raise
             raise RunDirError(
                 f"{error.filename or folder.path}: {(error.strerror or 'no space left').lower()}; make room, and "
-                f"continue with `resmom resume {folder.path}`: what is saved is whole"
+                f"continue with {folder.continued_by()}: what is saved is whole"
             ) from error
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from resmom import dist
+from resmom.arguments import arguments_checked
 from resmom.build import Own
 from resmom.config import Run, as_kept, method_named
 from resmom.data.source import Data
@@ -39,6 +40,7 @@ from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
 
 
+@arguments_checked("run", "backbone")
 @generators_kept()
 def pretrain(
     data: object,
@@ -98,6 +100,7 @@ def pretrain(
     return _result(Path(out), load_run(Path(out), "cpu", own), own, None if isinstance(opened, str) else opened)
 
 
+@arguments_checked("run")
 @generators_kept()
 def draw_views(
     data: object,
@@ -172,6 +175,7 @@ def checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
     return ask
 
 
+@arguments_checked("backbone")
 @generators_kept()
 def resume(
     path: str | Path,
@@ -199,6 +203,7 @@ def resume(
     return _result(Path(path), load_run(Path(path), "cpu", own), own, opened)
 
 
+@arguments_checked("backbone")
 def result(
     path: str | Path,
     *,
@@ -222,6 +227,7 @@ def _result(path: Path, loaded: Loaded, own: Own, opened: str | Data | None) -> 
     return Result(path, loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
 
+@arguments_checked("arms", "vary", "seeds")
 @generators_kept()
 def compare(
     base: Run | str | Path | Result,

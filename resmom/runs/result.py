@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from torch import nn
 
+from resmom.arguments import arguments_checked
 from resmom.build import Own
 from resmom.config import Run
 from resmom.data.source import Data
@@ -67,6 +68,7 @@ class Result:
         """What looks wrong with the run, in words; empty when nothing does."""
         return findings(self.metrics, self.steps)
 
+    @arguments_checked()
     def series(self, kind: str, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one number of one kind of line, as in series("train", "loss") or ("knn", "student").
 
@@ -79,10 +81,12 @@ class Result:
             raise KeyError(f"no '{name}' in lines of kind '{kind}'; there are {', '.join(map(str, known))}")
         return [step for step, _ in points], [value for _, value in points]
 
+    @arguments_checked()
     def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
         """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
         return _network(load_run(self.path, device, self.own), which)
 
+    @arguments_checked()
     @generators_kept()
     def evaluate(
         self,
@@ -145,6 +149,7 @@ class Result:
         given = (self.path, place, which, wanted.protocols, wanted.linear, wanted.baselines, device)
         return evaluate(*given, own=self.own, more=wanted.more)
 
+    @arguments_checked()
     @generators_kept()
     def keep(
         self,
@@ -165,6 +170,7 @@ class Result:
         place = self._images(data, test)
         return keep(self.path, place, _which(network), linear, device, self.own, str(labels), seed)
 
+    @arguments_checked()
     @generators_kept()
     def gap(
         self,
@@ -181,6 +187,7 @@ class Result:
         """
         return gap_of_run(self.path, self._images(data), images, device, layers, accuracy, self.own)
 
+    @arguments_checked()
     @generators_kept()
     def embed(
         self,
@@ -203,6 +210,7 @@ class Result:
         where = self.path, Path(out), self._images(data)
         return embed_run(*where, _which(network), site, device, self.own, image_size, layer)
 
+    @arguments_checked()
     def report(self, out: str | Path = "report.html", images: bool = True) -> Path:
         """One page about the run, as `resmom report` writes it; `images` False leaves out every pixel of them."""
         from resmom.runs.reporting.report import (
@@ -217,6 +225,7 @@ class Result:
             raise UserError("test goes with data; give the images to learn from too")
         return self.data if data is None else images_given(data, test)
 
+    @arguments_checked()
     @generators_kept()
     def export(self, out: str | Path | None = None, network: Which = "both", to: Form = "safetensors") -> Exported:
         """Write the backbones and their card to the folder `out`, as `resmom export --to` does.
@@ -268,6 +277,7 @@ class Result:
         return f"<p><b>{html.escape(head)}</b></p>{measured}{notes}"
 
 
+@arguments_checked("backbone")
 def load(
     path: str | Path,
     network: Network = "student",

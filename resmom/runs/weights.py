@@ -7,6 +7,7 @@ from typing import get_args
 
 from torch import nn
 
+from resmom.arguments import arguments_checked
 from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
 from resmom.nets.backbones import BackboneConfig
@@ -56,6 +57,7 @@ class Weights:
         """
         return self.bare.encoder.requires_grad_(False)
 
+    @arguments_checked()
     @generators_kept()
     def evaluate(
         self,
@@ -99,6 +101,7 @@ class Weights:
         opened = images_opened(data, test)
         return evaluate_alone(self.bare, opened, wanted, None if out is None else Path(out))
 
+    @arguments_checked()
     @generators_kept()
     def embed(self, out: str | Path, data: object, layer: str = H) -> Embedded:
         """What they say of every image, as arrays in the new file `out`, .npz, as `resmom embed --init FILE` does.
@@ -107,6 +110,7 @@ class Weights:
         """
         return embed_alone(self.bare, Path(out), images_opened(data), layer)
 
+    @arguments_checked()
     @generators_kept()
     def export(self, out: str | Path, to: Form = "safetensors") -> Exported:
         """Write them and a card to the folder `out`, as `resmom export --init FILE --to` does.
@@ -124,6 +128,7 @@ class Weights:
         return "\n".join((self.bare.what, *self.told))
 
 
+@arguments_checked()
 @generators_kept()
 def weights(
     init: str | Path | None = None,

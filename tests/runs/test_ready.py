@@ -47,5 +47,5 @@ def test_a_used_folder_hides_no_mistake_of_a_recipe(tmp_path: Path) -> None:
     write_json(RunDir(tmp_path).config, {})
     with pytest.raises(ConfigError, match=r"optim\.lr is -1"):
         pretrain(replace(tiny(Run()), optim=Sgd(lr=-1.0)), images(), tmp_path, QUIET)
-    with pytest.raises(RunDirError, match="resmom resume"):
+    with pytest.raises(RunDirError, match=r"`resmom\.resume\("):
         pretrain(tiny(Run()), images(), tmp_path, QUIET)

@@ -288,7 +288,7 @@ def test_a_run_in_progress_is_not_taken_over(undisturbed: tuple[Path, Path, floa
 def test_changed_data_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     data = write_images(tmp_path / "images.npz")
     pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
-    with pytest.raises(RunDirError, match="resmom resume"):
+    with pytest.raises(RunDirError, match=r"`resmom\.resume\("):
         pretrain(small_run(epochs=2), str(data), tmp_path / "run", QUIET)
     write_images(data, n=48)
     with pytest.raises(ValueError, match=r"not those of the run.*there were 40 of them, and there are 48 now.*init="):
@@ -317,7 +317,7 @@ def test_a_full_disk_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch, pytest.raises(RunDirError) as said:
         patch.setattr(loop, "save_checkpoint", full)
         pretrain(small_run(epochs=2), str(data), out, QUIET)
-    assert f"last.pt: no space left on device; make room, and continue with `resmom resume {out}`" in str(said.value)
+    assert f"last.pt: no space left on device; make room, and continue with `resmom.resume('{out}')`" in str(said.value)
     resume(out, QUIET)
     assert_same_run(whole, out)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.called import setting
+from resmom.called import setting, verb
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
@@ -94,7 +94,7 @@ def run_in(path: Path) -> Run:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error})") from error
     if isinstance(content, dict) and ("arms" in content or "vary" in content):
-        raise ConfigError(f"{path} is a grid of several runs; `resmom compare {path}` takes it")
+        raise ConfigError(f"{path} is a grid of several runs; {verb('compare', path)} takes it")
     if isinstance(content, dict) and "run" in content:
         content = content["run"]
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from resmom.called import called
+from resmom.called import called, either
 from resmom.diagnose.paired import Paired, Spread
 from resmom.diagnose.rise import LEARNED, Rise
 from resmom.types import GAP_SITES
@@ -148,10 +148,11 @@ def _words(found: Comparison) -> Iterator[str]:
             "the term works, and nothing about the features"
         )
     if found.own:
-        yield (
-            f"\n`resmom compare show ... --against {found.own}` (in Python `resmom.comparison`) compares each arm with "
-            "the one that is the same but for that"
+        typed, written = (
+            f"resmom compare show ... --against {found.own}",
+            f"resmom.comparison(..., against={found.own!r})",
         )
+        yield f"\n`{either(typed, written)}` compares each arm with the one that is the same but for that"
     yield from _notes(found, known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS))
 
 

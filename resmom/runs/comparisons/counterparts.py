@@ -1,5 +1,6 @@
 """Which arm each arm is compared with: one for all of them, or its own, which is the same but for one option."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,24 +32,29 @@ def bases(members: Mapping[str, Sequence[Line]], against: str) -> Bases:
         first = against or next(iter(members), "")
         return Bases({name: first for name in members if name != first}, "")
     names = ", ".join(members) or "none"
-    if "=" not in against:
-        raise UserError(f"there is no arm {against} to compare with; there are {names}")
-    option, _, value = against.partition("=")
-    option = _option(option, {name: own[0]["settings"] for name, own in members.items()}, names)
+    settings = {name: own[0]["settings"] for name, own in members.items()}
     ones = {name: own[0] for name, own in members.items()}
+    asked, given, value = against.partition("=")
+    if not given:
+        hint = ""
+        for option in _options(asked, settings)[:1]:
+            each = ", ".join(f"{asked}={one}" for one in _values(ones, option))
+            hint = f". Of an option name one of its values, too: {each}"
+        raise UserError(f"there is no arm {against} to compare with; there are {names}{hint}")
+    option = _option(asked, settings, names)
     found = counterparts(ones, option, value)
     if not found:
         raise UserError(
-            f"no two arms are the same but for {option}, with {value} in one of them; there are {names}. Name an arm "
-            "to compare all others with"
+            f"no two arms are the same but for {option}, with {value} in one of them; there are {names}, in which "
+            f"{option} is {', '.join(_values(ones, option))}. Name another value, or an arm to compare all others with"
         )
     return Bases(found, against)
 
 
 def counterparts(ones: Mapping[str, Line], option: str, value: str) -> dict[str, str]:
-    """For every arm the one that has this value of the option, in words, and is the same otherwise; a line of each."""
-    told = {name: word(_value(line, option)) for name, line in ones.items()}
-    firsts = [name for name, own in told.items() if own == value]
+    """For every arm the one that has this value of the option, as it is typed, and is the same otherwise; a line of
+    each."""
+    firsts = [name for name, line in ones.items() if _is(_value(line, option), value)]
     found = {}
     for name in ones:
         for first in firsts:
@@ -66,19 +72,45 @@ def own_of(members: Mapping[str, Sequence[Line]]) -> str:
 
 def _option(asked: str, settings: Mapping[str, Mapping[str, Any]], names: str) -> str:
     """The option by its whole name, of those that arms set."""
-    asked = asked.strip().lstrip("-").replace("-", "_")
-    known = dict.fromkeys(option for own in settings.values() for option in own)
-    found = [option for option in known if option == asked] or [
-        option for option in known if option.rpartition(".")[2] == asked
-    ]
+    found = _options(asked, settings)
     if len(found) > 1:
         raise UserError(f"{asked} may be {' or '.join(found)}; give the whole name")
     if not found:
+        known = _set(settings)
         raise UserError(
             f"there is no arm, and no option that arms set, of the name {asked}; there are the arms {names}"
             + (f", which set {', '.join(known)}" if known else "")
         )
     return found[0]
+
+
+def _options(asked: str, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Those that arms set whose name, or the last part of it, is asked for."""
+    asked, known = asked.strip().lstrip("-").replace("-", "_"), _set(settings)
+    return [option for option in known if option == asked] or [
+        option for option in known if option.rpartition(".")[2] == asked
+    ]
+
+
+def _set(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(option for own in settings.values() for option in own))
+
+
+def _values(ones: Mapping[str, Line], option: str) -> list[str]:
+    """What the arms have for an option, in words."""
+    return list(dict.fromkeys(word(_value(line, option)) for line in ones.values()))
+
+
+def _is(own: Any, value: str) -> bool:
+    """Whether an arm's value is the one that is typed, in whatever form: 0 and 0.0, .0001 and 1e-4."""
+    if word(own) == value.strip():
+        return True
+    if isinstance(own, bool):
+        return str(own) == value.strip().capitalize()
+    try:
+        return bool(own == (float(value) if isinstance(own, int | float) else json.loads(value)))
+    except ValueError:  # it is another kind of value
+        return False
 
 
 def _value(line: Line, option: str) -> Any:
@@ -89,7 +121,7 @@ def _value(line: Line, option: str) -> Any:
 def _rest(line: Line, option: str, value: str) -> dict[str, Any]:
     """What an arm sets beside the option, but for what is written down of a run. Where it is compared with the same
     without the term, neither the term's other options count nor the pairs that it alone needs."""
-    without = option == WEIGHT and value == "0"
+    without = option == WEIGHT and _is(0, value)
     return {
         name: own
         for name, own in line["settings"].items()

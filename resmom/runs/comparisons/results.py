@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from resmom.called import verb
 from resmom.config import ConfigError, Run, from_json
 from resmom.errors import RunDirError, UserError
 from resmom.jsonfiles import append_line, read_lines
@@ -77,7 +78,7 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
 
 def _why_not(path: Path) -> str:
     if (path / "run.json").exists():
-        return f"{path} is a run, and no comparison (`resmom report {path}` is about it)"
+        return f"{path} is a run, and no comparison ({verb('report', path)} is about it)"
     if any(path.glob("*/seed-*")):
         return f"no cell of {path} is finished yet"
     return f"{path / RESULTS if path.is_dir() else path} does not exist"
@@ -139,4 +140,4 @@ def _lines(file: Path) -> list[Line]:
             raise
     except (KeyError, TypeError):
         pass
-    raise UserError(f"{file} holds no cells of a comparison; name a {RESULTS} that `resmom compare` wrote")
+    raise UserError(f"{file} holds no cells of a comparison; name a {RESULTS} that {verb('compare')} wrote")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from resmom.arguments import arguments_checked
 from resmom.called import called, either
 from resmom.config import ConfigError, backbone_from_json
 from resmom.errors import RunDirError, UserError
@@ -64,6 +65,7 @@ def _top1(found: Classified) -> str:
     return f"{found.score.top1:.4f}"
 
 
+@arguments_checked()
 @generators_kept()
 def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     """The classifier that `resmom evaluate --save-classifier` wrote: uint8 images to probabilities, evaluation mode.

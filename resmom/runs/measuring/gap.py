@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from resmom.build import Own
-from resmom.called import called, setting
+from resmom.called import called, either, setting
 from resmom.config import ConfigError
 from resmom.data.source import Data, Source, labels_read
 from resmom.diagnose.gap import Gap
@@ -132,7 +132,8 @@ def gap_by_checkpoint(
         student, teacher = loaded.method.student, loaded.method.teacher
         if teacher is None:
             name = part_words(loaded.written, loaded.run, "method")
-            raise UserError(f"a run of {name} has no teacher, so there is no gap to measure; use `resmom evaluate`")
+            other = either("`resmom evaluate`", "evaluate")
+            raise UserError(f"a run of {name} has no teacher, so there is no gap to measure; use {other}")
         if loaded.step in seen:
             continue  # the last checkpoint may be a kept one too
         seen.add(loaded.step)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from resmom.arguments import arguments_checked
 from resmom.checkpoint import CheckpointError
 from resmom.config import part_from_json
 from resmom.data.annotations.boxes import BoxData
@@ -23,6 +24,7 @@ from resmom.runs.machine import Machine
 D = TypeVar("D", bound=Labelled)
 
 
+@arguments_checked()
 @generators_kept()
 def load_detector(path: str | Path, network: str | None = None, device: str = "cpu") -> TrainedDetector:
     """A detector of a folder of `resmom detect train`: uint8 images of any size to boxes, evaluation mode, no gradient.
@@ -44,6 +46,7 @@ def load_detector(path: str | Path, network: str | None = None, device: str = "c
         raise UserError(f"the {name} in {folder} cannot be used: {error}") from error
 
 
+@arguments_checked()
 @generators_kept()
 def load_segmenter(path: str | Path, network: str | None = None, device: str = "cpu") -> TrainedSegmenter:
     """A network of a folder of `resmom segment train`: uint8 images of any size to the class of every pixel.

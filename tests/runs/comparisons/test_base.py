@@ -114,7 +114,7 @@ def test_a_configuration_in_a_file(call: Call, tmp_path: Path) -> None:
     assert base_named(str(file)).run == small_run()
     for content, told in (
         ("{", r"mine.json cannot be read as JSON \(.*line 1"),
-        ('{"arms": {}, "recipe": "mocov3_digits"}', "mine.json is a grid of several runs; `resmom compare"),
+        ('{"arms": {}, "recipe": "mocov3_digits"}', "mine.json is a grid of several runs; `resmom.compare\\("),
         ('{"trian": {}}', r"mine.json: the configuration cannot be used: unknown 'trian', did you mean 'train'"),
         ("[]", "mine.json: the configuration cannot be used: expected an object"),
     ):

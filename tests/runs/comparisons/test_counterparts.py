@@ -36,7 +36,7 @@ def cells(grid: dict[str, tuple[dict[str, Any], float]] = GRID) -> list[dict[str
     ]
 
 
-@pytest.mark.parametrize("against", ["weight=0", "residual.weight=0", "--residual.weight=0"])
+@pytest.mark.parametrize("against", ["weight=0", "residual.weight=0", "--residual.weight=0", "weight=0.0", "weight= 0"])
 def test_each_arm_is_compared_with_its_own(against: str) -> None:
     found = comparison(cells(), against)
     assert [(arm.name, arm.base) for arm in found.arms] == [
@@ -86,6 +86,24 @@ def test_an_option_that_an_arm_leaves_at_its_default() -> None:
     assert [(arm.name, arm.base) for arm in found.arms if arm.base] == [("term", "plain"), ("warm, term", "warm")]
 
 
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [
+        ((1e-4, 1e-3), ("0.0001", "1e-4", ".0001")),
+        ((True, False), ("true", "True")),
+        (("all", "none"), ("all",)),
+        (([0.5, 1.0], []), ("[0.5, 1]", "[0.5,1.0]")),
+        ((None, 1), ("null",)),
+    ],
+)
+def test_a_value_is_known_however_it_is_written(values: tuple[Any, Any], asked: tuple[str, ...]) -> None:
+    lines = cells({"one": ({"train.x": values[0]}, 40.0), "other": ({"train.x": values[1]}, 42.0)})
+    for value in asked:
+        assert {arm.name: arm.base for arm in comparison(lines, f"x={value}").arms if arm.base} == {"other": "one"}
+    with pytest.raises(UserError, match="no two arms are the same"):
+        comparison(lines, "x=1.5")
+
+
 def test_what_is_no_difference_of_training() -> None:
     """How often a run is measured, and the pairs that the term needs in a method whose teacher sees other views."""
     grid = {
@@ -133,7 +151,10 @@ def test_the_forms_for_papers() -> None:
     [
         ("weigth=0", "no option that arms set, of the name weigth; there are the arms method=mocov3,weight=0, .* which "
          "set method, residual.weight, residual.site"),
-        ("weight=3", "no two arms are the same but for residual.weight, with 3 in one of them"),
+        ("weight=3", "no two arms are the same but for residual.weight, with 3 in one of them; .*, in which "
+         "residual.weight is 0, 1. Name another value"),
+        ("weight", "there is no arm weight to compare with; .* Of an option name one of its values, too: "
+         "weight=0, weight=1$"),
         ("nothing", "there is no arm nothing to compare with; there are method=mocov3,weight=0, "),
     ],
 )  # fmt: skip
@@ -156,7 +177,8 @@ def test_the_command_and_python_show_it_and_a_table_against_one_arm_says_so(tmp_
     for each in cells():
         append_line(tmp_path / RESULTS, each)
     status, out, _ = call("compare", "show", tmp_path)
-    assert status == 0 and "show ... --against residual.weight=0` (in Python `resmom.comparison`)" in out
+    assert status == 0 and "`resmom compare show ... --against residual.weight=0` compares" in out
+    assert "`resmom.comparison(..., against='residual.weight=0')` compares each" in str(resmom.comparison(tmp_path))
     status, out, _ = call("compare", "show", tmp_path, "--against", "weight=0")
     assert status == 0 and out == f"{resmom.comparison(tmp_path, against='weight=0')}\n"
     status, out, _ = call("compare", "show", tmp_path, "--against", "weight=0", "--json")
