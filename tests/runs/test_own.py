@@ -78,7 +78,8 @@ class Own(Method):
         if self.wrong == "loss":
             return loss  # type: ignore[return-value]
         value = {"detached": loss.detach(), "vector": torch.stack([loss, loss])}.get(self.wrong, loss)
-        pairs = tuple(Pair("global", s, t.rows(rows), bank=t) for s, t in zip(said, targets.views, strict=True))
+        name: Any = "globl" if self.wrong == "pair" else "global"
+        pairs = tuple(Pair(name, s, t.rows(rows), bank=t) for s, t in zip(said, targets.views, strict=True))
         terms = () if self.wrong == "terms" else (Term("own", value),)
         return Outcome(terms, () if self.wrong == "encodings" else said, () if self.wrong == "pairs" else pairs)
 
@@ -131,6 +132,7 @@ def told(out: Path, wrong: str, site: str = "z") -> str:
         ("detached", "carries no gradient to the backbone"),
         ("encodings", "hands out no encodings, from which the online classifier learns"),
         ("pairs", "hands out no pairs, so the residual term has nothing to compare"),
+        ("pair", "names a Pair 'globl'; the names are global, dense, patch, local .*, of which residual.pairs chooses"),
         ("name", "was tried on 8 images before anything was written: AttributeError: .*nothing"),
         ("teacher", "was tried on 8 images before anything was written: RuntimeError"),
         ("head", "parameters outside of student and teacher, .* keep: head.weight, head.bias; make them a part of"),

@@ -1,7 +1,10 @@
 """A step with what was given from Python, on a copy and a few images, before anything of a run is written."""
 
+from dataclasses import replace
+from typing import get_args
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resmom.called import called
 from resmom.clock import Clock
@@ -16,7 +19,7 @@ from resmom.runs.settling.company import sites_with_company
 from resmom.train.optim import build_optimizer
 from resmom.train.state import State, load_network, networks_of, restored, set_aside, student_of
 from resmom.train.step import RESERVED, train_step
-from resmom.types import Batch, Encoding, Outcome, Targets
+from resmom.types import Batch, Encoding, Outcome, PairKind, Targets
 
 FEW = 32
 """Most images of such a step."""
@@ -53,6 +56,7 @@ def _try(job: Job, batch: Batch, who: str) -> str:
             _require_networks(state.method, batch, who)
             notice = _company_words(state.method, batch, who)
             _require_words(job, state.method, batch, who)
+            _require_rows(state.method, batch, who)
             labels, first = None if job.labels is None else job.labels[batch.index], set_aside(state.method)
             train_step(state, batch, job.plan(0), job.rules, labels, measure=True)
             with restored(state.method, first):  # as a run measures its start
@@ -78,7 +82,13 @@ def _copied(job: Job) -> State:
 
 
 def _require_kept(method: Method, who: str) -> None:
-    """Raise ConfigError for what would be trained or saved by nobody: it is of no network, or it is no tensor."""
+    """Raise ConfigError for what would be trained or saved by nobody: it is of no network, or it is no tensor; and for
+    a teacher that is the student."""
+    if method.teacher is not None and _weights(method.teacher) & _weights(method.student):
+        raise ConfigError(
+            f"the teacher of {who} has weights of its student, so that it is trained with it and no gap is between the "
+            "two; set self.teacher = make_teacher(self.student), which copies them, or None for a method without"
+        )
     kept = {id(parameter) for network in networks_of(method).values() for parameter in network.parameters()}
     named = method.named_parameters()
     if stray := [name for name, parameter in named if parameter.requires_grad and id(parameter) not in kept]:
@@ -92,6 +102,10 @@ def _require_kept(method: Method, who: str) -> None:
             f"the state dict of {who} has what is no tensor, and files of weights hold nothing else: {_few(others)}; "
             "keep it in a buffer, or do without get_extra_state"
         )
+
+
+def _weights(network: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in network.parameters()}
 
 
 def _few(names: list[str]) -> str:
@@ -168,10 +182,40 @@ def _require_words(job: Job, method: Method, batch: Batch, who: str) -> None:
             f"{who} hands out no encodings, from which the online classifier learns; give what the student said of the "
             "views, Outcome(terms, encodings), or images without labels"
         )
+    if wrong := [pair.name for pair in said.pairs if pair.name not in get_args(PairKind)]:
+        raise ConfigError(
+            f"{who} names a Pair {', '.join(map(repr, dict.fromkeys(wrong)))}; the names are "
+            f"{', '.join(get_args(PairKind))} (of whole views, places, patches, small views), of which "
+            f"{called('residual.pairs')} chooses"
+        )
     if job.run.residual.weight > 0 and not said.pairs:
         raise ConfigError(
             f"{who} hands out no pairs, so the residual term has nothing to compare; give a Pair for every view that "
             f"both networks saw, or set {called('residual.weight')} to 0"
+        )
+
+
+def _require_rows(method: Method, batch: Batch, who: str) -> None:
+    """Raise ConfigError for a method whose batch may be cut, and whose loss for some images is one of the others too.
+
+    The gradient of that loss by the pixels tells: that of all other images has to be 0.
+    """
+    count = len(batch.index)
+    if not method.micro_batches or count < 4:
+        return
+    # Something computed of the pixels, so that a network may change it in place.
+    pixels = tuple(view.detach().clone().requires_grad_() for view in batch.views)
+    seen = replace(batch, views=tuple(view * 1 for view in pixels))
+    part = slice(count // 4, count // 2)
+    said = method(seen, method.teach(batch), part)
+    total = torch.stack([term.value for term in said.terms]).sum()
+    gradients = torch.autograd.grad(total, pixels, allow_unused=True)
+    others = [image for image in range(count) if not part.start <= image < part.stop]
+    if any(gradient is not None and bool(gradient[others].any()) for gradient in gradients):
+        raise ConfigError(
+            f"{who} says micro_batches = True, but for images {part.start} to {part.stop - 1} alone its loss depends "
+            "on what its student says of others, which would be counted once for every part of the batch. Give the "
+            "student view[rows] of every view in forward(batch, targets, rows), or leave micro_batches out"
         )
 
 

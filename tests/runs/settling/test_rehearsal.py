@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resmom.build import Own as Brought
 from resmom.config import ConfigError, Run
+from resmom.nets.backbones import Backbone
 from resmom.runs.job import prepare
 from resmom.runs.machine import Machine
 from resmom.runs.ready import make_ready
@@ -124,3 +125,57 @@ def test_features_that_depend_on_the_batch_are_told(make: Callable[[], nn.Module
 def test_that_is_said_before_the_start(quiet: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_ready(Asked(RUN), images(), tmp_path, Machine(device="cpu", workers=1, quiet=quiet), Brought(Mixing()))
     assert capsys.readouterr().err.count("depends on the other images of its batch") == (not quiet)
+
+
+class Cut(Own):
+    """It may be cut."""
+
+    micro_batches = True
+
+
+class Whole(Cut):
+    """It forgets to."""
+
+    def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
+        return super().forward(batch, targets, slice(0, len(batch.index)))
+
+
+class Compared(Cut):
+    """Its student's outputs for some images are compared with those for all of them."""
+
+    def forward(self, batch: Batch, targets: Targets, rows: slice) -> Outcome:
+        outcome = super().forward(batch, targets, rows)
+        z, others = (self.student(view).z for view in (batch.views[0][rows], batch.views[1]))
+        return replace(outcome, terms=(*outcome.terms, Term("compared", (z @ others.T).square().mean())))
+
+
+class InPlace(Body):
+    """It changes the pixels that it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2.0))
+
+
+@pytest.mark.parametrize("kind", [Whole, Compared])
+def test_a_method_that_may_be_cut_and_looks_at_all_images_is_refused(kind: type[Own]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"says micro_batches = True, but for images 4 to 7 alone its loss depends on"
+    ):
+        rehearsed(method=kind)
+    assert rehearsed(method=type("Uncut", (kind,), {"micro_batches": False})) == ""
+
+
+@pytest.mark.parametrize("body", [Body, InPlace, lambda: normed(lambda: nn.BatchNorm2d(8))])
+def test_one_that_keeps_to_its_rows_is_not(body: Callable[[], nn.Module]) -> None:
+    assert rehearsed(method=Cut, backbone=body()) == ""
+
+
+class Selfsame(Own):
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.teacher = self.student
+
+
+def test_a_teacher_that_is_the_student_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"has weights of its student, .*; set self.teacher = make_teacher"):
+        rehearsed(method=Selfsame)
