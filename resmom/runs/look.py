@@ -24,11 +24,11 @@ from resmom.runs.machine import Machine
 from resmom.runs.own import written_data
 from resmom.runs.profile import Profile
 from resmom.runs.profile import profile as profile_run
-from resmom.runs.python import checked, saying
 from resmom.runs.ready import workers_for
 from resmom.runs.reporting.report import report as write_report
 from resmom.runs.result import Result
 from resmom.runs.settling.facts import gather
+from resmom.runs.wish import checked, saying
 
 
 @arguments_checked("backbone")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from resmom.called import called
+from resmom.called import called, either, setting
 from resmom.config import ConfigError, Run, from_json, method_named, to_json
 from resmom.nearest import nearest, similar
 from resmom.nets.backbones import backbone_named, patch_of
@@ -135,8 +135,11 @@ def taken_back(before: Run, after: Run, words: Sequence[str] = ()) -> str:
         names = [n for n in differing(before, after) if n.startswith(f"{part}.") and n not in {*ASKED, *given}]
         if names:
             changes = ", ".join(f"{name} {_typed(now[name])} instead of {_typed(then[name])}" for name in names)
-            kept = " ".join(_option(name, then[name]) for name in names)
-            told.append(f"--{part} brings its own defaults: {changes} ({kept} keeps what was)")
+            kept = either(
+                " ".join(_option(name, then[name]) for name in names),
+                "change with " + ", ".join(setting(name, then[name]) for name in names),
+            )
+            told.append(f"{called(part)} brings its own defaults: {changes} ({kept} keeps what was)")
     return "; ".join(told)
 
 
@@ -149,7 +152,7 @@ def patch_told(name: str, run: Run, words: Sequence[str] = ()) -> str:
     given = any(word.partition("=")[0] in ("--backbone.patch", "--init") for word in words)
     if patch == usual or given or run.init:
         return ""
-    other = f" (--backbone.patch {usual} has the usual)" if run.policy.views[0].size % usual == 0 else ""
+    other = f" ({setting('backbone.patch', usual)} has the usual)" if run.policy.views[0].size % usual == 0 else ""
     return f"backbone: {named(run.backbone)}: patches by the size of the views{other}"
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from resmom import dist
 from resmom.arguments import arguments_checked
 from resmom.build import Own
-from resmom.config import Run, as_kept, method_named
+from resmom.config import Run
 from resmom.data.source import Data
 from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
@@ -36,8 +36,7 @@ from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.reporting.viewsheet import view_sheet
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
-from resmom.runs.settling.offer import Asked
-from resmom.runs.settling.recognise import by_name
+from resmom.runs.wish import checked, saying, wish
 
 
 @arguments_checked("run", "backbone")
@@ -45,7 +44,7 @@ from resmom.runs.settling.recognise import by_name
 def pretrain(
     data: object,
     out: str | Path,
-    run: Run | str | None = None,
+    run: Run | str | Path | None = None,
     *,
     test: object = None,
     backbone: nn.Module | str | None = None,
@@ -68,31 +67,18 @@ def pretrain(
     .json file of a configuration; without one all settings are derived
     from the images and the machine. `change` turns that run into the one you want. `backbone`: a module of your own
     (views to N x D); it is copied, the trained copy is in the result. `method`: makes a Method of your own around a
-    backbone. Without `run` both may also be names that the command line has, "resnet18" or "byol". `init`: weights to
-    start from. `time`: fit the run into it, as in "6h". `compile`: "kernels", or on a GPU "graphs", compiles the
-    backbones. `log_to`: "tensorboard", "wandb" (nothing is sent), "wandb-online", a function that is given each line of
-    metrics.jsonl as a dictionary, or several of these.
+    backbone. Both may also be names that the command line has, "resnet18" or "byol", with `run` too, of which they
+    change this part. `init`: weights to start from. `time`: fit the run into it, as in "6h". `compile`: "kernels",
+    or on a GPU "graphs", compiles the backbones. `log_to`: "tensorboard", "wandb" (nothing is sent), "wandb-
+    online", a function that is given each line of metrics.jsonl as a dictionary, or several of these.
 
     Ctrl-C saves, says on standard error how to go on, and raises KeyboardInterrupt; SIGTERM likewise SystemExit(143),
     SIGUSR1 and SIGUSR2 SystemExit(128 + the signal).
     Raises UserError (ConfigError, DataError, RunDirError) for what cannot be done, before anything is written.
     """
-    named = [
-        f"{part}='{value}'" for part, value in (("backbone", backbone), ("method", method)) if isinstance(value, str)
-    ]
-    if run is not None and named:
-        raise UserError(
-            f"{' and '.join(named)} cannot stand with a run of its own; set it there, by dataclasses.replace"
-        )
     own = Own(None if isinstance(backbone, str) else backbone, None if isinstance(method, str) else method)
-    asked = Asked(
-        None if run is None else _run_of(run),
-        checked(change),
-        str(init or ""),
-        None if time is None else seconds_of(time),
-        by_name(backbone, str(init or "")) if isinstance(backbone, str) else None,
-        method_named(method) if isinstance(method, str) else None,
-    )
+    asked = wish(run, backbone, method, change, str(init or ""), saying(quiet))
+    asked = replace(asked, seconds=None if time is None else seconds_of(time))
     opened = images_given(data, test)
     machine = _trainer(device, workers, compile, log_to, quiet)
     work = begin_or_resume if or_resume else start_run
@@ -105,8 +91,10 @@ def pretrain(
 def draw_views(
     data: object,
     out: str | Path = "views.png",
-    run: Run | str | None = None,
+    run: Run | str | Path | None = None,
     *,
+    backbone: str | None = None,
+    method: str | None = None,
     change: Callable[[Run], Run] = lambda run: run,
     init: str | Path | None = None,
     device: str = "auto",
@@ -116,23 +104,13 @@ def draw_views(
     Nothing is trained. Returns the file. Raises UserError for what cannot be trained, and for a file that is there and
     is no such picture.
     """
-    asked = Asked(None if run is None else _run_of(run), checked(change), str(init or ""))
+    asked = wish(run, backbone, method, change, str(init or ""), saying(quiet=False))
     return view_sheet(asked, images_given(data, None), Path(out), Trainer(device=device)).path
 
 
 def _trainer(device: str, workers: int, compile: Compile | None, log_to: LogTo | None, quiet: bool) -> Trainer:
     names, calls = loggers_of(log_to)
     return Trainer(device=device, workers=workers, compile=compile, quiet=quiet, log_to=names, calls=calls)
-
-
-def saying(quiet: bool) -> Callable[[str], None]:
-    """What says something on standard error, unless nothing is to be said."""
-
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    return say
 
 
 def _require_end(finished: Finished) -> None:
@@ -150,29 +128,6 @@ def _raise_signal(number: int, told: str) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
-
-
-def _run_of(run: Run | str | Path) -> Run:
-    """A configuration as it is given, by its recipe's name, as a run on disk has it, or in a .json file."""
-    if isinstance(run, Run):
-        return run
-    if isinstance(run, str | Path):
-        return base_named(str(run)).run
-    raise UserError(f"{run!r} is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it")
-
-
-def checked(change: Callable[[Run], Run]) -> Callable[[Run], Run]:
-    """A user's change, refused if it returns no run, or one that could not be read again."""
-
-    def ask(run: Run) -> Run:
-        changed = change(run)
-        if not isinstance(changed, Run):
-            raise UserError(
-                f"change returned {changed!r}; it must return the run, as dataclasses.replace(run, ...) makes it"
-            )
-        return as_kept(changed)
-
-    return ask
 
 
 @arguments_checked("backbone")

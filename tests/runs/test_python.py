@@ -24,7 +24,7 @@ from resmom.data.source import DataError
 from resmom.errors import RunDirError, UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
-from resmom.nets.backbones import Backbone, MoCoViT
+from resmom.nets.backbones import Backbone, MoCoViT, SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs.job import Job
 from tests import forked
@@ -298,7 +298,6 @@ def told(out: Path, option: str) -> str:
         "function": {"backbone": str.lower},
         "method": {"method": "byul"},
         "backbone": {"backbone": "rasnet18"},
-        "named": {"method": "byol", "run": "mocov3_digits"},
         "run": {"run": 3},
         "name": {"run": "mocov3_digit"},
         "change": {"run": "mocov3_digits", "change": lambda run: None},
@@ -323,7 +322,6 @@ def told(out: Path, option: str) -> str:
         ("function", "backbone is a method_descriptor; give a torch module"),
         ("method", "there is no method 'byul', methods are mocov3, byol"),
         ("backbone", "there is no backbone 'rasnet18'"),
-        ("named", "method='byol' cannot stand with a run of its own; set it there"),
         ("run", "3 is no run; give a recipe's name, or a configuration as resmom.recipe(NAME) returns it"),
         ("name", "there is no recipe 'mocov3_digit'; did you mean mocov3_digits"),
         ("change", "change returned None; it must return the run"),
@@ -346,6 +344,21 @@ def test_a_run_may_be_a_recipes_name(tmp_path: Path) -> None:
 
     result = resmom.pretrain(pixels(), tmp_path / "run", "mocov3_digits", change=few, device="cpu", quiet=True)
     assert (result.steps, result.run.recipe) == (2, "mocov3_digits")
+
+
+@pytest.mark.slow
+def test_a_name_changes_its_part_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def few(run: Run) -> Run:
+        return replace(run, train=replace(run.train, steps=2, warmup_steps=0, batch=16))
+
+    run = resmom.recipe("mocov3_digits")
+    result = resmom.pretrain(pixels(), tmp_path / "a", run, backbone="small", change=few, device="cpu")
+    assert result.run == replace(few(run), backbone=SmallResNet())
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told.startswith("backbone brings its own defaults: backbone.widths 32 64 128 256 instead of ")
+    assert "(change with backbone.widths=[" in told and "keeps what was)" in told
+    other = resmom.pretrain(pixels(), tmp_path / "b", tmp_path / "a", method="byol", device="cpu", quiet=True)
+    assert other.run == replace(result.run, method=Byol())
 
 
 def own_method(backbone: Backbone) -> Method:

@@ -148,11 +148,10 @@ def _words(found: Comparison) -> Iterator[str]:
             "the term works, and nothing about the features"
         )
     if found.own:
-        typed, written = (
-            f"resmom compare show ... --against {found.own}",
-            f"resmom.comparison(..., against={found.own!r})",
+        call = either(
+            f"resmom compare show ... --against {found.own}", f"resmom.comparison(..., against={found.own!r})"
         )
-        yield f"\n`{either(typed, written)}` compares each arm with the one that is the same but for that"
+        yield f"\n`{call}` compares each arm with the one that is the same but for that"
     yield from _notes(found, known.isdisjoint(NAMES) and not known.isdisjoint(WITHOUT_LABELS))
 
 

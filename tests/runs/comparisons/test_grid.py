@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from resmom.called import called_by
 from resmom.config import ConfigError, from_json, to_json
 from resmom.errors import RunDirError
 from resmom.losses.residual import Residual
@@ -199,10 +200,10 @@ def test_a_transformer_by_name_suits_the_views() -> None:
             changed(run, {**broken, "backbone": "vit-micro"})
     with pytest.raises(ConfigError, match="image_size is '64'; it takes a whole number"):
         changed(run, {"backbone": "vit-micro", "image_size": "64"})
-    told = patch_told("vit-micro", vit)
-    assert told == (
-        "backbone: ViT-micro/4 at 32 pixels: patches by the size of the views (--backbone.patch 16 has the usual)"
-    )
+    told = "backbone: ViT-micro/4 at 32 pixels: patches by the size of the views"
+    assert patch_told("vit-micro", vit) == f"{told} (backbone.patch=16 has the usual)"
+    with called_by("options"):
+        assert patch_told("vit-micro", vit) == f"{told} (--backbone.patch 16 has the usual)"
     assert patch_told("vit-micro", vit, ["--backbone.patch", "8"]) == ""
     assert patch_told("vit-micro", vit, ["--init=v.pth"]) == "" == patch_told("vit-micro", replace(vit, init="v.pth"))
     assert patch_told("vit-micro", changed(run, {"image_size": 128, "backbone": "vit-micro"})) == ""
@@ -211,7 +212,8 @@ def test_a_transformer_by_name_suits_the_views() -> None:
 def test_what_a_part_named_anew_takes_back_is_told() -> None:
     run = recipe("mocov3_cifar100_r18")
     again = changed(run, {"method": "mocov3", "backbone": "resnet50"})
-    told = taken_back(run, again)
+    with called_by("options"):
+        told = taken_back(run, again)
     assert "--method brings its own defaults: method.temperature 1.0 instead of 0.2" in told
     assert "backbone.stem imagenet instead of small_pad2 (--backbone.stem small_pad2 keeps what was)" in told
     assert "depth" not in told  # was asked for
@@ -220,7 +222,11 @@ def test_what_a_part_named_anew_takes_back_is_told() -> None:
     assert taken_back(run, changed(run, {"method": "byol", "backbone": "small"})) == ""
     assert taken_back(run, run) == ""
     tiny = recipe("mocov3_cifar100_tiny")
-    assert "--backbone.widths 16 32 64 128 keeps" in taken_back(tiny, changed(tiny, {"backbone": "small"}))
+    with called_by("options"):
+        assert "--backbone.widths 16 32 64 128 keeps" in taken_back(tiny, changed(tiny, {"backbone": "small"}))
+    assert "(change with backbone.widths=[16, 32, 64, 128] keeps" in taken_back(
+        tiny, changed(tiny, {"backbone": "small"})
+    )
 
 
 @pytest.mark.parametrize(

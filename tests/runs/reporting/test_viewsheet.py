@@ -61,6 +61,18 @@ def as_pixels(view: Tensor, policy: Policy) -> np.ndarray:
     return (view * std + mean).mul(255).round().clamp(0, 255).permute(1, 2, 0).byte().numpy()
 
 
+def test_the_views_of_a_method_by_its_name(data: Path) -> None:
+    """ReSSL's second view, which the teacher sees, has no colours changed; a run's own views stay."""
+    both = []
+    for method in ("mocov3", "ressl"):
+        resmom.draw_views(data, f"{method}.png", method=method, backbone="small", device="cpu")
+        both.append(Path(f"{method}.png").read_bytes())
+    assert both[0] != both[1]
+    resmom.draw_views(data, "a.png", small_run(), method="byol", device="cpu")
+    resmom.draw_views(data, "b.png", small_run(), device="cpu")
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
 @pytest.mark.parametrize(
     "run", [small_run(), with_orientation(small_run(), "any"), dino_run()], ids=["", "any", "dino"]
 )
