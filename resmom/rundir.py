@@ -26,11 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.called import called, either, verb
+from resmom.called import called, either, setting, verb
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines, read_object
 from resmom.ondisk import lock
+from resmom.weightnames import names_weights, not_weights
 
+IMAGES = (".npz", ".parquet", ".tar", ".txt", ".csv", ".tsv")
+"""Ends of files that images are in, or named in."""
 GIVEN = "given in Python: "
 """How run.json begins to name images that were given as open ones, and that no path leads back to."""
 
@@ -236,6 +239,8 @@ def way_back(kept: Sequence[Path | str], last: Path | str) -> str:
 
 def no_run(path: Path) -> str:
     """Why `path` is no run folder, and what to do."""
+    if names_weights(path):
+        return not_weights(path)
     if not path.exists():
         return f"{path} does not exist; name a run folder (start a run with {verb('pretrain')})"
     tuned = (("detect", "detectors", "load_detector"), ("segment", "segmentation networks", "load_segmenter"))
@@ -252,16 +257,20 @@ def no_run(path: Path) -> str:
             f"{path} holds a comparison, not a run; its runs are {path}/ARM/seed-S, and {table} is its table (all runs "
             f"on one page: {page})"
         )
+    if inside := sorted(found.parent.name for found in path.glob("*/run.json")):
+        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        return f"{path} is not a run folder, but has some inside: {', '.join(inside[:3])}{more}; name one of them"
     return f"{path} is not a run folder: it has no run.json (start a run with {verb('pretrain')})"
 
 
 def run_of(path: Path) -> RunDir:
     """The run folder that a RUN argument names; a checkpoint stands for its folder. Raises RunDirError for no run."""
     run = RunDir(path.parent.parent if path.is_file() else path)
-    if not run.config.exists() and path.is_file():
-        raise RunDirError(f"{path} does not lie in the checkpoints/ folder of a run ({run.config} is missing)")
-    if not run.config.exists():
+    if names_weights(path) or not (path.is_file() or run.config.exists()):
         raise RunDirError(no_run(path))
+    if path.is_file() and (path.parent.name != "checkpoints" or not run.config.exists()):
+        images = f"; images are named with {setting('data', str(path))}" if path.suffix in IMAGES else ""
+        raise RunDirError(f"{path} is no run folder, and no file in the checkpoints/ folder of one{images}")
     return run
 
 

@@ -145,7 +145,7 @@ def test_a_run_is_found_by_folder_and_by_checkpoint(tmp_path: Path) -> None:
     stray = tmp_path / "a" / "b" / "stray.pt"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"")
-    with pytest.raises(RunDirError, match="does not lie in"):
+    with pytest.raises(RunDirError, match="is weights, not a run"):
         find_run(stray)
 
 

@@ -17,8 +17,9 @@ from typing import Any, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from resmom.commands.otherwise import another, otherwise
 from resmom.errors import UserError
-from resmom.nearest import nearest
+from resmom.nearest import nearest, similar
 
 OPTIONS = ConstructorRegistry()
 """How tyro is to take and to show options, beside its own ways."""
@@ -31,27 +32,6 @@ except ImportError:  # another version
 
 KINDS = {"INT": ("a whole number", "whole numbers"), "FLOAT": ("a number", "numbers"), "PATH": ("a path", "paths")}
 """tyro's names of what an option takes: one, and several."""
-
-_FIRST = "; a recipe is named by the first word after the command (`resmom recipes` lists them)"
-_LOG = "; --log-to wandb, wandb-online or tensorboard writes the measurements for other tools"
-_SEVERAL = "; --device names one GPU, and `torchrun --nproc-per-node N -m resmom pretrain ...` trains on several"
-_PRECISION = "; --train.precision is fp32, bf16 or fp16"
-_OPTIMISER = "; the optimiser comes with the recipe, or is derived, and --optim.lr and the like are its settings"
-_NAME = "; a run is called by its folder, --out"
-_VIEWS = "; the number of views is that of the recipe"
-OTHERWISE = {
-    "--recipe": _FIRST,
-    "--config": _FIRST,
-    "--cfg": _FIRST,
-    "--resume": "; a run goes on with `resmom resume DIR`",
-    **dict.fromkeys(("--wandb", "--use-wandb", "--wandb-project", "--tensorboard", "--logger"), _LOG),
-    **dict.fromkeys(("--gpus", "--num-gpus", "--ngpus", "--nproc-per-node", "--world-size"), _SEVERAL),
-    **dict.fromkeys(("--amp", "--use-amp", "--fp16", "--use-fp16", "--bf16", "--mixed-precision"), _PRECISION),
-    **dict.fromkeys(("--name", "--run-name", "--exp-name", "--project"), _NAME),
-    **dict.fromkeys(("--local-crops-number", "--num-crops", "--num-small-crops"), _VIEWS),
-    **dict.fromkeys(("--optimizer", "--optimiser", "--opt", "--optim"), _OPTIMISER),
-}
-"""How a run is told what other tools have an option for, as the end of a sentence."""
 
 
 @OPTIONS.primitive_rule
@@ -116,7 +96,8 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
         case "InvalidChoice":
             form = str(event.argument.lowered.metavar)  # where they stand in the order of the code
             choices = sorted((choice for choice in event.choices if choice != "None"), key=form.find)
-            return f"{_shown(event.argument)} is '{event.value}'; it is one of {', '.join(choices)}"
+            hint = another(_shown(event.argument), str(event.value)) or similar(str(event.value), choices, 1)
+            return f"{_shown(event.argument)} is '{event.value}'; it is one of {', '.join(choices)}{hint}"
         case "BadValue" if event.reason == "too_few_values":
             given = _given(event.argument, arguments)
             return f"{_shown(event.argument)} needs {_wanted(event.argument)}{_apart(event.argument, given)}"
@@ -134,14 +115,15 @@ def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
         return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
     name = _name(options[0])
     known = _options(kind)
+    if found := otherwise(name, known):
+        return f"there is no option {name}{found}"
     if "--train.batch" not in known:
         return f"there is no option {name}{nearest(name, known)}"
     # Of a run: its command takes these out before the others are read.
     known += ["--backbone", "--method", "--image-size", "--orientation"]
     from resmom.runs.elsewhere import elsewhere  # imports torch, which a call without such a mistake need not wait for
 
-    plain = name.replace("_", "-")
-    return f"there is no option {name}{OTHERWISE.get(plain) or nearest(name, known, elsewhere(known))}"
+    return f"there is no option {name}{nearest(name, known, elsewhere(known))}"
 
 
 def _switch(word: str, kind: Any, arguments: Sequence[str]) -> str:
@@ -162,6 +144,8 @@ def _in_one_word(word: str, arguments: Sequence[str]) -> str:
         if option in ("--seeds", "--vary") and word in values[1:]:
             first, *rest = values
             name, equals, one = first.partition("=")
+            if option == "--vary" and equals and "=" in word:
+                return f": every option has a --vary of its own: {' '.join(f'--vary {each}' for each in values)}"
             varied = f"{name}={','.join([one, *rest] if equals else rest)}"
             many = varied if option == "--vary" else ",".join(values)
             return f": several values are one word, with commas: {option} {many}"

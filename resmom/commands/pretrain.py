@@ -37,6 +37,7 @@ from resmom.runs.reporting.viewsheet import Sheet, view_sheet
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
+from resmom.weightnames import names_weights
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,8 @@ def _look(wish: Asked, call: Shared, out: Path | None) -> int:
 def _begun(name: str) -> Base:
     """What the run begins as. Raises ConfigError as `base_named` does, and for what looks like images."""
     path = Path(name)
-    if name not in names() and path.exists() and path.suffix != ".json" and not RunDir(path).config.is_file():
+    images = path.exists() and path.suffix != ".json" and not RunDir(path).config.is_file()
+    if images and name not in names() and not names_weights(name):
         raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
     return base_named(name)
 

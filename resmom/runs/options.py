@@ -234,7 +234,7 @@ def _key(place: Any, name: str) -> str | int | None:
 
 def _unknown(plain: dict[str, Any], option: str) -> ConfigError:
     known = [name for name, _ in _walk(plain, "") if name != "recipe" and not name.endswith("kind")]
-    hint = nearest(option, known, elsewhere(known))
+    hint = nearest(option, [*known, *PARTS, IMAGE_SIZE, ORIENTATION], elsewhere(known))
     return ConfigError(f"this run has no option '{option}'{hint} (`resmom recipes show NAME` lists a recipe's)")
 
 

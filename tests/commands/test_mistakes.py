@@ -179,8 +179,33 @@ MISTAKES = {
     "exported/model.safetensors",
     "embed exported/model.safetensors --out new.npz": "named by --init exported/model.safetensors",
     "export exported/model.safetensors": "weights without a run by --init exported/model.safetensors",
+    "evaluate run --linear-probe": "no option --linear-probe; --protocols linear is the linear probe, and --linear-",
+    "evaluate run --checkpoint last.pt": "no option --checkpoint; RUN may be one of its checkpoints, as in RUN/checkpo",
+    "evaluate run --label_fraction .1": "no option --label_fraction; --labels 0.01 learns from a hundredth of every",
+    "evaluate run --shots 5": "no option --shots; --low-shot 1,5 learns from so many images per class (",
+    "evaluate run --teacher": "no option --teacher; --network student or teacher measures one of the two (",
+    "evaluate run --protocols finetune": "it is one of knn, linear, online; --finetune measures that (",
+    "evaluate run --protocols linear-v1": "it is one of knn, linear, online; did you mean linear? (",
+    "export run --to timm": "timm and torchvision load the .safetensors that are written by default (",
+    f"{COMPARE} --against weight=0": "no option --against; it is an option of `resmom compare show DIR` (",
+    f"{COMPARE} --format latex": "no option --format; it is an option of `resmom compare show DIR` (",
+    "compare show x --latex": "no option --latex; did you mean --format latex? (",
+    "compare show x --format latex --out t.tex": "no option --out; the table is printed, and a shell puts it into a f",
+    "compare mocov3_digits --data x.npz --out new --vary residual.weight=0,1 method=byol,mocov3": "every option has a "
+    "--vary of its own: --vary residual.weight=0,1 --vary method=byol,mocov3 (",
+    "compare mocov3_digits --data x.npz --out new --vary methods=byol,mocov3": "no option 'methods'; did you mean meth",
     "embed run --batch-size 3": "there is no option --batch-size (",  # before --out, which is missing
-    "evaluate file": "file does not lie in the checkpoints/ folder of a run",
+    "evaluate file": "file is no run folder, and no file in the checkpoints/ folder of one\n",
+    "gap x.npz": "x.npz is no run folder, and no file in the checkpoints/ folder of one; images are named with --da",
+    "evaluate arm": "arm is not a run folder, but has some inside: seed-0, seed-1, seed-2 and 1 more; name one of them",
+    "resume weights.pt": "weights.pt is weights, not a run: name them by --init weights.pt, which pretrain, compare, ",
+    "report arm/seed-0/export/model.safetensors": "model.safetensors is weights, not a run: name them by --init",
+    "report arm/seed-0/run.json": "run.json is no run folder, and no file in the checkpoints/ folder of one",
+    "gap timm:resnet18": "timm:resnet18 is weights, not a run: name them by --init timm:resnet18",
+    "evaluate timm:resnet18": "timm:resnet18 is weights, not a run: name them by --init timm:resnet18",
+    "pretrain weights.pt --data x.npz --out new": "there is no recipe 'weights.pt': weights.pt is weights, not a",
+    "compare timm:resnet18 --data x.npz": "there is no recipe 'timm:resnet18': timm:resnet18 is weights, not",
+    "profile weights.pt --data x.npz": "there is no recipe 'weights.pt': weights.pt is weights, not a run: name",
     "gap nowhere": "nowhere does not exist; name a run folder",
     "compare show file": "file holds no cells of a comparison",
     "data check nowhere": "nowhere does not exist",
@@ -194,6 +219,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez(tmp_path / "x.npz", train_images=images)
     (tmp_path / "broken.npz").write_text("no archive")
     (tmp_path / "exported").mkdir()
+    for seed in range(4):
+        (tmp_path / f"arm/seed-{seed}/export").mkdir(parents=True)
+        (tmp_path / f"arm/seed-{seed}/run.json").write_text("{}")
+    (tmp_path / "arm/seed-0/export/model.safetensors").write_text("hello")
     for name in ("file", "other.png", "weights.pt", "exported/model.safetensors"):
         (tmp_path / name).write_text("hello")
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from resmom.errors import UserError
 from resmom.rundir import RunDir
+from resmom.weightnames import WEIGHTS
 from resmom.which import Stem, Which
 
 
@@ -31,10 +32,6 @@ class Instead:
         return bool(self.init or self.backbone)
 
 
-FORMS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
-"""Ends of files that weights are kept in."""
-
-
 def require_one(run: Path | None, weights: Instead, *, classifiers: bool = False) -> None:
     """Raise UserError unless exactly one of the two is named, and where weights without a run are given as a RUN.
 
@@ -50,7 +47,7 @@ def require_one(run: Path | None, weights: Instead, *, classifiers: bool = False
             "--backbone NAME for random ones"
         )
     if run is not None:
-        _require_no_weights(run, FORMS[1:] if classifiers else FORMS)
+        _require_no_weights(run, WEIGHTS[1:] if classifiers else WEIGHTS)
 
 
 def _require_no_weights(run: Path, forms: tuple[str, ...]) -> None:
@@ -58,7 +55,7 @@ def _require_no_weights(run: Path, forms: tuple[str, ...]) -> None:
     if run.is_file() and run.suffix in forms and run.parent.name != "checkpoints":
         raise UserError(f"{run} is no run, and no checkpoint in one; weights without a run are named by --init {run}")
     if run.is_dir() and not RunDir(run).config.exists():
-        found = sorted(path for path in run.iterdir() if path.is_file() and path.suffix in FORMS)
+        found = sorted(path for path in run.iterdir() if path.is_file() and path.suffix in WEIGHTS)
         if found:
             raise UserError(f"{run} is no run folder; weights without a run are named by --init, such as {found[0]}")
 

@@ -18,6 +18,7 @@ from resmom.rundir import GIVEN, RunDir, no_run
 from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
 from resmom.train.plan import length
+from resmom.weightnames import names_weights, not_weights
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def base_named(name: str) -> Base:
     that no configuration describes.
     """
     path = Path(name)
+    if names_weights(name):
+        raise ConfigError(f"there is no recipe '{name}': {not_weights(name)}")
     if path.suffix == ".json" and not path.exists():
         raise ConfigError(f"there is no file {path}")
     if name in names() or not path.exists():

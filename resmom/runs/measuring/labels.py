@@ -58,9 +58,10 @@ def _named(split: Split, path: Path) -> Rows:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(
-            f"{called('labels')} must be a share such as 0.01, or a text file with a file name per line; '{path}' "
-            f"cannot be read as either: {error}"
+            f"{called('labels')} must be a share such as 0.01, which is 1 %, or a text file with a file name per line; "
+            f"'{path}' is neither: {why}"
         ) from error
     names = split.train.names()
     if names is None:

@@ -126,7 +126,9 @@ def test_draws_of_all_the_labels_are_one(trained: tuple[Path, Path]) -> None:
 
 @pytest.mark.usefixtures("typed")
 def test_labels_that_cannot_be_had(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--labels must be a share such as 0\.01, or a text file"):
+    with pytest.raises(
+        UserError, match=r"--labels must be a share such as 0\.01, which is 1 %, or a text file .*there is no such file"
+    ):
         evaluate(trained[0], more=More(labels=str(tmp_path / "nowhere.txt")))
     with pytest.raises(UserError, match=r"--labels: a share of the labels must be above 0 and at most 1; got 10"):
         evaluate(trained[0], more=More(labels="10"))
