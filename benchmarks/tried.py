@@ -259,6 +259,7 @@ ONCE_MORE: dict[str, Change] = {
     "widths 24-48-96-192": lambda run: _widths(run, 24, 48, 96, 192),
     "widths 12-24-48-96": lambda run: _widths(run, 12, 24, 48, 96),
     "two blocks a stage": lambda run: _widths(run, 16, 32, 64, 128, blocks=2),
+    "temperature .07, projector of one layer": lambda run: _temperature(_projector(run, 1), 0.07),
 }
 """What is tried on MoCo-v3 as it is derived now, most of it a second time: the first was with its predictor."""
 
