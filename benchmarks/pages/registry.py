@@ -120,6 +120,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 Row("CIFAR-100", 20, "the term, weight 2", LONGER, "w2"),
                 Row("CIFAR-100", 20, "the term, weight 2; both tuned*", TUNED_LONGER, "w2"),
                 Row("CIFAR-100", 20, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGER, "w2-fall"),
+                Row("CIFAR-100", 20, "no predictor; both tuned*", TUNED_LONGER, "nopredictor"),
+                Row("CIFAR-100", 20, "no predictor, the term, weight 2; both tuned*", TUNED_LONGER, "nopredictor-w2"),
                 Row("CIFAR-100", 50, "the term, weight falling from 2 to 0; both tuned*", TUNED_LONGEST, "w2-fall"),
                 Row("CIFAR-100", 4, "control: distillation over relations", QUESTIONS, "kd_relation"),
                 Row("CIFAR-100", 20, "control: distillation over relations", LONGER, "kd_relation"),
