@@ -157,7 +157,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         "gaps": partial(gaps, file=QUESTIONS, names=arms.HEADLINE),
     },
     "results/settings.md": {
-        **{name: partial(_tried, file=f"settings/{name}.jsonl") for name in ("cells", "work", "methods")},
+        **{name: partial(_tried, file=f"settings/{name}.jsonl") for name in ("cells", "work", "methods", "again")},
         "growing": partial(
             tuning,
             file="questions/growing.jsonl",
