@@ -130,7 +130,8 @@ def _paired(several: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
     first = next(iter(several), "")
     found: dict[str, list[str]] = {}
     for name in list(several)[1:]:
-        than = next((method for method in AS_DERIVED if name.startswith(f"{method}, ") and method in several), first)
+        changed = [method for method in AS_DERIVED if name.startswith(f"{method}, ") and method in several]
+        than = max(changed, key=len, default=first)
         short = name.removeprefix(f"{than}, ") if than in AS_DERIVED else name
         found.setdefault(than, []).append(f"{short} {_difference(several[name], several[than])}")
     for than, told in found.items():

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resmom.config import Log, Run
-from resmom.methodconfig import METHODS, site_for
+from resmom.methodconfig import METHODS, one_sided, site_for
 from resmom.methodnames import method_name
 from resmom.methods.byol import Byol
 from resmom.methods.mocov3 import MoCoV3
@@ -155,6 +155,9 @@ def _untuned(run: Run) -> Run:
 
 
 def _no_term(run: Run) -> Run:
+    """Without the term, and without the pairs that it alone needs."""
+    apart = one_sided(run.method)
+    run = run if apart is None else replace(run, method=replace(apart, same_view=False))
     return replace(run, residual=replace(run.residual, weight=0.0))
 
 
@@ -280,26 +283,35 @@ OTHERS: dict[str, Change] = {
     "residual term, weight 1": with_residual,
 }
 """Of what is derived for MoCo-v3 alone, what is tried on the other methods with a teacher."""
+
+
+def plain(method: str) -> str:
+    """The setting of a method as it is derived, or as it would be without the term where that is derived."""
+    return f"{method}, as derived" + (", no term" if method in WITH_TERM else "")
+
+
 AS_DERIVED: dict[str, Setting] = {
     f"{method_name(kind())}, as derived": as_derived(name) for name, kind in METHODS.items()
 }
+WITH_TERM = ("MoCo-v2", "DenseCL")
+"""Beside MoCo-v3 those for which the term is derived; what else is tried on them is tried without it."""
 AS_DERIVED |= {
-    f"{method_name(kind())}, as derived, {what}": further(as_derived(name), change)
-    for name, kind in METHODS.items()
-    if name != "mocov3" and kind.traits.teacher
-    for what, change in OTHERS.items()
+    f"{name}, as derived, no term": further(AS_DERIVED[f"{name}, as derived"], _no_term) for name in WITH_TERM
 }
 AS_DERIVED |= {
-    f"{name}, as derived, learning rate / {part}": further(AS_DERIVED[f"{name}, as derived"], _lowered(part))
-    for name in ("MoCo-v2", "DenseCL", "BYOL")
+    f"{name}, {what}": further(AS_DERIVED[name], change)
+    for kind in METHODS.values()
+    if kind.traits.teacher and kind is not MoCoV3
+    for name in (plain(method_name(kind())),)
+    for what, change in OTHERS.items()
+    if change is not with_residual or method_name(kind()) not in WITH_TERM
+}
+AS_DERIVED |= {
+    f"{name}, learning rate / {part}": further(AS_DERIVED[name], _lowered(part))
+    for name in map(plain, (*WITH_TERM, "BYOL"))
     for part in (3, 10)
 }
-AS_DERIVED |= {
-    f"{name}, as derived, residual term, weight 2": further(
-        AS_DERIVED[f"{name}, as derived"], lambda run: _term(with_residual(run))
-    )
-    for name in ("MoCo-v2", "DenseCL")
-}
+AS_DERIVED |= {f"{name}, as derived, weight 2": further(AS_DERIVED[f"{name}, as derived"], _term) for name in WITH_TERM}
 AS_DERIVED |= {
     f"MoCo-v3, as derived, {what}": further(as_derived("mocov3"), change)
     for what, change in {

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from resmom.config import ConfigError, Run
 from resmom.data.order import steps_per_epoch
 from resmom.evaluate.online import Online
-from resmom.methodconfig import site_for
+from resmom.methodconfig import site_for, with_pairs
 from resmom.recipes import AUTOMATIC
 from resmom.recipes.facts import Facts, Limits
 from resmom.recipes.orientation import orientation_of, with_orientation
 from resmom.recipes.pace import batch_for, log_for, optim_of, precision_for, steps_for, warmup
 from resmom.recipes.shape import backbone_for, normalisation_for, orientation_words, side_of, start_words, view_for
 from resmom.recipes.suited import suited, views_for
-from resmom.recipes.teaching import ema_for, measured, term_for
+from resmom.recipes.teaching import ema_for, helped, measured, term_for
 from resmom.recipes.words import OPTIMISERS, method_words, named, numbers, passes
 from resmom.train.plan import Train
 from resmom.views.policy import Policy
@@ -116,6 +116,9 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     over = steps / steps_per_epoch(facts.images, batch)
     known = not facts.own and measured(facts.method, backbone, facts.init)
     method, why = suited(facts.method, backbone, facts.images, batch, over, known)
+    drawn = not facts.own and helped(method, backbone, facts.init)
+    if drawn:
+        method = with_pairs(method)
     chosen("method", method_words(method), why)
     chosen("train.batch", batch, batch_why)
     chosen("train.steps", f"{steps} ({passes(over)})", steps_why)
@@ -131,7 +134,7 @@ def automatic(facts: Facts, limits: Limits | None = None) -> Automatic:
     chosen("policy.mean", f"{numbers(mean)}, std {numbers(std)}", why)
     precision, why = precision_for(facts)
     chosen("train.precision", precision, why)
-    term, why = term_for(known, site_for(method))
+    term, why = term_for(method, drawn, site_for(method))
     if method.traits.teacher:
         chosen("residual.weight", f"{term.weight:g}", why)
     run = Run(

@@ -9,6 +9,8 @@ import math
 from resmom.called import setting
 from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
+from resmom.methods.densecl import DenseCL
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, SmallResNet
 from resmom.nets.teacher import Ema
@@ -19,6 +21,12 @@ def measured(method: MethodConfig, backbone: BackboneConfig, init: str) -> bool:
     """Whether temperature, predictor, momentum and the term were measured for such a run: MoCo-v3 with a small ResNet
     from random weights."""
     return isinstance(method, MoCoV3) and isinstance(backbone, SmallResNet) and not init
+
+
+def helped(method: MethodConfig, backbone: BackboneConfig, init: str) -> bool:
+    """Whether the residual term was measured to help such a run: MoCo-v3, MoCo-v2 or DenseCL with a small ResNet from
+    random weights."""
+    return isinstance(method, MoCoV3 | MoCoV2 | DenseCL) and isinstance(backbone, SmallResNet) and not init
 
 
 def small_heads(backbone: BackboneConfig) -> tuple[int, int] | None:
@@ -72,12 +80,13 @@ def momentum_of(half_life_steps: float) -> float:
     return math.exp(math.log(0.5) / half_life_steps)
 
 
-def term_for(known: bool, site: Site = "p") -> tuple[Residual, str]:
-    """Whether the student is drawn to the teacher on the same view, at which site if it is, and why."""
-    if known:
+def term_for(method: MethodConfig, drawn: bool, site: Site = "p") -> tuple[Residual, str]:
+    """Whether the student is drawn to the teacher on the same view (`drawn`: see `helped`), at which site, and why."""
+    if drawn:
+        others = ", temperature 0.1, a teacher from momentum 0.9 and no predictor" if isinstance(method, MoCoV3) else ""
         reason = (
-            "short runs reached a higher kNN with it, temperature 0.1, a teacher from momentum 0.9 and no predictor, "
-            f"on photos too (docs/results/settings.md); {setting('residual.weight', 0)} leaves it out"
+            f"short runs reached a higher kNN with it{others}, on photos too (docs/results/settings.md); "
+            f"{setting('residual.weight', 0)} leaves it out"
         )
         return Residual(weight=1.0, site=site), reason
     reason = "the published method; whether the term helps here is not known (docs/compare.md)"

@@ -10,6 +10,9 @@ from resmom.build import Own, build_method
 from resmom.config import ConfigError, Run, from_json, to_json
 from resmom.configcheck import check
 from resmom.losses.residual import Residual
+from resmom.methodconfig import with_pairs
+from resmom.methods.densecl import DenseCL
+from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, cut_of
 from resmom.nets.teacher import Ema
@@ -371,6 +374,24 @@ def test_a_small_resnet_has_what_was_measured_of_it(facts: Facts) -> None:
     assert "measured" in choice(facts, "ema.momentum").reason
     term = choice(facts, "residual.weight")
     assert term.value == "1" and "--residual.weight 0 leaves it out" in term.reason
+
+
+@pytest.mark.usefixtures("typed")
+@pytest.mark.parametrize("method", [MoCoV2(), DenseCL()])
+def test_the_term_is_derived_where_it_was_measured_to_help(method: MoCoV2 | DenseCL) -> None:
+    """With the pairs that it needs; nothing else of MoCo-v3's."""
+    facts = replace(PHOTOS, method=method)
+    run = derived(facts)
+    assert run.residual == Residual(weight=1.0, site="z") and run.method == with_pairs(run.method)
+    assert run.ema == ema_by_length(run.train.steps)[0]
+    told = choice(facts, "residual.weight")
+    assert told.value == "1" and "--residual.weight 0 leaves it out" in told.reason and "predictor" not in told.reason
+    for other in (
+        replace(facts, backbone=ResNet(18)),
+        replace(facts, init="small.safetensors", backbone=SmallResNet()),
+    ):
+        assert derived(other).residual == Residual(site="z")
+        assert derived(other).method != with_pairs(derived(other).method)
 
 
 @pytest.mark.usefixtures("typed")

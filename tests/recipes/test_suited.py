@@ -55,7 +55,8 @@ def test_what_is_derived_can_be_trained(name: str, images: int, gpu: bool) -> No
     assert from_json(to_json(run)) == run
     if queue := queue_of(run.method):
         assert run.train.batch <= queue <= max(images // 2, run.train.batch)
-    assert run.residual.weight == 0  # nothing was measured of it
+    helped = name in ("mocov2", "densecl") and isinstance(run.backbone, SmallResNet)
+    assert run.residual.weight == helped  # of the others nothing was measured, or no help
     if run.method.traits.teacher:  # and it can be turned on
         check(replace(run, method=with_pairs(run.method), residual=replace(run.residual, weight=1.0)))
     told = [choice.option for choice in automatic(replace(facts, method=METHODS[name]())).choices]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from resmom.build import Own
 from resmom.config import Run, to_json
 from resmom.data.order import steps_per_epoch
-from resmom.methodconfig import MethodConfig
+from resmom.methodconfig import MethodConfig, one_sided
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.automatic import Automatic, Choice, automatic, choice_words, settled_by
 from resmom.recipes.facts import Facts, Limits
@@ -65,13 +65,13 @@ def offered(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
     orientation = orientation_of(first.policy) or facts.orientation
     as_derived = (_side(offer.run), derived.batch, derived.steps, facts.own, facts.orientation)
     if (view, wish.batch, steps, own, orientation) == as_derived:
-        return offer, ask(offer.run)
+        return offer, _without_pairs(offer.run, ask(offer.run))
     batch = 0 if wish.batch == derived.batch else wish.batch
     view = 0 if view == _side(offer.run) else view
     steps = 0 if steps == derived.steps else steps
     facts = replace(facts, view=view, batch=batch, steps=steps, orientation=orientation, own=own)
     offer = automatic(facts, limits)
-    run = ask(offer.run)
+    run = _without_pairs(offer.run, ask(offer.run))
     train = replace(run.train, batch=wish.batch)
     most = offer.run.train  # of what was asked for and what fits the smaller
     if facts.steps and (train.steps or most.steps < facts.steps):
@@ -79,6 +79,14 @@ def offered(facts: Facts, limits: Limits, ask: Ask) -> tuple[Automatic, Run]:
         train = replace(train, steps=most.steps, warmup_steps=warm)
     run = replace(run, train=train)
     return offer, replace(run, policy=with_views(run, view)) if view else run
+
+
+def _without_pairs(offer: Run, run: Run) -> Run:
+    """Where the term that was derived is not wanted, without the same-view pairs that were derived for it alone: they
+    take one more pass of the teacher."""
+    left_out = offer.residual.weight > 0 and run.residual.weight == 0 and run.method == offer.method
+    apart = one_sided(run.method) if left_out else None
+    return run if apart is None else replace(run, method=replace(apart, same_view=False))
 
 
 def question(offer: Automatic) -> Run:
