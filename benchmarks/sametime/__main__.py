@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks.ended import ended
-from benchmarks.sametime.arm import ARMS, BATCH, SIDES, Ask, Theirs, steps_within
+from benchmarks.sametime.arm import ARMS, BATCH, OWN_WORDS, SIDES, Ask, Theirs, steps_within
 from benchmarks.sametime.judge import judge, ours, theirs
 from benchmarks.sametime.table import table
 from resmom.data.open import open_data
@@ -51,9 +51,10 @@ def run(words: Sequence[str], log: Path) -> str:
     return done.stdout
 
 
-def train_ours(data: Path, out: Path, seed: int, minutes: float, log: Path) -> int:
-    """A run with everything derived; its steps."""
+def train_ours(name: str, data: Path, out: Path, seed: int, minutes: float, log: Path) -> int:
+    """A run with everything derived that `name` does not ask for; its steps."""
     words = ["pretrain", "--data", str(data), "--out", str(out), "--time", f"{minutes}m", "--train.seed", str(seed)]
+    words += OWN_WORDS[name]
     run([sys.executable, "-m", "resmom", *words, "--threads", "1"], log)
     return int(read_lines(out / "metrics.jsonl")[-1]["step"])
 
@@ -83,7 +84,7 @@ def cell(name: str, seed: int, images: int, split: Split, options: argparse.Name
         ask = Ask(arm, str(data), str(folder / "out"), seed, steps, math.ceil(steps / (images // BATCH)))
     began, spent = time.perf_counter(), _processor()
     if ask is None:
-        steps = train_ours(data, folder / "out", seed, options.minutes, log)
+        steps = train_ours(name, data, folder / "out", seed, options.minutes, log)
     else:
         ask_theirs(options.python, ask, log)
     timed = {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(_processor() - spent, 1)}

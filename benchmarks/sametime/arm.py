@@ -7,6 +7,12 @@ from typing import Literal
 Network = Literal["resnet18", "small"]
 
 OURS = "resmom, everything derived"
+BEFORE = "resmom, derived as before, with its predictor"
+OWN_WORDS: dict[str, tuple[str, ...]] = {
+    OURS: (),
+    BEFORE: ("--method.predictor-layers", "2", "--residual.site", "p", "--residual.weight", "2"),
+}
+"""What is asked of ours beside the time."""
 SMALL = (16, 32, 64, 128)
 """Widths of the small ResNet that is derived for a CPU."""
 SIDES = (64, 128)
@@ -55,7 +61,7 @@ class Ask:
 
 
 ARMS: dict[str, Theirs | None] = {
-    OURS: None,
+    **dict.fromkeys(OWN_WORDS),
     "lightly-train, simclr, its defaults": Theirs("simclr", "resnet18"),
     "lightly-train, dino, its defaults": Theirs("dino", "resnet18"),
     "lightly-train, simclr, views of 64": Theirs("simclr", "resnet18", 64),

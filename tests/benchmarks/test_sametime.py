@@ -12,7 +12,7 @@ from PIL import Image
 
 import resmom
 from benchmarks.sametime.__main__ import main
-from benchmarks.sametime.arm import ARMS, SMALL, Ask, Theirs, steps_within
+from benchmarks.sametime.arm import ARMS, OURS, OWN_WORDS, SMALL, Ask, Theirs, steps_within
 from benchmarks.sametime.judge import judge, ours, theirs
 from benchmarks.sametime.table import sizes, table
 from resmom.config import Log, Run
@@ -167,7 +167,7 @@ def test_the_small_network_is_the_one_that_is_derived_for_a_cpu() -> None:
 
 def test_every_arm_is_told_apart_and_an_ask_is_read_as_it_was_written() -> None:
     others = [arm for arm in ARMS.values() if arm is not None]
-    assert len(set(others)) == len(others) == len(ARMS) - 1
+    assert len(set(others)) == len(others) == len(ARMS) - len(OWN_WORDS)
     for arm in others:
         ask = Ask(arm, "data", "out", 3, 40, 2)
         assert Ask.read(ask.text()) == ask
@@ -192,3 +192,10 @@ def test_the_table_has_a_row_per_arm_at_its_best_size() -> None:
         f"| {SMALL_ARM} | 128 | 2 | 43.00 ± 1.41 | 44.00 ± 1.41 |",
     ]
     assert list(table([cell(0, 50.0, 42.0)]))[2:] == [f"| {SMALL_ARM} | 1 | 100 | 58 | 64 | 50.00 | 51.00 |"]
+
+
+def test_what_is_asked_of_ours_is_what_was_derived_before() -> None:
+    """As the options of `resmom pretrain` that docs/results/settings.md names."""
+    assert OWN_WORDS[OURS] == ()
+    page = Path("docs/results/settings.md").read_text()
+    assert all(not words or f"`{' '.join(words)}`" in page for words in OWN_WORDS.values())
