@@ -15,7 +15,7 @@ from benchmarks.ended import ended
 from resmom.diagnose.paired import spread
 from resmom.errors import UserError
 from resmom.report.numbers import small
-from resmom.runs.comparisons.comparison import told
+from resmom.runs.comparisons.columns import told
 from resmom.runs.comparisons.results import Line, read_results
 from resmom.runs.environment import machine_of
 

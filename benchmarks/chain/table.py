@@ -8,7 +8,8 @@ from benchmarks.chain.plan import RANDOM
 from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
 from resmom.runs.comparisons.arms import comparison
-from resmom.runs.comparisons.comparison import Arm, Comparison, told, verdict
+from resmom.runs.comparisons.columns import told, verdict
+from resmom.runs.comparisons.comparison import Arm, Comparison
 from resmom.runs.comparisons.results import Line
 
 LEAST = 3.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.pages.tables import Names, interval, lines_of
 from resmom.diagnose.paired import paired, spread
 from resmom.runs.comparisons.arms import comparison
-from resmom.runs.comparisons.comparison import told, verdict
+from resmom.runs.comparisons.columns import told, verdict
 
 
 def twice(docs: Path, file: str, again: str, arm: str, kinds: Sequence[tuple[str, str]]) -> str:

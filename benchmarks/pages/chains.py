@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.chain.table import Found, between, found_in, judged
 from benchmarks.pages.tables import Names, lines_of
 from resmom.diagnose.paired import spread
-from resmom.runs.comparisons.comparison import told
+from resmom.runs.comparisons.columns import told
 from resmom.runs.comparisons.results import Line
 
 LEAST_SHOWN = 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.pages.tables import lines_of
 from resmom.runs.comparisons.arms import comparison
-from resmom.runs.comparisons.comparison import told, verdict
+from resmom.runs.comparisons.columns import told, verdict
 
 KIND = "knn/student"
 

@@ -14,7 +14,8 @@ from resmom.diagnose.paired import Paired, Spread, paired, spread
 from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.arms import comparison
-from resmom.runs.comparisons.comparison import Arm, told, verdict
+from resmom.runs.comparisons.columns import Table, told, verdict
+from resmom.runs.comparisons.comparison import Arm
 from resmom.runs.comparisons.comparisontables import markdown_rows
 from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import machine_of
@@ -42,7 +43,7 @@ def accuracies(
     """
     lines = lines_of(docs, file, names) + (lines_of(docs, instead, names) if instead else [])
     found = comparison([line for line in lines if seeds is None or line["seed"] in seeds])
-    return "\n\n".join(markdown_rows(found.arms, kind, title, 2, names) for kind, title in kinds)
+    return "\n\n".join(markdown_rows(found.arms, Table(kind, title, "", 2), names) for kind, title in kinds)
 
 
 def result_of(docs: Path, file: str) -> dict[str, Any]:

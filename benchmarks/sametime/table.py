@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.sametime.arm import ARMS
 from resmom.diagnose.paired import spread
-from resmom.runs.comparisons.comparison import told
+from resmom.runs.comparisons.columns import told
 
 Cell = Mapping[str, Any]
 

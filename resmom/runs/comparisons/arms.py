@@ -8,11 +8,12 @@ from dataclasses import replace
 from resmom.config import ConfigError, Run
 from resmom.diagnose.paired import paired, spread
 from resmom.diagnose.paired import together as together_of
-from resmom.diagnose.rise import Rise, risen
+from resmom.diagnose.rise import risen
 from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
-from resmom.runs.comparisons.comparison import PERCENTAGES, Arm, Comparison
+from resmom.runs.comparisons.columns import PERCENTAGES
+from resmom.runs.comparisons.comparison import Arm, Comparison
 from resmom.runs.comparisons.counterparts import bases, in_groups, own_of
 from resmom.runs.comparisons.results import Line, as_begun, in_order, newest
 from resmom.runs.options import differing
@@ -35,8 +36,13 @@ def comparison(
     found = bases(members, against)
     members = {name: members[name] for name in in_groups(members, found)}
 
+    alone = {name: _alone(name, own) for name, own in members.items()}
+
     def of(intervals: Mapping[str, int]) -> tuple[Arm, ...]:
-        return tuple(_arm(name, own, found.of.get(name, ""), members, intervals) for name, own in members.items())
+        return tuple(
+            _compared(arm, alone[found.of[name]], members, intervals) if name in found.of else arm
+            for name, arm in alone.items()
+        )
 
     arms = of({})
     if together:
@@ -119,79 +125,49 @@ def _by_seed(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _arm(
-    name: str, own: Sequence[Line], base_name: str, members: Mapping[str, Sequence[Line]], intervals: Mapping[str, int]
-) -> Arm:
-    """`base_name`: the one among `members` that it is compared with, empty for none. `intervals`: of each measure, how
-    many hold together; of each by itself, if it is not there."""
-    base = members.get(base_name, own)
-    diverged, rise, before = _diverged(own), _rise(own), _before(own)
-    learned = False if diverged else None if rise is None else rise.clear
-    unsound = "" if own is base else _unsound(base)
-    measures, first = _by_seed(own), _by_seed(base)
-    protocols, others = _protocols(own), _protocols(base)
-    otherwise = tuple(
-        kind
-        for kind in sorted(protocols.keys() & others.keys())
-        if own is not base and len(_bare((*protocols[kind], *others[kind]), (*own, *base))) > 1
-    )
-    against = {}
-    if own is not base and learned is not False and not unsound:
-        asked = [line["queries"] for line in (*own, *base) if line["queries"]]
-        step = 100 / min(asked) if asked else 0.0
-        pairs = {
-            name: paired(
-                values,
-                first.get(name, {}),
-                together_of(intervals.get(name, 1)),
-                step if name.partition("/")[0] in PERCENTAGES else 0.0,
-            )
-            for name, values in measures.items()
-        }
-        against = {
-            name: pair for name, pair in pairs.items() if pair is not None and name.partition("/")[0] not in otherwise
-        }
+def _alone(name: str, own: Sequence[Line]) -> Arm:
+    """An arm by itself, from the lines of its cells."""
+    diverged = tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
+    knn = [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
+    rise = None
+    if knn:
+        after = [line["measures"]["knn/student"] for line in knn]
+        rise = risen([line["before"] for line in knn], after, min(line["queries"] for line in knn))
     return Arm(
         name=name,
         settings=own[0]["settings"],
         seeds=tuple(sorted(line["seed"] for line in own)),
         diverged=diverged,
-        learned=learned,
-        before=spread(before) if before else None,
+        learned=False if diverged else None if rise is None else rise.clear,
+        before=spread([line["before"] for line in knn]) if knn else None,
         rise=rise,
-        measures={name: spread(list(values.values())) for name, values in measures.items()},
-        against=against,
-        protocols=protocols,
-        otherwise=otherwise,
-        base=base_name,
-        unsound=unsound and f"{base_name} {unsound}",
+        measures={name: spread(list(values.values())) for name, values in _by_seed(own).items()},
+        protocols=_protocols(own),
     )
 
 
-def _diverged(own: Sequence[Line]) -> tuple[int, ...]:
-    return tuple(sorted(line["seed"] for line in own if line["failed"] is not None))
-
-
-def _with_rise(own: Sequence[Line]) -> list[Line]:
-    return [line for line in own if line["before"] is not None and "knn/student" in line["measures"]]
-
-
-def _before(own: Sequence[Line]) -> list[float]:
-    return [line["before"] for line in _with_rise(own)]
-
-
-def _rise(own: Sequence[Line]) -> Rise | None:
-    """How far kNN has risen; None where there is none."""
-    knn = _with_rise(own)
-    if not knn:
-        return None
-    after = [line["measures"]["knn/student"] for line in knn]
-    return risen(_before(own), after, min(line["queries"] for line in knn))
-
-
-def _unsound(own: Sequence[Line]) -> str:
-    """Why nothing may be concluded from an arm, in words; empty where something may."""
-    if _diverged(own):
-        return "diverged"
-    rise = _rise(own)
-    return "" if rise is None or rise.clear else "is not shown to have learned"
+def _compared(arm: Arm, base: Arm, members: Mapping[str, Sequence[Line]], intervals: Mapping[str, int]) -> Arm:
+    """The arm with its differences from another one, where both count. `intervals`: of each measure, how many hold
+    together; of each by itself, if it is not there."""
+    own, others = members[arm.name], members[base.name]
+    otherwise = tuple(
+        kind
+        for kind in sorted(arm.protocols.keys() & base.protocols.keys())
+        if len(_bare((*arm.protocols[kind], *base.protocols[kind]), (*own, *others))) > 1
+    )
+    arm = replace(arm, base=base.name, base_fault=base.fault, otherwise=otherwise)
+    if arm.fault or base.fault:
+        return arm
+    asked = [line["queries"] for line in (*own, *others) if line["queries"]]
+    step, first = 100 / min(asked) if asked else 0.0, _by_seed(others)
+    pairs = {
+        name: paired(
+            values,
+            first.get(name, {}),
+            together_of(intervals.get(name, 1)),
+            step if name.partition("/")[0] in PERCENTAGES else 0.0,
+        )
+        for name, values in _by_seed(own).items()
+        if name.partition("/")[0] not in otherwise
+    }
+    return replace(arm, against={name: pair for name, pair in pairs.items() if pair is not None})

@@ -2,29 +2,24 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
-from resmom.diagnose.paired import Paired
-from resmom.runs.comparisons.comparison import (
-    Arm,
-    Comparison,
+from resmom.called import called
+from resmom.errors import UserError
+from resmom.runs.comparisons.columns import (
+    OWN_NAMES,
+    Names,
     Table,
     about,
-    around,
-    around_of,
     diverged_words,
-    mean_of,
     tables_of,
-    told,
+    unsound,
     verdict,
 )
+from resmom.runs.comparisons.comparison import Arm, Comparison, Format
+from resmom.runs.comparisons.comparisontext import text
 
-Format = Literal["text", "markdown", "latex", "csv"]
-Names = Mapping[str, str]
-"""Arms by name, with what they are called in a table; an arm that is not there is called by its name."""
-OWN_NAMES: Names = MappingProxyType({})
 COLUMNS = (
     *("measure", "protocol", "arm", "n", "mean", "sd"),
     *("against", "pairs", "difference", "difference_sd", "low", "high", "confidence", "resolved", "remark"),
@@ -33,9 +28,11 @@ COLUMNS = (
 
 
 def written(found: Comparison, how: Format) -> str:
-    """A comparison in one of the forms, without a line end. In LaTeX the tables need the package booktabs."""
+    """A comparison in one of the forms, as `Comparison.table` has it."""
+    if how not in get_args(Format):
+        raise UserError(f"{called('format')} is {how!r}; it is one of {', '.join(get_args(Format))}")
     if how == "text" or not found.arms:
-        return str(found)
+        return text(found)
     if how == "csv":
         return _csv(found)
     tables = (_latex(found, table) if how == "latex" else _markdown(found, table) for table in tables_of(found))
@@ -45,66 +42,50 @@ def written(found: Comparison, how: Format) -> str:
     return "\n\n".join([*tables, *remarks])
 
 
-def markdown_rows(
-    arms: Sequence[Arm], name: str, title: str, digits: int, names: Names = OWN_NAMES, against: str = ""
-) -> str:
-    """A Markdown table of one measure: mean ± sd of each arm, its difference from the first one, or from its own as
-    `against` says in words, and the verdict. Of a gap also what it is read beside."""
+def markdown_rows(arms: Sequence[Arm], table: Table, names: Names = OWN_NAMES, against: str = "") -> str:
+    """A Markdown table: the numbers of each arm, and its difference from the first one, or from its own as `against`
+    says in words, with the verdict."""
     first = against or names.get(arms[0].name, arms[0].name)
+    heads = [table.title, *table.heads, f"{table.against(first)}, same seeds"]
     rows = [
-        (
-            *(names.get(arm.name, arm.name), str(_n(arm, name)), *around(arm, name, digits, "–")),
-            *(told(arm.measures.get(name), digits), verdict(arm, name, digits)),
-        )
+        [names.get(arm.name, arm.name), *(number or "–" for number in table.numbers(arm)), table.verdict(arm, names)]
         for arm in arms
     ]
-    head = (title, "n", *around_of(name), mean_of(name), f"against {first}, same seeds")
-    return "\n".join([_markdown_row(head), "|" + "---|" * len(head), *map(_markdown_row, rows)])
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _n(arm: Arm, name: str) -> int:
-    value = arm.measures.get(name)
-    return 0 if value is None else value.n
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([head, "|---" * len(heads) + "|", *lines])
 
 
 def _markdown(found: Comparison, table: Table) -> str:
-    rows = markdown_rows(found.arms, table.name, table.title, table.digits, against=found.against)
-    return f"{rows}\n\nProtocol: {table.protocol}"
+    return f"{markdown_rows(found.arms, table, against=found.against)}\n\nProtocol: {table.protocol}"
 
 
 def _latex(found: Comparison, table: Table) -> str:
-    rows = [" & ".join(cells) + r" \\" for cells in _latex_rows(found, table)]
-    columns = ("arm", "$n$", *around_of(table.name), mean_of(table.name).replace("±", r"$\pm$"))
-    head = rf"{' & '.join(columns)} & against {_plain(found.against)} & resolved \\"
+    n, *heads = (head.replace("±", r"$\pm$") for head in table.heads)
+    rows = [["arm", f"${n}$", *heads, _plain(table.against(found.against)), "resolved"]]
+    for arm in found.arms:
+        n, *numbers = (number.replace("±", r"\pm") for number in table.numbers(arm))
+        rows.append(
+            [_plain(arm.name), n, *(f"${each}$" if each else "--" for each in numbers), *_difference(arm, table)]
+        )
+    head, *lines = (" & ".join(cells) + r" \\" for cells in rows)
     return "\n".join(
         [
             f"% {table.title} ({table.protocol})",
-            rf"\begin{{tabular}}{{lr{'r' * len(around_of(table.name))}lll}}",
+            rf"\begin{{tabular}}{{lr{'r' * len(table.around)}lll}}",
             r"\toprule",
             head,
             r"\midrule",
-            *rows,
+            *lines,
             r"\bottomrule",
             r"\end{tabular}",
         ]
     )
 
 
-def _latex_rows(found: Comparison, table: Table) -> Iterator[tuple[str, ...]]:
-    for arm in found.arms:
-        value, pair = arm.measures.get(table.name), arm.against.get(table.name)
-        mean = "--" if value is None else f"${told(value, table.digits)}$".replace("±", r"\pm")
-        beside = around(arm, table.name, table.digits, "--")
-        yield _plain(arm.name), str(_n(arm, table.name)), *beside, mean, *_latex_difference(arm, pair, table)
-
-
-def _latex_difference(arm: Arm, pair: Paired | None, table: Table) -> tuple[str, str]:
+def _difference(arm: Arm, table: Table) -> tuple[str, str]:
+    pair = arm.against.get(table.name)
     if pair is None:
-        return _plain(verdict(arm, table.name, table.digits)), ""
+        return _plain(table.verdict(arm)), ""
     difference = f"${pair.difference.mean:+.{table.digits}f}$"
     if pair.low is None or pair.high is None:
         return difference, "no interval"
@@ -125,6 +106,7 @@ def _unsound(found: Comparison) -> Iterator[str]:
     """What has to stand beside the tables."""
     if found.short:
         yield found.short
+    yield from (sentence for _, sentence in unsound(found))
     yield from (f"{arm.name}: {diverged_words(arm)}" for arm in found.arms if arm.diverged)
     without = [arm.name for arm in found.arms if not arm.counts and not arm.diverged]
     if without:

@@ -55,7 +55,9 @@ def test_an_arm_that_did_not_learn_has_no_differences() -> None:
     rise = found.arms[1].rise
     assert rise is not None and rise.mean == pytest.approx(1 / 6) and rise.least == pytest.approx(3 * 1.347, abs=2e-3)
     assert "went from 10.00 to 10.17 %, +0.17 points (n = 3); it would have to rise by more than 4.04, 3" in str(found)
-    assert "nothing is concluded against it" in str(comparison(lost))
+    assert "lost, which the others are compared with, is not shown to have learned: no difference from" in str(
+        comparison(lost)
+    )
 
 
 def test_an_arm_is_judged_only_where_it_has_numbers() -> None:
@@ -292,8 +294,7 @@ def test_where_all_diverged_it_says_so() -> None:
     broken = [{**line(name, 0, place), "failed": "x"} for place, name in enumerate(("plain", "w1"))]
     text = str(comparison(broken))
     assert (
-        "plain, which the others are compared with, diverged: nothing is concluded against it (why stands below)"
-        in text
+        "plain, which the others are compared with, diverged: no difference from it is shown (why stands below)" in text
     )
     assert "w1 diverged: of seed 0 the loss did not stay finite" in text and "labelled images" not in text
 
