@@ -1,6 +1,7 @@
 """What a line about how something was measured says of all networks alike, and what it says of one of them."""
 
 import re
+from typing import NamedTuple
 
 EDGE = "at the edge of the grid"
 """Said where the best setting is the last one that was tried."""
@@ -12,13 +13,19 @@ _FEW = re.compile(r"^low-shot-v1 (\d+) per class, (logistic regression|kNN)")
 _RATE = re.compile(rf"(lr [^ ]+ and wd [^ ]+) (chosen on \d+ held-out training images)( {EDGE})?( {BEYOND})?")
 
 
-def fields(protocol: str) -> dict[str, str | int]:
+class Fields(NamedTuple):
     """What a protocol is by name, for who filters results: `probe`, its first word; of few labels also `shots`, images
     per class, and `learner`."""
-    found: dict[str, str | int] = {"probe": protocol.split(maxsplit=1)[0].rstrip(":,;")}
-    if few := _FEW.match(protocol):
-        found |= {"shots": int(few[1]), "learner": few[2]}
-    return found
+
+    probe: str
+    shots: int | None = None
+    learner: str | None = None
+
+
+def fields(protocol: str) -> Fields:
+    """What a protocol says of itself."""
+    few = _FEW.match(protocol)
+    return Fields(protocol.split(maxsplit=1)[0].rstrip(":,;"), *((int(few[1]), few[2]) if few else ()))
 
 
 def shared_protocol(protocol: str) -> str:

@@ -76,7 +76,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
     split, label_sets = labelled(subject, opened)
     named = name_and_fingerprint(opened)
     labels = tuple(labels_lines(opened))
-    more, lent, part = asked.more, None, 1.0
+    more, lent, part = asked.more, None, None
     if more.labels:
         whole = split
         (split, lent), label_sets = with_labels(whole, more.labels, more.seed, more.draws), False
@@ -98,7 +98,8 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
         classifier = told.pop("classifier", None)
         stated = Score(score.top1, score.top5, f"{score.protocol}; {subject.size_words}{split.origin}")
         sized = f"{score.protocol}; images of {subject.policy.views[0].size} pixels; {split.origin}"
-        row = Row(name, stated, subject.step, *named, about=subject.about, sized=sized, labels=labels, **told)
+        told |= {"about": subject.about, "sized": sized, "labels": labels, "label_share": part}
+        row = Row(name, stated, subject.step, *named, **told)
         kept = file is None or append_or_say(file, {**row.plain(), "environment": machine})
         rows.append(replace(row, kept=kept))
         if save is not None and classifier is not None:
@@ -112,7 +113,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
             missing.append(Missing(name, probe, str(error)))
 
     try:
-        settled = replace(asked, more=_settled(more, part))
+        settled = replace(asked, more=_settled(more, 1.0 if part is None else part))
         _measure(Ground(subject, split, repeats), network, settled, label_sets, add, trying)
     except ValueError as error:  # the protocols' own words: too few labels …
         if not rows and not missing:

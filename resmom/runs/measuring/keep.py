@@ -32,7 +32,7 @@ from resmom.runs.clean import Split, clean_batches
 from resmom.runs.environment import environment
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.measuring.evaluate import labelled, name_and_fingerprint
-from resmom.runs.measuring.labels import with_labels
+from resmom.runs.measuring.labels import lent_share, with_labels
 from resmom.runs.measuring.rows import Row
 from resmom.which import Network, Which
 
@@ -91,13 +91,15 @@ def keep(
     config = linear or Linear()
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
-    opened, split = None, None
+    opened, split, part = None, None, None
     try:
         for loaded in _checkpoints(path, given, device, own):
             if split is None:
                 opened = loaded.opened(data)
-                split = labelled(loaded, opened)[0]
-                split = with_labels(split, labels, seed)[0] if labels else split
+                split = whole = labelled(loaded, opened)[0]
+                if labels:
+                    split, drawn = with_labels(whole, labels, seed)
+                    part = lent_share(whole, labels, drawn[0])
             for name, net in loaded.networks(network).items():
                 found, without = _entries(loaded, name, net, split, config)
                 entries += found
@@ -109,6 +111,7 @@ def keep(
         picked = pick(entries, held)
         chosen = load_run(_file(folder.last, given, picked), device, own)
         row = _tested(chosen, picked, split, config, len(entries), name_and_fingerprint(opened))
+        row = replace(row, label_share=part)
     except ValueError as error:
         if isinstance(error, UserError):
             raise

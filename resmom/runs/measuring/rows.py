@@ -12,7 +12,10 @@ from resmom.runs.measuring.measure import Candidate
 
 @dataclass(frozen=True)
 class Row:
-    """One result: what was measured, how, on which images, and at which step of the run."""
+    """One result: what was measured, how, on which images, and at which step of the run.
+
+    What JSON has of it, it has under the same names.
+    """
 
     network: str
     score: Score
@@ -40,13 +43,41 @@ class Row:
     who sees it among others."""
     labels: tuple[str, ...] = ()
     """What the classes are and where they are from, for a reader: see `labels_lines`."""
+    label_share: float | None = None
+    """Which share of the training labels was learned from, the one asked for or that of a list; None for all."""
+
+    @property
+    def top1(self) -> float:
+        return self.score.top1
+
+    @property
+    def top5(self) -> float | None:
+        return self.score.top5
+
+    @property
+    def protocol(self) -> str:
+        return self.score.protocol
+
+    @property
+    def probe(self) -> str:
+        """The protocol's name, such as linear-v1."""
+        return fields(self.protocol).probe
+
+    @property
+    def shots(self) -> int | None:
+        """Of few labels, images per class."""
+        return fields(self.protocol).shots
+
+    @property
+    def learner(self) -> str | None:
+        """Of few labels, what learns from them: logistic regression or kNN."""
+        return fields(self.protocol).learner
 
     def plain(self) -> dict[str, Any]:
         """As plain values for JSON; what only some results have is left out of others."""
-        s = self.score
-        line: dict[str, Any] = {"network": self.network, "top1": s.top1, "top5": s.top5, "protocol": s.protocol}
-        line |= fields(s.protocol)
-        line |= {} if self.step is None else {"step": self.step}
+        names = ("network", "top1", "top5", "protocol", "probe", "shots", "learner", "label_share", "step")
+        line: dict[str, Any] = {name: getattr(self, name) for name in names}
+        line = {name: value for name, value in line.items() if value is not None or name == "top5"}
         line |= {"data": self.data, "fingerprint": self.fingerprint}
         line |= {"sd": self.sd, "draws": list(self.draws)} if self.draws else {}
         line |= {"protocols": list(self.protocols)} if self.protocols else {}

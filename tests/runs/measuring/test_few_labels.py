@@ -21,8 +21,19 @@ from resmom.runs.loaded import load_run
 from resmom.runs.measuring.asked import More
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.labels import lent_share
+from resmom.runs.measuring.rows import Row
 from tests.runs.crash import write_images
 from tests.runs.measuring.quick import QUICK
+
+
+def require_same_fields(rows: list[Row]) -> None:
+    """A row has what its line in JSON has, under the same names; what it has not is None, or empty."""
+    for row in rows:
+        line = row.plain()
+        assert {name: getattr(row, name) for name in line} == {
+            name: tuple(value) if isinstance(value, list) else value for name, value in line.items()
+        }
+        assert all(not getattr(row, name) for name in ("shots", "learner", "label_share", "draws") if name not in line)
 
 
 def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
@@ -34,10 +45,9 @@ def test_low_shot_of_both_networks(trained: tuple[Path, Path]) -> None:
     assert all(len(row.draws) == 2 and row.sd is not None for row in rows)
     line = read_lines(RunDir(path).evaluations)[-1]
     assert line["draws"] == list(rows[-1].draws) and line["sd"] == rows[-1].sd
-    kinds = [{key: row.plain()[key] for key in ("probe", "shots", "learner")} for row in rows[:4]]
-    assert kinds == [
-        {"probe": "low-shot-v1", "shots": n, "learner": by} for n in (1, 3) for by in ("logistic regression", "kNN")
-    ]
+    kinds = [(row.probe, row.shots, row.learner, row.label_share) for row in rows[:4]]
+    assert kinds == [("low-shot-v1", n, by, None) for n in (1, 3) for by in ("logistic regression", "kNN")]
+    require_same_fields(rows)
     with pytest.raises(UserError, match=r"cannot be evaluated on .*2 of 2 classes have fewer than 31 .*: a \(30\)"):
         evaluate(path, protocols=(), more=More(LowShot((31,))))
 
@@ -51,6 +61,9 @@ def test_a_share_of_the_labels(trained: tuple[Path, Path]) -> None:
         ("teacher", "knn-"),
         ("teacher", "line"),
     ]  # fmt: skip  the online classifier learnt from all labels
+    assert {(row.probe, row.label_share) for row in rows} == {("knn-v1", 0.1), ("linear-v1", 0.1)}
+    assert [line["label_share"] for line in read_lines(RunDir(trained[0]).evaluations)[-4:]] == [0.1] * 4
+    require_same_fields(rows)
     assert "trained on 6," in rows[1].score.protocol and "bank 6," in rows[0].score.protocol
     assert rows[0].score.protocol.endswith("learned from the labels of 6 of 60 images, 10 % of each class, seed 0")
 
@@ -60,6 +73,7 @@ def test_the_labels_that_a_list_names(trained: tuple[Path, Path], tmp_path: Path
     names = tmp_path / "few.txt"
     names.write_text("020.png\na/022.png\n\n021.png\n023.png\n")
     rows = evaluate(trained[0], protocols=("knn",), more=More(labels=str(names)))
+    assert {row.label_share for row in rows} == {4 / 60}
     assert rows[0].score.protocol.endswith(
         "learned from the labels of 4 of 60 images, those that few.txt lists, one draw"
     )

@@ -157,6 +157,7 @@ def test_refusals(folder: RunDir, tmp_path: Path) -> None:
     np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])
     with pytest.raises(UserError, match=r"has no labels, .* name labelled images with --data LABELLED, a folder with"):
         keep(folder.path, str(tmp_path / "bare.npz"), linear=QUICK)
+    assert keep(folder.path, linear=QUICK, labels="0.5").row.plain()["label_share"] == 0.5
     with pytest.raises(UserError, match=r"cannot be evaluated: .*no class has two"):
         keep(folder.path, linear=QUICK, labels="0.01")
 
