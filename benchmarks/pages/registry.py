@@ -145,6 +145,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
     "results/sametime.md": {
         "same-time": partial(same_time, file=SAME_TIME),
         "sizes": partial(each_size, file=SAME_TIME),
+        "again": partial(same_time, file="sametime-again.jsonl"),
     },
     "results/imagenet.md": {
         "costs": partial(costs, file="imagenet/costs.jsonl"),
