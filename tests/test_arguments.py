@@ -19,13 +19,13 @@ from resmom.runs.result import Result
 from resmom.runs.weights import Weights
 
 OWN_WORDS = {
-    ("compare", "arms"),
-    ("compare", "vary"),
-    ("compare", "seeds"),
-    ("pretrain", "run"),
-    ("draw_views", "run"),
-} | {(name, "backbone") for name in ("pretrain", "resume", "result", "profile", "load")}
-"""Of which the function itself says more (tests/runs/test_refusals.py, tests/runs/comparisons/test_given.py)."""
+    *(("compare", name) for name in ("arms", "vary", "seeds")),
+    *((name, "run") for name in ("pretrain", "draw_views")),
+    *((name, "backbone") for name in ("pretrain", "resume", "result", "profile", "load")),
+    *((name, "log_to") for name in ("pretrain", "resume", "compare")),
+}
+"""Of which the function itself says more (tests/runs/test_python.py, test_refusals.py, comparisons/test_given.py,
+loggers/test_sinks.py)."""
 TENSORS = {"gap", "residual"}
 """Their arguments are tensors, whose shapes and kinds they look at themselves."""
 

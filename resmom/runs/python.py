@@ -39,7 +39,7 @@ from resmom.runs.settling.budget import seconds_of
 from resmom.runs.wish import checked, saying, wish
 
 
-@arguments_checked("run", "backbone")
+@arguments_checked("run", "backbone", "log_to")
 @generators_kept()
 def pretrain(
     data: object,
@@ -130,7 +130,7 @@ def _raise_signal(number: int, told: str) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-@arguments_checked("backbone")
+@arguments_checked("backbone", "log_to")
 @generators_kept()
 def resume(
     path: str | Path,
@@ -182,7 +182,7 @@ def _result(path: Path, loaded: Loaded, own: Own, opened: str | Data | None) -> 
     return Result(path, loaded.step, loaded.steps, loaded.run, lines, own, opened)
 
 
-@arguments_checked("arms", "vary", "seeds")
+@arguments_checked("arms", "vary", "seeds", "log_to")
 @generators_kept()
 def compare(
     base: Run | str | Path | Result,
