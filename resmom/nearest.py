@@ -51,6 +51,7 @@ WORDS = {
     "model": "backbone",
     "momentum-teacher": "ema.momentum",
     "num-workers": "workers",
+    "o": "out",
     "out-dim": "method.out",
     "output-dir": "out",
     "patch-size": "backbone.patch",

@@ -26,14 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.called import called, either, setting, verb
+from resmom.called import called, verb
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines, read_object
+from resmom.norun import CONFIG, no_run, run_of_checkpoint
 from resmom.ondisk import lock
-from resmom.weightnames import names_weights, not_weights
 
-IMAGES = (".npz", ".parquet", ".tar", ".txt", ".csv", ".tsv")
-"""Ends of files that images are in, or named in."""
 GIVEN = "given in Python: "
 """How run.json begins to name images that were given as open ones, and that no path leads back to."""
 
@@ -57,7 +55,7 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        return self.path / "run.json"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
@@ -237,49 +235,23 @@ def way_back(kept: Sequence[Path | str], last: Path | str) -> str:
     return f"{copy}, then {verb('resume')}: the run goes on from that checkpoint"
 
 
-def no_run(path: Path) -> str:
-    """Why `path` is no run folder, and what to do."""
-    if names_weights(path):
-        return not_weights(path)
-    if not path.exists():
-        return f"{path} does not exist; name a run folder (start a run with {verb('pretrain')})"
-    tuned = (("detect", "detectors", "load_detector"), ("segment", "segmentation networks", "load_segmenter"))
-    for task, things, load in tuned:
-        if (path / f"{task}.json").is_file():
-            return (
-                f"{path} holds {things}, not a run; it is for `resmom {task} resume` or `evaluate`, `resmom predict`, "
-                f"{verb('report')}, and in Python for `resmom.{load}`"
-            )
-    if (path / "cells.jsonl").is_file():
-        table = either(f"`resmom compare show {path}`", f"`resmom.comparison({str(path)!r})`")
-        page = either(f"`resmom report {path}/*/*`", "`resmom.report` of a list of them")
-        return (
-            f"{path} holds a comparison, not a run; its runs are {path}/ARM/seed-S, and {table} is its table (all runs "
-            f"on one page: {page})"
-        )
-    if inside := sorted(found.parent.name for found in path.glob("*/run.json")):
-        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
-        return f"{path} is not a run folder, but has some inside: {', '.join(inside[:3])}{more}; name one of them"
-    return f"{path} is not a run folder: it has no run.json (start a run with {verb('pretrain')})"
+def run_of(path: Path, needs: str = "") -> RunDir:
+    """The run folder that a RUN argument names; a checkpoint stands for its folder.
+
+    Raises RunDirError for no run; `needs` as for `no_run`.
+    """
+    run = run_of_checkpoint(path) if path.is_file() else path
+    if run is None or not (run / CONFIG).exists():
+        raise RunDirError(no_run(path, needs))
+    return RunDir(run)
 
 
-def run_of(path: Path) -> RunDir:
-    """The run folder that a RUN argument names; a checkpoint stands for its folder. Raises RunDirError for no run."""
-    run = RunDir(path.parent.parent if path.is_file() else path)
-    if names_weights(path) or not (path.is_file() or run.config.exists()):
-        raise RunDirError(no_run(path))
-    if path.is_file() and (path.parent.name != "checkpoints" or not run.config.exists()):
-        images = f"; images are named with {setting('data', str(path))}" if path.suffix in IMAGES else ""
-        raise RunDirError(f"{path} is no run folder, and no file in the checkpoints/ folder of one{images}")
-    return run
-
-
-def find_run(path: Path) -> tuple[RunDir, Path]:
+def find_run(path: Path, needs: str = "") -> tuple[RunDir, Path]:
     """The run folder and the checkpoint that a RUN argument names: a run folder (its last checkpoint) or a checkpoint.
 
-    Raises RunDirError with what is missing.
+    Raises RunDirError with what is missing; `needs` as for `no_run`.
     """
-    run = run_of(path)
+    run = run_of(path, needs)
     if path.is_file():
         return run, path
     if not run.last.exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from resmom import norun
 from resmom.errors import RunDirError
 from resmom.jsonfiles import append_line, append_or_say, drop_lines_after, read_lines, write_json
 from resmom.ondisk import replacing, require_writable, write_whole
@@ -128,6 +129,45 @@ def test_a_place_that_cannot_be_written_is_told_and_nothing_is_left(
     refusing(errno.ENOSPC)
     run.refuse_if_used()  # how much is needed is told later
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_checkpoint_is_found_from_within_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(tmp_path)
+    run.last.parent.mkdir()
+    run.last.touch()
+    write_json(run.config, {})
+    monkeypatch.chdir(tmp_path / "checkpoints")
+    assert find_run(Path("last.pt")) == (run, Path("last.pt"))
+    with pytest.raises(RunDirError, match=f"step-3.pt does not exist; the checkpoints of {tmp_path} are .*last.pt$"):
+        find_run(Path("step-3.pt"))
+    monkeypatch.chdir(tmp_path)
+    assert find_run(Path("checkpoints/last.pt")) == (RunDir(Path()), Path("checkpoints/last.pt"))
+    with pytest.raises(RunDirError, match=r"checkpoints lies in the folder of a run; name that: \.$"):
+        find_run(Path("checkpoints"))
+
+
+def test_a_checkpoint_without_its_run_is_weights(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoints" / "last.pt"
+    file.parent.mkdir()
+    file.touch()
+    with pytest.raises(RunDirError, match="is weights, not a run"):
+        find_run(file)
+
+
+def test_in_a_large_folder_without_images_few_files_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(norun, "_LOOKED", 3)
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            (tmp_path / folder / f"{number}.txt").touch()
+    (tmp_path / "z").mkdir()
+    looked = []
+    monkeypatch.setattr(os, "walk", lambda top, walk=os.walk: (looked.append(at[0]) or at for at in walk(top)))
+    with pytest.raises(RunDirError, match="is not a run folder"):
+        find_run(tmp_path)
+    assert len(looked) == 2  # the folder itself, and one with enough files
 
 
 def test_a_run_is_found_by_folder_and_by_checkpoint(tmp_path: Path) -> None:

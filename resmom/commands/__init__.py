@@ -12,13 +12,11 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from resmom.commands.mistakes import OPTIONS, told_in_a_sentence
+from resmom.commands.mistakes import OPTIONS, require_values, told_in_a_sentence
 from resmom.errors import UserError
 from resmom.runs.interrupt import Finished
 from resmom.runs.machine import Machine, keep_memory, silence_libtiff
@@ -35,7 +33,9 @@ Flat = Annotated[T, tyro.conf.arg(name="")]
 def parse(kind: type[T], arguments: list[str], prog: str, about: str) -> T:
     """The command's arguments as its dataclass. Exits with help; raises UserError, with a sentence, for a mistake."""
     with told_in_a_sentence(kind, arguments, prog):
-        return tyro.cli(kind, args=arguments, prog=prog, description=about, registry=OPTIONS)
+        found = tyro.cli(kind, args=arguments, prog=prog, description=about, registry=OPTIONS)
+    require_values(found, arguments)
+    return found
 
 
 def parse_known(kind: type[T], arguments: list[str], prog: str) -> T:
@@ -97,18 +97,6 @@ def require_term(options: list[str], run: "Run") -> None:
 
     given = {option.partition("=")[0].removeprefix("--").replace("-", "_") for option in options}
     check_term(run, given)
-
-
-def require_values(options: list[str], known: Mapping[str, Any]) -> None:
-    """Refuse an option for several values that is given without any: it would set nothing, and without a word.
-
-    `known`: the values that the options have so far, by their dotted names.
-    """
-    for option, behind in pairwise([*options, "--"]):
-        here = known.get(option.removeprefix("--").replace("-", "_"))
-        if isinstance(here, list) and behind.startswith("--"):
-            example = " ".join(map(str, here or (0.5, 0.75, 1)))
-            raise UserError(f"{option} needs at least one value, several as words of their own: {option} {example}")
 
 
 def say(words: str) -> None:

@@ -14,7 +14,6 @@ from resmom.commands import (
     print_json,
     require_one_length,
     require_term,
-    require_values,
     require_warmup,
     say,
     set_process,
@@ -40,7 +39,7 @@ from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of
 from resmom.runs.comparisons.results import RESULTS, cut_short, read_results
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, ORIENTATION, PARTS, changed, option_values, parsed, patch_told, taken_back
+from resmom.runs.options import IMAGE_SIZE, ORIENTATION, PARTS, changed, parsed, patch_told, taken_back
 from resmom.runs.ready import device_for
 
 ABOUT = "Train the arms of a grid over several seeds, and compare them seed by seed with the first arm."
@@ -146,7 +145,6 @@ def _compare(first: str, rest: list[str]) -> int:
         defaults.append(("data", str, field(default=named.data)))
     kind: Any = make_dataclass("Arguments", defaults, bases=(Shared,), frozen=True, kw_only=True)
     a = parse(kind, rest, f"resmom compare {first}", ABOUT)
-    require_values(rest, option_values(base))
     require_one_length(rest, base.train.steps)
     require_term(rest, a.run)
     if told := _of_other_length(named.run, a.run):

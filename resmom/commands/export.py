@@ -8,7 +8,8 @@ import tyro
 
 from resmom.commands import Flat, parse, print_json, set_threads
 from resmom.errors import UserError
-from resmom.runs.alone.instead import Instead, require_alone, require_one
+from resmom.norun import no_run
+from resmom.runs.alone.instead import Instead, is_classifier_named, require_alone, require_one
 from resmom.which import Form, Which
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def main(arguments: list[str]) -> int:
     require_one(a.run, a.weights, classifiers=True)
     from resmom.runs.exporting.export import export
     from resmom.runs.exporting.onnxfiles import checked_words
-    from resmom.runs.measuring.classifierfile import SUFFIX as CLASSIFIER
 
     set_threads(a.threads)
     if a.to == "tensorboard":
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
             raise UserError(
                 "--image-size goes with --init and --backbone; a RUN has the size of its views, a classifier its own"
             )
-        if a.run.suffix == CLASSIFIER and not a.run.is_dir():
+        if is_classifier_named(a.run):
             return _classifier(a.run, a)
         result = export(a.run, a.out, a.network, a.to)
     if a.json:
@@ -99,12 +99,15 @@ def _classifier(file: Path, a: Arguments) -> int:
     """A classifier's file, which is one in another form already."""
     from resmom.runs.exporting.classifier import export_classifier
     from resmom.runs.exporting.onnxfiles import checked_words
+    from resmom.runs.measuring.classifierfile import is_classifier
 
+    if not is_classifier(file):
+        raise UserError(no_run(file))
     if a.to != "onnx" or a.network != "both":
         what = "--network" if a.to == "onnx" else f"--to {a.to}"
         raise UserError(
-            f"{what} is for runs, and {file} is a file by itself: a classifier is exported with --to onnx alone, a run "
-            f"is named by its folder, and weights without a run by --init {file}"
+            f"{what} is for runs, and {file} is a classifier, which is exported with --to onnx alone; its backbone by "
+            f"itself is named by --init {file}"
         )
     made = export_classifier(file, a.out)
     if a.json:

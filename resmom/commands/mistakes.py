@@ -5,6 +5,7 @@ it alone: where it is absent, or a case is unknown here, the words of the box ar
 """
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import re
@@ -17,7 +18,7 @@ from typing import Any, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from resmom.commands.otherwise import another, otherwise
+from resmom.commands.otherwise import another, images, otherwise
 from resmom.errors import UserError
 from resmom.nearest import nearest, similar
 
@@ -77,6 +78,49 @@ def told_in_a_sentence(kind: Any, arguments: Sequence[str], prog: str) -> Iterat
         raise UserError(f"{_unboxed(box.getvalue())} {help_of}") from end
 
 
+def require_values(found: Any, arguments: Sequence[str]) -> None:
+    """Refuse an option for several values that was given without any: it would set nothing, and without a word.
+
+    `found`: what the arguments were read as.
+    """
+    for option, behind in itertools.pairwise([*arguments, "--"]):
+        name = option.removeprefix("--").replace("-", "_")
+        if not (option.startswith("--") and behind.startswith("--")):
+            continue
+        if (
+            field := next((f for dotted, f in _without_values(found) if f".{dotted}".endswith(f".{name}")), None)
+        ) is None:
+            continue
+        if choices := get_args(_element(field.type)):
+            raise UserError(f"{option} needs at least one of {', '.join(choices)}")
+        several = f"{option} needs at least one value, several as words of their own: {option}"
+        raise UserError(f"{several} {' '.join(_examples(field))}")
+
+
+def _without_values(found: Any, above: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """The fields of a dataclass, and of those in it, that have no values, by their dotted names."""
+    for field in dataclasses.fields(found):
+        value = getattr(found, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _without_values(value, f"{above}{field.name}.")
+        elif value == ():
+            yield f"{above}{field.name}", field
+
+
+def _examples(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
+    """Values that a field for several may have."""
+    if isinstance(field.default, tuple) and field.default:
+        return tuple(map(str, field.default))
+    return {float: ("0.5", "0.75", "1"), int: ("8", "16")}.get(_element(field.type), ("ONE", "OTHER"))
+
+
+def _element(kind: Any) -> Any:
+    """What a type of several values is made of."""
+    while typing.get_origin(kind) is not tuple:
+        kind = get_args(kind)[0]
+    return get_args(kind)[0]
+
+
 def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
     """The refusal in words; None for a case that is not known here."""
     match type(event).__name__:
@@ -96,8 +140,9 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
         case "InvalidChoice":
             form = str(event.argument.lowered.metavar)  # where they stand in the order of the code
             choices = sorted((choice for choice in event.choices if choice != "None"), key=form.find)
-            hint = another(_shown(event.argument), str(event.value)) or similar(str(event.value), choices, 1)
-            return f"{_shown(event.argument)} is '{event.value}'; it is one of {', '.join(choices)}{hint}"
+            name, value = _shown(event.argument), str(event.value)
+            hint = another(name, value) or _apart(event.argument, value) or similar(value, choices, 1)
+            return f"{name} is '{value}'; it is one of {', '.join(choices)}{hint}"
         case "BadValue" if event.reason == "too_few_values":
             given = _given(event.argument, arguments)
             return f"{_shown(event.argument)} needs {_wanted(event.argument)}{_apart(event.argument, given)}"
@@ -112,7 +157,8 @@ def _sentence(event: Any, kind: Any, arguments: Sequence[str]) -> str | None:
 def _unknown(tokens: Sequence[str], kind: Any, arguments: Sequence[str]) -> str:
     options = [token for token in tokens if token.startswith("-")]
     if not options:
-        return f"'{tokens[0]}' is one word too many{_switch(tokens[0], kind, arguments)}"
+        hint = _switch(tokens[0], kind, arguments) or images(tokens[0], _options(kind))
+        return f"'{tokens[0]}' is one word too many{hint}"
     name = _name(options[0])
     known = _options(kind)
     if found := otherwise(name, known):
@@ -141,8 +187,8 @@ def _in_one_word(word: str, arguments: Sequence[str]) -> str:
     """How several values are written, as the end of a sentence, where `word` stands behind the first of them."""
     for place, option in enumerate(arguments):
         values = list(itertools.takewhile(lambda other: not other.startswith("--"), arguments[place + 1 :]))
-        if option in ("--seeds", "--vary") and word in values[1:]:
-            first, *rest = values
+        if option in ("--seeds", "--vary", "--low-shot") and word in values[1:]:
+            first, *rest = values = [value.strip(",") for value in values]
             name, equals, one = first.partition("=")
             if option == "--vary" and equals and "=" in word:
                 return f": every option has a --vary of its own: {' '.join(f'--vary {each}' for each in values)}"
@@ -188,7 +234,9 @@ def _wanted(argument: Any) -> str:
     form = str(argument.lowered.metavar)
     if form in KINDS:
         return KINDS[form][0]
-    names = re.findall(r"\w+", form)
+    names = re.findall(r"[\w-]+", form)
+    if form.startswith("{"):
+        return f"one of {', '.join(names)}"
     if len(set(names)) == 1 and names[0] in KINDS:
         many = KINDS[names[0]][1]
         return many if form.startswith("[") else f"{len(names)} {many}"
@@ -196,11 +244,11 @@ def _wanted(argument: Any) -> str:
 
 
 def _apart(argument: Any, given: str) -> str:
-    """How several numbers are written, as the end of a sentence, where they were given as one word: 8,16 or [8, 16]."""
-    numbers = re.findall(r"[\w.+-]+", given)
-    if len(numbers) < 2 or not re.search(r"[,;\[(]", given):
+    """How several values are written, as the end of a sentence, where they were given as one word: 8,16 or [8, 16]."""
+    values = re.findall(r"[\w.+-]+", given)
+    if len(values) < 2 or not re.search(r"[,;\[(]", given) or argument.lowered.nargs in (1, None):
         return ""
-    return f", as words of their own: {_shown(argument)} {' '.join(numbers)}"
+    return f", as words of their own: {_shown(argument)} {' '.join(values)}"
 
 
 def _given(argument: Any, arguments: Sequence[str]) -> str:

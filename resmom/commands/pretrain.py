@@ -16,7 +16,6 @@ from resmom.commands import (
     print_json,
     require_one_length,
     require_term,
-    require_values,
     require_warmup,
     set_process,
     take,
@@ -25,19 +24,17 @@ from resmom.commands import (
 from resmom.commands.usages import EVERY_FIELD, PRETRAIN
 from resmom.config import Run, method_named
 from resmom.errors import UserError
-from resmom.recipes import names
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.environment import threads_of
 from resmom.runs.machine import Trainer
-from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, option_values, parsed, patch_told, taken_back
+from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.ready import Preview, preview
 from resmom.runs.reporting.viewsheet import Sheet, view_sheet
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.recognise import by_name
-from resmom.weightnames import names_weights
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class _Call:
     @staticmethod
     def of(arguments: list[str]) -> "_Call":
         name = None if arguments[0].startswith("-") else arguments[0]
-        begun = None if name is None else _begun(name)
+        begun = None if name is None else base_named(name)
         options, backbone = take(arguments if name is None else arguments[1:], "--backbone")
         options, method = take(options, "--method")
         options, size = take(options, "--image-size")
@@ -124,7 +121,6 @@ class _Call:
         run = self.named(run)
         data = "" if self.begun is None else self.begun.data
         found = parse(_arguments(run, data), self.options, self.called, EVERY_FIELD)
-        require_values(self.options, option_values(run))
         require_one_length(self.options, 0 if self.base is None else self.base.train.steps)
         require_warmup(self.options, found.run.train.steps > 0, derived=self.base is None)
         require_term(self.options, found.run)
@@ -193,15 +189,6 @@ def _look(wish: Asked, call: Shared, out: Path | None) -> int:
     else:
         print("\n".join(map(str, told)))
     return 0
-
-
-def _begun(name: str) -> Base:
-    """What the run begins as. Raises ConfigError as `base_named` does, and for what looks like images."""
-    path = Path(name)
-    images = path.exists() and path.suffix != ".json" and not RunDir(path).config.is_file()
-    if images and name not in names() and not names_weights(name):
-        raise UserError(f"there is no recipe '{name}'; images are named with --data {name}")
-    return base_named(name)
 
 
 def _arguments(default: Run, data: str = "") -> type[Arguments]:

@@ -7,14 +7,18 @@ import tyro
 
 from resmom.commands import Flat, parse, set_process, tell_end
 from resmom.errors import UserError
+from resmom.nearest import WORDS
 from resmom.runs.machine import Trainer
 
 ABOUT = "Continue a run from its last checkpoint, as if it had never stopped."
 
 KEPT = frozenset(
-    {"time", "recipe", "init", "method", "backbone", "policy", "optim", "ema", "residual", "train", "online"}
+    {"out", "time", "recipe", "init", "method", "backbone", "policy", "optim", "ema", "residual", "train", "online"}
 )
-"""What a run keeps to its end: all its fields but how it is watched, and its time."""
+"""What a run keeps to its end: its folder, all its fields but how it is watched, and its time."""
+
+OTHERS = {**WORDS, **{name: f"train.{name}" for name in ("epochs", "steps", "batch", "seed")}}
+"""What they may be called."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,11 @@ def _refuse_changes(arguments: list[str]) -> None:
     """Say what to do instead to whoever wants a run to be longer, or otherwise: it keeps its settings to its end."""
     for word in arguments:
         option = word.partition("=")[0]
-        if option.startswith("--") and option[2:].partition(".")[0].replace("-", "_") in KEPT:
+        plain = option[2:].replace("_", "-")
+        field = OTHERS.get(plain, plain).partition(".")[0]
+        if option.startswith("--") and field in KEPT:
             raise UserError(
-                f"a run keeps its settings and its length, which {option} would change; begin another one from its "
-                "weights: resmom pretrain --data DATA --init RUN/checkpoints/last.pt --out OTHER, with the options you "
-                "want"
+                f"a run keeps its folder, its settings and its length, which {option} would change; begin another one "
+                "from its weights: resmom pretrain --data DATA --init RUN/checkpoints/last.pt --out OTHER, with the "
+                "options you want"
             )

@@ -12,9 +12,10 @@ from resmom.data.byfolder import FOLDERS, TEST_NAMES, below, classes_of, labels_
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.source import Data, DataError, Index
 from resmom.data.store import Files
+from resmom.norun import CONFIG, PICTURES
 
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+    *PICTURES,
     *heif.readable(),
 )
 """What image files end in: of those that phones write, the ones that can be read with what is installed."""
@@ -152,4 +153,6 @@ def _no_images(root: Path, found: list[str]) -> str:
     what = f"it holds {len(found)} files ({held})" if found else "it holds no files"
     others = {suffix for name in found if (suffix := suffix_of(name)) not in SUFFIXES}
     ways = "; or ".join(["give a folder that holds some", *heif.remedies(others)])
+    if (root / CONFIG).is_file():
+        return f"{root} is the folder of a run, and holds no images; its own are those that its {CONFIG} names as data"
     return f"{root} has no images: {what}. Image files end in {', '.join(SUFFIXES)}; {ways}"

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from resmom.data.source import ArraySource, Data, DataError, Source
 from resmom.downloads import download_folder
+from resmom.norun import PUBLIC
 
-NAMES: Final = ("cifar10", "cifar100", "stl10")
+NAMES: Final = PUBLIC
 
 
 def default_root() -> Path:

@@ -18,6 +18,7 @@ from resmom.data.named import NAMES, open_named
 from resmom.data.packed import is_pack, open_pack
 from resmom.data.source import Data, DataError
 from resmom.data.split import held_out
+from resmom.norun import PICTURES
 
 _MODIFIER = re.compile(r"(?P<place>.+)@(?P<name>held-out|shorter-side)=(?P<value>[^@/]*)")
 """What may stand behind the images, as often as one likes: another split, smaller photos."""
@@ -175,6 +176,10 @@ def _unknown(spec: str, path: Path) -> str:
     near = difflib.get_close_matches(spec.partition(":")[0].lower(), NAMES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     what = "is a file of none of these kinds" if path.exists() else "does not exist"
+    if path.is_file() and suffix_of(path.name) in PICTURES:
+        what = f"is one image; name the folder of all of them, such as {path.parent}"
+    if len(places := spec.split(",")) > 1 and all(Path(each).exists() for each in places):
+        what = "names several places, and images are in one: a folder with a link to each of these, say"
     if path.is_file() and path.suffix.lower() in COMPRESSED:
         what = "is compressed, so that no image in it can be read by itself: unpack it (a .tar.gz by gunzip)"
     return (

@@ -22,11 +22,12 @@ from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.rgb import UnreadableImage
 from resmom.data.source import Data, DataError, UnreadableData
 from resmom.data.store import Names, Numbers, Store
+from resmom.norun import PACK
 
 SIDE_FILES = ("index", "names", "ends")
 """Of each split, beside its shards."""
 FORMAT = 1
-MARK = "pack.json"
+MARK = PACK
 RECORD = np.dtype(
     [("shard", "<i4"), ("length", "<i4"), ("start", "<i8"), ("size", "<i8", (2,)), ("label", "<i8"), ("crc", "<u4")]
 )

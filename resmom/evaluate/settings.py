@@ -171,8 +171,11 @@ class LowShot:
     """Inverse strength of the penalty, scikit-learn's C and its default: too few images to choose it on."""
 
     def __post_init__(self) -> None:
-        if not self.shots or min(self.shots) < 1 or self.draws < 1 or self.seed < 0 or not self.c > 0:
+        if not self.shots or min(self.shots) < 1:
+            got = ", ".join(map(str, self.shots)) or "none"
+            raise ValueError(f"{called('low_shot')} needs numbers of images per class, of at least 1; got {got}")
+        if self.draws < 1 or self.seed < 0 or not self.c > 0:
             raise ValueError(
-                "low-shot needs at least one image per class, one draw or more, a seed of 0 or more and c above 0; got "
-                f"{self.shots}, {self.draws}, {self.seed}, {self.c:g}"
+                f"{called('draws')} must be at least 1, {called('seed')} at least 0, and c above 0; got {self.draws}, "
+                f"{self.seed}, {self.c:g}"
             )

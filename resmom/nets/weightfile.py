@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from resmom.errors import UserError
+from resmom.norun import no_weights
 
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch files of before version 1.6 begin: torch's magic number, pickled."""
@@ -39,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder; give the file, as in RUN/checkpoints/last.pt or model.safetensors")
+        raise WeightsError(no_weights(path))
     if not path.is_file():
         raise WeightsError(f"there is no file of weights at {path}; published ones are named timm:NAME")
     content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
@@ -73,13 +74,14 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _torch(path: Path) -> Any:
     with path.open("rb") as file:
         legacy = file.read(len(_LEGACY)) == _LEGACY
-    if not legacy and not zipfile.is_zipfile(path):
+    members = set() if legacy else _members(path)
+    if not legacy and "data.pkl" not in members:  # as an .npz, which is a zip archive too
         raise WeightsError(
             f"{path} is damaged or not a file of weights: it is neither torch's format nor named .safetensors"
         )
+    if "constants.pkl" in members:
+        raise WeightsError(f"{path} is a TorchScript program; save its state_dict() alone, best as .safetensors")
     try:
-        if not legacy and _is_program(path):
-            raise WeightsError(f"{path} is a TorchScript program; save its state_dict() alone, best as .safetensors")
         # Many published files carry their command line; a Namespace is a plain holder of values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -97,9 +99,15 @@ def _torch(path: Path) -> Any:
         raise WeightsError(f"{path} is damaged or not a file of weights: {reason}") from error
 
 
-def _is_program(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+def _members(path: Path) -> set[str]:
+    """The names of what is in a zip archive, without folders; none of another file."""
+    if not zipfile.is_zipfile(path):
+        return set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {Path(name).name for name in archive.namelist()}
+    except _DAMAGE as error:
+        raise WeightsError(f"{path} is damaged or not a file of weights: {error}") from error
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:

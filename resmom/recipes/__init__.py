@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resmom.arguments import arguments_checked
+from resmom.called import setting
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import site_for, with_pairs
 from resmom.methodnames import method_name
@@ -99,6 +100,7 @@ from resmom.recipes.queues import (
     ressl_cifar10_r18,
     ressl_cifar100_r18,
 )
+from resmom.which import BACKBONES, METHODS
 
 Recipe = Callable[[], Run]
 
@@ -229,6 +231,10 @@ def recipe(name: str) -> Run:
     base = name.removesuffix(TWIN)
     if base not in RECIPES:
         hint = similar(name, names(), 3, 0.4)
+        if base in METHODS:
+            hint = f"; a method is named by {setting('method', base)}{hint}"
+        if base in BACKBONES.split(", "):
+            hint = f"; a backbone is named by {setting('backbone', base)}"
         if base == AUTOMATIC:
             hint = "; settings that are derived from images and machine are a run's own, and its run.json has them"
         raise ConfigError(f"there is no recipe '{name}'{hint} (`resmom recipes` lists all)")

@@ -14,6 +14,7 @@ from resmom.jsonfiles import read_lines
 from resmom.methodnames import method_name
 from resmom.nets.backbones import unseen_of, whole_sides
 from resmom.nets.norms import normed
+from resmom.norun import PUBLISHED
 from resmom.recipes import is_derived, method_of
 from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
@@ -25,7 +26,6 @@ from resmom.runs.outcome import before_after, gain, table
 from resmom.runs.own import names, title_words
 from resmom.runs.queue import stale_keys
 from resmom.runs.settling.facts import emulates_bf16
-from resmom.runs.settling.published import PREFIX
 from resmom.runs.settling.recognise import origin_words
 from resmom.runs.settling.settle import Settled
 from resmom.train.state import networks_of
@@ -104,7 +104,7 @@ def summary(job: Job, folder: RunDir | None, written: bool = True) -> str:
         lines.append("views in any orientation: turned by quarter turns, and flipped top to bottom as left to right")
     if job.taken is not None:
         lines.append(f"starts from {job.taken.words}{_rate_words(run)}")
-        if run.init.startswith(PREFIX):  # with their licence
+        if run.init.startswith(PUBLISHED):  # with their licence
             lines.append(origin_words(run.init))
     if run.train.precision == "bf16" and emulates_bf16(job.device):
         lines.append(

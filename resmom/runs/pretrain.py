@@ -13,7 +13,8 @@ from resmom.config import Run, from_json, to_json
 from resmom.data.source import Data, DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import append_line, drop_lines_after, write_json
-from resmom.rundir import RunDir, no_run
+from resmom.norun import no_run
+from resmom.rundir import RunDir
 from resmom.runs.announce import ending, summary
 from resmom.runs.asked import record_of, require_asked
 from resmom.runs.compiling import Way, compile_backbones, compiled, how_asked, how_to_compile, require_compilable
@@ -93,7 +94,7 @@ def resume(
     machine, own = machine or Machine(), own or Own()
     folder = RunDir(path)
     if not folder.config.exists():
-        raise RunDirError(no_run(path))
+        raise RunDirError(no_run(path, "a run goes on with its other networks and its optimiser, too"))
     written = folder.written()
     folder.require_not_lost()
     run = from_json(written["run"])

@@ -11,10 +11,11 @@ from torch import nn
 
 from resmom.config import ConfigError
 from resmom.errors import RunDirError
+from resmom.norun import PUBLISHED
 from resmom.ondisk import write_whole
 from resmom.rundir import RunDir
 from resmom.runs.job import Job, backbone_of
-from resmom.runs.settling.published import PREFIX, weights_file
+from resmom.runs.settling.published import weights_file
 from resmom.train.state import student_of
 
 
@@ -25,7 +26,7 @@ def content_of(file: str) -> str:
     """
     try:
         with weights_file(file).open("rb") as opened:
-            if file.startswith(PREFIX):
+            if file.startswith(PUBLISHED):
                 opened.seek(8 + int.from_bytes(opened.read(8), "little"))
             return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     except (OSError, ConfigError):

@@ -51,7 +51,7 @@ OTHERS = {
     "evaluate --init x.pt --data x --labels 0.1 --network student": "is one of a RUN's",
     "embed --out v.npz --stem small": "--stem, --mean and --std go with --init or --backbone",
     "export run --to coreml": "--to is 'coreml'; it is one of safetensors, detectron2, onnx",
-    "resume run --train.epochs 3": "a run keeps its settings and its length, which --train.epochs would change",
+    "resume run --train.epochs 3": "a run keeps its folder, its settings and its length, which --train.epochs would ch",
 }
 """Further calls that end before anything is read, and what they say."""
 
@@ -80,7 +80,7 @@ def test_what_is_told_without_importing_it_is_right() -> None:
         backbone_named(name)
     assert detect.DETECT.recipes == tuple(DETECTION) and segment.SEGMENT.recipes == tuple(SEGMENTATION)
     assert {field.name for field in dataclasses.fields(Run)} - resume.KEPT == {"knn", "log"}
-    assert resume.KEPT - {field.name for field in dataclasses.fields(Run)} == {"time"}
+    assert resume.KEPT - {field.name for field in dataclasses.fields(Run)} == {"out", "time"}
 
 
 def test_types_that_a_command_imports_for_the_type_checker_alone_are_checked_here() -> None:

@@ -19,6 +19,7 @@ from resmom.nets.backbones import DinoViT, ResNet, SmallResNet, build_backbone
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.detect import detect_train
 from resmom.runs.finetuned.segment import segment_train
+from resmom.runs.loggers.eventfiles import export_events
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.predicting.predict import predict
@@ -105,6 +106,24 @@ MISTAKES = {
     "keep": Mistake(lambda t: t.result.keep(seed=1), "^seed has", f"{EVALUATE} --all --seed 1", "--seed has"),
     "protocols": Mistake(
         lambda t: t.result.evaluate(()), "^protocols needs", f"{EVALUATE} --protocols", "--protocols needs"
+    ),
+    "no shots": Mistake(
+        lambda t: t.result.evaluate(low_shot=0),
+        "^low_shot needs numbers of images per class, of at least 1; got 0$",
+        f"{EVALUATE} --low-shot 0",
+        "--low-shot needs numbers of images per class, of at least 1; got 0$",
+    ),
+    "labels in a folder": Mistake(
+        lambda t: t.result.evaluate("knn", labels=t.run),
+        "^labels must be a share .*run' is neither: it is a folder$",
+        f"{EVALUATE} --protocols knn --labels RUN",
+        "--labels must be a share .*run' is neither: it is a folder$",
+    ),
+    "labels in no text": Mistake(
+        lambda t: t.result.evaluate("knn", labels=t.data),
+        "^labels must be a share .*npz' is neither: it is no text$",
+        f"{EVALUATE} --protocols knn --labels DATA",
+        "--labels must be a share .*npz' is neither: it is no text$",
     ),
     "draws": Mistake(
         lambda t: t.result.evaluate("knn", draws=3),
@@ -223,6 +242,75 @@ MISTAKES = {
         r"evaluate\('linear', data=LABELLED, network='student', save_classifier='FILE\.safetensors'\) of its result",
         "predict RUN --data DATA --out NEW",
         "--data LABELLED --network student --protocols linear --save-classifier FILE.safetensors`",
+    ),
+    "a page of another format": Mistake(
+        lambda t: t.result.report(t.free.with_suffix(".pdf"), images=False),
+        r"^a report is a page in HTML: out must be named so, such as .*new\.html",
+        "report RUN --no-images --out NEW.pdf",
+        r"a report is a page in HTML: --out must be named so, such as .*new\.html",
+    ),
+    # what is no run, and what is no weights
+    "weights as a run": Mistake(
+        lambda t: resmom.load(t.weights),
+        r"is weights, not a run: resmom\.weights\('.*resnet\.pth'\) measures, embeds and exports them, and pretrain",
+        "embed WEIGHTS --out NEW.npz",
+        r"is weights, not a run: name them by --init .*resnet\.pth, which pretrain, compare, evaluate, embed",
+    ),
+    "weights of a run as a run": Mistake(
+        lambda t: resmom.report(t.run / "export/backbone-student.safetensors", t.free),
+        "not a run, and a page is about what was measured in a run: resmom.weights.*; the run in whose folder they",
+        "report RUN/export/backbone-student.safetensors --out NEW",
+        "not a run, and a page is about what was measured in a run: name them by --init .*run$",
+    ),
+    "weights to go on from": Mistake(
+        lambda t: resmom.resume(t.weights, quiet=True),
+        "not a run, and a run goes on with its other networks and its optimiser, too: resmom.weights",
+        "resume WEIGHTS",
+        "not a run, and a run goes on with its other networks and its optimiser, too: name them by --init",
+    ),
+    "weights to begin from": Mistake(
+        lambda t: resmom.pretrain(str(t.data), t.free, str(t.weights), quiet=True),
+        r"^there is no recipe '.*pth': .* is weights, not a run: .* starts from them with init='",
+        "pretrain WEIGHTS --data DATA --out NEW",
+        "there is no recipe '.*pth': .* is weights, not a run: name them by --init",
+    ),
+    "measurements of weights": Mistake(
+        lambda t: export_events(t.weights),
+        "not a run, and measurements are those of a run: resmom.weights",
+        "export WEIGHTS --to tensorboard",
+        "is weights, not a run: name them by --init",
+    ),
+    "images as a run": Mistake(
+        lambda t: resmom.result(t.data),
+        r"images\.npz looks like images, not a run; images are named with data='",
+        "gap DATA",
+        r"images\.npz looks like images, not a run; images are named with --data ",
+    ),
+    "a run as weights": Mistake(
+        lambda t: resmom.pretrain(str(t.data), t.free, small_run(), init=t.run, quiet=True),
+        "run is a run folder; name a file of its weights: .*backbone-student.safetensors, .*-teacher.safetensors$",
+        f"{PRETRAIN} --init RUN",
+        "run is a run folder; name a file of its weights: .*backbone-student.safetensors, .*-teacher.safetensors$",
+    ),
+    "a run as a classifier": Mistake(
+        lambda t: resmom.load_classifier(t.run),
+        r"run is a folder, and a classifier is a file, which ends in \.safetens",
+    ),
+    "a run as images": Mistake(
+        lambda t: t.result.embed(t.free.with_suffix(".npz"), str(t.run)),
+        r"run is the folder of a run, and holds no images; its own are those that its run\.json names as data$",
+        "embed RUN --data RUN --out NEW.npz",
+        r"run is the folder of a run, and holds no images; its own are those that its run\.json names as data$",
+    ),
+    "a method as a recipe": Mistake(
+        lambda t: resmom.recipe("byol"),
+        "^there is no recipe 'byol'; a method is named by method='byol'; did you mean byol_",
+        "recipes show byol",
+        "there is no recipe 'byol'; a method is named by --method byol; did you mean byol_",
+    ),
+    "a backbone as a recipe": Mistake(
+        lambda t: resmom.recipe("resnet18"),
+        r"^there is no recipe 'resnet18'; a backbone is named by backbone='resnet18' \(",
     ),
     # how runs are trained
     "time": Mistake(

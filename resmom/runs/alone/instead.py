@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmom.errors import UserError
-from resmom.rundir import RunDir
-from resmom.weightnames import WEIGHTS
+from resmom.norun import CONFIG
+from resmom.rundir import run_of
 from resmom.which import Stem, Which
 
 
@@ -33,7 +33,7 @@ class Instead:
 
 
 def require_one(run: Path | None, weights: Instead, *, classifiers: bool = False) -> None:
-    """Raise UserError unless exactly one of the two is named, and where weights without a run are given as a RUN.
+    """Raise UserError unless exactly one of the two is named, and where something else is given as a RUN.
 
     `classifiers`: a file of `resmom evaluate --save-classifier` stands for a RUN, too.
     """
@@ -46,18 +46,15 @@ def require_one(run: Path | None, weights: Instead, *, classifiers: bool = False
             "RUN is missing: a run folder, or one checkpoint of it; or name weights without a run, --init FILE, or "
             "--backbone NAME for random ones"
         )
-    if run is not None:
-        _require_no_weights(run, WEIGHTS[1:] if classifiers else WEIGHTS)
+    if (Path(weights.init) / CONFIG).is_file():
+        raise UserError(f"{weights.init} is a run folder, which is named by itself: leave --init out")
+    if run is not None and run.exists() and not (classifiers and is_classifier_named(run)):
+        run_of(run)  # what is there and is no run is told before torch is imported
 
 
-def _require_no_weights(run: Path, forms: tuple[str, ...]) -> None:
-    """Raise UserError where what is named as a RUN is a file of weights, or a folder of such files and of no run."""
-    if run.is_file() and run.suffix in forms and run.parent.name != "checkpoints":
-        raise UserError(f"{run} is no run, and no checkpoint in one; weights without a run are named by --init {run}")
-    if run.is_dir() and not RunDir(run).config.exists():
-        found = sorted(path for path in run.iterdir() if path.is_file() and path.suffix in WEIGHTS)
-        if found:
-            raise UserError(f"{run} is no run folder; weights without a run are named by --init, such as {found[0]}")
+def is_classifier_named(run: Path) -> bool:
+    """Whether what stands in a RUN's place may be a file of `resmom evaluate --save-classifier`."""
+    return run.suffix == ".safetensors" and run.is_file()
 
 
 def require_alone(network: Which) -> None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmom.called import setting, verb
+from resmom.called import verb
 from resmom.config import ConfigError, Run, from_json
 from resmom.data.order import steps_per_epoch
 from resmom.export.record import trained_seconds
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import patch_of
+from resmom.norun import PUBLIC, no_run
 from resmom.recipes import AUTOMATIC, names, recipe
-from resmom.rundir import GIVEN, RunDir, no_run
+from resmom.rundir import GIVEN, RunDir
 from resmom.runs.environment import threads_of
 from resmom.runs.growth import work
 from resmom.train.plan import length
-from resmom.weightnames import names_weights, not_weights
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,15 @@ def base_named(name: str) -> Base:
     that no configuration describes.
     """
     path = Path(name)
-    if names_weights(name):
-        raise ConfigError(f"there is no recipe '{name}': {not_weights(name)}")
     if path.suffix == ".json" and not path.exists():
         raise ConfigError(f"there is no file {path}")
-    if name in names() or not path.exists():
+    if name in names() or not (path.exists() or set(name) & set("./:") or name in PUBLIC):  # these have no such name
         return Base(recipe(name), name)
     if path.suffix == ".json" and path.is_file():
         return Base(run_in(path), path.stem)
     folder = RunDir(path)
     if not folder.config.is_file():
-        plain = path.is_dir() and not any(path.glob("*.json*"))
-        hint = f"; images are named with {setting('data', name)}" if plain else ""
-        raise ConfigError(f"there is no recipe '{name}', and {no_run(path)}{hint}")
+        raise ConfigError(f"there is no recipe '{name}': {no_run(path)}")
     written = folder.written()
     if own := written.get("own"):
         raise ConfigError(

@@ -23,6 +23,7 @@ from resmom.data.source import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import append_line, read_object, write_json
 from resmom.nets.backbones import build_backbone
+from resmom.norun import tuned
 from resmom.rundir import RunDir
 from resmom.runs.device import default_device
 from resmom.runs.environment import environment
@@ -177,9 +178,8 @@ def described(out: Path, words: Words[D]) -> dict[str, Any]:
     """What the folder's file says. Raises RunDirError where there is none."""
     file = words.file(out)
     if not file.is_file():
-        raise RunDirError(
-            f"{out} holds no {words.things}: it has no {file.name}; make some with `resmom {words.verb} train`"
-        )
+        other = tuned(out) or f"make some with `resmom {words.verb} train`"
+        raise RunDirError(f"{out} holds no {words.things}: it has no {file.name}; {other}")
     content = read_object(file)
     return content | {key: [mended(spec, words.is_place) for spec in content.get(key, ())] for key in ("data", "test")}
 

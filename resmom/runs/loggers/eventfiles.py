@@ -88,7 +88,7 @@ def export_events(path: Path, out: Path | None = None) -> Path:
     UserError where TensorBoard's package is not here.
     """
     require_package("tensorboard", "to")
-    run = run_of(path)
+    run = run_of(path, "measurements are those of a run")
     if out is not None and out.exists() and not out.is_dir():
         raise RunDirError(f"{out} is a file; {called('out')} must be a folder")
     with run.locked() if out is None else nullcontext():

@@ -11,11 +11,16 @@ from typing import Literal
 from resmom.called import called, either, setting
 from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, LowShot, OtherKnn
+from resmom.nearest import similar
 
 Protocol = Literal["knn", "linear", "online"]
 PROTOCOLS: tuple[Protocol, ...] = ("knn", "linear", "online")
 ALONE: tuple[Protocol, ...] = ("knn", "linear")
 """The plain protocols that need no run: an online classifier was trained beside none."""
+
+
+OTHERS = ("finetune", "linear_crop", "low_shot", "sweep")
+"""What is measured beside the protocols, each by a setting of its own."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,9 @@ def _known(protocols: str | Sequence[str], usual: tuple[Protocol, ...]) -> tuple
     """The protocols, each once. Raises UserError for none, and for others than there are."""
     named = dict.fromkeys([protocols] if isinstance(protocols, str) else protocols)
     if unknown := [name for name in named if name not in PROTOCOLS]:
-        raise UserError(f"there is no protocol {unknown[0]!r}; protocols are {', '.join(usual)}")
+        other = unknown[0].replace("-", "_")
+        hint = f"; {called(other)} measures that" if other in OTHERS else similar(other, usual, 1)
+        raise UserError(f"there is no protocol {unknown[0]!r}; protocols are {', '.join(usual)}{hint}")
     if unfit := [name for name in named if name not in usual]:
         raise UserError(f"{unfit[0]} is a protocol of runs alone; weights without a run have {' and '.join(usual)}")
     return tuple(name for name in PROTOCOLS if name in named)

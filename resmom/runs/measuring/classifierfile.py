@@ -27,6 +27,11 @@ KIND = "classifier"
 SUFFIX = ".safetensors"
 
 
+def is_classifier(path: Path) -> bool:
+    """Whether a file says that it is one."""
+    return metadata(path).get("kind") == KIND
+
+
 def require_savable(path: Path) -> None:
     """Raise UserError unless a classifier can be written to the new file `path`, whose folder is then made.
 
@@ -74,8 +79,10 @@ def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     """
     path = Path(file).expanduser()
     place = default_device(device)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, and a classifier is a file, which ends in {SUFFIX}")
     weights, said = read_weights(path), metadata(path)
-    if said.get("kind") != KIND:
+    if not is_classifier(path):
         what = "it holds a backbone alone" if "resmom_format" in said else "it is of another program"
         raise WeightsError(
             f"{path} is no classifier: {what}, and names no classes; train one with "

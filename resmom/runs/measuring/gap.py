@@ -123,7 +123,7 @@ def gap_by_checkpoint(
     """
     if images < 2:
         raise UserError(f"{called('images')} is {images}; the chance gap compares different images, so give at least 2")
-    folder, named = find_run(path)
+    folder, named = find_run(path, "a gap is between a run's student and its teacher")
     require_writable(folder.gaps)
     opened: Data | None = None
     seen = set()

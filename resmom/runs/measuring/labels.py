@@ -58,7 +58,8 @@ def _named(split: Split, path: Path) -> Rows:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        why = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
+        known = {FileNotFoundError: "there is no such file", IsADirectoryError: "it is a folder"}
+        why = (known.get(type(error)) or str(error.strerror).lower()) if isinstance(error, OSError) else "it is no text"
         raise UserError(
             f"{called('labels')} must be a share such as 0.01, which is 1 %, or a text file with a file name per line; "
             f"'{path}' is neither: {why}"

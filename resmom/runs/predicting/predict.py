@@ -11,6 +11,7 @@ from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
 from resmom.export.record import newest
 from resmom.jsonfiles import read_lines
+from resmom.norun import tuned
 from resmom.ondisk import new_folder, require_new_file, require_new_folder, require_writable
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import detect, segment
@@ -195,4 +196,4 @@ def _nothing_trained(path: Path) -> str:
             )
             + f", or a detector or a segmentation network; {takes}"
         )
-    return f"{path} holds nothing that names classes; {takes}"
+    return f"{path} holds nothing that names classes; {tuned(path) or takes}"

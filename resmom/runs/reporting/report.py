@@ -99,7 +99,7 @@ def _folders(paths: Sequence[Path]) -> list[RunDir]:
         raise RunDirError("no run was given; name at least one run folder")
     found: dict[Path, RunDir] = {}
     for path in paths:
-        folder = run_of(path)
+        folder = run_of(path, "a page is about what was measured in a run")
         found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
 

@@ -9,11 +9,11 @@ from resmom.config import ConfigError, backbone_to_json
 from resmom.downloads import download_folder
 from resmom.export.weights import About, exported, packed
 from resmom.nets.backbones import BackboneConfig, ResNet, Timm, build_backbone, cut_of, no_timm_model
+from resmom.norun import PUBLISHED
 from resmom.ondisk import write_whole
 from resmom.recipes.facts import Seen
 from resmom.runs.settling import hub
 
-PREFIX = "timm:"
 USUAL = 224
 """Side at which networks are seen that were published for larger images, and take these too: their cost grows with the
 square of the side."""
@@ -33,10 +33,10 @@ def weights_file(init: str | Path, field: str = "init") -> Path:
     ConfigError, which begins with the `field` that named them, for a name without published weights, and where they
     are neither kept nor can be had.
     """
-    if not str(init).startswith(PREFIX):
+    if not str(init).startswith(PUBLISHED):
         return Path(init)
     try:
-        return _kept(str(init).removeprefix(PREFIX))
+        return _kept(str(init).removeprefix(PUBLISHED))
     except ConfigError as error:
         raise ConfigError(f"{called(field)}: {error}") from error
 
@@ -63,7 +63,7 @@ def seen_as(found: Any, side: int) -> Seen:
 def placed(init: str) -> str:
     """Weights as a run's configuration names them, for whoever resumes it in another folder: a file by its whole path,
     published ones by their name; empty where none are named."""
-    return init if not init or init.startswith(PREFIX) else str(Path(init).resolve())
+    return init if not init or init.startswith(PUBLISHED) else str(Path(init).resolve())
 
 
 @functools.cache  # asked for several times of one call, and timm's list is long
@@ -93,11 +93,11 @@ def _content(name: str, found: Any) -> bytes:
     except Exception as error:  # whatever the hub's client raises, which changes with its version
         reason = unreachable or str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"the weights of {PREFIX}{name} are neither in {weights_folder()} nor could they be downloaded "
+            f"the weights of {PUBLISHED}{name} are neither in {weights_folder()} nor could they be downloaded "
             f"({reason}). Where there is a network, "
             + either(
-                f"`resmom export --init {PREFIX}{name} --out FOLDER`",
-                f"resmom.weights('{PREFIX}{name}').export(FOLDER)",
+                f"`resmom export --init {PUBLISHED}{name} --out FOLDER`",
+                f"resmom.weights('{PUBLISHED}{name}').export(FOLDER)",
             )
             + " makes "
             "FOLDER/backbone-init.safetensors, to be given here by its path; or copy that machine's folder of weights"
@@ -109,7 +109,7 @@ def _content(name: str, found: Any) -> bytes:
         backbone.body.load_state_dict(model.state_dict(), strict=True)
     except RuntimeError as error:  # timm makes some of its models otherwise for these weights alone
         raise ConfigError(
-            f"the weights of {PREFIX}{name} are not those of timm's plain {found.architecture}, which is the "
+            f"the weights of {PUBLISHED}{name} are not those of timm's plain {found.architecture}, which is the "
             "backbone that can be had by this name; take others of timm's, or a module of your own in Python"
         ) from error
     takes_any = not found.fixed_input_size or (isinstance(config, Timm) and cut_of(config) is not None)

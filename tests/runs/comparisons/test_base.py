@@ -92,7 +92,10 @@ def test_what_cannot_be_begun_from(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="did you mean mocov3_digits"):
         base_named("mocov3_digit")
     Path("photos").mkdir()
-    with pytest.raises(ConfigError, match=r"photos is not a run folder.*images are named with data='photos'"):
+    with pytest.raises(ConfigError, match=r"no recipe 'photos': photos is not a run folder: it has no run\.json"):
+        base_named("photos")
+    Path("photos/0.png").touch()
+    with pytest.raises(ConfigError, match=r"photos looks like images, .*images are named with data='photos'"):
         base_named("photos")
     append_line(Path("photos") / RESULTS, {})
     with pytest.raises(ConfigError, match="photos holds a comparison, not a run; its runs are photos/ARM/seed-S"):

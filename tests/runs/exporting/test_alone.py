@@ -156,7 +156,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, call: Call) -> None:
         (("--init", path), "--out is missing: a folder to write to (a RUN has one of its own)"),
         (("--init", path, "--network", "teacher", "--out", "x"), "--network teacher is one of a RUN's"),
         (
-            (tmp_path / "others", "--image-size", "64"),
+            (tmp_path / "run", "--image-size", "64"),
             "--image-size goes with --init and --backbone; a RUN has the size of its",
         ),
         ((), "RUN is missing"),

@@ -50,7 +50,7 @@ def test_the_command_prints_mean_spread_and_number(
     status, _, err = command(monkeypatch, capsys, path, "--low-shot", "one")
     assert status == 2 and "numbers of images per class, such as 1,5,10; got 'one'" in err and err.count("\n") == 1
     status, _, err = command(monkeypatch, capsys, path, "--low-shot", "1", "--draws", 0)
-    assert status == 2 and "low-shot needs at least one image" in err and err.count("\n") == 1
+    assert status == 2 and "--draws must be at least 1" in err and err.count("\n") == 1
     tuning = ("--tuning.epochs", 1, "--tuning.batch", 8)
     status, out, _ = command(monkeypatch, capsys, path, "--finetune", *tuning, "--network", "teacher", "--json")
     (row,) = json.loads(out)

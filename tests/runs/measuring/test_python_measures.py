@@ -98,7 +98,7 @@ def test_what_would_have_no_effect_is_refused_from_python_too(run: Path) -> None
         ({"protocols": ("knn",), "linear": QUICK}, "linear.lrs has no effect"),
         ({"protocols": ("knn",), "draws": 2}, "draws=2 would give one number 2 times"),
         ({"protocols": ()}, "protocols needs at least one of knn, linear, online, or leave it out for all"),
-        ({"low_shot": 0}, "low-shot needs at least one image per class"),
+        ({"low_shot": 0}, "low_shot needs numbers of images per class, of at least 1; got 0"),
         (
             {"test": (np.zeros((2, 4, 4, 3), np.uint8), [0, 1])},
             "test goes with data; give the images to learn from too",
@@ -107,8 +107,15 @@ def test_what_would_have_no_effect_is_refused_from_python_too(run: Path) -> None
         with pytest.raises(UserError) as refused:
             result.evaluate(**given)  # type: ignore[arg-type]
         assert words in str(refused.value), words
-    with pytest.raises(UserError, match="there is no protocol 'nn'; protocols are knn, linear, online"):
-        _known(("nn",), PROTOCOLS)  # which a type checker refuses before
+    for name, hint in (
+        ("xx", ""),
+        ("linear-crop", "; linear_crop measures that"),
+        ("linear-v1", r"; did you mean linear\?"),
+    ):
+        with pytest.raises(
+            UserError, match=f"^there is no protocol '{name}'; protocols are knn, linear, online{hint}$"
+        ):
+            _known((name,), PROTOCOLS)  # which a type checker refuses before
     with pytest.raises(UserError, match=r"^seed has no effect"):
         result.keep(seed=1)
     assert not RunDir(run).evaluations.exists() and not RunDir(run).choice.exists()
