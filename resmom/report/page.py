@@ -45,9 +45,15 @@ def write_page(out: Path, page: str) -> None:
 
 
 def require_ours(out: Path) -> None:
-    """Raise ReportError where something else than an earlier report would be overwritten."""
+    """Raise ReportError for the name of another format, and where something else than an earlier report would be
+    overwritten."""
     if out.is_dir():
         raise ReportError(f"{out} is a folder; {called('out')} must be a file, such as {out / 'report.html'}")
+    if out.suffix not in ("", ".html", ".htm"):
+        raise ReportError(
+            f"a report is a page in HTML: {called('out')} must be named so, such as {out.with_suffix('.html')} (a "
+            "browser prints it in other formats)"
+        )
     if out.exists():
         with out.open("rb") as file:
             if f'content="{MARKER.rpartition(" ")[0]}'.encode() not in file.read(2000):

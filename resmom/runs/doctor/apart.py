@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from resmom.called import called_by
 from resmom.runs.doctor.finding import Answer, Finding
 
 Probes = Mapping[str, Callable[..., Answer]]
@@ -118,9 +119,10 @@ def serve(probes: Probes) -> None:
         tell({"raised": _short(f"{kind.__name__}: {error}")})
 
     sys.excepthook = hook
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        tell(asdict(probes[name](*arguments)))
+    with called_by("options"):  # whoever asks has typed `resmom doctor`
+        for line in sys.stdin:
+            name, *arguments = json.loads(line)
+            tell(asdict(probes[name](*arguments)))
 
 
 def _short(words: str) -> str:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,13 @@ def test_an_answer_comes_from_another_process_that_stays(apart: Apart) -> None:
     assert (first.findings[0].words, second.findings[0].words) == ("ä b", "c")
     assert first.facts["process"] == second.facts["process"] != os.getpid()
     assert set(filter(None, sys.path)) <= set(first.facts["path"])  # it sees our packages
+
+
+def test_what_is_told_is_in_the_words_of_who_types(tmp_path: Path) -> None:
+    (tmp_path / "0.png").touch()
+    with Apart("resmom.runs.doctor.probes") as asked:
+        told = asked.ask("folder", [str(tmp_path)])
+    assert isinstance(told, Answer) and told.findings[0].words.endswith(f"images are named with --data {tmp_path}.")
 
 
 def test_an_exception_is_named_in_one_line(apart: Apart) -> None:
