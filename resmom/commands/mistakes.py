@@ -83,18 +83,13 @@ def require_values(found: Any, arguments: Sequence[str]) -> None:
 
     `found`: what the arguments were read as.
     """
-    for option, behind in itertools.pairwise([*arguments, "--"]):
+    words = itertools.pairwise([*arguments, "--"])
+    bare = [option for option, behind in words if option.startswith("--") and behind.startswith("--")]
+    for option in bare:
         name = option.removeprefix("--").replace("-", "_")
-        if not (option.startswith("--") and behind.startswith("--")):
-            continue
-        if (
-            field := next((f for dotted, f in _without_values(found) if f".{dotted}".endswith(f".{name}")), None)
-        ) is None:
-            continue
-        if choices := get_args(_element(field.type)):
-            raise UserError(f"{option} needs at least one of {', '.join(choices)}")
-        several = f"{option} needs at least one value, several as words of their own: {option}"
-        raise UserError(f"{several} {' '.join(_examples(field))}")
+        for dotted, field in _without_values(found):
+            if f".{dotted}".endswith(f".{name}"):
+                raise UserError(f"{option} needs at least one {_examples(option, field)}")
 
 
 def _without_values(found: Any, above: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
@@ -107,11 +102,14 @@ def _without_values(found: Any, above: str = "") -> Iterator[tuple[str, dataclas
             yield f"{above}{field.name}", field
 
 
-def _examples(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
-    """Values that a field for several may have."""
-    if isinstance(field.default, tuple) and field.default:
-        return tuple(map(str, field.default))
-    return {float: ("0.5", "0.75", "1"), int: ("8", "16")}.get(_element(field.type), ("ONE", "OTHER"))
+def _examples(option: str, field: "dataclasses.Field[Any]") -> str:
+    """What an option for several values takes, in words."""
+    element = _element(field.type)
+    if choices := get_args(element):
+        return f"of {', '.join(choices)}"
+    usual = field.default if isinstance(field.default, tuple) else ()
+    values = usual or {float: (0.5, 0.75, 1), int: (8, 16)}.get(element, ("ONE", "OTHER"))
+    return f"value, several as words of their own: {option} {' '.join(map(str, values))}"
 
 
 def _element(kind: Any) -> Any:
