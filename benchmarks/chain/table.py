@@ -9,7 +9,8 @@ from resmom.diagnose.paired import Paired
 from resmom.errors import UserError
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.columns import told, verdict
-from resmom.runs.comparisons.comparison import Arm, Comparison
+from resmom.runs.comparisons.compared import Arm
+from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.results import Line
 
 LEAST = 3.0

@@ -15,7 +15,7 @@ from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.columns import Table, told, verdict
-from resmom.runs.comparisons.comparison import Arm
+from resmom.runs.comparisons.compared import Arm
 from resmom.runs.comparisons.comparisontables import markdown_rows
 from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import machine_of

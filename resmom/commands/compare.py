@@ -33,8 +33,8 @@ from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.combine import varied
 from resmom.runs.comparisons.compare import Standing, can_show, compare, images_of, merge, standings, time_left
-from resmom.runs.comparisons.comparison import Comparison, Format
-from resmom.runs.comparisons.comparisontables import written
+from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.comparisontables import Format, written
 from resmom.runs.comparisons.grid import SEEDS, Cell, Grid, read_grid, seeds_of
 from resmom.runs.comparisons.results import RESULTS, cut_short, read_results
 from resmom.runs.environment import threads_of

@@ -27,6 +27,7 @@ from resmom.errors import UserError
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.environment import threads_of
+from resmom.runs.initial.recognise import by_name
 from resmom.runs.machine import Trainer
 from resmom.runs.options import IMAGE_SIZE, ORIENTATION, changed, parsed, patch_told, taken_back
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
@@ -34,7 +35,6 @@ from resmom.runs.ready import Preview, preview
 from resmom.runs.reporting.viewsheet import Sheet, view_sheet
 from resmom.runs.settling.budget import seconds_of
 from resmom.runs.settling.offer import Asked
-from resmom.runs.settling.recognise import by_name
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ recipes: {", ".join(self.recipes)}
                 raise UserError(f"there is no '{other}'; it is `resmom {self.verb} train`, `resume` or `evaluate`")
 
     def _train(self, arguments: list[str]) -> int:
+        from resmom.runs.initial.recognise import by_name, recognise
         from resmom.runs.origin import OPTIONS, Origin
-        from resmom.runs.settling.recognise import by_name, recognise
 
         work = self.work()
         options, named = take(arguments, "--recipe")

@@ -14,9 +14,9 @@ from resmom.config import Run, from_json, to_json
 from resmom.errors import RunDirError
 from resmom.methodconfig import METHODS
 from resmom.rundir import RunDir
+from resmom.runs.initial.published import placed
 from resmom.runs.options import difference_words, differing, option_values
 from resmom.runs.settling.offer import Asked, base_of
-from resmom.runs.settling.published import placed
 
 BY_TIME = ("train.epochs", "train.steps", "train.warmup_epochs", "train.warmup_steps", "train.micro_batch")
 """What a time to fit into changes of a recipe, beside how often it measures and saves."""

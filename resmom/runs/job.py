@@ -29,9 +29,9 @@ from resmom.runs.channels import require_channels
 from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
 from resmom.runs.growth import require_sizes
+from resmom.runs.initial.recognise import start_weights
 from resmom.runs.masks import hidden_patches
 from resmom.runs.queue import require_queue
-from resmom.runs.settling.recognise import start_weights
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State

@@ -14,7 +14,7 @@ from resmom.recipes.side import fitted, with_side
 from resmom.recipes.suited import with_method
 from resmom.recipes.words import named
 from resmom.runs.elsewhere import elsewhere
-from resmom.runs.settling.recognise import by_name
+from resmom.runs.initial.recognise import by_name
 from resmom.views.policy import SMALLEST
 
 PARTS = ("method", "backbone")

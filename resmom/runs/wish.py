@@ -7,9 +7,9 @@ from pathlib import Path
 from resmom.config import Run, as_kept, method_named
 from resmom.errors import UserError
 from resmom.runs.comparisons.base import Base, base_named
+from resmom.runs.initial.recognise import by_name
 from resmom.runs.options import changed, patch_told, taken_back
 from resmom.runs.settling.offer import Asked
-from resmom.runs.settling.recognise import by_name
 
 
 def wish(

@@ -25,10 +25,10 @@ from resmom.runs.alone.instead import Instead
 from resmom.runs.alone.shown import MADE, shown, usual
 from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
+from resmom.runs.initial.published import weights_file
+from resmom.runs.initial.recognise import by_name, origin_words, own_word, recognise, seen, start_weights
 from resmom.runs.origin import fresh_backbone
 from resmom.runs.own import module_name
-from resmom.runs.settling.published import weights_file
-from resmom.runs.settling.recognise import by_name, origin_words, own_word, recognise, seen, start_weights
 from resmom.runs.sized import Sized, refusal, require_side, require_taken
 from resmom.views.policy import Policy
 from resmom.which import Alone, Stem, Which

@@ -6,7 +6,7 @@ from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, Smal
 from resmom.nets.fit import OptionNames
 from resmom.recipes.facts import Seen
 from resmom.recipes.words import numbers
-from resmom.runs.settling.published import seen_as
+from resmom.runs.initial.published import seen_as
 from resmom.views.policy import IMAGENET, Numbers, Policy, View
 
 AREAS = (0.08, 1.0)

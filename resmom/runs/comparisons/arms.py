@@ -13,7 +13,8 @@ from resmom.diagnose.rules import too_short
 from resmom.diagnose.series import LEAST_STEPS
 from resmom.errors import UserError
 from resmom.runs.comparisons.columns import PERCENTAGES
-from resmom.runs.comparisons.comparison import Arm, Comparison
+from resmom.runs.comparisons.compared import Arm
+from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.counterparts import bases, in_groups, own_of
 from resmom.runs.comparisons.results import Line, as_begun, in_order, newest
 from resmom.runs.options import differing

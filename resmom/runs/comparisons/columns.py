@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from resmom.called import called
 from resmom.diagnose.paired import Spread
-from resmom.runs.comparisons.comparison import Arm, Comparison
+from resmom.runs.comparisons.compared import Arm, Compared
 from resmom.types import GAP_SITES
 
 NAMES = {
@@ -67,7 +67,7 @@ class Table(NamedTuple):
         return verdict(arm, self.name, self.digits, names)
 
 
-def tables_of(found: Comparison) -> Iterator[Table]:
+def tables_of(found: Compared) -> Iterator[Table]:
     """The tables that a comparison is shown as: accuracies, or label-free measures where there are none, and gaps."""
     known = {name for arm in found.arms for name in arm.measures}
     unlabelled = known.isdisjoint(NAMES)
@@ -80,7 +80,7 @@ def tables_of(found: Comparison) -> Iterator[Table]:
             yield Table(f"gap/{site}/intra", f"gap at {site}, 1 - cos", _protocol(found, "gap"), 4, "intra", around)
 
 
-def _protocol(found: Comparison, kind: str) -> str:
+def _protocol(found: Compared, kind: str) -> str:
     protocols = found.protocols.get(kind, ())
     if len(protocols) > 1:
         return "PROTOCOLS DIFFER, not comparable: " + " / ".join(protocols)
@@ -127,7 +127,7 @@ def diverged_words(arm: Arm) -> str:
     return f"of seed {seeds} the loss did not stay finite (lower {rate}, for instance)"
 
 
-def unsound(found: Comparison) -> Iterator[tuple[Arm, str]]:
+def unsound(found: Compared) -> Iterator[tuple[Arm, str]]:
     """The arms that others are compared with and that do not count, each with a sentence that says so."""
     others = "others" if found.shared else "the others"
     for first in found.firsts:
@@ -136,7 +136,7 @@ def unsound(found: Comparison) -> Iterator[tuple[Arm, str]]:
             yield first, told
 
 
-def about(found: Comparison) -> str:
+def about(found: Compared) -> str:
     """What the numbers of all tables are, in two lines."""
     each = " that hold together for all arms of a table (Bonferroni)"
     if not found.together:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 from resmom.called import called
 from resmom.errors import UserError
@@ -17,9 +17,10 @@ from resmom.runs.comparisons.columns import (
     unsound,
     verdict,
 )
-from resmom.runs.comparisons.comparison import Arm, Comparison, Format
+from resmom.runs.comparisons.compared import Arm, Compared
 from resmom.runs.comparisons.comparisontext import text
 
+Format = Literal["text", "markdown", "latex", "csv"]
 COLUMNS = (
     *("measure", "protocol", "arm", "n", "mean", "sd"),
     *("against", "pairs", "difference", "difference_sd", "low", "high", "confidence", "resolved", "remark"),
@@ -27,7 +28,7 @@ COLUMNS = (
 """Of the CSV: a line for each measure of each arm."""
 
 
-def written(found: Comparison, how: Format) -> str:
+def written(found: Compared, how: Format) -> str:
     """A comparison in one of the forms, as `Comparison.table` has it."""
     if how not in get_args(Format):
         raise UserError(f"{called('format')} is {how!r}; it is one of {', '.join(get_args(Format))}")
@@ -55,11 +56,11 @@ def markdown_rows(arms: Sequence[Arm], table: Table, names: Names = OWN_NAMES, a
     return "\n".join([head, "|---" * len(heads) + "|", *lines])
 
 
-def _markdown(found: Comparison, table: Table) -> str:
+def _markdown(found: Compared, table: Table) -> str:
     return f"{markdown_rows(found.arms, table, against=found.against)}\n\nProtocol: {table.protocol}"
 
 
-def _latex(found: Comparison, table: Table) -> str:
+def _latex(found: Compared, table: Table) -> str:
     n, *heads = (head.replace("±", r"$\pm$") for head in table.heads)
     rows = [["arm", f"${n}$", *heads, _plain(table.against(found.against)), "resolved"]]
     for arm in found.arms:
@@ -102,7 +103,7 @@ def _plain(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-def _unsound(found: Comparison) -> Iterator[str]:
+def _unsound(found: Compared) -> Iterator[str]:
     """What has to stand beside the tables."""
     if found.short:
         yield found.short
@@ -113,7 +114,7 @@ def _unsound(found: Comparison) -> Iterator[str]:
         yield f"not shown to have learned, so that nothing is concluded from it: {', '.join(without)}"
 
 
-def _csv(found: Comparison) -> str:
+def _csv(found: Compared) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)

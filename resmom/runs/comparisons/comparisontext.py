@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from resmom.called import either
 from resmom.diagnose.rise import LEARNED
 from resmom.runs.comparisons.columns import NAMES, WITHOUT_LABELS, Table, about, diverged_words, tables_of, unsound
-from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.compared import Compared
 
 WIDTHS = {2: 14, 4: 17}
 """Width of a column of mean ± sd, by the digits after the point: percentages have two, gaps four."""
 
 
-def text(found: Comparison) -> str:
+def text(found: Compared) -> str:
     """All tables, each under its title, and what has to be said beside them."""
     return "\n".join(_words(found))
 
 
-def _words(found: Comparison) -> Iterator[str]:
+def _words(found: Compared) -> Iterator[str]:
     if not found.arms:
         yield "no cell is finished yet"
         return
@@ -53,7 +53,7 @@ def _row(first: str, numbers: Sequence[str], last: str, table: Table, width: int
     return "  ".join(["", f"{first:<{width}}", *cells, f"{own:<{WIDTHS[table.digits]}}", last]).rstrip()
 
 
-def _notes(found: Comparison, unlabelled: bool) -> Iterator[str]:
+def _notes(found: Compared, unlabelled: bool) -> Iterator[str]:
     if unlabelled:
         yield (
             "\nwithout labels nothing here says which arm is better for a task, nor whether an arm has learned: these "

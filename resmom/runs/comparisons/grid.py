@@ -26,9 +26,9 @@ from resmom.recipes import FROM, with_residual
 from resmom.rundir import RunDir
 from resmom.runs.comparisons.base import Base, base_named
 from resmom.runs.comparisons.combine import Settings, combinations, of_term
+from resmom.runs.initial.published import placed
 from resmom.runs.options import changed, differing
 from resmom.runs.own import OwnEach
-from resmom.runs.settling.published import placed
 
 SEEDS = (0, 1, 2)
 """One seed tells nothing of its spread, and two almost nothing."""

@@ -10,8 +10,8 @@ from resmom.data.source import Data, Source
 from resmom.nets.backbones import BackboneConfig
 from resmom.recipes.facts import Facts
 from resmom.runs.clean import thinned
+from resmom.runs.initial.recognise import seen
 from resmom.runs.limits import free_ram
-from resmom.runs.settling.recognise import seen
 
 SAMPLE = 256
 """Images looked at for mean, deviation and whether there is colour."""

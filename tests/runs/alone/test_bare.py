@@ -12,7 +12,7 @@ from resmom.export.weights import About, save_weights
 from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.runs.alone.bare import bare
 from resmom.views.policy import IMAGENET
-from tests.runs.settling.test_recognise import SMALL, checkpoint_of, export_of
+from tests.runs.initial.test_recognise import SMALL, checkpoint_of, export_of
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -11,8 +11,8 @@ import pytest
 from resmom.errors import UserError
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.columns import Table
-from resmom.runs.comparisons.comparison import Comparison, Format
-from resmom.runs.comparisons.comparisontables import COLUMNS, markdown_rows
+from resmom.runs.comparisons.comparison import Comparison
+from resmom.runs.comparisons.comparisontables import COLUMNS, Format, markdown_rows
 from tests import forked
 from tests.runs.comparisons.grids import line
 

@@ -22,7 +22,7 @@ from resmom.runs.exporting.embed import embed_alone
 from tests.conftest import Call
 from tests.pretended import POSSIBLE, start
 from tests.runs.crash import write_images
-from tests.runs.settling.test_recognise import SMALL, export_of
+from tests.runs.initial.test_recognise import SMALL, export_of
 
 SHOWN = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
 

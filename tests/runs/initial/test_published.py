@@ -20,10 +20,10 @@ from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet, Timm
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.tuned import Ended
+from resmom.runs.initial import hub as client
+from resmom.runs.initial.published import placed, weights_file, weights_folder
+from resmom.runs.initial.recognise import origin_words, own_word, recognise, seen
 from resmom.runs.origin import Origin
-from resmom.runs.settling import hub as client
-from resmom.runs.settling.published import placed, weights_file, weights_folder
-from resmom.runs.settling.recognise import origin_words, own_word, recognise, seen
 from resmom.runs.start import content_of, require_content
 from tests.runs.crash import write_images
 

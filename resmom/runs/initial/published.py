@@ -12,7 +12,7 @@ from resmom.nets.backbones import BackboneConfig, ResNet, Timm, build_backbone, 
 from resmom.norun import PUBLISHED
 from resmom.ondisk import write_whole
 from resmom.recipes.facts import Seen
-from resmom.runs.settling import hub
+from resmom.runs.initial import hub
 
 USUAL = 224
 """Side at which networks are seen that were published for larger images, and take these too: their cost grows with the

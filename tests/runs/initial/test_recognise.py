@@ -19,11 +19,11 @@ from resmom.nets.weightfile import WeightsError
 from resmom.recipes.words import named
 from resmom.runs import origin
 from resmom.runs.alone import bare
+from resmom.runs.initial.recognise import by_name, recognise, start_weights
 from resmom.runs.job import fresh_method, put_weights
 from resmom.runs.measuring import against
 from resmom.runs.options import changed
 from resmom.runs.origin import Origin, backbones
-from resmom.runs.settling.recognise import by_name, recognise, start_weights
 from resmom.views.policy import IMAGENET
 from tests.runs.settling.derived import CPU, tiny
 

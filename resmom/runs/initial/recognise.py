@@ -32,7 +32,7 @@ from resmom.nets.weightfile import WeightsError, metadata
 from resmom.recipes.facts import Seen
 from resmom.recipes.side import with_image
 from resmom.recipes.words import named
-from resmom.runs.settling.published import weights_file
+from resmom.runs.initial.published import weights_file
 from resmom.which import BACKBONES
 
 CANDIDATES: tuple[BackboneConfig, ...] = (
