@@ -27,8 +27,8 @@ from resmom.methodconfig import MethodConfig
 from resmom.nets.teacher import set_mode
 from resmom.runs.comparisons.grid import Grid, read_grid
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
+from resmom.runs.training.job import Job, prepare
 from resmom.train.state import load_state, student_of
 
 

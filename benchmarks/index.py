@@ -70,7 +70,7 @@ def work(folder: str) -> None:
     from resmom.data.open import open_data
     from resmom.nets.backbones import SmallResNet
     from resmom.recipes import recipe
-    from resmom.runs.job import prepare
+    from resmom.runs.training.job import prepare
 
     torch.set_num_threads(1)
     began = time.perf_counter()

@@ -23,10 +23,10 @@ from resmom.losses.residual import Residual
 from resmom.methodconfig import MethodConfig
 from resmom.methods.mocov2 import MoCoV2
 from resmom.recipes import recipe
-from resmom.runs.compiling import compile_backbones
 from resmom.runs.environment import environment, shareable
-from resmom.runs.job import fresh_method
 from resmom.runs.settling.facts import emulates_bf16
+from resmom.runs.training.compiling import compile_backbones
+from resmom.runs.training.job import fresh_method
 from resmom.train.optim import build_optimizer
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State

@@ -22,7 +22,7 @@ from resmom.recipes.automatic import automatic
 from resmom.recipes.facts import Facts
 from resmom.recipes.pace import warmup
 from resmom.recipes.teaching import ema_by_length, momentum_of
-from resmom.runs.growth import policies
+from resmom.runs.training.growth import policies
 from resmom.train.optim import AdamW
 from resmom.views.policy import IMAGENET
 

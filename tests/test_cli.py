@@ -20,7 +20,7 @@ from resmom.config import from_json
 from resmom.errors import UserError
 from resmom.nets.backbones import MoCoViT
 from resmom.recipes import names
-from resmom.runs.interrupt import Finished
+from resmom.runs.training.interrupt import Finished
 from resmom.version import VERSION
 from tests.conftest import Call
 from tests.data.test_folder import draw

@@ -32,13 +32,13 @@ from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2
 from resmom.nets.backbones import SmallResNet
-from resmom.runs import job, loop
 from resmom.runs.finetuned.detect import detect_train
 from resmom.runs.finetuned.segment import segment_train
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.predicting.predict import predict
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training import job, loop
 from resmom.train.optim import Adam, AdamW, Lars, OptimConfig, Sgd, build_optimizer
 from resmom.train.plan import Plan, Precision
 from resmom.train.state import State, read_skips

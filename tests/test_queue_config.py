@@ -22,7 +22,7 @@ from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import MoCoViT
 from resmom.recipes import recipe, with_residual
-from resmom.runs.job import fresh_method
+from resmom.runs.training.job import fresh_method
 
 ONE_SIDED = [MoCoV2(queue=64), ReSSL(queue=64), DenseCL(queue=64), MSF(queue=64)]
 BOTH = [MoCoV2(queue=64, symmetric=True), MSF(queue=64, symmetric=True), NNCLREma(queue=64)]

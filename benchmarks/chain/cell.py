@@ -26,10 +26,10 @@ from resmom.runs.comparisons.sound import require_trainable, require_weights
 from resmom.runs.environment import shareable
 from resmom.runs.finetuned.detect import detect_resume, detect_train
 from resmom.runs.finetuned.tuned import Ended
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Origin
 from resmom.runs.outcome import before_after
+from resmom.runs.training.loop import Diverged
 from resmom.which import Network
 
 SCORES = ("ap", "ap50", "ap75", "voc07_ap", "voc07_ap50", "voc07_ap75")

@@ -23,9 +23,9 @@ from resmom.methodconfig import METHODS
 from resmom.nets.backbones import DinoViT
 from resmom.recipes import recipe, with_residual
 from resmom.runs.device import default_device
-from resmom.runs.job import prepare
-from resmom.runs.masks import hidden_patches
 from resmom.runs.options import changed
+from resmom.runs.training.job import prepare
+from resmom.runs.training.masks import hidden_patches
 from resmom.train.optim import AdamW, Lars, OptimConfig, Sgd
 from resmom.train.step import train_step
 from resmom.transfer import sent

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmom.runs.job import Job
+from resmom.runs.training.job import Job
 from resmom.train.plan import Precision
 from resmom.types import Batch
 

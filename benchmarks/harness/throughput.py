@@ -23,11 +23,11 @@ from resmom.config import Run
 from resmom.data.source import ArraySource, Data
 from resmom.jsonfiles import read_lines
 from resmom.recipes import recipe
-from resmom.runs.compiling import begin_step, compile_backbones
 from resmom.runs.device import default_device, measured_kernels
-from resmom.runs.job import Job, prepare
 from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import workers_for
+from resmom.runs.training.compiling import begin_step, compile_backbones
+from resmom.runs.training.job import Job, prepare
 from resmom.train.plan import Plan
 from resmom.train.step import train_step
 

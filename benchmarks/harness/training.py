@@ -29,9 +29,9 @@ from resmom.runs.comparisons.compare import images_of
 from resmom.runs.comparisons.grid import Cell, Grid, read_grid
 from resmom.runs.comparisons.results import keep, newest
 from resmom.runs.comparisons.sound import require_trainable, require_weights
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Trainer
 from resmom.runs.options import changed
+from resmom.runs.training.loop import Diverged
 
 RESERVE = 60.0
 """Seconds kept free at the end for evaluation, which follows a finished run at once."""

@@ -12,10 +12,10 @@ from resmom.data.open import open_data
 from resmom.losses.residual import Residual
 from resmom.nets.backbones import ResNet, SmallResNet
 from resmom.recipes import recipe
-from resmom.runs.compiling import begin_step, compile_backbones, require_compiler
 from resmom.runs.device import measured_kernels
-from resmom.runs.job import fresh_method, prepare
 from resmom.runs.machine import keep_memory
+from resmom.runs.training.compiling import begin_step, compile_backbones, require_compiler
+from resmom.runs.training.job import fresh_method, prepare
 from resmom.train.optim import Sgd, build_optimizer
 from resmom.train.plan import Plan
 from resmom.train.state import State

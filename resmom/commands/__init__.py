@@ -18,8 +18,8 @@ import tyro
 
 from resmom.commands.mistakes import OPTIONS, require_values, told_in_a_sentence
 from resmom.errors import UserError
-from resmom.runs.interrupt import Finished
 from resmom.runs.machine import Machine, keep_memory, silence_libtiff
+from resmom.runs.training.interrupt import Finished
 
 if TYPE_CHECKING:
     from resmom.config import Run

@@ -20,14 +20,14 @@ from resmom.recipes.orientation import orientation_of
 from resmom.rundir import RunDir
 from resmom.runs.clean import NOT_DIVISIBLE, labelled_part, labelled_split
 from resmom.runs.exporting.export import Exported
-from resmom.runs.growth import policies
 from resmom.runs.initial.recognise import origin_words
-from resmom.runs.job import Job
 from resmom.runs.outcome import before_after, gain, table
 from resmom.runs.own import names, title_words
-from resmom.runs.queue import stale_keys
 from resmom.runs.settling.facts import emulates_bf16
 from resmom.runs.settling.settle import Settled
+from resmom.runs.training.growth import policies
+from resmom.runs.training.job import Job
+from resmom.runs.training.queue import stale_keys
 from resmom.train.state import networks_of
 
 

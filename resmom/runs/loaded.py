@@ -23,9 +23,9 @@ from resmom.recipes.side import with_views
 from resmom.rundir import RunDir, find_run
 from resmom.runs.clean import CHUNK, clean_batches
 from resmom.runs.device import default_device
-from resmom.runs.job import fresh_method
 from resmom.runs.own import again, opened_again, part_words, require, written_data
-from resmom.runs.start import put_start
+from resmom.runs.training.job import fresh_method
+from resmom.runs.training.start import put_start
 from resmom.train.plan import length
 from resmom.train.state import load_network, networks_of
 from resmom.views.policy import Policy

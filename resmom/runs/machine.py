@@ -14,7 +14,7 @@ from resmom.called import called
 from resmom.errors import UserError
 
 Compile = Literal["no", "kernels", "graphs"]
-"""How backbones are compiled while a run trains (runs/compiling.py)."""
+"""How backbones are compiled while a run trains (runs/training/compiling.py)."""
 
 Logger = Literal["tensorboard", "wandb", "wandb-online", "none"]
 """What is given the lines of metrics.jsonl, too, while a run trains (runs/loggers/); "none" stands alone."""

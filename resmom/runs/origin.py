@@ -11,8 +11,8 @@ from resmom.config import ConfigError
 from resmom.nets.backbones import Backbone, BackboneConfig, build_backbone, name_of
 from resmom.nets.fit import OptionNames
 from resmom.runs.initial.recognise import seen, start_weights
-from resmom.runs.job import backbone_of
 from resmom.runs.loaded import load_run
+from resmom.runs.training.job import backbone_of
 from resmom.views.policy import IMAGENET
 from resmom.which import Which
 

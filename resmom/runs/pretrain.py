@@ -17,21 +17,28 @@ from resmom.norun import no_run
 from resmom.rundir import RunDir
 from resmom.runs.announce import ending, summary
 from resmom.runs.asked import record_of, require_asked
-from resmom.runs.compiling import Way, compile_backbones, compiled, how_asked, how_to_compile, require_compilable
 from resmom.runs.environment import compile_asked, environment, logged_to
 from resmom.runs.exporting.export import export
-from resmom.runs.growth import stretches
-from resmom.runs.interrupt import Finished, interruptible
-from resmom.runs.job import Job, prepare, require_batch
-from resmom.runs.journal import Journal
 from resmom.runs.loggers.sinks import loggers_to_use, opened
-from resmom.runs.loop import begin, lacks, train
 from resmom.runs.machine import Logger, Machine
 from resmom.runs.own import again, names, opened_again, require, say_others
-from resmom.runs.progress import Progress
 from resmom.runs.ready import device_for, make_ready, tell, workers_for
 from resmom.runs.settling.offer import Asked
-from resmom.runs.start import content_of, require_content
+from resmom.runs.training.compiling import (
+    Way,
+    compile_backbones,
+    compiled,
+    how_asked,
+    how_to_compile,
+    require_compilable,
+)
+from resmom.runs.training.growth import stretches
+from resmom.runs.training.interrupt import Finished, interruptible
+from resmom.runs.training.job import Job, prepare, require_batch
+from resmom.runs.training.journal import Journal
+from resmom.runs.training.loop import begin, lacks, train
+from resmom.runs.training.progress import Progress
+from resmom.runs.training.start import content_of, require_content
 from resmom.train.state import load_state
 
 

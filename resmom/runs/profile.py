@@ -14,9 +14,9 @@ from resmom.called import called, setting
 from resmom.config import ConfigError, Run
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
-from resmom.runs.job import Job, at_size, prepare, require_batch
 from resmom.runs.settling.facts import emulates_bf16, fast_bf16
 from resmom.runs.settling.memory import few_images
+from resmom.runs.training.job import Job, at_size, prepare, require_batch
 from resmom.train.optim import set_rate
 from resmom.train.plan import Precision, learning_rate
 from resmom.train.step import autocast, total_loss, train_step

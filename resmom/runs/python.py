@@ -26,7 +26,6 @@ from resmom.runs.comparisons.given import arms_of, images_named, listed_seeds
 from resmom.runs.comparisons.grid import Grid, read_grid, share_of
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
-from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import Loaded, load_run
 from resmom.runs.machine import Compile, LogTo, Trainer, loggers_of
 from resmom.runs.own import OwnEach, say_others
@@ -36,6 +35,7 @@ from resmom.runs.pretrain import resume as resume_run
 from resmom.runs.reporting.viewsheet import view_sheet
 from resmom.runs.result import Result
 from resmom.runs.settling.budget import seconds_of
+from resmom.runs.training.interrupt import Finished
 from resmom.runs.wish import checked, saying, wish
 
 

@@ -15,15 +15,15 @@ from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.announce import settings_words, summary
-from resmom.runs.compiling import how_asked, require_compilable, require_compiler
 from resmom.runs.device import default_device
 from resmom.runs.initial.published import placed
-from resmom.runs.job import Job, prepare, require_batch
 from resmom.runs.limits import usable_cores
 from resmom.runs.machine import Machine
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.rehearsal import rehearse
 from resmom.runs.settling.settle import Settled, require_sound, settle
+from resmom.runs.training.compiling import how_asked, require_compilable, require_compiler
+from resmom.runs.training.job import Job, prepare, require_batch
 from resmom.runs.underway import Underway
 
 

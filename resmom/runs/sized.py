@@ -8,9 +8,9 @@ from resmom.called import called, setting
 from resmom.errors import UserError
 from resmom.evaluate.features import frozen
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, cut_of, name_of, whole_sides
-from resmom.runs.job import backbone_of
 from resmom.runs.loaded import Loaded
 from resmom.runs.own import config_of, part_words
+from resmom.runs.training.job import backbone_of
 from resmom.views.policy import SMALLEST
 
 LARGEST = 1024

@@ -11,7 +11,7 @@ import benchmarks.chain.__main__ as command
 import resmom.runs.comparisons.results as results
 import resmom.runs.finetuned.tuned as tuned
 import resmom.runs.finetuned.tuning as tuning
-import resmom.runs.loop as loop
+import resmom.runs.training.loop as loop
 from tests import forked
 from tests.runs.rectangles import write_rectangles
 

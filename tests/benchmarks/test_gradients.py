@@ -11,9 +11,9 @@ from resmom.errors import UserError
 from resmom.losses.residual import Residual
 from resmom.methods.byol import Byol
 from resmom.runs.comparisons.grid import read_grid
-from resmom.runs.job import Job, prepare
 from resmom.runs.loaded import load_run
 from resmom.runs.pretrain import pretrain
+from resmom.runs.training.job import Job, prepare
 from resmom.train.state import load_state, student_of
 from resmom.train.step import slices, total_loss
 from tests.runs.crash import QUIET, small_run, write_images

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import resmom.runs.finetuned.tuning as tuning
-import resmom.runs.loop as loop
+import resmom.runs.training.loop as loop
 from benchmarks.chain.plan import read_chain
 from benchmarks.chain.table import found_in
 from benchmarks.harness import chain, check, checkruns, throughput, training

@@ -13,7 +13,7 @@ from resmom.data.source import ArraySource, Data
 from resmom.recipes import base_of
 from resmom.runs.comparisons.compare import images_of
 from resmom.runs.comparisons.grid import read_grid
-from resmom.runs.job import require_batch
+from resmom.runs.training.job import require_batch
 from tests.recipes.test_lengths import IMAGES
 
 PLACE = Path(__file__).parents[2] / "benchmarks"

@@ -14,7 +14,7 @@ from benchmarks.tried import BASE, SETTINGS, derived, operations
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet
 from resmom.recipes.facts import Facts
-from resmom.runs.interrupt import Finished
+from resmom.runs.training.interrupt import Finished
 
 FACTS = Facts(images=5000, side=32, mean=(0.5,) * 3, std=(0.2,) * 3, steps=1250, backbone=BASE)
 

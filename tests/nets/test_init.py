@@ -17,7 +17,7 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import Backbone, BackboneConfig, MoCoViT, ResNet, SmallResNet, Timm, build_backbone
 from resmom.nets.init import load_backbone
 from resmom.nets.weightfile import WeightsError, read_weights
-from resmom.runs.job import fresh_method, put_weights
+from resmom.runs.training.job import fresh_method, put_weights
 
 State = dict[str, Tensor]
 SMALL = SmallResNet((4, 8))

@@ -11,7 +11,7 @@ from resmom.nets.backbones import DinoViT, MoCoViT, Timm, build_backbone
 from resmom.nets.encoder import Encoder, encode
 from resmom.nets.teacher import make_teacher
 from resmom.nets.vit import hidden_tokens
-from resmom.runs.job import fresh_method
+from resmom.runs.training.job import fresh_method
 from resmom.views.policy import Policy, View
 
 SMALL = DinoViT("tiny", image=32, patch=8)

@@ -24,7 +24,7 @@ from resmom.methods.simsiam import SimSiam
 from resmom.methods.vicreg import VICReg
 from resmom.nets.backbones import DinoViT, MoCoViT, ResNet, SmallResNet
 from resmom.recipes import RECIPES, TWIN, method_of, names, recipe, title_of, with_residual
-from resmom.runs.masks import hidden_patches
+from resmom.runs.training.masks import hidden_patches
 from resmom.train.optim import AdamW, Lars, Sgd, build_optimizer
 from resmom.train.plan import plan
 from resmom.train.state import State

@@ -12,8 +12,8 @@ from resmom.checkpoint import load_checkpoint, save_checkpoint
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
 from resmom.runs.finetuned import tuned, tuning
-from resmom.runs.interrupt import Interrupt
 from resmom.runs.machine import Machine
+from resmom.runs.training.interrupt import Interrupt
 from tests.runs.crash import QUIET
 
 MACHINE = replace(QUIET, workers=0)

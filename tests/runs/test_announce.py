@@ -17,7 +17,7 @@ from resmom.nets.backbones import DinoViT
 from resmom.recipes.orientation import with_orientation
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
-from resmom.runs.job import prepare
+from resmom.runs.training.job import prepare
 from resmom.train.plan import Train
 from tests.runs.crash import small_run
 from tests.runs.settling.derived import CPU, images, tiny

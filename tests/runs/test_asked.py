@@ -16,10 +16,10 @@ from resmom.data.source import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
-from resmom.runs import loop
 from resmom.runs.asked import record_of, require_asked
 from resmom.runs.pretrain import pretrain, pretrain_or_resume
 from resmom.runs.settling.offer import Asked
+from resmom.runs.training import loop
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.settling.derived import images, tiny

@@ -19,11 +19,11 @@ from resmom.nets.ghosts import ghosts
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
-from resmom.runs.job import fresh_method
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.reporting.report import report
+from resmom.runs.training.job import fresh_method
 from resmom.views.apply import views
 from tests.runs.crash import QUIET, small_run, write_images
 

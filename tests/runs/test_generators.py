@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import resmom
-from resmom.runs import loop
 from resmom.runs.generators import generators_kept
-from resmom.runs.job import Job
+from resmom.runs.training import loop
+from resmom.runs.training.job import Job
 from tests.runs.crash import small_run
 from tests.runs.test_own import DATA, TEST, Body
 

@@ -9,8 +9,8 @@ import pytest
 from resmom.data.source import DataError
 from resmom.jsonfiles import read_lines, read_object, write_json
 from resmom.rundir import RunDir
-from resmom.runs import loop
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training import loop
 from tests.conftest import Call
 from tests.runs.crash import QUIET, small_run, write_images
 from tests.runs.test_resume import stop_at

@@ -17,10 +17,10 @@ from resmom.checkpoint import load_checkpoint
 from resmom.config import ConfigError, Run
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
-from resmom.runs import loop
-from resmom.runs.job import Job, prepare
 from resmom.runs.settling import memory, trial
 from resmom.runs.settling.memory import Kept, within_memory
+from resmom.runs.training import loop
+from resmom.runs.training.job import Job, prepare
 from resmom.train.state import memory_of, restored, set_aside
 from tests.runs.crash import small_run
 from tests.runs.settling.derived import CPU, images, tiny

@@ -79,7 +79,7 @@ def test_without_a_test_split_the_online_classifier_never_sees_the_held_out_labe
     from resmom.data.open import open_data
     from resmom.data.split import holdout
     from resmom.runs.device import default_device
-    from resmom.runs.job import prepare
+    from resmom.runs.training.job import prepare
 
     data = write_images(tmp_path / "images.npz")
     arrays = np.load(data)

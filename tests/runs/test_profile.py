@@ -17,9 +17,9 @@ from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs import announce
 from resmom.runs import profile as profiling
-from resmom.runs.job import prepare
 from resmom.runs.pretrain import pretrain
 from resmom.runs.profile import MAKING, TRAINING, Profile, profile
+from resmom.runs.training.job import prepare
 from tests.runs.crash import QUIET, small_run, write_images
 
 CPU = torch.device("cpu")

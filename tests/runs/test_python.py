@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 import resmom
-import resmom.runs.loop as loop
+import resmom.runs.training.loop as loop
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, Log, Run
 from resmom.data.dataset import as_data
@@ -26,7 +26,7 @@ from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod
 from resmom.nets.backbones import Backbone, MoCoViT, SmallResNet
 from resmom.rundir import RunDir
-from resmom.runs.job import Job
+from resmom.runs.training.job import Job
 from tests import forked
 from tests.runs.crash import small_run
 

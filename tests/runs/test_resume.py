@@ -30,11 +30,11 @@ from resmom.methods.nnclr_ema import NNCLREma
 from resmom.methods.ressl import ReSSL
 from resmom.recipes import with_residual
 from resmom.rundir import RunDir
-from resmom.runs import loop
-from resmom.runs.interrupt import Finished
 from resmom.runs.loaded import load_run
 from resmom.runs.measuring.evaluate import labelled
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training import loop
+from resmom.runs.training.interrupt import Finished
 from tests import forked
 from tests.data.test_folder import draw
 from tests.runs.crash import QUIET, dino_run, dinov2_run, ibot_run, small_run, start, write_images
@@ -129,7 +129,7 @@ def test_killed_inside_a_checkpoint_write(
 
 def stop_at(step: int, run: Run, data: str | Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
     """Begin a run that is asked to stop during one of its steps."""
-    import resmom.runs.loop as loop
+    import resmom.runs.training.loop as loop
 
     train_step, steps = loop.train_step, []
 

@@ -21,12 +21,12 @@ from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import DinoViT
 from resmom.rundir import RunDir
-from resmom.runs import loop
 from resmom.runs.loaded import load_run
-from resmom.runs.loop import _list_unreadable
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.python import pretrain as pretrain_in_python
 from resmom.runs.settling.offer import Asked
+from resmom.runs.training import loop
+from resmom.runs.training.loop import _list_unreadable
 from resmom.train.optim import Sgd
 from resmom.train.state import State, networks_of
 from tests import forked

@@ -21,9 +21,9 @@ from resmom.nets.backbones import BackboneConfig, DinoViT, MoCoViT, Timm, build_
 from resmom.recipes.side import with_side
 from resmom.rundir import RunDir
 from resmom.runs.announce import summary
-from resmom.runs.job import fresh_method, prepare
 from resmom.runs.options import changed
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training.job import fresh_method, prepare
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
 from tests.runs.test_resume import assert_same_run, stop_at
 

@@ -15,7 +15,7 @@ from resmom.losses.dense import nearest_places
 from resmom.methods.densecl import DenseCL, DenseCLMethod
 from resmom.nets.backbones import Backbone
 from resmom.recipes.orientation import with_orientation
-from resmom.runs.job import prepare
+from resmom.runs.training.job import prepare
 from resmom.types import Batch
 from resmom.views.apply import render, views
 from resmom.views.draw import draw

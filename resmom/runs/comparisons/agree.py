@@ -13,7 +13,7 @@ from resmom.runs.comparisons.arms import require_one_table
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import RESULTS, Line, as_begun, other_images
 from resmom.runs.options import difference_words, differing, option_values
-from resmom.runs.start import content_of
+from resmom.runs.training.start import content_of
 
 
 def require_same(cell: Cell, out: Path, line: Line | None, images: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from resmom.norun import PUBLIC, no_run
 from resmom.recipes import AUTOMATIC, names, recipe
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.environment import threads_of
-from resmom.runs.growth import work
+from resmom.runs.training.growth import work
 from resmom.train.plan import length
 
 

@@ -23,13 +23,13 @@ from resmom.runs.comparisons.agree import began_with
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import Line
 from resmom.runs.environment import compile_used, environment
-from resmom.runs.interrupt import Finished
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.measuring.rows import in_part
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training.interrupt import Finished
+from resmom.runs.training.loop import Diverged
 from resmom.which import Network
 
 LABEL_FREE = tuple(f"{network}/{measure}" for measure in ("retrieval", "rankme") for network in get_args(Network))

@@ -35,13 +35,13 @@ from resmom.runs.comparisons.comparison import Comparison
 from resmom.runs.comparisons.grid import Cell, Grid, part_of
 from resmom.runs.comparisons.results import RESULTS, Line, keep, newest, read_results
 from resmom.runs.comparisons.sound import require_own, require_steps, require_trainable, require_weights
-from resmom.runs.compiling import how_asked
-from resmom.runs.growth import work
 from resmom.runs.loggers.sinks import loggers_to_use
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Compile, Machine
 from resmom.runs.ready import device_for
 from resmom.runs.settling.budget import words_of_time
+from resmom.runs.training.compiling import how_asked
+from resmom.runs.training.growth import work
+from resmom.runs.training.loop import Diverged
 
 
 @dataclass(frozen=True)

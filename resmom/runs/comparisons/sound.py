@@ -9,13 +9,13 @@ from resmom.called import called
 from resmom.config import ConfigError
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
-from resmom.runs.channels import require_channels
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import RESULTS
-from resmom.runs.compiling import require_compilable
-from resmom.runs.job import fresh_method, prepare, put_weights, require_batch
 from resmom.runs.machine import Compile
 from resmom.runs.settling.rehearsal import rehearse
+from resmom.runs.training.channels import require_channels
+from resmom.runs.training.compiling import require_compilable
+from resmom.runs.training.job import fresh_method, prepare, put_weights, require_batch
 
 
 def require_own(out: Path) -> None:

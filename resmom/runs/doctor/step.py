@@ -12,7 +12,7 @@ from resmom.data.source import ArraySource, Data
 from resmom.losses.residual import Residual
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
-from resmom.runs.job import Job, prepare
+from resmom.runs.training.job import Job, prepare
 from resmom.train.optim import Sgd
 from resmom.train.plan import Precision, Train
 from resmom.train.state import student_of

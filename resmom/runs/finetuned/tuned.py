@@ -29,9 +29,9 @@ from resmom.runs.device import default_device
 from resmom.runs.environment import environment
 from resmom.runs.finetuned.task import Labelled, Task
 from resmom.runs.finetuned.tuning import Job, Measured, Tuning, content, fresh_tuning, load_tuning, measured, tune
-from resmom.runs.interrupt import interruptible
 from resmom.runs.machine import Machine
 from resmom.runs.origin import Backbones, Origin
+from resmom.runs.training.interrupt import interruptible
 
 D = TypeVar("D", bound=Labelled)
 BEGINNING = "beginning.part"

@@ -17,10 +17,10 @@ from resmom.jsonfiles import append_line, drop_lines_after, read_lines
 from resmom.nets.backbones import Backbone
 from resmom.rundir import RunDir
 from resmom.runs.finetuned.task import Batches, D, Task
-from resmom.runs.interrupt import Interrupt
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
-from resmom.runs.progress import Progress
+from resmom.runs.training.interrupt import Interrupt
+from resmom.runs.training.loop import Diverged
+from resmom.runs.training.progress import Progress
 from resmom.schedule import due
 
 SKIPS = 20

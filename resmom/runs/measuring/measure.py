@@ -27,11 +27,11 @@ from resmom.evaluate.standard import finite_rows
 from resmom.evaluate.sweep import sweep
 from resmom.runs.clean import Split, clean_batches
 from resmom.runs.device import beside
-from resmom.runs.job import backbone_of
 from resmom.runs.limits import free_ram
 from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.probefile import probe_file
 from resmom.runs.measuring.repeats import Found, Once, Repeats
+from resmom.runs.training.job import backbone_of
 from resmom.views.policy import Policy
 
 

@@ -18,12 +18,12 @@ from resmom.data.source import Data, Source
 from resmom.export import record
 from resmom.recipes.automatic import LEAST_IMAGES
 from resmom.report.sheet import Box, Pixels, Shown, require_place, write_sheet
-from resmom.runs.channels import require_channels
 from resmom.runs.device import default_device
 from resmom.runs.machine import Machine
 from resmom.runs.reporting.pictures import DRAWS, pixels_of, some_images
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.settle import untried
+from resmom.runs.training.channels import require_channels
 from resmom.views.apply import views
 from resmom.views.draw import draw
 

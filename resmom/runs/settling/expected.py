@@ -11,9 +11,9 @@ from resmom import dist
 from resmom.evaluate.features import features
 from resmom.report.numbers import duration
 from resmom.runs.clean import Split, clean_batches, labelled_split, thinned
-from resmom.runs.health import IMAGES, health_line
-from resmom.runs.job import Job
 from resmom.runs.settling.memory import Kept, few_images, share_of
+from resmom.runs.training.health import IMAGES, health_line
+from resmom.runs.training.job import Job
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import autocast
 

@@ -14,8 +14,8 @@ from resmom.called import called, either
 from resmom.config import ConfigError, Run
 from resmom.methodconfig import groups_of
 from resmom.nets.backbones import MoCoViT
-from resmom.runs.job import Job, at_size
 from resmom.runs.settling.facts import free_memory
+from resmom.runs.training.job import Job, at_size
 from resmom.train.state import networks_of, student_of
 from resmom.train.step import Rules, autocast
 from resmom.types import Batch, Targets

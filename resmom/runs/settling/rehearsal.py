@@ -13,9 +13,9 @@ from resmom.errors import UserError
 from resmom.evaluate.features import frozen
 from resmom.method import Method
 from resmom.nets.copies import copied
-from resmom.runs.job import Job, backbone_of
 from resmom.runs.own import names
 from resmom.runs.settling.company import sites_with_company
+from resmom.runs.training.job import Job, backbone_of
 from resmom.train.optim import build_optimizer
 from resmom.train.state import State, load_network, networks_of, restored, set_aside, student_of
 from resmom.train.step import RESERVED, train_step

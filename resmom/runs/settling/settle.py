@@ -16,7 +16,6 @@ from resmom.recipes.automatic import LEAST_IMAGES, Choice, automatic
 from resmom.recipes.facts import KEPT, Facts, Limits
 from resmom.recipes.pace import MEASURES
 from resmom.runs.initial.recognise import recognise
-from resmom.runs.job import require_batch
 from resmom.runs.options import differing
 from resmom.runs.settling.budget import (
     LEAST_STEPS,
@@ -35,6 +34,7 @@ from resmom.runs.settling.facts import gather
 from resmom.runs.settling.memory import fit_batch, share_of
 from resmom.runs.settling.offer import Asked, asks_for_length, base_of, offered, question, told_choices
 from resmom.runs.settling.trial import Trial, trial
+from resmom.runs.training.job import require_batch
 from resmom.runs.underway import Underway
 from resmom.train.plan import length
 

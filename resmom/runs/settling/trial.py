@@ -16,10 +16,7 @@ from resmom.called import either
 from resmom.config import Run
 from resmom.data.source import Data
 from resmom.runs.device import measured_kernels
-from resmom.runs.health import health_line
-from resmom.runs.job import Job, at_size, backbone_of, prepare
 from resmom.runs.limits import crowded, load, usable_cores
-from resmom.runs.monitor import monitor
 from resmom.runs.settling.expected import (
     PATIENCE,
     Expected,
@@ -30,6 +27,9 @@ from resmom.runs.settling.expected import (
 )
 from resmom.runs.settling.memory import Kept, bytes_of, kept_bytes_of, share_of, within_memory
 from resmom.runs.settling.rehearsal import rehearse
+from resmom.runs.training.health import health_line
+from resmom.runs.training.job import Job, at_size, backbone_of, prepare
+from resmom.runs.training.monitor import monitor
 from resmom.runs.underway import Underway
 from resmom.train.optim import set_rate
 from resmom.train.plan import learning_rate

@@ -24,12 +24,12 @@ from resmom.nets.backbones import Backbone
 from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir
 from resmom.runs.exporting.export import export
-from resmom.runs.job import prepare
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import gap
 from resmom.runs.outcome import table
 from resmom.runs.reporting.report import report
-from resmom.runs.start import content_of
+from resmom.runs.training.job import prepare
+from resmom.runs.training.start import content_of
 from tests.runs.crash import small_run
 from tests.runs.settling.derived import CPU
 from tests.runs.test_python import LABELS, pixels

@@ -12,7 +12,7 @@ from typing import Any
 
 import resmom.runs.comparisons.cell as cell
 import resmom.runs.comparisons.results as results
-import resmom.runs.loop as loop
+import resmom.runs.training.loop as loop
 from resmom import cli
 from resmom.config import Log, Run, to_json
 from resmom.recipes import recipe

@@ -21,9 +21,9 @@ from resmom.runs.comparisons.compare import standings
 from resmom.runs.comparisons.grid import Cell, Grid
 from resmom.runs.comparisons.results import RESULTS, keep
 from resmom.runs.comparisons.sound import require_weights
-from resmom.runs.job import backbone_of, fresh_method
 from resmom.runs.pretrain import resume
-from resmom.runs.start import content_of
+from resmom.runs.training.job import backbone_of, fresh_method
+from resmom.runs.training.start import content_of
 from tests.runs.comparisons.grids import small_grid
 from tests.runs.crash import QUIET, write_images
 

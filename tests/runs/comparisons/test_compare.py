@@ -13,8 +13,8 @@ import pytest
 import resmom
 import resmom.runs.comparisons.cell as cell
 import resmom.runs.comparisons.compare
-import resmom.runs.loop as loop
 import resmom.runs.measuring.measure as measure
+import resmom.runs.training.loop as loop
 from resmom.data.open import open_data
 from resmom.errors import RunDirError, UserError
 from resmom.evaluate.score import NotMeasured
@@ -24,9 +24,9 @@ from resmom.runs.comparisons.cell import claimed
 from resmom.runs.comparisons.compare import Ended, compare, standings, time_left
 from resmom.runs.comparisons.grid import Grid
 from resmom.runs.comparisons.results import RESULTS
-from resmom.runs.interrupt import Finished
 from resmom.runs.pretrain import resume
 from resmom.runs.reporting.report import report
+from resmom.runs.training.interrupt import Finished
 from tests.runs.comparisons.grids import OPTIONS, TINY, command, small_grid, start
 from tests.runs.crash import QUIET, write_images
 from tests.runs.test_resume import assert_same_run

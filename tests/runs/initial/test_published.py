@@ -24,7 +24,7 @@ from resmom.runs.initial import hub as client
 from resmom.runs.initial.published import placed, weights_file, weights_folder
 from resmom.runs.initial.recognise import origin_words, own_word, recognise, seen
 from resmom.runs.origin import Origin
-from resmom.runs.start import content_of, require_content
+from resmom.runs.training.start import content_of, require_content
 from tests.runs.crash import write_images
 
 RESNET, VIT = "resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -243,7 +243,7 @@ def test_a_run_past_its_start_asks_for_no_weights(hub: Path, tmp_path: Path, mon
     folder = RunDir(tmp_path / "run")
     folder.last.parent.mkdir(parents=True)
     folder.last.touch()
-    monkeypatch.setattr("resmom.runs.start.weights_file", lambda init: pytest.fail("asked for"))
+    monkeypatch.setattr("resmom.runs.training.start.weights_file", lambda init: pytest.fail("asked for"))
     require_content(folder, {"run": {"init": f"timm:{RESNET}"}, "init": "0" * 16})
 
 

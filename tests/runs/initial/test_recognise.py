@@ -20,10 +20,10 @@ from resmom.recipes.words import named
 from resmom.runs import origin
 from resmom.runs.alone import bare
 from resmom.runs.initial.recognise import by_name, recognise, start_weights
-from resmom.runs.job import fresh_method, put_weights
 from resmom.runs.measuring import against
 from resmom.runs.options import changed
 from resmom.runs.origin import Origin, backbones
+from resmom.runs.training.job import fresh_method, put_weights
 from resmom.views.policy import IMAGENET
 from tests.runs.settling.derived import CPU, tiny
 

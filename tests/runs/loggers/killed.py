@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from resmom.runs import loop
 from resmom.runs.machine import Trainer
 from resmom.runs.pretrain import pretrain
+from resmom.runs.training import loop
 from tests.runs.crash import small_run
 
 

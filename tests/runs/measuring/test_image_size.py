@@ -27,12 +27,12 @@ from resmom.rundir import RunDir
 from resmom.runs.clean import clean_batches, labelled_split
 from resmom.runs.exporting.embed import embed
 from resmom.runs.exporting.export import export
-from resmom.runs.job import fresh_method
 from resmom.runs.loaded import Loaded, load_run, load_start
 from resmom.runs.measuring.asked import More
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.reporting.report import gather
 from resmom.runs.sized import with_image_size
+from resmom.runs.training.job import fresh_method
 from tests.conftest import Call
 from tests.runs.measuring.quick import QUICK
 

@@ -17,8 +17,8 @@ from resmom.data.open import open_data
 from resmom.errors import UserError
 from resmom.recipes.orientation import with_orientation
 from resmom.report.sheet import GAP, LINE
-from resmom.runs.job import prepare
 from resmom.runs.settling import settle
+from resmom.runs.training.job import prepare
 from resmom.views.policy import Policy
 from tests.runs.crash import dino_run, small_run, write_images
 from tests.runs.settling.derived import CPU

@@ -8,7 +8,6 @@ import torch
 from resmom.build import Own
 from resmom.config import Run
 from resmom.methods.mocov2 import MoCoV2
-from resmom.runs.job import Job, fresh_method, prepare
 from resmom.runs.settling import expected as expectations
 from resmom.runs.settling.expected import (
     Expected,
@@ -18,6 +17,7 @@ from resmom.runs.settling.expected import (
     knn_seconds,
 )
 from resmom.runs.settling.memory import Kept, kept_bytes_of
+from resmom.runs.training.job import Job, fresh_method, prepare
 from tests.runs.settling.priced import CPU, TINY, images
 
 SLOW = Kept(1, image_seconds=2.0)

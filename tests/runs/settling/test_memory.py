@@ -12,9 +12,9 @@ from resmom.methods.dino import Dino
 from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.mocov3 import MoCoV3
 from resmom.methods.msf import MSF
-from resmom.runs.job import prepare
 from resmom.runs.settling import memory
 from resmom.runs.settling.memory import MEMORY, TRANSIENT, Kept, fit_batch, kept_bytes_of
+from resmom.runs.training.job import prepare
 from tests.runs.settling.priced import COST, CPU, GIB, MIB, RUN, TINY, images
 
 QUEUE = 30_000 * 4 * 4

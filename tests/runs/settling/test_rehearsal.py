@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from resmom.build import Own as Brought
 from resmom.config import ConfigError, Run
 from resmom.nets.backbones import Backbone
-from resmom.runs.job import prepare
 from resmom.runs.machine import Machine
 from resmom.runs.ready import make_ready
 from resmom.runs.settling.offer import Asked
 from resmom.runs.settling.rehearsal import rehearse
+from resmom.runs.training.job import prepare
 from resmom.train.step import RESERVED
 from resmom.types import Batch, Outcome, Targets, Term
 from tests.runs.settling.derived import CPU, images, tiny

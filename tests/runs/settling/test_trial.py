@@ -20,7 +20,6 @@ from resmom.methods.mocov2 import MoCoV2
 from resmom.methods.simclr import SimCLR
 from resmom.nets.backbones import SmallResNet
 from resmom.runs import limits
-from resmom.runs.job import fresh_method
 from resmom.runs.pretrain import pretrain
 from resmom.runs.settling import expected, memory
 from resmom.runs.settling import trial as trials
@@ -32,6 +31,7 @@ from resmom.runs.settling.budget import (
 from resmom.runs.settling.estimate import estimate
 from resmom.runs.settling.memory import MEMORY, TRANSIENT
 from resmom.runs.settling.trial import trial
+from resmom.runs.training.job import fresh_method
 from resmom.runs.underway import Underway
 from resmom.train.optim import AdamW
 from resmom.train.plan import Plan

@@ -24,14 +24,14 @@ from resmom.nets.backbones import Backbone, patch_of
 from resmom.nets.ghosts import ghosts
 from resmom.nets.init import InitWeights
 from resmom.recipes import is_derived
-from resmom.runs.blocks import MOST, Blocks, steps_of
-from resmom.runs.channels import require_channels
 from resmom.runs.clean import labelled_part
 from resmom.runs.device import has_room, stream
-from resmom.runs.growth import require_sizes
 from resmom.runs.initial.recognise import start_weights
-from resmom.runs.masks import hidden_patches
-from resmom.runs.queue import require_queue
+from resmom.runs.training.blocks import MOST, Blocks, steps_of
+from resmom.runs.training.channels import require_channels
+from resmom.runs.training.growth import require_sizes
+from resmom.runs.training.masks import hidden_patches
+from resmom.runs.training.queue import require_queue
 from resmom.train.optim import Steady, build_optimizer
 from resmom.train.plan import Plan, length, plan, scaled, view_share
 from resmom.train.state import State

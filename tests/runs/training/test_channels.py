@@ -13,8 +13,8 @@ from resmom.config import ConfigError, Run
 from resmom.data.dataset import as_data
 from resmom.data.open import open_data
 from resmom.nets.backbones import ResNet, SmallResNet
-from resmom.runs.channels import require_channels
-from resmom.runs.job import prepare
+from resmom.runs.training.channels import require_channels
+from resmom.runs.training.job import prepare
 from tests.conftest import Call
 from tests.runs.comparisons.grids import TINY
 from tests.runs.crash import small_run

@@ -14,10 +14,10 @@ from resmom.config import Run
 from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual
 from resmom.rundir import RunDir
-from resmom.runs import loop
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
-from resmom.runs.progress import Progress
+from resmom.runs.training import loop
+from resmom.runs.training.progress import Progress
 from resmom.train.plan import Train
 from resmom.train.step import train_step
 from tests.runs.crash import small_run, write_images
@@ -40,7 +40,7 @@ def test_the_loss_is_the_total_with_what_it_is_made_of(capsys: pytest.CaptureFix
 
 
 def test_numbers_of_an_earlier_step_say_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("resmom.runs.training.progress.PLAIN_SECONDS", 0.0)
     with Progress(10, 5, 8) as progress:
         progress.update(1, {"loss": 4.0, "gap/z/intra": 0.25})
         progress.update(2, {})
@@ -70,7 +70,9 @@ def test_what_a_gpu_still_does_before_a_pause_is_training(tmp_path: Path, monkey
         steps += 1
         return train_step(*arguments)
 
-    monkeypatch.setattr("resmom.runs.progress.time", SimpleNamespace(monotonic=lambda: now, process_time=lambda: 0.0))
+    monkeypatch.setattr(
+        "resmom.runs.training.progress.time", SimpleNamespace(monotonic=lambda: now, process_time=lambda: 0.0)
+    )
     monkeypatch.setattr(loop, "finish", finish)
     monkeypatch.setattr(loop, "train_step", step)
     run = small_run(epochs=3, warmup_epochs=0)
@@ -90,7 +92,7 @@ def test_what_a_gpu_still_does_before_a_pause_is_training(tmp_path: Path, monkey
 def test_it_is_what_metrics_say(
     weight: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("resmom.runs.training.progress.PLAIN_SECONDS", 0.0)
     run = replace(tiny(Run()), train=Train(steps=6, batch=16, warmup_steps=0), residual=Residual(weight=weight))
     pretrain(
         replace(run, log=replace(run.log, line_steps=2)), images(), tmp_path / "run", Machine(device="cpu", workers=1)

@@ -14,8 +14,8 @@ from resmom.evaluate.online import OnlineClassifier, online_score
 from resmom.evaluate.score import Score
 from resmom.runs.clean import Split, clean_batches, labelled_split, thinned
 from resmom.runs.device import beside
-from resmom.runs.job import Job
-from resmom.runs.start import put_start
+from resmom.runs.training.job import Job
+from resmom.runs.training.start import put_start
 from resmom.train.state import networks_of, restored, student_of
 from resmom.train.step import autocast
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-import resmom.runs.loop as loop
+import resmom.runs.training.loop as loop
 from resmom.config import Log, Run
 from resmom.data import loader
 from resmom.data.digits import scene
@@ -30,12 +30,12 @@ from resmom.methods.ressl import ReSSL
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
 from resmom.rundir import RunDir
-from resmom.runs import progress
-from resmom.runs.health import health_line, start_share
-from resmom.runs.job import Job, prepare
-from resmom.runs.loop import Diverged
 from resmom.runs.machine import Machine
 from resmom.runs.pretrain import pretrain
+from resmom.runs.training import progress
+from resmom.runs.training.health import health_line, start_share
+from resmom.runs.training.job import Job, prepare
+from resmom.runs.training.loop import Diverged
 from resmom.schedule import half_cosine
 from resmom.train.optim import AdamW, Sgd, set_rate
 from resmom.train.plan import Train, plan

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-import resmom.runs.queue as checked
+import resmom.runs.training.queue as checked
 from resmom.data.open import open_data
 from resmom.data.source import Data, DataError
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2
 from resmom.rundir import RunDir
-from resmom.runs.job import require_batch
 from resmom.runs.pretrain import pretrain
-from resmom.runs.queue import stale_keys
+from resmom.runs.training.job import require_batch
+from resmom.runs.training.queue import stale_keys
 from tests.runs.crash import QUIET, small_run, write_images
 
 

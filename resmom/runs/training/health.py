@@ -15,7 +15,7 @@ from resmom.evaluate.features import frozen
 from resmom.evaluate.gap import place_sums, site_sums
 from resmom.nets.teacher import Ema, twins
 from resmom.runs.clean import leading_batches, thinned
-from resmom.runs.job import Job
+from resmom.runs.training.job import Job
 from resmom.train.plan import momentum
 from resmom.train.state import networks_of
 from resmom.train.step import autocast

@@ -11,9 +11,9 @@ import torch
 
 from resmom.config import Run
 from resmom.data.open import open_data
-from resmom.runs import blocks, job
-from resmom.runs.blocks import MOST, NUMBERS, Blocks, steps_of
-from resmom.runs.job import Job, prepare
+from resmom.runs.training import blocks, job
+from resmom.runs.training.blocks import MOST, NUMBERS, Blocks, steps_of
+from resmom.runs.training.job import Job, prepare
 from tests.runs.crash import ibot_run, small_run, write_images
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from resmom.norun import PUBLISHED
 from resmom.ondisk import write_whole
 from resmom.rundir import RunDir
 from resmom.runs.initial.published import weights_file
-from resmom.runs.job import Job, backbone_of
+from resmom.runs.training.job import Job, backbone_of
 from resmom.train.state import student_of
 
 

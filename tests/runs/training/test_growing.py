@@ -20,15 +20,15 @@ from resmom.runs.comparisons.compare import standings
 from resmom.runs.comparisons.grid import Cell, Grid
 from resmom.runs.comparisons.results import RESULTS, keep
 from resmom.runs.comparisons.sound import require_trainable
-from resmom.runs.growth import policies, stretches, work
-from resmom.runs.job import fresh_method, prepare
 from resmom.runs.options import parsed
 from resmom.runs.pretrain import pretrain, resume
 from resmom.runs.profile import profile
-from resmom.runs.progress import Progress
 from resmom.runs.settling import trial as trials
 from resmom.runs.settling.memory import kept_bytes_of
 from resmom.runs.settling.trial import trial
+from resmom.runs.training.growth import policies, stretches, work
+from resmom.runs.training.job import fresh_method, prepare
+from resmom.runs.training.progress import Progress
 from resmom.train.plan import Train, view_share
 from resmom.views.policy import View, mocov3_cifar, mocov3_imagenet, resized
 from tests.runs.crash import QUIET, dino_run, ibot_run, small_run, write_images
@@ -209,7 +209,7 @@ def test_what_is_measured_has_full_size_all_along(images: Data, tmp_path: Path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Backbone, "forward", watching)
-        patch.setattr("resmom.runs.job.require_sizes", lambda *_: None)  # it tries them all
+        patch.setattr("resmom.runs.training.job.require_sizes", lambda *_: None)  # it tries them all
         run = growing(small_run(), 0.5)
         pretrain(replace(run, log=replace(run.log, knn_epochs=1, save_epochs=1)), images, tmp_path / "run", QUIET)
     assert seen == {True: {8}, False: {16}}
@@ -311,9 +311,9 @@ def test_the_time_left_counts_what_the_rest_costs(
 
     Two of them then take 3 seconds each: the rest will too. So it is for a process that went on from step 4.
     """
-    monkeypatch.setattr("resmom.runs.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("resmom.runs.training.progress.PLAIN_SECONDS", 0.0)
     now = [0.0]
-    monkeypatch.setattr("resmom.runs.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("resmom.runs.training.progress.time.monotonic", lambda: now[0])
     parts = stretches(growing(Run(), 0.5, 1.0), 10, 1)
     assert parts == [(5, 0.25), (10, 1.0)]
     for start, seconds in ((0, 10.0), (4, 2.0)):

@@ -17,8 +17,8 @@ from resmom.config import ConfigError
 from resmom.method import Method
 from resmom.methodconfig import MethodConfig, masks_of
 from resmom.methodnames import method_name
-from resmom.runs.job import backbone_of
 from resmom.runs.machine import Compile, Machine, Trainer
+from resmom.runs.training.job import backbone_of
 from resmom.train.state import networks_of
 
 MODES = {"kernels": "default", "graphs": "reduce-overhead"}

@@ -19,9 +19,9 @@ from resmom.methods.mocov3 import MoCoV3
 from resmom.recipes import recipe
 from resmom.rundir import RunDir
 from resmom.runs import pretrain as pretraining
-from resmom.runs.compiling import compiled, how_to_compile, require_compilable, require_compiler
 from resmom.runs.environment import compile_asked, compile_used
 from resmom.runs.machine import Machine, Trainer
+from resmom.runs.training.compiling import compiled, how_to_compile, require_compilable, require_compiler
 from tests.conftest import Call
 from tests.runs.comparisons.grids import OPTIONS, TINY
 from tests.runs.crash import ibot_run, small_run, stopped_before_the_first_step, write_images

@@ -14,11 +14,11 @@ from resmom.config import Log, Run
 from resmom.data.source import ArraySource, Data
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir
-from resmom.runs import loop
-from resmom.runs.health import health_line
-from resmom.runs.job import Job, prepare
-from resmom.runs.monitor import monitor, monitor_start
 from resmom.runs.pretrain import pretrain, resume
+from resmom.runs.training import loop
+from resmom.runs.training.health import health_line
+from resmom.runs.training.job import Job, prepare
+from resmom.runs.training.monitor import monitor, monitor_start
 from tests.runs.settling.derived import CPU, QUIET, images, tiny
 
 RUN = replace(tiny(Run()), log=Log(line_steps=1, save_epochs=1, knn_epochs=2))
@@ -102,7 +102,7 @@ def test_equal_networks_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     short = health_line(job)
     assert set(asked) == {"student"}
     asked.clear()
-    monkeypatch.setattr("resmom.runs.health.twins", lambda *_: False)
+    monkeypatch.setattr("resmom.runs.training.health.twins", lambda *_: False)
     assert health_line(job) == short and set(asked) == {"student", "teacher"}
 
 

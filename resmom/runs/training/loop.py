@@ -17,16 +17,16 @@ from resmom.nets.teacher import twins
 from resmom.ondisk import flush, write_whole
 from resmom.rundir import RunDir
 from resmom.runs.clean import labelled_split
-from resmom.runs.compiling import as_written, begin_step
 from resmom.runs.device import finish, measured_kernels
-from resmom.runs.health import health_line
-from resmom.runs.interrupt import Interrupt
-from resmom.runs.job import Job
-from resmom.runs.journal import Journal
 from resmom.runs.machine import Compile
-from resmom.runs.monitor import monitor, monitor_start, says_numbers
-from resmom.runs.progress import Progress
-from resmom.runs.start import save_start
+from resmom.runs.training.compiling import as_written, begin_step
+from resmom.runs.training.health import health_line
+from resmom.runs.training.interrupt import Interrupt
+from resmom.runs.training.job import Job
+from resmom.runs.training.journal import Journal
+from resmom.runs.training.monitor import monitor, monitor_start, says_numbers
+from resmom.runs.training.progress import Progress
+from resmom.runs.training.start import save_start
 from resmom.schedule import due, every, on_time
 from resmom.train.optim import set_rate
 from resmom.train.plan import Plan, learning_rate

@@ -15,11 +15,11 @@ import torch
 from resmom.checkpoint import load_checkpoint
 from resmom.jsonfiles import append_line, read_lines
 from resmom.rundir import RunDir
-from resmom.runs import loop
-from resmom.runs.job import prepare
-from resmom.runs.journal import Journal
 from resmom.runs.pretrain import pretrain, resume
-from resmom.runs.progress import Progress
+from resmom.runs.training import loop
+from resmom.runs.training.job import prepare
+from resmom.runs.training.journal import Journal
+from resmom.runs.training.progress import Progress
 from resmom.train.state import load_state, state_dict
 from resmom.types import Batch
 from tests.runs.crash import QUIET, small_run, write_images
