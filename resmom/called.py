@@ -54,7 +54,7 @@ def setting(field: str, value: object = True) -> str:
     if isinstance(value, bool):
         part, dot, switch = name.removeprefix("--").rpartition(".")
         return name if value else f"--{part}{dot}no-{switch}"
-    return f"{name} {value}"
+    return f"{name} {shlex.quote(str(value))}"
 
 
 def either(typed: str, written: str) -> str:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from resmom.errors import UserError
 from resmom.evaluate.draw import Rows
 from resmom.evaluate.features import NO_IMAGES, frozen
-from resmom.nearest import similar
 from resmom.nets.backbones import Backbone
 from resmom.nets.layers import layers, reading
 from resmom.which import H
@@ -47,7 +46,7 @@ def layer_features(network: nn.Module, batches: Iterable[Float[Tensor, "_ c heig
     Raises ValueError if there is no batch.
     """
     collected: dict[str, list[Tensor]] = {}
-    with _reader(network) as read:
+    with _parts(network.backbone) as read:  # type: ignore[arg-type]
         for batch in batches:
             for name, values in read(batch).items():
                 collected.setdefault(name, []).append(values.float().cpu())
@@ -68,25 +67,42 @@ def features_of(
     Raises UserError, with the names there are, for a kind that this network does not have; ValueError if there is no
     batch.
     """
-    rows: list[Tensor] = []
-    with _reader(network) as read:
-        for batch in batches:
-            found = read(batch)
-            kinds = _kinds(found)
-            if kind not in kinds:
-                names = ", ".join(f"'{name}'" for name in kinds)
-                raise UserError(f"this network has no features '{kind}'{similar(kind, kinds, 2)}; it has {names}")
-            rows.append(torch.cat([found[name] for name in kinds[kind]], dim=1).float().cpu())
+    with reader(network.backbone, kind) as read:  # type: ignore[arg-type]
+        rows = [read(batch).float().cpu() for batch in batches]
     if not rows:
         raise ValueError(NO_IMAGES)
     return torch.cat(rows)
 
 
 @contextmanager
-def _reader(network: nn.Module) -> Iterator[Callable[[Float[Tensor, "n c height width"]], dict[str, Tensor]]]:
+def reader(
+    backbone: nn.Module, kind: str = H
+) -> Iterator[Callable[[Float[Tensor, "n c height width"]], Float[Tensor, "n d"]]]:
+    """While it is open: a batch to its features of a kind that `layer_features` names; `backbone` is frozen.
+
+    What it gives raises UserError, with the names there are, for a kind that this network does not have.
+    """
+    if kind == H:  # without what finds the others
+        with frozen(backbone):
+            yield lambda batch: backbone(batch)[1]
+        return
+    with _parts(backbone) as parts:
+
+        def read(batch: Tensor) -> Tensor:
+            found = parts(batch)
+            kinds = _kinds(found)
+            if kind not in kinds:
+                names = ", ".join(f"'{name}'" for name in kinds)
+                raise UserError(f"this network has no features '{kind}'; it has {names}")
+            return torch.cat([found[name] for name in kinds[kind]], dim=1)
+
+        yield read
+
+
+@contextmanager
+def _parts(backbone: nn.Module) -> Iterator[Callable[[Float[Tensor, "n c height width"]], dict[str, Tensor]]]:
     """While it is open: a batch to the parts that features are made of, by name, `h` first."""
-    backbone: nn.Module = network.backbone  # type: ignore[assignment]
-    with frozen(network), reading(backbone) as pooled, _Last(backbone) as last:
+    with frozen(backbone), reading(backbone) as pooled, _Last(backbone) as last:
 
         def read(batch: Tensor) -> dict[str, Tensor]:
             features, h = backbone(batch)

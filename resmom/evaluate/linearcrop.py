@@ -12,7 +12,7 @@ from resmom.called import called
 from resmom.data.loader import prefetch
 from resmom.data.source import Source, labels_read
 from resmom.evaluate.crops import Crops, ahead, labelled_rows, light, loss, turned
-from resmom.evaluate.features import frozen
+from resmom.evaluate.layers import reader
 from resmom.evaluate.score import Classified, NotMeasured, score
 from resmom.evaluate.settings import LinearCrop
 from resmom.views.policy import Policy
@@ -46,7 +46,6 @@ class Forgetful:
 
 def linear_crop(
     backbone: nn.Module,
-    width: int,
     train: Source,
     test: Source,
     clean: Callable[[Source], Iterable[Float[Tensor, "_ c height width"]]],
@@ -56,32 +55,35 @@ def linear_crop(
     workers: int = 0,
     memory: Memory | None = None,
 ) -> Classified:
-    """Train a linear layer on h of random crops of the labelled images of `train`; test its last epoch on clean images.
+    """Train a linear layer on features of random crops of the labelled images of `train`; test its last epoch on clean
+    images.
 
-    The network (view -> map or tokens, h of `width` numbers) is frozen, its BatchNorm in evaluation mode; h is neither
-    standardised nor kept. Views are functions of (seed, epoch, image), made by `workers` threads; size, ratio and flips
-    are those of the policy's first view. `half`: h under bfloat16 in training; the layer and the test are in float32.
-    Begins where `memory` says, on a CPU with the same result as without a stop. `clean` gives the images of `test`.
-    What stands in for a file that cannot be decoded is neither learnt from nor scored. Raises ValueError for fewer than
-    two labelled images, and for none to test on; NotMeasured if training diverged.
+    The network (view -> map or tokens, h) is frozen, its BatchNorm in evaluation mode; the features, h or those of
+    `config.layer`, are neither standardised nor kept. Views are functions of (seed, epoch, image), made by `workers`
+    threads; size, ratio and flips are those of the policy's first view. `half`: they are under bfloat16 in training;
+    the layer and the test are in float32. Begins where `memory` says, on a CPU with the same result as without a stop.
+    `clean` gives the images of `test`. What stands in for a file that cannot be decoded is neither learnt from nor
+    scored. Raises ValueError for fewer than two labelled images, and for none to test on; UserError for features that
+    the network does not have; NotMeasured if training diverged.
     """
     rows, classes = labelled_rows(train, test, "a linear probe")
     device = next(backbone.parameters()).device
     batch = min(config.batch, max(1, len(rows) // _LEAST_STEPS))
     shown = light(policy, AREAS)
     crops = Crops(train, rows, batch, shown, config.seed, device, whole=True)
-    head = _fresh(width, classes, config.seed).to(device)
-    with frozen(backbone):
-        lr = _rate(config, tokens=backbone(next(iter(clean(test))))[0].ndim == 3)
-        missed = _train(backbone, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
-        votes = torch.cat([head(backbone(view)[1].float()).cpu() for view in clean(test)])
+    with reader(backbone, config.layer) as read:
+        some = next(iter(clean(test)))
+        lr = _rate(config, tokens=backbone(some)[0].ndim == 3)
+        head = _fresh(read(some).shape[1], classes, config.seed).to(device)
+        missed = _train(read, head, crops, lr * batch / 256, config, half, workers, memory or Forgetful())
+        votes = torch.cat([head(read(view).float()).cpu() for view in clean(test)])
     asked = torch.from_numpy(labels_read(test))
     known, learnt = asked >= 0, len(rows) - missed
     falling = "half a cosine" if config.schedule == "cosine" else "a tenth after 60 and 80 %"
     protocol = (
-        f"linear-crop-v1 (frozen h, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the area, flip "
-        f"{shown.views[0].flip:g}{turned(shown.views[0])}, sgd lr {lr:g} per 256 images, {falling} by epoch, "
-        f"wd {config.weight_decay:g}, {config.epochs} epochs, batch {batch}, trained on {learnt}, tested on "
+        f"linear-crop-v1 (frozen {config.layer}, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the "
+        f"area, flip {shown.views[0].flip:g}{turned(shown.views[0])}, sgd lr {lr:g} per 256 images, {falling} by "
+        f"epoch, wd {config.weight_decay:g}, {config.epochs} epochs, batch {batch}, trained on {learnt}, tested on "
         f"{int(known.sum())}, last epoch, seed {config.seed})"
     )
     return Classified(score(votes[known], asked[known], protocol), backbone, head)
@@ -101,7 +103,7 @@ def _fresh(width: int, classes: int, seed: int) -> nn.Linear:
 
 
 def _train(
-    backbone: nn.Module,
+    read: Callable[[Tensor], Tensor],
     head: nn.Linear,
     crops: Crops,
     lr: float,
@@ -123,9 +125,9 @@ def _train(
         for step, (view, labels) in enumerate(batches, epoch * per_epoch):
             optimizer.param_groups[0]["lr"] = config.rate(lr, step // per_epoch)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-                h = backbone(view)[1]
+                features = read(view)
             with torch.enable_grad():
-                cost = loss(head(h.float()), labels)
+                cost = loss(head(features.float()), labels)
                 optimizer.zero_grad()
                 cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -5,6 +5,7 @@ from typing import Literal
 
 from resmom.called import called
 from resmom.schedule import half_cosine, warmup_drops
+from resmom.which import H
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class LinearCrop:
     epochs of batches of 1024, the rate falling as half a cosine from epoch to epoch.
 
     MoCo v1 and v2 (main_lincls.py): lr 30, schedule steps, 100 epochs, batch 256. solo-learn on ImageNet-100
-    (scripts/linear/imagenet-100): lr .3, steps, 100, 256.
+    (scripts/linear/imagenet-100): lr .3, steps, 100, 256. DINO (eval_linear.py) on small networks: lr .001, 100 epochs,
+    the class tokens of four blocks.
     """
 
     epochs: int = 90
@@ -85,6 +87,9 @@ class LinearCrop:
     """`steps`: a tenth after 60 and after 80 % of the epochs."""
     weight_decay: float = 0.0
     seed: int = 0
+    layer: str = H
+    """In place of h the features of another layer and pooling, by the names that `resmom evaluate --sweep` prints, as
+    DINO joins 'last 4 blocks, class tokens'."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.seed < 0:

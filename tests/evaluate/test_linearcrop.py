@@ -1,6 +1,7 @@
 """The probe on random crops: equal to slow loops, known accuracies, nothing outside touched, restarts."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resmom.data.source import ArraySource
+from resmom.errors import UserError
 from resmom.evaluate.linearcrop import Memory, linear_crop
 from resmom.evaluate.score import Score
 from resmom.evaluate.settings import LinearCrop
@@ -59,7 +61,6 @@ class Kept:
 def probe(
     config: LinearCrop,
     backbone: nn.Module | None = None,
-    width: int = 3,
     train: ArraySource | None = None,
     memory: Memory | None = None,
     test: ArraySource | None = None,
@@ -68,7 +69,7 @@ def probe(
     test = test or even(30, 1)
     clean = plain(test.read(np.arange(len(test))), 8, POLICY.mean, POLICY.std)
     network, source = backbone or Colour(), train or even(50, 0)
-    found = linear_crop(network, width, source, test, lambda source: clean.split(20), policy, config, memory=memory)
+    found = linear_crop(network, source, test, lambda source: clean.split(20), policy, config, memory=memory)
     return found.score
 
 
@@ -128,12 +129,47 @@ def test_the_network_stays_as_it_is_and_sees_other_crops_each_epoch() -> None:
     train = ArraySource("noise", noise, labels, ("a", "b"))
     config = LinearCrop(epochs=2, batch=4, lr=1e-9)  # too slow to learn: the losses differ by the views alone
     kept = Kept()
-    first = probe(config, backbone, backbone.width, train, kept, train)
+    first = probe(config, backbone, train, kept, train)
     assert abs(kept.losses[1] - kept.losses[2]) > 1e-5
-    assert first == probe(config, backbone, backbone.width, train, None, train)
+    assert first == probe(config, backbone, train, None, train)
     assert torch.equal(torch.get_rng_state(), state) and backbone.training
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
     assert all(p.grad is None for p in backbone.parameters())
+
+
+class Joined(nn.Module):
+    """A transformer whose h is what DINO joins: the class tokens of its last four blocks, here the last one's first."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body._pos_embed(self.body.patch_embed(view))  # type: ignore[operator]
+        outs = []
+        for block in self.body.blocks:  # type: ignore[union-attr]
+            x = block(x)
+            outs.append(self.body.norm(x))  # type: ignore[operator]
+        return outs[-1], torch.cat([out[:, 0] for out in outs[:-5:-1]], 1)
+
+
+def test_the_features_of_several_layers_are_learnt_from() -> None:
+    """The layer learns the same as that of a network whose h they are."""
+    torch.manual_seed(0)
+    backbone = vit(depth=5)
+    shown, joined = Kept(), Kept()
+    config = LinearCrop(epochs=3, batch=10, lr=1.0)
+    layer = "last 4 blocks, class tokens"
+    found = probe(replace(config, layer=layer), backbone, memory=shown)
+    expected = probe(config, Joined(backbone.body), memory=joined)
+    assert found == replace(expected, protocol=expected.protocol.replace("frozen h", f"frozen {layer}"))
+    assert shown.losses == pytest.approx(joined.losses) and shown.losses[3] < shown.losses[1]
+    assert shown.state is not None and joined.state is not None
+    assert shown.state["head"]["weight"].shape == (3, 4 * 32)
+    torch.testing.assert_close(shown.state["head"], joined.state["head"])
+    assert not any(module._forward_hooks for module in backbone.modules())
+    with pytest.raises(UserError, match=r"no features 'stage1, mean'.*; it has 'h', 'last block"):
+        probe(replace(config, layer="stage1, mean"), backbone)
 
 
 def test_a_restart_changes_no_bit() -> None:
@@ -155,7 +191,7 @@ def test_a_restart_changes_no_bit() -> None:
 
 def test_networks_of_tokens_learn_at_thirty_times_the_rate() -> None:
     torch.manual_seed(0)
-    found = probe(LinearCrop(epochs=1), vit(), 32)
+    found = probe(LinearCrop(epochs=1), vit())
     assert "sgd lr 3 per 256 images" in found.protocol
     assert "sgd lr 0.1 per 256 images" in probe(LinearCrop(epochs=1)).protocol
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from resmom.build import Own
@@ -15,6 +16,7 @@ from resmom.data.labelwords import labels_lines
 from resmom.data.open import short_name
 from resmom.data.source import Data, digest
 from resmom.errors import UserError
+from resmom.evaluate.layers import reader
 from resmom.evaluate.score import NotMeasured, Score
 from resmom.evaluate.settings import Linear
 from resmom.jsonfiles import append_or_say
@@ -30,6 +32,7 @@ from resmom.runs.measuring.repeats import Found, Repeats, require_difference
 from resmom.runs.measuring.rows import Incomplete, Missing, Row
 from resmom.runs.measuring.saving import saver
 from resmom.runs.sized import with_image_size
+from resmom.runs.training.job import backbone_of
 from resmom.which import Which
 
 Trying = Callable[[str, str], AbstractContextManager[None]]
@@ -86,6 +89,8 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
     if asked.baselines and "knn" in asked.protocols:
         pixel_features(split, subject.policy)  # before hours are spent on the rest
     save = saver(subject, network, asked)
+    if more.linear_crop is not None:
+        _require_layer(subject, network, more.linear_crop.layer)
     if (file := subject.evaluations) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         require_writable(file)
@@ -122,6 +127,14 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
     if missing:
         raise Incomplete(name, split.train.name, rows, missing)
     return rows
+
+
+def _require_layer(subject: Measurable, network: Which, layer: str) -> None:
+    """Raise UserError if one of the networks has no such features, before hours are spent on the rest."""
+    side, channels = subject.policy.views[0].size, len(subject.policy.mean)
+    for _, net in subject.each(network):
+        with reader(backbone_of(net), layer) as read:
+            read(torch.zeros(1, channels, side, side, device=subject.device))
 
 
 def _as_asked(loaded: Loaded, more: More) -> Loaded:

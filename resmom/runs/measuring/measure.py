@@ -146,7 +146,7 @@ class Ground:
     def linear_crop(self, name: str, network: nn.Module, config: LinearCrop) -> Found:
         """Of the network called `name`; its layer is kept in RUN/probes, or the like, after every epoch."""
         policy, half, backbone = self.measured.trained, self.measured.half, backbone_of(network)
-        width, workers, folder = cast(int, backbone.width), workers_here(), self.measured.probes
+        workers, folder = workers_here(), self.measured.probes
 
         def once(one: Once) -> Classified:
             train, seeded = self._lent(one), one.seeded(config)
@@ -156,7 +156,6 @@ class Ground:
             memory = probe_file(folder, name, backbone, settings, config.epochs, self.measured.device)
             return linear_crop(
                 backbone,
-                width,
                 train,
                 self.split.test,
                 self._clean,

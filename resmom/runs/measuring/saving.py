@@ -15,7 +15,7 @@ from resmom.runs.measurable import Measurable
 from resmom.runs.measuring.asked import Asked
 from resmom.runs.measuring.classifierfile import require_savable, save_classifier
 from resmom.runs.own import given, part_kind
-from resmom.which import Which
+from resmom.which import H, Which
 
 Save = Callable[[Classified, tuple[str, ...], tuple[str, Score, str]], None]
 """Keeps a classifier: itself, the classes of the data, and `row` as in `save_or_say`."""
@@ -39,6 +39,11 @@ def saver(subject: Measurable, network: Which, asked: Asked) -> Save | None:
         kind for kind, there in zip(("linear", called("linear_crop"), called("finetune")), wanted, strict=True) if there
     ]
     require_one_classifier(path, subject, network, kinds, more.draws)
+    if more.linear_crop is not None and more.linear_crop.layer != H:
+        raise UserError(
+            f"{called('save_classifier')} keeps a network and a layer on its h; leave "
+            f"{setting('linear_crop.layer', more.linear_crop.layer)} out"
+        )
     return partial(save_or_say, path, subject)
 
 

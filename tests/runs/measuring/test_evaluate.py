@@ -218,3 +218,14 @@ def test_a_run_folder_that_cannot_be_written_is_told_before_anything_is_measured
         monkeypatch.setattr(module, "require_writable", refused)
         with pytest.raises(OSError, match=r"Read-only file system: '.*/(evaluations|gaps)\.jsonl'"):
             ask(trained[0])
+
+
+def test_the_probe_on_crops_of_another_layer(trained: tuple[Path, Path]) -> None:
+    given, file = (trained[0], None, "student", ("knn",), QUICK), RunDir(trained[0]).evaluations
+    config = LinearCrop(epochs=1, batch=8, layer="stage1, mean")
+    _, row = evaluate(*given, device="cpu", more=More(linear_crop=config))
+    assert row.score.protocol.startswith("linear-crop-v1 (frozen stage1, mean, one linear layer, random crops")
+    before = len(read_lines(file))
+    with pytest.raises(UserError, match=r"no features 'stage9, mean'; it has 'h', 'stage1, mean'"):
+        evaluate(*given, device="cpu", more=More(linear_crop=replace(config, layer="stage9, mean")))
+    assert len(read_lines(file)) == before  # refused before anything is measured

@@ -87,6 +87,12 @@ def test_one_is_kept_or_the_call_is_refused(trained: tuple[Path, Path], tmp_path
             r"trains 3 \(linear of the student, 3 times each",
         ),
         ("student", ("linear",), More(save_classifier=tmp_path / "c.pt"), r"must end in \.safetensors"),
+        (
+            "student",
+            (),
+            More(save_classifier=file, linear_crop=LinearCrop(layer="stage1, mean")),
+            r"a layer on its h; leave --probe\.layer 'stage1, mean' out",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             evaluate(trained[0], None, network, protocols, QUICK, device="cpu", more=more)  # type: ignore[arg-type]
