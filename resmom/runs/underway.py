@@ -59,9 +59,10 @@ class Underway:
 
     @property
     def words(self) -> str:
-        """What is being done, and for how long; empty where nobody has said."""
+        """What is being done, and for how long if it is a second or more; empty where nobody has said."""
         words, since = self._doing
-        return f"{words}, {time.monotonic() - since:.0f} s so far" if words else ""
+        seconds = time.monotonic() - since
+        return f"{words}, {seconds:.0f} s so far" if words and seconds >= 1 else words
 
     def _row(self) -> Text:
         return Text(self.words)

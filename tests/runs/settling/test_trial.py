@@ -260,8 +260,7 @@ def test_ctrl_c_ends_it_with_one_sentence(call: Call, monkeypatch: pytest.Monkey
     *_, last = err.splitlines()
     assert (status, out) == (130, "")
     assert last == (
-        "resmom pretrain: interrupted while trying the run: step 1 (16 images), 0 s so far; nothing of the run is "
-        "written"
+        "resmom pretrain: interrupted while trying the run: step 1 (16 images); nothing of the run is written"
     )
     assert sorted(tmp_path.iterdir()) == [path]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("underway", "prefetch"))]
