@@ -172,7 +172,7 @@ def test_the_features_of_a_layer_are_those_that_the_sweep_measures(run: Path, tm
     plain = embed(run, tmp_path / "h.npz", device="cpu", network="student", layer="h")
     assert plain.protocol.startswith("embed-v1 (h, ")
     for layer, site, words in (
-        ("stage1", "h", "no features 'stage1'; did you mean stage1, mean?; it has 'h', 'stage1, mean', 'stage2, mean'"),
+        ("stage1", "h", "no features 'stage1'; it has 'h', 'stage1, mean', 'stage2, mean'"),
         ("stage1, mean", "z", "--layer is of the backbone, and --site z of what stands behind it; leave one of them"),
         ("chosen", "h", "nothing was chosen in "),
     ):
