@@ -16,6 +16,7 @@ from resmom.evaluate.layers import reader
 from resmom.evaluate.score import Classified, NotMeasured, score
 from resmom.evaluate.settings import LinearCrop
 from resmom.views.policy import Policy
+from resmom.which import H
 
 AREAS = (0.08, 1.0)
 """Of the crops, whatever pretraining's are: torchvision's RandomResizedCrop, which all the sources leave as it is."""
@@ -79,9 +80,10 @@ def linear_crop(
         votes = torch.cat([head(read(view).float()).cpu() for view in clean(test)])
     asked = torch.from_numpy(labels_read(test))
     known, learnt = asked >= 0, len(rows) - missed
+    what = H if config.layer == H else f"'{config.layer}'"
     falling = "half a cosine" if config.schedule == "cosine" else "a tenth after 60 and 80 %"
     protocol = (
-        f"linear-crop-v1 (frozen {config.layer}, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the "
+        f"linear-crop-v1 (frozen {what}, one linear layer, random crops of {AREAS[0]:g} to {AREAS[1]:g} of the "
         f"area, flip {shown.views[0].flip:g}{turned(shown.views[0])}, sgd lr {lr:g} per 256 images, {falling} by "
         f"epoch, wd {config.weight_decay:g}, {config.epochs} epochs, batch {batch}, trained on {learnt}, tested on "
         f"{int(known.sum())}, last epoch, seed {config.seed})"

@@ -162,7 +162,7 @@ def test_the_features_of_several_layers_are_learnt_from() -> None:
     layer = "last 4 blocks, class tokens"
     found = probe(replace(config, layer=layer), backbone, memory=shown)
     expected = probe(config, Joined(backbone.body), memory=joined)
-    assert found == replace(expected, protocol=expected.protocol.replace("frozen h", f"frozen {layer}"))
+    assert found == replace(expected, protocol=expected.protocol.replace("frozen h", f"frozen '{layer}'"))
     assert shown.losses == pytest.approx(joined.losses) and shown.losses[3] < shown.losses[1]
     assert shown.state is not None and joined.state is not None
     assert shown.state["head"]["weight"].shape == (3, 4 * 32)

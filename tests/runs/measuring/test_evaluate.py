@@ -224,7 +224,7 @@ def test_the_probe_on_crops_of_another_layer(trained: tuple[Path, Path]) -> None
     given, file = (trained[0], None, "student", ("knn",), QUICK), RunDir(trained[0]).evaluations
     config = LinearCrop(epochs=1, batch=8, layer="stage1, mean")
     _, row = evaluate(*given, device="cpu", more=More(linear_crop=config))
-    assert row.score.protocol.startswith("linear-crop-v1 (frozen stage1, mean, one linear layer, random crops")
+    assert row.score.protocol.startswith("linear-crop-v1 (frozen 'stage1, mean', one linear layer, random crops")
     before = len(read_lines(file))
     with pytest.raises(UserError, match=r"no features 'stage9, mean'; it has 'h', 'stage1, mean'"):
         evaluate(*given, device="cpu", more=More(linear_crop=replace(config, layer="stage9, mean")))
