@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,12 +66,14 @@ def _short(options: Sequence[str]) -> dict[str, str]:
 
 
 def word(value: Any) -> str:
-    """A value of an option as the names of arms have it."""
+    """A value of an option as the names of arms have it, which are those of folders too: of a path its last part."""
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, dict):
         return str(value.get("kind", "given"))
-    return str(value) if isinstance(value, str) else json.dumps(value).replace(" ", "").replace('"', "")
+    if isinstance(value, str):
+        return re.sub(r"[^\w.+:-]", "_", value.rstrip("/").rpartition("/")[2], flags=re.ASCII)
+    return json.dumps(value).replace(" ", "").replace('"', "")
 
 
 def _split(text: str) -> Iterator[str]:

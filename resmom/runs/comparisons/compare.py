@@ -92,12 +92,12 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     if grid.origin is not None and grid.origin.note and not machine.quiet:
         say(grid.origin.note)
-    done = elsewhere = 0
+    passed: list[Cell] = []
     stopped = None
     for number, cell in enumerate(waiting, start=1):
         with claimed(cell, out) as mine:
             if not mine:
-                elsewhere += 1
+                passed.append(cell)
                 continue
             # Another process may have finished it since.
             if not finished(_lines(out).get((cell.arm, cell.seed)), linear):
@@ -106,10 +106,13 @@ def compare(
                 stopped = _train(cell, images, out, linear, machine)
             if stopped is not None:
                 break
-            done += 1
         say(f"{_outcome(_lines(out)[cell.arm, cell.seed])}; {time_left(standings(grid, images, out, linear, part))}")
-    found = comparison(list(_lines(out).values()), first=tuple(grid.arms))
-    return Ended(replace(found, left=len(waiting) - done), elsewhere, stopped)
+    lines = _lines(out)  # with what other processes have finished meanwhile
+    found = comparison(list(lines.values()), first=tuple(grid.arms))
+    left, elsewhere = (
+        sum(not finished(lines.get((cell.arm, cell.seed)), linear) for cell in cells) for cells in (waiting, passed)
+    )
+    return Ended(replace(found, left=left), elsewhere, stopped)
 
 
 def images_of(grid: Grid, data: str | Data) -> Data:

@@ -102,8 +102,9 @@ def _values(ones: Mapping[str, Line], option: str) -> list[str]:
 
 
 def _is(own: Any, value: str) -> bool:
-    """Whether an arm's value is the one that is typed, in whatever form: 0 and 0.0, .0001 and 1e-4."""
-    if word(own) == value.strip():
+    """Whether an arm's value is the one that is typed, in whatever form: 0 and 0.0, .0001 and 1e-4, a path or its last
+    part."""
+    if value.strip() in (word(own), own):
         return True
     if isinstance(own, bool):
         return str(own) == value.strip().capitalize()

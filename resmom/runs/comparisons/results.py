@@ -79,6 +79,8 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
 def _why_not(path: Path) -> str:
     if (path / "run.json").exists():
         return f"{path} is a run, and no comparison ({verb('report', path)} is about it)"
+    if path.exists() and (path.parent / RESULTS).is_file():
+        return f"{path} lies in the folder of a comparison, {path.parent}"
     if any(path.glob("*/seed-*")):
         return f"no cell of {path} is finished yet"
     return f"{path / RESULTS if path.is_dir() else path} does not exist"

@@ -231,6 +231,26 @@ def test_a_cell_in_other_hands_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_cell_that_other_hands_finish_meanwhile_is_not_left(
+    undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (reference, data), grid, out = undisturbed, small_grid(seeds=(3,)), tmp_path / "out"
+    out.mkdir()
+    (theirs,) = (line for line in read_lines(reference / RESULTS) if (line["arm"], line["seed"]) == ("plain", 3))
+    train = cell.train_cell
+
+    def beside(*arguments: Any) -> Any:
+        append_line(out / RESULTS, theirs)
+        return train(*arguments)
+
+    monkeypatch.setattr("resmom.runs.comparisons.compare.train_cell", beside)
+    with claimed(grid.cells()[0], out) as mine:
+        assert mine
+        ended = work(out, data, grid)
+    assert (ended.elsewhere, ended.comparison.left) == (0, 0)
+
+
+@pytest.mark.slow
 def test_parts_are_done_apart_and_put_together(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     reference, data = undisturbed
     for part in ("1/2", "2/2"):

@@ -158,6 +158,8 @@ def test_a_line_cut_short_is_told(call: Call, tmp_path: Path) -> None:
     for arguments in (("show", tmp_path), ("merge", file, "--out", tmp_path / "all.jsonl")):
         status, told, err = call(*arguments)
         assert (status, told) == whole[:2] and err.startswith(f"the last line of {file} is cut short and left out")
+    (arm := tmp_path / "plain").mkdir()
+    assert f"{arm} lies in the folder of a comparison, {tmp_path}; name" in call("show", arm)[2]
 
 
 def test_unknown_words(call: Call, tmp_path: Path) -> None:

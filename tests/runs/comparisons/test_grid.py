@@ -57,6 +57,16 @@ def test_combinations_and_their_names() -> None:
     assert list(two) == ["policy.views.0.blur=0.1,policy.views.1.blur=0.2"]
 
 
+def test_weights_to_start_from_have_names_without_their_folders() -> None:
+    """An arm's name is that of a folder."""
+    named = varied(BASE, ["init=a/one.pt,b c/two of them.safetensors,timm:resnet18.a1_in1k"])
+    assert list(named) == ["init=one.pt", "init=two_of_them.safetensors", "init=timm:resnet18.a1_in1k"]
+    assert named["init=one.pt"] == {"init": "a/one.pt"}
+    assert len(grid_of({"recipe": "mocov3_digits", "vary": {"init": ["", "a/one.pt"]}, "seeds": [0]}).arms) == 2
+    with pytest.raises(ConfigError, match=r"two arms would be called init=last\.pt"):
+        varied(BASE, ["init=a/last.pt,b/last.pt"])
+
+
 def test_all_settings_hold_at_once_and_parts_have_names() -> None:
     # Neither epochs 1 with the warm-up of 1 nor an optimiser's decay without its kind would do by itself.
     run = changed(BASE, {"train.epochs": 1, "train.warmup_epochs": 0})
