@@ -53,6 +53,10 @@ TUNED_WEIGHTS = "questions/tuned_weights.jsonl"
 TUNED_LONGER = "questions/tuned_longer.jsonl"
 TUNED_LONGEST = "questions/tuned_longest.jsonl"
 SCHEDULE = "questions/schedule.jsonl"
+WIDER = "questions/wider.jsonl"
+"""Twice the widths and heads of `TUNED`."""
+WIDEST = "questions/widest.jsonl"
+"""Four times those."""
 DINO = "questions/dino.jsonl"
 SAME_TIME = "sametime.jsonl"
 FLOOR = "questions/floor.json"
@@ -136,6 +140,8 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
                 Row("CIFAR-10", 4, "the term, weight 1", CIFAR10, "w1"),
                 Row("Tiny-ImageNet", 2, "the term, weight 1", TINY, "w1"),
                 Row("Imagenette at 64 pixels", 20, "the term, weight 1", PHOTOS, "w1"),
+                Row("CIFAR-100, 1.2 million parameters", 4, "the term, weight 2; both tuned*", WIDER, "w2"),
+                Row("CIFAR-100, 4.9 million parameters", 4, "the term, weight 2; both tuned*", WIDEST, "w2"),
                 Row("CIFAR-100, a micro ViT", 4, "the term, weight 1", VIT, "w1"),
             ],
         )
@@ -171,7 +177,7 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
             cost,
             files=[
                 *(QUESTIONS, TUNING, METHODS, LONGER, DEFAULT, CIFAR10, TINY, PHOTOS, VIT, VIT_TUNING),
-                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER, TUNED_LONGEST, SCHEDULE),
+                *(TUNED_TRIES, TUNED, TUNED_WEIGHTS, TUNED_LONGER, TUNED_LONGEST, SCHEDULE, WIDER, WIDEST),
             ],
         ),
         "floor": partial(floor, file=QUESTIONS, pixels=FLOOR),
@@ -268,6 +274,19 @@ PAGES: Mapping[str, Mapping[str, Make]] = {
         **_elsewhere("tinyimagenet", TINY, arms.LASTING, "questions/floor-tinyimagenet.json"),
         "tinyimagenet-terms": partial(accuracies, file=TINY, names=arms.TERMS, kinds=ALL),
         **_elsewhere("imagenette", PHOTOS, arms.BY_DEFAULT, "questions/floor-imagenette.json"),
+        "widths": partial(
+            short,
+            first="parameters of the network",
+            rows=[
+                Row("0.3 million", 4, "the term, weight 2", TUNED, "w2-t0.1-m0.9", "plain-t0.1-m0.9"),
+                Row("1.2 million", 4, "the term, weight 2", WIDER, "w2"),
+                Row("4.9 million", 4, "the term, weight 2", WIDEST, "w2"),
+            ],
+        ),
+        "wider": partial(accuracies, file=WIDER, names=arms.WEIGHT_2, kinds=ALL),
+        "widest": partial(accuracies, file=WIDEST, names=arms.WEIGHT_2, kinds=ALL),
+        "wider-gaps": partial(gaps, file=WIDER, names=arms.WEIGHT_2),
+        "widest-gaps": partial(gaps, file=WIDEST, names=arms.WEIGHT_2),
         **_elsewhere("vit", VIT, arms.BY_DEFAULT, FLOOR),
         "vit-tuning": partial(tuning, file=VIT_TUNING, names=arms.RATES, parts=arms.TRIED),
         "predictor": partial(accuracies, file=METHODS, names=arms.PREDICTOR, kinds=KNN),

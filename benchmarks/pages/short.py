@@ -25,8 +25,11 @@ class Row:
     """A file whose runs count beside, or instead of, those of `file`."""
 
 
-def short(docs: Path, rows: Sequence[Row]) -> str:
-    """kNN of the student: of the arm that it is beside, and the difference over the same seeds with its interval."""
+def short(docs: Path, rows: Sequence[Row], first: str = "images") -> str:
+    """kNN of the student: of the arm that it is beside, and the difference over the same seeds with its interval.
+
+    `first`: what the `images` of the rows are.
+    """
     told_rows = []
     for row in rows:
         names = [row.beside, row.arm]
@@ -34,5 +37,7 @@ def short(docs: Path, rows: Sequence[Row]) -> str:
         without, with_it = found.arms
         said = verdict(with_it, KIND, 2).partition(";")[0]
         told_rows.append(f"| {row.images} | {row.epochs} | {row.what} | {told(without.measures.get(KIND))} | {said} |")
-    head = "| images | epochs | added to MoCo-v3 | MoCo-v3 alone, % | difference, same seeds |\n|---|---|---|---|---|\n"
+    head = (
+        f"| {first} | epochs | added to MoCo-v3 | MoCo-v3 alone, % | difference, same seeds |\n|---|---|---|---|---|\n"
+    )
     return head + "\n".join(told_rows)
