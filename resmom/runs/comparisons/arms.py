@@ -71,10 +71,10 @@ def require_one_table(lines: Sequence[Line]) -> None:
             "compare each set by itself"
         )
     for name, own in _by_arm(cells).items():
-        if len({_without_seed(line) for line in own}) > 1:
-            raise UserError(
-                f"the cells of arm {name} differ in more than their seed{_apart(own)}; they cannot be averaged"
-            )
+        given = {repr(sorted(line.get("own", {}).items())) for line in own}
+        if len(given) > 1 or len({_without_seed(line) for line in own}) > 1:
+            apart = ", in what was given in Python" if len(given) > 1 else _apart(own)
+            raise UserError(f"the cells of arm {name} differ in more than their seed{apart}; they cannot be averaged")
 
 
 def _by_arm(lines: Iterable[Line]) -> dict[str, list[Line]]:

@@ -13,6 +13,7 @@ from resmom.errors import UserError
 from resmom.jsonfiles import append_line
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.comparisontables import written
+from resmom.runs.comparisons.counterparts import WEIGHT
 from resmom.runs.comparisons.results import RESULTS
 from tests.conftest import Call
 from tests.runs.comparisons.grids import line
@@ -29,11 +30,14 @@ GRID: dict[str, tuple[dict[str, Any], float]] = {
 
 def cells(grid: dict[str, tuple[dict[str, Any], float]] = GRID) -> list[dict[str, Any]]:
     """Three seeds of each arm; of the second method's the term's gain varies more."""
-    return [
+    lines = [
         {**line(arm, seed, place, knn__student=value + seed + seed * 0.1 * place), "settings": settings}
         for place, (arm, (settings, value)) in enumerate(grid.items())
         for seed in range(3)
     ]
+    for each in lines:
+        each["run"]["residual"]["weight"] = float(each["settings"].get(WEIGHT, 0))
+    return lines
 
 
 @pytest.mark.parametrize("against", ["weight=0", "residual.weight=0", "--residual.weight=0", "weight=0.0", "weight= 0"])
@@ -102,6 +106,38 @@ def test_a_value_is_known_however_it_is_written(values: tuple[Any, Any], asked: 
         assert {arm.name: arm.base for arm in comparison(lines, f"x={value}").arms if arm.base} == {"other": "one"}
     with pytest.raises(UserError, match="no two arms are the same"):
         comparison(lines, "x=1.5")
+
+
+PAIR: dict[str, tuple[dict[str, Any], float]] = {"plain": ({}, 40.0), "term": ({"residual.weight": 2}, 42.0)}
+
+
+def renamed(lines: list[dict[str, Any]], more: str = "") -> list[dict[str, Any]]:
+    return [{**each, "arm": each["arm"] + more} for each in lines]
+
+
+@pytest.mark.parametrize("apart", ["a setting", "a method"])
+def test_arms_of_another_comparison_are_compared_with_their_own(apart: str) -> None:
+    """What all arms of a comparison have is in none of their settings: another temperature, a method from Python."""
+    first, second = cells(PAIR), renamed(cells(PAIR), " there")
+    for each in second:
+        if apart == "a method":
+            each["own"] = {"method": "mine.Mine"}
+        else:
+            each["run"]["method"]["temperature"] = 0.05
+    found = comparison([*first, *second], "residual.weight=0")
+    assert {arm.name: arm.base for arm in found.arms if arm.base} == {"term": "plain", "term there": "plain there"}
+    alike = renamed(cells(PAIR), " again")  # and where nothing else is apart, either would do
+    found = comparison([*first, *alike[3:]], "residual.weight=0")
+    assert {arm.name: arm.base for arm in found.arms if arm.base} == {"term": "plain", "term again": "plain"}
+
+
+def test_seeds_of_two_methods_from_python_are_not_averaged() -> None:
+    lines = cells({"plain": ({}, 40.0)})
+    lines[1]["own"] = {"method": "mine.Mine"}
+    with pytest.raises(
+        UserError, match="plain differ in more than their seed, in what was given in Python; they cannot"
+    ):
+        comparison(lines)
 
 
 def test_what_is_no_difference_of_training() -> None:
