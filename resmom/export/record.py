@@ -41,7 +41,7 @@ def settings(
     return [
         ("recipe", run["recipe"]),
         ("method", given.get("method") or _fields(run["method"])),
-        ("residual momentum", term if residual["weight"] else "off (the method as published)"),
+        ("residual momentum", term if residual["weight"] else "off"),
         ("backbone", given.get("backbone") or _fields(run["backbone"])),
         ("started from", _start(run["init"], resampled)),
         ("length, batch", f"{length}, {train['batch']} images a step"),

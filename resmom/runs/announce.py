@@ -170,7 +170,7 @@ def _teacher_words(job: Job) -> str:
 def _residual_words(run: Run) -> str:
     r = run.residual
     if r.weight == 0:
-        return "off (the published method)"
+        return "off"
     return f"weight {r.weight:g} ({r.schedule}), {r.distance} at site {r.site}, {r.pairing} view"
 
 

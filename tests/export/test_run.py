@@ -116,7 +116,7 @@ def test_the_card_tells_the_numbers_of_its_own_step(folder: Path) -> None:
         "| raw pixels | not recorded | 22.22 | knn-v1 |",
         "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)", "224 x 224",
         "| data | holiday |", "| images | 2,600 |", "a folder", "random weights",
-        "MoCo-v3 (temperature 1", "off (the method as published)", "256 images a step",
+        "MoCo-v3 (temperature 1", "| residual momentum | off |", "256 images a step",
         "| view 1 | 224 pixels (bilinear) of a crop of 0.2 to 1 of the area; ", "solarised in 20%",
         "by chance 0.2 (one of 512)",
         "- feature sd: how far the directions of different images spread (the standard deviation over the images of",
