@@ -9,6 +9,8 @@ from resmom.nearest import similar
 
 CONFIG = "run.json"
 """What makes a folder that of a run."""
+CELLS = "cells.jsonl"
+"""What makes a folder that of a comparison."""
 WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 """Ends of files that weights are kept in."""
 PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -129,7 +131,7 @@ def _absent(path: Path) -> str:
 def _comparison(path: Path) -> str:
     """Of the folder of a comparison, and of its files."""
     folder = path.parent if path.is_file() else path
-    if not (folder / "cells.jsonl").is_file():
+    if not (folder / CELLS).is_file():
         return ""
     table = either(f"`resmom compare show {folder}`", f"`resmom.comparison({str(folder)!r})`")
     page = either(f"`resmom report {folder}/*/*`", "`resmom.report` of a list of them")

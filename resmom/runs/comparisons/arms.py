@@ -71,10 +71,10 @@ def require_one_table(lines: Sequence[Line]) -> None:
             "compare each set by itself"
         )
     for name, own in _by_arm(cells).items():
-        given = {repr(sorted(line.get("own", {}).items())) for line in own}
-        if len(given) > 1 or len({_without_seed(line) for line in own}) > 1:
-            apart = ", in what was given in Python" if len(given) > 1 else _apart(own)
-            raise UserError(f"the cells of arm {name} differ in more than their seed{apart}; they cannot be averaged")
+        if len({(_given(line), _without_seed(line)) for line in own}) > 1:
+            raise UserError(
+                f"the cells of arm {name} differ in more than their seed{_apart(own)}; they cannot be averaged"
+            )
 
 
 def _by_arm(lines: Iterable[Line]) -> dict[str, list[Line]]:
@@ -94,8 +94,15 @@ def _without_seed(line: Line) -> Run | str:
     return replace(run, recipe="", train=replace(run.train, seed=0))
 
 
+def _given(line: Line) -> frozenset[tuple[str, str]]:
+    """What of a run was given in Python, by its name."""
+    return frozenset(line.get("own", {}).items())
+
+
 def _apart(own: Sequence[Line]) -> str:
     """In which options the cells of an arm differ, in words."""
+    if len({_given(line) for line in own}) > 1:
+        return ", in what was given in Python"
     runs = [run for line in own if isinstance(run := _without_seed(line), Run)]
     names = sorted({name for run in runs[1:] for name in differing(runs[0], run)})
     return f", in {', '.join(names[:3])}" if names else ""

@@ -8,17 +8,11 @@ from resmom.config import ConfigError
 from resmom.errors import UserError
 from resmom.runs.comparisons.combine import of_term, word
 from resmom.runs.comparisons.results import Line, as_begun
-from resmom.runs.options import differing, value_in
+from resmom.runs.options import IMAGE_SIZE, ORIENTATION, PARTS, differing, value_in
 
 WEIGHT = "residual.weight"
-FOLLOWING = {
-    "image_size": ("policy",),
-    "orientation": ("policy",),
-    "backbone": ("policy",),
-    "method": ("residual",),
-    "init": ("backbone", "policy"),
-}
-"""What an option that names a part of a run, or several at once, may change beside it."""
+SEVERAL = (*PARTS, IMAGE_SIZE, ORIENTATION)
+"""Options that change others, too."""
 
 
 class Bases(NamedTuple):
@@ -68,25 +62,26 @@ def counterparts(ones: Mapping[str, Line], option: str, value: str) -> dict[str,
     for name in ones:
         for first in firsts:
             alike = _rest(ones[name], option, value) == _rest(ones[first], option, value)
-            if name not in firsts and alike and not _beside(ones[name], ones[first], option, value):
+            if name not in firsts and alike and _same_beside(ones[name], ones[first], option):
                 found[name] = first
     return found
 
 
-def _beside(one: Line, other: Line, option: str, value: str) -> list[str]:
-    """In which options the runs of two arms differ that neither sets: in those of another comparison, whose arms all
-    have other settings, or a method from Python."""
+def _same_beside(one: Line, other: Line, option: str) -> bool:
+    """Whether two arms with the same settings, but for the option, are the same in what all arms of their comparisons
+    have, and no setting says: other options, or a method from Python."""
     if one.get("own", {}) != other.get("own", {}):
-        return sorted({**one.get("own", {}), **other.get("own", {})})
+        return False
     try:
-        names = differing(as_begun(one), as_begun(other))
+        runs = as_begun(one), as_begun(other)
     except ConfigError:  # lines of another version, or of more than a run
-        return []
-    own = [option, *one["settings"], *other["settings"], "train.seed", "log"]
-    own += [part for name in own for part in FOLLOWING.get(name, ())]
-    if option == WEIGHT and _is(0, value):
-        own += ["residual", "method.same_view"]
-    return [name for name in names if not any(f"{name}.".startswith(f"{each}.") for each in own)]
+        return True
+    if option in SEVERAL:
+        return True  # what they bring with them is not told from what was there
+    free = [option, "train.seed", "log"]
+    if not all(run.residual.weight for run in runs):
+        free += ["residual", "method.same_view"]
+    return all(f"{name}.".startswith(tuple(f"{part}." for part in free)) for name in differing(*runs))
 
 
 def own_of(members: Mapping[str, Sequence[Line]]) -> str:

@@ -11,10 +11,11 @@ from resmom.called import verb
 from resmom.config import ConfigError, Run, from_json
 from resmom.errors import RunDirError, UserError
 from resmom.jsonfiles import append_line, read_lines
+from resmom.norun import CELLS, CONFIG
 from resmom.ondisk import lock
 from resmom.runs.options import differing, option_values
 
-RESULTS = "cells.jsonl"
+RESULTS = CELLS
 """One line per finished cell, in the folder of the comparison."""
 
 Line = dict[str, Any]
@@ -77,7 +78,7 @@ def read_results(paths: Sequence[Path]) -> list[Line]:
 
 
 def _why_not(path: Path) -> str:
-    if (path / "run.json").exists():
+    if (path / CONFIG).exists():
         return f"{path} is a run, and no comparison ({verb('report', path)} is about it)"
     if path.exists() and (path.parent / RESULTS).is_file():
         return f"{path} lies in the folder of a comparison, {path.parent}"

@@ -9,6 +9,7 @@ from resmom.called import called
 from resmom.config import ConfigError
 from resmom.data.source import Data
 from resmom.errors import RunDirError, UserError
+from resmom.norun import CONFIG
 from resmom.runs.comparisons.grid import Cell
 from resmom.runs.comparisons.results import RESULTS
 from resmom.runs.machine import Compile
@@ -20,7 +21,7 @@ from resmom.runs.training.job import fresh_method, prepare, put_weights, require
 
 def require_own(out: Path) -> None:
     """Raise RunDirError for a folder that holds something, and no comparison."""
-    if (out / "run.json").exists():
+    if (out / CONFIG).exists():
         raise RunDirError(f"{out} is a run; give another {called('out')}, for a comparison has a folder of its own")
     if out.exists() and not out.is_dir():
         raise RunDirError(

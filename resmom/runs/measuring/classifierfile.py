@@ -82,7 +82,7 @@ def load_classifier(file: str | Path, device: str = "cpu") -> TrainedClassifier:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, and a classifier is a file, which ends in {SUFFIX}")
     weights, said = read_weights(path), metadata(path)
-    if not is_classifier(path):
+    if said.get("kind") != KIND:
         what = "it holds a backbone alone" if "resmom_format" in said else "it is of another program"
         raise WeightsError(
             f"{path} is no classifier: {what}, and names no classes; train one with "

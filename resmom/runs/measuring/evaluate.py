@@ -33,7 +33,7 @@ from resmom.runs.measuring.rows import Incomplete, Missing, Row
 from resmom.runs.measuring.saving import saver
 from resmom.runs.sized import with_image_size
 from resmom.runs.training.job import backbone_of
-from resmom.which import Which
+from resmom.which import H, Which
 
 Trying = Callable[[str, str], AbstractContextManager[None]]
 """Of a network's name and what is measured: where that has no score inside the block, what comes after goes on."""
@@ -89,7 +89,7 @@ def measured(subject: Measurable, opened: Data, network: Which, asked: Asked, na
     if asked.baselines and "knn" in asked.protocols:
         pixel_features(split, subject.policy)  # before hours are spent on the rest
     save = saver(subject, network, asked)
-    if more.linear_crop is not None:
+    if more.linear_crop is not None and more.linear_crop.layer != H:
         _require_layer(subject, network, more.linear_crop.layer)
     if (file := subject.evaluations) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

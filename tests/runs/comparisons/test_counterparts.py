@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import resmom
+from resmom.config import to_json
 from resmom.errors import UserError
 from resmom.jsonfiles import append_line
+from resmom.recipes import recipe
 from resmom.runs.comparisons.arms import comparison
 from resmom.runs.comparisons.comparisontables import written
 from resmom.runs.comparisons.counterparts import WEIGHT
 from resmom.runs.comparisons.results import RESULTS
+from resmom.runs.options import changed
 from tests.conftest import Call
 from tests.runs.comparisons.grids import line
 
@@ -129,6 +133,29 @@ def test_arms_of_another_comparison_are_compared_with_their_own(apart: str) -> N
     alike = renamed(cells(PAIR), " again")  # and where nothing else is apart, either would do
     found = comparison([*first, *alike[3:]], "residual.weight=0")
     assert {arm.name: arm.base for arm in found.arms if arm.base} == {"term": "plain", "term again": "plain"}
+
+
+def test_arms_of_a_derived_run_are_compared_by_a_part_that_brings_more() -> None:
+    """A method that is named comes with an optimiser, views and a teacher of its own, which no setting says."""
+    base = recipe("mocov3_cifar100_tiny")
+    grid = {
+        f"method={method},weight={weight}": ({"method": method, "residual.weight": weight}, 40.0)
+        for method in ("mocov3", "ressl")
+        for weight in (0, 1)
+    }
+    lines = cells(grid)
+    for each in lines:
+        run = changed(base, each["settings"], images=1000)
+        each["run"] = json.loads(json.dumps(to_json(replace(run, train=replace(run.train, seed=each["seed"])))))
+    by_method = comparison(lines, "method=mocov3")
+    assert {arm.name: arm.base for arm in by_method.arms if arm.base} == {
+        f"method=ressl,weight={weight}": f"method=mocov3,weight={weight}" for weight in (0, 1)
+    }
+    for weight, other in (("0", "1"), ("1", "0")):
+        found = comparison(lines, f"weight={weight}")
+        assert {arm.name: arm.base for arm in found.arms if arm.base} == {
+            f"method={method},weight={other}": f"method={method},weight={weight}" for method in ("mocov3", "ressl")
+        }
 
 
 def test_seeds_of_two_methods_from_python_are_not_averaged() -> None:
