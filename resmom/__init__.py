@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resmom.diagnose.gap import gap as gap
     from resmom.losses.residual import residual as residual
     from resmom.recipes import recipe as recipe
+    from resmom.runs.encoder import load as load
     from resmom.runs.look import comparison as comparison
     from resmom.runs.look import profile as profile
     from resmom.runs.look import report as report
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from resmom.runs.python import result as result
     from resmom.runs.python import resume as resume
     from resmom.runs.result import Result as Result
-    from resmom.runs.result import load as load
     from resmom.runs.weights import Weights as Weights
     from resmom.runs.weights import weights as weights
 
@@ -38,7 +38,7 @@ _HOME = {
     "compare": "resmom.runs.python",
     "comparison": "resmom.runs.look",
     "draw_views": "resmom.runs.python",
-    "load": "resmom.runs.result",
+    "load": "resmom.runs.encoder",
     "load_classifier": "resmom.runs.measuring.classifierfile",
     "load_detector": "resmom.runs.predicting.load",
     "load_segmenter": "resmom.runs.predicting.load",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from resmom.data.annotations.boxes import BoxData, open_boxes
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.folder import SUFFIXES
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.data.store import Files
 
 

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         case "check":
             a = parse(Check, arguments[1:], "resmom data check", "Read every image of a data set.")
             from resmom.data.check import check
-            from resmom.data.source import UnreadableData
+            from resmom.data.errors import UnreadableData
 
             set_threads(a.threads)
             try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import tyro
 
 from resmom.commands import Flat, parse, print_json, say, set_threads
+from resmom.commands.rows import remarks, table
 from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
-from resmom.protocols import EDGE, chosen, shared_protocol
 from resmom.rundir import RunDir, find_run
 from resmom.runs.alone.instead import Instead, require_alone, require_one
 from resmom.runs.measuring.asked import ALONE, PROTOCOLS, Asked, Protocol, changed, is_share, refuse_unused
@@ -205,23 +205,12 @@ def _told(a: Arguments, measured: "Found", against: "Found", asked: Asked, kept:
         return status
     for sentence in rows[0].labels:
         say(sentence)
-    width = max(17, *(len(row.network) for row in rows))
-    # Others may see images of another side than the run's views, so that among them the run's is said as well.
-    protocols_of = [shared_protocol(row.sized if others and row.sized else row.score.protocol) for row in rows]
-    for protocol in dict.fromkeys(protocols_of):
-        print(protocol)
-        for row in (row for row, own in zip(rows, protocols_of, strict=True) if own == protocol):
-            print(_line(row, width))
-            for c in row.candidates:
-                setting = f"lr {c.lr:g}, wd {c.weight_decay:g}" + (f"  draw {c.draw}" if len(row.draws) > 1 else "")
-                print(
-                    f"    {'*' if c.chosen else ' '} {c.held_out:6.2f} on held-out training images  {setting}  "
-                    f"{c.features}"
-                )
+    for line in table(rows, sized=bool(others)):
+        print(line)
     ahead = standing(own, others)
     if ahead and a.image_size is None:
         ahead += " (each at the size that it is used to; --image-size N shows N pixels to all)"
-    for said in filter(None, (verdict(own), ahead, *_remarks(rows, a.linear))):
+    for said in filter(None, (verdict(own), ahead, *remarks(rows, a.linear))):
         print(said)
     for sentence in missing:
         print(sentence)
@@ -289,21 +278,3 @@ def _shots(a: Arguments) -> list[int] | None:
         return [int(n) for n in a.low_shot.split(",")]
     except ValueError as error:
         raise UserError(f"--low-shot takes numbers of images per class, such as 1,5,10; got '{a.low_shot}'") from error
-
-
-def _remarks(rows: "list[Row]", grid: Linear) -> list[str]:
-    """What the numbers above need to be read, once for all of them."""
-    said = []
-    if any(row.draws for row in rows):
-        said.append("±: standard deviation over n repetitions")
-    if any(EDGE in row.score.protocol for row in rows):
-        lrs, decays = (" ".join(f"{value:g}" for value in values) for values in (grid.lrs, grid.weight_decays))
-        said.append(f"{EDGE}: beyond it may lie better; it was --linear.lrs {lrs} --linear.weight-decays {decays}")
-    return said
-
-
-def _line(row: "Row", width: int) -> str:
-    spread = "" if not row.draws else f" ± {'  -  ' if row.sd is None else f'{row.sd:5.2f}'} (n={len(row.draws)})"
-    top5 = "" if row.score.top5 is None else f"  top-5 {row.score.top5:5.2f}"
-    own = chosen(row.score.protocol)
-    return f"  {row.network:<{width}}  top-1 {row.score.top1:5.2f}{spread}{top5}" + (f"  ({own})" if own else "")

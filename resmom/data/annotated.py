@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from resmom.data.source import DataError, Index
+from resmom.data.errors import DataError
+from resmom.data.source import Index
 
 
 def list_of(split: str) -> str:

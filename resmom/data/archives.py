@@ -17,10 +17,11 @@ from resmom.data.byfolder import (
     source_name,
     splits,
 )
+from resmom.data.errors import DataError
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.folder import SUFFIXES, not_read_words, suffix_of
 from resmom.data.labelwords import classes_among, labels_among
-from resmom.data.source import Data, DataError, Index
+from resmom.data.source import Data, Index
 from resmom.data.tars import Archives, Image, images_in
 
 SUFFIX = ".tar"

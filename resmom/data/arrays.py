@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resmom.data.source import ArraySource, Data, DataError, Index, UnreadableData, require_known_classes
+from resmom.data.errors import DataError, UnreadableData
+from resmom.data.source import ArraySource, Data, Index, require_known_classes
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels", "label_names")
 _SPLITS = ("train", "test")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resmom.data.source import DataError, Index
+from resmom.data.errors import DataError
+from resmom.data.source import Index
 
 TEST_NAMES = ("test", "val", "validation")
 FOLDERS = "the folders' names"

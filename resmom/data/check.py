@@ -13,12 +13,13 @@ from torch import Tensor
 
 from resmom.data.byfolder import split_of
 from resmom.data.decode import Look
+from resmom.data.errors import UnreadableData
 from resmom.data.files import FileSource, in_threads
 from resmom.data.labelwords import first_classes
 from resmom.data.open import open_data, taken_apart
 from resmom.data.packed import SIDE_FILES, about, is_pack, shard_name
 from resmom.data.peculiar import KINDS, Kind, has_few_levels, is_wide, left_out
-from resmom.data.source import Source, Subset, UnreadableData, decoded
+from resmom.data.source import Source, Subset, decoded
 
 MOST_NAMES = 10_000
 """Of one kind that are named: all, but where every image of a large data set is of it."""

@@ -14,11 +14,12 @@ from torch.utils.data import Dataset, Subset
 
 from resmom.data.arrays import class_numbers
 from resmom.data.decode import converted
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.huggingface import is_dataset, open_dataset
 from resmom.data.labelwords import number_alike
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import ArraySource, Data, DataError, Images, Index, Source, digest, require_known_classes
+from resmom.data.source import ArraySource, Data, Images, Index, Source, digest, require_known_classes
 
 
 @runtime_checkable

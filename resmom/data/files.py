@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from resmom.data.decode import Look
+from resmom.data.errors import UnreadableData
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Images, Index, Source, UnreadableData, digest
+from resmom.data.source import Images, Index, Source, digest
 from resmom.data.store import Store
 
 RAM_LIMIT = 2 * 2**30

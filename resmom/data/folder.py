@@ -9,8 +9,9 @@ from typing import Literal
 from resmom.data import heif
 from resmom.data.annotated import list_of, listed_labels
 from resmom.data.byfolder import FOLDERS, TEST_NAMES, below, classes_of, labels_known, labels_of, source_name, splits
+from resmom.data.errors import DataError
 from resmom.data.files import RAM_LIMIT, FileSource
-from resmom.data.source import Data, DataError, Index
+from resmom.data.source import Data, Index
 from resmom.data.store import Files
 from resmom.norun import CONFIG, PICTURES
 

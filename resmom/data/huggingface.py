@@ -12,10 +12,11 @@ from typing import Any, final
 import numpy as np
 
 from resmom.data.byfolder import TEST_NAMES, kind_of, left_out_words, preferred, source_name
+from resmom.data.errors import DataError, UnreadableData
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, number_alike
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, Index, UnreadableData, digest, require_known_classes
+from resmom.data.source import Data, Index, digest, require_known_classes
 from resmom.data.store import Names, Numbers, Store
 from resmom.extras import importable, lacking
 

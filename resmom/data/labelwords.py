@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from resmom.data.source import Data, DataError, Index, Source
+from resmom.data.errors import DataError
+from resmom.data.source import Data, Index, Source
 
 _MISSING = frozenset(
     {"NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "Null", "NULL", "-", "--", "?"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
 """What a column is called, in upper or lower case; where none is, spaces, hyphens and underscores do not count either,

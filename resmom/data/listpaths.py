@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from resmom.data.errors import DataError
 from resmom.data.folder import files_below
 from resmom.data.labelwords import shown
 from resmom.data.listlines import Line
-from resmom.data.source import DataError
 
 
 def _expanded(path: str) -> str:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from resmom.data.byfolder import TEST_NAMES, left_out_words, preferred, source_name
+from resmom.data.errors import DataError, UnreadableData
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.labelwords import classes_among, labels_among, missing_among
 from resmom.data.listlines import Line, Listed, read_list
 from resmom.data.listpaths import asked, called_words, placed, require_once
-from resmom.data.source import Data, DataError, UnreadableData
+from resmom.data.source import Data
 from resmom.data.store import Files
 
 SUFFIXES = (".txt", ".csv", ".tsv")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resmom.data.source import ArraySource, Data, DataError, Source
+from resmom.data.errors import DataError
+from resmom.data.source import ArraySource, Data, Source
 from resmom.downloads import download_folder
 from resmom.norun import PUBLIC
 

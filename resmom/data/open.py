@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 from resmom.data.archives import COMPRESSED, archives_among, archives_named, open_archives
 from resmom.data.arrays import open_arrays
+from resmom.data.errors import DataError
 from resmom.data.files import RAM_LIMIT
 from resmom.data.folder import files_below, images_among, open_folder, suffix_of
 from resmom.data.huggingface import SUFFIX as PARQUET
@@ -16,7 +17,7 @@ from resmom.data.lists import SUFFIXES as LISTS
 from resmom.data.lists import open_list
 from resmom.data.named import NAMES, open_named
 from resmom.data.packed import is_pack, open_pack
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.data.split import held_out
 from resmom.norun import PICTURES
 

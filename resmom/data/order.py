@@ -5,7 +5,8 @@ from typing import final
 
 from resmom.called import called
 from resmom.counter import permutation
-from resmom.data.source import DataError, Index
+from resmom.data.errors import DataError
+from resmom.data.source import Index
 
 
 def steps_per_epoch(n: int, batch: int, field: str = "train.batch") -> int:

@@ -18,9 +18,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from resmom.data.errors import DataError, UnreadableData
 from resmom.data.files import RAM_LIMIT, FileSource
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, UnreadableData
+from resmom.data.source import Data
 from resmom.data.store import Names, Numbers, Store
 from resmom.norun import PACK
 

@@ -19,13 +19,14 @@ import numpy as np
 from PIL import Image
 
 from resmom.data.decode import decode
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.jpeg import LEAST_SIDE
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data
 from resmom.data.packed import FORMAT, MARK, RECORD, SIDE_FILES, about, is_pack, shard_name
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.data.store import Names, Store
 
 PLAN = "packing.json"

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from resmom.data.source import Data, DataError
+from resmom.data.errors import DataError
+from resmom.data.source import Data
 
 
 def divisible(labels: NDArray[np.int64]) -> bool:

@@ -11,9 +11,9 @@ from typing import final
 
 import numpy as np
 
+from resmom.data.errors import UnreadableData
 from resmom.data.folder import SUFFIXES, suffix_of
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import UnreadableData
 from resmom.data.store import Names, Numbers, Store
 
 _LONGEST_CLASS = 1024

@@ -12,8 +12,8 @@ import tyro
 from torch import Tensor
 
 from resmom.data.annotations.masks import IGNORE, MaskData
+from resmom.data.errors import DataError
 from resmom.data.order import Order
-from resmom.data.source import DataError
 from resmom.data.split import holdout
 from resmom.evaluate.overlap import Overlap, confusion
 from resmom.evaluate.pixels import factor, read, read_labels, shown

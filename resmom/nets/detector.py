@@ -14,11 +14,12 @@ from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from resmom.called import called, setting
 from resmom.nets.backbones import Backbone
+from resmom.nets.laststage import Regions, StageHead, Trunk
 from resmom.nets.pyramid import Pyramid, StagePyramid
 from resmom.nets.stages import Stages, has_stages
 
@@ -52,48 +53,6 @@ class Detector:
     """Regions per image that the second stage learns from, a quarter of them objects."""
     anchor: float = 8.0
     """Side of a pyramid level's anchors, in strides of that level (c4: the middle one of five)."""
-
-
-class _Trunk(nn.Module):
-    """All stages but the last, one map."""
-
-    def __init__(self, body: Stages) -> None:
-        super().__init__()
-        self.stem, self.stages = body.stem, body.stages[:-1]
-        self.out_channels, self.stride = body.widths[-2], body.strides[-2]
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-        return {"0": x}
-
-
-class _Regions(nn.Module):
-    """Regions of one map, pixel centres aligned, as many samples per bin as its pixels (Detectron2's ROIAlignV2)."""
-
-    def __init__(self, side: int, stride: int) -> None:
-        super().__init__()
-        self.side, self.stride = side, stride
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
-        pooled: Tensor = roi_align(
-            features["0"], boxes, self.side, spatial_scale=1 / self.stride, sampling_ratio=0, aligned=True
-        )
-        return pooled
-
-
-class _StageHead(nn.Module):
-    """The last stage on each region, a BatchNorm after it where BatchNorm is trained, and the mean over places."""
-
-    def __init__(self, stage: nn.Module, width: int, norm: bool) -> None:
-        super().__init__()
-        self.stage = stage
-        self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
-
-    def forward(self, regions: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.stage(regions))
-        return out.mean((2, 3))
 
 
 class _Ready(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -156,7 +115,7 @@ def _built(config: Detector, backbone: Backbone, ready: _Ready, classes: int, lo
             raise ValueError(
                 f"the form c4 needs two stages or more; this backbone has one: take {setting('detector.form', 'fpn')}"
             )
-        c4: nn.Module = _two_stages(config, _Trunk(body), ready, *_c4_parts(config, body, classes))
+        c4: nn.Module = _two_stages(config, Trunk(body), ready, *_c4_parts(config, body, classes))
         return c4
     pyramid = StagePyramid(body, config.width, config.form == "retina", config.norm == "trained")
     return _on_pyramid(config, pyramid, ready, classes)
@@ -237,13 +196,13 @@ def _c4_parts(
     """Anchors, pooling, head and predictor of the form c4."""
     middle = config.anchor * body.strides[-2]
     anchors = AnchorGenerator((tuple(middle * 2.0**n for n in (-2, -1, 0, 1, 2)),), (RATIOS,))
-    head = _StageHead(body.stages[-1], body.widths[-1], config.norm == "trained")
-    return anchors, _Regions(14, body.strides[-2]), head, _predictor(body.widths[-1], classes)
+    head = StageHead(body.stages[-1], body.widths[-1], config.norm == "trained")
+    return anchors, Regions(14, body.strides[-2]), head, _predictor(body.widths[-1], classes)
 
 
 def _two_stages(
     config: Detector,
-    maps: _Trunk | Pyramid,
+    maps: Trunk | Pyramid,
     ready: _Ready,
     anchors: AnchorGenerator,
     pool: nn.Module,

@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from resmom.called import called
 from resmom.diagnose.labelfree import meanings
-from resmom.errors import UserError
-from resmom.ondisk import encoded, write_whole
+from resmom.ondisk import encoded
 from resmom.report import detection, numbers, segmentation, tuned, words
 from resmom.report.charts import Drawn, drawn
 from resmom.report.colours import ink, wheel
@@ -20,9 +17,7 @@ from resmom.report.compare import Table, by_protocol, differences, letters, tabl
 from resmom.report.contents import Choice, Contents, Measure, Picture, RunPictures, RunRecord
 from resmom.report.embedding import COLUMNS, ROWS
 from resmom.report.maskcolours import class_colour
-
-MARKER = "resmom report 1"
-"""Says in the page's head whose file this is."""
+from resmom.report.pagefile import MARKER
 
 MOST_CLASSES = 12
 """More classes than this cannot be told apart by colour."""
@@ -31,35 +26,6 @@ KINDS = {"knn": "kNN", "low": "few labels", "finetune": "fine-tuned", "sweep": "
 """Kinds of protocols by the beginnings of their names, where these say it less well."""
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
-
-
-class ReportError(UserError):
-    """A place where no report may be written; the message says why and what to do."""
-
-
-def write_page(out: Path, page: str) -> None:
-    """Write the page whole or not at all. Raises ReportError for an `out` that is not a report of ours."""
-    require_ours(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page)
-
-
-def require_ours(out: Path) -> None:
-    """Raise ReportError for the name of another format, and where something else than an earlier report would be
-    overwritten."""
-    if out.is_dir():
-        raise ReportError(f"{out} is a folder; {called('out')} must be a file, such as {out / 'report.html'}")
-    if out.suffix not in ("", ".html", ".htm"):
-        raise ReportError(
-            f"a report is a page in HTML: {called('out')} must be named so, such as {out.with_suffix('.html')} (a "
-            "browser prints it in other formats)"
-        )
-    if out.exists():
-        with out.open("rb") as file:
-            if f'content="{MARKER.rpartition(" ")[0]}'.encode() not in file.read(2000):
-                raise ReportError(
-                    f"{out} exists and is no report of resmom; give another {called('out')}, or move it away"
-                )
 
 
 def page(contents: Contents) -> str:

@@ -12,8 +12,9 @@ from torch import nn
 from resmom.build import Own
 from resmom.called import either
 from resmom.config import ConfigError, Run
+from resmom.data.errors import DataError
 from resmom.data.open import open_data
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.method import Method
 from resmom.methodnames import method_name
 from resmom.nets.backbones import Backbone, BackboneConfig

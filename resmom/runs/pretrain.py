@@ -10,7 +10,8 @@ from resmom.build import Own
 from resmom.called import called, setting
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import Run, from_json, to_json
-from resmom.data.source import Data, DataError
+from resmom.data.errors import DataError
+from resmom.data.source import Data
 from resmom.errors import RunDirError
 from resmom.jsonfiles import append_line, drop_lines_after, write_json
 from resmom.norun import no_run

@@ -10,9 +10,10 @@ import torch
 from resmom import dist, torchrun
 from resmom.build import Own
 from resmom.config import to_json
+from resmom.data.errors import DataError
 from resmom.data.loader import workers_here
 from resmom.data.open import open_data
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.rundir import GIVEN, RunDir
 from resmom.runs.announce import settings_words, summary
 from resmom.runs.device import default_device

@@ -1,7 +1,7 @@
 """What a run has to say, as one object: its measurements, its networks, and how it shows itself in a notebook."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -15,16 +15,15 @@ from resmom.data.source import Data
 from resmom.diagnose.rules import Finding, findings, unjudged
 from resmom.errors import UserError
 from resmom.evaluate.settings import Finetune, Linear, LinearCrop, OtherKnn
-from resmom.method import Method
-from resmom.nets.backbones import Backbone
 from resmom.rundir import run_of
+from resmom.runs.encoder import encoder_of
 from resmom.runs.exporting.embed import Embedded
 from resmom.runs.exporting.embed import embed as embed_run
 from resmom.runs.exporting.export import Exported
 from resmom.runs.exporting.export import export as export_run
 from resmom.runs.generators import generators_kept
 from resmom.runs.images import images_given
-from resmom.runs.loaded import Loaded, load_run, normed_as_kept
+from resmom.runs.loaded import load_run, normed_as_kept
 from resmom.runs.measuring.asked import Protocol, asked, is_share, refuse_unused
 from resmom.runs.measuring.evaluate import evaluate
 from resmom.runs.measuring.gap import GapResult
@@ -32,7 +31,7 @@ from resmom.runs.measuring.gap import gap as gap_of_run
 from resmom.runs.measuring.keep import Kept, keep
 from resmom.runs.measuring.rows import Row
 from resmom.runs.outcome import Change, before_after, table
-from resmom.runs.own import names, part_words, say_others, title_words
+from resmom.runs.own import names, part_words, title_words
 from resmom.which import Form, H, Network, Site, Which
 
 
@@ -84,7 +83,7 @@ class Result:
     @arguments_checked()
     def network(self, which: Network = "student", device: str = "cpu") -> nn.Module:
         """The encoder in evaluation mode: N x C x S x S views, normalised, to Encoding(h, z, p); `h` is kept."""
-        return _network(load_run(self.path, device, self.own), which)
+        return encoder_of(load_run(self.path, device, self.own), which)
 
     @arguments_checked()
     @generators_kept()
@@ -277,34 +276,7 @@ class Result:
         return f"<p><b>{html.escape(head)}</b></p>{measured}{notes}"
 
 
-@arguments_checked("backbone")
-def load(
-    path: str | Path,
-    network: Network = "student",
-    device: str = "cpu",
-    *,
-    backbone: nn.Module | None = None,
-    method: Callable[[Backbone], Method] | None = None,
-) -> nn.Module:
-    """The encoder of a run folder or checkpoint, in evaluation mode, taking no gradient: views to Encoding(h, z, p).
-
-    Views are N x C x S x S, normalised as `run.policy` says. `backbone` and `method`: as they were given at the start
-    of the run. Raises RunDirError, CheckpointError, ConfigError; UserError for another network.
-    """
-    own = Own(backbone, method)
-    loaded = load_run(Path(path), device, own)
-    say_others(own, loaded.written)
-    return _network(loaded, network)
-
-
 def _which(network: Which) -> Which:
     if network not in get_args(Which):
         raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Which))}")
     return network
-
-
-def _network(loaded: Loaded, network: Network) -> nn.Module:
-    if network not in get_args(Network):
-        raise UserError(f"network is {network!r}; it is one of {', '.join(get_args(Network))}")
-    encoder = loaded.networks(network)[network]
-    return encoder.eval().requires_grad_(False)

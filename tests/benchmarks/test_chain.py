@@ -16,7 +16,7 @@ from benchmarks.pages.chains import classes, detectors, pairs, pretrained
 from benchmarks.pages.collect import collect
 from resmom.config import ConfigError
 from resmom.configcheck import check
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import UserError
 from resmom.jsonfiles import append_line, read_lines
 from resmom.runs.comparisons.results import RESULTS

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from resmom.data.check import check
+from resmom.data.errors import DataError
 from resmom.data.folder import open_folder
-from resmom.data.source import DataError
 from tests.data.test_folder import plant
 
 WNIDS = ("n01443537", "n01629819", "n01641577")

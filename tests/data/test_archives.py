@@ -11,9 +11,9 @@ from PIL import Image
 
 from resmom.data.archives import archives_named
 from resmom.data.decode import decode
+from resmom.data.errors import DataError
 from resmom.data.open import absolute, open_data
 from resmom.data.packing import pack
-from resmom.data.source import DataError
 from resmom.data.store import BEGINNING
 from resmom.data.tars import Archives
 from tests.data.test_folder import LIMITS, draw, every, labels

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resmom.data.arrays import open_arrays
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = RNG.integers(0, 256, (12, 6, 8, 3), dtype=np.uint8), RNG.integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 
 from resmom.data.dataset import as_data
 from resmom.data.decode import converted, decode
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from tests.data.test_decode import png
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)

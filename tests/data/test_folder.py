@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from resmom.data.decode import decode
+from resmom.data.errors import DataError
 from resmom.data.files import RAM_LIMIT
 from resmom.data.folder import open_folder
 from resmom.data.pieces import in_pieces
-from resmom.data.source import DataError, Source, labels_read
+from resmom.data.source import Source, labels_read
 
 LIMITS = pytest.mark.parametrize("ram_limit", [RAM_LIMIT, 0], ids=["in RAM", "lazy"])
 

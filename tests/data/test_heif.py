@@ -13,10 +13,10 @@ from PIL import Image
 from resmom.data import folder, heif
 from resmom.data.check import check
 from resmom.data.decode import converted, decode, header, stored
+from resmom.data.errors import DataError
 from resmom.data.folder import open_folder
 from resmom.data.packing import pack
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import DataError
 from tests.data.test_decode import H, W, apart, photo
 
 AVIF = pytest.param(

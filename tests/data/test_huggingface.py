@@ -12,10 +12,10 @@ from PIL import Image
 
 from resmom.data import huggingface
 from resmom.data.dataset import as_data
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.open import open_data
 from resmom.data.packing import pack
-from resmom.data.source import DataError
 from tests.data.test_folder import LIMITS, every, labels
 
 NAMES = ["cat", "dog", "cow"]

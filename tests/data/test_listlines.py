@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from resmom.data.errors import DataError
 from resmom.data.labelwords import missing_among
 from resmom.data.open import open_data
-from resmom.data.source import DataError
 from tests.data.test_folder import labels, plant
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from resmom.data.decode import decode
+from resmom.data.errors import DataError, UnreadableData
 from resmom.data.listpaths import asked
 from resmom.data.open import open_data
 from resmom.data.packing import pack
-from resmom.data.source import DataError, UnreadableData
 from tests.data.test_folder import LIMITS, draw, every, labels
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from resmom.data.annotations.boxes import open_boxes
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from tests.data.annotations.test_boxes import coco, picture, voc, voc_object
 
 BOX = {"image_id": 7, "category_id": 2, "bbox": [0, 0, 9, 9]}

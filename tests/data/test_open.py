@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from resmom.data.errors import DataError
 from resmom.data.named import default_root, open_named
 from resmom.data.open import open_data, short_name
-from resmom.data.source import DataError
 
 CLASSES = ["plane", "car", "bird"]
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmom.counter import permutation
+from resmom.data.errors import DataError
 from resmom.data.order import Order, batch_index, steps_per_epoch
-from resmom.data.source import DataError
 
 small = settings(max_examples=60, deadline=None)
 

@@ -16,11 +16,12 @@ from PIL import Image
 from resmom.data import packing
 from resmom.data.check import check
 from resmom.data.decode import decode
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.open import open_data
 from resmom.data.packed import RECORD, open_pack
 from resmom.data.packing import pack
-from resmom.data.source import DataError, Source
+from resmom.data.source import Source
 from resmom.data.store import Names
 from tests import forked
 from tests.data.mortal import pack_and_die

@@ -14,11 +14,12 @@ from PIL import Image
 from resmom.data import decode as decoding
 from resmom.data.check import check
 from resmom.data.decode import decode, header
+from resmom.data.errors import DataError
 from resmom.data.jpeg import decode_jpeg, divisible, divisor
 from resmom.data.open import absolute, open_data
 from resmom.data.packing import pack
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import DataError, Source
+from resmom.data.source import Source
 from tests.data.test_decode import apart
 from tests.data.test_folder import every
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from resmom.data.errors import DataError
 from resmom.data.folder import open_folder
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import ArraySource, DataError, digest
+from resmom.data.source import ArraySource, digest
 
 
 def images(n: int = 20, seed: int = 0) -> torch.Tensor:

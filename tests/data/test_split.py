@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resmom.data.errors import DataError
 from resmom.data.open import absolute, open_data
-from resmom.data.source import DataError
 from resmom.data.split import divisible, holdout
 
 

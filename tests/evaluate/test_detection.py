@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from resmom.data.annotations.boxes import BoxData, Boxed
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.evaluate.average_precision import Found
 from resmom.evaluate.detection import Detect, Samples, learning_rate, optimizer, resized, score
 from resmom.nets.backbones import MoCoViT, SmallResNet, build_backbone

@@ -9,7 +9,8 @@ import pytest
 
 from resmom.report.colours import PAPER, contrast
 from resmom.report.contents import Contents, Live
-from resmom.report.page import page, write_page
+from resmom.report.page import page
+from resmom.report.pagefile import write_page
 from tests.report import sample
 from tests.report.browser import Browser, browser, executable
 

@@ -15,7 +15,8 @@ import pytest
 from resmom.diagnose.labelfree import GAP, MEASURES
 from resmom.report.compare import TRAINING
 from resmom.report.contents import Choice, RunRecord
-from resmom.report.page import MARKER, ReportError, neighbour_words, page, require_ours, write_page
+from resmom.report.page import neighbour_words, page
+from resmom.report.pagefile import MARKER, ReportError, require_ours, write_page
 from tests.report import sample
 
 RANKME = next(measure for measure in MEASURES if measure.name == "RankMe")

@@ -12,7 +12,7 @@ import pytest
 
 import resmom
 from resmom.config import Run
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines
 from resmom.rundir import RunDir

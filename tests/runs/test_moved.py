@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.jsonfiles import read_lines, read_object, write_json
 from resmom.rundir import RunDir
 from resmom.runs.pretrain import pretrain, resume

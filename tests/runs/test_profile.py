@@ -11,8 +11,9 @@ import torch
 from resmom.cli import main
 from resmom.commands import profile as command
 from resmom.config import Run
+from resmom.data.errors import DataError
 from resmom.data.open import open_data
-from resmom.data.source import Data, DataError, Images, Index, Source
+from resmom.data.source import Data, Images, Index, Source
 from resmom.nets.backbones import SmallResNet
 from resmom.rundir import RunDir
 from resmom.runs import announce

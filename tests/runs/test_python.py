@@ -20,7 +20,7 @@ import resmom.runs.training.loop as loop
 from resmom.checkpoint import CheckpointError, load_checkpoint
 from resmom.config import ConfigError, Log, Run
 from resmom.data.dataset import as_data
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import RunDirError, UserError
 from resmom.method import Method
 from resmom.methods.byol import Byol, ByolMethod

@@ -18,8 +18,8 @@ import torch
 
 from resmom.checkpoint import load_checkpoint
 from resmom.config import Run
+from resmom.data.errors import DataError
 from resmom.data.open import open_data
-from resmom.data.source import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines
 from resmom.losses.residual import Residual

@@ -16,7 +16,7 @@ import torch
 from resmom import dist
 from resmom.build import Own
 from resmom.config import Run
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import DinoViT

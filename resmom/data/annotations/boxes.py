@@ -15,8 +15,9 @@ from resmom.data.annotations.labelled import cut, needed, short, text_of
 from resmom.data.annotations.object import Listed, Object
 from resmom.data.annotations.yolo import yolo_classes, yolo_files
 from resmom.data.decode import header
+from resmom.data.errors import DataError
 from resmom.data.folder import SUFFIXES
-from resmom.data.source import DataError, digest
+from resmom.data.source import digest
 
 FORMS = (
     "VOC: a folder with Annotations/ and JPEGImages/, or FOLDER:LIST for a list of its ImageSets/Main/; COCO: "

@@ -11,7 +11,7 @@ from resmom.data.annotations.labelled import needed
 from resmom.data.annotations.object import Listed, Object
 from resmom.data.annotations.runlength import from_segmentation
 from resmom.data.decode import header
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 _Annotations = list[tuple[Object, dict[str, Any]]]
 """Each object, and all that the file says of it."""

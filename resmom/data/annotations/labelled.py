@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from resmom.data.errors import DataError
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import DataError, digest
+from resmom.data.source import digest
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from resmom.data.annotations.labelled import cut, text_of
 from resmom.data.annotations.masknames import CAMVID, CITYSCAPES, VOC, Names, listed, named_beside
+from resmom.data.errors import DataError
 from resmom.data.folder import SUFFIXES
-from resmom.data.source import DataError
 
 FORMS = (
     "VOC: a folder with JPEGImages/ and SegmentationClass/, or FOLDER:LIST for a list of its ImageSets/Segmentation/; "

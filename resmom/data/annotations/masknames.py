@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 FILES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "classes.txt", "codes.txt")
 """The files of names that are known, in the order they are looked for; any *.names after them."""

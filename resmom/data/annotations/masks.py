@@ -13,7 +13,8 @@ from resmom.data.annotations.labelled import needed, short
 from resmom.data.annotations.maskfiles import FORMS, find
 from resmom.data.annotations.masknames import VOID, Names, shown
 from resmom.data.decode import header, stored
-from resmom.data.source import DataError, digest
+from resmom.data.errors import DataError
+from resmom.data.source import digest
 
 IGNORE = 255
 """The label of pixels that count for nothing; also what masks of numbers have for them."""

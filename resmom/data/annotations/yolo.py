@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from resmom.data.annotations.labelled import text_of
+from resmom.data.errors import DataError
 from resmom.data.folder import SUFFIXES
-from resmom.data.source import DataError
 
 _QUOTED = r"""(?:'(?:[^'\n]|'')*'|"(?:[^"\\\n]|\\.)*")"""
 """A name in quotes, in which commas, brackets and # are letters like others."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, TypeGuard
 
 from resmom.config import ConfigError, Run
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.runs.comparisons.combine import Settings, combinations
 from resmom.runs.comparisons.grid import Grid
 

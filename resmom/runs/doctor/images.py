@@ -40,9 +40,9 @@ def images(spec: str) -> Answer:
     """The probe of `--data`. Nothing is downloaded."""
     import numpy as np
 
+    from resmom.data.errors import DataError
     from resmom.data.named import AbsentError
     from resmom.data.open import open_data
-    from resmom.data.source import DataError
     from resmom.runs.clean import thinned
 
     try:

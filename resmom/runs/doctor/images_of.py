@@ -24,8 +24,8 @@ class Named:
 def images_of(path: str) -> Answer:
     """The probe of the images of a run whose checkpoint loads. Nothing is downloaded."""
     from resmom.checkpoint import load_checkpoint
+    from resmom.data.errors import DataError
     from resmom.data.open import open_data
-    from resmom.data.source import DataError
     from resmom.rundir import GIVEN
 
     run, checkpoint = find_run(Path(path))

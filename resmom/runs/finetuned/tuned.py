@@ -19,7 +19,7 @@ from resmom.checkpoint import save_checkpoint
 from resmom.config import ConfigError, backbone_from_json, backbone_to_json
 from resmom.data.annotations.labelled import IsPlace, absolute, files_digest, mended, needed, require_size
 from resmom.data.decode import decode
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import RunDirError
 from resmom.jsonfiles import append_line, read_object, write_json
 from resmom.nets.backbones import build_backbone

@@ -14,7 +14,7 @@ from torch import nn
 from resmom.checkpoint import CheckpointError
 from resmom.data.annotations.labelled import needed
 from resmom.data.decode import decode
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import UserError
 from resmom.export.record import newest
 from resmom.jsonfiles import read_lines

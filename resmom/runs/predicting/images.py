@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 from jaxtyping import UInt8
 from torch import Tensor
 
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.loader import prefetch
 from resmom.data.open import open_data, taken_apart
 from resmom.data.rgb import UnreadableImage
-from resmom.data.source import Data, DataError, Source
+from resmom.data.source import Data, Source
 from resmom.data.store import Files
 
 T = TypeVar("T")

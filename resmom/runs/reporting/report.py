@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from resmom.config import from_json, to_json
+from resmom.data.errors import DataError
 from resmom.data.open import open_data, taken_apart
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.diagnose.rules import findings, too_short, unjudged
 from resmom.errors import RunDirError, UserError
 from resmom.export import record
@@ -18,7 +19,8 @@ from resmom.nets.norms import Normed
 from resmom.report.compare import flat
 from resmom.report.contents import Choice, Contents, Line, Measure, Rows, RunPictures, RunRecord, Start, ViewSheet
 from resmom.report.numbers import small
-from resmom.report.page import page, require_ours, write_page
+from resmom.report.page import page
+from resmom.report.pagefile import require_ours, write_page
 from resmom.rundir import RunDir, run_of
 from resmom.runs.comparisons.base import per_epoch_of
 from resmom.runs.environment import last_part, prose_without_folders, without_folders

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from resmom.errors import UserError
 from resmom.report.contents import Live
-from resmom.report.page import page, require_ours, write_page
+from resmom.report.page import page
+from resmom.report.pagefile import require_ours, write_page
 from resmom.rundir import RunDir
 from resmom.runs.reporting.report import Say, gather, sorted_out
 

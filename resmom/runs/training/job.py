@@ -13,10 +13,11 @@ from resmom.build import Own, build_method, build_online
 from resmom.called import called
 from resmom.config import ConfigError, Run
 from resmom.configcheck import check
+from resmom.data.errors import DataError
 from resmom.data.loader import Prefetch, prefetch
 from resmom.data.order import Order
 from resmom.data.pieces import in_pieces
-from resmom.data.source import Data, DataError, Images, Source
+from resmom.data.source import Data, Images, Source
 from resmom.data.split import divisible, holdout
 from resmom.method import Method
 from resmom.methodconfig import steady_of

@@ -2,7 +2,8 @@
 
 from resmom.called import called
 from resmom.config import Run
-from resmom.data.source import Data, DataError
+from resmom.data.errors import DataError
+from resmom.data.source import Data
 from resmom.methodconfig import queue_of
 from resmom.recipes import RECIPES, base_of
 

@@ -11,7 +11,7 @@ from resmom.data.annotations.boxes import is_place, open_boxes
 from resmom.data.annotations.labelled import absolute, mended
 from resmom.data.annotations.runlength import decoded
 from resmom.data.annotations.yolo import yolo_classes
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 
 def picture(path: Path, width: int = 40, height: int = 30) -> Path:

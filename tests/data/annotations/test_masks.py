@@ -10,7 +10,7 @@ from resmom.data.annotations.labelled import absolute, mended
 from resmom.data.annotations.maskfiles import is_place
 from resmom.data.annotations.masknames import CAMVID, VOC
 from resmom.data.annotations.masks import IGNORE, labels, open_masks, require_two_classes
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 
 
 def picture(path: Path, size: tuple[int, int] = (4, 6)) -> Path:

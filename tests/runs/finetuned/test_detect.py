@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from resmom.checkpoint import load_checkpoint
 from resmom.cli import main
 from resmom.config import ConfigError
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import UserError
 from resmom.evaluate.detection import Detect
 from resmom.jsonfiles import read_lines

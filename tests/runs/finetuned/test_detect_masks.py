@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from resmom.cli import main
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import UserError
 from resmom.jsonfiles import read_lines
 from resmom.nets.backbones import ResNet, SmallResNet

@@ -10,7 +10,7 @@ import torch
 from resmom.checkpoint import load_checkpoint
 from resmom.cli import main
 from resmom.config import ConfigError
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.errors import UserError
 from resmom.evaluate import patchlinear
 from resmom.evaluate.fcn import Fcn

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from resmom.data.errors import DataError
 from resmom.data.files import FileSource
 from resmom.data.open import open_data
-from resmom.data.source import ArraySource, Data, DataError
+from resmom.data.source import ArraySource, Data
 from resmom.runs.predicting.images import Made, Pictures, Unread, open_pictures, require_whole
 from resmom.runs.predicting.names import place_for
 

@@ -25,7 +25,8 @@ from resmom.jsonfiles import read_lines
 from resmom.methods.mocov3 import MoCoV3
 from resmom.nets.backbones import SmallResNet
 from resmom.nets.teacher import Ema
-from resmom.report.page import ReportError, page
+from resmom.report.page import page
+from resmom.report.pagefile import ReportError
 from resmom.rundir import RunDir
 from resmom.runs.environment import environment
 from resmom.runs.loaded import load_run

@@ -10,7 +10,7 @@ import pytest
 
 from resmom.errors import RunDirError, UserError
 from resmom.jsonfiles import append_line
-from resmom.report.page import ReportError
+from resmom.report.pagefile import ReportError
 from resmom.rundir import RunDir
 from resmom.runs.reporting.report import report
 from resmom.runs.reporting.watch import watch

@@ -13,7 +13,7 @@ import torch
 from resmom import clock
 from resmom.build import Own
 from resmom.config import ConfigError, Log, Run
-from resmom.data.source import DataError
+from resmom.data.errors import DataError
 from resmom.methodconfig import MethodConfig
 from resmom.methods.byol import Byol
 from resmom.methods.mocov2 import MoCoV2

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import resmom.runs.training.queue as checked
+from resmom.data.errors import DataError
 from resmom.data.open import open_data
-from resmom.data.source import Data, DataError
+from resmom.data.source import Data
 from resmom.losses.residual import Residual
 from resmom.methods.mocov2 import MoCoV2
 from resmom.rundir import RunDir
